@@ -1,0 +1,24 @@
+"""The one exception a user's mistake raises, and the one warning a user's data raises."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HeatpointError(Exception):
+    """A mistake the user can mend: the command line prints its message and exits with 1.
+
+    The message names the file or argument, what was expected, what was found, and the remedy,
+    in one sentence or two. Programming errors are never wrapped in it.
+    """
+
+
+class HeatpointWarning(UserWarning):
+    """Something about the user's data that is worth a look but stops nothing."""
+
+
+def suggest(word: str, known: Iterable[str]) -> str:
+    """Returns ``"; did you mean 'x'?"`` for the known word nearest to a misspelt one, or ``""``."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""

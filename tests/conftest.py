@@ -1,0 +1,29 @@
+"""Fixtures every test file may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# Before torch starts its threads: on cores that tests share, threads waiting for each other cost
+# far more than they give.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Returns the folder of numbers computed by the published implementations."""
+    return ROOT / "tests" / "golden"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Returns the folder of real data beside the project, or skips the test."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("needs the real images of ../shared, which is not part of the project")
+    return folder
