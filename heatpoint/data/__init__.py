@@ -1,0 +1,1 @@
+"""Images and their annotations: read, checked, varied, and served in batches."""
