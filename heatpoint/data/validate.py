@@ -1,0 +1,298 @@
+"""Says what is wrong with a data set, and leaves out what cannot be trained on; never silently."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data.annotations import Annotations, Finding, ImageRecord, Kind, box_areas
+from heatpoint.data.images import image_size, load_image
+from heatpoint.errors import HeatpointError
+
+TREATMENT: dict[Kind, str] = {
+    "missing image": "an error in training unless skip_bad; then left out",
+    "unreadable image": "an error in training unless skip_bad; then left out",
+    "image listed twice": "kept from COCO and text files, else left out the second time",
+    "image without annotation file": "left out",
+    "unknown image id": "left out",
+    "unknown category id": "left out",
+    "object without a box": "left out",
+    "object without a class": "left out",
+    "object of an unreadable image": "left out",
+    "non-finite box": "left out",
+    "degenerate box": "left out",
+    "box outside the image": "left out",
+    "box partly outside": "clipped",
+    "size mismatch": "the file's size is used",
+    "duplicate box": "kept",
+    "crowd region": "kept; not trained on, neither right nor wrong in evaluation",
+    "image without objects": "kept",
+}
+"""What ``clean`` and the readers do about each kind, in the order of the report."""
+
+HARMLESS: frozenset[Kind] = frozenset({"crowd region", "image without objects"})
+"""Kinds that are facts rather than mistakes."""
+
+TOLERANCE = 0.02
+"""Pixels a box may stand out before that is reported: files round to two decimals or 1e-6."""
+
+Progress = Callable[[int, int], None]
+
+_SHOWN_CLASSES = 12
+_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
+
+
+@dataclass
+class Report:
+    """What ``validate`` found.
+
+    Attributes:
+        source: The data set, as the user wrote it.
+        images: Number of images.
+        objects: Number of objects of each class, without crowd regions.
+        findings: Every single thing found; the reader's first.
+        searched: Folders searched for images in vain, if none was found.
+    """
+
+    source: str
+    images: int
+    objects: dict[str, int]
+    findings: list[Finding] = field(default_factory=list)
+    searched: tuple[str, ...] = ()
+
+    def counts(self) -> dict[str, int]:
+        """Returns how many findings there are of each kind that occurs, worst kind first."""
+        found = Counter(finding.kind for finding in self.findings)
+        return {kind: found[kind] for kind in TREATMENT if found[kind]}
+
+    def problems(self) -> dict[str, int]:
+        """Returns ``counts`` without crowd regions and images without objects."""
+        return {kind: n for kind, n in self.counts().items() if kind not in HARMLESS}
+
+    def summary(self) -> str:
+        """Returns the report as text: a line per kind with its treatment and up to 3 examples."""
+        total = sum(self.objects.values())
+        shown = [f"{name} {n:,}" for name, n in self.objects.items()][:_SHOWN_CLASSES]
+        if len(self.objects) > _SHOWN_CLASSES:
+            shown.append(f"{len(self.objects) - _SHOWN_CLASSES} classes more")
+        lines = [f"{self.source}: {self.images:,} images, {total:,} objects ({', '.join(shown)})"]
+        for kind, number in self.counts().items():
+            lines.append(f"  {number:,} x {kind} ({TREATMENT[kind]})")  # type: ignore[index]
+            some = [item for item in self.findings if item.kind == kind][:3]
+            if kind not in HARMLESS:
+                lines += [f"      {Path(item.image).name}: {item.detail}" for item in some]
+        if self.searched:
+            lines.append(f"  no image was found; searched {', '.join(self.searched)}")
+        if not self.problems():
+            lines.append("  no problems found")
+        return "\n".join(lines)
+
+
+def validate(
+    annotations: Annotations,
+    check_images: bool = True,
+    progress: Progress | None = None,
+    decode: bool = False,
+) -> Report:
+    """Examines a data set and repairs nothing.
+
+    Args:
+        annotations: The data set as read.
+        check_images: Also open every image: its header and its last bytes, which finds missing,
+            foreign and truncated files and wrong sizes without decoding.
+        progress: Called with the number of images done and the number of all.
+        decode: Decode every image as well: slow, finds damage in the middle of a file.
+    """
+    findings = list(annotations.findings)
+    first_seen: dict[Path, int] = {}
+    for number, record in enumerate(annotations.images):
+        image = str(record.path)
+        if record.path in first_seen:
+            detail = f"images {first_seen[record.path] + 1} and {number + 1} of the list"
+            findings.append(Finding("image listed twice", image, detail))
+        first_seen.setdefault(record.path, number)
+        size = record.size
+        if check_images:
+            size, found = _examine(record, decode)
+            findings += found
+        findings += _box_findings(record, size, annotations.names)
+        if progress is not None:
+            progress(number + 1, len(annotations))
+    return Report(
+        annotations.source, len(annotations), annotations.counts(), findings, annotations.searched
+    )
+
+
+def clean(
+    annotations: Annotations,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+    decode: bool = False,
+) -> tuple[Annotations, dict[str, int]]:
+    """Returns the data set as training uses it, and what had to be changed.
+
+    Non-finite and degenerate boxes and boxes wholly outside their image are left out, boxes
+    partly outside are clipped, and every record gets the size of its file, which wins over the
+    annotated one. Duplicates, crowd regions and images without objects are kept.
+
+    Args:
+        annotations: The data set as read; it is not changed.
+        skip_bad: Leave out images that are missing or unreadable instead of raising.
+        progress: Called with the number of images done and the number of all.
+        decode: Decode every image to be sure, instead of looking at its header and its end.
+
+    Returns:
+        The cleaned data set, whose ``left_out`` continues that of the reader, and the counts by
+        kind of everything left out, clipped or corrected by the reader and here; ``describe``
+        turns them into a sentence.
+
+    Raises:
+        HeatpointError: Images are missing or unreadable and ``skip_bad`` is False, or none is
+            readable.
+    """
+    counts = Counter(annotations.left_out)
+    left_out = Counter(annotations.left_out)
+    bad: list[Finding] = []
+    records: list[ImageRecord] = []
+    for number, record in enumerate(annotations.images):
+        size, found = _examine(record, decode)
+        if progress is not None:
+            progress(number + 1, len(annotations))
+        if size is None:
+            bad += found
+            continue
+        counts.update(finding.kind for finding in found)
+        kept, dropped, clipped = _clean_boxes(replace(record, size=size), size)
+        records.append(kept)
+        counts.update(dropped)
+        counts.update(clipped)
+        left_out.update(dropped)
+    if bad and (not skip_bad or not records):
+        raise _bad_images(annotations, bad, bool(records))
+    counts.update(finding.kind for finding in bad)
+    left_out.update(finding.kind for finding in bad)
+    cleaned = replace(annotations, images=records, left_out=dict(+left_out))
+    return cleaned, {kind: counts[kind] for kind in TREATMENT if counts[kind]}
+
+
+def describe(counts: Mapping[str, int]) -> str:
+    """Returns counts by kind as one phrase, such as "2 x degenerate box (left out)"."""
+    return ", ".join(
+        f"{counts[kind]:,} x {kind} ({'left out' if 'left out' in treatment else treatment})"
+        for kind, treatment in TREATMENT.items()
+        if counts.get(kind)
+    )
+
+
+def _box_masks(
+    boxes: NDArray[np.float64], size: tuple[int, int] | None
+) -> dict[Kind, NDArray[np.bool_]]:
+    """Returns one (N,) mask per kind of bad xyxy box in image pixels; no box is in two."""
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(boxes).all(axis=1))
+    safe = np.where(finite[:, None], boxes, 0.0)
+    degenerate = finite & ((safe[:, 2] <= safe[:, 0]) | (safe[:, 3] <= safe[:, 1]))
+    good = finite & ~degenerate
+    outside = partly = np.zeros(len(boxes), np.bool_)
+    if size is not None:
+        height, width = size
+        x1, y1, x2, y2 = safe.T
+        outside = good & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
+        over = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
+        partly = good & ~outside & (over > TOLERANCE)
+    return {
+        "non-finite box": ~finite,
+        "degenerate box": degenerate,
+        "box outside the image": outside,
+        "box partly outside": partly,
+    }
+
+
+def _box_findings(
+    record: ImageRecord, size: tuple[int, int] | None, names: tuple[str, ...]
+) -> list[Finding]:
+    image = str(record.path)
+    findings: list[Finding] = []
+    if len(record) == 0:
+        findings.append(Finding("image without objects", image, "no boxes"))
+    masks = _box_masks(record.boxes, size)
+    masks["duplicate box"] = np.zeros(len(record), np.bool_)
+    seen: set[tuple[float, ...]] = set()
+    for i, box in enumerate(record.boxes.tolist()):
+        key = (int(record.labels[i]), *box)
+        masks["duplicate box"][i] = key in seen
+        seen.add(key)
+    masks["crowd region"] = record.crowd
+    for kind, mask in masks.items():
+        for i in np.flatnonzero(mask).tolist():
+            corners = ", ".join(f"{value:.6g}" for value in record.boxes[i].tolist())
+            where = f" in {size[1]}x{size[0]}" if size is not None and "outside" in kind else ""
+            detail = f"{names[int(record.labels[i])]} at ({corners}){where}"
+            findings.append(Finding(kind, image, detail))
+    return findings
+
+
+def _clean_boxes(
+    record: ImageRecord, size: tuple[int, int]
+) -> tuple[ImageRecord, dict[str, int], dict[str, int]]:
+    """Returns the record cleaned, and the counts of boxes dropped and of boxes clipped."""
+    masks = _box_masks(record.boxes, size)
+    clipped = {"box partly outside": int(masks.pop("box partly outside").sum())}
+    dropped: dict[str, int] = {kind: int(mask.sum()) for kind, mask in masks.items()}
+    kept = record.keep(~np.logical_or.reduce(list(masks.values())))
+    height, width = size
+    kept.boxes = np.clip(kept.boxes, 0.0, np.array([width, height, width, height], np.float64))
+    kept.areas = np.minimum(kept.areas, box_areas(kept.boxes))
+    return kept, dropped, clipped
+
+
+def _examine(record: ImageRecord, decode: bool) -> tuple[tuple[int, int] | None, list[Finding]]:
+    """Returns the size (height, width) of the file, None if it is bad, and what was found."""
+    path = record.path
+    if not path.is_file():
+        return None, [Finding("missing image", str(path), "the file does not exist")]
+    try:
+        size = image_size(path)
+        if decode or not _ends_well(path):
+            load_image(path)
+    except HeatpointError as error:
+        return None, [Finding("unreadable image", str(path), str(error))]
+    if record.size is None or record.size == size:
+        return size, []
+    turned = "; width and height are swapped" if record.size == size[::-1] else ""
+    detail = f"annotated {record.size[1]}x{record.size[0]}, file {size[1]}x{size[0]}{turned}"
+    return size, [Finding("size mismatch", str(path), detail)]
+
+
+def _ends_well(path: Path) -> bool:
+    """Returns False for JPEG and PNG files without an end, which decoding may confirm as cut."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - 64))
+        end = file.read()
+    if start.startswith(b"\xff\xd8"):
+        return _JPEG_END in end
+    if start.startswith(b"\x89PNG"):
+        return _PNG_END in end
+    return True
+
+
+def _bad_images(annotations: Annotations, bad: list[Finding], some: bool) -> HeatpointError:
+    if annotations.searched:
+        return HeatpointError(
+            f"none of the {len(annotations)} images of {annotations.source} was found "
+            f"({bad[0].image}, for one); searched {', '.join(annotations.searched)}; "
+            "give their folder by --images"
+        )
+    shown = "; ".join(f"{finding.image} ({finding.kind})" for finding in bad[:5])
+    more = f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+    remedy = "mend the data, or leave them out with --skip-bad" if some else "not one is left"
+    return HeatpointError(
+        f"{len(bad)} of {len(annotations)} images of {annotations.source} cannot be used: "
+        f"{shown}{more}; {remedy}"
+    )

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from heatpoint.data.text_lines import read_text_lines
+from heatpoint.errors import HeatpointError
+
+
+@pytest.fixture
+def lines(tmp_path: Path) -> Path:
+    (tmp_path / "my images").mkdir()
+    for name in ("a.png", "my images/b 1.png", "c.png"):
+        Image.new("RGB", (40, 20)).save(tmp_path / name)
+    path = tmp_path / "train.txt"
+    path.write_text("a.png 1,2,11.5,12,1 0,0,5,5,0\n\nmy images/b 1.png 3,3,4,4,2\nc.png\n")
+    return path
+
+
+def test_paths_with_spaces_boxes_and_empty_images(lines: Path) -> None:
+    annotations = read_text_lines(lines)
+    assert [record.path.name for record in annotations.images] == ["a.png", "b 1.png", "c.png"]
+    assert all(record.path.is_file() for record in annotations.images)
+    assert annotations.images[0].boxes.tolist() == [[1, 2, 11.5, 12], [0, 0, 5, 5]]
+    assert annotations.images[0].labels.tolist() == [1, 0]
+    assert len(annotations.images[2]) == 0
+
+
+def test_indices_are_names_unless_a_file_names_them(lines: Path) -> None:
+    assert read_text_lines(lines).names == ("0", "1", "2")
+    (lines.parent / "classes.txt").write_text("x\ny\nz\n")
+    assert read_text_lines(lines).names == ("x", "y", "z")
+    (lines.parent / "train_classes.txt").write_text("cat\ndog\n")
+    annotations = read_text_lines(lines)
+    assert annotations.names == ("cat", "dog")
+    assert annotations.left_out == {"unknown category id": 1}
+    names = lines.parent / "other"
+    names.write_text("a\na")
+    with pytest.raises(HeatpointError, match="both called 'a'"):
+        read_text_lines(lines, names=names)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.png 1,2,3,4", r"train\.txt:1: expected x1,y1,x2,y2,class, got 4 values"),
+        ("a.png 1,2,3,4,0 1,2,3,4,0.5", r"train\.txt:1: expected a whole number as class"),
+        ("a.png 1,2,x,4,0 1,2,3,4,0", r"train\.txt:1: expected boxes .* behind 'a\.png'"),
+    ],
+)
+def test_malformed_lines_are_named(lines: Path, line: str, message: str) -> None:
+    lines.write_text(line)
+    with pytest.raises(HeatpointError, match=message):
+        read_text_lines(lines)
+
+
+def test_nan_is_kept_for_validate(lines: Path) -> None:
+    lines.write_text("a.png nan,2,3,4,0")
+    assert np.isnan(read_text_lines(lines).images[0].boxes[0, 0])
+
+
+def test_images_folder_can_be_given(lines: Path) -> None:
+    lines.write_text("b 1.png 1,2,3,4,0")
+    assert read_text_lines(lines).searched
+    folder = lines.parent / "my images"
+    assert read_text_lines(lines, folder).images[0].path == folder / "b 1.png"
+    with pytest.raises(HeatpointError, match="not a folder"):
+        read_text_lines(lines, folder / "x")
+
+
+def test_not_text_is_an_error(lines: Path) -> None:
+    lines.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(HeatpointError, match="not a UTF-8 text file"):
+        read_text_lines(lines)
