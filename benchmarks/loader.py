@@ -1,0 +1,83 @@
+"""How many training samples one core makes: 640 x 480 JPEG to a 512 x 512 augmented uint8 tensor.
+
+Run ``python benchmarks/loader.py``. The picture is drawn: smooth noise of four sizes, which a JPEG
+of quality 88 stores in about 80 kB, like a photograph. Other programs disturb single runs, so the
+fastest and the median of many are shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data.augment import Augment
+from heatpoint.data.dataset import EvalSet, TrainSet
+from heatpoint.data.images import load_image
+from heatpoint.prepare import channels_first
+
+SIZE = (512, 512)
+
+
+def photo_like(width: int = 640, height: int = 480) -> np.ndarray:
+    """Returns a drawn (height, width, 3) uint8 picture with the spectrum of a photograph."""
+    rng = np.random.default_rng(0)
+    picture = np.full((height, width, 3), 120.0, np.float32)
+    for cells, strength in ((4, 60), (16, 40), (64, 22), (320, 10)):
+        noise = rng.normal(0, strength, (cells * 3 // 4, cells, 3)).astype(np.float32)
+        picture += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.clip(picture, 0, 255).astype(np.uint8)
+
+
+def measure(step: Callable[[int], object], rounds: int) -> tuple[float, float]:
+    """Returns the fastest and the median time of ``step(round)`` in milliseconds."""
+    times = []
+    for i in range(rounds):
+        begin = time.perf_counter()
+        step(i)
+        times.append(1e3 * (time.perf_counter() - begin))
+    return min(times), statistics.median(times)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Measures samples per second of one core.")
+    parser.add_argument("--rounds", type=int, default=400)
+    rounds = parser.parse_args().rounds
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "photo.jpg"
+        cv2.imwrite(str(path), photo_like(), [cv2.IMWRITE_JPEG_QUALITY, 88])
+        boxes = np.random.default_rng(1).uniform((0, 0, 240, 240), (240, 240, 480, 480), (8, 4))
+        record = ImageRecord(path, (480, 640), boxes, np.zeros(8, np.int64))
+        annotations = Annotations(("thing",), [record], "drawn", (1,))
+        augment, image, rng = Augment(), load_image(path), np.random.default_rng(2)
+        train, cached = (TrainSet(annotations, SIZE, cache_bytes=n) for n in (0, 2**24))
+        evaluation = EvalSet(annotations, SIZE)
+        view = augment.draw_map((480, 640), SIZE, rng).warp(image, SIZE)
+        stages: dict[str, Callable[[int], object]] = {
+            "read and decode": lambda i: load_image(path),
+            "warp": lambda i: augment.draw_map((480, 640), SIZE, rng).warp(image, SIZE),
+            "colour": lambda i: augment.recolour(view, rng),
+            "to tensor": lambda i: channels_first(view),
+            "training sample": lambda i: train[i, 0],
+            "training sample, cached": lambda i: cached[i, 0],
+            "evaluation sample": lambda i: evaluation[0],
+        }
+        print(f"{path.stat().st_size / 1e3:.0f} kB JPEG, {rounds} rounds, one thread")
+        print(f"{'stage':26}{'min ms':>8}{'median ms':>11}{'best per s':>12}{'median per s':>14}")
+        for name, step in stages.items():
+            least, middle = measure(step, rounds)
+            print(f"{name:26}{least:8.2f}{middle:11.2f}{1e3 / least:12.0f}{1e3 / middle:14.0f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,263 @@
+"""Random views of a training image: one warp, one colour matrix.
+
+The default follows the released CenterNet (Zhou et al., Objects as Points, section 5 and its
+dataset code). Scale, position and mirror image are composed into one ``Affine``, which draws the
+pixels once and carries the boxes along; brightness, contrast, saturation and lighting are composed
+into one 3 x 4 matrix per picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import Affine, Image, box_area, clip_boxes, letterbox
+
+Floats = NDArray[np.floating[Any]]
+
+BORDER = 128
+SMALLEST_SIDE = 1e-3
+
+_GREY = np.array([0.299, 0.587, 0.114])
+# Principal components of COCO's colours for values in [0, 1]; one row per channel. The released
+# table is for blue, green, red pixels, so its rows are reversed here.
+_COMPONENTS = np.array(
+    [
+        [-0.56089297, 0.71832671, 0.41158938],
+        [-0.58327470, 0.00994535, -0.81221408],
+        [-0.58752847, -0.69563484, 0.41340352],
+    ]
+)
+_SPREAD = np.array([0.2141788, 0.01817699, 0.00341571])
+
+
+@dataclass(frozen=True)
+class Augment:
+    """How training images are varied; the defaults are CenterNet's.
+
+    Scales are relative to a letterbox that fits the whole image: the zoom is the letterbox's
+    divided by the drawn factor. On square inputs this is the released rule; on others that rule
+    looks at the width only, while this one keeps training and evaluation at the same scale.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> image, boxes = np.zeros((48, 64, 3), np.uint8), np.array([[8.0, 8.0, 40.0, 40.0]])
+        >>> Augment.none().sample(image, boxes, np.array([0]), (128, 128), rng)[1].tolist()
+        [[16.0, 32.0, 80.0, 96.0]]
+    """
+
+    crop: bool = True
+    """Random crop: scale in steps, centre anywhere up to a border; else near, by the spreads."""
+    scale_low: float = 0.6
+    """Smallest part of the image's longer side in view when cropping; 0.6 enlarges 1.67 times."""
+    scale_high: float = 1.3
+    """Largest part of the image's longer side in view when cropping."""
+    scale_step: float = 0.1
+    """Step between the possible scales; 0 draws any scale between low and high."""
+    near_scale: float = 0.4
+    """Without crop: normal spread of the scale about 1, cut at one spread."""
+    near_shift: float = 0.1
+    """Without crop: normal spread of the centre in longer sides, cut at two spreads."""
+    flip: float = 0.5
+    """Probability of the mirror image."""
+    flip_vertical: float = 0.0
+    """Probability of the image upside down; not in the released recipe."""
+    colour: float = 0.4
+    """Brightness, contrast and saturation each change by up to this share."""
+    lighting: float = 0.1
+    """Spread of the shift along the principal components of colour (Krizhevsky et al. 2012)."""
+    min_visible: float = 0.0
+    """Objects of which less than this share of the area is left in view are no targets; the
+    released code keeps every object with any area left."""
+    mosaic: float = 0.0
+    """Probability that a sample is put together from four images; not in the released recipe."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "flip_vertical", "colour", "min_visible", "mosaic", "near_scale"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise HeatpointError(f"augment {name} is from 0 to 1, got {getattr(self, name)}")
+        if self.near_scale == 1:
+            raise HeatpointError("augment near_scale must stay below 1, or the scale could be 0")
+        if not 0 < self.scale_low <= self.scale_high:
+            raise HeatpointError(
+                "augment needs 0 < scale_low <= scale_high, "
+                f"got {self.scale_low} and {self.scale_high}"
+            )
+        for name in ("scale_step", "near_shift", "lighting"):
+            if getattr(self, name) < 0:
+                raise HeatpointError(
+                    f"augment {name} must not be negative, got {getattr(self, name)}"
+                )
+
+    @classmethod
+    def mild(cls) -> Augment:
+        """Returns small moves about the whole image, for small data sets or fixed cameras."""
+        return cls(
+            crop=False,
+            near_scale=0.25,
+            near_shift=0.07,
+            colour=0.3,
+            lighting=0.0,
+            min_visible=0.25,
+        )
+
+    @classmethod
+    def none(cls) -> Augment:
+        """Returns no variation at all: the letterbox of evaluation."""
+        return cls(crop=False, near_scale=0.0, near_shift=0.0, flip=0.0, colour=0.0, lighting=0.0)
+
+    def sample(
+        self,
+        image: Image,
+        boxes: Floats,
+        labels: NDArray[np.int64],
+        size: tuple[int, int],
+        rng: np.random.Generator,
+    ) -> tuple[Image, Floats, NDArray[np.int64]]:
+        """Draws one view of an image.
+
+        Args:
+            image: (h, w, 3) uint8 RGB.
+            boxes: (N, 4) xyxy in image pixels.
+            labels: (N,) class indices.
+            size: (H, W) of the view.
+            rng: The only source of chance.
+
+        Returns:
+            (H, W, 3) uint8 RGB view, (M, 4) boxes in input pixels clipped to [0, W] and [0, H],
+            and their (M,) labels; objects that the crop leaves outside are gone.
+        """
+        view, boxes, labels = self._place(image, boxes, labels, size, rng)
+        return self.recolour(view, rng), boxes, labels
+
+    def mosaic_sample(
+        self,
+        images: Sequence[Image],
+        boxes: Sequence[Floats],
+        labels: Sequence[NDArray[np.int64]],
+        size: tuple[int, int],
+        rng: np.random.Generator,
+    ) -> tuple[Image, Floats, NDArray[np.int64]]:
+        """Draws views of four images into the quarters around a random point.
+
+        The point lies in the middle half of the picture (the mosaic of Bochkovskiy et al. 2020,
+        YOLOv4); arguments and results are those of ``sample``, four of each going in.
+        """
+        x, y = (round(side * rng.uniform(0.25, 0.75)) for side in (size[1], size[0]))
+        view = np.zeros((*size, 3), np.uint8)
+        parts = []
+        for i, (left, top) in enumerate(((0, 0), (x, 0), (0, y), (x, y))):
+            right, bottom = (size[1] if left else x), (size[0] if top else y)
+            quarter, placed, kept = self._place(
+                images[i], boxes[i], labels[i], (bottom - top, right - left), rng
+            )
+            view[top:bottom, left:right] = quarter
+            parts.append((Affine.translate(left, top).boxes(placed), kept))
+        return (
+            self.recolour(view, rng),
+            np.concatenate([part[0] for part in parts]),
+            np.concatenate([part[1] for part in parts]),
+        )
+
+    def draw_map(
+        self, image_size: tuple[int, int], size: tuple[int, int], rng: np.random.Generator
+    ) -> Affine:
+        """Returns a random map from an image ``(h, w)`` to a view ``(H, W)``."""
+        height, width = image_size
+        longer = max(image_size)
+        if self.crop:
+            part = self._draw_scale(rng)
+            margins = crop_border(width), crop_border(height)
+            x, y = rng.uniform(margins, (width - margins[0], height - margins[1]))
+        else:
+            limit = self.near_scale
+            part = 1 + float(np.clip(rng.normal() * limit, -limit, limit))
+            shifts = np.clip(rng.normal(size=2) * self.near_shift, *_twice(self.near_shift))
+            x, y = width / 2 + longer * shifts[0], height / 2 + longer * shifts[1]
+        zoom = letterbox(image_size, size).matrix[0] / part
+        to_view = (
+            Affine.translate(size[1] / 2, size[0] / 2)
+            @ Affine.scale(zoom, zoom)
+            @ Affine.translate(-x, -y)
+        )
+        if rng.random() < self.flip:
+            to_view = to_view @ Affine.flip(width)
+        if self.flip_vertical and rng.random() < self.flip_vertical:
+            to_view = Affine((1, 0, 0, 0, -1, size[0])) @ to_view
+        return to_view
+
+    def recolour(self, image: Image, rng: np.random.Generator) -> Image:
+        """Returns the image, (H, W, 3) uint8, under a random ``colour_matrix``, cut to 0-255.
+
+        The released code goes on with the uncut floats; otherwise the result is the same to one
+        grey level.
+        """
+        if self.colour == 0 and self.lighting == 0:
+            return image
+        grey = float(_GREY @ cv2.mean(image)[:3])
+        return cv2.transform(image, self.colour_matrix(grey, rng))  # type: ignore[return-value]
+
+    def colour_matrix(self, grey: float, rng: np.random.Generator) -> NDArray[np.float64]:
+        """Returns a random (3, 4) matrix: new RGB = matrix @ (R, G, B, 1), values 0-255.
+
+        Brightness multiplies, contrast blends with the image's mean grey, saturation blends with
+        the pixel's grey, in random order; both greys are those of the unchanged image, as released.
+        Lighting comes last.
+
+        Args:
+            grey: Mean grey of the image, 0-255.
+            rng: The only source of chance.
+        """
+        matrix = np.eye(3, 4)
+        for step in rng.permutation(3):
+            keep = 1 + rng.uniform(-self.colour, self.colour)
+            matrix *= keep
+            if step == 1:
+                matrix[:, 3] += (1 - keep) * grey
+            elif step == 2:
+                matrix[:, :3] += (1 - keep) * _GREY
+        matrix[:, 3] += 255 * _COMPONENTS @ (_SPREAD * rng.normal(size=3) * self.lighting)
+        return matrix
+
+    def _draw_scale(self, rng: np.random.Generator) -> float:
+        if self.scale_step == 0:
+            return float(rng.uniform(self.scale_low, self.scale_high))
+        steps = int((self.scale_high - self.scale_low) / self.scale_step + 1e-6)
+        return self.scale_low + self.scale_step * int(rng.integers(steps + 1))
+
+    def _place(
+        self,
+        image: Image,
+        boxes: Floats,
+        labels: NDArray[np.int64],
+        size: tuple[int, int],
+        rng: np.random.Generator,
+    ) -> tuple[Image, Floats, NDArray[np.int64]]:
+        to_view = self.draw_map((image.shape[0], image.shape[1]), size, rng)
+        mapped = to_view.boxes(boxes)
+        clipped = clip_boxes(mapped, size)
+        sides = clipped[:, 2:] - clipped[:, :2]
+        kept = (sides > SMALLEST_SIDE).all(1)
+        kept &= box_area(clipped) >= self.min_visible * box_area(mapped)
+        return to_view.warp(image, size), clipped[kept], labels[kept]
+
+
+def crop_border(size: int) -> int:
+    """Returns how near the edge, in pixels, a random crop's centre may come along one side.
+
+    128, halved until the borders at both ends leave room between them (the released rule).
+    """
+    divisor = 1
+    while size - BORDER // divisor <= BORDER // divisor:
+        divisor *= 2
+    return BORDER // divisor
+
+
+def _twice(limit: float) -> tuple[float, float]:
+    return -2 * limit, 2 * limit

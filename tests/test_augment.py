@@ -1,0 +1,193 @@
+"""The views: boxes follow pixels, colours follow the published order, the defaults the recipe."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from heatpoint.data.augment import Augment, crop_border
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import letterbox
+
+LABELS = np.arange(3)
+BOXES = np.array([[10.0, 20.0, 60.0, 70.0], [80.0, 5.0, 150.0, 110.0], [100.0, 60.0, 130.0, 100.0]])
+
+
+def scene() -> np.ndarray:
+    """Returns a grey picture with each box in a colour of its own, the last one on top."""
+    image = np.full((120, 160, 3), 40, np.uint8)
+    for channel, (x1, y1, x2, y2) in enumerate(BOXES.astype(int)):
+        image[y1:y2, x1:x2] = 0
+        image[y1:y2, x1:x2, channel] = 255
+    return image
+
+
+def test_border_of_the_random_crop(golden: Path) -> None:
+    for size, border in np.load(golden / "functions" / "geometry_affine.npz")["border_of_128"]:
+        assert crop_border(int(size)) == border
+    assert crop_border(1) == 0
+
+
+@pytest.mark.parametrize("size", [(128, 128), (96, 160)])
+@pytest.mark.parametrize("mosaic", [False, True])
+def test_boxes_follow_the_pixels(size: tuple[int, int], mosaic: bool) -> None:
+    augment = dataclasses.replace(Augment(), colour=0.0, lighting=0.0)
+    seen = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        if mosaic:
+            view, boxes, labels = augment.mosaic_sample(
+                [scene()] * 4, [BOXES] * 4, [LABELS] * 4, size, rng
+            )
+        else:
+            view, boxes, labels = augment.sample(scene(), BOXES, LABELS, size, rng)
+        assert view.shape == (*size, 3)
+        assert len(boxes) == len(labels)
+        assert (boxes >= 0).all()
+        assert (boxes <= [size[1], size[0], size[1], size[0]]).all()
+        for (x1, y1, x2, y2), label in zip(np.rint(boxes).astype(int), labels, strict=True):
+            inside = view[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2]
+            if label != 1 and inside.size:
+                assert (inside[..., label] > 250).all()
+                seen += 1
+        if not mosaic:
+            red = np.argwhere(view[..., 0] > 128)
+            if 0 in labels and len(red):
+                extent = np.concatenate([red.min(0)[::-1], red.max(0)[::-1] + 1])
+                extent_of_box = boxes[labels.tolist().index(0)]
+                assert np.abs(extent - extent_of_box).max() <= 1
+    assert seen > 40
+
+
+def test_drawn_maps_follow_the_published_recipe() -> None:
+    rng = np.random.default_rng(0)
+    parts, flipped, centres = [], 0, []
+    for _ in range(400):
+        drawn = Augment().draw_map((480, 640), (512, 512), rng)
+        flipped += drawn.matrix[0] < 0
+        parts.append(512 / (640 * abs(drawn.matrix[0])))
+        assert drawn.matrix[4] == pytest.approx(abs(drawn.matrix[0]))
+        centres.append(drawn.inverse().points(np.array([256.0, 256.0])))
+    assert {round(part, 6) for part in parts} == {round(0.6 + 0.1 * i, 6) for i in range(8)}
+    assert 150 < flipped < 250
+    low, high = np.min(centres, 0), np.max(centres, 0)
+    assert (low >= (128, 128)).all()
+    assert (high <= (640 - 128, 480 - 128)).all()
+    assert (high - low > (370, 210)).all()
+
+
+def test_none_is_the_letterbox_and_keeps_everything() -> None:
+    rng = np.random.default_rng(0)
+    view, boxes, labels = Augment.none().sample(scene(), BOXES, LABELS, (96, 96), rng)
+    expected = letterbox((120, 160), (96, 96))
+    assert np.array_equal(view, expected.warp(scene(), (96, 96)))
+    assert np.allclose(boxes, expected.boxes(BOXES))
+    assert labels.tolist() == [0, 1, 2]
+
+
+def test_mild_stays_near() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(100):
+        drawn = Augment.mild().draw_map((100, 100), (100, 100), rng)
+        assert 1 / 1.25 - 1e-9 <= abs(drawn.matrix[0]) <= 1 / 0.75 + 1e-9
+        centre = drawn.inverse().points(np.array([50.0, 50.0]))
+        assert np.abs(centre - 50).max() <= 14 + 1e-9
+
+
+def test_flip_vertical_turns_image_and_boxes() -> None:
+    upright = Augment.none().sample(scene(), BOXES, LABELS, (96, 96), np.random.default_rng(0))
+    turned = dataclasses.replace(Augment.none(), flip_vertical=1.0).sample(
+        scene(), BOXES, LABELS, (96, 96), np.random.default_rng(0)
+    )
+    assert np.abs(turned[0].astype(int) - upright[0][::-1].astype(int)).max() <= 1
+    assert np.allclose(turned[1][:, [1, 3]], 96 - upright[1][:, [3, 1]])
+    assert np.allclose(turned[1][:, [0, 2]], upright[1][:, [0, 2]])
+
+
+def test_chance_comes_from_the_generator_alone() -> None:
+    views = [
+        Augment().sample(scene(), BOXES, LABELS, (64, 64), np.random.default_rng(seed))
+        for seed in (5, 5, 6)
+    ]
+    assert all(np.array_equal(a, b) for a, b in zip(views[0], views[1], strict=True))
+    assert not np.array_equal(views[0][0], views[2][0])
+
+
+def published_colour(image: np.ndarray, augment: Augment, seed: int) -> np.ndarray:
+    """Applies the steps one after the other to float pixels, as the released code does."""
+    rng = np.random.default_rng(seed)
+    pixels = image / 255.0
+    grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None] / 255.0
+    for step in rng.permutation(3):
+        alpha = 1 + rng.uniform(-augment.colour, augment.colour)
+        other = (0.0, grey.mean(), grey)[step]
+        pixels = pixels * alpha + other * (1 - alpha)
+    vectors = np.array(
+        [
+            [-0.58752847, -0.69563484, 0.41340352],
+            [-0.5832747, 0.00994535, -0.81221408],
+            [-0.56089297, 0.71832671, 0.41158938],
+        ]
+    )
+    values = np.array([0.2141788, 0.01817699, 0.00341571])
+    blue_green_red = vectors @ (values * rng.normal(size=3) * augment.lighting)
+    return 255 * (pixels + blue_green_red[::-1])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_one_colour_matrix_equals_the_published_steps(seed: int) -> None:
+    image = np.random.default_rng(99).integers(0, 256, (40, 50, 3), np.uint8)
+    augment = Augment(lighting=0.5)
+    expected = np.clip(published_colour(image, augment, seed), 0, 255)
+    drawn = augment.recolour(image, np.random.default_rng(seed))
+    assert np.abs(drawn - expected).max() <= 1.5
+    assert np.abs(drawn - expected).mean() < 0.35
+    assert np.abs(drawn.astype(int) - image).max() > 10
+
+
+def test_objects_outside_and_hardly_visible_go() -> None:
+    corner, middle, line = (
+        [0.0, 0.0, 10.0, 10.0],
+        [60.0, 80.0, 100.0, 118.0],
+        [30.0, 30.0, 30.0, 50.0],
+    )
+    boxes = np.array([corner, middle, line])
+    zoomed = Augment(scale_low=0.25, scale_high=0.25, scale_step=0, flip=0, colour=0, lighting=0)
+    rng = np.random.default_rng(1)
+    counts = [len(zoomed.sample(scene(), boxes, LABELS, (64, 64), rng)[1]) for _ in range(50)]
+    assert set(counts) == {0, 1}
+    strict = dataclasses.replace(zoomed, min_visible=0.9)
+    rng = np.random.default_rng(1)
+    strict_counts = [
+        len(strict.sample(scene(), boxes, LABELS, (64, 64), rng)[1]) for _ in range(50)
+    ]
+    assert sum(strict_counts) < sum(counts)
+    kept = Augment.none().sample(scene(), boxes, LABELS, (64, 64), rng)[2]
+    assert kept.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (3000, 2)])
+def test_odd_images_and_no_objects(shape: tuple[int, int]) -> None:
+    image = np.full((*shape, 3), 90, np.uint8)
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        view, boxes, labels = Augment().sample(
+            image, np.zeros((0, 4)), np.zeros(0, np.int64), (64, 96), rng
+        )
+        assert view.shape == (64, 96, 3)
+        assert boxes.shape == (0, 4)
+        assert labels.shape == (0,)
+
+
+def test_fields_survive_json_and_wrong_ones_are_refused() -> None:
+    for augment in (Augment(), Augment.mild(), Augment.none()):
+        fields = json.loads(json.dumps(dataclasses.asdict(augment)))
+        assert Augment(**fields) == augment
+    for wrong in ({"flip": 1.5}, {"scale_low": 0.0}, {"near_scale": 1.0}, {"lighting": -1.0}):
+        with pytest.raises(HeatpointError, match=next(iter(wrong))):
+            Augment(**wrong)

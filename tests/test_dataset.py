@@ -1,0 +1,213 @@
+"""Samples and their order: the same whatever the workers, ranks and interruptions."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PIL
+from torch.utils.data import DataLoader
+
+from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data.augment import Augment
+from heatpoint.data.dataset import (
+    BadImage,
+    Batch,
+    EpochSampler,
+    EvalSet,
+    TrainSet,
+    collate,
+    worker_init,
+)
+from heatpoint.errors import HeatpointError
+
+SIZE = (64, 96)
+
+
+@pytest.fixture
+def annotations(tmp_path: Path) -> Annotations:
+    """Returns six drawn images; the first has a crowd region and a difficult object."""
+    rng = np.random.default_rng(0)
+    records = []
+    for i in range(6):
+        path = tmp_path / f"{i}.png"
+        height, width = 40 + 7 * i, 90 - 5 * i
+        PIL.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(path)
+        boxes = np.array([[5.0, 5.0, 25.0, 30.0], [30.0, 10.0, 50.0, 38.0], [0.0, 0.0, 9.0, 9.0]])
+        crowd, difficult = np.array([False, i == 0, False]), np.array([False, i == 0, i == 0])
+        record = ImageRecord(
+            path, (height, width), boxes, np.array([0, 1, 1]), crowd=crowd, difficult=difficult
+        )
+        records.append(record)
+    return Annotations(("a", "b"), records, "drawn", (1, 2))
+
+
+def batches(dataset: TrainSet, sampler: EpochSampler, workers: int = 0) -> list[Batch]:
+    loader = DataLoader(
+        dataset,
+        batch_size=2,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=worker_init,
+    )
+    return list(loader)
+
+
+def equal(a: Batch, b: Batch) -> bool:
+    return (
+        torch.equal(a.images, b.images)
+        and a.indices == b.indices
+        and all(
+            torch.equal(x.boxes, y.boxes) and torch.equal(x.labels, y.labels)
+            for x, y in zip(a.targets, b.targets, strict=True)
+        )
+    )
+
+
+def test_samples_depend_on_seed_epoch_and_index_alone(annotations: Annotations) -> None:
+    first, again = (TrainSet(annotations, SIZE, seed=3) for _ in range(2))
+    for place in ((0, 2), (7, 5)):
+        assert torch.equal(first[place].image, again[place].image)
+        assert torch.equal(first[place].target.boxes, again[place].target.boxes)
+    others = [(1, 2), (0, 3)]
+    assert not any(torch.equal(first[0, 2].image, first[other].image) for other in others)
+    assert not torch.equal(first[0, 2].image, TrainSet(annotations, SIZE, seed=4)[0, 2].image)
+
+
+def test_types_and_frames(annotations: Annotations) -> None:
+    sample = TrainSet(annotations, SIZE)[0, 1]
+    assert sample.image.shape == (3, *SIZE)
+    assert sample.image.dtype == torch.uint8
+    assert sample.target.boxes.dtype == torch.float32
+    assert sample.target.labels.dtype == torch.int64
+    assert (sample.index, sample.frame) == (1, None)
+    sample = EvalSet(annotations, SIZE)[1]
+    assert sample.frame is not None
+    assert sample.frame.path == str(annotations.images[1].path)
+    back = sample.frame.to_image.boxes(sample.target.boxes)
+    assert np.allclose(back, annotations.images[1].boxes, atol=1e-4)
+
+
+def test_without_augmentation_training_sees_what_evaluation_sees(annotations: Annotations) -> None:
+    train, evaluation = TrainSet(annotations, SIZE, Augment.none()), EvalSet(annotations, SIZE)
+    for i in range(len(annotations.images)):
+        assert torch.equal(train[4, i].image, evaluation[i].image)
+        assert torch.allclose(train[4, i].target.boxes, evaluation[i].target.boxes)
+
+
+def test_crowd_and_difficult_objects_are_no_targets_but_counted(annotations: Annotations) -> None:
+    train = TrainSet(annotations, SIZE, Augment.none())
+    assert train.left_out == {"crowd": 1, "difficult": 1}
+    assert train[0, 0].target.labels.tolist() == [0]
+    assert train[0, 1].target.labels.tolist() == [0, 1, 1]
+    assert EvalSet(annotations, SIZE)[0].target.labels.tolist() == [0]
+
+
+def test_workers_and_the_cache_change_nothing(annotations: Annotations) -> None:
+    sampler = EpochSampler(6, seed=1)
+    sampler.set_epoch(2)
+    plain = batches(TrainSet(annotations, SIZE), sampler)
+    cached = TrainSet(annotations, SIZE, cache_bytes=20_000)
+    for other in (
+        batches(cached, sampler),
+        batches(cached, sampler),
+        batches(TrainSet(annotations, SIZE), sampler, workers=2),
+    ):
+        assert all(equal(a, b) for a, b in zip(plain, other, strict=True))
+
+
+def test_persistent_workers_follow_the_epoch(annotations: Annotations) -> None:
+    sampler = EpochSampler(6, seed=1)
+    dataset = TrainSet(annotations, SIZE)
+    loader = DataLoader(
+        dataset, 3, sampler=sampler, num_workers=1, collate_fn=collate, persistent_workers=True
+    )
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        for batch in loader:
+            for i, index in enumerate(batch.indices):
+                assert torch.equal(batch.images[i], dataset[epoch, index].image)
+
+
+def test_a_run_resumed_in_mid_epoch_sees_the_rest() -> None:
+    whole, resumed = EpochSampler(11, seed=2, world_size=2, rank=1), EpochSampler(11, 2, 1, 2)
+    whole.set_epoch(3)
+    resumed.set_epoch(3, start=4)
+    assert list(resumed) == list(whole)[4:]
+    assert len(resumed) == len(list(resumed)) == 2
+    resumed.set_epoch(4)
+    assert len(list(resumed)) == 6
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 8])
+@pytest.mark.parametrize("length", [0, 1, 3, 10])
+def test_ranks_share_the_order_evenly(length: int, world: int) -> None:
+    samplers = [EpochSampler(length, 5, rank, world) for rank in range(world)]
+    parts = [list(sampler) for sampler in samplers]
+    assert {len(part) for part in parts} == {-(-length // world)}
+    assert {len(sampler) for sampler in samplers} == {-(-length // world)}
+    assert {index for part in parts for _, index in part} == set(range(length))
+    assert all(epoch == 0 for part in parts for epoch, _ in part)
+
+
+def test_the_order_changes_with_epoch_and_seed_only() -> None:
+    def order(seed: int, epoch: int) -> list[tuple[int, int]]:
+        sampler = EpochSampler(50, seed)
+        sampler.set_epoch(epoch)
+        return [index for _, index in sampler]
+
+    assert order(1, 2) == order(1, 2)
+    assert order(1, 2) != order(1, 3)
+    assert order(1, 2) != order(2, 2)
+    assert sorted(order(1, 2)) == list(range(50))
+    with pytest.raises(ValueError, match="rank"):
+        EpochSampler(5, rank=2, world_size=2)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_bad_image_is_named_in_one_sentence(annotations: Annotations, workers: int) -> None:
+    path = annotations.images[3].path
+    path.write_bytes(b"no pixels here")
+    with pytest.raises(BadImage) as caught:
+        batches(TrainSet(annotations, SIZE), EpochSampler(6), workers)
+    message = str(caught.value)
+    assert message.startswith(f"{path} is not an image")
+    assert "\n" not in message
+    assert "Traceback" not in message
+    assert str(pickle.loads(pickle.dumps(caught.value))) == message
+
+
+def test_keep_resolution_batches(annotations: Annotations) -> None:
+    dataset = EvalSet(annotations, None, multiple=32)
+    assert dataset[0].image.shape == (3, 64, 96)
+    batch = collate([dataset[0]])
+    assert batch.images.shape == (1, 3, 64, 96)
+    assert len(batch.frames) == 1
+    with pytest.raises(HeatpointError, match="different sizes"):
+        collate([dataset[i] for i in range(6)])
+
+
+def test_mosaic_samples(annotations: Annotations) -> None:
+    augment = dataclasses.replace(Augment.none(), mosaic=1.0)
+    dataset = TrainSet(annotations, SIZE, augment)
+    counts = [len(dataset[epoch, 1].target.boxes) for epoch in range(5)]
+    assert min(counts) >= 8
+    assert torch.equal(dataset[0, 1].image, dataset[0, 1].image)
+
+
+def test_sets_and_samplers_pickle(annotations: Annotations) -> None:
+    for thing in (TrainSet(annotations, SIZE), EvalSet(annotations, SIZE), EpochSampler(6)):
+        assert len(pickle.loads(pickle.dumps(thing))) == 6
+
+
+def test_batches_move(annotations: Annotations) -> None:
+    dataset = EvalSet(annotations, SIZE)
+    batch = collate([dataset[0], dataset[1]]).to("cpu")
+    assert batch.images.shape == (2, 3, *SIZE)
+    assert [frame.image_size for frame in batch.frames] == [(40, 90), (47, 85)]
+    assert batch.indices == [0, 1]
