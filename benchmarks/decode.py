@@ -1,0 +1,71 @@
+"""Times the decoding of 80 x 128 x 128 maps (K = 100) beside the published order of steps.
+
+Run with ``python benchmarks/decode.py``. Both ways take turns, so that a busy machine slows both.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from heatpoint.codecs.center import CenterCodec
+from heatpoint.types import Maps, Target
+
+
+def published(maps: Maps, count: int = 100) -> Tensor:
+    """Decodes as the released program does: sigmoid, pooling, top-k per class, top-k of those."""
+    heat = maps["heatmap"].sigmoid()
+    batch, classes, _, width = heat.shape
+    heat = heat * (F.max_pool2d(heat, 3, 1, 1) == heat).float()
+    scores, cells = heat.view(batch, classes, -1).topk(count)
+    scores, best = scores.view(batch, -1).topk(count)
+    cells = cells.view(batch, -1).gather(1, best)
+    index = cells.unsqueeze(1).expand(-1, 2, -1)
+    size = maps["size"].flatten(2).gather(2, index)
+    offset = maps["offset"].flatten(2).gather(2, index)
+    center = torch.stack((cells % width, cells // width), 1) + offset
+    boxes = torch.cat((center - size / 2, center + size / 2), 1).transpose(1, 2)
+    return torch.cat((boxes, scores[..., None], (best // count)[..., None]), -1)
+
+
+def scenes(codec: CenterCodec, generator: torch.Generator) -> dict[str, Maps]:
+    """Draws maps as of an untrained network (noise) and of a trained one (blobs and noise)."""
+    noise = torch.randn(1, codec.classes, 128, 128, generator=generator)
+    center = torch.rand(40, 2, generator=generator) * 512
+    sides = torch.exp(torch.rand(40, 2, generator=generator) * 3.4 + 2.3)
+    boxes = torch.cat((center - sides / 2, center + sides / 2), 1).clamp(0, 512)
+    labels = torch.randint(0, codec.classes, (40,), generator=generator)
+    encoded = codec.encode([Target(boxes, labels)], (512, 512))
+    rest = {name: values for name, values in codec.ideal(encoded).items() if name != "heatmap"}
+    blobs = torch.logit(encoded.heatmap() * 0.8, eps=1e-3) + 0.5 * noise
+    return {"noise": {"heatmap": noise - 2.19, **rest}, "blobs": {"heatmap": blobs, **rest}}
+
+
+def main() -> None:
+    torch.set_num_threads(2)
+    codec = CenterCodec(80)
+    for name, maps in scenes(codec, torch.Generator().manual_seed(0)).items():
+        for layout in (torch.contiguous_format, torch.channels_last):
+            laid = {key: values.contiguous(memory_format=layout) for key, values in maps.items()}
+            times: dict[str, list[float]] = {"heatpoint": [], "published": []}
+            for turn in range(60):
+                for way, decode in (("heatpoint", codec.decode), ("published", published)):
+                    start = time.perf_counter()
+                    decode(laid)
+                    if turn >= 10:
+                        times[way].append(1e3 * (time.perf_counter() - start))
+            best = {way: min(values) for way, values in times.items()}
+            middle = {way: statistics.median(values) for way, values in times.items()}
+            print(
+                f"{name:6} {str(layout)[6:]:18}"
+                + "".join(f" {way} {middle[way]:7.2f} ms (best {best[way]:6.2f})" for way in times)
+                + f"  ratio of medians {middle['published'] / middle['heatpoint']:.1f}"
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""Losses of heatmaps and of values read at cells: pure functions of tensors.
+
+Every loss is computed in float32, or in float64 where the prediction is float64; a sigmoid in half
+precision is exactly 1 for ordinary logits, and the logarithm of the rest minus infinity.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+# A block of the focal loss stays in the caches of a processor with its scratch rows; a graphics
+# card wants few large launches instead.
+BLOCK_CELLS = 1 << 17
+BLOCK_CELLS_DEVICE = 1 << 24
+
+
+def focal_loss(
+    logits: Tensor,
+    cells: Tensor,
+    values: Tensor,
+    starts: Tensor,
+    peaks: Tensor,
+    scale: Tensor,
+    clamp: float | None = None,
+) -> Tensor:
+    """Returns the penalty-reduced focal loss of heatmaps whose target is a list of blobs.
+
+    With p = sigmoid(logit) and the target t, the largest of the blobs' values at a cell and 0
+    where there is none, the loss sums over all cells (CornerNet, equation 1, alpha 2, beta 4;
+    CenterNet, equation 1)
+
+        -(1 - p)^2 log p             where t = 1,
+        -(1 - t)^4 p^2 log(1 - p)    elsewhere.
+
+    The dense target never exists: the sum over empty cells needs none, and blobs are spread into
+    a scratch block while that part of the logits is in the cache. Value and gradient come from the
+    same pass, so the loss cannot be differentiated twice.
+
+    Args:
+        logits: (B, C, h, w), any real dtype; finite results for any finite logit.
+        cells: (M,) int64, flat indices into ``logits``, repetitions allowed, grouped by plane.
+        values: (M,) value of a blob at its cell, in (0, 1].
+        starts: (B * C + 1,) int64; entries ``starts[i]:starts[i + 1]`` belong to plane i.
+        peaks: (Q,) int64, flat indices of the cells with t = 1, without repetitions; their
+            ``values`` must be exactly 1.
+        scale: Scalar factor, one over the number of positives in the published systems.
+        clamp: The released programs clamp p to [clamp, 1 - clamp], which takes the gradient from
+            clamped cells: 1e-4 in CenterNet and CornerNet, 1e-6 in a popular port. ``None``
+            computes the loss exactly.
+
+    Returns:
+        Scalar, float32 or float64.
+    """
+    total: Tensor = _Focal.apply(logits, cells, values, starts, peaks, scale, clamp)
+    return total
+
+
+class _Focal(torch.autograd.Function):
+    """Computes the loss and its gradient block by block; see ``focal_loss``."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        cells: Tensor,
+        values: Tensor,
+        starts: Tensor,
+        peaks: Tensor,
+        scale: Tensor,
+        clamp: float | None,
+    ) -> Tensor:
+        limit = math.inf if clamp is None else math.log((1 - clamp) / clamp)
+        precision = torch.float64 if logits.dtype == torch.float64 else torch.float32
+        scale = scale.to(logits.device, precision)
+        weights = (1 - values.to(precision)).square_().square_().mul_(scale)
+        flat = logits.contiguous().view(-1)
+        gradient = torch.empty_like(flat) if ctx.needs_input_grad[0] else None
+
+        sums = []
+        plane = logits.shape[-2] * logits.shape[-1]
+        blocks = _blocks(flat, plane, starts)
+        # Written to again and again: fresh memory would cost more than the arithmetic.
+        largest = max([end - begin for begin, end, _, _ in blocks] + [len(peaks)])
+        scratch = flat.new_empty(6, largest, dtype=precision)
+        for begin, end, first, last in blocks:
+            weight = scale
+            if last > first:
+                weight = scratch[5, : end - begin].fill_(scale)
+                weight.scatter_reduce_(0, cells[first:last] - begin, weights[first:last], "amin")
+            into = None if gradient is None else gradient[begin:end]
+            sums.append(_background(flat[begin:end], weight, limit, into, scratch))
+        if len(peaks):
+            # The mirrored background, since -(1 - p)^2 log p is p^2 log(1 - p) of the opposite
+            # logit; the background's weight at a peak is 0, so its gradient can be overwritten.
+            into = None if gradient is None else torch.empty_like(flat[: len(peaks)])
+            sums.append(_background(-flat[peaks], scale, limit, into, scratch))
+            if gradient is not None and into is not None:
+                gradient[peaks] = -into
+        if gradient is not None:
+            ctx.save_for_backward(gradient.view(logits.shape))
+        total = torch.stack(sums).double() if sums else flat.new_zeros(1, dtype=torch.float64)
+        return total.sum().to(precision)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        # Spares a pass over memory in the common case; a comparison on a device would wait for it.
+        if outer.device.type != "cpu" or outer.item() != 1:
+            gradient = gradient * outer.to(gradient.dtype)
+        return gradient, None, None, None, None, None, None
+
+
+def _blocks(flat: Tensor, plane: int, starts: Tensor) -> list[tuple[int, int, int, int]]:
+    """Returns (begin, end) of blocks of whole planes, and (first, last) of their blobs' cells."""
+    planes = len(starts) - 1
+    block = BLOCK_CELLS if flat.device.type == "cpu" else BLOCK_CELLS_DEVICE
+    step = max(1, block // max(1, plane))
+    edges = [*range(0, planes, step), planes]
+    bounds = starts[edges].tolist()
+    cells = [edge * plane for edge in edges]
+    return list(zip(cells, cells[1:], bounds, bounds[1:], strict=False))
+
+
+def _background(
+    logits: Tensor, weight: Tensor, limit: float, gradient: Tensor | None, scratch: Tensor
+) -> Tensor:
+    """Returns the sum of weight * p^2 * -log(1 - p) and writes its gradient.
+
+    Args:
+        logits: (n,), any real dtype.
+        weight: (n,) or scalar.
+        limit: Bound of the clamped logits, or infinity.
+        gradient: (n,), written to; or None.
+        scratch: (at least 5, at least n), overwritten; its dtype is that of the computation.
+    """
+    x, power, surprise, rest, mass = (row[: len(logits)] for row in scratch[:5])
+    x = x.copy_(logits) if logits.dtype != x.dtype else logits
+    # log(1 + e^x) is -log(1 - p) to full precision until e^x overflows; beyond that it is x.
+    top = 700.0 if x.dtype == torch.float64 else 80.0
+    torch.clamp(x, -limit, min(limit, top), out=power).exp_()
+    torch.log1p(power, out=surprise)
+    if limit > top and (x.device.type != "cpu" or x.amax() > top):
+        surprise.add_((x - top).clamp_(0, limit - top))
+    torch.add(power, 1, out=rest).reciprocal_()
+    p = power.mul_(rest)
+    torch.mul(p, p, out=mass).mul_(weight)
+    total = torch.dot(mass, surprise)
+    if gradient is not None:
+        # d/dx of p^2 s with s' = p is p^2 (p + 2 (1 - p) s).
+        slope = torch.addcmul(p, rest, surprise, value=2, out=rest).mul_(mass)
+        if limit != math.inf:
+            slope.masked_fill_(x.abs() > limit, 0)
+        gradient.copy_(slope)
+    return total
+
+
+def l1_loss(predicted: Tensor, target: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+    """Returns the weighted sum of absolute differences, divided by ``count``.
+
+    Args:
+        predicted: (P, 2), any real dtype.
+        target: (P, 2), in the same unit.
+        weight: (P,) of the rows.
+        count: Scalar divisor.
+    """
+    predicted = _accurate(predicted)
+    return ((predicted - target).abs().sum(-1) * weight).sum() / count
+
+
+def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+    """Returns the weighted sum of 1 - GIoU, divided by ``count`` (Rezatofighi et al. 2019).
+
+    An inverted box counts as empty; the gradient of the enclosing box alone reaches it.
+
+    Args:
+        predicted: (P, 4) boxes xyxy, any unit and real dtype.
+        target: (P, 4) boxes of positive area in the same frame.
+        weight: (P,) of the rows.
+        count: Scalar divisor.
+    """
+    predicted = _accurate(predicted)
+    low = torch.maximum(predicted[:, :2], target[:, :2])
+    high = torch.minimum(predicted[:, 2:], target[:, 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    areas = [(box[:, 2:] - box[:, :2]).clamp(min=0).prod(-1) for box in (predicted, target)]
+    union = areas[0] + areas[1] - shared
+    low = torch.minimum(predicted[:, :2], target[:, :2])
+    high = torch.maximum(predicted[:, 2:], target[:, 2:])
+    hull = (high - low).prod(-1)
+    giou = shared / union - (hull - union) / hull
+    return ((1 - giou) * weight).sum() / count
+
+
+def _accurate(values: Tensor) -> Tensor:
+    """Returns float64 as it is and everything else in float32."""
+    return values if values.dtype == torch.float64 else values.float()

@@ -1,0 +1,439 @@
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from heatpoint.codecs.center import CenterCodec
+from heatpoint.codecs.encoded import CellSamples, CenterEncoded
+from heatpoint.codecs.gaussian import Windows
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import center_scale
+from heatpoint.types import Candidates, Maps, Target
+
+SIZE = (192, 256)
+
+
+def _objects(
+    count: int, classes: int = 3, seed: int = 0, size: tuple[int, int] = SIZE, step: float = 0
+) -> Target:
+    """Draws objects with a cell of their own; ``step`` puts the corners onto a grid."""
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.tensor([size[1], size[0]])
+    cells = torch.randperm(size[0] * size[1] // 16, generator=generator)[:count]
+    cell = torch.stack((cells % (size[1] // 4), cells // (size[1] // 4)), 1)
+    center = 4 * (cell + 0.05 + 0.9 * torch.rand(count, 2, generator=generator))
+    half = torch.minimum(center, corner - center)
+    half = half * (0.05 + 0.95 * torch.rand(count, 2, generator=generator))
+    if step:
+        center = (
+            4 * cell + 1 + step * torch.randint(0, int(2 / step), (count, 2), generator=generator)
+        )
+        half = (half / step).ceil() * step
+    labels = torch.randint(0, classes, (count,), generator=generator)
+    return Target(torch.cat((center - half, center + half), 1), labels)
+
+
+def _nothing() -> Target:
+    return Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64))
+
+
+def _sorted(boxes: Tensor, labels: Tensor) -> Tensor:
+    rows = torch.cat((labels[:, None], boxes), 1)
+    return rows[np.lexsort(rows.numpy()[:, :3].round(2).T)]
+
+
+def _found(candidates: Candidates, image: int, count: int) -> Tensor:
+    assert (candidates.scores[image, :count] > 0.99).all()
+    assert (candidates.scores[image, count:] < 0.5).all()
+    return _sorted(candidates.boxes[image, :count], candidates.labels[image, :count])
+
+
+@pytest.mark.parametrize("rule", ["legacy", "fixed", "half-fixed"])
+@pytest.mark.parametrize("region", [0.0, 0.6])
+def test_decoding_ideal_maps_gives_the_targets(rule: str, region: float) -> None:
+    codec = CenterCodec(3, radius=rule, max_detections=500, size_region=region)  # type: ignore[arg-type]
+    targets = [_objects(20), _nothing(), _objects(1, seed=1), _objects(400, seed=2)]
+    encoded = codec.encode(targets, SIZE)
+    assert len(encoded) == 421
+    assert encoded.collisions() == 0
+    candidates = codec.decode(codec.ideal(encoded))
+    assert candidates.boxes.shape == (4, 500, 4)
+    for image, target in enumerate(targets):
+        found = _found(candidates, image, len(target.labels))
+        expected = _sorted(target.boxes, target.labels)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+
+
+def test_centres_on_the_border_fall_into_the_last_cell() -> None:
+    codec = CenterCodec(2)
+    boxes = torch.tensor(
+        [[236.0, 172, 276, 212], [-20, -20, 20, 20], [-3, 100, 3, 284], [9, 9, 10, 10]]
+    )
+    target = Target(boxes, torch.tensor([0, 1, 0, 1]))
+    encoded = codec.encode([target], SIZE)
+    assert encoded.objects.cell[0] == 48 * 64 - 1
+    assert encoded.objects.offset[0].tolist() == [1.0, 1.0]
+    found = _found(codec.decode(codec.ideal(encoded)), 0, 4)
+    torch.testing.assert_close(found, _sorted(boxes, target.labels), rtol=0, atol=1e-3)
+
+
+def test_without_an_offset_map_centres_are_off_by_half_a_cell_at_most() -> None:
+    codec = CenterCodec(3, offset=False)
+    assert [spec.name for spec in codec.maps] == ["heatmap", "size"]
+    target = _objects(30)
+    encoded = codec.encode([target], SIZE)
+    maps = codec.ideal(encoded)
+    assert set(codec.loss(maps, encoded)) == {"heatmap", "size"}
+    boxes = codec.decode(maps).boxes[0, :30]
+    distance = (boxes[:, None] - target.boxes).abs().amax(-1).amin(1)
+    assert 0.1 < distance.max() <= 2.0 + 1e-4
+    assert codec.unflip(maps).keys() == maps.keys()
+
+
+@pytest.mark.parametrize("scene", [0, 1, 2])
+def test_targets_equal_the_published_program(golden: Path, scene: int) -> None:
+    data = np.load(golden / "functions" / "targets_centernet.npz")
+    get = {key.split(".")[1]: data[key] for key in data if key.startswith(f"scene{scene}.")}
+    height, width = (int(side) for side in get["input_height_width"])
+    boxes = get["boxes_xywh"].copy()
+    boxes[:, 2:] += boxes[:, :2]
+    if get["flipped"]:
+        boxes[:, [0, 2]] = get["image_height_width"][1] - boxes[:, [2, 0]] - 1
+    to_cells = center_scale(get["center"], float(get["scale"]), (height // 4, width // 4))
+    mapped = torch.from_numpy(4 * to_cells.boxes(boxes)).float()
+    solid = (mapped[:, 2:] > mapped[:, :2]).all(-1)
+    labels = torch.from_numpy(get["labels"])
+    codec = CenterCodec(4, border="cells")
+    encoded = codec.encode([Target(mapped[solid], labels[solid])], (height, width))
+
+    kept = torch.from_numpy(get["mask"]).bool()
+    assert encoded.left_out + (~solid).sum() == len(boxes) - kept.sum()
+    assert torch.equal(encoded.objects.cell, torch.from_numpy(get["index"])[kept])
+    for name, found in (("size", encoded.objects.size), ("offset", encoded.objects.offset)):
+        torch.testing.assert_close(found, torch.from_numpy(get[name])[kept], rtol=0, atol=1e-5)
+    expected = torch.from_numpy(get["heatmap"])
+    torch.testing.assert_close(encoded.heatmap()[0], expected, rtol=0, atol=1e-6)
+
+
+def test_dense_targets_equal_the_port(golden: Path) -> None:
+    data = np.load(golden / "functions" / "dense_targets_and_losses.npz")
+    height, width = (int(side) for side in data["input_height_width"])
+    table = torch.from_numpy(data["boxes_xyxy_label"])
+    target = Target(table[:, :4].float(), table[:, 4])
+    codec = CenterCodec(3, border="cells", collisions="last")
+    encoded = codec.encode([target], (height, width))
+    expected = torch.from_numpy(data["heatmap"]).permute(2, 0, 1)
+    torch.testing.assert_close(encoded.heatmap()[0], expected, rtol=0, atol=1e-6)
+    maps = codec.ideal(encoded)
+    for name in ("size", "offset"):
+        expected = torch.from_numpy(data[name]).permute(2, 0, 1)
+        torch.testing.assert_close(maps[name][0], expected, rtol=0, atol=1e-5)
+    cells = torch.from_numpy(data["mask"]).flatten().nonzero()[:, 0]
+    assert torch.equal(encoded.samples.cell.sort().values, cells)
+
+
+def _given(
+    heatmap: Tensor, index: Tensor, mask: Tensor, size: Tensor, offset: Tensor
+) -> CenterEncoded:
+    """Builds targets from published arrays."""
+    image = mask.nonzero()[:, 0]
+    samples = CellSamples(image, index[mask], offset[mask], size[mask], torch.ones(len(image)))
+    flat = heatmap.flatten()
+    cells, planes = flat.nonzero()[:, 0], heatmap.shape[0] * heatmap.shape[1]
+    edges = torch.arange(planes + 1) * (flat.numel() // planes)
+    peaks = (flat == 1).nonzero()[:, 0]
+    return CenterEncoded(
+        batch=len(heatmap),
+        classes=heatmap.shape[1],
+        map_size=(heatmap.shape[2], heatmap.shape[3]),
+        objects=samples,
+        label=torch.zeros_like(image),
+        radius=torch.zeros_like(image),
+        windows=Windows(cells, flat[cells], torch.ones_like(cells)),
+        starts=torch.searchsorted(cells, edges),
+        peaks=peaks,
+        samples=samples,
+        counts=torch.tensor([float(len(peaks)), float(len(image))]),
+    )
+
+
+def test_criterion_equals_the_published_program(golden: Path) -> None:
+    data = {
+        key: torch.from_numpy(value)
+        for key, value in np.load(golden / "functions" / "criterion_centernet.npz").items()
+    }
+    mask = data["mask"].bool()
+    encoded = _given(data["heatmap"], data["index"], mask, data["size"], data["offset"])
+    codec = CenterCodec(3, clamp=1e-4)
+    names = {"heatmap": "heatmap_logits", "size": "size_map", "offset": "offset_map"}
+    stacks: list[Maps] = []
+    sums = {name: torch.zeros((), dtype=torch.float64) for name in names}
+    for stack in range(2):
+        stacks.append(
+            {
+                name: data[f"stack{stack}.{key}"].double().requires_grad_()
+                for name, key in names.items()
+            }
+        )
+        for name, term in codec.loss(stacks[-1], encoded).items():
+            sums[name] = sums[name] + term / 2
+    total = sum(sums.values(), torch.zeros(()))
+    total.backward()
+    assert total.item() == pytest.approx(data["total"].item(), rel=1e-6)
+    weights = {"heatmap": codec.heatmap_weight, "size": codec.size_weight, "offset": 1.0}
+    for name, term in sums.items():
+        assert term.item() / weights[name] == pytest.approx(data[f"{name}_loss"].item(), rel=1e-6)
+        for stack in range(2):
+            expected = data[f"stack{stack}.{names[name]}_gradient"]
+            found = stacks[stack][name].grad
+            assert found is not None
+            assert (found - expected).abs().max() <= 1e-6 * expected.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("key", "count", "offset"),
+    [
+        ("detections_top100", 100, True),
+        ("detections_top40", 40, True),
+        ("detections_top40_without_offset", 40, False),
+    ],
+)
+def test_decoding_equals_the_published_program(
+    golden: Path, key: str, count: int, offset: bool
+) -> None:
+    data = np.load(golden / "functions" / "decode_centernet.npz")
+    maps = {name: torch.from_numpy(data[name]) for name in ("heatmap", "size", "offset")}
+    maps["heatmap"] = torch.logit(maps["heatmap"].double())
+    found = CenterCodec(4, stride=1, max_detections=count, offset=offset).decode(maps)
+    expected = torch.from_numpy(data[key])
+    torch.testing.assert_close(found.boxes, expected[..., :4], rtol=0, atol=1e-3)
+    torch.testing.assert_close(found.scores, expected[..., 4], rtol=0, atol=1e-5)
+    assert torch.equal(found.labels, expected[..., 5].long())
+
+
+def test_merging_mirrored_maps_equals_the_published_program(golden: Path) -> None:
+    data = np.load(golden / "functions" / "flip_merge_centernet.npz")
+    maps = {name: torch.from_numpy(data[name]) for name in ("size", "offset")}
+    maps["heatmap"] = torch.from_numpy(data["heatmap_logits"])
+    codec = CenterCodec(4, stride=1)
+    first = {name: values[:1] for name, values in maps.items()}
+    second = {name: values[1:] for name, values in maps.items()}
+    found = codec.decode(codec.merge_flipped(first, second))
+    expected = torch.from_numpy(data["detections_top100"])
+    torch.testing.assert_close(found.boxes, expected[..., :4], rtol=0, atol=1e-3)
+    torch.testing.assert_close(found.scores, expected[..., 4], rtol=0, atol=1e-5)
+    assert torch.equal(found.labels, expected[..., 5].long())
+
+
+@pytest.mark.parametrize("image", [0, 1])
+def test_one_class_per_cell_equals_the_dense_port(golden: Path, image: int) -> None:
+    data = np.load(golden / "functions" / "decode_dense.npz")
+    maps = {name: torch.from_numpy(data[name]) for name in ("heatmap", "size", "offset")}
+    maps["heatmap"] = torch.logit(maps["heatmap"].double())
+    codec = CenterCodec(3, stride=1, one_class_per_cell=True)
+    found = codec.decode(maps)
+    kept = found.scores[image] > float(data["confidence"])
+    expected = torch.from_numpy(data[f"decoded{image}"])
+    assert kept.sum() == len(expected)
+    expected = expected[expected[:, 4].argsort(descending=True, stable=True)]
+    height, width = data["heatmap"].shape[2:]
+    boxes = expected[:, :4] * torch.tensor([width, height, width, height])
+    torch.testing.assert_close(found.boxes[image, kept], boxes, rtol=0, atol=1e-3)
+    torch.testing.assert_close(found.scores[image, kept], expected[:, 4], rtol=0, atol=1e-5)
+    assert torch.equal(found.labels[image, kept], expected[:, 5].long())
+
+
+def test_maps_of_a_mirrored_image_unflip_exactly() -> None:
+    codec = CenterCodec(3)
+    target = _objects(60, step=0.125)
+    boxes = target.boxes.clone()
+    boxes[:, [0, 2]] = SIZE[1] - boxes[:, [2, 0]]
+    maps = codec.ideal(codec.encode([target], SIZE))
+    mirrored = codec.ideal(codec.encode([Target(boxes, target.labels)], SIZE))
+    back = codec.unflip(mirrored)
+    taken = (maps["size"] > 0).any(1)
+    assert taken.sum() == 60
+    for name, values in maps.items():
+        found = back[name]
+        if name != "heatmap":
+            values, found = (v.movedim(1, -1)[taken] for v in (values, found))
+        torch.testing.assert_close(found, values, rtol=0, atol=1e-5)
+    merged = codec.merge_flipped(maps, mirrored)
+    for name, values in maps.items():
+        torch.testing.assert_close(merged[name], values, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("logit", [-50.0, -2.19, 50.0])
+@pytest.mark.parametrize("counts", [[0, 0], [1], [500, 3]])
+def test_loss_is_finite(dtype: torch.dtype, logit: float, counts: list[int]) -> None:
+    codec = CenterCodec(3, giou_weight=1.0, size_region=0.5)
+    encoded = codec.encode([_objects(n, seed=n) if n else _nothing() for n in counts], SIZE)
+    maps = {
+        spec.name: torch.full((len(counts), spec.channels, 48, 64), logit, dtype=dtype)
+        for spec in codec.maps
+    }
+    for values in maps.values():
+        values.requires_grad_()
+    terms = codec.loss(maps, encoded)
+    assert list(terms) == ["heatmap", "size", "offset", "giou"]
+    torch.stack(list(terms.values())).sum().backward()
+    for term in terms.values():
+        assert term.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+        assert term.isfinite()
+        assert term >= 0
+    for name, values in maps.items():
+        assert values.grad is not None
+        assert values.grad.isfinite().all()
+        # No object: the heatmap learns that there is nothing, the others learn nothing.
+        if sum(counts) == 0 and name != "heatmap":
+            assert (values.grad == 0).all()
+
+
+def test_ideal_maps_have_next_to_no_loss() -> None:
+    codec = CenterCodec(3, giou_weight=1.0)
+    encoded = codec.encode([_objects(1, seed=4)], SIZE)
+    terms = codec.loss(codec.ideal(encoded), encoded)
+    assert terms["size"] == 0
+    assert terms["offset"] == 0
+    assert terms["giou"] < 1e-4
+    worse = {**codec.ideal(encoded), "heatmap": torch.full((1, 3, 48, 64), -2.19)}
+    assert terms["heatmap"] < codec.loss(worse, encoded)["heatmap"]
+
+
+def test_coinciding_centres_are_one_positive() -> None:
+    boxes = torch.tensor([[40.0, 40, 80, 80], [50, 50, 70, 70], [20, 20, 100, 100]])
+    target = Target(boxes, torch.tensor([1, 1, 0]))
+    encoded = CenterCodec(2).encode([target], SIZE)
+    assert encoded.counts.tolist() == [2.0, 3.0]
+    assert encoded.collisions() == 3
+    assert len(encoded.samples.cell) == 3
+    last = CenterCodec(2, collisions="last").encode([target], SIZE)
+    assert last.samples.size.tolist() == [[20.0, 20.0]]
+    assert last.counts.tolist() == [2.0, 1.0]
+
+
+def test_dividing_by_objects_doubles_the_published_loss() -> None:
+    codec = CenterCodec(3)
+    encoded = codec.encode([_objects(7)], SIZE)
+    maps = {spec.name: torch.zeros(1, spec.channels, 48, 64) for spec in codec.maps}
+    published = codec.loss(maps, encoded)
+    ported = replace(codec, normaliser="objects").loss(maps, encoded)
+    assert ported["size"] / published["size"] == pytest.approx(2, rel=1e-4)
+    assert ported["heatmap"] == published["heatmap"]
+
+
+def test_mean_counts_make_processes_equal_one_batch() -> None:
+    codec = CenterCodec(3)
+    targets = [_objects(30), _objects(2, seed=1)]
+    generator = torch.Generator().manual_seed(0)
+    maps = {
+        spec.name: torch.randn(2, spec.channels, 48, 64, generator=generator) for spec in codec.maps
+    }
+    together = codec.loss(maps, codec.encode(targets, SIZE))
+    parts = [codec.encode([target], SIZE) for target in targets]
+    counts = torch.stack([part.counts for part in parts]).mean(0)
+    apart = [
+        codec.loss({k: v[i : i + 1] for k, v in maps.items()}, part.with_counts(counts))
+        for i, part in enumerate(parts)
+    ]
+    for name, term in together.items():
+        mean = (apart[0][name] + apart[1][name]) / 2
+        torch.testing.assert_close(mean, term, rtol=1e-5, atol=0)
+
+
+def test_a_region_trains_the_same_box_at_neighbouring_cells() -> None:
+    codec = CenterCodec(1, size_region=0.5)
+    boxes = torch.tensor([[10.0, 10, 150, 130], [61, 40, 113, 100]])
+    encoded = codec.encode([Target(boxes, torch.tensor([0, 0]))], SIZE)
+    at = encoded.samples
+    assert torch.equal(at.cell[:2], encoded.objects.cell)
+    assert len(at.cell) == len(at.cell.unique()) > 50
+    corner = torch.stack((at.cell % 64, at.cell // 64), 1)
+    center = corner + at.offset
+    found = 4 * torch.cat((center - at.size / 2, center + at.size / 2), 1)
+    distance, owner = (found[:, None] - boxes).abs().amax(-1).min(1)
+    assert distance.max() < 1e-3
+    for number in range(2):
+        weight = at.weight[owner == number]
+        assert weight.sum() == pytest.approx(1)
+        assert weight[0] == weight.max()
+    # The smaller object has all of its region, apart from the other's own cell.
+    side = 2 * int(encoded.radius[1] * 0.5) + 1
+    assert (owner == 1).sum() == side**2 - 1
+    assert (owner == 0).sum() > 50
+
+
+def test_export_equals_eager() -> None:
+    class Decoder(torch.nn.Module):
+        def forward(self, heatmap: Tensor, size: Tensor, offset: Tensor) -> Candidates:
+            maps = {"heatmap": heatmap, "size": size, "offset": offset}
+            return CenterCodec(3, max_detections=50).decode(maps)
+
+    generator = torch.Generator().manual_seed(0)
+    maps = tuple(torch.randn(2, n, 48, 64, generator=generator) for n in (3, 2, 2))
+    exported = torch.export.export(Decoder(), maps).module()(*maps)
+    for found, expected in zip(exported, Decoder()(*maps), strict=True):
+        assert torch.equal(found, expected)
+
+
+def test_codec_survives_json() -> None:
+    codec = CenterCodec(7, radius="fixed", overlap=0.3, clamp=1e-4, size_region=0.5)
+    assert CenterCodec(**json.loads(json.dumps(asdict(codec)))) == codec
+
+
+def test_encoded_moves_as_a_whole() -> None:
+    encoded = CenterCodec(3).encode([_objects(3)], SIZE).to("meta")
+    assert encoded.peaks.is_meta
+    assert encoded.windows.value.is_meta
+    assert encoded.samples.size.is_meta
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"radius": "legacyy"}, "did you mean 'legacy'"),
+        ({"border": "cell"}, "did you mean 'cells'"),
+        ({"normaliser": "object"}, "did you mean 'objects'"),
+        ({"collisions": "first"}, "keep, last"),
+        ({"classes": 0}, "classes must be a whole number"),
+        ({"max_detections": 2.5}, "max_detections must be a whole number"),
+        ({"peak_kernel": 4}, "must be odd"),
+        ({"clamp": 0.7}, "clamp must lie between 0 and 0.5"),
+        ({"overlap": 1.5}, "overlap must lie between 0 and 1"),
+        ({"size_weight": -1.0}, "size_weight must be at least 0"),
+        ({"size_region": 2.0}, "size_region"),
+    ],
+)
+def test_mistaken_fields_are_named(fields: dict[str, object], message: str) -> None:
+    with pytest.raises(HeatpointError, match=message):
+        CenterCodec(**{"classes": 3, **fields})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("box", "label"),
+    [
+        ([10.0, 10, 10, 20], 0),
+        ([20.0, 10, 10, 20], 0),
+        ([10.0, 10, float("nan"), 20], 0),
+        ([10.0, 10, float("inf"), 20], 0),
+        ([300.0, 10, 320, 20], 0),
+        ([10.0, 10, 20, 20], 3),
+        ([10.0, 10, 20, 20], -1),
+    ],
+)
+def test_objects_that_cannot_be_encoded_are_named(box: list[float], label: int) -> None:
+    target = Target(torch.tensor([box]), torch.tensor([label]))
+    with pytest.raises(ValueError, match="image 1 of the batch"):
+        CenterCodec(3).encode([_objects(2), target], SIZE)
+
+
+def test_input_must_be_a_multiple_of_the_stride() -> None:
+    with pytest.raises(ValueError, match="multiple of the stride"):
+        CenterCodec(3).encode([_nothing()], (190, 256))

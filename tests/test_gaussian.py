@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from heatpoint.codecs.gaussian import draw_windows, gaussian_radius, gaussian_windows
+from heatpoint.errors import HeatpointError
+
+
+@pytest.mark.parametrize(
+    ("rule", "key"),
+    [
+        ("legacy", "radius_released"),
+        ("fixed", "radius_corrected"),
+        ("half-fixed", "radius_half_corrected"),
+    ],
+)
+def test_radius_equals_the_published_table(golden: Path, rule: str, key: str) -> None:
+    table = np.load(golden / "functions" / "gaussian.npz")
+    sizes = torch.from_numpy(table["height_width"]).double()
+    for column, overlap in enumerate(table["min_overlap"]):
+        radius = gaussian_radius(sizes, rule, float(overlap))  # type: ignore[arg-type]
+        expected = torch.from_numpy(table[key])
+        expected = expected[:, column] if expected.ndim == 2 else expected
+        torch.testing.assert_close(radius, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_rules_differ_by_the_documented_factors() -> None:
+    square = torch.tensor([[64.0, 64.0]])
+    legacy = gaussian_radius(square, "legacy", 0.7)
+    assert legacy / gaussian_radius(square, "fixed", 0.7) == pytest.approx(3.35, abs=0.01)
+    assert legacy / gaussian_radius(square, "fixed", 0.3) == pytest.approx(1.21, abs=0.01)
+
+
+def test_radius_names_the_rule_that_was_meant() -> None:
+    with pytest.raises(HeatpointError, match="did you mean 'legacy'"):
+        gaussian_radius(torch.ones(1, 2), "legaci")  # type: ignore[arg-type]
+    with pytest.raises(HeatpointError, match="overlap must lie between 0 and 1"):
+        gaussian_radius(torch.ones(1, 2), "fixed", 1.0)
+
+
+@pytest.mark.parametrize(("key", "divisor"), [("heatmap_sixth", 6.0), ("heatmap_fifth", 5.0)])
+def test_blobs_equal_the_published_drawing(golden: Path, key: str, divisor: float) -> None:
+    data = np.load(golden / "functions" / "gaussian.npz")
+    column, row = torch.from_numpy(data["draw_center"]).unbind(1)
+    radius, plane = torch.from_numpy(data["draw_radius"]), torch.from_numpy(data["draw_channel"])
+    expected = torch.from_numpy(data[key])
+    size = expected.shape[1], expected.shape[2]
+    windows = gaussian_windows(plane, column, row, radius, size, divisor)
+    torch.testing.assert_close(draw_windows(windows, 3, size), expected, rtol=0, atol=1e-6)
+
+
+def test_windows_list_whole_blobs_within_the_map() -> None:
+    generator = torch.Generator().manual_seed(0)
+    size, blobs = (17, 29), 40
+    column = torch.randint(0, size[1], (blobs,), generator=generator)
+    row = torch.randint(0, size[0], (blobs,), generator=generator)
+    radius = torch.randint(0, 35, (blobs,), generator=generator)
+    windows = gaussian_windows(torch.arange(blobs), column, row, radius, size)
+    cells = size[0] * size[1]
+    assert torch.equal(windows.cell // cells, windows.owner)
+    y, x = torch.meshgrid(torch.arange(size[0]), torch.arange(size[1]), indexing="ij")
+    drawn = draw_windows(windows, blobs, size).double()
+    for i in range(blobs):
+        dx, dy = x - column[i], y - row[i]
+        sigma = (2 * int(radius[i]) + 1) / 6
+        full = torch.exp(-(dx**2 + dy**2).double() / (2 * sigma**2))
+        full[(dx.abs() > radius[i]) | (dy.abs() > radius[i])] = 0
+        torch.testing.assert_close(drawn[i], full, rtol=0, atol=1e-6)
+        assert drawn[i, row[i], column[i]] == 1
+        assert int(windows.counts[i]) == int((full > 0).sum())
+
+
+def test_no_blobs_is_an_empty_list() -> None:
+    none = torch.zeros(0, dtype=torch.int64)
+    windows = gaussian_windows(none, none, none, none, (8, 8))
+    assert len(windows.cell) == 0
+    assert draw_windows(windows, 2, (8, 8)).sum() == 0
