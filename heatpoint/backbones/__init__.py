@@ -1,0 +1,1 @@
+"""Backbones: images in, feature maps of ascending stride out."""

@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import json
+import pickle
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from heatpoint.convert import LAYOUTS, convert, convert_file
+from heatpoint.convert.names import COCO, VOC
+from heatpoint.detector import Detector
+from heatpoint.errors import HeatpointError
+
+Manifest = dict[str, list[int]]
+
+
+def filled(name: str, shape: list[int]) -> Tensor:
+    """Returns the value that the golden files prescribe for a published tensor name."""
+    if name.endswith("num_batches_tracked"):
+        return torch.zeros(shape, dtype=torch.int64)
+    generator = np.random.default_rng(zlib.crc32(name.encode("ascii")))
+    fan = int(np.prod(shape[1:]))
+    if name.endswith("running_var"):
+        value = generator.uniform(0.5, 1.5, shape)
+    elif name.endswith("running_mean") or name.endswith("bias"):
+        value = 0.1 * generator.standard_normal(shape)
+    elif len(shape) >= 2:
+        value = generator.standard_normal(shape) * (1.1 / np.sqrt(fan))
+    else:
+        value = generator.uniform(0.5, 1.5, shape)
+    return torch.from_numpy(np.asarray(value, np.float64))
+
+
+def checkpoint(golden: Path, name: str) -> dict[str, Tensor]:
+    manifest: Manifest = json.loads((golden / "manifests" / f"{name}.json").read_text())
+    return {key: filled(key, shape) for key, shape in manifest.items()}
+
+
+@pytest.fixture(scope="module")
+def resnet18() -> dict[str, Tensor]:
+    return checkpoint(Path(__file__).parent / "golden", "xy_ctdet_coco_res_18")
+
+
+XY_KEYS = {"heatmap": "0.hm", "size": "0.wh", "offset": "0.reg"}
+DENSE_KEYS = {"heatmap": "0", "size": "1", "offset": "2"}
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("xy_ctdet_coco_res_18", XY_KEYS),
+        ("xy_ctdet_coco_res_101", XY_KEYS),
+        ("bubbliiiing_resnet50_voc", DENSE_KEYS),
+    ],
+)
+def test_converted_networks_compute_the_published_numbers(
+    golden: Path, name: str, keys: dict[str, str]
+) -> None:
+    detector = convert(checkpoint(golden, name))
+    assert detector.meta["layout"] == name
+    assert detector.meta["unused"] == []
+    network = detector.network
+    expected = np.load(golden / "networks" / f"{name}.npz")
+
+    shape = tuple(expected["input|shape"])
+    generator = np.random.default_rng(zlib.crc32(b"input"))
+    normalised_bgr = torch.from_numpy(generator.standard_normal(shape))
+    mean, std = network.mean[:, None, None], network.std[:, None, None]
+    with torch.no_grad():
+        maps = network(normalised_bgr.flip(1) * std + mean)[-1]
+    for map_name, key in keys.items():
+        found = maps[map_name]
+        if name.startswith("bubbliiiing") and map_name == "heatmap":
+            found = found.sigmoid()
+        assert found.dtype == torch.float64
+        assert tuple(found.shape) == tuple(expected[f"{key}|shape"])
+        values = found.numpy().ravel()
+        deviation = expected[f"{key}|stat"][1]
+        errors = np.abs(values[expected[f"{key}|index"]] - expected[f"{key}|value"])
+        assert errors.max() <= 1e-9 * deviation
+        stat = np.array([values.mean(), values.std(), np.abs(values).max()])
+        assert np.abs(stat - expected[f"{key}|stat"]).max() <= 1e-9 * deviation
+
+
+def test_normalisation_is_turned_from_bgr_to_rgb(resnet18: dict[str, Tensor]) -> None:
+    detector = convert(resnet18)
+    assert detector.network.mean.tolist() == pytest.approx(
+        [255 * 0.47026115, 255 * 0.44719302, 255 * 0.40789654]
+    )
+    assert detector.network.std.tolist() == pytest.approx(
+        [255 * 0.27809835, 255 * 0.27408164, 255 * 0.28863828]
+    )
+    first = detector.network.backbone.state_dict()["model.conv1.weight"]
+    assert torch.equal(first, resnet18["conv1.weight"].flip(1))
+
+
+def with_classes(tensors: dict[str, Tensor], classes: int) -> dict[str, Tensor]:
+    weight, bias = tensors["hm.2.weight"][:classes], tensors["hm.2.bias"][:classes]
+    return {**tensors, "hm.2.weight": weight, "hm.2.bias": bias}
+
+
+def test_class_names_follow_the_count(resnet18: dict[str, Tensor]) -> None:
+    assert convert(resnet18).names == COCO
+    voc = convert(with_classes(resnet18, 20), "xy_ctdet_coco_res_18")
+    assert voc.names == VOC
+    # The released code gives ImageNet's RGB values to BGR images of VOC.
+    assert voc.network.mean[0].item() == pytest.approx(255 * 0.406)
+    three = convert(with_classes(resnet18, 3), "xy_ctdet_coco_res_18")
+    assert three.names == ("class_0", "class_1", "class_2")
+    two = with_classes(resnet18, 2)
+    named = convert(two, "xy_ctdet_coco_res_18", names=["cat", "dog"])
+    assert named.names == ("cat", "dog")
+    with pytest.raises(HeatpointError, match="2 classes, but 1 names"):
+        convert(two, "xy_ctdet_coco_res_18", names=["cat"])
+
+
+def test_wrappers_prefixes_and_missing_counters_do_not_matter(
+    resnet18: dict[str, Tensor],
+) -> None:
+    plain = convert(resnet18).network.state_dict()
+    old = {k: v.float() for k, v in resnet18.items() if not k.endswith("num_batches_tracked")}
+    prefixed = {f"model.module.{name}": tensor for name, tensor in old.items()}
+    found = convert({"epoch": 140, "state_dict": prefixed}).network.state_dict()
+    assert found["mean"].dtype == torch.float32
+    for name, tensor in plain.items():
+        assert torch.equal(found[name], tensor.to(found[name].dtype)), name
+
+
+def test_unused_tensors_are_listed(resnet18: dict[str, Tensor]) -> None:
+    classifier = {"fc.weight": torch.zeros(1000, 512), "fc.bias": torch.zeros(1000)}
+    assert convert({**resnet18, **classifier}).meta["unused"] == ["fc.weight", "fc.bias"]
+
+
+def test_a_layout_with_more_maps_is_not_taken_for_this_one(resnet18: dict[str, Tensor]) -> None:
+    posed = {**resnet18, "hps.2.weight": torch.zeros(34, 64, 1, 1)}
+    with pytest.raises(HeatpointError, match=r"xy_ctdet_coco_res_18: unexpected hps.2.weight"):
+        convert(posed)
+    assert convert(posed, "xy_ctdet_coco_res_18").meta["unused"] == ["hps.2.weight"]
+
+
+def test_unknown_layouts_name_the_nearest(resnet18: dict[str, Tensor]) -> None:
+    without = {name: t for name, t in resnet18.items() if name != "wh.0.bias"}
+    with pytest.raises(HeatpointError) as caught:
+        convert(without)
+    message = str(caught.value)
+    assert all(name in message for name in LAYOUTS)
+    assert "the nearest is xy_ctdet_coco_res_18: missing wh.0.bias" in message
+    with pytest.raises(HeatpointError, match="did you mean 'xy_ctdet_coco_res_34'"):
+        convert(resnet18, "xy_ctdet_coco_res34")
+
+
+def test_things_without_tensors_are_refused() -> None:
+    with pytest.raises(HeatpointError, match="holds no named tensors"):
+        convert({})
+    with pytest.raises(HeatpointError, match="epoch, weights are no tensors"):
+        convert({"epoch": 3, "weights": {"a": torch.zeros(1)}})
+
+
+class Harmful:
+    """A pickle of this would run code when read."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("code was run",))
+
+
+def test_files(
+    tmp_path: Path, resnet18: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tensors = {name: tensor.float() for name, tensor in resnet18.items()}
+    zipped, legacy = tmp_path / "new.pth", tmp_path / "old.pth"
+    torch.save({"epoch": 1, "state_dict": tensors}, zipped)
+    torch.save(tensors, legacy, _use_new_zipfile_serialization=False)
+    save_file(tensors, tmp_path / "a.safetensors")
+    reference = convert(tensors).network.state_dict()
+    for path in (zipped, legacy, tmp_path / "a.safetensors"):
+        found = convert_file(path).network.state_dict()
+        assert all(torch.equal(found[name], reference[name]) for name in reference)
+
+    convert_file(zipped).save(tmp_path / "ours.safetensors")
+    again = Detector.load(tmp_path / "ours.safetensors")
+    assert again.meta["layout"] == "xy_ctdet_coco_res_18"
+
+    cut = tmp_path / "cut.pth"
+    for whole in (zipped, legacy, tmp_path / "a.safetensors"):
+        cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+        with pytest.raises(HeatpointError, match="cut off"):
+            convert_file(cut)
+    with pytest.raises(HeatpointError, match="there is no file"):
+        convert_file(tmp_path / "none.pth")
+
+    harmful = tmp_path / "harmful.pth"
+    torch.save({"state_dict": tensors, "extra": Harmful()}, harmful)
+    with pytest.raises(HeatpointError, match="could run code"):
+        convert_file(harmful)
+    harmful.write_bytes(pickle.dumps(Harmful(), protocol=2))
+    with pytest.raises(HeatpointError, match="could run code"):
+        convert_file(harmful)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from heatpoint import zoo
+from heatpoint.backbones.plain import PlainResNet
+from heatpoint.errors import HeatpointError
+from heatpoint.fast import fast
+from heatpoint.heads import SharedHeads
+from heatpoint.network import Network
+from heatpoint.types import MapSpec
+
+
+def randomised(network: Network) -> Network:
+    """Gives batch norms statistics and weights as training would."""
+    generator = torch.Generator().manual_seed(3)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_(0, 0.1, generator=generator)
+            module.running_var.uniform_(0.5, 1.5, generator=generator)
+            with torch.no_grad():
+                module.weight.uniform_(0.5, 1.5, generator=generator)
+                module.bias.normal_(0, 0.1, generator=generator)
+        if isinstance(module, nn.ConvTranspose2d):
+            nn.init.normal_(module.weight, std=0.05, generator=generator)
+    return network.train()
+
+
+def norms(network: nn.Module) -> int:
+    return sum(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+
+
+def assert_same(network: Network, copied: Network, tolerance: float) -> None:
+    side = network.multiple
+    images = torch.randint(0, 256, (2, 3, side, 2 * side), dtype=torch.uint8)
+    with torch.no_grad():
+        expected, found = network.eval()(images)[0], copied(images)[0]
+    for name, value in expected.items():
+        difference = (found[name].float() - value).abs().max()
+        assert difference <= tolerance * value.abs().max(), name
+
+
+@pytest.mark.parametrize("name", [*zoo.MODELS, "centernet_timm:mobilenetv3_small_050"])
+def test_copies_compute_the_same_without_batch_norms(name: str) -> None:
+    torch.manual_seed(0)
+    network = randomised(zoo.build(name, ["cat", "dog"]).network)
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    copied = fast(network, "fp32")
+    assert norms(copied) == 0 < norms(network)
+    assert not copied.training
+    assert network.training
+    assert not any(parameter.requires_grad for parameter in copied.parameters())
+    assert_same(network, copied, 1e-4)
+    after = network.state_dict()
+    assert all(torch.equal(after[key], before[key]) for key in before)
+    four = [p for p in copied.parameters() if p.ndim == 4]
+    assert all(p.is_contiguous(memory_format=torch.channels_last) for p in four)
+
+
+def test_bfloat16_keeps_the_normalisation_exact() -> None:
+    torch.manual_seed(0)
+    network = randomised(zoo.build("centernet_tiny", ["cat"]).network)
+    copied = fast(network, "bf16")
+    assert torch.equal(copied.mean, network.mean)
+    assert all(p.dtype == torch.bfloat16 for p in copied.parameters())
+    assert_same(network, copied, 0.1)
+
+
+def test_auto_takes_bfloat16_only_where_the_cpu_has_tiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = zoo.build("centernet_tiny", ["cat"]).network
+    for tiles, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(
+            torch.cpu, "_is_amx_tile_supported", lambda tiles=tiles: tiles, raising=False
+        )
+        assert next(fast(network).parameters()).dtype == dtype
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    assert next(fast(network).parameters()).dtype == torch.float32
+
+
+def test_unknown_precision() -> None:
+    network = zoo.build("centernet_tiny", ["cat"]).network
+    with pytest.raises(HeatpointError, match="precision must be auto, fp32 or bf16, not 'fp16'"):
+        fast(network, "fp16")  # type: ignore[arg-type]
+
+
+class Neck(nn.Module):
+    """Has a grouped transposed convolution, and may use its output behind the batch norm's back."""
+
+    def __init__(self, channels: int, reuse: bool) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(channels, channels, 4, 2, 1, groups=2)
+        self.norm = nn.BatchNorm2d(channels)
+        self.reuse = reuse
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        up = self.up(features[-1])
+        return self.norm(up) + up if self.reuse else torch.relu(self.norm(up))
+
+
+@pytest.mark.parametrize("reuse", [False, True])
+def test_folding_is_undone_where_it_would_change_the_result(reuse: bool) -> None:
+    torch.manual_seed(0)
+    heads = SharedHeads(8, (MapSpec("heatmap", 2),), 8)
+    network = randomised(
+        Network(PlainResNet(stem=4, channels=(8, 8)), Neck(8, reuse), heads, stride=4)
+    )
+    copied = fast(network, "fp32")
+    assert norms(copied) == (norms(network) if reuse else 0)
+    assert_same(network, copied, 1e-4)
