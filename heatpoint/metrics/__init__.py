@@ -1,0 +1,1 @@
+"""Scores of detections against annotations: COCO's and Pascal VOC's."""

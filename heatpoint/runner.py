@@ -1,0 +1,297 @@
+"""Runs a detector over images: the one path from pixels to results of evaluation and prediction."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heatpoint.detector import Detector
+from heatpoint.device import pick_device
+from heatpoint.errors import HeatpointError, HeatpointWarning
+from heatpoint.fast import Precision, fast
+from heatpoint.finish import check_thresholds, finish, select
+from heatpoint.geometry import Image
+from heatpoint.prepare import Frame, prepare, prepare_original
+from heatpoint.results import Detections
+from heatpoint.sources import Source
+from heatpoint.suppress import merge_scales
+from heatpoint.timings import Timings
+from heatpoint.types import Maps
+
+Inputs = list[tuple[Tensor, Frame]]
+"""One image as the network will see it: (3, H, W) uint8 and its frame, for each test scale."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What was found in one image of a stream.
+
+    Attributes:
+        index: Place of the image among the sources.
+        path: Its file, or "".
+        image_size: (height, width) of the image.
+        detections: In image pixels.
+    """
+
+    index: int
+    path: str
+    image_size: tuple[int, int]
+    detections: Detections
+
+
+class Runner:
+    """A detector made ready to run in one fixed way.
+
+    Args:
+        detector: Left as it is; the runner works on a faster copy of its network.
+        size: Input (height, width) in pixels, one number for both, or None for the detector's own.
+        flip: Averages the maps with those of the mirrored image (Objects as Points, section 5).
+        scales: Test scales; several are merged by soft-NMS. The input's sides are scaled and
+            rounded to what the network accepts, so that nothing of the image is cut off (the
+            released code with a fixed input zooms instead and loses the rim).
+        nms: Overlap above which the worse of two boxes of one class is removed, or None.
+        score_threshold: Least score of a result.
+        max_detections: Most results per image; the codec looks at as many peaks at least.
+        keep_resolution: Pads every image to a legal size instead of resizing it to ``size``.
+        device: "auto" (CUDA, else Apple's MPS, else the CPU) or any torch device.
+        precision: "auto", "fp32" or "bf16"; see ``heatpoint.fast.fast``.
+        timings: Filled as the runner works; given, the device is waited for after each stage, so
+            that the stages are told apart exactly.
+
+    Attributes:
+        timings: What has been measured so far.
+        skipped: Path and reason of each image that ``stream`` left out.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        size: int | Sequence[int] | None = None,
+        flip: bool = False,
+        scales: Sequence[float] = (1.0,),
+        nms: float | None = None,
+        score_threshold: float = 0.0,
+        max_detections: int = 100,
+        keep_resolution: bool = False,
+        device: str | torch.device = "auto",
+        precision: Precision = "auto",
+        timings: Timings | None = None,
+    ) -> None:
+        check_thresholds(score_threshold, nms, max_detections)
+        if not scales or any(not 0 < scale <= 10 for scale in scales):
+            raise HeatpointError(f"scales must be numbers in (0, 10], at least one, not {scales}")
+        self.names = detector.names
+        peaks = max(max_detections, detector.codec.max_detections)
+        self.codec = replace(detector.codec, max_detections=peaks)
+        self.size = input_size(size) or detector.size
+        self.flip, self.scales, self.keep_resolution = flip, tuple(scales), keep_resolution
+        self.nms, self.score_threshold, self.max_detections = nms, score_threshold, max_detections
+        self.device = pick_device(device)
+        self.precision = precision
+        self.multiple = detector.network.multiple
+        self.network = fast(detector.network, precision, self.device)
+        self.waits = timings is not None
+        self.timings = timings or Timings()
+        self.skipped: list[tuple[str, str]] = []
+
+    def protocol(self) -> dict[str, Any]:
+        """Returns everything that decides about the numbers, to be stored beside them."""
+        from heatpoint import __version__
+
+        return {
+            "size": None if self.keep_resolution else list(self.size),
+            "keep_resolution": self.keep_resolution,
+            "flip": self.flip,
+            "scales": list(self.scales),
+            "max_detections": self.max_detections,
+            "score_threshold": self.score_threshold,
+            "nms": self.nms,
+            "precision": self.precision,
+            "device": self.device.type,
+            "version": __version__,
+        }
+
+    def __call__(self, images: Sequence[Image]) -> list[Detections]:
+        """Returns what is in the images, (h, w, 3) uint8 RGB each, run as one batch."""
+        return self.detect([self.prepare(image) for image in images])
+
+    def prepare(self, image: Image, path: str = "") -> Inputs:
+        """Returns the network's inputs for one (h, w, 3) uint8 RGB image; safe in threads."""
+        inputs = []
+        for scale in self.scales:
+            if self.keep_resolution:
+                inputs.append(prepare_original(image, self.multiple, path, scale))
+            else:
+                height, width = (self._legal(side, scale) for side in self.size)
+                inputs.append(prepare(image, (height, width), path))
+        return inputs
+
+    def _legal(self, side: int, scale: float) -> int:
+        if scale == 1.0:
+            return side
+        return max(1, round(side * scale / self.multiple)) * self.multiple
+
+    def detect(self, batch: Sequence[Inputs]) -> list[Detections]:
+        """Returns the results of prepared images; those of equal size run together."""
+        if len(self.scales) == 1:
+            rows = [inputs[0] for inputs in batch]
+            return self._one_scale(rows, self.score_threshold, self.nms)
+        by_scale = [
+            self._one_scale([inputs[place] for inputs in batch], 0.0, None)
+            for place in range(len(self.scales))
+        ]
+        with self.timings.stage("finish"):
+            return [self._merge(results) for results in zip(*by_scale, strict=True)]
+
+    def _merge(self, results: Sequence[Detections]) -> Detections:
+        boxes, scores, labels = merge_scales(
+            torch.cat([result.boxes for result in results]),
+            torch.cat([result.scores for result in results]),
+            torch.cat([result.labels for result in results]),
+            max_detections=self.max_detections,
+        )
+        merged = Detections(boxes, scores, labels, self.names)
+        return select(merged[scores >= self.score_threshold], self.nms, self.max_detections)
+
+    def _one_scale(
+        self, rows: Sequence[tuple[Tensor, Frame]], threshold: float, nms: float | None
+    ) -> list[Detections]:
+        groups: dict[tuple[int, ...], list[int]] = {}
+        for place, (pixels, _) in enumerate(rows):
+            groups.setdefault(tuple(pixels.shape), []).append(place)
+        results: list[Detections | None] = [None] * len(rows)
+        for places in groups.values():
+            images = torch.stack([rows[place][0] for place in places])
+            with torch.inference_mode():
+                maps = self._maps(images)
+                with self.timings.stage("decode"):
+                    candidates = self.codec.decode(maps)
+                    self._wait()
+            with self.timings.stage("finish"):
+                found = finish(
+                    candidates,
+                    [rows[place][1] for place in places],
+                    self.names,
+                    threshold,
+                    nms,
+                    self.max_detections,
+                )
+            for place, detections in zip(places, found, strict=True):
+                results[place] = detections
+        return [result for result in results if result is not None]
+
+    def _maps(self, images: Tensor) -> Maps:
+        """Returns the last stack's maps of (B, 3, H, W) uint8 images."""
+        try:
+            with self.timings.stage("network"):
+                images = images.to(self.device, memory_format=torch.channels_last)
+                maps: Maps = self.network(images)[-1]
+                mirrored = self.network(images.flip(-1))[-1] if self.flip else None
+                self._wait()
+        except torch.OutOfMemoryError:
+            raise HeatpointError(
+                f"{self.device} has not enough memory for {len(images)} images of "
+                f"{images.shape[-2]}x{images.shape[-1]} pixels at once; lower batch_size or size"
+            ) from None
+        if mirrored is None:
+            return maps
+        with self.timings.stage("decode"):
+            return self.codec.merge_flipped(maps, mirrored)
+
+    def _wait(self) -> None:
+        if self.waits and self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.waits and self.device.type == "mps":
+            torch.mps.synchronize()
+
+    def stream(
+        self,
+        sources: Sequence[Source],
+        batch_size: int = 8,
+        workers: int = 2,
+        skip_bad: bool = False,
+    ) -> Iterator[Found]:
+        """Yields what is in each image, in order; threads read ahead while the network runs.
+
+        Args:
+            sources: The images; at most two batches beyond the current one are in memory.
+            batch_size: Images per run of the network.
+            workers: Threads that read and resize; 0 does both between the batches.
+            skip_bad: Notes unreadable images in ``skipped``, warns of each, and goes on.
+
+        Raises:
+            HeatpointError: An image cannot be read and ``skip_bad`` is off, or ``batch_size`` or
+                ``workers`` is out of range.
+        """
+        if batch_size < 1 or workers < 0:
+            raise HeatpointError(
+                f"batch_size must be at least 1 and workers at least 0, not {batch_size} and "
+                f"{workers}"
+            )
+        last = time.perf_counter()
+        loaded = self._load(sources, 2 * batch_size, workers, skip_bad)
+        while batch := list(islice(loaded, batch_size)):
+            results = self.detect([inputs for _, inputs in batch])
+            # What the caller does between two results is none of our time.
+            self.timings.wall += time.perf_counter() - last
+            self.timings.images += len(batch)
+            for (index, inputs), detections in zip(batch, results, strict=True):
+                frame = inputs[0][1]
+                yield Found(index, frame.path, frame.image_size, detections)
+            last = time.perf_counter()
+
+    def _load(
+        self, sources: Sequence[Source], ahead: int, workers: int, skip_bad: bool
+    ) -> Iterator[tuple[int, Inputs]]:
+        """Yields place and inputs of each readable image, in order."""
+
+        def read(index: int) -> Inputs:
+            with self.timings.stage("load"):
+                image = sources[index].load(f"image {index}")
+            with self.timings.stage("prepare"):
+                return self.prepare(image, sources[index].path)
+
+        pool = ThreadPoolExecutor(workers, "heatpoint-read") if workers else None
+        pending: deque[Future[Inputs]] = deque()
+        submitted = 0
+        try:
+            for index in range(len(sources)):
+                while pool and submitted < min(len(sources), index + 1 + ahead):
+                    pending.append(pool.submit(read, submitted))
+                    submitted += 1
+                try:
+                    inputs = pending.popleft().result() if pool else read(index)
+                except HeatpointError as error:
+                    if not skip_bad:
+                        raise HeatpointError(f"{error}; skip_bad goes on without it") from None
+                    self.skipped.append((sources[index].path or f"image {index}", str(error)))
+                    warnings.warn(f"skipped: {error}", HeatpointWarning, stacklevel=2)
+                    continue
+                yield index, inputs
+        finally:
+            if pool:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+def input_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """Returns (height, width) of one or two numbers, None for None.
+
+    Raises:
+        HeatpointError: It is neither.
+    """
+    if size is None:
+        return None
+    sides = (size, size) if isinstance(size, int) else tuple(size)
+    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
+        raise HeatpointError(f"size must be one or two positive whole numbers, not {size}")
+    return sides[0], sides[1]
