@@ -1,0 +1,246 @@
+"""The training loop, from the first update to the last save."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from heatpoint.data.dataset import Batch
+from heatpoint.training.assemble import Run
+from heatpoint.training.logs import write_options
+from heatpoint.training.optimize import set_rate
+from heatpoint.training.options import total_epochs
+from heatpoint.training.processes import any_process, combined, on_first
+from heatpoint.training.state import Row
+from heatpoint.training.validation import record, save, validate
+from heatpoint.training.watch import stop_on
+
+LOOK_EVERY = 20
+"""Updates between two looks at the numbers on an accelerator, or at the other processes."""
+
+
+@dataclass
+class TrainResult:
+    """What a run came to.
+
+    Attributes:
+        out: The run's folder.
+        best: Checkpoint with the highest validation AP; it does not exist before a validation.
+        last: Checkpoint of the last weights.
+        ap: Highest validation AP (COCO, 0.5:0.95) in [0, 1], that of ``best``; None before a
+            validation.
+        best_epoch: Epoch that ``best`` is from.
+        epochs: Finished epochs.
+        updates: Updates of the weights.
+        seconds: Wall-clock time.
+        finished: Whether the schedule came to its end.
+        interrupted: Whether a signal stopped the run.
+        history: One row per epoch, as in log.csv.
+    """
+
+    out: Path
+    best: Path
+    last: Path
+    ap: float | None
+    best_epoch: float
+    epochs: int
+    updates: int
+    seconds: float
+    finished: bool
+    interrupted: bool
+    history: list[Row] = field(default_factory=list)
+
+
+def fit(run: Run) -> TrainResult:
+    """Trains until the epochs or the time are over, or a signal comes.
+
+    An epoch is: updates; validation of the averaged weights; last, best, log, and at the very end
+    of it the resume file. A process that is killed at any moment leaves the files of the epoch
+    before, or newer checkpoints that resuming writes again.
+
+    Raises:
+        HeatpointError: A loss that is not finite, a disk that is full; nothing saved is lost.
+    """
+    on_first(run.fabric, lambda: write_options(run.out, run.parts.options, run.derived()))
+    epochs = total_epochs(run.options)
+    position = run.position
+    target = min(n for n in (epochs, run.options.stop_after, float("inf")) if n is not None)
+    # A validation that a signal broke off is made up for.
+    over = run.fabric.broadcast(is_over(run) and position.validated == position.updates)
+    stopped = False
+    with run.interrupt:
+        while position.epoch < target and not (over or stopped):
+            train_epoch(run)
+            over = run.fabric.broadcast(is_over(run))
+            stopped = any_process(run.fabric, run.interrupt.is_requested())
+            if not stopped:
+                stopped = not end_epoch(run, over or position.epoch + 1 >= target)
+        if stopped:
+            save(run)
+    run.events.close()
+    finished = not stopped and (over or (epochs is not None and position.epoch >= epochs))
+    result = TrainResult(
+        out=run.out,
+        best=run.out / "best.safetensors",
+        last=run.out / "last.safetensors",
+        ap=position.best,
+        best_epoch=position.best_epoch,
+        epochs=position.epoch,
+        updates=position.updates,
+        seconds=run.clock.elapsed(),
+        finished=finished,
+        interrupted=stopped,
+        history=position.history,
+    )
+    run.display.say(closing(result))
+    return result
+
+
+def train_epoch(run: Run) -> None:
+    """Takes the updates of the running epoch that are not taken yet; stops early if it must."""
+    position = run.position
+    title = f"epoch {position.epoch + 1}" + (f"/{n}" if (n := total_epochs(run.options)) else "")
+    run.display.start_epoch(title, run.steps, position.step, position.best)
+    run.network.train()
+    for norm in run.frozen:
+        norm.eval()
+    local = run.loader.batch_size or 1
+    run.sampler.set_epoch(position.epoch, position.step * run.accumulate * local)
+    batches = iter(run.loader) if position.step < run.steps else iter(())
+    try:
+        while position.step < run.steps and not must_stop(run):
+            take_update(run, list(islice(batches, run.accumulate)))
+            run.display.advance(
+                position.step,
+                run.images,
+                lambda: float(run.sums.sum()) / position.step,
+                lambda: run.clock.remaining(position.updates),
+            )
+        look(run)
+    finally:
+        run.display.end_epoch()
+
+
+def take_update(run: Run, batches: Sequence[Batch]) -> None:
+    """Moves the weights by the gradient of one or several batches."""
+    position = run.position
+    rate = run.rate * run.schedule.factor(run.clock.position(position.updates), position.updates)
+    set_rate(run.optimizer, rate)
+    run.optimizer.zero_grad(set_to_none=True)
+    terms = backward(run, batches)
+    limit = run.options.clip or float("inf")
+    norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), limit)
+    run.sums += terms
+    indices = [index for batch in batches for index in batch.indices]
+    run.watch.add(torch.cat((terms, norm.reshape(1))), indices, position.updates, rate)
+    if alone_on_cpu(run) or position.updates % LOOK_EVERY == 0:
+        look(run)
+    run.optimizer.step()
+    run.parts.ema.update()
+    position.step += 1
+    position.updates += 1
+    if run.fabric.is_global_zero and position.updates % LOOK_EVERY == 0:
+        run.events.add({"loss": float(terms.sum()), "learning_rate": rate}, position.updates)
+
+
+def backward(run: Run, batches: Sequence[Batch]) -> Tensor:
+    """Adds up the gradients of the batches of one update, and returns the loss terms (T,).
+
+    The losses of all batches and processes are divided by their common number of objects, so that
+    the gradient is that of one large batch, however it is cut up.
+    """
+    fabric, codec = run.fabric, run.averaged.codec
+    batches = [batch.to(fabric.device) for batch in batches]
+    encoded = [codec.encode(batch.targets, run.size) for batch in batches]
+    own = torch.stack([batch.counts for batch in encoded]).sum(0)
+    counts = combined(fabric, own, "sum")
+    total = torch.zeros_like(run.sums)
+    for number, (batch, wanted) in enumerate(zip(batches, encoded, strict=True), start=1):
+        images = batch.images.contiguous(memory_format=torch.channels_last)
+        with fabric.no_backward_sync(run.network, enabled=number < len(batches)):
+            stacks = run.network(images)
+            losses = [codec.loss(maps, wanted.with_counts(counts)) for maps in stacks]
+            terms = torch.stack([sum_of(losses, name) for name in run.terms]) / len(stacks)
+            # Processes average their gradients, but the common divisor asks for their sum.
+            terms = terms * fabric.world_size
+            fabric.backward(terms.sum())
+        total += terms.detach()
+    return total
+
+
+def sum_of(losses: Sequence[dict[str, Tensor]], name: str) -> Tensor:
+    """Returns one term summed over the stacks."""
+    return torch.stack([terms[name] for terms in losses]).sum()
+
+
+def look(run: Run) -> None:
+    """Stops the run, in all processes alike, if a number of the last updates is not finite.
+
+    Raises:
+        HeatpointError: Names the images, the terms, the learning rate and the remedies.
+    """
+    paths = [str(record.path) for record in run.data.train.images]
+    trouble = run.watch.trouble(paths)
+    if any_process(run.fabric, bool(trouble)):
+        world = range(run.fabric.world_size)
+        stop_on([run.fabric.broadcast(trouble, src=rank) for rank in world])
+
+
+def must_stop(run: Run) -> bool:
+    """Tells whether a signal has come or time is over; processes decide together, now and then."""
+    if run.fabric.world_size == 1:
+        return run.interrupt.is_requested() or is_over(run)
+    if run.position.updates % LOOK_EVERY:
+        return False
+    run.clock.agree(run.fabric.broadcast(run.clock.elapsed()))
+    return any_process(run.fabric, run.interrupt.is_requested() or is_over(run))
+
+
+def is_over(run: Run) -> bool:
+    """Tells whether the run's time is over, or its last update taken."""
+    return run.clock.position(run.position.updates) >= 1
+
+
+def alone_on_cpu(run: Run) -> bool:
+    """Tells whether looking at a number costs nothing: no device and no process to wait for."""
+    return run.fabric.world_size == 1 and run.fabric.device.type == "cpu"
+
+
+def end_epoch(run: Run, last: bool) -> bool:
+    """Validates and saves where that is due, and closes the epoch.
+
+    Returns:
+        False if a signal broke off the validation: the epoch stays open, to be validated when
+        the run is resumed.
+    """
+    start = time.monotonic()
+    position = run.position
+    complete = position.step >= run.steps
+    due = last or (position.epoch + 1) % run.options.eval_every == 0
+    metrics = validate(run) if due else {}
+    if metrics is None:
+        return False
+    record(run, metrics)
+    if complete:
+        position.epoch, position.step = position.epoch + 1, 0
+        run.sums.zero_()
+    if due:
+        save(run, metrics)
+        run.clock.hold_back(time.monotonic() - start)
+    return True
+
+
+def closing(result: TrainResult) -> str:
+    """Returns the last sentence of a run."""
+    score = "no validation yet" if result.ap is None else f"best AP {100 * result.ap:.1f}"
+    if result.interrupted:
+        return f"interrupted and saved after update {result.updates}; resume goes on ({score})"
+    where = result.best if result.ap is not None else result.last
+    ended = "finished" if result.finished else "stopped"
+    return f"{ended} after {result.epochs} epochs: {score}, {where}"

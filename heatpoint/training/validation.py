@@ -1,0 +1,122 @@
+"""The end of an epoch: score the averaged weights, remember the numbers, save everything."""
+
+from __future__ import annotations
+
+import torch
+
+from heatpoint.evaluation import Metrics, evaluate
+from heatpoint.training.assemble import Run
+from heatpoint.training.curves import draw_curves, draw_predictions
+from heatpoint.training.logs import write_csv
+from heatpoint.training.processes import combined, on_first
+from heatpoint.training.state import Row, save_resume
+
+SCORES = ("ap", "ap50", "ap75")
+
+
+def validate(run: Run) -> Row | None:
+    """Scores the averaged weights by the one ``evaluate``; returns None if a signal broke it off.
+
+    One process works, the others wait.
+    """
+
+    def score() -> Row | None:
+        metrics: Metrics | None = run.interrupt.breakable(
+            lambda: evaluate(
+                run.averaged,
+                run.data.val,
+                size=run.size,
+                device=run.fabric.device,
+                metric=("coco",),
+            )
+        )
+        return None if metrics is None else {n: getattr(metrics, n) for n in SCORES}
+
+    return on_first(run.fabric, score)
+
+
+def record(run: Run, metrics: Row) -> None:
+    """Adds the epoch's row to the history, and remembers whether it is the best so far.
+
+    Args:
+        run: The run.
+        metrics: Validation scores; empty if this epoch is not validated.
+    """
+    position = run.position
+    taken = max(1, position.step)
+    means = (combined(run.fabric, run.sums, "mean") / taken).tolist()
+    row: Row = {
+        "epoch": round(position.epoch + position.step / run.steps, 3),
+        "updates": position.updates,
+        "seconds": round(run.clock.elapsed(), 1),
+        "images_per_second": round(run.display.speed(), 1),
+        "learning_rate": float(run.optimizer.param_groups[0]["lr"]),
+        "loss": sum(means),
+        **{f"loss/{name}": mean for name, mean in zip(run.terms, means, strict=True)},
+        **metrics,
+    }
+    position.history.append(row)
+    ap = metrics.get("ap")
+    if ap is not None:
+        position.validated = position.updates
+        if position.best is None or ap > position.best:
+            position.best, position.best_epoch = float(ap), float(row["epoch"] or 0)
+    shown = [f"loss {row['loss']:.3f}", f"{row['images_per_second']} images/s"]
+    if ap is not None:
+        best = " (best)" if position.best_epoch == row["epoch"] else ""
+        shown.append(f"AP {100 * ap:.1f}{best}  AP50 {100 * (metrics['ap50'] or 0):.1f}")
+    run.display.say(f"epoch {row['epoch']:g}  " + "  ".join(shown))
+    if run.fabric.is_global_zero:
+        run.events.add({n: v for n, v in row.items() if n != "epoch"}, position.updates)
+
+
+def save(run: Run, metrics: Row | None = None) -> None:
+    """Writes checkpoints, log, pictures, and last of all the resume file, each atomically.
+
+    The order makes every moment a safe one to be killed at: until the resume file is renamed the
+    former one stands, and resuming from it writes the same checkpoints again.
+
+    Args:
+        run: The run.
+        metrics: Scores of a validation that was just made; None when a signal stopped the run.
+
+    Raises:
+        HeatpointError: A file cannot be written; what was there before is untouched.
+    """
+    position = run.position
+    position.seconds = run.clock.elapsed()
+    run.sums = combined(run.fabric, run.sums, "mean")
+    position.sums = run.sums.tolist()
+
+    def write() -> None:
+        run.averaged.meta.update(training_meta(run, metrics))
+        run.averaged.save(run.out / "last.safetensors")
+        latest = position.history[-1]["epoch"] if position.history else None
+        if metrics and latest == position.best_epoch:
+            run.averaged.save(run.out / "best.safetensors")
+        write_csv(run.out, position.history)
+        if metrics and run.options.pictures:
+            draw_curves(run.out / "curves.png", position.history, run.terms)
+            draw_predictions(
+                run.out / "val_predictions.png",
+                run.averaged,
+                run.data.shown,
+                run.size,
+                run.fabric.device,
+            )
+        save_resume(run.out / "resume.pt", run.parts)
+
+    on_first(run.fabric, write)
+
+
+def training_meta(run: Run, metrics: Row | None) -> dict[str, object]:
+    """Returns what a checkpoint says about its origin."""
+    return {
+        "trained": {
+            "epochs": round(run.position.epoch, 3),
+            "updates": run.position.updates,
+            "images": len(run.data.train),
+            "score": dict(metrics) if metrics else None,
+            "torch": str(torch.__version__),
+        }
+    }

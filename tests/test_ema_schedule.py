@@ -1,0 +1,162 @@
+"""The average of the weights, the learning rate and the clock."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from heatpoint.errors import HeatpointError
+from heatpoint.training.clock import Clock
+from heatpoint.training.ema import Ema
+from heatpoint.training.optimize import build_optimizer, default_rate, parameter_groups
+from heatpoint.training.options import (
+    TrainOptions,
+    check,
+    differences,
+    input_size,
+    milestones,
+    plain,
+    total_epochs,
+)
+from heatpoint.training.schedule import Schedule
+
+
+def test_ema_follows_its_formula():
+    module = nn.Linear(2, 1)
+    with torch.no_grad():
+        module.weight.fill_(1.0)
+    ema = Ema(module, 0.5)
+    expected = 1.0
+    for update, weight in enumerate((2.0, 3.0, -1.0, 5.0)):
+        with torch.no_grad():
+            module.weight.fill_(weight)
+        decay = min(0.5, (1 + update) / (10 + update))
+        expected = decay * expected + (1 - decay) * weight
+        ema.update()
+    assert ema.module.weight[0, 0].item() == pytest.approx(expected, rel=1e-6)
+    assert not ema.module.weight.requires_grad
+
+
+def test_ema_averages_statistics_and_copies_counters():
+    module = nn.BatchNorm2d(3)
+    ema = Ema(module, 0.9)
+    module.train()(torch.randn(4, 3, 2, 2) + 5)
+    ema.update()
+    assert ema.module.num_batches_tracked == 1
+    ratio = ema.module.running_mean / module.running_mean
+    torch.testing.assert_close(ratio, torch.full((3,), 0.9))
+    assert not ema.module.training
+
+
+def test_ema_of_decay_zero_is_the_weights_bit_for_bit():
+    module = nn.Linear(5, 5)
+    ema = Ema(module, 0.0)
+    with torch.no_grad():
+        module.weight.normal_()
+    ema.update()
+    assert torch.equal(ema.module.weight, module.weight)
+
+
+def test_cosine_starts_warm_ends_at_zero_and_falls():
+    schedule = Schedule("cosine", warmup=0.1)
+    factors = [schedule.factor(i / 100, i) for i in range(101)]
+    assert 0 < factors[0] < 0.02
+    assert factors[-1] == pytest.approx(0, abs=1e-12)
+    assert factors[:11] == sorted(factors[:11])
+    assert factors[11:] == sorted(factors[11:], reverse=True)
+    assert factors[50] == pytest.approx(0.5)
+
+
+def test_warmup_in_updates():
+    schedule = Schedule("steps", (0.5,), warmup=10)
+    assert schedule.factor(0.0, 5) == pytest.approx(0.5)
+    assert schedule.factor(0.4, 10) == 1
+    assert schedule.factor(0.5, 100) == pytest.approx(0.1)
+
+
+def test_published_milestones():
+    options = TrainOptions("d", "v", schedule="steps")
+    schedule = Schedule("steps", milestones(options))
+    at = {epoch: round(schedule.factor(epoch / 140, epoch), 6) for epoch in (89, 90, 119, 120)}
+    assert at == {89: 1, 90: 0.1, 119: 0.1, 120: 0.01}
+    shorter = TrainOptions("d", "v", schedule="steps", epochs=28, steps=[24, 18])
+    assert milestones(shorter) == (18 / 28, 24 / 28)
+
+
+def test_clock_takes_what_ends_first(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("heatpoint.training.clock.time.monotonic", lambda: now[0])
+    clock = Clock(updates=100, seconds=60)
+    assert clock.position(50) == 0.5
+    now[0] += 45
+    assert clock.position(50) == 0.75
+    clock.hold_back(10)
+    assert clock.position(50) == pytest.approx(0.9)
+    clock.hold_back(5)
+    assert clock.position(50) == pytest.approx(0.9)
+    assert clock.remaining(50) == pytest.approx(5)
+    now[0] += 100
+    assert clock.position(50) == 1
+    resumed = Clock(updates=None, seconds=60, spent=30)
+    assert resumed.position(5) == 0.5
+
+
+def test_norms_and_biases_do_not_decay():
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 1))
+    decaying, others = parameter_groups(module, 0.1)
+    assert [tuple(p.shape) for p in decaying["params"]] == [(4, 3, 3, 3), (1, 4, 1, 1)]
+    assert len(others["params"]) == 4
+    assert others["weight_decay"] == 0
+    optimizer = build_optimizer(module, "sgd", 0.1, 0.1)
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0]
+
+
+def test_learning_rate_follows_the_batch():
+    assert default_rate("adamw", 64) == 2 * default_rate("adamw", 16)
+    assert default_rate("sgd", 128) == pytest.approx(0.02)
+
+
+def test_epochs_and_minutes():
+    assert total_epochs(TrainOptions("d", "v")) == 140
+    assert total_epochs(TrainOptions("d", "v", minutes=5)) is None
+    assert total_epochs(TrainOptions("d", "v", minutes=5, epochs=3)) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"val": ""}, "validation data"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"lr": -1.0}, "lr"),
+        ({"lr": math.nan}, "lr"),
+        ({"optimizer": "lion"}, "'adamw', 'adam', 'sgd'"),
+        ({"ema": 1.0}, "ema"),
+        ({"mosaic": 2.0}, "mosaic"),
+        ({"schedule": "steps", "steps": [200]}, "steps"),
+        ({"schedule": "steps", "steps": [2], "minutes": 3.0}, "epochs"),
+        ({"weights": "a", "pretrained": True}, "pretrained"),
+    ],
+)
+def test_wrong_options_are_named(change, words):
+    with pytest.raises(HeatpointError, match=words):
+        check(TrainOptions(**{"data": "d", "val": "v", **change}))
+
+
+def test_size_must_be_legal():
+    assert input_size(None, (512, 384), 32) == (512, 384)
+    assert input_size(64, (512, 512), 32) == (64, 64)
+    assert input_size([64, 96], (512, 512), 32) == (64, 96)
+    with pytest.raises(HeatpointError, match="next legal size is 128"):
+        input_size(100, (512, 512), 32)
+    with pytest.raises(HeatpointError, match="128 by 96"):
+        input_size([100, 96], (512, 512), 32)
+
+
+def test_only_listed_options_may_differ_on_resume():
+    old = plain(TrainOptions("a", "v", epochs=4, workers=0))
+    assert differences(old, plain(TrainOptions("b", "w", epochs=8, workers=3, resume=True))) == []
+    changed = differences(old, plain(TrainOptions("a", "v", batch_size=2, lr=0.1)))
+    assert changed == ["batch_size was 16 and is 2", "lr was None and is 0.1"]

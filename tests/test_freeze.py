@@ -1,0 +1,39 @@
+"""Freezing keeps exactly the layers in front of a feature map."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from heatpoint import zoo
+from heatpoint.errors import HeatpointError
+from heatpoint.training.freeze import freeze
+
+
+@pytest.mark.parametrize("model", ["centernet_mobilenetv2", "centernet_tiny"])
+def test_frozen_layers_do_not_change_and_the_others_do(model: str) -> None:
+    torch.manual_seed(0)
+    network = zoo.build(model, ["a"]).network
+    norms = freeze(network.backbone, 4)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.train()
+    for norm in norms:
+        norm.eval()
+    optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1)
+    images = torch.rand(2, 3, 64, 64) * 255
+    index = network.backbone.strides.index(4)
+    normalised = (images - network.mean[:, None, None]) / network.std[:, None, None]
+    fine = network.backbone(normalised)[index]
+    sum(maps.square().mean() for maps in network(images)[0].values()).backward()
+    optimizer.step()
+    assert torch.equal(network.backbone(normalised)[index], fine)
+    changed = {n for n, value in network.state_dict().items() if not torch.equal(value, before[n])}
+    parameters = dict(network.named_parameters())
+    assert {name for name in parameters if not parameters[name].requires_grad}.isdisjoint(changed)
+    assert norms
+    assert all(n in changed for n, p in parameters.items() if p.requires_grad and "conv" in n)
+
+
+def test_a_stride_the_backbone_lacks_is_explained() -> None:
+    with pytest.raises(HeatpointError, match="freeze is a stride"):
+        freeze(zoo.build("centernet_tiny", ["a"]).network.backbone, 3)

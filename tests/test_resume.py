@@ -1,0 +1,223 @@
+"""A run that stops, however it stops, goes on as if it had not."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from heatpoint.data.synthetic import write_shapes
+from heatpoint.detector import Detector
+from heatpoint.errors import HeatpointError
+from heatpoint.training import loop, train, validation
+from heatpoint.training.state import load_resume
+
+QUICK = {
+    "model": "centernet_tiny",
+    "size": 64,
+    "epochs": 4,
+    "batch_size": 2,
+    "workers": 0,
+    "threads": 1,
+    "accelerator": "cpu",
+    "pictures": False,
+    "eval_every": 2,
+    "mosaic": 0.3,
+}
+TIMED = ("seconds", "images_per_second")
+
+SCRIPT = """
+import sys, torch
+from heatpoint.training import train
+torch.set_num_threads(1)
+try:
+    train(sys.argv[1], sys.argv[1], out=sys.argv[2], epochs=100000, eval_every=2, batch_size=2,
+          model="centernet_tiny", size=64, workers=0, accelerator="cpu", pictures=False)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    return str(write_shapes(tmp_path_factory.mktemp("shapes"), 7, (80, 64), seed=5))
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, shapes):
+    """Returns the folder of a run of four epochs without a stop."""
+    out = tmp_path_factory.mktemp("straight")
+    train(shapes, shapes, out=str(out), **QUICK)
+    return out
+
+
+def assert_same(one: Path, two: Path) -> None:
+    """Asserts that two runs ended in the same state, bit for bit."""
+    for name in ("last.safetensors", "best.safetensors"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+    first, second = load_resume(one / "resume.pt"), load_resume(two / "resume.pt")
+    for state in (first, second):
+        state["position"].pop("seconds")
+        for row in state["position"]["history"]:
+            for name in TIMED:
+                row.pop(name)
+    assert first["position"] == second["position"]
+    assert first["ema_updates"] == second["ema_updates"]
+    assert_equal(first["network"], second["network"])
+    assert_equal(first["ema"], second["ema"])
+    assert_equal(first["optimizer"], second["optimizer"])
+    assert torch.equal(first["random"], second["random"])
+
+
+def assert_equal(one, two) -> None:
+    if isinstance(one, dict):
+        assert one.keys() == two.keys()
+        for key in one:
+            assert_equal(one[key], two[key])
+    elif isinstance(one, list):
+        assert len(one) == len(two)
+        for a, b in zip(one, two, strict=True):
+            assert_equal(a, b)
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, two)
+    else:
+        assert one == two
+
+
+def test_two_and_two_epochs_equal_four(shapes, straight, tmp_path):
+    first = train(shapes, shapes, out=str(tmp_path), stop_after=2, **QUICK)
+    assert (first.epochs, first.finished, first.interrupted) == (2, False, False)
+    torch.rand(3)  # another process would have another random state
+    second = train(shapes, shapes, out=str(tmp_path), resume=True, **QUICK)
+    assert second.finished
+    assert_same(straight, tmp_path)
+
+
+@pytest.mark.parametrize("update", [2, 3, 7])
+def test_a_signal_within_an_epoch_loses_nothing(shapes, straight, tmp_path, monkeypatch, update):
+    real = loop.take_update
+
+    def take(run, batches):
+        real(run, batches)
+        if run.position.updates == update:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop, "take_update", take)
+    with pytest.raises(KeyboardInterrupt):
+        train(shapes, shapes, out=str(tmp_path), **QUICK)
+    monkeypatch.undo()
+    assert load_resume(tmp_path / "resume.pt")["position"]["updates"] == update
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    train(shapes, shapes, out=str(tmp_path), resume=True, **QUICK)
+    assert_same(straight, tmp_path)
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_a_signal_within_validation_is_made_up_for(shapes, straight, tmp_path, monkeypatch, epoch):
+    real = validation.evaluate
+
+    def evaluate(*words, **named):
+        calls.append(1)
+        if len(calls) == epoch // 2:
+            signal.raise_signal(signal.SIGTERM)
+        return real(*words, **named)
+
+    calls: list[int] = []
+    monkeypatch.setattr(validation, "evaluate", evaluate)
+    with pytest.raises(KeyboardInterrupt):
+        train(shapes, shapes, out=str(tmp_path), **QUICK)
+    monkeypatch.undo()
+    train(shapes, shapes, out=str(tmp_path), resume=True, **QUICK)
+    assert_same(straight, tmp_path)
+
+
+def test_death_between_checkpoint_and_resume_file(shapes, straight, tmp_path, monkeypatch):
+    real, calls = validation.save_resume, []
+
+    def die(path, parts):
+        calls.append(1)
+        if len(calls) == 2:
+            raise SystemExit("killed")
+        real(path, parts)
+
+    monkeypatch.setattr(validation, "save_resume", die)
+    with pytest.raises(SystemExit):
+        train(shapes, shapes, out=str(tmp_path), **QUICK)
+    monkeypatch.undo()
+    assert load_resume(tmp_path / "resume.pt")["position"]["epoch"] == 2
+    assert Detector.load(tmp_path / "last.safetensors").meta["trained"]["epochs"] == 4
+    train(shapes, shapes, out=str(tmp_path), resume=True, **QUICK)
+    assert_same(straight, tmp_path)
+
+
+def test_resuming_a_finished_run_changes_nothing(shapes, straight):
+    before = {path.name: path.read_bytes() for path in straight.glob("*.safetensors")}
+    result = train(shapes, shapes, out=str(straight), resume=True, **QUICK)
+    assert result.finished
+    assert before == {path.name: path.read_bytes() for path in straight.glob("*.safetensors")}
+
+
+def test_other_options_or_data_are_refused(shapes, straight, tmp_path):
+    with pytest.raises(HeatpointError, match=r"batch_size was 2 and is 1; lr was None and is 0\.1"):
+        train(
+            shapes, shapes, out=str(straight), resume=True, **{**QUICK, "batch_size": 1, "lr": 0.1}
+        )
+    other = str(write_shapes(tmp_path, 7, (80, 64), seed=6))
+    with pytest.raises(HeatpointError, match="checksum of the data"):
+        train(other, shapes, out=str(straight), resume=True, **QUICK)
+
+
+def test_a_damaged_resume_file_is_named(shapes, straight, tmp_path):
+    whole = (straight / "resume.pt").read_bytes()
+    (tmp_path / "resume.pt").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(HeatpointError, match=r"resume\.pt"):
+        train(shapes, shapes, out=str(tmp_path), resume=True, **QUICK)
+
+
+def start(shapes: str, out: Path) -> subprocess.Popen[str]:
+    """Starts a long run in a process of its own and waits for its first checkpoint."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, shapes, str(out)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    end = time.monotonic() + 90
+    while not (out / "resume.pt").exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return process
+
+
+def test_ctrl_c_saves_and_ends_with_130(shapes, tmp_path):
+    process = start(shapes, tmp_path)
+    process.send_signal(signal.SIGINT)
+    text = process.communicate(timeout=60)[0]
+    assert process.returncode == 130, text
+    assert "interrupted and saved after update" in text
+    position = load_resume(tmp_path / "resume.pt")["position"]
+    trained = Detector.load(tmp_path / "last.safetensors").meta["trained"]
+    assert trained["updates"] == position["updates"]
+
+
+def test_kill_leaves_files_that_load_and_resume(shapes, tmp_path):
+    process = start(shapes, tmp_path)
+    for _ in range(3):
+        time.sleep(0.4)
+        Detector.load(tmp_path / "last.safetensors")
+    process.kill()
+    process.communicate(timeout=60)
+    Detector.load(tmp_path / "last.safetensors")
+    epoch = load_resume(tmp_path / "resume.pt")["position"]["epoch"]
+    choice = {name: value for name, value in QUICK.items() if name != "mosaic"}
+    again = {**choice, "epochs": 100000, "resume": True, "stop_after": epoch + 1}
+    result = train(shapes, shapes, out=str(tmp_path), **again)
+    assert result.epochs == epoch + 1

@@ -1,0 +1,219 @@
+"""One training run from data to checkpoint, and everything that may go wrong on the way."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import inspect
+import json
+import os
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from heatpoint.codecs.center import CenterCodec
+from heatpoint.data.read import read
+from heatpoint.data.synthetic import write_shapes
+from heatpoint.detector import Detector
+from heatpoint.errors import HeatpointError
+from heatpoint.evaluation import evaluate
+from heatpoint.training import TrainOptions, train
+from heatpoint.training.options import FREE_ON_RESUME
+
+QUICK = {
+    "model": "centernet_tiny",
+    "size": 64,
+    "epochs": 1,
+    "batch_size": 4,
+    "workers": 0,
+    "threads": 1,
+    "accelerator": "cpu",
+    "pictures": False,
+}
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    return str(write_shapes(tmp_path_factory.mktemp("shapes"), 8, (96, 96), seed=3))
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory, shapes):
+    """Returns the folder and the result of a run that learns eight pictures by heart."""
+    out = tmp_path_factory.mktemp("run")
+    choice = {**QUICK, "size": 96, "epochs": 100, "batch_size": 8, "eval_every": 50}
+    extra = {"augment": "none", "lr": 6e-3, "pictures": True, "seed": 1, "cache": 0.1}
+    return out, train(shapes, shapes, out=str(out), **{**choice, **extra})
+
+
+def test_eight_pictures_are_learnt_by_heart(fitted):
+    _, result = fitted
+    assert result.finished
+    assert not result.interrupted
+    assert result.ap > 0.9
+    assert result.epochs == 100
+
+
+def test_reported_ap_is_what_evaluate_gives(fitted, shapes):
+    out, result = fitted
+    metrics = evaluate(str(out / "best.safetensors"), shapes)
+    assert metrics.ap == result.ap
+    assert metrics.ap == max(row["ap"] for row in result.history if "ap" in row)
+
+
+def test_a_run_leaves_its_files(fitted):
+    out, result = fitted
+    expected = {"best.safetensors", "last.safetensors", "resume.pt", "options.json", "log.csv"}
+    expected |= {"curves.png", "val_predictions.png"}
+    names = {path.name for path in out.iterdir()}
+    assert expected <= names
+    assert any(name.startswith("events.out.tfevents") for name in names)
+    assert not any("partial" in name for name in names)
+    with (out / "log.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 100
+    assert float(rows[-1]["ap"]) == result.history[-1]["ap"]
+    assert rows[0]["ap"] == ""
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"]) / 5
+    parts = [float(rows[-1][name]) for name in rows[-1] if name.startswith("loss/")]
+    assert sum(parts) == pytest.approx(float(rows[-1]["loss"]))
+    record = json.loads((out / "options.json").read_text())
+    assert record["options"]["model"] == "centernet_tiny"
+    assert record["versions"]["torch"] == torch.__version__
+    assert record["derived"]["learning_rate"] == 6e-3
+
+
+def test_checkpoint_knows_size_and_names(fitted, shapes):
+    detector = Detector.load(fitted[0] / "best.safetensors")
+    assert detector.size == (96, 96)
+    assert detector.names == read(shapes).names
+
+
+def test_training_goes_on_from_weights_with_other_classes(fitted, shapes, tmp_path):
+    data = read(shapes)
+    other = replace(data, names=("new", *data.names[1:]))
+    result = train(
+        other,
+        other,
+        out=str(tmp_path),
+        weights=str(fitted[0] / "best.safetensors"),
+        **{**QUICK, "size": 96, "lr": 1e-6, "augment": "none"},
+    )
+    assert Detector.load(result.last).names[0] == "new"
+    assert result.history[0]["loss"] < fitted[1].history[0]["loss"] / 2
+
+
+def test_signature_is_that_of_the_options():
+    names = [field.name for field in fields(TrainOptions)]
+    assert list(inspect.signature(train).parameters) == names
+    assert set(names) >= FREE_ON_RESUME
+    with pytest.raises(TypeError, match="epoch"):
+        train("a", "b", epoch=3)
+
+
+def test_nan_names_the_images_and_spares_the_files(shapes, tmp_path, monkeypatch):
+    train(shapes, shapes, out=str(tmp_path), stop_after=1, **{**QUICK, "epochs": 3})
+    before = (tmp_path / "last.safetensors").read_bytes()
+    real, calls = CenterCodec.loss, []
+
+    def loss(self, maps, encoded):
+        calls.append(1)
+        terms = real(self, maps, encoded)
+        return {**terms, "size": terms["size"] * float("nan")} if len(calls) > 2 else terms
+
+    monkeypatch.setattr(CenterCodec, "loss", loss)
+    with pytest.raises(HeatpointError) as caught:
+        train(shapes, shapes, out=str(tmp_path), resume=True, **{**QUICK, "epochs": 3})
+    message = str(caught.value)
+    assert "size nan" in message
+    assert message.count(".jpg") == 4
+    assert "learning rate" in message
+    assert (tmp_path / "last.safetensors").read_bytes() == before
+
+
+def test_full_disk_spares_the_files(shapes, tmp_path, monkeypatch):
+    train(shapes, shapes, out=str(tmp_path), stop_after=1, **{**QUICK, "epochs": 2})
+    saved = {name: (tmp_path / name).read_bytes() for name in ("last.safetensors", "resume.pt")}
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(HeatpointError, match="No space left"):
+        train(shapes, shapes, out=str(tmp_path), resume=True, **{**QUICK, "epochs": 2})
+    monkeypatch.undo()
+    assert saved == {name: (tmp_path / name).read_bytes() for name in saved}
+    assert not list(tmp_path.glob(".*partial*"))
+    result = train(shapes, shapes, out=str(tmp_path), resume=True, **{**QUICK, "epochs": 2})
+    assert result.finished
+
+
+def test_mistakes_are_told_before_training(shapes, tmp_path):
+    data = read(shapes)
+    renamed = replace(data, names=("blob", *data.names[1:]))
+    with pytest.raises(HeatpointError, match=f"only in .*{data.names[0]}.*blob"):
+        train(data, renamed, out=str(tmp_path), **QUICK)
+    with pytest.raises(HeatpointError, match="next legal size"):
+        train(data, data, out=str(tmp_path), **{**QUICK, "size": 50})
+    with pytest.raises(HeatpointError, match="resume"):
+        train(data, data, out=str(tmp_path), resume=True, **QUICK)
+    images = [record.keep(np.zeros(len(record), bool)) for record in data.images]
+    empty = replace(data, images=images)
+    with pytest.raises(HeatpointError, match="no object"):
+        train(empty, data, out=str(tmp_path), **QUICK)
+
+
+def test_a_finished_folder_is_not_overwritten(shapes, tmp_path):
+    train(shapes, shapes, out=str(tmp_path), **QUICK)
+    with pytest.raises(HeatpointError, match="already holds a run"):
+        train(shapes, shapes, out=str(tmp_path), **QUICK)
+
+
+def test_class_order_of_the_validation_data_does_not_matter(shapes, tmp_path):
+    data = read(shapes)
+    order = list(range(len(data.names)))[::-1]
+    place = np.argsort(order)
+    images = [replace(r, labels=place[r.labels]) for r in data.images]
+    turned = replace(data, names=tuple(data.names[i] for i in order), images=images)
+    first = train(data, data, out=str(tmp_path / "a"), **QUICK)
+    second = train(data, turned, out=str(tmp_path / "b"), **QUICK)
+    assert first.ap == second.ap
+
+
+def test_accumulation_equals_a_large_batch(shapes, tmp_path, monkeypatch):
+    # Statistics of batch norm belong to a forward pass; with fixed ones both ways agree.
+    monkeypatch.setattr(
+        nn.BatchNorm2d, "train", lambda self, mode=True: nn.Module.train(self, False)
+    )
+    weights = []
+    for batch, accumulate in ((8, 1), (2, 4)):
+        out = tmp_path / str(batch)
+        choice = {"batch_size": batch, "accumulate": accumulate, "optimizer": "sgd", "ema": 0.0}
+        result = train(shapes, shapes, out=str(out), **{**QUICK, "epochs": 3, "lr": 1e-3, **choice})
+        assert result.updates == 3
+        weights.append(Detector.load(result.last).network.state_dict())
+    for name, value in weights[0].items():
+        torch.testing.assert_close(weights[1][name], value, rtol=1e-4, atol=1e-6)
+
+
+def test_minutes_end_the_run_and_the_schedule(shapes, tmp_path):
+    choice = {**QUICK, "epochs": None, "minutes": 0.05, "eval_every": 10**6}
+    result = train(shapes, shapes, out=str(tmp_path), **choice)
+    assert result.finished
+    assert 2 < result.seconds < 10
+    assert result.history[-1]["learning_rate"] < 0.05 * max(
+        row["learning_rate"] for row in result.history
+    )
+    assert result.ap is not None
+
+
+def test_unreadable_images_stop_or_are_left_out(tmp_path, capsys):
+    path = write_shapes(tmp_path / "data", 6, (64, 64), seed=1)
+    (path.parent / "images" / "000002.jpg").write_bytes(b"")
+    with pytest.raises(HeatpointError, match=r"000002\.jpg"):
+        train(str(path), str(path), out=str(tmp_path / "run"), **QUICK)
+    train(str(path), str(path), out=str(tmp_path / "run"), skip_bad=True, **QUICK)
+    assert "1 x unreadable image (left out)" in capsys.readouterr().out

@@ -1,0 +1,76 @@
+"""Two processes, joined by gloo, train to the same weights as one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from heatpoint.data.synthetic import write_shapes
+from heatpoint.detector import Detector
+
+# Each process has its own batch norm statistics, as in all published systems; with fixed ones one
+# and two processes compute the same. Spawned processes import this file, so they are fixed there.
+SCRIPT = """
+import sys, torch
+from torch import nn
+from heatpoint.errors import HeatpointError
+from heatpoint.training import train
+
+nn.BatchNorm2d.train = lambda self, mode=True: nn.Module.train(self, False)
+torch.set_num_threads(1)
+
+if __name__ == "__main__":
+    data, out, devices, rate = sys.argv[1:]
+    try:
+        result = train(data, data, out=out, devices=int(devices), lr=float(rate), optimizer="sgd",
+                       ema=0.0, epochs=2, batch_size=4, accumulate=2, model="centernet_tiny",
+                       size=64, workers=0, accelerator="cpu", pictures=False, clip=0.0)
+    except HeatpointError as error:
+        sys.exit(f"mistake: {error}")
+    print("result", result.updates, result.ap)
+"""
+
+
+def start(folder: Path, data: str, devices: int, rate: str = "1e-3") -> subprocess.Popen[str]:
+    script = folder / "script.py"
+    script.write_text(SCRIPT)
+    return subprocess.Popen(
+        [sys.executable, str(script), data, str(folder / f"{devices}"), str(devices), rate],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_equal_one(tmp_path):
+    data = str(write_shapes(tmp_path / "data", 16, (64, 64), seed=2))
+    for devices in (1, 2):
+        text, errors = (process := start(tmp_path, data, devices)).communicate(timeout=240)
+        assert process.returncode == 0, errors
+        assert "result 4 " in text
+        assert text.count("learning rate") == 1  # only the first process speaks
+    one, two = (Detector.load(tmp_path / f"{n}" / "last.safetensors") for n in (1, 2))
+    for name, value in one.network.state_dict().items():
+        torch.testing.assert_close(
+            two.network.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name
+        )
+    rows = [(tmp_path / f"{n}" / "log.csv").read_text().splitlines()[-1] for n in (1, 2)]
+    losses = [float(row.split(",")[5]) for row in rows]
+    assert abs(losses[0] - losses[1]) < 1e-3 * losses[0]
+
+
+@pytest.mark.slow
+def test_a_mistake_in_two_processes_is_one_sentence(tmp_path):
+    data = str(write_shapes(tmp_path / "data", 8, (64, 64), seed=2))
+    process = start(tmp_path, data, 2, rate="1e30")
+    errors = process.communicate(timeout=240)[1]
+    assert process.returncode == 1, errors
+    assert "mistake: the loss is not finite" in errors
+    assert "Traceback" not in errors
