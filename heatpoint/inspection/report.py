@@ -1,0 +1,175 @@
+"""Counts what is in a data set: images, objects, classes, sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.geometry import letterbox
+
+_SMALL, _LARGE = 32.0**2, 96.0**2  # COCO's borders of small, medium and large, square pixels
+
+
+class Spread(NamedTuple):
+    """Least, median and greatest of some numbers; zeros if there are none."""
+
+    least: float
+    median: float
+    most: float
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> Spread:
+        """Returns the spread of an array of any shape."""
+        if values.size == 0:
+            return cls(0.0, 0.0, 0.0)
+        return cls(float(values.min()), float(np.median(values)), float(values.max()))
+
+    def __str__(self) -> str:
+        least, median, most = (f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in self)
+        return least if least == most else f"{least} to {most} (median {median})"
+
+
+@dataclass(frozen=True)
+class DataReport:
+    """What a data set holds.
+
+    Attributes:
+        images: Number of images.
+        empty: Images without a single object.
+        objects: Boxes that are to be found, without crowd regions.
+        crowd: Crowd regions.
+        difficult: Boxes marked difficult (VOC); they are among ``objects``.
+        classes: Objects by class name, in label order.
+        heights: Of the images, in image pixels.
+        widths: Of the images, in image pixels.
+        sides: Square roots of box areas, in image pixels.
+        input_sides: The same in input pixels, after the letterbox.
+        aspects: Width over height of the boxes.
+        per_image: Objects per image, empty images included.
+        by_area: Objects by COCO's size classes: areas below 32^2, below 96^2, and above.
+    """
+
+    images: int
+    empty: int
+    objects: int
+    crowd: int
+    difficult: int
+    classes: dict[str, int]
+    heights: Spread
+    widths: Spread
+    sides: Spread
+    input_sides: Spread
+    aspects: Spread
+    per_image: Spread
+    by_area: dict[str, int]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain numbers, ready for JSON."""
+        return {k: v._asdict() if isinstance(v, Spread) else v for k, v in _fields(self).items()}
+
+    def lines(self) -> list[str]:
+        """Returns the report in words, one statement per line."""
+        lines = [
+            f"{self.images:,} images ({self.empty:,} without objects), "
+            f"height {self.heights}, width {self.widths}",
+            f"{self.objects:,} objects of {len(self.classes)} classes: {_name_counts(self)}",
+        ]
+        if self.crowd or self.difficult:
+            lines.append(f"{self.crowd:,} crowd regions, {self.difficult:,} marked difficult")
+        if self.objects:
+            sizes = ", ".join(f"{count:,} {name}" for name, count in self.by_area.items())
+            lines += [
+                f"object side {self.sides} pixels ({sizes}); at the input {self.input_sides}",
+                f"objects per image {self.per_image}",
+            ]
+        unused = [name for name, count in self.classes.items() if count == 0]
+        if unused:
+            classes = "class" if len(unused) == 1 else "classes"
+            lines.append(f"no object at all of {len(unused)} {classes}: {_few(unused)}")
+        return lines
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The numbers behind a report, one entry per object, for histograms.
+
+    Attributes:
+        sides: (N,) square roots of box areas in input pixels.
+        aspects: (N,) width over height.
+        per_image: (images,) objects of each image.
+    """
+
+    sides: NDArray[np.float64]
+    aspects: NDArray[np.float64]
+    per_image: NDArray[np.int64]
+
+
+def measure(annotations: Annotations, size: tuple[int, int]) -> tuple[DataReport, Measured]:
+    """Counts and measures every object that is not a crowd region.
+
+    Args:
+        annotations: A data set without degenerate boxes, as ``clean`` leaves it; every image
+            has its size.
+        size: (H, W) of the network's input.
+    """
+    records = annotations.images
+    frames = np.array([known_size(r) for r in records], np.float64).reshape(-1, 2)
+    zooms = np.array([letterbox(known_size(r), size).matrix[0] for r in records], np.float64)
+    boxes = [r.boxes[~r.crowd] for r in records]
+    per_image = np.array([len(b) for b in boxes], np.int64)
+    extents = np.concatenate([b[:, 2:] - b[:, :2] for b in boxes] or [np.zeros((0, 2))])
+    sides = np.sqrt(extents.prod(1))
+    input_sides = sides * np.repeat(zooms, per_image)
+    aspects = extents[:, 0] / extents[:, 1]
+    areas = np.concatenate([r.areas[~r.crowd] for r in records] or [np.zeros(0)])
+    report = DataReport(
+        images=len(records),
+        empty=int((per_image == 0).sum()),
+        objects=int(per_image.sum()),
+        crowd=int(sum(r.crowd.sum() for r in records)),
+        difficult=int(sum(r.difficult.sum() for r in records)),
+        classes=annotations.counts(),
+        heights=Spread.of(frames[:, 0]),
+        widths=Spread.of(frames[:, 1]),
+        sides=Spread.of(sides),
+        input_sides=Spread.of(input_sides),
+        aspects=Spread.of(aspects),
+        per_image=Spread.of(per_image),
+        by_area={
+            "small": int((areas < _SMALL).sum()),
+            "medium": int(((areas >= _SMALL) & (areas < _LARGE)).sum()),
+            "large": int((areas >= _LARGE).sum()),
+        },
+    )
+    return report, Measured(input_sides, aspects, per_image)
+
+
+def known_size(record: ImageRecord) -> tuple[int, int]:
+    """Returns the (height, width) of an image, which ``inspect`` has filled in beforehand."""
+    assert record.size is not None, f"{record.path} has no size"
+    return record.size
+
+
+def sought(record: ImageRecord) -> NDArray[np.bool_]:
+    """Returns (N,) bool: which objects training looks for, neither crowd nor difficult."""
+    return ~(record.crowd | record.difficult)
+
+
+def _fields(report: DataReport) -> dict[str, Any]:
+    # asdict would turn the spreads, which are tuples, into plain tuples.
+    return {name: getattr(report, name) for name in asdict(report)}
+
+
+def _name_counts(report: DataReport) -> str:
+    ordered = sorted(report.classes.items(), key=lambda item: -item[1])
+    return _few([f"{name} {count:,}" for name, count in ordered])
+
+
+def _few(words: Sequence[str], shown: int = 8) -> str:
+    more = f" and {len(words) - shown} more" if len(words) > shown else ""
+    return ", ".join(words[:shown]) + more
