@@ -30,7 +30,7 @@ def draw_curves(path: Path, history: Sequence[Row], terms: Sequence[str]) -> Non
     Args:
         path: PNG file to write, atomically.
         history: One row per epoch, as in log.csv.
-        terms: Names of the columns that are loss terms.
+        terms: Names of the loss terms; ``loss/NAME`` is the column of one.
 
     Raises:
         HeatpointError: The file cannot be written.
@@ -39,8 +39,9 @@ def draw_curves(path: Path, history: Sequence[Row], terms: Sequence[str]) -> Non
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
+    _line(losses, history, "loss", "all")
     for name in terms:
-        _line(losses, history, name, name.removeprefix("loss/"))
+        _line(losses, history, f"loss/{name}", name)
     losses.set(title="training loss", xlabel="epoch", yscale="log")
     for name in SCORES:
         _line(scores, history, name, name.upper())
