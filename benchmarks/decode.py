@@ -5,6 +5,7 @@ Run with ``python benchmarks/decode.py``. Both ways take turns, so that a busy m
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 
@@ -46,7 +47,9 @@ def scenes(codec: CenterCodec, generator: torch.Generator) -> dict[str, Maps]:
 
 
 def main() -> None:
-    torch.set_num_threads(2)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    torch.set_num_threads(parser.parse_args().threads)
     codec = CenterCodec(80)
     for name, maps in scenes(codec, torch.Generator().manual_seed(0)).items():
         for layout in (torch.contiguous_format, torch.channels_last):

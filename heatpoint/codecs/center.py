@@ -36,9 +36,8 @@ IDEAL_MARGIN = 1e-6
 class CenterCodec:
     """Centre points: one heatmap per class, one size map and one offset map for all classes.
 
-    The defaults are those of the released CenterNet, apart from ``border`` and ``clamp``, whose
-    released values (``"cells"`` and 1e-4) distort boxes at the right and bottom border and take
-    the gradient from confident mistakes.
+    The defaults are the released CenterNet's, apart from ``border`` and ``clamp``, whose released
+    values ("cells" and 1e-4) distort boxes at the border and stop learning from confident errors.
 
     Attributes:
         classes: Number of classes C.
@@ -217,10 +216,9 @@ class CenterCodec:
         Args:
             maps: The maps of the last stack.
         """
-        peaks = self._peaks(maps["heatmap"])
-        row = torch.div(peaks.cells, maps["heatmap"].shape[-1], rounding_mode="floor")
-        column = peaks.cells - row * maps["heatmap"].shape[-1]
-        corner = torch.stack((column, row), -1).float()
+        peaks, width = self._peaks(maps["heatmap"]), maps["heatmap"].shape[-1]
+        row = torch.div(peaks.cells, width, rounding_mode="floor")
+        corner = torch.stack((peaks.cells - row * width, row), -1).float()
         inside = read_cells(maps["offset"], peaks.cells).float() if self.offset else 0.5
         sides = read_cells(maps["size"], peaks.cells).float().clamp(min=0)
         boxes = _boxes(corner + inside, sides) * self.stride
@@ -271,8 +269,8 @@ class CenterCodec:
         """Returns the maps a perfect network would produce; decoding them gives the targets.
 
         Exact to rounding for objects with a cell of their own and at most K per image. Of objects
-        that share a cell, all get the last one's box. Without an offset map, a centre is off by at
-        most half a cell on each axis.
+        that share a cell, all get the last one's box. Without an offset map, a centre is off by
+        half a cell on each axis at most.
 
         Returns:
             float32 maps; size and offset are 0 at cells that no object trains.
