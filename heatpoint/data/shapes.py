@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-NAMES = ("disc", "ring", "square", "triangle", "star", "cross")
+NAMES = ("disc", "ring", "triangle", "star", "cross")
 """Classes of the drawn shapes, in label order."""
 
 SHIFT = 4  # OpenCV reads polygon corners in 1/16 pixel
@@ -21,14 +21,14 @@ def outline(label: int, rng: np.random.Generator) -> list[Points]:
         return [disc] if name == "disc" else [disc, disc * rng.uniform(0.5, 0.7)]
     if name == "star":
         tips = _polygon(10)
-        tips[1::2] *= rng.uniform(0.4, 0.5)
+        tips[1::2] *= rng.uniform(0.32, 0.42)
         return [tips]
     if name == "cross":
-        arm = rng.uniform(0.22, 0.34)
+        arm = rng.uniform(0.14, 0.24)
         quarter = np.array([(arm, 1.0), (arm, arm), (1.0, arm)])
         turns = [np.array([(c, s), (-s, c)]) for c, s in ((1, 0), (0, -1), (-1, 0), (0, 1))]
         return [np.concatenate([quarter @ turn for turn in turns]) / np.hypot(arm, 1.0)]
-    return [_polygon(4 if name == "square" else 3)]
+    return [_polygon(3)]
 
 
 def blob(rng: np.random.Generator) -> Points:

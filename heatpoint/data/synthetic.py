@@ -1,9 +1,9 @@
 """Draws pictures of shapes whose boxes are known exactly: for the demo, the tests and first trials.
 
-A picture holds ellipses, rings, rectangles, triangles, stars and crosses of many sizes, aspects
-and angles, which overlap each other and are cut by the border, over gradients, lines, noise and
-blobs that belong to no class. It is small work for a detector, but not a toy: a class cannot be
-told by its colour or its size.
+A picture holds discs, rings, triangles, stars and crosses of many sizes, aspects and angles, which
+overlap each other and are cut by the border. They are vivid; what lies under them is dull: uneven
+grey, lines, and blobs that belong to no class, all under noise. So colour says where something is,
+but neither colour nor size says what it is.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from heatpoint.errors import HeatpointError
 from heatpoint.files import write_json
 
 _EMPTY_SHARE = 0.08
-_SMALLEST, _LARGEST = 1 / 8, 1 / 2  # diameters, as shares of the picture's shorter side
-_VISIBLE = 0.7  # a shape keeps at least this share of its pixels in view
+_SMALLEST, _LARGEST = 1 / 5, 1 / 2  # diameters, as shares of the picture's shorter side
+_VISIBLE = 0.75  # a shape keeps at least this share of its pixels in view
 _CONTRAST = 100.0  # least distance in RGB between a shape and what lies under it
 
 Image = NDArray[np.uint8]
@@ -164,7 +164,7 @@ def _write_image(path: Path, image: Image) -> None:
 
 
 def _background(size: tuple[int, int], rng: np.random.Generator, clutter: bool) -> Image:
-    """Returns a colour gradient with lines and shapeless blobs, or one flat colour."""
+    """Returns uneven grey with lines and shapeless blobs, or one flat colour."""
     height, width = size
     if not clutter:
         return np.full((height, width, 3), rng.integers(256, size=3), dtype=np.uint8)
@@ -181,11 +181,9 @@ def _background(size: tuple[int, int], rng: np.random.Generator, clutter: bool) 
         thickness = int(rng.integers(1, 3))
         cv2.line(image, start, end, _dull(rng), thickness, cv2.LINE_AA, SHIFT)
     for _ in range(int(rng.integers(3))):
-        corners = blob(rng) * rng.uniform(1 / 32, 1 / 8) * min(size) + rng.random(2) * (
-            width,
-            height,
-        )
-        cv2.fillPoly(image, [fixed_point(corners)], _dull(rng), cv2.LINE_AA, SHIFT)
+        extent, centre = rng.uniform(1 / 32, 1 / 8) * min(size), rng.random(2) * (width, height)
+        corners = fixed_point(blob(rng) * extent + centre)
+        cv2.fillPoly(image, [corners], _dull(rng), cv2.LINE_AA, SHIFT)
     return image
 
 
