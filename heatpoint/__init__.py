@@ -1,5 +1,61 @@
-"""Objects and poses as peaks of heatmaps: train, evaluate, predict and export."""
+"""Objects and poses as peaks of heatmaps: train, evaluate, predict and export.
+
+Importing the package touches no GPU, network, disk, logger or thread count: every public name is
+loaded when it is first used.
+
+Example:
+    >>> import heatpoint
+    >>> detector = heatpoint.build("centernet_resnet18", names=["cat", "dog"])
+    >>> detector.save("untrained.safetensors")
+    >>> results = heatpoint.predict("untrained.safetensors", ["photo.jpg"])  # doctest: +SKIP
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from heatpoint.codecs.center import CenterCodec as CenterCodec
+    from heatpoint.data.annotations import Annotations as Annotations
+    from heatpoint.data.read import read as read
+    from heatpoint.demonstration import demo as demo
+    from heatpoint.detector import Detector as Detector
+    from heatpoint.errors import HeatpointError as HeatpointError
+    from heatpoint.evaluation import evaluate as evaluate
+    from heatpoint.inspection import inspect as inspect
+    from heatpoint.prediction import predict as predict
+    from heatpoint.results import Detections as Detections
+    from heatpoint.training import train as train
+    from heatpoint.zoo import build as build
+
 __version__ = "0.1.0"
+
+_HOME = {
+    "Annotations": "heatpoint.data.annotations",
+    "CenterCodec": "heatpoint.codecs.center",
+    "Detections": "heatpoint.results",
+    "Detector": "heatpoint.detector",
+    "HeatpointError": "heatpoint.errors",
+    "build": "heatpoint.zoo",
+    "demo": "heatpoint.demonstration",
+    "evaluate": "heatpoint.evaluation",
+    "inspect": "heatpoint.inspection",
+    "predict": "heatpoint.prediction",
+    "read": "heatpoint.data.read",
+    "train": "heatpoint.training",
+}
+
+__all__ = sorted([*_HOME, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'heatpoint' has no attribute {name!r}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

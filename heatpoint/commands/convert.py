@@ -1,0 +1,55 @@
+"""``heatpoint convert``: turns a published checkpoint into one of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from heatpoint.commands.arguments import CommandParser
+
+
+@dataclass
+class Convert:
+    """Turns a published checkpoint into one of ours."""
+
+    checkpoint: str
+    """a published file: .pth, .pkl, .t7 or .safetensors"""
+
+    out: str = ""
+    """file to write; the name of the checkpoint with .safetensors by default"""
+
+    layout: str = "auto"
+    """name of the layout; recognised by its tensors by default"""
+
+    names: str = ""
+    """class names in order, separated by commas, where the file's own are unknown"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Converts, and lists what was recognised and what was not used."""
+    options = CommandParser(
+        "convert", Convert, "Turns a published checkpoint into one of ours."
+    ).parse(words)
+    from pathlib import Path
+
+    from heatpoint.convert import convert_file
+    from heatpoint.errors import HeatpointError
+
+    detector = convert_file(options.checkpoint, options.layout)
+    if options.names:
+        names = tuple(name.strip() for name in options.names.split(","))
+        if len(names) != len(detector.names):
+            raise HeatpointError(
+                f"--names has {len(names)} names, but {options.checkpoint} has "
+                f"{len(detector.names)} classes"
+            )
+        detector.names = names
+    out = options.out or str(Path(options.checkpoint).with_suffix(".safetensors"))
+    detector.save(out)
+    parameters = sum(p.numel() for p in detector.network.parameters())
+    layout, classes = detector.meta["layout"], len(detector.names)
+    print(f"{layout}: {classes} classes, {parameters:,} parameters: {out}")
+    unused = detector.meta.get("unused", [])
+    if unused:
+        print(f"{len(unused)} tensors of the file are not used: {', '.join(unused)}")
+    return 0

@@ -1,0 +1,31 @@
+"""``heatpoint demo``: proves the installation on drawn pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from heatpoint.commands.arguments import CommandParser
+
+
+@dataclass
+class Demo:
+    """Draws a data set, trains on it, evaluates, predicts and saves pictures."""
+
+    out: str = "runs/demo"
+    """folder for everything"""
+
+    minutes: float = 1.2
+    """time to train for"""
+
+    seed: int = 0
+    """seed of the pictures and of the training"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Runs the demo."""
+    options = CommandParser("demo", Demo, "Draws a data set, trains on it, scores it.").parse(words)
+    from heatpoint.demonstration import demo
+
+    demo(out=options.out, minutes=options.minutes, seed=options.seed)
+    return 0

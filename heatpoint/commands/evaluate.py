@@ -1,0 +1,93 @@
+"""``heatpoint evaluate``: scores a checkpoint on annotated data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from heatpoint.commands.arguments import CommandParser
+
+
+@dataclass
+class Evaluate:
+    """Scores a checkpoint on annotated data."""
+
+    checkpoint: str
+    """a checkpoint of train or convert"""
+
+    data: str
+    """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file"""
+
+    images: str = ""
+    """folder of the pictures, if not beside the annotations"""
+
+    json: str = ""
+    """file for the numbers and the protocol they were measured by"""
+
+    size: int | tuple[int, int] | None = None
+    """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
+
+    keep_resolution: bool = False
+    """pad pictures to a legal size instead of resizing them"""
+
+    nms: float | None = None
+    """overlap (IoU) above which the worse of two boxes of one class is removed; none by default"""
+
+    max_detections: int = 100
+    """most results per picture"""
+
+    flip: bool = False
+    """average with the mirrored picture, as published"""
+
+    scales: tuple[float, ...] = (1.0,)
+    """test scales, merged by soft-NMS; 0.5,0.75,1,1.25,1.5 in the paper"""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps"""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto is bf16 where the hardware multiplies it natively"""
+
+    batch_size: int = 8
+    """pictures per run of the network"""
+
+    workers: int = 2
+    """threads that read pictures while the network runs"""
+
+    skip_bad: bool = False
+    """leave unreadable pictures out instead of stopping"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Evaluates and prints the numbers."""
+    options = CommandParser("evaluate", Evaluate, "Scores a checkpoint on annotated data.").parse(
+        words
+    )
+    from heatpoint.commands.display import Progress
+    from heatpoint.data.read import read
+    from heatpoint.evaluation import evaluate
+    from heatpoint.files import write_json
+
+    with Progress("evaluating") as progress:
+        metrics = evaluate(
+            options.checkpoint,
+            read(options.data, options.images or None),
+            size=options.size,
+            nms=options.nms,
+            max_detections=options.max_detections,
+            flip=options.flip,
+            scales=options.scales,
+            keep_resolution=options.keep_resolution,
+            device=options.device,
+            precision=options.precision,
+            batch_size=options.batch_size,
+            workers=options.workers,
+            skip_bad=options.skip_bad,
+            progress=progress,
+        )
+    print(metrics.summary())
+    if options.json:
+        write_json(options.json, metrics.as_dict())
+        print(f"numbers and protocol: {options.json}")
+    return 0

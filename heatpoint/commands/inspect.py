@@ -1,0 +1,50 @@
+"""``heatpoint inspect``: says what is in the data and what a model can reach on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from heatpoint.commands.arguments import CommandParser
+
+
+@dataclass
+class Inspect:
+    """Says what is in the data, what is wrong with it, and what a model can reach on it."""
+
+    data: str
+    """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file"""
+
+    images: str = ""
+    """folder of the pictures, if not beside the annotations"""
+
+    model: str = ""
+    """architecture or checkpoint whose size and stride to use; heatpoint models lists them"""
+
+    size: int | tuple[int, int] | None = None
+    """input size, 512 or 384x512 (height x width); the model's own by default"""
+
+    out: str = "runs/inspect"
+    """folder for report.json and the pictures"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Inspects and prints the report."""
+    options = CommandParser(
+        "inspect", Inspect, "Says what is in the data and what a model can reach on it."
+    ).parse(words)
+    from heatpoint.commands.display import Progress
+    from heatpoint.inspection import inspect
+
+    with Progress("inspecting") as progress:
+        inspection = inspect(
+            options.data,
+            images=options.images or None,
+            model=options.model or None,
+            size=options.size,
+            out=options.out,
+            progress=progress.step,
+        )
+    print(inspection.summary())
+    print(f"report and pictures: {options.out}")
+    return 0

@@ -1,0 +1,133 @@
+"""``heatpoint predict``: finds objects in pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from heatpoint.commands.arguments import CommandParser
+
+
+@dataclass
+class Predict:
+    """Finds objects in pictures."""
+
+    checkpoint: str
+    """a checkpoint of train or convert"""
+
+    images: list[str]
+    """picture files, folders or patterns"""
+
+    json: str = ""
+    """file for the results, COCO rows with file and class names; printed as a table without it"""
+
+    draw: str = ""
+    """folder for the pictures with their boxes drawn in"""
+
+    score: float = 0.3
+    """least score of a result"""
+
+    size: int | tuple[int, int] | None = None
+    """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
+
+    keep_resolution: bool = False
+    """pad pictures to a legal size instead of resizing them"""
+
+    nms: float | None = None
+    """overlap (IoU) above which the worse of two boxes of one class is removed; none by default"""
+
+    max_detections: int = 100
+    """most results per picture"""
+
+    flip: bool = False
+    """average with the mirrored picture"""
+
+    scales: tuple[float, ...] = (1.0,)
+    """test scales, merged by soft-NMS; 0.5,0.75,1,1.25,1.5 in the paper"""
+
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, mps"""
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto is bf16 where the hardware multiplies it natively"""
+
+    batch_size: int = 8
+    """pictures per run of the network"""
+
+    workers: int = 2
+    """threads that read pictures while the network runs"""
+
+    skip_bad: bool = False
+    """warn of unreadable pictures instead of stopping"""
+
+    profile: bool = False
+    """say where the time went"""
+
+
+def run(words: Sequence[str]) -> int:
+    """Predicts, and writes what was asked for."""
+    options = CommandParser("predict", Predict, "Finds objects in pictures.").parse(words)
+    from heatpoint.commands.display import print_table, track
+    from heatpoint.data.images import load_image
+    from heatpoint.draw import draw_detections, drawing_paths, write_picture
+    from heatpoint.prediction import iter_predict, write_results
+    from heatpoint.sources import expand
+    from heatpoint.timings import Timings
+
+    timings = Timings() if options.profile else None
+    sources = expand(options.images)
+    stream = iter_predict(
+        options.checkpoint,
+        options.images,
+        size=options.size,
+        score_threshold=options.score,
+        nms=options.nms,
+        max_detections=options.max_detections,
+        flip=options.flip,
+        scales=options.scales,
+        keep_resolution=options.keep_resolution,
+        device=options.device,
+        precision=options.precision,
+        batch_size=options.batch_size,
+        workers=options.workers,
+        skip_bad=options.skip_bad,
+        timings=timings,
+    )
+    drawn = drawing_paths([source.path for source in sources], options.draw) if options.draw else []
+    found = []
+    for one in track(stream, total=len(sources), text="predicting"):
+        found.append(one)
+        if options.draw:
+            picture = draw_detections(load_image(one.path), one.detections)
+            write_picture(drawn[one.index], picture)
+    objects = sum(len(one.detections) for one in found)
+    if options.json:
+        write_results(options.json, found)
+        print(f"{objects} objects in {len(found)} pictures: {options.json}")
+    elif not options.draw:
+        print_table(
+            ("picture", "class", "score", "x1", "y1", "x2", "y2"),
+            [
+                (
+                    Path(one.path).name,
+                    one.detections.names[label],
+                    f"{score:.2f}",
+                    *(f"{side:.1f}" for side in box),
+                )
+                for one in found
+                for box, score, label in zip(
+                    one.detections.boxes.tolist(),
+                    one.detections.scores.tolist(),
+                    one.detections.labels.tolist(),
+                    strict=True,
+                )
+            ],
+        )
+        print(f"{objects} objects in {len(found)} pictures")
+    if options.draw:
+        print(f"{len(found)} pictures drawn in {options.draw}")
+    if timings is not None:
+        print(timings.summary())
+    return 0
