@@ -1,0 +1,107 @@
+"""Runs every command and every Python block of the README and the docs.
+
+Each document runs from top to bottom in a folder of its own, with a drawn data set in the places
+it names. What would take long is cut short by the substitutions below; nothing else is changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+BLOCK = re.compile(r"^ *```(bash|python)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+IN_LINE = re.compile(r"`(heatpoint [^`]+\S)`")
+
+INSTALLS = ("pip install", "uv sync", "git clone", "cd ")
+"""What prepares a machine; .ci/run does the same on a bare one."""
+
+SHORTER = {
+    r"--minutes \d+": "--epochs 1",
+    r"--model centernet_\w+": "--model centernet_tiny",
+    r"--size (512|384|256)": "--size 128",
+    r"heatpoint demo": "heatpoint demo --minutes 0.02",
+    r"(heatpoint train (?!.*--(epochs|minutes)).*)": r"\1 --epochs 1",
+}
+
+
+def commands(text: str) -> Iterator[str]:
+    """Yields the commands of a block, without those that install."""
+    for line in text.replace("\\\n", " ").splitlines():
+        for part in line.split(" #")[0].split("&&"):
+            command = part.strip().removeprefix("uv run ")
+            if command and not command.startswith(INSTALLS):
+                yield command
+
+
+def run(words: list[str], folder: Path) -> None:
+    """Runs a program in the folder and shows its output if it fails."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns a folder with the data that documents assume."""
+    from heatpoint.data.synthetic import write_shapes
+
+    folder = tmp_path_factory.mktemp("drawn")
+    for name, count, seed in (("train", 16, 1), ("val", 8, 2)):
+        written = write_shapes(folder / "data" / name, count, (128, 128), seed=seed)
+        content = json.loads(written.read_text())
+        for image in content["images"]:
+            image["file_name"] = f"{name}/images/{Path(image['file_name']).name}"
+        (folder / "data" / f"{name}.json").write_text(json.dumps(content))
+    return folder
+
+
+@pytest.fixture
+def workplace(drawn: Path, tmp_path: Path) -> Path:
+    """Returns a folder that holds nothing but that data."""
+    (tmp_path / "data").symlink_to(drawn / "data")
+    (tmp_path / "photos").symlink_to(drawn / "data" / "val" / "images")
+    return tmp_path
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+def test_document_runs(document: Path, workplace: Path) -> None:
+    for number, (language, text) in enumerate(BLOCK.findall(document.read_text())):
+        if language == "python":
+            script = workplace / f"block{number}.py"
+            script.write_text(f"if __name__ == '__main__':\n{_indented(text)}")
+            run([sys.executable, str(script)], workplace)
+            continue
+        for command in commands(text):
+            if command.startswith("pytest"):
+                continue  # this very run
+            assert command.startswith("heatpoint "), f"{document.name}: {command}"
+            for pattern, shorter in SHORTER.items():
+                command = re.sub(pattern, shorter, command)
+            run([sys.executable, "-m", *command.split()], workplace)
+
+
+def _indented(text: str) -> str:
+    return "".join(f"    {line}\n" if line else "\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
+def test_commands_in_sentences_are_understood(document: Path) -> None:
+    from heatpoint.cli import COMMANDS
+
+    for command in IN_LINE.findall(document.read_text()):
+        assert command.split()[1] in {*COMMANDS, "COMMAND", "--help"}, command
+
+
+def test_documents_name_only_files_that_exist() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
