@@ -120,7 +120,7 @@ def demo(
         size=size,
         minutes=minutes,
         epochs=epochs,
-        batch_size=8,
+        batch_size=4,
         lr=0.01,
         ema=0.998,
         augment="none",  # every picture is a new one already

@@ -15,7 +15,7 @@ class Demo:
     out: str = "runs/demo"
     """folder for everything"""
 
-    minutes: float = 1.2
+    minutes: float = 1.3
     """time to train for"""
 
     seed: int = 0
