@@ -57,7 +57,7 @@ class DemoResult:
 def demo(
     out: str | Path = "runs/demo",
     *,
-    minutes: float | None = 1.3,
+    minutes: float | None = 1.45,
     epochs: int | None = None,
     seed: int = 0,
     images: int = 2000,

@@ -15,7 +15,7 @@ class Demo:
     out: str = "runs/demo"
     """folder for everything"""
 
-    minutes: float = 1.3
+    minutes: float = 1.45
     """time to train for"""
 
     seed: int = 0
