@@ -236,7 +236,7 @@ def _free_threads() -> int:
     most = torch.get_num_threads()
     if not hasattr(os, "getloadavg"):  # Windows
         return most
-    return max(1, round(most - os.getloadavg()[0]))
+    return max(1, most - int(os.getloadavg()[0]))
 
 
 class _Clock:
