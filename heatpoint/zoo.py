@@ -95,8 +95,8 @@ def centernet_tiny(
 def quick_codec(classes: int) -> CenterCodec:
     """Returns the representation of the small networks, made for little data and little time.
 
-    Sizes are learnt around the centres too, and by the boxes' overlap: benchmarks/README.md has
-    what that is worth. Maps and decoding are those of the published system.
+    Sizes are learnt around the centres too, and by the boxes' overlap. Maps and decoding are those
+    of the published system.
     """
     return CenterCodec(classes=classes, size_region=0.6, giou_weight=2.0)
 

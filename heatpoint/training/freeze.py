@@ -12,8 +12,8 @@ from heatpoint.network import Backbone
 def freeze(backbone: Backbone, stride: int) -> list[nn.Module]:
     """Stops training all that the feature map of ``stride`` is computed from.
 
-    These layers see the most pixels, so that leaving them out of the backward pass saves about a
-    third of an update of MobileNetV2 on a CPU, and ImageNet's edges and textures suit most data.
+    These layers see the most pixels, so leaving them out of the backward pass saves much of an
+    update's time, and ImageNet's edges and textures suit most data.
 
     Args:
         backbone: In its final place; its parameters are changed.
