@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from heatpoint.codecs.center import CenterCodec as CenterCodec
+    from heatpoint.codecs.corners import CornerCodec as CornerCodec
     from heatpoint.data.annotations import Annotations as Annotations
     from heatpoint.data.read import read as read
     from heatpoint.demonstration import demo as demo
@@ -24,8 +25,12 @@ if TYPE_CHECKING:
     from heatpoint.errors import HeatpointError as HeatpointError
     from heatpoint.evaluation import evaluate as evaluate
     from heatpoint.inspection import inspect as inspect
+    from heatpoint.pose.evaluation import evaluate_pose as evaluate_pose
+    from heatpoint.pose.prediction import predict_pose as predict_pose
+    from heatpoint.pose.results import Poses as Poses
     from heatpoint.prediction import predict as predict
     from heatpoint.results import Detections as Detections
+    from heatpoint.skeleton import Skeleton as Skeleton
     from heatpoint.training import train as train
     from heatpoint.zoo import build as build
 
@@ -34,14 +39,19 @@ __version__ = "0.1.0"
 _HOME = {
     "Annotations": "heatpoint.data.annotations",
     "CenterCodec": "heatpoint.codecs.center",
+    "CornerCodec": "heatpoint.codecs.corners",
     "Detections": "heatpoint.results",
     "Detector": "heatpoint.detector",
     "HeatpointError": "heatpoint.errors",
+    "Poses": "heatpoint.pose.results",
+    "Skeleton": "heatpoint.skeleton",
     "build": "heatpoint.zoo",
     "demo": "heatpoint.demonstration",
     "evaluate": "heatpoint.evaluation",
+    "evaluate_pose": "heatpoint.pose.evaluation",
     "inspect": "heatpoint.inspection",
     "predict": "heatpoint.prediction",
+    "predict_pose": "heatpoint.pose.prediction",
     "read": "heatpoint.data.read",
     "train": "heatpoint.training",
 }

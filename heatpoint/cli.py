@@ -14,6 +14,7 @@ from heatpoint.errors import HeatpointError, suggest
 COMMANDS = {
     "demo": "draw a data set, train on it, evaluate, predict, save pictures",
     "inspect": "say what is in the data, what is wrong with it, what a model can reach on it",
+    "split": "divide a data set into one part to train on and one to validate on",
     "train": "train a model on your own data",
     "evaluate": "score a checkpoint on annotated data",
     "predict": "find objects in pictures",

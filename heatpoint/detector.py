@@ -1,4 +1,4 @@
-"""A detector: network, codec, class names and what else a reader of the file must know."""
+"""A detector: network, codec, names, skeleton and what else a reader of the file must know."""
 
 from __future__ import annotations
 
@@ -7,52 +7,58 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
-from heatpoint.codecs.center import CenterCodec
+from heatpoint.codecs.joints import JointCodec
+from heatpoint.detector_file import (
+    FORMAT_VERSION,
+    HEADER,
+    AnyCodec,
+    BoxCodec,
+    fill,
+    read,
+    read_codec,
+    read_header,
+)
 from heatpoint.errors import HeatpointError
 from heatpoint.files import atomic_write
-from heatpoint.heads import Heads
+from heatpoint.heads import Producer
 from heatpoint.network import Network
-
-FORMAT_VERSION = 1
-"""Version of the file's header; a reader refuses newer ones."""
-
-HEADER = "heatpoint"
-"""Key of the header in the safetensors metadata."""
-
-CODECS = {"CenterCodec": CenterCodec}
-"""Codecs a header may name."""
+from heatpoint.skeleton import Skeleton
 
 
 @dataclass
 class Detector:
-    """Everything that is needed to find objects in images, and nothing about training.
+    """Everything that is needed to find objects or joints, and nothing about training.
 
     Attributes:
         network: Images to maps.
-        codec: Maps to candidates.
-        names: Class names; their order is that of the heatmap's channels.
+        codec: Maps to candidates: a ``CenterCodec`` or a ``CornerCodec`` finds boxes in an image,
+            a ``JointCodec`` the joints of the one subject that an image was cropped to.
+        names: Class names in the order of the heatmap's channels; for joints what the subject is,
+            one name.
         meta: JSON-able facts. ``architecture`` is the name by which ``zoo.build`` makes the
-            network, ``size`` the default input size [height, width]; more may be added, such as
-            the score and the protocol it was measured with.
+            network, ``size`` the default input size [height, width]; for joints ``padding``, the
+            side of a crop over that of its box; more may be added, such as the score and the
+            protocol it was measured with.
+        skeleton: The joints, in the order of the map's channels; None for boxes.
     """
 
     network: Network
-    codec: CenterCodec
+    codec: AnyCodec
     names: tuple[str, ...]
     meta: dict[str, Any] = field(default_factory=dict)
+    skeleton: Skeleton | None = None
 
     def __post_init__(self) -> None:
         self.names = _checked(self.names)
-        if self.codec.classes != len(self.names):
-            raise HeatpointError(
-                f"the codec is for {self.codec.classes} classes, but there are "
-                f"{len(self.names)} names"
-            )
-        if isinstance(self.network.heads, Heads):
+        if isinstance(self.codec, JointCodec):
+            _check_joints(self.codec, self.names, self.skeleton)
+        else:
+            _check_boxes(self.codec, self.names, self.skeleton)
+        if isinstance(self.network.heads, Producer):
             produced = self.network.heads.channels
             needed = {spec.name: spec.channels for spec in self.codec.maps}
             if produced != needed:
@@ -60,6 +66,43 @@ class Detector:
                     f"the network produces the maps {produced}, but the codec needs {needed}; "
                     "pass the codec when the network is built"
                 )
+
+    @property
+    def task(self) -> Literal["boxes", "pose"]:
+        """What the detector finds: boxes of objects, or the joints of one subject."""
+        return "pose" if isinstance(self.codec, JointCodec) else "boxes"
+
+    @property
+    def box_codec(self) -> BoxCodec:
+        """The codec of a detector of boxes.
+
+        Raises:
+            HeatpointError: The detector finds joints.
+        """
+        if not isinstance(self.codec, JointCodec):
+            return self.codec
+        raise HeatpointError(
+            f"{self._called} finds the joints of a {self.names[0]}, not boxes; use predict_pose "
+            "or evaluate_pose, or choose a model that finds boxes"
+        )
+
+    @property
+    def joint_codec(self) -> JointCodec:
+        """The codec of a detector of joints.
+
+        Raises:
+            HeatpointError: The detector finds boxes.
+        """
+        if isinstance(self.codec, JointCodec):
+            return self.codec
+        raise HeatpointError(
+            f"{self._called} finds boxes, not joints; use predict or evaluate, or choose a model "
+            "that finds joints"
+        )
+
+    @property
+    def _called(self) -> str:
+        return f"this detector ({self.meta.get('architecture', 'of no known architecture')})"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -81,6 +124,8 @@ class Detector:
             "names": list(self.names),
             "meta": self.meta,
         }
+        if self.skeleton is not None:
+            header["skeleton"] = self.skeleton.as_dict()
         tensors = {
             name: tensor.detach().cpu().contiguous()
             for name, tensor in self.network.state_dict().items()
@@ -100,17 +145,21 @@ class Detector:
         from heatpoint import zoo
 
         path = Path(path)
-        header, tensors = _read(path)
-        codec, meta = _codec(header["codec"], path), header["meta"]
+        header, tensors = read(path)
+        codec, meta = read_codec(header["codec"], path), header["meta"]
+        stored = header.get("skeleton")
+        skeleton = None if stored is None else Skeleton.from_dict(stored, path)
         with torch.random.fork_rng(devices=[]):  # random weights are drawn and overwritten
-            detector = zoo.build(meta["architecture"], header["names"], codec=codec)
+            detector = zoo.build(
+                meta["architecture"], header["names"], codec=codec, skeleton=skeleton
+            )
         detector.meta = meta
-        _fill(detector.network, tensors, path)
+        fill(detector.network, tensors, path)
         detector.network.to(device).eval()
         return detector
 
     def adapt(self, names: Sequence[str]) -> list[str]:
-        """Changes the classes, keeping what was learnt about those that keep their name.
+        """Changes the classes of boxes, keeping what was learnt about those that keep their name.
 
         Only maps with channels per class change. A class known by name takes its channels along,
         wherever it now stands; the others start afresh.
@@ -123,15 +172,15 @@ class Detector:
             other classes of the tensor were kept; empty if no class is new.
 
         Raises:
-            HeatpointError: ``names`` is empty or repeats itself.
+            HeatpointError: ``names`` is empty or repeats itself, or the detector finds joints.
         """
-        new_names = _checked(names)
+        codec, new_names = self.box_codec, _checked(names)
         if new_names == self.names:
             return []
-        new_codec = dataclasses.replace(self.codec, classes=len(new_names))
-        more = dataclasses.replace(self.codec, classes=len(new_names) + 1)
+        new_codec = dataclasses.replace(codec, classes=len(new_names))
+        more = dataclasses.replace(codec, classes=len(new_names) + 1)
         heads = self.network.heads
-        assert isinstance(heads, Heads)
+        assert isinstance(heads, Producer)
         position = {name: index for index, name in enumerate(self.names)}
         fresh_names = [name for name in new_names if name not in position]
         kept_any = len(fresh_names) < len(new_names)
@@ -147,9 +196,34 @@ class Detector:
             heads.resize(spec, rows)
             if fresh_names:
                 which = f" [{', '.join(fresh_names)}]" if kept_any else ""
-                fresh += [f"heads.last.{spec.name}.{part}{which}" for part in ("weight", "bias")]
+                tensors = self.network.state_dict()
+                fresh += [key + which for key in tensors if f".last.{spec.name}." in key]
         self.codec, self.names = new_codec, new_names
         return fresh
+
+    def adapt_skeleton(self, skeleton: Skeleton) -> list[str]:
+        """Changes the joints, keeping what was learnt about those that keep their name.
+
+        Args:
+            skeleton: New joints; those known by name take their channels along.
+
+        Returns:
+            Names of the joints that start afresh.
+
+        Raises:
+            HeatpointError: The detector finds boxes.
+        """
+        codec, old = self.joint_codec, self.skeleton
+        assert old is not None
+        rows = [old.joints.index(name) if name in old.joints else None for name in skeleton.joints]
+        new_codec = dataclasses.replace(codec, joints=len(skeleton.joints), flip=skeleton.flip)
+        heads = self.network.heads
+        assert isinstance(heads, Producer)
+        if rows != list(range(codec.joints)):
+            for spec in new_codec.maps:
+                heads.resize(spec, rows)
+        self.codec, self.skeleton = new_codec, skeleton
+        return [name for name in skeleton.joints if name not in old.joints]
 
 
 def _checked(names: Sequence[str]) -> tuple[str, ...]:
@@ -160,68 +234,40 @@ def _checked(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Returns header and tensors of a detector file."""
-    from safetensors import SafetensorError, safe_open
+def task_of_file(path: str | Path) -> Literal["boxes", "pose"]:
+    """Returns what the detector in a file finds; reads the header only.
 
-    if not path.is_file():
-        raise HeatpointError(f"there is no file {path}")
-    with open(path, "rb") as file:
-        start = file.read(9)
-    is_safetensors = start[8:] == b"{"  # behind eight bytes of header length
-    if not is_safetensors and (start[:2] == b"PK" or start[:1] == b"\x80"):
+    Raises:
+        HeatpointError: The file is missing or holds no detector.
+    """
+    header = read_header(Path(path))
+    return "pose" if header["codec"]["class"] == "JointCodec" else "boxes"
+
+
+def _check_boxes(codec: BoxCodec, names: tuple[str, ...], skeleton: Skeleton | None) -> None:
+    """Raises HeatpointError unless the parts of a detector of boxes belong together."""
+    if codec.classes != len(names):
         raise HeatpointError(
-            f"{path} is a PyTorch checkpoint, not a heatpoint detector; "
-            "turn it into one with `heatpoint convert`"
+            f"the codec is for {codec.classes} classes, but there are {len(names)} names"
         )
-    try:
-        with safe_open(path, framework="pt") as opened:
-            text = (opened.metadata() or {}).get(HEADER)
-            keys = opened.keys()
-            tensors = {key: opened.get_tensor(key) for key in keys} if text is not None else {}
-    except SafetensorError as error:
+    if skeleton is not None:
+        raise HeatpointError("a detector of boxes has no joints; leave the skeleton out")
+
+
+def _check_joints(codec: JointCodec, names: tuple[str, ...], skeleton: Skeleton | None) -> None:
+    """Raises HeatpointError unless the parts of a detector of joints belong together."""
+    if skeleton is None:
+        raise HeatpointError("a detector of joints needs a skeleton that names them")
+    if codec.joints != len(skeleton.joints):
         raise HeatpointError(
-            f"{path} is {'cut off' if is_safetensors else 'not a heatpoint detector'} ({error}); "
-            "copy or save it again"
-        ) from None
-    if text is None:
-        raise HeatpointError(
-            f"{path} is a safetensors file, but not a heatpoint detector; if it holds published "
-            "weights, turn it into one with `heatpoint convert`"
+            f"the codec is for {codec.joints} joints, but the skeleton has {len(skeleton.joints)}"
         )
-    header: dict[str, Any] = json.loads(text)
-    if header["version"] > FORMAT_VERSION:
+    if (codec.flip or tuple(range(codec.joints))) != skeleton.flip:
         raise HeatpointError(
-            f"{path} has format version {header['version']}, but this heatpoint reads up to "
-            f"{FORMAT_VERSION}; install a newer one"
+            f"the codec's flip {codec.flip} is not that of the skeleton, {skeleton.flip}"
         )
-    return header, tensors
-
-
-def _codec(header: dict[str, Any], path: Path) -> CenterCodec:
-    """Returns the codec that a header describes by its class and fields."""
-    values = dict(header)
-    kind = CODECS.get(values.pop("class"))
-    known = {part.name for part in dataclasses.fields(kind)} if kind else set()
-    unknown = sorted(values.keys() - known)
-    if kind is None or unknown:
+    if len(names) != 1:
         raise HeatpointError(
-            f"{path} needs the codec {header['class']}({', '.join(unknown)}), which this version "
-            "of heatpoint lacks; install a newer one"
+            f"a detector of joints knows one kind of subject, got {len(names)} names: "
+            f"{', '.join(names)}"
         )
-    return kind(**values)
-
-
-def _fill(network: Network, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Loads tensors, which must be exactly those of the network in name and shape."""
-    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wrong = [
-        f"{name}: expected {own.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
-        for name in sorted(own.keys() | found.keys())
-        if own.get(name) != found.get(name)
-    ]
-    if wrong:
-        shown = "; ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise HeatpointError(f"{path} does not fit the architecture it names: {shown}")
-    network.to(tensors["mean"].dtype).load_state_dict(tensors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class HeatpointError(Exception):
@@ -22,3 +22,10 @@ def suggest(word: str, known: Iterable[str]) -> str:
     """Returns ``"; did you mean 'x'?"`` for the known word nearest to a misspelt one, or ``""``."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def check_choice(name: str, value: object, known: Sequence[str]) -> None:
+    """Raises HeatpointError unless ``value`` is one of the known names of the option ``name``."""
+    if value not in known:
+        hint = suggest(str(value), known)
+        raise HeatpointError(f"{name} must be one of {', '.join(known)}, got {value!r}{hint}")

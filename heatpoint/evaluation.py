@@ -60,7 +60,7 @@ class Metrics(CocoScores):
         plain["voc"] = dataclasses.asdict(self.voc)
         plain["skipped"] = [{"path": path, "reason": reason} for path, reason in self.skipped]
         plain["timings"] = self.timings.as_dict()
-        cleaned: dict[str, Any] = _null_for_nan(plain)
+        cleaned: dict[str, Any] = null_for_nan(plain)
         return cleaned
 
     def summary(self) -> str:
@@ -68,16 +68,16 @@ class Metrics(CocoScores):
         lines = [f"{self.images} images, {self.objects} objects"]
         if self.skipped:
             lines.append(f"skipped {len(self.skipped)} unreadable images")
-        lines.append("  ".join(f"{name} {_percent(getattr(self, name))}" for name in NUMBERS[:6]))
-        lines.append("  ".join(f"{name} {_percent(getattr(self, name))}" for name in NUMBERS[6:]))
+        lines.append("  ".join(f"{name} {percent(getattr(self, name))}" for name in NUMBERS[:6]))
+        lines.append("  ".join(f"{name} {percent(getattr(self, name))}" for name in NUMBERS[6:]))
         lines.append(
-            f"VOC AP50  11-point {_percent(self.voc.ap50_11_point)}  "
-            f"all points {_percent(self.voc.ap50_all_point)}"
+            f"VOC AP50  11-point {percent(self.voc.ap50_11_point)}  "
+            f"all points {percent(self.voc.ap50_all_point)}"
         )
         wide = max(map(len, self.per_class), default=0)
         for name, scores in self.per_class.items():
             lines.append(
-                f"{name:<{wide}}  ap {_percent(scores['ap'])}  ap50 {_percent(scores['ap50'])}"
+                f"{name:<{wide}}  ap {percent(scores['ap'])}  ap50 {percent(scores['ap50'])}"
             )
         return "\n".join(lines)
 
@@ -116,7 +116,8 @@ def evaluate(
         batch_size: Images per run of the network.
         flip: Averages the maps with those of the mirrored image.
         scales: Test scales, merged by soft-NMS if there are several.
-        nms: Overlap above which the worse of two boxes of one class is removed, or None.
+        nms: Overlap above which the worse of two boxes of one class is removed, or None for what
+            the model's codec says: soft-NMS for pairs of corners, nothing for centres.
         score_threshold: Least score of a result; 0, as published, keeps all of them.
         max_detections: Most results per image; COCO looks at 100.
         keep_resolution: Pads images to a legal size instead of resizing them.
@@ -164,7 +165,7 @@ def evaluate(
     )
     label_map = torch.tensor(match_names(runner.names, truth.names), dtype=torch.long)
     if not skip_bad:
-        _check_files(truth)
+        check_files(truth)
     sources = [Source(record.path, str(record.path)) for record in truth.images]
     scored: list[int] = []
     found: list[Detections] = []
@@ -205,7 +206,12 @@ def match_names(mine: Sequence[str], theirs: Sequence[str]) -> list[int]:
     return [list(theirs).index(name) for name in mine]
 
 
-def _check_files(truth: Annotations) -> None:
+def check_files(truth: Annotations) -> None:
+    """Makes sure that every annotated image exists.
+
+    Raises:
+        HeatpointError: Some do not; names a few.
+    """
     missing = [str(record.path) for record in truth.images if not record.path.is_file()]
     if missing:
         shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
@@ -279,13 +285,15 @@ def _known(row: Mapping[str, Any], key: str, ids: Mapping[str, int], path: Path)
     return found
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """Returns a share in percent, or n/a for NaN."""
     return "  n/a" if math.isnan(value) else f"{100 * value:5.1f}"
 
 
-def _null_for_nan(value: Any) -> Any:
+def null_for_nan(value: Any) -> Any:
+    """Returns nested dictionaries with None in place of NaN, which JSON lacks."""
     if isinstance(value, dict):
-        return {key: _null_for_nan(inner) for key, inner in value.items()}
+        return {key: null_for_nan(inner) for key, inner in value.items()}
     if isinstance(value, float) and math.isnan(value):
         return None
     return value

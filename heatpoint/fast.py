@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
+from heatpoint.heads import StackHeads
 from heatpoint.network import Network
 
 Precision = Literal["auto", "fp32", "bf16"]
@@ -24,6 +25,8 @@ def fast(
     device: str | torch.device | None = None,
 ) -> Network:
     """Returns a copy in evaluation mode, batch norms folded, channels last, without gradients.
+
+    Of several stacks with heads of their own, the copy has the last one's heads only.
 
     Every batch norm that is fed by one convolution or transposed convolution disappears in its
     weights. Which one feeds it is observed on a random image, not guessed from names, and the
@@ -43,6 +46,8 @@ def fast(
         raise HeatpointError(f"precision must be auto, fp32 or bf16, not {precision!r}")
     target = network.mean.device if device is None else torch.device(device)
     copied = copy.deepcopy(network).eval().requires_grad_(False)
+    if isinstance(copied.heads, StackHeads):
+        copied.heads.keep_last()
     copied = _folded(copied).to(target)
     copied = copied.to(memory_format=torch.channels_last)
     if precision == "bf16" or (precision == "auto" and target.type == "cpu" and _has_amx()):
@@ -61,7 +66,7 @@ def _has_amx() -> bool:
 @torch.no_grad()
 def _folded(network: Network) -> Network:
     """Folds a network in evaluation mode in place, or returns an untouched copy of it."""
-    side = 2 * network.multiple
+    side = 2 * network.multiple - network.trim
     generator = torch.Generator().manual_seed(0)
     image = torch.rand((1, 3, side, side), generator=generator) * 255
     image = image.to(network.mean)

@@ -11,6 +11,7 @@ from heatpoint.geometry import clip_boxes
 from heatpoint.prepare import Frame
 from heatpoint.results import Detections
 from heatpoint.suppress import nms as hard_nms
+from heatpoint.suppress import soft_nms as gaussian_soft_nms
 from heatpoint.types import Candidates
 
 
@@ -21,6 +22,7 @@ def finish(
     score_threshold: float = 0.0,
     nms: float | None = None,
     max_detections: int = 100,
+    soft_nms: float | None = None,
 ) -> list[Detections]:
     """Turns the candidates of a batch into one result per image.
 
@@ -36,6 +38,8 @@ def finish(
         score_threshold: Rows with a score of at least this stay.
         nms: Overlap above which the worse of two boxes of one class is removed, or None.
         max_detections: At most this many rows stay, the best.
+        soft_nms: Width sigma of a gaussian soft-NMS, which lowers the scores of boxes that overlap
+            better ones before the threshold is applied, or None.
 
     Returns:
         B results on the CPU, each by descending score, equal scores in the codec's order.
@@ -57,11 +61,19 @@ def finish(
             )
         mapped = clip_boxes(frame.to_image.boxes(boxes.double()), frame.image_size).float()
         inside = (mapped[:, 2] > mapped[:, 0]) & (mapped[:, 3] > mapped[:, 1])
-        stay = (scores > 0) & (scores >= score_threshold) & inside
-        results.append(
-            select(Detections(mapped[stay], scores[stay], labels[stay], names), nms, max_detections)
-        )
+        stay = (scores > 0) & inside
+        found = Detections(mapped[stay], scores[stay], labels[stay], names)
+        if soft_nms is not None:
+            found = softened(found, soft_nms)
+        found = found[found.scores >= score_threshold]
+        results.append(select(found, nms, max_detections))
     return results
+
+
+def softened(found: Detections, sigma: float) -> Detections:
+    """Returns the rows with the scores that gaussian soft-NMS leaves them."""
+    rows, scores = gaussian_soft_nms(found.boxes, found.scores, found.labels, sigma=sigma)
+    return Detections(found.boxes[rows], scores, found.labels[rows], found.names)
 
 
 def select(found: Detections, nms: float | None, max_detections: int) -> Detections:

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from heatpoint.types import Maps, MapSpec
+
+
+@runtime_checkable
+class Producer(Protocol):
+    """What a detector asks of the module that ends in maps: ``Heads``, or stacks of hourglasses."""
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Number of channels by map name."""
+
+    def resize(self, spec: MapSpec, rows: Sequence[int | None]) -> None:
+        """Gives one map other channels, each continuing an old one or starting afresh."""
 
 
 class Heads(nn.Module):
@@ -74,6 +86,14 @@ class MapHeads(Heads):
         return {name: last(self.hidden[name](features)) for name, last in self.last.items()}
 
 
+class BareHeads(Heads):
+    """Reads the maps off the neck without a hidden convolution, as "Simple Baselines" do."""
+
+    def forward(self, features: Tensor) -> Maps:
+        """Returns name to (B, channels, h, w) for features of (B, width, h, w)."""
+        return {name: last(features) for name, last in self.last.items()}
+
+
 class SharedHeads(Heads):
     """Lets all maps share one hidden 3x3 convolution with batch norm, for small networks.
 
@@ -91,6 +111,37 @@ class SharedHeads(Heads):
         """Returns name to (B, channels, h, w) for features of (B, in_channels, h, w)."""
         shared = self.hidden(features)
         return {name: last(shared) for name, last in self.last.items()}
+
+
+class StackHeads(nn.Module):
+    """Heads for each of several feature maps, so that every stack of a network is supervised.
+
+    Attributes:
+        stacks: Heads of the same maps, one for each of the last feature maps.
+    """
+
+    def __init__(self, stacks: Sequence[Heads]) -> None:
+        super().__init__()
+        self.stacks = nn.ModuleList(stacks)
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Number of channels by map name."""
+        return cast(Heads, self.stacks[-1]).channels
+
+    def forward(self, features: Sequence[Tensor]) -> list[Maps]:
+        """Returns the maps of each stack."""
+        last = features[len(features) - len(self.stacks) :]
+        return [heads(feature) for heads, feature in zip(self.stacks, last, strict=True)]
+
+    def resize(self, spec: MapSpec, rows: Sequence[int | None]) -> None:
+        """Replaces the last convolution of one map in every stack; see ``Heads.resize``."""
+        for heads in self.stacks:
+            cast(Heads, heads).resize(spec, rows)
+
+    def keep_last(self) -> None:
+        """Drops the heads of all stacks but the last, which alone is the network's answer."""
+        self.stacks = self.stacks[-1:]
 
 
 def hidden_convolution(in_channels: int, width: int, norm: bool) -> nn.Sequential:

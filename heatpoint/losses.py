@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
 
 # Blocks keep the scratch rows small and in the last-level cache of a processor. Smaller ones are
 # no faster, and make threads wait for each other more often when the machine is busy.
@@ -173,6 +174,66 @@ def l1_loss(predicted: Tensor, target: Tensor, weight: Tensor, count: Tensor) ->
     return ((predicted - target).abs().sum(-1) * weight).sum() / count
 
 
+def smooth_l1_loss(predicted: Tensor, target: Tensor, count: Tensor) -> Tensor:
+    """Returns the sum of d^2 / 2 below, and of d - 1/2 from a difference d of 1 on, over ``count``.
+
+    Args:
+        predicted: (P, 2), any real dtype.
+        target: (P, 2), in the same unit.
+        count: Scalar divisor.
+    """
+    predicted = _accurate(predicted)
+    return functional.smooth_l1_loss(predicted, target.to(predicted), reduction="sum") / count
+
+
+def pull_push_loss(
+    first: Tensor, second: Tensor, mask: Tensor, published: bool = True
+) -> tuple[Tensor, Tensor]:
+    """Returns how far the two embeddings of an object are apart, and how near those of others.
+
+    With e the mean of an object's two embeddings and N objects in an image (CornerNet, equations
+    4 and 5, margin 1),
+
+        pull = sum over objects of (first - e)^2 + (second - e)^2, / N,
+        push = sum over ordered pairs of different objects of max(0, 1 - |e_i - e_j|), / N (N - 1).
+
+    The released program adds 1e-4 to both divisors and also sums over pairs of an object with
+    itself, each less 1 / (N + 1e-4): the gradient is the same to 1e-4, but the push of an image
+    with a single object is a constant near 1 instead of 0. Its pair mask, a sum of two masks that
+    must be 2, is never true for boolean tensors, which silently removes the push; here a pair
+    counts where both are.
+
+    Args:
+        first: (B, M) embeddings of one corner, any real dtype; M slots for objects.
+        second: (B, M) embeddings of the other corner.
+        mask: (B, M) bool, which slots hold an object.
+        published: As released, else as printed, which mmdet follows.
+
+    Returns:
+        Pull and push, each summed over the images.
+    """
+    first, second = _accurate(first), _accurate(second)
+    epsilon = 1e-4 if published else 0.0
+    number = mask.sum(1, dtype=first.dtype)
+    mean = (first + second) / 2
+    apart = ((first - mean).square() + (second - mean).square()) * mask
+    pull = (apart.sum(1) / _divisor(number, epsilon)).sum()
+
+    pairs = mask[:, :, None] & mask[:, None, :]
+    near = (1 - (mean[:, :, None] - mean[:, None, :]).abs()).clamp(min=0)
+    if published:
+        near = near - (1 / _divisor(number, epsilon))[:, None, None]
+    else:
+        pairs = pairs & ~torch.eye(mask.shape[1], dtype=torch.bool, device=mask.device)
+    per_image = (near * pairs).sum((1, 2)) / _divisor(number * (number - 1), epsilon)
+    return pull, per_image.sum()
+
+
+def _divisor(number: Tensor, epsilon: float) -> Tensor:
+    """Returns the number plus epsilon, but never 0: where it would be, so is what is divided."""
+    return number + epsilon if epsilon else number.clamp(min=1)
+
+
 def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor, count: Tensor) -> Tensor:
     """Returns the weighted sum of 1 - GIoU, divided by ``count`` (Rezatofighi et al. 2019).
 
@@ -195,6 +256,22 @@ def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor, count: Tensor) 
     hull = (high - low).prod(-1)
     giou = shared / union - (hull - union) / hull
     return ((1 - giou) * weight).sum() / count
+
+
+def blob_loss(predicted: Tensor, target: Tensor, weight: Tensor, divisor: Tensor) -> Tensor:
+    """Returns the sum over all cells of (w p - w t)^2, divided by ``divisor``.
+
+    The mean-squared error of Stacked Hourglass (Newell et al. 2016, section 3.2); the released
+    programs differ in their divisors.
+
+    Args:
+        predicted: (B, J, h, w), any real dtype.
+        target: (B, J, h, w).
+        weight: (B, J), of whole maps.
+        divisor: Scalar.
+    """
+    errors = (_accurate(predicted) - target).square().sum((-2, -1))
+    return (errors * weight.square()).sum() / divisor
 
 
 def _accurate(values: Tensor) -> Tensor:

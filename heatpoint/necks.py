@@ -39,6 +39,23 @@ class DeconvNeck(nn.Module):
         return cast(Tensor, self.layers(features[-1]))
 
 
+class OneLevel(nn.Module):
+    """Hands on the only feature map of a backbone as it is."""
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Returns the feature map."""
+        (only,) = features
+        return only
+
+
+class EveryLevel(nn.Module):
+    """Hands on all feature maps of a backbone as they are: one for each stack."""
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Returns the feature maps."""
+        return list(features)
+
+
 class TopDownNeck(nn.Module):
     """Adds coarse features to fine ones, narrowing on the way down; made for CPUs.
 

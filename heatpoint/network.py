@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
+from heatpoint.legal_sizes import less, next_multiple
 from heatpoint.types import Maps
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -23,6 +23,7 @@ class Backbone(nn.Module):
         channels: Channels of each feature map, in the order of ``strides``.
         strides: Input pixels per cell of each feature map, ascending.
         multiple: Divisor that both sides of the input must have.
+        trim: Pixels by which both sides must fall short of that; 1 for CornerNet's 511.
         mean: R, G and B means (0-255) of the images that the weights were made for.
         std: R, G and B standard deviations (0-255) of the same.
     """
@@ -30,6 +31,7 @@ class Backbone(nn.Module):
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     multiple: int
+    trim: int = 0
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
@@ -42,13 +44,14 @@ class Network(nn.Module):
     Args:
         backbone: Turns (B, 3, H, W) normalised RGB into feature maps of ascending stride.
         neck: Turns the list of feature maps into one (B, channels, h, w) tensor.
-        heads: Turns that tensor into maps by name.
+        heads: Turns that tensor into maps by name, or into such maps of each stack in a row.
         stride: Input pixels per cell of the maps.
 
     Attributes:
         mean: (3,) buffer, R, G and B on the 0-255 scale.
         std: (3,) buffer, R, G and B on the 0-255 scale.
-        multiple: Divisor that both input sides must have.
+        multiple: Divisor that both input sides must have, after ``trim`` is added.
+        trim: Pixels by which both sides must fall short of a multiple; 0 for most networks.
         stride: Input pixels per cell of the maps.
     """
 
@@ -60,13 +63,15 @@ class Network(nn.Module):
         self.backbone = backbone
         self.neck = neck
         self.heads = heads
-        self.multiple = backbone.multiple
+        self.multiple, self.trim = backbone.multiple, backbone.trim
         self.stride = stride
         self.register_buffer("mean", torch.tensor(backbone.mean))
         self.register_buffer("std", torch.tensor(backbone.std))
 
     def forward(self, images: Tensor) -> list[Maps]:
-        """Returns the maps of each stack; the networks of today have one.
+        """Returns the maps of each stack, of which the last are the network's answer.
+
+        The others exist so that training can supervise them; most networks have one stack.
 
         The normalisation runs in the dtype of ``mean``, everything behind it in the dtype of the
         weights, so that ``fast`` can keep the former in float32 while the latter are bfloat16.
@@ -75,29 +80,26 @@ class Network(nn.Module):
             images: (B, 3, H, W) RGB, 0-255, uint8 or floating; any memory format.
 
         Returns:
-            One dict per stack, name to (B, channels, H / stride, W / stride).
+            One dict per stack, name to (B, channels, H / stride, W / stride), rounded up.
 
         Raises:
-            HeatpointError: H or W is not a multiple of ``multiple``.
+            HeatpointError: H or W is not a multiple of ``multiple`` less ``trim``.
         """
         height, width = images.shape[-2:]
-        if height % self.multiple or width % self.multiple:
+        legal = tuple(next_multiple(side, self.multiple, self.trim) for side in (height, width))
+        if legal != (height, width):
             raise HeatpointError(
                 f"images are {height}x{width} pixels (height x width), but this network needs "
-                f"multiples of {self.multiple}: the next legal size is "
-                f"{next_multiple(height, self.multiple)}x{next_multiple(width, self.multiple)}"
+                f"multiples of {self.multiple}{less(self.trim)}: the next legal size is "
+                f"{legal[0]}x{legal[1]}"
             )
         mean, std = self.mean[:, None, None], self.std[:, None, None]
         normalised = (images.to(self.mean.dtype) - mean) / std
         features = self.backbone(normalised.to(next(self.parameters()).dtype))
-        return [cast(Maps, self.heads(self.neck(features)))]
+        maps: Maps | list[Maps] = self.heads(self.neck(features))
+        return maps if isinstance(maps, list) else [maps]
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
         """Sets R, G and B mean and standard deviation, each on the 0-255 scale."""
         self.mean.copy_(torch.tensor(mean, dtype=torch.float64))
         self.std.copy_(torch.tensor(std, dtype=torch.float64))
-
-
-def next_multiple(side: int, multiple: int) -> int:
-    """Returns the smallest multiple of ``multiple`` that is not below ``side``, at least one."""
-    return max(1, -(-side // multiple)) * multiple

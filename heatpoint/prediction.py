@@ -48,7 +48,8 @@ def predict(
             or a list of them. A folder stands for its image files by name, without subfolders.
         size: Input (height, width) in pixels, one number for both; None is the detector's own.
         score_threshold: Least score of a result.
-        nms: Overlap above which the worse of two boxes of one class is removed, or None.
+        nms: Overlap above which the worse of two boxes of one class is removed, or None for what
+            the model's codec says: soft-NMS for pairs of corners, nothing for centres.
         max_detections: Most results per image.
         flip: Averages the maps with those of the mirrored image; twice the work.
         scales: Test scales, merged by soft-NMS if there are several.

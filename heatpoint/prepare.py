@@ -6,6 +6,7 @@ released systems of this family.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,8 +14,10 @@ import cv2
 import torch
 from torch import Tensor
 
+from heatpoint.data.crops import crop_affine
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, Image, center_scale, letterbox
+from heatpoint.legal_sizes import next_multiple
 
 
 @dataclass(frozen=True)
@@ -55,8 +58,35 @@ def prepare(
     return _draw(image, to_input, size, path)
 
 
+def prepare_crop(
+    image: Image,
+    box: Sequence[float],
+    size: tuple[int, int],
+    padding: float,
+    path: str = "",
+) -> tuple[Tensor, Frame]:
+    """Cuts out one subject: the box with a margin, aspect kept, centred, black outside the image.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+        box: x1, y1, x2, y2 in image pixels; it may reach beyond the image.
+        size: (H, W) of the input.
+        padding: Side of the crop over side of the box; see ``heatpoint.data.crops.crop_affine``.
+        path: Name of the image for messages and results.
+
+    Returns:
+        (3, H, W) uint8 RGB input, and its frame.
+    """
+    return _draw(image, crop_affine(box, size, padding), size, path)
+
+
 def prepare_original(
-    image: Image, multiple: int, path: str = "", scale: float = 1.0, published: bool = False
+    image: Image,
+    multiple: int,
+    path: str = "",
+    scale: float = 1.0,
+    published: bool = False,
+    trim: int = 0,
 ) -> tuple[Tensor, Frame]:
     """Keeps the image's own resolution and pads to a size the network accepts, image centred.
 
@@ -69,6 +99,8 @@ def prepare_original(
         scale: Resizes the image first, for multi-scale testing.
         published: Follows CenterNet's test rule to the pixel: a side that already is a multiple
             grows by a whole step, because the released code pads to ``(side | pad) + 1``.
+        trim: The input's sides fall short of multiples by this many pixels (``Network.trim``); 1
+            with a multiple of 128 is CornerNet's rule ``side | 127``.
 
     Returns:
         (3, H, W) uint8 RGB input, and its frame.
@@ -86,7 +118,10 @@ def prepare_original(
         rule = published_test_input((height, width), multiple - 1, None, scale)
         return _draw(image, rule.to_input, rule.size, path)
     resized = _scaled((height, width), scale)
-    size = (-(-resized[0] // multiple) * multiple, -(-resized[1] // multiple) * multiple)
+    size = (
+        next_multiple(resized[0], multiple, trim),
+        next_multiple(resized[1], multiple, trim),
+    )
     # Whole pixels, so that a centred image of odd size is not blurred by half a pixel.
     to_input = Affine.translate(
         (size[1] - resized[1]) // 2, (size[0] - resized[0]) // 2

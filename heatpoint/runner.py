@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import time
-import warnings
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -15,17 +12,17 @@ import torch
 from torch import Tensor
 
 from heatpoint.detector import Detector
-from heatpoint.device import pick_device
-from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.fast import Precision, fast
+from heatpoint.errors import HeatpointError
+from heatpoint.fast import Precision
 from heatpoint.finish import check_thresholds, finish, select
+from heatpoint.forward import Forward
 from heatpoint.geometry import Image
 from heatpoint.prepare import Frame, prepare, prepare_original
+from heatpoint.reading import check_stream, read_ahead
 from heatpoint.results import Detections
 from heatpoint.sources import Source
 from heatpoint.suppress import merge_scales
 from heatpoint.timings import Timings
-from heatpoint.types import Maps
 
 Inputs = list[tuple[Tensor, Frame]]
 """One image as the network will see it: (3, H, W) uint8 and its frame, for each test scale."""
@@ -58,7 +55,8 @@ class Runner:
         scales: Test scales; several are merged by soft-NMS. The input's sides are scaled and
             rounded to what the network accepts, so that nothing of the image is cut off (the
             released code with a fixed input zooms instead and loses the rim).
-        nms: Overlap above which the worse of two boxes of one class is removed, or None.
+        nms: Overlap above which the worse of two boxes of one class is removed, or None for what
+            the codec says about soft-NMS: centres need none, pairs of corners do.
         score_threshold: Least score of a result.
         max_detections: Most results per image; the codec looks at as many peaks at least.
         keep_resolution: Pads every image to a legal size instead of resizing it to ``size``.
@@ -91,17 +89,23 @@ class Runner:
         if not scales or any(not 0 < scale <= 10 for scale in scales):
             raise HeatpointError(f"scales must be numbers in (0, 10], at least one, not {scales}")
         self.names = detector.names
-        peaks = max(max_detections, detector.codec.max_detections)
-        self.codec = replace(detector.codec, max_detections=peaks)
+        codec = detector.box_codec
+        self.codec = replace(codec, max_detections=max(max_detections, codec.max_detections))
         self.size = input_size(size) or detector.size
         self.flip, self.scales, self.keep_resolution = flip, tuple(scales), keep_resolution
         self.nms, self.score_threshold, self.max_detections = nms, score_threshold, max_detections
-        self.device = pick_device(device)
+        self.soft_nms = codec.soft_nms if nms is None else None
         self.precision = precision
-        self.multiple = detector.network.multiple
-        self.network = fast(detector.network, precision, self.device)
-        self.waits = timings is not None
-        self.timings = timings or Timings()
+        self.multiple, self.trim = detector.network.multiple, detector.network.trim
+        self.forward = Forward(
+            detector.network,
+            self.codec,
+            flip=flip,
+            precision=precision,
+            device=device,
+            timings=timings,
+        )
+        self.timings = self.forward.timings
         self.skipped: list[tuple[str, str]] = []
 
     def protocol(self) -> dict[str, Any]:
@@ -116,8 +120,9 @@ class Runner:
             "max_detections": self.max_detections,
             "score_threshold": self.score_threshold,
             "nms": self.nms,
+            "soft_nms": self.soft_nms,
             "precision": self.precision,
-            "device": self.device.type,
+            "device": self.forward.device.type,
             "version": __version__,
         }
 
@@ -130,7 +135,7 @@ class Runner:
         inputs = []
         for scale in self.scales:
             if self.keep_resolution:
-                inputs.append(prepare_original(image, self.multiple, path, scale))
+                inputs.append(prepare_original(image, self.multiple, path, scale, trim=self.trim))
             else:
                 height, width = (self._legal(side, scale) for side in self.size)
                 inputs.append(prepare(image, (height, width), path))
@@ -139,15 +144,16 @@ class Runner:
     def _legal(self, side: int, scale: float) -> int:
         if scale == 1.0:
             return side
-        return max(1, round(side * scale / self.multiple)) * self.multiple
+        wanted = (side + self.trim) * scale
+        return max(1, round(wanted / self.multiple)) * self.multiple - self.trim
 
     def detect(self, batch: Sequence[Inputs]) -> list[Detections]:
         """Returns the results of prepared images; those of equal size run together."""
         if len(self.scales) == 1:
             rows = [inputs[0] for inputs in batch]
-            return self._one_scale(rows, self.score_threshold, self.nms)
+            return self._one_scale(rows, self.score_threshold, self.nms, self.soft_nms)
         by_scale = [
-            self._one_scale([inputs[place] for inputs in batch], 0.0, None)
+            self._one_scale([inputs[place] for inputs in batch], 0.0, None, None)
             for place in range(len(self.scales))
         ]
         with self.timings.stage("finish"):
@@ -164,7 +170,11 @@ class Runner:
         return select(merged[scores >= self.score_threshold], self.nms, self.max_detections)
 
     def _one_scale(
-        self, rows: Sequence[tuple[Tensor, Frame]], threshold: float, nms: float | None
+        self,
+        rows: Sequence[tuple[Tensor, Frame]],
+        threshold: float,
+        nms: float | None,
+        soft_nms: float | None,
     ) -> list[Detections]:
         groups: dict[tuple[int, ...], list[int]] = {}
         for place, (pixels, _) in enumerate(rows):
@@ -173,10 +183,10 @@ class Runner:
         for places in groups.values():
             images = torch.stack([rows[place][0] for place in places])
             with torch.inference_mode():
-                maps = self._maps(images)
+                maps = self.forward(images)
                 with self.timings.stage("decode"):
                     candidates = self.codec.decode(maps)
-                    self._wait()
+                    self.forward.wait()
             with self.timings.stage("finish"):
                 found = finish(
                     candidates,
@@ -185,34 +195,11 @@ class Runner:
                     threshold,
                     nms,
                     self.max_detections,
+                    soft_nms,
                 )
             for place, detections in zip(places, found, strict=True):
                 results[place] = detections
         return [result for result in results if result is not None]
-
-    def _maps(self, images: Tensor) -> Maps:
-        """Returns the last stack's maps of (B, 3, H, W) uint8 images."""
-        try:
-            with self.timings.stage("network"):
-                images = images.to(self.device, memory_format=torch.channels_last)
-                maps: Maps = self.network(images)[-1]
-                mirrored = self.network(images.flip(-1))[-1] if self.flip else None
-                self._wait()
-        except torch.OutOfMemoryError:
-            raise HeatpointError(
-                f"{self.device} has not enough memory for {len(images)} images of "
-                f"{images.shape[-2]}x{images.shape[-1]} pixels at once; lower batch_size or size"
-            ) from None
-        if mirrored is None:
-            return maps
-        with self.timings.stage("decode"):
-            return self.codec.merge_flipped(maps, mirrored)
-
-    def _wait(self) -> None:
-        if self.waits and self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        elif self.waits and self.device.type == "mps":
-            torch.mps.synchronize()
 
     def stream(
         self,
@@ -233,13 +220,16 @@ class Runner:
             HeatpointError: An image cannot be read and ``skip_bad`` is off, or ``batch_size`` or
                 ``workers`` is out of range.
         """
-        if batch_size < 1 or workers < 0:
-            raise HeatpointError(
-                f"batch_size must be at least 1 and workers at least 0, not {batch_size} and "
-                f"{workers}"
-            )
+        check_stream(batch_size, workers)
         last = time.perf_counter()
-        loaded = self._load(sources, 2 * batch_size, workers, skip_bad)
+        loaded = read_ahead(
+            sources,
+            lambda index, image: self.prepare(image, sources[index].path),
+            ahead=2 * batch_size,
+            workers=workers,
+            timings=self.timings,
+            skipped=self.skipped if skip_bad else None,
+        )
         while batch := list(islice(loaded, batch_size)):
             results = self.detect([inputs for _, inputs in batch])
             # What the caller does between two results is none of our time.
@@ -249,38 +239,6 @@ class Runner:
                 frame = inputs[0][1]
                 yield Found(index, frame.path, frame.image_size, detections)
             last = time.perf_counter()
-
-    def _load(
-        self, sources: Sequence[Source], ahead: int, workers: int, skip_bad: bool
-    ) -> Iterator[tuple[int, Inputs]]:
-        """Yields place and inputs of each readable image, in order."""
-
-        def read(index: int) -> Inputs:
-            with self.timings.stage("load"):
-                image = sources[index].load(f"image {index}")
-            with self.timings.stage("prepare"):
-                return self.prepare(image, sources[index].path)
-
-        pool = ThreadPoolExecutor(workers, "heatpoint-read") if workers else None
-        pending: deque[Future[Inputs]] = deque()
-        submitted = 0
-        try:
-            for index in range(len(sources)):
-                while pool and submitted < min(len(sources), index + 1 + ahead):
-                    pending.append(pool.submit(read, submitted))
-                    submitted += 1
-                try:
-                    inputs = pending.popleft().result() if pool else read(index)
-                except HeatpointError as error:
-                    if not skip_bad:
-                        raise HeatpointError(f"{error}; skip_bad goes on without it") from None
-                    self.skipped.append((sources[index].path or f"image {index}", str(error)))
-                    warnings.warn(f"skipped: {error}", HeatpointWarning, stacklevel=2)
-                    continue
-                yield index, inputs
-        finally:
-            if pool:
-                pool.shutdown(wait=True, cancel_futures=True)
 
 
 def input_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:

@@ -71,10 +71,24 @@ class Candidates(NamedTuple):
     labels: Tensor
 
 
+class JointCandidates(NamedTuple):
+    """What a codec decodes for one subject per image: the best place of every joint.
+
+    Attributes:
+        points: (B, J, 2) float32, x and y in input pixels, continuous, not clipped.
+        scores: (B, J) float32, height of the peak; linear maps may exceed 1 or stay below 0.
+    """
+
+    points: Tensor
+    scores: Tensor
+
+
 class Codec(Protocol):
     """One representation: which maps, what they should say, how wrong they are, what they mean.
 
-    A codec is a frozen dataclass without weights. ``Encoded`` is a type of its own.
+    A codec is a frozen dataclass without weights. Each has a type of its own for what ``encode``
+    returns, and decodes either objects (``Candidates``) or joints (``JointCandidates``): whoever
+    needs to know which asks ``Detector.box_codec`` or ``Detector.joint_codec``.
     """
 
     @property
@@ -91,11 +105,14 @@ class Codec(Protocol):
     def loss(self, maps: Maps, encoded: Any) -> dict[str, Tensor]:
         """Returns weighted fp32 terms by name; their sum is the loss of one stack."""
 
-    def decode(self, maps: Maps) -> Candidates:
+    def decode(self, maps: Maps) -> Candidates | JointCandidates:
         """Reads candidates off the maps of the last stack."""
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image into maps of the image."""
+
+    def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
+        """Merges the maps of the image with those of its mirror image, not yet turned back."""
 
     def ideal(self, encoded: Any) -> Maps:
         """Returns the maps a perfect network would produce."""

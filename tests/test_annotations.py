@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatpoint.data.annotations import Annotations, ImageRecord, Objects, check_names
+from heatpoint.data.annotations import Annotations, ImageRecord, check_names
+from heatpoint.data.objects import Objects
 from heatpoint.errors import HeatpointError
 
 

@@ -191,3 +191,62 @@ def test_fields_survive_json_and_wrong_ones_are_refused() -> None:
     for wrong in ({"flip": 1.5}, {"scale_low": 0.0}, {"near_scale": 1.0}, {"lighting": -1.0}):
         with pytest.raises(HeatpointError, match=next(iter(wrong))):
             Augment(**wrong)
+
+
+def test_window_keeps_the_scale_and_holds_the_chosen_object() -> None:
+    augment = dataclasses.replace(Augment.none(), window=(64, 96), focus=1.0)
+    image = np.zeros((300, 400, 3), np.uint8)
+    image[200:220, 30:60] = 255
+    box = np.array([[30.0, 200.0, 60.0, 220.0]])
+    corners = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        view, placed, labels = augment.sample(image, box, np.array([3]), (150, 200), rng)
+        assert view.shape == (64, 96, 3)
+        assert labels.tolist() == [3]
+        np.testing.assert_allclose(placed[0, 2:] - placed[0, :2], (15, 10))  # half the size
+        x1, y1, x2, y2 = placed[0].round().astype(int)
+        assert view[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2].min() > 250
+        corners.append((x1, y1))
+    assert len(set(corners)) > 10
+
+
+def test_window_without_objects_lies_inside_of_the_image() -> None:
+    augment = dataclasses.replace(Augment.none(), window=(64, 64))
+    image = np.full((300, 400, 3), 9, np.uint8)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        view, placed, _ = augment.sample(image, np.zeros((0, 4)), np.zeros(0, int), (300, 400), rng)
+        assert view.min() == 9
+        assert placed.shape == (0, 4)
+
+
+def test_window_smaller_than_an_object_is_centred_on_it() -> None:
+    augment = dataclasses.replace(Augment.none(), window=(32, 32), focus=1.0)
+    image, box = np.zeros((100, 100, 3), np.uint8), np.array([[20.0, 20.0, 80.0, 80.0]])
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        _, placed, _ = augment.sample(image, box, np.array([0]), (100, 100), rng)
+        np.testing.assert_allclose(placed, [[0, 0, 32, 32]])
+
+
+def test_quarter_turn_turns_image_and_boxes() -> None:
+    augment = dataclasses.replace(Augment.none(), quarter_turn=1.0)
+    image = np.zeros((40, 60, 3), np.uint8)
+    image[10:20, 15:45] = 255
+    view, placed, _ = augment.sample(
+        image,
+        np.array([[15.0, 10.0, 45.0, 20.0]]),
+        np.array([0]),
+        (40, 60),
+        np.random.default_rng(0),
+    )
+    expected = np.zeros_like(image)
+    expected[5:35, 20:30] = 255
+    np.testing.assert_allclose(placed, [[20, 5, 30, 35]])
+    np.testing.assert_array_equal(view, expected)
+
+
+def test_window_and_mosaic_exclude_each_other() -> None:
+    with pytest.raises(HeatpointError, match="window or mosaic"):
+        Augment(window=(64, 64), mosaic=0.5)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import zlib
 from pathlib import Path
 
@@ -11,10 +12,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from heatpoint import zoo
+from heatpoint.commands.convert import run
 from heatpoint.convert import LAYOUTS, convert, convert_file
+from heatpoint.convert.hourglass import named
 from heatpoint.convert.names import COCO, VOC
 from heatpoint.detector import Detector
 from heatpoint.errors import HeatpointError
+from heatpoint.skeleton import SKELETONS, Skeleton
 
 Manifest = dict[str, list[int]]
 
@@ -38,7 +43,8 @@ def filled(name: str, shape: list[int]) -> Tensor:
 
 def checkpoint(golden: Path, name: str) -> dict[str, Tensor]:
     manifest: Manifest = json.loads((golden / "manifests" / f"{name}.json").read_text())
-    return {key: filled(key, shape) for key, shape in manifest.items()}
+    bare = re.compile(r"^(model\.)?module\.")
+    return {key: filled(bare.sub("", key), shape) for key, shape in manifest.items()}
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +91,94 @@ def test_converted_networks_compute_the_published_numbers(
         assert errors.max() <= 1e-9 * deviation
         stat = np.array([values.mean(), values.std(), np.abs(values).max()])
         assert np.abs(stat - expected[f"{key}|stat"]).max() <= 1e-9 * deviation
+
+
+BEARPAW = "bearpaw_hg{}_b1_mpii"
+PRINCETON = "princeton_pytorch_stacked_hourglass_{}hg_mpii"
+
+
+@pytest.mark.parametrize(
+    ("name", "architecture", "dead"),
+    [
+        (BEARPAW.format(1), "hourglass_1stack", 0),
+        (BEARPAW.format(2), "hourglass_2stack", 0),
+        (BEARPAW.format(8), "hourglass_8stack", 0),
+        (PRINCETON.format(2), "princeton_hourglass_2stack", 58),
+        (PRINCETON.format(8), "princeton_hourglass_8stack", 226),
+    ],
+)
+def test_converted_hourglasses_compute_the_published_numbers(
+    golden: Path, name: str, architecture: str, dead: int
+) -> None:
+    detector = convert(checkpoint(golden, name))
+    assert (detector.meta["layout"], detector.meta["architecture"]) == (name, architecture)
+    assert len(detector.meta["unused"]) == dead
+    assert all(".skip_layer.conv." in tensor for tensor in detector.meta["unused"])
+    assert (detector.names, detector.skeleton) == (("person",), SKELETONS["mpii16"])
+    network = detector.network
+    expected = np.load(golden / "networks" / f"{name}.npz")
+    generator = np.random.default_rng(zlib.crc32(b"input"))
+    normalised = torch.from_numpy(generator.standard_normal(tuple(expected["input|shape"])))
+    mean, std = network.mean[:, None, None], network.std[:, None, None]
+    with torch.no_grad():
+        maps = [each["joints"] for each in network(normalised * std + mean)]
+    found = {"": torch.stack(maps, 1)}
+    if name.startswith("bearpaw"):
+        found = {str(stack): each for stack, each in enumerate(maps)}
+        assert f"{len(maps) - 1}|shape" in expected
+    for key, each in found.items():
+        assert tuple(each.shape) == tuple(expected[f"{key}|shape"])
+        values, deviation = each.numpy().ravel(), expected[f"{key}|stat"][1]
+        errors = np.abs(values[expected[f"{key}|index"]] - expected[f"{key}|value"])
+        assert errors.max() <= 1e-9 * deviation
+        stat = np.array([values.mean(), values.std(), np.abs(values).max()])
+        assert np.abs(stat - expected[f"{key}|stat"]).max() <= 1e-9 * deviation
+
+
+@pytest.fixture(scope="module")
+def hourglass() -> dict[str, Tensor]:
+    tensors = checkpoint(Path(__file__).parent / "golden", BEARPAW.format(1))
+    return {name.removeprefix("module."): tensor for name, tensor in tensors.items()}
+
+
+def test_hourglasses_keep_their_own_ways(golden: Path, hourglass: dict[str, Tensor]) -> None:
+    bearpaw = convert(hourglass)
+    assert bearpaw.network.mean.tolist() == pytest.approx([112.302, 113.22, 110.3385])
+    assert bearpaw.network.std.tolist() == [255.0] * 3
+    assert bearpaw.joint_codec.refine == "quarter"
+    first = bearpaw.network.backbone.state_dict()["conv.weight"]
+    assert torch.equal(first, hourglass["conv1.weight"])  # trained on RGB already
+    princeton = convert(checkpoint(golden, PRINCETON.format(2)))
+    assert princeton.network.mean.tolist() == [0.0] * 3
+    assert princeton.network.std.tolist() == [255.0] * 3
+    assert princeton.joint_codec.refine == "quarter-princeton"
+
+
+def test_hourglasses_of_any_size_are_recognised(hourglass: dict[str, Tensor]) -> None:
+    network = zoo.build("hourglass:3x2", ["dog"], skeleton=Skeleton(("nose", "tail"))).network
+    layout = named("bearpaw_hg3_b2")
+    assert layout is not None
+    tensors = {
+        f"module.{layout.published(name)}": tensor
+        for name, tensor in network.state_dict().items()
+        if name not in ("mean", "std")
+    }
+    detector = convert({"arch": "hg", "state_dict": tensors}, names=["dog"])
+    assert detector.meta["layout"] == "bearpaw_hg3_b2"
+    assert detector.meta["architecture"] == "hourglass:3x2"
+    assert detector.skeleton == Skeleton(("joint_0", "joint_1"))
+    assert detector.names == ("dog",)
+    state = detector.network.state_dict()
+    for name, tensor in network.state_dict().items():
+        assert name in ("mean", "std") or torch.equal(state[name], tensor), name
+
+    without = {name: tensor for name, tensor in hourglass.items() if name != "fc.0.0.bias"}
+    with pytest.raises(HeatpointError, match=r"bearpaw_hg1_b1_mpii: missing fc\.0\.0\.bias"):
+        convert(without)
+    with pytest.raises(HeatpointError, match=r"bearpaw_hg2_b1_mpii: missing .* more"):
+        convert(hourglass, "bearpaw_hg2_b1_mpii")
+    with pytest.raises(HeatpointError, match=r"unexpected extra\.skip_layer\.conv\.bias"):
+        convert({**hourglass, "extra.skip_layer.conv.bias": torch.zeros(1)})
 
 
 def test_normalisation_is_turned_from_bgr_to_rgb(resnet18: dict[str, Tensor]) -> None:
@@ -201,3 +295,21 @@ def test_files(
     with pytest.raises(HeatpointError, match="could run code"):
         convert_file(harmful)
     assert capsys.readouterr().out == ""
+
+
+def test_the_command_names_joints(
+    tmp_path: Path, hourglass: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = tmp_path / "hg.pth", tmp_path / "pose.safetensors"
+    state = {f"module.{name}": tensor.float() for name, tensor in hourglass.items()}
+    torch.save({"epoch": 3, "arch": "hg", "state_dict": state}, source)
+    names = [f"point {index}" for index in range(16)]
+    (tmp_path / "own.json").write_text(json.dumps({"joints": names, "pairs": [[0, 1]]}))
+    words = [str(source), "--out", str(out), "--names", "cat", "--skeleton"]
+    assert run([*words, str(tmp_path / "own.json")]) == 0
+    assert "bearpaw_hg1_b1_mpii: 16 joints of a cat, 3,58" in capsys.readouterr().out
+    detector = Detector.load(out)
+    assert detector.skeleton == Skeleton(tuple(names), pairs=((0, 1),))
+    assert detector.joint_codec.flip == (1, 0, *range(2, 16))
+    with pytest.raises(HeatpointError, match=r"coco17 has 17 joints, but .* has 16"):
+        run([*words, "coco17"])

@@ -21,7 +21,7 @@ def test_both_halves_have_lines(tmp_path: Path) -> None:
         for epoch in (1.0, 2.0, 3.0)
     ]
     path = tmp_path / "curves.png"
-    draw_curves(path, history, ("heatmap",))
+    draw_curves(path, history, ("heatmap",), ("ap",))
     image = cv2.imread(str(path))
     half = image.shape[1] // 2
     assert coloured(image[:, :half]) > 200
@@ -29,5 +29,5 @@ def test_both_halves_have_lines(tmp_path: Path) -> None:
 
 
 def test_nothing_yet_is_an_empty_picture(tmp_path: Path) -> None:
-    draw_curves(tmp_path / "curves.png", [], ("heatmap",))
+    draw_curves(tmp_path / "curves.png", [], ("heatmap",), ("ap",))
     assert (tmp_path / "curves.png").stat().st_size > 0

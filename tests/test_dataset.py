@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import (
-    BadImage,
     Batch,
     EpochSampler,
     EvalSet,
@@ -23,6 +22,7 @@ from heatpoint.data.dataset import (
     collate,
     worker_init,
 )
+from heatpoint.data.decoded import BadImage
 from heatpoint.errors import HeatpointError
 
 SIZE = (64, 96)

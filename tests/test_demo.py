@@ -42,7 +42,7 @@ def test_metrics_are_those_of_the_checkpoint_on_pictures_never_trained_on(
     assert saved["updates"] == result.updates > 0
     assert set(saved["seconds"]) == {"draw", "inspect", "train", "evaluate", "predict", "total"}
     again = evaluate(result.checkpoint, result.out / "data" / "val" / "annotations.json")
-    assert again.ap == result.ap == saved["ap"]
+    assert again.ap == result.scores["ap"] == saved["ap"]
     train, val = (
         read(result.out / "data" / part / "annotations.json") for part in ("train", "val")
     )
@@ -74,5 +74,5 @@ def test_wrong_arguments_are_explained(tmp_path: Path) -> None:
 def test_eight_epochs_teach_what_can_be_seen(tmp_path: Path) -> None:
     """A floor well below what is reached; counted in epochs, so that no clock decides."""
     found = demo(tmp_path / "run", minutes=None, epochs=8, images=800, say=lambda text: None)
-    assert found.ap > 0.3
-    assert found.ap50 > 0.5
+    assert found.scores["ap"] > 0.3
+    assert found.scores["ap50"] > 0.5

@@ -11,8 +11,9 @@ from safetensors.torch import save_file
 
 from heatpoint import zoo
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.detector import Detector
+from heatpoint.detector import Detector, task_of_file
 from heatpoint.errors import HeatpointError
+from heatpoint.skeleton import Skeleton
 
 
 @pytest.fixture
@@ -154,3 +155,44 @@ def test_adapting_to_other_classes_only(detector: Detector) -> None:
         detector.adapt([])
     with pytest.raises(HeatpointError, match=r"'car'.*more than once"):
         detector.adapt(["car", "car"])
+
+
+def test_joints_keep_what_was_learnt_by_name() -> None:
+    torch.manual_seed(0)
+    old = Skeleton(("nose", "left_hand", "right_hand", "tail"), pairs=((1, 2),))
+    new = Skeleton(("left_hand", "horn", "right_hand", "nose", "hoof"), pairs=((0, 2),))
+    for name in ("pose_tiny", "hourglass_2stack"):
+        detector = zoo.build(name, ["unicorn"], skeleton=old)
+        detector.network.eval()
+        images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
+        with torch.no_grad():
+            before = detector.network(images)[0]["joints"]
+            assert detector.adapt_skeleton(new) == ["horn", "hoof"]
+            after = detector.network(images)[0]["joints"]
+        assert torch.equal(after[:, [0, 2, 3]], before[:, [1, 2, 0]])
+        assert (detector.skeleton, detector.joint_codec.joints) == (new, 5)
+        assert detector.joint_codec.flip == new.flip
+        assert detector.network.heads.channels == {"joints": 5}
+        assert detector.adapt_skeleton(new) == []
+        with pytest.raises(HeatpointError, match="finds the joints of a unicorn"):
+            detector.adapt(["cat"])
+
+
+def test_boxes_have_no_skeleton(detector: Detector) -> None:
+    with pytest.raises(HeatpointError, match="finds boxes, not joints"):
+        detector.adapt_skeleton(Skeleton(("nose",)))
+    with pytest.raises(HeatpointError, match="leave the skeleton out"):
+        replace(detector, skeleton=Skeleton(("nose",)))
+
+
+def test_a_file_says_what_it_finds(detector: Detector, tmp_path: Path) -> None:
+    detector.save(tmp_path / "boxes.safetensors")
+    assert task_of_file(tmp_path / "boxes.safetensors") == "boxes"
+    arm = zoo.build("pose_tiny", ["arm"], skeleton=Skeleton(("hand", "elbow")))
+    arm.save(tmp_path / "pose.safetensors")
+    assert task_of_file(tmp_path / "pose.safetensors") == "pose"
+    with pytest.raises(HeatpointError, match="there is no file"):
+        task_of_file(tmp_path / "none.safetensors")
+    rewritten(tmp_path / "pose.safetensors", {"skeleton": {"joints": ["hand", "hand"]}})
+    with pytest.raises(HeatpointError, match=r"pose\.safetensors.*both called 'hand'"):
+        Detector.load(tmp_path / "pose.safetensors")

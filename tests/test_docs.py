@@ -27,6 +27,7 @@ INSTALLS = ("pip install", "uv sync", "git clone", "cd ")
 SHORTER = {
     r"--minutes \d+": "--epochs 1",
     r"--model centernet_\w+": "--model centernet_tiny",
+    r"--model (pose|hourglass)_\w+": "--model pose_tiny",
     r"--size (512|384|256)": "--size 128",
     r"heatpoint demo": "heatpoint demo --minutes 0.02",
     r"(heatpoint train (?!.*--(epochs|minutes)).*)": r"\1 --epochs 1",
@@ -52,15 +53,18 @@ def run(words: list[str], folder: Path) -> None:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a folder with the data that documents assume."""
+    from heatpoint.data.figures import write_figures
     from heatpoint.data.synthetic import write_shapes
 
     folder = tmp_path_factory.mktemp("drawn")
-    for name, count, seed in (("train", 16, 1), ("val", 8, 2)):
-        written = write_shapes(folder / "data" / name, count, (128, 128), seed=seed)
-        content = json.loads(written.read_text())
-        for image in content["images"]:
-            image["file_name"] = f"{name}/images/{Path(image['file_name']).name}"
-        (folder / "data" / f"{name}.json").write_text(json.dumps(content))
+    for kind, write in (("data", write_shapes), ("people", write_figures)):
+        for name, count, seed in (("train", 16, 1), ("val", 8, 2)):
+            written = write(folder / kind / name, count, (128, 128), seed=seed)
+            content = json.loads(written.read_text())
+            for image in content["images"]:
+                image["file_name"] = f"{name}/images/{Path(image['file_name']).name}"
+            (folder / kind / f"{name}.json").write_text(json.dumps(content))
+    (folder / "people" / "photos").symlink_to(folder / "people" / "val" / "images")
     return folder
 
 
@@ -68,6 +72,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workplace(drawn: Path, tmp_path: Path) -> Path:
     """Returns a folder that holds nothing but that data."""
     (tmp_path / "data").symlink_to(drawn / "data")
+    (tmp_path / "people").symlink_to(drawn / "people")
     (tmp_path / "photos").symlink_to(drawn / "data" / "val" / "images")
     return tmp_path
 

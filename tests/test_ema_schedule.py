@@ -9,14 +9,13 @@ import torch
 from torch import nn
 
 from heatpoint.errors import HeatpointError
+from heatpoint.training.checks import check, input_size
 from heatpoint.training.clock import Clock
 from heatpoint.training.ema import Ema
 from heatpoint.training.optimize import build_optimizer, default_rate, parameter_groups
 from heatpoint.training.options import (
     TrainOptions,
-    check,
     differences,
-    input_size,
     milestones,
     plain,
     total_epochs,

@@ -16,7 +16,7 @@ from heatpoint.data.synthetic import write_shapes
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection import Inspection, inspect
 from heatpoint.inspection.oracle import OracleReport, oracle
-from heatpoint.inspection.report import Spread, measure
+from heatpoint.inspection.report import Spread, measure, window_side
 
 SIZE = (64, 64)
 
@@ -218,3 +218,12 @@ def test_model_decides_representation_and_size(shapes: Path) -> None:
         inspect(shapes, model="centernet_tiny", stride=8, out=None)
     assert found.oracle.stride == 4
     assert found.oracle.size[0] % 32 == 0
+
+
+def test_windows_are_proposed_for_small_objects_in_large_inputs_only() -> None:
+    small = np.full(100, 39.0)
+    assert window_side(small, 0.03, (640, 640)) == 64
+    assert window_side(np.append(small, np.full(20, 51.0)), 0.03, (640, 640)) == 96
+    assert window_side(small, 0.3, (640, 640)) is None  # a crowd
+    assert window_side(small, 0.03, (96, 128)) is None  # no room
+    assert window_side(np.zeros(0), 0.0, (640, 640)) is None

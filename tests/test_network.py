@@ -8,8 +8,9 @@ from heatpoint.backbones.plain import PlainResNet
 from heatpoint.backbones.timm import TimmBackbone
 from heatpoint.errors import HeatpointError
 from heatpoint.heads import MapHeads, SharedHeads
+from heatpoint.legal_sizes import next_multiple
 from heatpoint.necks import DeconvNeck, TopDownNeck
-from heatpoint.network import IMAGENET_MEAN, IMAGENET_STD, Network, next_multiple
+from heatpoint.network import IMAGENET_MEAN, IMAGENET_STD, Network
 from heatpoint.types import MapSpec
 
 SPECS = (MapSpec("heatmap", 3, bias=-2.19), MapSpec("size", 2))

@@ -15,7 +15,7 @@ import torch
 from heatpoint.data.synthetic import write_shapes
 from heatpoint.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.training import loop, train, validation
+from heatpoint.training import boxes, loop, train, validation
 from heatpoint.training.state import load_resume
 
 QUICK = {
@@ -121,7 +121,7 @@ def test_a_signal_within_an_epoch_loses_nothing(shapes, straight, tmp_path, monk
 
 @pytest.mark.parametrize("epoch", [2, 4])
 def test_a_signal_within_validation_is_made_up_for(shapes, straight, tmp_path, monkeypatch, epoch):
-    real = validation.evaluate
+    real = boxes.evaluate
 
     def evaluate(*words, **named):
         calls.append(1)
@@ -130,7 +130,7 @@ def test_a_signal_within_validation_is_made_up_for(shapes, straight, tmp_path, m
         return real(*words, **named)
 
     calls: list[int] = []
-    monkeypatch.setattr(validation, "evaluate", evaluate)
+    monkeypatch.setattr(boxes, "evaluate", evaluate)
     with pytest.raises(KeyboardInterrupt):
         train(shapes, shapes, out=str(tmp_path), **QUICK)
     monkeypatch.undo()

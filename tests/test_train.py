@@ -217,3 +217,20 @@ def test_unreadable_images_stop_or_are_left_out(tmp_path, capsys):
         train(str(path), str(path), out=str(tmp_path / "run"), **QUICK)
     train(str(path), str(path), out=str(tmp_path / "run"), skip_bad=True, **QUICK)
     assert "1 x unreadable image (left out)" in capsys.readouterr().out
+
+
+def test_windows_are_trained_and_whole_pictures_scored(tmp_path, shapes):
+    choice = {**QUICK, "size": 128, "window": [32, 64], "flip": 0.0, "quarter_turns": True}
+    result = train(shapes, shapes, out=str(tmp_path), **choice)
+    assert Detector.load(result.best).size == (128, 128)
+    chosen = json.loads((tmp_path / "options.json").read_text())["options"]
+    assert (chosen["window"], chosen["flip"]) == ([32, 64], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("window", "sentence"),
+    [(40, "next legal size is 64"), (128, "larger than the input of 64x64"), ([32], "height and")],
+)
+def test_windows_that_cannot_be(tmp_path, shapes, window, sentence):
+    with pytest.raises(HeatpointError, match=sentence):
+        train(shapes, shapes, out=str(tmp_path), **{**QUICK, "window": window})

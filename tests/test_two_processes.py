@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from heatpoint.data.figures import write_figures
 from heatpoint.data.synthetic import write_shapes
 from heatpoint.detector import Detector
 
@@ -25,10 +26,10 @@ nn.BatchNorm2d.train = lambda self, mode=True: nn.Module.train(self, False)
 torch.set_num_threads(1)
 
 if __name__ == "__main__":
-    data, out, devices, rate = sys.argv[1:]
+    data, out, devices, rate, model = sys.argv[1:]
     try:
         result = train(data, data, out=out, devices=int(devices), lr=float(rate), optimizer="sgd",
-                       ema=0.0, epochs=2, batch_size=4, accumulate=2, model="centernet_tiny",
+                       ema=0.0, epochs=2, batch_size=4, accumulate=2, model=model,
                        size=64, workers=0, accelerator="cpu", pictures=False, clip=0.0)
     except HeatpointError as error:
         sys.exit(f"mistake: {error}")
@@ -36,11 +37,13 @@ if __name__ == "__main__":
 """
 
 
-def start(folder: Path, data: str, devices: int, rate: str = "1e-3") -> subprocess.Popen[str]:
+def start(
+    folder: Path, data: str, devices: int, rate: str = "1e-3", model: str = "centernet_tiny"
+) -> subprocess.Popen[str]:
     script = folder / "script.py"
     script.write_text(SCRIPT)
     return subprocess.Popen(
-        [sys.executable, str(script), data, str(folder / f"{devices}"), str(devices), rate],
+        [sys.executable, str(script), data, str(folder / f"{devices}"), str(devices), rate, model],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -49,12 +52,17 @@ def start(folder: Path, data: str, devices: int, rate: str = "1e-3") -> subproce
 
 
 @pytest.mark.slow
-def test_two_processes_equal_one(tmp_path):
-    data = str(write_shapes(tmp_path / "data", 16, (64, 64), seed=2))
+@pytest.mark.parametrize(
+    ("write", "model", "updates"),
+    [(write_shapes, "centernet_tiny", 4), (write_figures, "pose_tiny", 6)],
+)
+def test_two_processes_equal_one(tmp_path, write, model, updates):
+    data = str(write(tmp_path / "data", 16, (64, 64), seed=2))
     for devices in (1, 2):
-        text, errors = (process := start(tmp_path, data, devices)).communicate(timeout=240)
+        process = start(tmp_path, data, devices, model=model)
+        text, errors = process.communicate(timeout=240)
         assert process.returncode == 0, errors
-        assert "result 4 " in text
+        assert f"result {updates} " in text
         assert text.count("learning rate") == 1  # only the first process speaks
     one, two = (Detector.load(tmp_path / f"{n}" / "last.safetensors") for n in (1, 2))
     for name, value in one.network.state_dict().items():

@@ -12,19 +12,36 @@ from torch import nn
 from heatpoint import zoo
 from heatpoint.backbones.weights import load_backbone_weights, mobilenetv2_name
 from heatpoint.codecs.center import CenterCodec
+from heatpoint.codecs.corners import CornerCodec
+from heatpoint.codecs.joints import JointCodec
 from heatpoint.detector import Detector
 from heatpoint.errors import HeatpointError
+from heatpoint.skeleton import SKELETONS, Skeleton
 
 NAMES = ("cat", "dog", "owl")
+MPII = SKELETONS["mpii16"]
 
 everything = pytest.mark.parametrize("name", zoo.MODELS)
+# Hundreds of megabytes each; ``test_hourglass_backbone`` runs narrow ones.
+LARGE = [name for name in zoo.MODELS if name.endswith(("hourglass104", "hourglass52"))]
+storable = pytest.mark.parametrize("name", [name for name in zoo.MODELS if name not in LARGE])
+# More stacks are more of the same: they are built, but not run.
+runnable = pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in zoo.MODELS
+        if not name.endswith(("_4stack", "_8stack")) and name not in LARGE
+    ],
+)
 
 
 @functools.cache
 def built(name: str) -> Detector:
     """Returns a detector which tests must not change."""
     torch.manual_seed(0)
-    return zoo.build(name, NAMES)
+    with torch.device("meta" if name in LARGE else "cpu"):
+        return zoo.build(name, ("person",) if zoo.is_pose(name) else NAMES, skeleton=MPII)
 
 
 def image(network: nn.Module, batch: int = 1) -> torch.Tensor:
@@ -35,32 +52,48 @@ def image(network: nn.Module, batch: int = 1) -> torch.Tensor:
     return torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)
 
 
-@everything
+@runnable
 def test_maps_are_those_of_the_codec(name: str) -> None:
     detector = built(name)
     network, images = detector.network.eval(), image(detector.network)
     with torch.no_grad():
-        (maps,) = network(images)
-        from_floats = network(images.float())[0]
+        maps = network(images)[-1]
+        from_floats = network(images.float())[-1]
     assert list(maps) == [spec.name for spec in detector.codec.maps]
     for spec in detector.codec.maps:
         height, width = images.shape[2] // network.stride, images.shape[3] // network.stride
         assert tuple(maps[spec.name].shape) == (1, spec.channels, height, width)
         assert torch.equal(maps[spec.name], from_floats[spec.name])
-    assert detector.codec.stride == network.stride
-    assert detector.names == NAMES
-    assert detector.meta["architecture"] == name
-    assert all(side % network.multiple == 0 for side in detector.size)
 
 
 @everything
+def test_detectors_know_what_they_are(name: str) -> None:
+    detector = built(name)
+    assert detector.codec.stride == detector.network.stride
+    assert detector.meta["architecture"] == name
+    trim, multiple = detector.network.trim, detector.network.multiple
+    assert all((side + trim) % multiple == 0 for side in detector.size)
+    if zoo.is_pose(name):
+        assert (detector.task, detector.names, detector.skeleton) == ("pose", ("person",), MPII)
+        assert (detector.joint_codec.joints, detector.joint_codec.flip) == (16, MPII.flip)
+        assert detector.meta["padding"] == 1.25
+        with pytest.raises(HeatpointError, match=f"{name}.*finds the joints of a person, not"):
+            _ = detector.box_codec
+    else:
+        assert (detector.task, detector.names, detector.skeleton) == ("boxes", NAMES, None)
+        assert detector.box_codec is detector.codec
+        with pytest.raises(HeatpointError, match=f"{name}.*finds boxes, not joints"):
+            _ = detector.joint_codec
+
+
+@runnable
 def test_every_parameter_learns_and_bfloat16_is_finite(name: str) -> None:
     network = copy.deepcopy(built(name).network).train()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):  # some start at zero and hide what is before them
             nn.init.uniform_(module.weight, 0.5, 1.5)
-    (maps,) = network(image(network, batch=2))
-    sum(value.square().mean() for value in maps.values()).backward()
+    stacks = network(image(network, batch=2))
+    sum(value.square().mean() for maps in stacks for value in maps.values()).backward()
     still = [
         name
         for name, parameter in network.named_parameters()
@@ -68,7 +101,7 @@ def test_every_parameter_learns_and_bfloat16_is_finite(name: str) -> None:
     ]
     assert still == []
     with torch.no_grad():
-        maps = network.bfloat16().eval()(image(network))[0]
+        maps = network.bfloat16().eval()(image(network))[-1]
     assert all(value.dtype == torch.bfloat16 for value in maps.values())
     assert all(bool(value.isfinite().all()) for value in maps.values())
 
@@ -76,22 +109,23 @@ def test_every_parameter_learns_and_bfloat16_is_finite(name: str) -> None:
 @everything
 def test_illegal_sizes_name_the_next_legal_one(name: str) -> None:
     network = built(name).network
-    side = network.multiple
-    with pytest.raises(HeatpointError, match=f"the next legal size is {2 * side}x{side}"):
+    side, next_side = network.multiple - network.trim, 2 * network.multiple - network.trim
+    with pytest.raises(HeatpointError, match=f"the next legal size is {next_side}x{side}"):
         network(torch.zeros(1, 3, side + 1, side))
 
 
-@everything
+@storable
 def test_detectors_survive_a_file(name: str, tmp_path: Path) -> None:
     detector = built(name)
     detector.save(tmp_path / "detector.safetensors")
     state = torch.get_rng_state()
     again = Detector.load(tmp_path / "detector.safetensors")
     assert torch.equal(torch.get_rng_state(), state)
-    assert (again.names, again.codec, again.meta) == (
+    assert (again.names, again.codec, again.meta, again.skeleton) == (
         detector.names,
         detector.codec,
         detector.meta,
+        detector.skeleton,
     )
     tensors = detector.network.state_dict()
     for key, tensor in again.network.state_dict().items():
@@ -105,6 +139,68 @@ def test_any_timm_model_gets_the_published_neck(tmp_path: Path) -> None:
     assert tuple(maps["heatmap"].shape) == (2, 3, 8, 16)
     detector.save(tmp_path / "a.safetensors")
     assert Detector.load(tmp_path / "a.safetensors").meta == detector.meta
+
+
+@pytest.mark.parametrize(
+    ("name", "stacks"),
+    [("pose_timm:resnet10t", 1), ("hourglass:3x2", 3), ("princeton_hourglass:1x2", 1)],
+)
+def test_families_of_pose_models(name: str, stacks: int, tmp_path: Path) -> None:
+    arm = Skeleton(("nose", "left_hand", "right_hand"), pairs=((1, 2),))
+    detector = zoo.build(name, ["robot"], skeleton=arm)
+    with torch.no_grad():
+        maps = detector.network.eval()(image(detector.network))
+    assert len(maps) == stacks
+    assert maps[-1]["joints"].shape[1] == 3
+    detector.save(tmp_path / "a.safetensors")
+    again = Detector.load(tmp_path / "a.safetensors")
+    assert (again.meta, again.skeleton, again.names) == (detector.meta, arm, ("robot",))
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("centernet_hourglass104", 191_284_008),
+        ("centernet_hourglass52", 95_454_676),
+        ("cornernet_hourglass104", 201_035_212),
+    ],
+)
+def test_parameters_are_as_many_as_published(name: str, parameters: int) -> None:
+    with torch.device("meta"):
+        detector = zoo.build(name, [str(index) for index in range(80)])
+    assert sum(p.numel() for p in detector.network.parameters()) == parameters
+
+
+def test_mistakes_about_corners() -> None:
+    with pytest.raises(HeatpointError, match="finds corners, which a CenterCodec cannot say"):
+        zoo.build("cornernet_mobilenetv2", NAMES, codec=CenterCodec(3))
+    with pytest.raises(HeatpointError, match="finds centres, which a CornerCodec cannot say"):
+        zoo.build("centernet_tiny", NAMES, codec=CornerCodec(3))
+    with pytest.raises(HeatpointError, match="cornernet_hourglass52 has no ImageNet weights"):
+        zoo.build("cornernet_hourglass52", NAMES, pretrained=True)
+    with pytest.raises(HeatpointError, match="centernet_hourglass52 has no ImageNet weights"):
+        zoo.build("centernet_hourglass52", NAMES, pretrained=True)
+
+
+def test_mistakes_about_joints() -> None:
+    with pytest.raises(HeatpointError, match=r"pose_tiny finds joints.*skeleton \(coco17"):
+        zoo.build("pose_tiny", ["person"])
+    with pytest.raises(HeatpointError, match="one kind of subject, got 3 names: cat, dog, owl"):
+        zoo.build("pose_tiny", NAMES, skeleton=MPII)
+    with pytest.raises(HeatpointError, match="a CenterCodec cannot say"):
+        zoo.build("pose_tiny", ["person"], codec=CenterCodec(1), skeleton=MPII)
+    with pytest.raises(HeatpointError, match="a JointCodec cannot say"):
+        zoo.build("centernet_tiny", NAMES, codec=JointCodec(3))
+    with pytest.raises(HeatpointError, match=r"the codec is for 3 joints.*skeleton has 16"):
+        zoo.build("pose_tiny", ["person"], codec=JointCodec(3), skeleton=MPII)
+    with pytest.raises(HeatpointError, match="the codec's flip"):
+        zoo.build("pose_tiny", ["person"], codec=JointCodec(16), skeleton=MPII)
+    with pytest.raises(HeatpointError, match="hourglass_2stack has no ImageNet weights"):
+        zoo.build("hourglass_2stack", ["person"], pretrained=True, skeleton=MPII)
+    with pytest.raises(HeatpointError, match="did you mean 'hourglass_2stack'"):
+        zoo.is_pose("hourglass_2stacks")
+    with pytest.raises(HeatpointError, match="at least one stack"):
+        zoo.build("hourglass:0x1", ["person"], skeleton=MPII)
 
 
 def test_mistakes() -> None:

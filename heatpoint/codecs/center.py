@@ -20,7 +20,7 @@ from heatpoint.codecs.encoded import (
 )
 from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
 from heatpoint.codecs.peaks import Peaks, local_maxima, read_cells, top_peaks
-from heatpoint.errors import HeatpointError, suggest
+from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.losses import focal_loss, giou_loss, l1_loss
 from heatpoint.types import Candidates, Maps, MapSpec, Target
 
@@ -64,6 +64,8 @@ class CenterCodec:
         one_class_per_cell: Whether only the best class of a cell becomes a candidate.
         size_region: Fraction of the blob's radius, from 0 to 1, within which size and offset are
             trained around the centre; 0 trains the centre alone, as published.
+        soft_nms: Width sigma of a gaussian soft-NMS of the candidates; None for none, as published
+            for a single scale.
     """
 
     classes: int
@@ -84,12 +86,13 @@ class CenterCodec:
     peak_kernel: int = 3
     one_class_per_cell: bool = False
     size_region: float = 0.0
+    soft_nms: float | None = None
 
     def __post_init__(self) -> None:
         check_radius_rule(self.radius, self.overlap)
-        _check_choice("border", self.border, get_args(Border))
-        _check_choice("normaliser", self.normaliser, get_args(Normaliser))
-        _check_choice("collisions", self.collisions, get_args(Collisions))
+        check_choice("border", self.border, get_args(Border))
+        check_choice("normaliser", self.normaliser, get_args(Normaliser))
+        check_choice("collisions", self.collisions, get_args(Collisions))
         for name in ("classes", "stride", "max_detections", "peak_kernel"):
             value = getattr(self, name)
             if not isinstance(value, int) or value < 1:
@@ -103,6 +106,8 @@ class CenterCodec:
             raise HeatpointError(f"clamp must lie between 0 and 0.5 or be None, got {self.clamp}")
         if not 0 <= self.size_region <= 1:
             raise HeatpointError(f"size_region must lie in [0, 1], got {self.size_region}")
+        if self.soft_nms is not None and not self.soft_nms > 0:
+            raise HeatpointError(f"soft_nms must be above 0 or None, got {self.soft_nms}")
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -291,10 +296,3 @@ class CenterCodec:
 def _boxes(center: Tensor, sides: Tensor) -> Tensor:
     """Returns boxes xyxy (..., 4) from centres (x, y) and sides (width, height)."""
     return torch.cat((center - sides / 2, center + sides / 2), -1)
-
-
-def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    """Raises HeatpointError unless ``value`` is one of the known names."""
-    if value not in known:
-        hint = suggest(str(value), known)
-        raise HeatpointError(f"{name} must be one of {', '.join(known)}, got {value!r}{hint}")

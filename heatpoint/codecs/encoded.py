@@ -218,6 +218,32 @@ def region_samples(
     )
 
 
+def list_blobs(
+    plane: Tensor, cell: Tensor, radius: Tensor, planes: int, map_size: tuple[int, int]
+) -> tuple[Windows, Tensor, Tensor]:
+    """Lists the cells of blobs plane by plane, as ``focal_loss`` takes them.
+
+    Args:
+        plane: (P,) int64, the map of each blob.
+        cell: (P,) int64, row * w + column of its peak.
+        radius: (P,) int64, in cells.
+        planes: Number of maps.
+        map_size: (h, w) of the maps.
+
+    Returns:
+        The windows, where each plane's entries start in them (planes + 1,), and the flat indices
+        of the peaks without repetitions.
+    """
+    height, width = map_size
+    order = plane.argsort(stable=True)
+    grouped, peak = plane[order], cell[order]
+    windows = gaussian_windows(grouped, peak % width, peak // width, radius[order], map_size)
+    ends = F.pad(windows.counts.cumsum(0), (1, 0))
+    every = torch.arange(planes + 1, device=plane.device)
+    starts = ends[torch.searchsorted(grouped, every)]
+    return windows, starts, torch.unique(plane * (height * width) + cell)
+
+
 def assemble(
     objects: CellSamples,
     samples: CellSamples,
@@ -240,14 +266,8 @@ def assemble(
         map_size: (h, w) of the maps.
         left_out: Number of objects that are not among ``objects``.
     """
-    height, width = map_size
     plane = objects.image * classes + label
-    order = plane.argsort(stable=True)
-    grouped, cell = plane[order], objects.cell[order]
-    windows = gaussian_windows(grouped, cell % width, cell // width, radius[order], map_size)
-    ends = F.pad(windows.counts.cumsum(0), (1, 0))
-    planes = torch.arange(batch * classes + 1, device=plane.device)
-    peaks = torch.unique(plane * (height * width) + objects.cell)
+    windows, starts, peaks = list_blobs(plane, objects.cell, radius, batch * classes, map_size)
     total = samples.weight.sum()
     return CenterEncoded(
         batch=batch,
@@ -257,7 +277,7 @@ def assemble(
         label=label,
         radius=radius,
         windows=windows,
-        starts=ends[torch.searchsorted(grouped, planes)],
+        starts=starts,
         peaks=peaks,
         samples=samples,
         counts=torch.stack((torch.full_like(total, len(peaks)), total)),

@@ -108,7 +108,7 @@ def side_lengths(text: str) -> int | tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:[xX,](\d+))?", text.strip())
     if not match:
         raise HeatpointError(
-            f"--size {text}: give one number or height x width, such as 512 or 384x512"
+            f"{text!r} is no size: give one number or height x width, such as 512 or 384x512"
         )
     height, width = match.groups()
     return int(height) if width is None else (int(height), int(width))
@@ -144,6 +144,7 @@ class _Notation:
 
 _WRITTEN = {
     "size": _Notation(side_lengths, "height x width"),
+    "window": _Notation(side_lengths, "height x width"),
     "scales": _Notation(floats, "numbers"),
 }
 """How options are written that have a notation of their own."""

@@ -22,7 +22,12 @@ class Convert:
     """name of the layout; recognised by its tensors by default"""
 
     names: str = ""
-    """class names in order, separated by commas, where the file's own are unknown"""
+    """class names in order, separated by commas, where the file's own are unknown; for joints what
+    the subject is"""
+
+    skeleton: str = ""
+    """names and pairs of the joints: coco17, mpii16, lsp14, flic11 or a JSON file; MPII's for 16
+    joints by default, numbered ones for other counts"""
 
 
 def run(words: Sequence[str]) -> int:
@@ -30,10 +35,12 @@ def run(words: Sequence[str]) -> int:
     options = CommandParser(
         "convert", Convert, "Turns a published checkpoint into one of ours."
     ).parse(words)
+    from dataclasses import replace
     from pathlib import Path
 
     from heatpoint.convert import convert_file
     from heatpoint.errors import HeatpointError
+    from heatpoint.skeleton import skeleton_of
 
     detector = convert_file(options.checkpoint, options.layout)
     if options.names:
@@ -44,11 +51,22 @@ def run(words: Sequence[str]) -> int:
                 f"{len(detector.names)} classes"
             )
         detector.names = names
+    if options.skeleton:
+        skeleton, codec = skeleton_of(options.skeleton), detector.joint_codec
+        if len(skeleton.joints) != codec.joints:
+            raise HeatpointError(
+                f"--skeleton {options.skeleton} has {len(skeleton.joints)} joints, but "
+                f"{options.checkpoint} has {codec.joints}"
+            )
+        codec = replace(codec, flip=skeleton.flip)
+        detector = replace(detector, codec=codec, skeleton=skeleton)
     out = options.out or str(Path(options.checkpoint).with_suffix(".safetensors"))
     detector.save(out)
     parameters = sum(p.numel() for p in detector.network.parameters())
-    layout, classes = detector.meta["layout"], len(detector.names)
-    print(f"{layout}: {classes} classes, {parameters:,} parameters: {out}")
+    found = f"{len(detector.names)} classes"
+    if detector.skeleton is not None:
+        found = f"{len(detector.skeleton.joints)} joints of a {detector.names[0]}"
+    print(f"{detector.meta['layout']}: {found}, {parameters:,} parameters: {out}")
     unused = detector.meta.get("unused", [])
     if unused:
         print(f"{len(unused)} tensors of the file are not used: {', '.join(unused)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from heatpoint.commands.arguments import CommandParser
 
@@ -12,8 +13,11 @@ from heatpoint.commands.arguments import CommandParser
 class Demo:
     """Draws a data set, trains on it, evaluates, predicts and saves pictures."""
 
-    out: str = "runs/demo"
-    """folder for everything"""
+    task: Literal["boxes", "pose"] = "boxes"
+    """what to find: boxes of shapes, or the joints of articulated figures"""
+
+    out: str = ""
+    """folder for everything; runs/demo or runs/demo-pose by default"""
 
     minutes: float = 1.45
     """time to train for"""
@@ -27,5 +31,5 @@ def run(words: Sequence[str]) -> int:
     options = CommandParser("demo", Demo, "Draws a data set, trains on it, scores it.").parse(words)
     from heatpoint.demonstration import demo
 
-    demo(out=options.out, minutes=options.minutes, seed=options.seed)
+    demo(options.out or None, task=options.task, minutes=options.minutes, seed=options.seed)
     return 0

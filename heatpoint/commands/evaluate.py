@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from heatpoint.commands.arguments import CommandParser
+
+if TYPE_CHECKING:
+    from heatpoint.evaluation import Metrics
+    from heatpoint.pose.scores import PoseMetrics
+
+POSE_ONLY = dict.fromkeys(("normaliser", "detector"), "it is for checkpoints that find joints")
+BOXES_ONLY = {
+    "keep_resolution": "subjects are cropped to the input's size",
+    "scales": "only detectors of boxes are tested at several",
+    "max_detections": "there is one pose for each box",
+}
 
 
 @dataclass
@@ -17,10 +28,17 @@ class Evaluate:
     """a checkpoint of train or convert"""
 
     data: str
-    """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file"""
+    """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file; for poses COCO
+    keypoints, MPII, LSP, FLIC or DeepLabCut"""
 
     images: str = ""
     """folder of the pictures, if not beside the annotations"""
+
+    normaliser: Literal["extent", "torso", "box", "head"] = "extent"
+    """poses: the length that PCK's errors are divided by"""
+
+    detector: str = ""
+    """poses: a checkpoint that finds the subjects' boxes; the annotated boxes by default"""
 
     json: str = ""
     """file for the numbers and the protocol they were measured by"""
@@ -32,7 +50,8 @@ class Evaluate:
     """pad pictures to a legal size instead of resizing them"""
 
     nms: float | None = None
-    """overlap (IoU) above which the worse of two boxes of one class is removed; none by default"""
+    """overlap (IoU) above which the worse of two boxes of one class is removed; by default
+    none, and soft-NMS for models of corners"""
 
     max_detections: int = 100
     """most results per picture"""
@@ -50,7 +69,7 @@ class Evaluate:
     """auto is bf16 where the hardware multiplies it natively"""
 
     batch_size: int = 8
-    """pictures per run of the network"""
+    """pictures, or crops of subjects, per run of the network"""
 
     workers: int = 2
     """threads that read pictures while the network runs"""
@@ -65,27 +84,54 @@ def run(words: Sequence[str]) -> int:
         words
     )
     from heatpoint.commands.display import Progress
+    from heatpoint.commands.kinds import refuse
     from heatpoint.data.read import read
+    from heatpoint.detector import task_of_file
     from heatpoint.evaluation import evaluate
     from heatpoint.files import write_json
+    from heatpoint.pose.evaluation import evaluate_pose
 
+    data = read(options.data, options.images or None)
+    pose = task_of_file(options.checkpoint) == "pose"
+    kind = f"{options.checkpoint} finds {'joints' if pose else 'boxes by itself'}"
+    refuse(options, BOXES_ONLY if pose else POSE_ONLY, kind)
+    if pose and not options.detector:
+        refuse(options, {"nms": "it needs --detector, whose boxes it chooses from"}, kind)
     with Progress("evaluating") as progress:
-        metrics = evaluate(
-            options.checkpoint,
-            read(options.data, options.images or None),
-            size=options.size,
-            nms=options.nms,
-            max_detections=options.max_detections,
-            flip=options.flip,
-            scales=options.scales,
-            keep_resolution=options.keep_resolution,
-            device=options.device,
-            precision=options.precision,
-            batch_size=options.batch_size,
-            workers=options.workers,
-            skip_bad=options.skip_bad,
-            progress=progress,
-        )
+        metrics: Metrics | PoseMetrics
+        if pose:
+            metrics = evaluate_pose(
+                options.checkpoint,
+                data,
+                boxes_from=options.detector or None,
+                box_nms=options.nms,
+                normaliser=options.normaliser,
+                size=options.size,
+                flip=options.flip,
+                device=options.device,
+                precision=options.precision,
+                batch_size=options.batch_size,
+                workers=options.workers,
+                skip_bad=options.skip_bad,
+                progress=progress,
+            )
+        else:
+            metrics = evaluate(
+                options.checkpoint,
+                data,
+                size=options.size,
+                nms=options.nms,
+                max_detections=options.max_detections,
+                flip=options.flip,
+                scales=options.scales,
+                keep_resolution=options.keep_resolution,
+                device=options.device,
+                precision=options.precision,
+                batch_size=options.batch_size,
+                workers=options.workers,
+                skip_bad=options.skip_bad,
+                progress=progress,
+            )
     print(metrics.summary())
     if options.json:
         write_json(options.json, metrics.as_dict())

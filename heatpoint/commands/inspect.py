@@ -19,10 +19,14 @@ class Inspect:
     """folder of the pictures, if not beside the annotations"""
 
     model: str = ""
-    """architecture or checkpoint whose size and stride to use; heatpoint models lists them"""
+    """architecture or checkpoint whose size and stride to use; heatpoint models lists them. With
+    one of joints, joints are inspected"""
 
     size: int | tuple[int, int] | None = None
     """input size, 512 or 384x512 (height x width); the model's own by default"""
+
+    padding: float | None = None
+    """for models of joints: side of a crop over that of its box; the model's by default"""
 
     out: str = "runs/inspect"
     """folder for report.json and the pictures"""
@@ -42,6 +46,7 @@ def run(words: Sequence[str]) -> int:
             images=options.images or None,
             model=options.model or None,
             size=options.size,
+            padding=options.padding,
             out=options.out,
             progress=progress.step,
         )

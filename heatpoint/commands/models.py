@@ -13,7 +13,10 @@ class Models:
     """Lists the architectures that ``--model`` takes."""
 
     classes: int = 80
-    """Number of classes to count the parameters for."""
+    """Number of classes to count the parameters of models of boxes for."""
+
+    skeleton: str = "coco17"
+    """Skeleton to count the parameters of models of joints for: a name or a JSON file."""
 
 
 def run(words: Sequence[str]) -> int:
@@ -21,19 +24,29 @@ def run(words: Sequence[str]) -> int:
     options = CommandParser("models", Models, "Lists the architectures that --model takes.").parse(
         words
     )
+    import torch
     from rich.console import Console
     from rich.table import Table
 
-    from heatpoint.zoo import MODELS
+    from heatpoint.skeleton import skeleton_of
+    from heatpoint.zoo import MODELS, build, is_pose
 
-    table = Table("name", "input", "stride", "parameters", "what it is", box=None)
+    skeleton = skeleton_of(options.skeleton)
+    numbers = [str(index) for index in range(options.classes)]
+    table = Table(box=None)
+    table.add_column("name", no_wrap=True)  # what --model takes must never be cut short
+    for title in ("finds", "input", "stride", "parameters", "what it is"):
+        table.add_column(title)
     for name, make in MODELS.items():
-        detector = make([str(index) for index in range(options.classes)])
+        names = ["subject"] if is_pose(name) else numbers
+        with torch.device("meta"):  # shapes without weights
+            detector = build(name, names, skeleton=skeleton)
         parameters = sum(p.numel() for p in detector.network.parameters())
         height, width = detector.size
         summary = (make.__doc__ or "").strip().splitlines()[0]
         table.add_row(
             name,
+            "joints" if is_pose(name) else "boxes",
             f"{height}x{width}",
             str(detector.codec.stride),
             f"{parameters / 1e6:.1f} M",

@@ -1,33 +1,45 @@
-"""``heatpoint predict``: finds objects in pictures."""
+"""``heatpoint predict``: finds objects, or the joints of subjects, in pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from heatpoint.commands.arguments import CommandParser
+
+if TYPE_CHECKING:
+    from heatpoint.sources import Source
+
+POSE_ONLY = dict.fromkeys(("boxes", "detector"), "it is for checkpoints that find joints")
 
 
 @dataclass
 class Predict:
-    """Finds objects in pictures."""
+    """Finds objects, or the joints of subjects, in pictures."""
 
     checkpoint: str
-    """a checkpoint of train or convert"""
+    """a checkpoint of train or convert; it decides whether boxes or poses are found"""
 
     images: list[str]
     """picture files, folders or patterns"""
+
+    boxes: str = ""
+    """poses: JSON file of the subjects' boxes, as predict writes it for a detector of boxes, or
+    {file name: [[x1, y1, x2, y2], ...]}; without it and --detector each picture is one subject"""
+
+    detector: str = ""
+    """poses: a checkpoint that finds the subjects' boxes"""
 
     json: str = ""
     """file for the results, COCO rows with file and class names; printed as a table without it"""
 
     draw: str = ""
-    """folder for the pictures with their boxes drawn in"""
+    """folder for the pictures with their boxes or skeletons drawn in"""
 
     score: float = 0.3
-    """least score of a result"""
+    """least score of a box"""
 
     size: int | tuple[int, int] | None = None
     """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
@@ -36,7 +48,8 @@ class Predict:
     """pad pictures to a legal size instead of resizing them"""
 
     nms: float | None = None
-    """overlap (IoU) above which the worse of two boxes of one class is removed; none by default"""
+    """overlap (IoU) above which the worse of two boxes of one class is removed; by default
+    none, and soft-NMS for models of corners"""
 
     max_detections: int = 100
     """most results per picture"""
@@ -54,7 +67,7 @@ class Predict:
     """auto is bf16 where the hardware multiplies it natively"""
 
     batch_size: int = 8
-    """pictures per run of the network"""
+    """pictures, or crops of subjects, per run of the network"""
 
     workers: int = 2
     """threads that read pictures while the network runs"""
@@ -68,16 +81,28 @@ class Predict:
 
 def run(words: Sequence[str]) -> int:
     """Predicts, and writes what was asked for."""
-    options = CommandParser("predict", Predict, "Finds objects in pictures.").parse(words)
+    options = CommandParser("predict", Predict, Predict.__doc__ or "").parse(words)
+    from heatpoint.commands.kinds import refuse
+    from heatpoint.detector import task_of_file
+    from heatpoint.sources import expand
+
+    sources = expand(options.images)
+    if task_of_file(options.checkpoint) == "pose":
+        from heatpoint.commands.predict_pose import run_pose
+
+        return run_pose(options, sources)
+    refuse(options, POSE_ONLY, f"{options.checkpoint} finds boxes by itself")
+    return _run_boxes(options, sources)
+
+
+def _run_boxes(options: Predict, sources: Sequence[Source]) -> int:
     from heatpoint.commands.display import print_table, track
     from heatpoint.data.images import load_image
     from heatpoint.draw import draw_detections, drawing_paths, write_picture
     from heatpoint.prediction import iter_predict, write_results
-    from heatpoint.sources import expand
     from heatpoint.timings import Timings
 
     timings = Timings() if options.profile else None
-    sources = expand(options.images)
     stream = iter_predict(
         options.checkpoint,
         options.images,

@@ -6,11 +6,14 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from heatpoint import zoo
+from heatpoint.codecs.joints import JointCodec
+from heatpoint.skeleton import Skeleton
 
 Stats = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -26,14 +29,19 @@ CLASSIFIER = re.compile(r"(base\.|backbone\.)?fc\.")
 
 @dataclass(frozen=True)
 class Layout:
-    """One published layout. All known ones were trained on BGR images.
+    """One published layout.
 
     Attributes:
         architecture: Name in ``zoo.build`` of the network that computes the same.
-        heatmap: Published name of the last weight of the heatmap; its rows are the classes.
-        first: Published name of the first weight, whose input channels are B, G, R.
+        heatmap: Published name of the last weight of the heatmap; its rows are the classes or
+            the joints.
+        first: Published name of the first weight, whose input channels are ``channels``.
         published: Maps our tensor names to published ones.
-        stats: Maps the number of classes to the training's normalisation, in BGR order, 0-1.
+        stats: Maps the number of classes to the training's normalisation, in the order of
+            ``channels``, 0-1.
+        channels: Order of the colours in the training's images.
+        codec: Makes the published representation of a skeleton; None for networks of boxes.
+        dead: Names of tensors that the published network has but never computes with.
     """
 
     architecture: str
@@ -41,6 +49,9 @@ class Layout:
     first: str
     published: Callable[[str], str]
     stats: Callable[[int], Stats]
+    channels: Literal["bgr", "rgb"] = "bgr"
+    codec: Callable[[Skeleton], JointCodec] | None = None
+    dead: re.Pattern[str] | None = None
 
     def classes(self, tensors: Mapping[str, Tensor]) -> int:
         """Returns the number of classes of a checkpoint; 1 if it has no such heatmap."""
@@ -51,16 +62,28 @@ class Layout:
         """Returns published names and shapes of this layout for a number of classes."""
         return {
             self.published(name): shape
-            for name, shape in shapes(self.architecture, classes).items()
+            for name, shape in shapes(self.architecture, classes, self.codec is not None).items()
             if name not in ("mean", "std")
         }
 
 
 @cache
-def shapes(architecture: str, classes: int) -> dict[str, tuple[int, ...]]:
-    """Returns our tensor names and shapes of an architecture, without making its weights."""
+def shapes(architecture: str, classes: int, pose: bool) -> dict[str, tuple[int, ...]]:
+    """Returns our tensor names and shapes of an architecture, without making its weights.
+
+    Args:
+        architecture: Its name.
+        classes: Number of classes or joints.
+        pose: Whether they are joints.
+    """
+    numbers = tuple(str(index) for index in range(classes))
     with torch.device("meta"):
-        network = zoo.build(architecture, [str(index) for index in range(classes)]).network
+        detector = (
+            zoo.build(architecture, ["subject"], skeleton=Skeleton(numbers))
+            if pose
+            else zoo.build(architecture, numbers)
+        )
+    network = detector.network
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
@@ -71,31 +94,35 @@ class Fit:
     Attributes:
         missing: Published names the checkpoint lacks or has in another shape.
         unused: Names in the checkpoint the layout does not know, other shapes included.
+        strange: Those of them that are neither an ImageNet classifier nor dead.
     """
 
     missing: tuple[str, ...]
     unused: tuple[str, ...]
+    strange: tuple[str, ...]
 
     @property
     def distance(self) -> int:
         """Number of tensors that stand in the way."""
         return len(self.missing) + len(self.strange)
 
-    @property
-    def strange(self) -> tuple[str, ...]:
-        """Unused tensors that are no ImageNet classifier."""
-        return tuple(name for name in self.unused if not CLASSIFIER.match(name))
-
 
 def fit(layout: Layout, tensors: Mapping[str, Tensor]) -> Fit:
     """Compares names and shapes; counters of batch norms may be missing, as in old files."""
     expected = layout.expected(layout.classes(tensors))
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    unused = tuple(name for name, shape in found.items() if expected.get(name) != shape)
+    dead = layout.dead
     return Fit(
         missing=tuple(
             name
             for name, shape in expected.items()
             if found.get(name) != shape and not name.endswith("num_batches_tracked")
         ),
-        unused=tuple(name for name, shape in found.items() if expected.get(name) != shape),
+        unused=unused,
+        strange=tuple(
+            name
+            for name in unused
+            if not CLASSIFIER.match(name) and (dead is None or not dead.fullmatch(name))
+        ),
     )

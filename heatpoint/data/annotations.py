@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.errors import HeatpointError
+from heatpoint.skeleton import Skeleton
 
 Kind = Literal[
     "missing image",
@@ -31,6 +31,10 @@ Kind = Literal[
     "box partly outside",
     "duplicate box",
     "crowd region",
+    "malformed joints",
+    "non-finite joint",
+    "joint outside the image",
+    "person without joints",
 ]
 """Everything that can be said about a data set; ``validate.TREATMENT`` says what follows of it."""
 
@@ -83,9 +87,14 @@ class ImageRecord:
         difficult: (N,) bool, objects VOC evaluation does not count.
         areas: (N,) float64, square image pixels; the mask's area for COCO, else the box's.
         image_id: The number results refer to.
+        keypoints: (N, J, 3) float64, x and y in image pixels, continuous, and visibility 0 (not
+            labelled; x and y are 0), 1 (hidden) or 2 (visible); None where there are no joints.
+        heads: (N,) float64, length that PCKh divides by: 0.6 of the diagonal of the head's box in
+            image pixels, NaN where it is not known; None where it is known of nobody.
 
     Raises:
-        ValueError: Arrays of different lengths, or boxes that are not (N, 4).
+        ValueError: Arrays of different lengths, boxes that are not (N, 4) or keypoints that are
+            not (N, J, 3).
     """
 
     path: Path
@@ -96,6 +105,8 @@ class ImageRecord:
     difficult: NDArray[np.bool_] = field(default_factory=_empty_flags)
     areas: NDArray[np.float64] = field(default_factory=_empty_areas)
     image_id: int = 0
+    keypoints: NDArray[np.float64] | None = None
+    heads: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         self.path = Path(self.path)
@@ -120,6 +131,19 @@ class ImageRecord:
             length = len(getattr(self, name))
             if length != n:
                 raise ValueError(f"{name} of {self.path}: expected {n} (one per box), got {length}")
+        if self.keypoints is not None:
+            joints = np.asarray(self.keypoints, np.float64)
+            if joints.ndim != 3 or joints.shape[::2] != (n, 3):
+                raise ValueError(
+                    f"keypoints of {self.path}: expected shape ({n}, J, 3), got {joints.shape}"
+                )
+            self.keypoints = joints
+        if self.heads is not None:
+            self.heads = np.asarray(self.heads, np.float64).reshape(-1)
+            if len(self.heads) != n:
+                raise ValueError(
+                    f"heads of {self.path}: expected {n} (one per box), got {len(self.heads)}"
+                )
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -133,6 +157,8 @@ class ImageRecord:
             crowd=self.crowd[mask],
             difficult=self.difficult[mask],
             areas=self.areas[mask],
+            keypoints=None if self.keypoints is None else self.keypoints[mask],
+            heads=None if self.heads is None else self.heads[mask],
         )
 
 
@@ -148,9 +174,11 @@ class Annotations:
         left_out: How many things the reader (or ``clean``) could not keep, by kind.
         findings: What the reader noticed on its way; ``validate`` adds the rest.
         searched: Folders in which images were looked for in vain; empty if some were found.
+        skeleton: What the joints are called; None where there are none, or they have no names.
 
     Raises:
         ValueError: Repeated names, or category ids that do not fit the names.
+        HeatpointError: Objects have more or fewer joints than the skeleton.
     """
 
     names: tuple[str, ...]
@@ -160,6 +188,7 @@ class Annotations:
     left_out: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     searched: tuple[str, ...] = ()
+    skeleton: Skeleton | None = None
 
     def __post_init__(self) -> None:
         self.names = tuple(self.names)
@@ -173,6 +202,18 @@ class Annotations:
             )
         if len(set(self.category_ids)) != len(self.category_ids):
             raise ValueError(f"category_ids: expected distinct ids, got {self.category_ids}")
+        if self.skeleton is not None:
+            self._check_joints(self.skeleton)
+
+    def _check_joints(self, skeleton: Skeleton) -> None:
+        for record in self.images:
+            got = len(skeleton) if record.keypoints is None else record.keypoints.shape[1]
+            if got != len(skeleton):
+                raise HeatpointError(
+                    f"{self.source}: objects of {record.path.name} have {got} joints, but the "
+                    f"skeleton has {len(skeleton)} ({', '.join(skeleton.joints)}); give the "
+                    "skeleton the data was labelled with"
+                )
 
     def __len__(self) -> int:
         return len(self.images)
@@ -197,47 +238,6 @@ class Annotations:
         """Counts one thing a reader cannot keep and remembers why."""
         self.left_out[kind] = self.left_out.get(kind, 0) + 1
         self.findings.append(Finding(kind, image, detail))
-
-
-@dataclass
-class Objects:
-    """The objects of one image while a reader collects them."""
-
-    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
-    labels: list[int] = field(default_factory=list)
-    crowd: list[bool] = field(default_factory=list)
-    difficult: list[bool] = field(default_factory=list)
-    areas: list[float] = field(default_factory=list)
-
-    def add(
-        self,
-        box: tuple[float, float, float, float],
-        label: int,
-        crowd: bool = False,
-        difficult: bool = False,
-        area: float = math.nan,
-    ) -> None:
-        """Adds one object: ``box`` xyxy in image pixels; an ``area`` of NaN means the box's."""
-        self.boxes.append(box)
-        self.labels.append(label)
-        self.crowd.append(crowd)
-        self.difficult.append(difficult)
-        self.areas.append(area)
-
-    def record(self, path: Path, size: tuple[int, int] | None, image_id: int) -> ImageRecord:
-        """Returns the finished record of the image at ``path``."""
-        boxes = np.array(self.boxes, np.float64).reshape(-1, 4)
-        areas = np.array(self.areas, np.float64)
-        return ImageRecord(
-            path,
-            size,
-            boxes,
-            np.array(self.labels, np.int64),
-            np.array(self.crowd, np.bool_),
-            np.array(self.difficult, np.bool_),
-            np.where(np.isfinite(areas), areas, box_areas(boxes)),
-            image_id,
-        )
 
 
 def box_areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

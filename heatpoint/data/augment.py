@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpoint.data.colour import recolour
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, Image, box_area, clip_boxes, letterbox
 
@@ -23,18 +23,6 @@ Floats = NDArray[np.floating[Any]]
 
 BORDER = 128
 SMALLEST_SIDE = 1e-3
-
-_GREY = np.array([0.299, 0.587, 0.114])
-# Principal components of COCO's colours for values in [0, 1]; one row per channel. The released
-# table is for blue, green, red pixels, so its rows are reversed here.
-_COMPONENTS = np.array(
-    [
-        [-0.56089297, 0.71832671, 0.41158938],
-        [-0.58327470, 0.00994535, -0.81221408],
-        [-0.58752847, -0.69563484, 0.41340352],
-    ]
-)
-_SPREAD = np.array([0.2141788, 0.01817699, 0.00341571])
 
 
 @dataclass(frozen=True)
@@ -68,6 +56,9 @@ class Augment:
     """Probability of the mirror image."""
     flip_vertical: float = 0.0
     """Probability of the image upside down; not in the released recipe."""
+    quarter_turn: float = 0.0
+    """Probability that x and y change places; with both flips, all eight ways to lay a picture on
+    a table are equally likely. Not in the released recipe."""
     colour: float = 0.4
     """Brightness, contrast and saturation each change by up to this share."""
     lighting: float = 0.1
@@ -77,11 +68,20 @@ class Augment:
     released code keeps every object with any area left."""
     mosaic: float = 0.0
     """Probability that a sample is put together from four images; not in the released recipe."""
+    window: tuple[int, int] | None = None
+    """(H, W) of the part of the input that is seen, at the input's scale; None for all of it. It
+    lies over an object drawn at random, wherever that is in it, or over any place (``focus``):
+    where objects are small and far apart, most of a whole picture teaches nothing."""
+    focus: float = 0.9
+    """Probability that a window lies over an object."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "flip_vertical", "colour", "min_visible", "mosaic", "near_scale"):
+        shares = ("flip", "flip_vertical", "quarter_turn", "colour", "min_visible", "mosaic")
+        for name in (*shares, "near_scale", "focus"):
             if not 0 <= getattr(self, name) <= 1:
                 raise HeatpointError(f"augment {name} is from 0 to 1, got {getattr(self, name)}")
+        if self.window is not None and self.mosaic:
+            raise HeatpointError("augment takes either window or mosaic, not both")
         if self.near_scale == 1:
             raise HeatpointError("augment near_scale must stay below 1, or the scale could be 0")
         if not 0 < self.scale_low <= self.scale_high:
@@ -126,7 +126,7 @@ class Augment:
             image: (h, w, 3) uint8 RGB.
             boxes: (N, 4) xyxy in image pixels.
             labels: (N,) class indices.
-            size: (H, W) of the view.
+            size: (H, W) of the input; of the view too, unless there is a ``window``.
             rng: The only source of chance.
 
         Returns:
@@ -166,9 +166,20 @@ class Augment:
         )
 
     def draw_map(
-        self, image_size: tuple[int, int], size: tuple[int, int], rng: np.random.Generator
+        self,
+        image_size: tuple[int, int],
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        boxes: Floats | None = None,
     ) -> Affine:
-        """Returns a random map from an image ``(h, w)`` to a view ``(H, W)``."""
+        """Returns a random map from an image ``(h, w)`` to a view of it.
+
+        Args:
+            image_size: (height, width) of the image.
+            size: (H, W) of the input, which sets the scale.
+            rng: The only source of chance.
+            boxes: (N, 4) objects in image pixels that a ``window`` may be laid over.
+        """
         height, width = image_size
         longer = max(image_size)
         if self.crop:
@@ -181,6 +192,9 @@ class Augment:
             shifts = np.clip(rng.normal(size=2) * self.near_shift, *_twice(self.near_shift))
             x, y = width / 2 + longer * shifts[0], height / 2 + longer * shifts[1]
         zoom = letterbox(image_size, size).matrix[0] / part
+        if self.window is not None:
+            size = self.window
+            x, y = self._window_center(image_size, (size[0] / zoom, size[1] / zoom), rng, boxes)
         to_view = (
             Affine.translate(size[1] / 2, size[0] / 2)
             @ Affine.scale(zoom, zoom)
@@ -190,40 +204,35 @@ class Augment:
             to_view = to_view @ Affine.flip(width)
         if self.flip_vertical and rng.random() < self.flip_vertical:
             to_view = Affine((1, 0, 0, 0, -1, size[0])) @ to_view
+        if self.quarter_turn and rng.random() < self.quarter_turn:
+            shift = (size[1] - size[0]) / 2
+            to_view = Affine((0, 1, shift, 1, 0, -shift)) @ to_view
         return to_view
 
+    def _window_center(
+        self,
+        image_size: tuple[int, int],
+        extent: tuple[float, float],
+        rng: np.random.Generator,
+        boxes: Floats | None,
+    ) -> tuple[float, float]:
+        """Returns the (x, y) in image pixels that a window of ``extent`` (h, w) has as its centre.
+
+        Laid over an object, the window holds all of it, or is centred on it if it is too small.
+        """
+        reach = np.array([extent[1], extent[0]]) / 2
+        if boxes is not None and len(boxes) and rng.random() < self.focus:
+            box = boxes[rng.integers(len(boxes))]
+            room = np.maximum(reach - (box[2:] - box[:2]) / 2, 0)
+            x, y = (box[:2] + box[2:]) / 2 + rng.uniform(-room, room)
+        else:
+            end = np.array([image_size[1], image_size[0]])
+            x, y = rng.uniform(np.minimum(reach, end / 2), np.maximum(end - reach, end / 2))
+        return float(x), float(y)
+
     def recolour(self, image: Image, rng: np.random.Generator) -> Image:
-        """Returns the image, (H, W, 3) uint8, under a random ``colour_matrix``, cut to 0-255.
-
-        The released code goes on with the uncut floats; otherwise the result is the same to one
-        grey level.
-        """
-        if self.colour == 0 and self.lighting == 0:
-            return image
-        grey = float(_GREY @ cv2.mean(image)[:3])
-        return cv2.transform(image, self.colour_matrix(grey, rng))  # type: ignore[return-value]
-
-    def colour_matrix(self, grey: float, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Returns a random (3, 4) matrix: new RGB = matrix @ (R, G, B, 1), values 0-255.
-
-        Brightness multiplies, contrast blends with the image's mean grey, saturation blends with
-        the pixel's grey, in random order; both greys are those of the unchanged image, as released.
-        Lighting comes last.
-
-        Args:
-            grey: Mean grey of the image, 0-255.
-            rng: The only source of chance.
-        """
-        matrix = np.eye(3, 4)
-        for step in rng.permutation(3):
-            keep = 1 + rng.uniform(-self.colour, self.colour)
-            matrix *= keep
-            if step == 1:
-                matrix[:, 3] += (1 - keep) * grey
-            elif step == 2:
-                matrix[:, :3] += (1 - keep) * _GREY
-        matrix[:, 3] += 255 * _COMPONENTS @ (_SPREAD * rng.normal(size=3) * self.lighting)
-        return matrix
+        """Returns the image under random colours; see ``colour.recolour``."""
+        return recolour(image, rng, self.colour, self.lighting)
 
     def _draw_scale(self, rng: np.random.Generator) -> float:
         if self.scale_step == 0:
@@ -239,7 +248,8 @@ class Augment:
         size: tuple[int, int],
         rng: np.random.Generator,
     ) -> tuple[Image, Floats, NDArray[np.int64]]:
-        to_view = self.draw_map((image.shape[0], image.shape[1]), size, rng)
+        to_view = self.draw_map((image.shape[0], image.shape[1]), size, rng, boxes)
+        size = self.window or size
         mapped = to_view.boxes(boxes)
         clipped = clip_boxes(mapped, size)
         sides = clipped[:, 2:] - clipped[:, :2]

@@ -1,4 +1,4 @@
-"""Reads and writes COCO detection JSON."""
+"""Reads and writes COCO JSON: boxes, and joints where it has them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import os
 from pathlib import Path
 from typing import Any
 
-from heatpoint.data.annotations import Annotations, ImageRecord, Objects, check_names
+from heatpoint.data.annotations import Annotations, ImageRecord, check_names
+from heatpoint.data.coco_joints import category_joints, object_joints, read_joints, read_skeleton
 from heatpoint.data.locate import image_folders, locate_images
+from heatpoint.data.objects import Objects
 from heatpoint.errors import HeatpointError
 from heatpoint.files import read_json, write_json
 
 
 def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations:
-    """Reads a COCO detection JSON file.
+    """Reads a COCO JSON file.
 
     Class ``i`` is the category with the i-th smallest id; gaps between ids vanish here and
-    nowhere else. Masks and keypoints are passed over. Annotations with ``iscrowd`` or ``ignore``
-    are kept and marked as crowd (pycocotools knows only ``iscrowd`` and overwrites ``ignore``).
+    nowhere else. Masks are passed over. Annotations with ``iscrowd`` or ``ignore`` are kept and
+    marked as crowd (pycocotools knows only ``iscrowd`` and overwrites ``ignore``). Joints are read
+    where a category names them; see ``coco_joints``.
     Images without annotations are kept. Boxes are kept as they are, ``x, y, w, h`` turned into
     corners, even NaN and negative ones: ``validate`` reports them.
 
@@ -42,9 +45,15 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
         raise HeatpointError(f"{path}: expected a COCO object with 'images', got {got}")
     sections = {key: _section(data, key, path) for key in ("images", "annotations", "categories")}
     names, category_ids = _categories(sections["categories"], path)
+    skeleton = read_skeleton(sections["categories"], path)
     records, searched = _records(sections["images"], path, images)
     annotations = Annotations(
-        names, list(records.values()), str(path), category_ids, searched=searched
+        names,
+        list(records.values()),
+        str(path),
+        category_ids,
+        searched=searched,
+        skeleton=skeleton,
     )
     _add_objects(annotations, records, sections["annotations"])
     return annotations
@@ -54,7 +63,7 @@ def write_coco(annotations: Annotations, path: str | Path) -> None:
     """Writes a data set as COCO JSON; ``read_coco`` gives the same data set back.
 
     Image paths are stored relative to the folder of ``path`` where that is possible. Difficult
-    objects carry ``"difficult": 1``, which COCO tools pass over.
+    objects carry ``"difficult": 1`` and head sizes ``"head_size"``, which COCO tools pass over.
 
     Raises:
         HeatpointError: The file cannot be written.
@@ -81,9 +90,10 @@ def write_coco(annotations: Annotations, path: str | Path) -> None:
             }
             if record.difficult[i]:
                 item["difficult"] = 1
-            objects.append(item)
+            objects.append(item | object_joints(record, i))
+    skeleton = {} if annotations.skeleton is None else category_joints(annotations.skeleton)
     categories = [
-        {"id": number, "name": name}
+        {"id": number, "name": name} | skeleton
         for number, name in zip(annotations.category_ids, annotations.names, strict=True)
     ]
     write_json(path, {"images": images, "annotations": objects, "categories": categories})
@@ -168,7 +178,9 @@ def _add_objects(
 ) -> None:
     label_of = {number: label for label, number in enumerate(annotations.category_ids)}
     path = Path(annotations.source)
-    found = {number: Objects() for number in records}
+    joints = None if annotations.skeleton is None else len(annotations.skeleton)
+    found = {number: Objects(joints) for number in records}
+    fitting = 0
     for index, item in enumerate(section):
         what = f"annotation {item.get('id', f'number {index + 1}')}"
         image_id = _number(item, "image_id", what, path)
@@ -187,13 +199,26 @@ def _add_objects(
             detail = f"{what}: expected 'bbox' to be x, y, width, height, got {item.get('bbox')!r}"
             annotations.leave_out("object without a box", image, detail)
             continue
-        area = item.get("area")
+        keypoints = None
+        if joints is not None and item.get("keypoints") is not None:
+            keypoints, why = read_joints(item["keypoints"], joints)
+            fitting += keypoints is not None
+            if keypoints is None:
+                annotations.leave_out("malformed joints", image, f"{what}: {why}")
+        area, head = item.get("area"), item.get("head_size")
         found[image_id].add(
             box,
             label_of[category],
             crowd=bool(item.get("iscrowd") or item.get("ignore")),
             difficult=bool(item.get("difficult")),
             area=float(area) if isinstance(area, int | float) and abs(area) < 1e300 else math.nan,
+            keypoints=keypoints,
+            head=float(head) if isinstance(head, int | float) and head > 0 else math.nan,
+        )
+    if not fitting and annotations.left_out.get("malformed joints"):
+        one = next(item for item in annotations.findings if item.kind == "malformed joints")
+        raise HeatpointError(
+            f"{path}: no object has the {joints} joints that the category names; {one.detail}"
         )
     annotations.images = [
         found[number].record(record.path, record.size, number) for number, record in records.items()

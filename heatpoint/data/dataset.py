@@ -19,9 +19,8 @@ from torch.utils.data import Dataset, Sampler
 
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
-from heatpoint.data.images import load_image
+from heatpoint.data.decoded import DecodedImages
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Image
 from heatpoint.prepare import Frame, channels_first, prepare, prepare_original
 from heatpoint.types import Target
 
@@ -70,17 +69,6 @@ class Batch:
         return Batch(self.images.pin_memory(), self.targets, self.indices, self.frames)
 
 
-class BadImage(HeatpointError):
-    """An image that cannot be read, also after the trip from a worker process.
-
-    A ``DataLoader`` rebuilds a worker's exception from its printed traceback; what counts is the
-    sentence behind the last mention of this class.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
-
-
 class TrainSet(Dataset[Sample]):
     """Random views of the training images, indexed by (epoch, index).
 
@@ -113,7 +101,7 @@ class TrainSet(Dataset[Sample]):
         self.size = size
         self.augment = Augment() if augment is None else augment
         self.seed = seed
-        self._images = _Images(annotations, cache_bytes)
+        self._images = DecodedImages(annotations, cache_bytes)
         self.left_out = {
             "crowd": sum(int(record.crowd.sum()) for record in annotations.images),
             "difficult": sum(
@@ -178,7 +166,7 @@ class EvalSet(Dataset[Sample]):
         self.multiple = multiple
         self.published = published
         self.scale = scale
-        self._images = _Images(annotations, cache_bytes)
+        self._images = DecodedImages(annotations, cache_bytes)
 
     def __len__(self) -> int:
         return len(self.annotations.images)
@@ -281,27 +269,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
 def worker_init(worker: int) -> None:
     """Keeps OpenCV to one thread in a worker process, of which there is one per core already."""
     cv2.setNumThreads(0)
-
-
-class _Images:
-    """Decoded images by index, kept as long as the byte budget lasts."""
-
-    def __init__(self, annotations: Annotations, budget: int) -> None:
-        self._records = annotations.images
-        self._left = budget
-        self._kept: dict[int, Image] = {}
-
-    def __getitem__(self, index: int) -> Image:
-        if index in self._kept:
-            return self._kept[index]
-        try:
-            image = load_image(self._records[index].path)
-        except HeatpointError as error:
-            raise BadImage(str(error)) from None
-        if image.nbytes <= self._left:
-            self._left -= image.nbytes
-            self._kept[index] = image
-        return image
 
 
 def _wanted(record: ImageRecord) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

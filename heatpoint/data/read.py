@@ -6,16 +6,25 @@ from pathlib import Path
 
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.coco import read_coco
+from heatpoint.data.deeplabcut import find_csv, is_deeplabcut, read_deeplabcut
+from heatpoint.data.flic import FILE as FLIC_FILE
+from heatpoint.data.flic import read_flic
 from heatpoint.data.locate import list_images
+from heatpoint.data.lsp import FILE as LSP_FILE
+from heatpoint.data.lsp import read_lsp
+from heatpoint.data.mpii import is_mpii, read_mpii_h5, read_mpii_json
 from heatpoint.data.text_lines import read_text_lines
 from heatpoint.data.voc import read_voc
 from heatpoint.data.yolo import NAMES_FILES, YAML_FILES, read_yolo
 from heatpoint.errors import HeatpointError, suggest
+from heatpoint.files import read_json
 
 FORMATS = (
     "a COCO JSON file, a text file of lines 'path x1,y1,x2,y2,class ...', a Pascal VOC folder "
-    "(with Annotations/*.xml) or a YOLO folder (with images, labels and classes.txt), both with "
-    "their split behind a colon ('folder:train') if only one is meant"
+    "(with Annotations/*.xml), a YOLO folder (with images, labels and classes.txt), or joints: "
+    "MPII (.json or .h5), Leeds Sports Pose (a folder with joints.mat), FLIC (with examples.mat), "
+    "DeepLabCut (CollectedData.csv); with the split behind a colon ('folder:train') if only one is "
+    "meant"
 )
 
 _SLASH = {"/", "\\"}
@@ -25,11 +34,13 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
     """Reads a labelled data set.
 
     Args:
-        data: A COCO JSON file, a text file of one image per line, a Pascal VOC folder or a YOLO
-            folder. A folder may be followed by a colon and a split (``bccd:train``); a path that
-            exists with its colon, such as one on a Windows drive, is taken whole.
-        images: Folder of the images of a COCO or text file, if it is none of those that
-            ``locate.image_folders`` lists. VOC and YOLO folders hold their own.
+        data: A COCO JSON file, a text file of one image per line, a Pascal VOC folder, a YOLO
+            folder, or joints: a JSON or HDF5 file of MPII, a folder of Leeds Sports Pose or FLIC,
+            a CSV file of DeepLabCut or its folder. A folder, and a file that knows splits, may be
+            followed by a colon and a split (``bccd:train``); a path that exists with its colon,
+            such as one on a Windows drive, is taken whole.
+        images: Folder of the images of a COCO, MPII or text file, if it is none of those that
+            ``locate.image_folders`` lists. Folders, and DeepLabCut's files, have their own.
 
     Raises:
         HeatpointError: Nothing is there, it is none of these formats, it has no images, or its
@@ -43,10 +54,8 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
                 "leave images out"
             )
         annotations = _read_folder(path, split)
-    elif split is not None:
-        raise HeatpointError(f"{path} is a file and has no split {split!r}; leave ':{split}' off")
     else:
-        annotations = _read_file(path, images)
+        annotations = _read_file(path, split, images)
     annotations.source = str(data)
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
@@ -68,8 +77,23 @@ def _parse(data: str | Path) -> tuple[Path, str | None]:
     raise HeatpointError(f"{missing} does not exist{near or f'; expected {FORMATS}'}")
 
 
-def _read_file(path: Path, images: str | Path | None) -> Annotations:
+def _read_file(path: Path, split: str | None, images: str | Path | None) -> Annotations:
     suffix = path.suffix.lower()
+    if suffix == ".csv" and is_deeplabcut(path):
+        if images is not None:
+            raise HeatpointError(
+                f"images is {str(images)!r}, but {path} names its pictures beside it; leave images "
+                "out"
+            )
+        return read_deeplabcut(path, split)
+    if suffix in (".h5", ".hdf5"):
+        return read_mpii_h5(path, split, images)
+    if suffix == ".json" and _holds_a_list(path):
+        data = read_json(path)
+        if is_mpii(data):
+            return read_mpii_json(data, path, split, images)
+    if split is not None:
+        raise HeatpointError(f"{path} is a file and has no split {split!r}; leave ':{split}' off")
     if suffix == ".json":
         return read_coco(path, images)
     if suffix == ".txt":
@@ -80,8 +104,18 @@ def _read_file(path: Path, images: str | Path | None) -> Annotations:
                 f"if only one is meant, such as {path.parent}:{path.stem}"
             )
         return annotations
-    folder = f"; for the folder it is in, give {path.parent}" if suffix in (".yaml", ".xml") else ""
+    beside = suffix in (".yaml", ".xml") or path.name in (LSP_FILE, FLIC_FILE)
+    folder = f"; for the folder it is in, give {path.parent}" if beside else ""
     raise HeatpointError(f"{path}: expected {FORMATS}{folder}")
+
+
+def _holds_a_list(path: Path) -> bool:
+    """Tells by its first bytes whether a JSON file is a list; COCO's can be half a gigabyte."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(64).lstrip().startswith(b"[")
+    except OSError:
+        return False  # the reader says why
 
 
 def _read_folder(folder: Path, split: str | None) -> Annotations:
@@ -89,6 +123,13 @@ def _read_folder(folder: Path, split: str | None) -> Annotations:
         return read_voc(folder, split)
     if _is_yolo(folder):
         return read_yolo(folder, split)
+    if (folder / LSP_FILE).is_file():
+        return read_lsp(folder, split)
+    if (folder / FLIC_FILE).is_file():
+        return read_flic(folder, split)
+    labels = find_csv(folder)
+    if labels is not None:
+        return read_deeplabcut(labels, split)
     inside = sorted(folder.glob("*.json")) + sorted(folder.glob("annotations/*.json"))
     if inside:
         some = ", ".join(str(path) for path in inside[:4])
@@ -100,7 +141,10 @@ def _read_folder(folder: Path, split: str | None) -> Annotations:
     )
     there = sorted(path.name for path in folder.iterdir())
     got = f"got {', '.join(there[:8])}" if there else "the folder is empty"
-    raise HeatpointError(f"{folder}: looked for {looked} (YOLO); *.json (COCO); {got}")
+    raise HeatpointError(
+        f"{folder}: looked for {looked} (YOLO); joints.mat (Leeds "
+        f"Sports Pose); examples.mat (FLIC); CollectedData*.csv (DeepLabCut); *.json (COCO); {got}"
+    )
 
 
 def _is_yolo(folder: Path) -> bool:

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.shapes import NAMES, SHIFT, Points, blob, fixed_point, outline, rotation
+from heatpoint.data.canvas import add_noise, background, write_jpeg
+from heatpoint.data.shapes import NAMES, SHIFT, Points, fixed_point, outline, rotation
 from heatpoint.errors import HeatpointError
 from heatpoint.files import write_json
 
@@ -74,7 +75,7 @@ def draw_scene(size: tuple[int, int], rng: np.random.Generator, clutter: bool = 
         raise HeatpointError(
             f"shapes are drawn on pictures of 32x32 pixels or more, not {height}x{width}"
         )
-    image = _background(size, rng, clutter)
+    image = background(size, rng, clutter)
     owner = np.full(size, -1, dtype=np.int16)
     whole: list[int] = []
     labels: list[int] = []
@@ -94,7 +95,7 @@ def draw_scene(size: tuple[int, int], rng: np.random.Generator, clutter: bool = 
         whole.append(int(np.count_nonzero(mask >= 128)))
         labels.append(label)
     if clutter:
-        _add_noise(image, rng)
+        add_noise(image, rng)
     boxes, areas = _extents(owner, len(labels))
     return Scene(image, boxes, np.array(labels, dtype=np.int64), areas, owner)
 
@@ -131,7 +132,7 @@ def write_shapes(
     for index in range(count):
         scene = draw_scene(size, np.random.default_rng((seed, index)))
         name = f"images/{index:06d}.jpg"
-        _write_image(path.parent / name, scene.image)
+        write_jpeg(path.parent / name, scene.image)
         images.append({"id": index + 1, "file_name": name, "height": size[0], "width": size[1]})
         for box, label, area in zip(scene.boxes, scene.labels, scene.areas, strict=True):
             left, top, right, bottom = (float(v) for v in box)
@@ -148,43 +149,6 @@ def write_shapes(
     categories = [{"id": number, "name": name} for number, name in enumerate(NAMES, start=1)]
     write_json(path, {"images": images, "annotations": objects, "categories": categories})
     return path
-
-
-def _write_image(path: Path, image: Image) -> None:
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 95]
-    )
-    assert done, "OpenCV encodes every uint8 picture as JPEG"
-    try:
-        path.write_bytes(data.tobytes())
-    except OSError as error:
-        raise HeatpointError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another folder"
-        ) from error
-
-
-def _background(size: tuple[int, int], rng: np.random.Generator, clutter: bool) -> Image:
-    """Returns uneven grey with lines and shapeless blobs, or one flat colour."""
-    height, width = size
-    if not clutter:
-        return np.full((height, width, 3), rng.integers(256, size=3), dtype=np.uint8)
-    coarse = rng.integers(40, 216, size=(2, 2, 1)) + rng.integers(-20, 21, size=(2, 2, 3))
-    patches = rng.integers(-12, 13, size=(6, 6, 3))
-    image: Image = np.clip(
-        cv2.resize(coarse.astype(np.float64), (width, height), interpolation=cv2.INTER_LINEAR)
-        + cv2.resize(patches.astype(np.float64), (width, height), interpolation=cv2.INTER_CUBIC),
-        0,
-        255,
-    ).astype(np.uint8)
-    for _ in range(int(rng.integers(4))):
-        start, end = (rng.random((2, 2)) * (width, height) * (1 << SHIFT)).astype(int).tolist()
-        thickness = int(rng.integers(1, 3))
-        cv2.line(image, start, end, _dull(rng), thickness, cv2.LINE_AA, SHIFT)
-    for _ in range(int(rng.integers(3))):
-        extent, centre = rng.uniform(1 / 32, 1 / 8) * min(size), rng.random(2) * (width, height)
-        corners = fixed_point(blob(rng) * extent + centre)
-        cv2.fillPoly(image, [corners], _dull(rng), cv2.LINE_AA, SHIFT)
-    return image
 
 
 def _place(
@@ -228,11 +192,6 @@ def _fits(mask: Image, x: int, y: int, owner: NDArray[np.int16], whole: list[int
     return bool(np.all(shown - hidden >= _VISIBLE * np.array(whole)))
 
 
-def _dull(rng: np.random.Generator) -> list[int]:
-    """Returns a colour near grey, for what is not to be found."""
-    return [int(v) for v in np.clip(rng.integers(256) + rng.integers(-30, 31, size=3), 0, 255)]
-
-
 def _colour_against(
     image: Image, solid: NDArray[np.bool_], at: tuple[slice, slice], rng: np.random.Generator
 ) -> NDArray[np.float64]:
@@ -266,12 +225,6 @@ def _paint(
     weight = coverage.astype(np.float32)[:, :, None] / 255
     mixed = image[at] * (1 - weight) + fill * weight
     image[at] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-
-
-def _add_noise(image: Image, rng: np.random.Generator) -> None:
-    strength = rng.uniform(0, 8)
-    noise = rng.standard_normal(image.shape[:2], dtype=np.float32) * strength
-    image[:] = np.clip(image + noise[:, :, None], 0, 255).astype(np.uint8)
 
 
 def _extents(

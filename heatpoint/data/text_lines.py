@@ -6,7 +6,7 @@ import math
 import re
 from pathlib import Path
 
-from heatpoint.data.annotations import Annotations, Objects, check_names
+from heatpoint.data.annotations import Annotations, check_names
 from heatpoint.data.locate import (
     IMAGE_SUFFIXES,
     image_folders,
@@ -15,6 +15,7 @@ from heatpoint.data.locate import (
     read_lines,
     read_names,
 )
+from heatpoint.data.objects import Objects
 from heatpoint.errors import HeatpointError
 
 _NUMBER = r"[-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data.annotations import Annotations, Finding, ImageRecord, Kind, box_areas
-from heatpoint.data.images import image_size, load_image
+from heatpoint.data.image_checks import examine
+from heatpoint.data.joint_checks import clean_joints, joint_findings
 from heatpoint.errors import HeatpointError
 
 TREATMENT: dict[Kind, str] = {
@@ -31,11 +32,17 @@ TREATMENT: dict[Kind, str] = {
     "size mismatch": "the file's size is used",
     "duplicate box": "kept",
     "crowd region": "kept; not trained on, neither right nor wrong in evaluation",
+    "malformed joints": "the object's joints are left out",
+    "non-finite joint": "left out, that joint alone",
+    "joint outside the image": "kept",
+    "person without joints": "kept; no pose to learn",
     "image without objects": "kept",
 }
 """What ``clean`` and the readers do about each kind, in the order of the report."""
 
-HARMLESS: frozenset[Kind] = frozenset({"crowd region", "image without objects"})
+HARMLESS: frozenset[Kind] = frozenset(
+    {"crowd region", "image without objects", "person without joints"}
+)
 """Kinds that are facts rather than mistakes."""
 
 TOLERANCE = 0.02
@@ -44,7 +51,6 @@ TOLERANCE = 0.02
 Progress = Callable[[int, int], None]
 
 _SHOWN_CLASSES = 12
-_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
 
 
 @dataclass
@@ -71,7 +77,7 @@ class Report:
         return {kind: found[kind] for kind in TREATMENT if found[kind]}
 
     def problems(self) -> dict[str, int]:
-        """Returns ``counts`` without crowd regions and images without objects."""
+        """Returns ``counts`` without what is ``HARMLESS``."""
         return {kind: n for kind, n in self.counts().items() if kind not in HARMLESS}
 
     def summary(self) -> str:
@@ -118,9 +124,10 @@ def validate(
         first_seen.setdefault(record.path, number)
         size = record.size
         if check_images:
-            size, found = _examine(record, decode)
+            size, found = examine(record, decode)
             findings += found
         findings += _box_findings(record, size, annotations.names)
+        findings += joint_findings(record, size, annotations)
         if progress is not None:
             progress(number + 1, len(annotations))
     return Report(
@@ -137,8 +144,9 @@ def clean(
     """Returns the data set as training uses it, and what had to be changed.
 
     Non-finite and degenerate boxes and boxes wholly outside their image are left out, boxes
-    partly outside are clipped, and every record gets the size of its file, which wins over the
-    annotated one. Duplicates, crowd regions and images without objects are kept.
+    partly outside are clipped (not those of objects with joints, whose crops may reach beyond),
+    non-finite joints become joints that are not labelled, and every record gets the size of its
+    file, which wins over the annotated one. All else is kept.
 
     Args:
         annotations: The data set as read; it is not changed.
@@ -160,7 +168,7 @@ def clean(
     bad: list[Finding] = []
     records: list[ImageRecord] = []
     for number, record in enumerate(annotations.images):
-        size, found = _examine(record, decode)
+        size, found = examine(record, decode)
         if progress is not None:
             progress(number + 1, len(annotations))
         if size is None:
@@ -168,7 +176,9 @@ def clean(
             continue
         counts.update(finding.kind for finding in found)
         kept, dropped, clipped = _clean_boxes(replace(record, size=size), size)
+        kept, broken = clean_joints(kept)
         records.append(kept)
+        counts.update(broken)
         counts.update(dropped)
         counts.update(clipped)
         left_out.update(dropped)
@@ -189,10 +199,12 @@ def describe(counts: Mapping[str, int]) -> str:
     )
 
 
-def _box_masks(
-    boxes: NDArray[np.float64], size: tuple[int, int] | None
-) -> dict[Kind, NDArray[np.bool_]]:
-    """Returns one (N,) mask per kind of bad xyxy box in image pixels; no box is in two."""
+def _box_masks(record: ImageRecord, size: tuple[int, int] | None) -> dict[Kind, NDArray[np.bool_]]:
+    """Returns one (N,) mask per kind of bad box; no box is in two.
+
+    The box of an object with joints says what to cut out, which may reach beyond the image.
+    """
+    boxes = record.boxes
     finite: NDArray[np.bool_] = np.asarray(np.isfinite(boxes).all(axis=1))
     safe = np.where(finite[:, None], boxes, 0.0)
     degenerate = finite & ((safe[:, 2] <= safe[:, 0]) | (safe[:, 3] <= safe[:, 1]))
@@ -203,7 +215,8 @@ def _box_masks(
         x1, y1, x2, y2 = safe.T
         outside = good & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
         over = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
-        partly = good & ~outside & (over > TOLERANCE)
+        if record.keypoints is None:
+            partly = good & ~outside & (over > TOLERANCE)
     return {
         "non-finite box": ~finite,
         "degenerate box": degenerate,
@@ -219,7 +232,7 @@ def _box_findings(
     findings: list[Finding] = []
     if len(record) == 0:
         findings.append(Finding("image without objects", image, "no boxes"))
-    masks = _box_masks(record.boxes, size)
+    masks = _box_masks(record, size)
     masks["duplicate box"] = np.zeros(len(record), np.bool_)
     seen: set[tuple[float, ...]] = set()
     for i, box in enumerate(record.boxes.tolist()):
@@ -240,46 +253,15 @@ def _clean_boxes(
     record: ImageRecord, size: tuple[int, int]
 ) -> tuple[ImageRecord, dict[str, int], dict[str, int]]:
     """Returns the record cleaned, and the counts of boxes dropped and of boxes clipped."""
-    masks = _box_masks(record.boxes, size)
+    masks = _box_masks(record, size)
     clipped = {"box partly outside": int(masks.pop("box partly outside").sum())}
     dropped: dict[str, int] = {kind: int(mask.sum()) for kind, mask in masks.items()}
     kept = record.keep(~np.logical_or.reduce(list(masks.values())))
-    height, width = size
-    kept.boxes = np.clip(kept.boxes, 0.0, np.array([width, height, width, height], np.float64))
-    kept.areas = np.minimum(kept.areas, box_areas(kept.boxes))
+    if kept.keypoints is None:
+        height, width = size
+        kept.boxes = np.clip(kept.boxes, 0.0, np.array([width, height, width, height], np.float64))
+        kept.areas = np.minimum(kept.areas, box_areas(kept.boxes))
     return kept, dropped, clipped
-
-
-def _examine(record: ImageRecord, decode: bool) -> tuple[tuple[int, int] | None, list[Finding]]:
-    """Returns the size (height, width) of the file, None if it is bad, and what was found."""
-    path = record.path
-    if not path.is_file():
-        return None, [Finding("missing image", str(path), "the file does not exist")]
-    try:
-        size = image_size(path)
-        if decode or not _ends_well(path):
-            load_image(path)
-    except HeatpointError as error:
-        return None, [Finding("unreadable image", str(path), str(error))]
-    if record.size is None or record.size == size:
-        return size, []
-    turned = "; width and height are swapped" if record.size == size[::-1] else ""
-    detail = f"annotated {record.size[1]}x{record.size[0]}, file {size[1]}x{size[0]}{turned}"
-    return size, [Finding("size mismatch", str(path), detail)]
-
-
-def _ends_well(path: Path) -> bool:
-    """Returns False for JPEG and PNG files without an end, which decoding may confirm as cut."""
-    with open(path, "rb") as file:
-        start = file.read(8)
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - 64))
-        end = file.read()
-    if start.startswith(b"\xff\xd8"):
-        return _JPEG_END in end
-    if start.startswith(b"\x89PNG"):
-        return _PNG_END in end
-    return True
 
 
 def _bad_images(annotations: Annotations, bad: list[Finding], some: bool) -> HeatpointError:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-from heatpoint.data.annotations import Annotations, Objects, check_names
+from heatpoint.data.annotations import Annotations, check_names
 from heatpoint.data.locate import image_stem, index_images, no_such_split, read_lines
+from heatpoint.data.objects import Objects
 from heatpoint.errors import HeatpointError
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heatpoint.data.annotations import Annotations, Objects, check_names
+from heatpoint.data.annotations import Annotations, check_names
 from heatpoint.data.images import image_size
 from heatpoint.data.locate import (
     IMAGE_SUFFIXES,
@@ -21,6 +21,7 @@ from heatpoint.data.locate import (
     read_names,
     read_text,
 )
+from heatpoint.data.objects import Objects
 from heatpoint.errors import HeatpointError
 
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
-from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.annotations import Annotations
-from heatpoint.data.augment import Augment
 from heatpoint.data.read import read
+from heatpoint.data.subjects import subject_name
 from heatpoint.data.validate import Progress, Report, clean, validate
+from heatpoint.detector import Detector
 from heatpoint.errors import HeatpointError
 from heatpoint.files import write_json
-from heatpoint.inspection.oracle import OracleReport, oracle
-from heatpoint.inspection.report import DataReport, measure
+from heatpoint.inspection.boxes import inspect_boxes, representation
+from heatpoint.inspection.joints import JointReport
+from heatpoint.inspection.oracle import OracleReport
+from heatpoint.inspection.part import Pictures
+from heatpoint.inspection.poses import inspect_poses
+from heatpoint.inspection.report import DataReport
 
 _FINDINGS = 1000  # of each kind, at most, in report.json
 
@@ -35,14 +37,17 @@ class Inspection:
         source: The data set, as the user wrote it.
         problems: Every finding about the data.
         data: What there is, without what is left out.
-        oracle: What a perfect network would reach.
+        oracle: What a perfect network of boxes would reach; None for a model of joints.
+        joints: What there is of joints, and what a perfect network would reach; None unless the
+            model is one of joints.
         files: The report and the pictures that were written; empty if none were asked for.
     """
 
     source: str
     problems: Report
     data: DataReport
-    oracle: OracleReport
+    oracle: OracleReport | None
+    joints: JointReport | None = None
     files: tuple[Path, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,15 +69,21 @@ class Inspection:
                 "findings": findings,
                 "searched": list(self.problems.searched),
             },
-            "oracle": self.oracle.as_dict(),
+            "oracle": None if self.oracle is None else self.oracle.as_dict(),
+            "joints": None if self.joints is None else self.joints.as_dict(),
             "files": [str(path) for path in self.files],
         }
+
+    def verdict(self) -> list[str]:
+        """Returns in words what a perfect network would reach, one statement per line."""
+        return [line for part in (self.oracle, self.joints) if part for line in part.lines()]
 
     def summary(self) -> str:
         """Returns the inspection in words, for people."""
         parts = [
             ("data", self.data.lines()),
-            ("oracle", self.oracle.lines()),
+            ("oracle", [] if self.oracle is None else self.oracle.lines()),
+            ("joints", [] if self.joints is None else self.joints.lines()),
             ("files", [str(path) for path in self.files]),
         ]
         lines = [self.problems.summary()]
@@ -95,11 +106,14 @@ def inspect(
     augment: Literal["published", "mild", "none"] = "published",
     limit: int = 1000,
     seed: int = 0,
+    padding: float | None = None,
     progress: StepProgress | None = None,
 ) -> Inspection:
-    """Reports on a data set: content, mistakes, targets in pictures, and the oracle's AP.
+    """Reports on a data set: content, mistakes, targets in pictures, and what a model can reach.
 
-    Nothing about the data is changed. Images that cannot be read are reported and left out.
+    For boxes that is the oracle's AP, for a model of joints the error floor of its heatmaps and
+    what the crops lose. Nothing about the data is changed. Images that cannot be read are
+    reported and left out.
 
     Example:
         >>> from heatpoint.data.synthetic import write_shapes
@@ -117,11 +131,14 @@ def inspect(
         size: Height and width of the input in pixels, one number for both; the model's by default.
         stride: Input pixels per cell; the model's by default.
         max_detections: Candidates decoded per image; the model's by default.
-        out: Folder for report.json, charts.png and targets.png; None writes nothing.
+        out: Folder for report.json, charts.png, targets.png and, of a model of joints,
+            mirrored.png; None writes nothing.
         samples: Number of images in targets.png.
         augment: Augmentation that targets.png shows, named as in training.
-        limit: The oracle scores at most this many images, evenly spread.
+        limit: A perfect network is scored on at most this many images or subjects, evenly spread.
         seed: Chooses images and augmentation of targets.png.
+        padding: Side of a subject's crop over that of its box; for models of joints, whose own is
+            the default.
         progress: Told how far each step is.
 
     Raises:
@@ -131,29 +148,29 @@ def inspect(
     if limit < 1 or samples < 0:
         raise HeatpointError(f"limit must be at least 1 and samples 0, not {limit} and {samples}")
     annotations = data if isinstance(data, Annotations) else read(data, images)
-    codec, size = _representation(annotations, model, size, stride, max_detections)
+    detector = None if model is None else _detector(model, annotations)
+    pose = detector is not None and detector.task == "pose"
+    if pose and (stride is not None or max_detections is not None):
+        raise HeatpointError(
+            f"{model} finds the joints of one subject; leave out stride and max_detections"
+        )
+    if padding is not None and not pose:
+        raise HeatpointError("padding is about crops of subjects; name a model of joints with it")
     problems = validate(annotations, progress=_step(progress, "checking"))
     usable, _ = clean(annotations, skip_bad=True, progress=_step(progress, "measuring"))
-    report, measured = measure(usable, size)
-    chosen = usable
-    if len(usable) > limit:
-        chosen = usable.subset(np.linspace(0, len(usable) - 1, limit).round().astype(int).tolist())
-    verdict = oracle(chosen, codec, size, _step(progress, "scoring"))
-    found = Inspection(annotations.source, problems, report, verdict)
+    scoring = _step(progress, "scoring")
+    pictures = Pictures(None if out is None else Path(out), samples, augment, seed)
+    if detector is not None and pose:
+        part = inspect_poses(usable, detector, size, padding, limit, pictures, scoring)
+    else:
+        codec, sides = representation(usable, detector, size, stride, max_detections)
+        part = inspect_boxes(usable, codec, sides, limit, pictures, scoring)
+    found = Inspection(annotations.source, problems, part.data, part.oracle, part.joints)
     if out is None:
         return found
-    from heatpoint.inspection.charts import draw_charts
-    from heatpoint.inspection.targets import draw_targets
-
-    files = [Path(out) / name for name in ("report.json", "charts.png", "targets.png")]
-    draw_charts(files[1], report, measured, codec.stride, verdict.max_detections)
-    if samples:
-        views = {"published": Augment(), "mild": Augment.mild(), "none": Augment.none()}[augment]
-        draw_targets(files[2], usable, codec, size, views, samples, seed)
-    else:
-        del files[2]
-    found = dataclasses.replace(found, files=tuple(files))
-    write_json(files[0], found.as_dict())
+    report = Path(out) / "report.json"
+    found = dataclasses.replace(found, files=(report, *part.files))
+    write_json(report, found.as_dict())
     return found
 
 
@@ -164,39 +181,11 @@ def _step(progress: StepProgress | None, name: str) -> Progress | None:
     return lambda done, total: told(name, done, total)
 
 
-def _representation(
-    annotations: Annotations,
-    model: str | Path | None,
-    size: int | tuple[int, int] | None,
-    stride: int | None,
-    max_detections: int | None,
-) -> tuple[CenterCodec, tuple[int, int]]:
-    """Returns codec and input size: the model's, changed by what the user said."""
-    codec, own, multiple = CenterCodec(len(annotations.names)), (512, 512), 1
-    if model is not None:
-        detector = _detector(model, annotations)
-        codec = dataclasses.replace(detector.codec, classes=len(annotations.names))
-        own, multiple = detector.size, detector.network.multiple
-    if stride is not None:
-        if model is not None and stride != codec.stride:
-            raise HeatpointError(
-                f"{model} works at stride {codec.stride}, not {stride}; leave out model or stride"
-            )
-        codec = dataclasses.replace(codec, stride=stride)
-    if max_detections is not None:
-        codec = dataclasses.replace(codec, max_detections=max_detections)
-    sides = own if size is None else (size, size) if isinstance(size, int) else tuple(size)
-    step = max(multiple, codec.stride)
-    if len(sides) != 2 or any(side < 1 or side % step for side in sides):
-        raise HeatpointError(f"size must be one or two multiples of {step} pixels, not {size}")
-    return codec, (sides[0], sides[1])
-
-
-def _detector(model: str | Path, annotations: Annotations) -> Any:
+def _detector(model: str | Path, annotations: Annotations) -> Detector:
     from heatpoint import zoo
-    from heatpoint.detector import Detector
 
     # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
     if isinstance(model, Path) or Path(model).suffix == ".safetensors" or Path(model).is_file():
         return Detector.load(model)
-    return zoo.build(model, annotations.names)
+    names = [subject_name(annotations)] if zoo.is_pose(model) else annotations.names
+    return zoo.build(model, names, skeleton=annotations.skeleton)

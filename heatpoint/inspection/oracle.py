@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.validate import Progress
+from heatpoint.detector_file import BoxCodec
 from heatpoint.finish import finish
 from heatpoint.geometry import box_iou, letterbox
+from heatpoint.inspection.cells import cells_of, distances, earlier_in_cell, most_objects, place_of
 from heatpoint.inspection.report import known_size, sought
 from heatpoint.prepare import Frame
 from heatpoint.results import Detections
-from heatpoint.types import Codec, Target
+from heatpoint.types import Codec, Maps, Target
 
 _FOUND = 0.5  # overlap at which an object counts as found, as in AP50
 _SURE = 0.5  # a perfect network is sure of what it found; the rest of the K rows is padding
@@ -30,22 +31,24 @@ _LARGER = (1.25, 1.5, 2.0, 3.0)
 class OracleReport:
     """What a network could reach that answers every map exactly right.
 
-    Objects are those that training sees: without crowd regions and those marked difficult. A
-    centre is the middle of a box at the network's input.
+    Objects are those that training sees: without crowd regions and those marked difficult. They
+    are found by their centre, the middle of a box at the network's input, or by both corners.
 
     Attributes:
         size: (H, W) of the input in pixels.
+        place: "centre" or "corner", which is what a cell can hold only one of.
         stride: Input pixels per cell.
-        max_detections: Candidates that are decoded per image, K.
+        max_detections: Objects that can be found per image at most: candidates that are decoded,
+            K, or corners that are paired.
         images: Images that were scored.
         objects: Objects in them.
         ap: AP averaged over overlaps 0.5 to 0.95 (COCO), in [0, 1]; NaN without objects.
         ap50: AP at overlap 0.5.
         missed: Objects without a detection of their class that overlaps them by 0.5.
-        same_class_cell: Objects whose centre lies in the cell of an earlier one of their class.
-        other_class_cell: Objects whose centre lies in the cell of an earlier one, all of them of
-            other classes: both share one size and offset.
-        neighbours: Objects with a centre of their class in one of the eight cells around theirs
+        same_class_cell: Objects whose place lies in the cell of an earlier one of their class.
+        other_class_cell: Objects whose place lies in the cell of an earlier one, all of them of
+            other classes: both share one size and offset, or one embedding and offset.
+        neighbours: Objects with a place of their class in one of the eight cells around theirs
             (and none in their own): the oracle tells them apart, a trained network seldom does.
         below_cell: Objects narrower or lower than a cell.
         over_limit: Objects beyond the first K of their image.
@@ -55,6 +58,7 @@ class OracleReport:
     """
 
     size: tuple[int, int]
+    place: str
     stride: int
     max_detections: int
     images: int
@@ -85,8 +89,11 @@ class OracleReport:
             f"on {_many(self.images, 'image')}"
         ]
         causes = [
-            (self.same_class_cell, "a centre in the cell of another object of the same class"),
-            (self.other_class_cell, "a centre in the cell of an object of another class"),
+            (
+                self.same_class_cell,
+                f"a {self.place} in the cell of another object of the same class",
+            ),
+            (self.other_class_cell, f"a {self.place} in the cell of an object of another class"),
             (self.over_limit, f"more than {self.max_detections} objects in one image"),
         ]
         why = "; ".join(f"{cause} ({count:,})" for count, cause in causes if count)
@@ -102,7 +109,8 @@ class OracleReport:
                 "these obstacles"
             )
         if self.over_limit:
-            lines.append("raise max_detections to reach the objects beyond it")
+            limit = "max_detections" if self.place == "centre" else "the codec's corners"
+            lines.append(f"raise {limit} to reach the objects beyond it")
         if self.below_cell:
             lines.append(
                 f"{_many(self.below_cell)} narrower or lower than a cell ({self.stride} input "
@@ -110,7 +118,7 @@ class OracleReport:
             )
         if self.neighbours:
             lines.append(
-                f"{_many(self.neighbours)} with a centre of the same class in the next cell: "
+                f"{_many(self.neighbours)} with a {self.place} of the same class in the next cell: "
                 "a trained network often merges the two"
             )
         return lines
@@ -118,7 +126,7 @@ class OracleReport:
 
 def oracle(
     annotations: Annotations,
-    codec: Codec,
+    codec: BoxCodec,
     size: tuple[int, int],
     progress: Progress | None = None,
 ) -> OracleReport:
@@ -140,27 +148,31 @@ def oracle(
     cells = (size[0] // codec.stride) * (size[1] // codec.stride)
     batch = max(1, _CELLS // (channels * cells))
     results: list[Detections] = []
-    tally = _Tally(codec.stride)
-    limit = 0
+    tally = _Tally(codec, size)
     for records in _batches(annotations.images, batch):
         frames, targets = _at_input(records, size)
         with torch.inference_mode():
-            maps = codec.ideal(codec.encode(targets, size))
-            candidates = codec.decode(maps)
-        limit = candidates.scores.shape[1]
-        found = finish(candidates, frames, annotations.names, _SURE, max_detections=limit)
+            candidates = codec.decode(_ideal(codec, targets, size))
+        found = finish(
+            candidates,
+            frames,
+            annotations.names,
+            _SURE,
+            max_detections=candidates.scores.shape[1],
+        )
         for record, target, detections in zip(records, targets, found, strict=True):
-            tally.add(target, limit)
+            tally.add(target)
             tally.missed += _missed(record, detections)
         results += found
         if progress is not None:
             progress(len(results), len(annotations))
     scores = coco_metrics(results, annotations)
-    remedy, left = _remedy(annotations, codec.stride, size, limit)
+    remedy, left = _remedy(annotations, codec, size)
     return OracleReport(
         size=size,
+        place=place_of(codec),
         stride=codec.stride,
-        max_detections=limit,
+        max_detections=tally.limit,
         images=len(results),
         objects=tally.objects,
         ap=scores.ap,
@@ -176,22 +188,25 @@ def oracle(
     )
 
 
+def _ideal(codec: Codec, targets: Sequence[Target], size: tuple[int, int]) -> Maps:
+    return codec.ideal(codec.encode(targets, size))
+
+
 class _Tally:
     """Adds up what happens in the cells of each image."""
 
-    def __init__(self, stride: int) -> None:
-        self.stride = stride
+    def __init__(self, codec: BoxCodec, size: tuple[int, int]) -> None:
+        self.codec, self.size, self.limit = codec, size, most_objects(codec)
         self.objects = self.missed = self.below_cell = self.over_limit = 0
         self.same_class_cell = self.other_class_cell = self.neighbours = 0
 
-    def add(self, target: Target, limit: int) -> None:
+    def add(self, target: Target) -> None:
         """Counts one image whose boxes are in input pixels."""
         boxes, labels = target.boxes.double().numpy(), target.labels.numpy()
         self.objects += len(boxes)
-        self.over_limit += max(0, len(boxes) - limit)
-        self.below_cell += int((boxes[:, 2:] - boxes[:, :2] < self.stride).any(1).sum())
-        cells = _centre_cells(boxes, self.stride)
-        apart = np.abs(cells[:, None] - cells[None]).max(-1)
+        self.over_limit += max(0, len(boxes) - self.limit)
+        self.below_cell += int((boxes[:, 2:] - boxes[:, :2] < self.codec.stride).any(1).sum())
+        apart = distances(cells_of(boxes, self.codec, self.size))
         alike = labels[:, None] == labels[None]
         earlier = np.tri(len(boxes), k=-1, dtype=bool)
         twin = ((apart == 0) & alike & earlier).any(1)
@@ -199,11 +214,6 @@ class _Tally:
         self.other_class_cell += int((((apart == 0) & earlier).any(1) & ~twin).sum())
         own = ((apart == 0) & alike).sum(1) > 1
         self.neighbours += int((((apart == 1) & alike).any(1) & ~own).sum())
-
-
-def _centre_cells(boxes: NDArray[np.float64], stride: int) -> NDArray[np.int64]:
-    """Returns (N, 2), column and row of the cells that hold the centres of (N, 4) boxes."""
-    return np.floor((boxes[:, :2] + boxes[:, 2:]) / 2 / stride).astype(np.int64)
 
 
 def _batches(records: Sequence[ImageRecord], batch: int) -> Iterator[Sequence[ImageRecord]]:
@@ -248,25 +258,25 @@ def _missed(record: ImageRecord, detections: Detections) -> int:
 
 
 def _remedy(
-    annotations: Annotations, stride: int, size: tuple[int, int], limit: int
+    annotations: Annotations, codec: BoxCodec, size: tuple[int, int]
 ) -> tuple[tuple[int, int] | None, int]:
     """Returns the first larger input at which fewer objects are lost to cells, and how many."""
-    now = _lost(annotations, stride, size, limit)
+    now = _lost(annotations, codec, size)
     for factor in _LARGER if now else ():
         larger = (_multiple(size[0] * factor), _multiple(size[1] * factor))
-        left = _lost(annotations, stride, larger, limit)
+        left = _lost(annotations, codec, larger)
         if left <= now // 2:
             return larger, left
     return None, now
 
 
-def _lost(annotations: Annotations, stride: int, size: tuple[int, int], limit: int) -> int:
-    """Counts objects that share a centre cell with an earlier one, or exceed the limit."""
-    lost = 0
+def _lost(annotations: Annotations, codec: BoxCodec, size: tuple[int, int]) -> int:
+    """Counts objects that share a cell with an earlier one, or exceed the limit."""
+    lost, limit = 0, most_objects(codec)
     for record in annotations.images:
         boxes = letterbox(known_size(record), size).boxes(record.boxes[sought(record)])
-        cells = np.unique(_centre_cells(boxes, stride), axis=0)
-        lost += len(boxes) - min(len(cells), limit)
+        alone = ~earlier_in_cell(cells_of(boxes, codec, size))
+        lost += len(boxes) - min(int(alone.sum()), limit)
     return lost
 
 

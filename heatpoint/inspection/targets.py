@@ -9,21 +9,21 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import Sample, TrainSet
+from heatpoint.detector_file import BoxCodec
 from heatpoint.draw import draw_truth, write_picture
 from heatpoint.geometry import Image
 
-_TILE = 384  # least height of a tile in pixels; smaller inputs are enlarged by a whole factor
+TILE = 384  # least height of a tile in pixels; smaller inputs are enlarged by a whole factor
 _GAP = 8
 
 
 def draw_targets(
     path: str | Path,
     annotations: Annotations,
-    codec: CenterCodec,
+    codec: BoxCodec,
     size: tuple[int, int],
     augment: Augment,
     samples: int,
@@ -49,8 +49,8 @@ def draw_targets(
     ]
     if len(pairs) % 2:
         pairs.append(np.full_like(pairs[0], 255))
-    rows = [_join(pairs[i : i + 2], 1) for i in range(0, len(pairs), 2)]
-    write_picture(path, _join(rows, 0))
+    rows = [join(pairs[i : i + 2], 1) for i in range(0, len(pairs), 2)]
+    write_picture(path, join(rows, 0))
 
 
 def _choose(annotations: Annotations, samples: int, seed: int) -> list[int]:
@@ -61,18 +61,18 @@ def _choose(annotations: Annotations, samples: int, seed: int) -> list[int]:
     return (full + empty)[:samples]
 
 
-def _pair(sample: Sample, annotations: Annotations, codec: CenterCodec) -> Image:
+def _pair(sample: Sample, annotations: Annotations, codec: BoxCodec) -> Image:
     view: Image = sample.image.permute(1, 2, 0).numpy()
     height, width = view.shape[:2]
     heatmap = codec.encode([sample.target], (height, width)).heatmap()[0]
-    zoom = max(1, -(-_TILE // height))
-    large = _enlarge(view, zoom)
+    zoom = max(1, -(-TILE // height))
+    large = enlarge(view, zoom)
     boxes = sample.target.boxes.double().numpy() * zoom
     truth = ImageRecord(Path(), None, boxes, sample.target.labels.numpy())
-    return _join([draw_truth(large, truth, annotations.names), _overlay(large, heatmap)], 1)
+    return join([draw_truth(large, truth, annotations.names), overlay(large, heatmap)], 1)
 
 
-def _overlay(image: Image, heatmap: Tensor) -> Image:
+def overlay(image: Image, heatmap: Tensor) -> Image:
     """Returns the picture in dark grey under the blobs of a (C, h, w) heatmap in [0, 1]."""
     height, width = image.shape[:2]
     blobs = (heatmap.amax(0).numpy() * 255).astype(np.uint8)
@@ -84,12 +84,13 @@ def _overlay(image: Image, heatmap: Tensor) -> Image:
     return mixed
 
 
-def _enlarge(image: Image, zoom: int) -> Image:
+def enlarge(image: Image, zoom: int) -> Image:
+    """Returns the picture with every pixel repeated ``zoom`` times along both axes."""
     repeated: Image = np.ascontiguousarray(image.repeat(zoom, 0).repeat(zoom, 1))
     return repeated
 
 
-def _join(pictures: Sequence[Image], axis: int) -> Image:
+def join(pictures: Sequence[Image], axis: int) -> Image:
     """Returns pictures of equal size in a row (axis 1) or column (axis 0) on white."""
     shape = list(pictures[0].shape)
     shape[axis] = _GAP

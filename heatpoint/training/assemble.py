@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -14,9 +12,7 @@ from lightning_fabric.wrappers import _FabricModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from heatpoint import zoo
-from heatpoint.data.augment import Augment
-from heatpoint.data.dataset import Batch, EpochSampler, TrainSet, collate, worker_init
+from heatpoint.data.dataset import Batch, EpochSampler
 from heatpoint.detector import Detector
 from heatpoint.errors import HeatpointError
 from heatpoint.network import Network
@@ -25,19 +21,16 @@ from heatpoint.training.data import TrainingData, fingerprint
 from heatpoint.training.ema import Ema
 from heatpoint.training.freeze import freeze
 from heatpoint.training.interrupt import Interrupt
+from heatpoint.training.loader import build_loader, fit_batch
 from heatpoint.training.logs import Events
+from heatpoint.training.model import build_detector, loss_names
 from heatpoint.training.optimize import DECAY, build_optimizer, default_rate
-from heatpoint.training.options import TrainOptions, input_size, milestones, plain, total_epochs
+from heatpoint.training.options import TrainOptions, milestones, plain, total_epochs
 from heatpoint.training.progress import Display
 from heatpoint.training.schedule import Schedule
 from heatpoint.training.state import Parts, Position, load_resume, restore
+from heatpoint.training.tasks import Task
 from heatpoint.training.watch import Watch
-from heatpoint.types import Target
-
-AUGMENTS = {"published": Augment, "mild": Augment.mild, "none": Augment.none}
-
-CODEC_FIELDS = ("radius", "overlap", "max_detections", "size_region", "giou_weight")
-"""Options that replace the model's own value in its codec, where the user gave one."""
 
 
 @dataclass
@@ -46,6 +39,7 @@ class Run:
 
     Attributes:
         options: What the user chose.
+        task: What is particular to boxes or joints.
         fabric: Devices, processes and precision.
         data: What is trained and validated on.
         size: (H, W) of the input in pixels.
@@ -53,7 +47,8 @@ class Run:
         network: The network that is trained, wrapped by Fabric; its forward is that of ``Network``.
         frozen: Norms that stay in evaluation mode.
         parts: What a resume file is taken from.
-        sampler: Order of the images.
+        paths: Picture of each sample.
+        sampler: Order of the samples.
         loader: Batches of this process.
         steps: Updates per epoch.
         accumulate: Batches per update.
@@ -64,6 +59,7 @@ class Run:
     """
 
     options: TrainOptions
+    task: Task
     fabric: Fabric
     data: TrainingData
     size: tuple[int, int]
@@ -71,6 +67,7 @@ class Run:
     network: _FabricModule
     frozen: list[nn.Module]
     parts: Parts
+    paths: list[str]
     sampler: EpochSampler
     loader: DataLoader[Batch]
     steps: int
@@ -114,7 +111,7 @@ class Run:
         }
 
 
-def assemble(options: TrainOptions, data: TrainingData, fabric: Fabric) -> Run:
+def assemble(options: TrainOptions, task: Task, data: TrainingData, fabric: Fabric) -> Run:
     """Builds everything a run needs, and puts a resumed one where it stopped.
 
     Raises:
@@ -126,25 +123,24 @@ def assemble(options: TrainOptions, data: TrainingData, fabric: Fabric) -> Run:
             f"{path.parent} already holds a run; go on with it by resume, or choose another out"
         )
     state = load_resume(path) if options.resume else None
-    display = Display(quiet=not fabric.is_global_zero)
+    display = Display(task.scores[0], quiet=not fabric.is_global_zero)
     for note in data.notes:
         display.say(note)
 
     torch.manual_seed(options.seed)
     with fabric.rank_zero_first():
-        detector, notes = build_detector(options, data.train.names)
+        detector, notes = build_detector(options, task, data.train)
     for note in notes:
         display.say(note)
-    size = input_size(options.size, detector.size, detector.network.multiple)
-    detector.meta["size"] = list(size)
-    codec = detector.codec
-    terms = loss_names(codec, size)
+    size = detector.size
+    terms = loss_names(detector, task)
 
-    batch, accumulate = fit_batch(options, len(data.train), fabric.world_size)
+    samples, paths = task.samples(options, data.train, detector)
+    batch, accumulate = fit_batch(options, len(samples), fabric.world_size)
     if (batch, accumulate) != (options.batch_size, options.accumulate):
         display.say(f"few images: {batch} per forward pass, {accumulate} passes per update")
-    sampler = EpochSampler(len(data.train), options.seed, fabric.global_rank, fabric.world_size)
-    loader = build_loader(options, data, size, sampler, batch // fabric.world_size, fabric)
+    sampler = EpochSampler(len(samples), options.seed, fabric.global_rank, fabric.world_size)
+    loader = build_loader(options, samples, sampler, batch // fabric.world_size, fabric)
     steps = len(sampler) // (batch // fabric.world_size) // accumulate
 
     module: nn.Module = detector.network.to(memory_format=torch.channels_last)
@@ -173,6 +169,7 @@ def assemble(options: TrainOptions, data: TrainingData, fabric: Fabric) -> Run:
     seconds = None if options.minutes is None else 60 * options.minutes
     return Run(
         options=options,
+        task=task,
         fabric=fabric,
         data=data,
         size=size,
@@ -180,6 +177,7 @@ def assemble(options: TrainOptions, data: TrainingData, fabric: Fabric) -> Run:
         network=network,
         frozen=frozen,
         parts=parts,
+        paths=paths,
         sampler=sampler,
         loader=loader,
         steps=steps,
@@ -195,96 +193,6 @@ def assemble(options: TrainOptions, data: TrainingData, fabric: Fabric) -> Run:
         display=display,
         events=Events(Path(options.out), parts.position.updates),
     )
-
-
-def build_detector(options: TrainOptions, names: Sequence[str]) -> tuple[Detector, list[str]]:
-    """Returns the detector to train, and what the user should know about its weights.
-
-    Raises:
-        HeatpointError: Unknown model, unreadable weights, or a codec option out of range.
-    """
-    notes = []
-    if options.weights:
-        detector = Detector.load(options.weights)
-        fresh = detector.adapt(tuple(names))
-        tensors = f"initialised anew for these classes: {', '.join(fresh)}" if fresh else "all kept"
-        notes.append(f"weights of {options.weights}: {tensors}")
-    else:
-        detector = zoo.build(
-            options.model, names, options.backbone_weights or None, options.pretrained
-        )
-        if not options.backbone_weights and not options.pretrained:
-            notes.append(
-                "the backbone starts from random weights; pretrained or backbone_weights learn "
-                "much faster"
-            )
-    chosen = {name: getattr(options, name) for name in CODEC_FIELDS}
-    given = {name: value for name, value in chosen.items() if value not in (None, "")}
-    return (replace(detector, codec=replace(detector.codec, **given)) if given else detector), notes
-
-
-def fit_batch(options: TrainOptions, images: int, processes: int) -> tuple[int, int]:
-    """Returns batch size and batches per update, lowered where there are too few images.
-
-    Raises:
-        HeatpointError: The batch cannot be split evenly over the processes.
-    """
-    if options.batch_size % processes:
-        raise HeatpointError(
-            f"batch_size {options.batch_size} cannot be split evenly over {processes} processes"
-        )
-    if images < processes:
-        raise HeatpointError(f"{images} images cannot be shared by {processes} processes")
-    batch = min(options.batch_size, images // processes * processes)
-    return batch, max(1, min(options.accumulate, images // batch))
-
-
-def build_loader(
-    options: TrainOptions,
-    data: TrainingData,
-    size: tuple[int, int],
-    sampler: EpochSampler,
-    batch: int,
-    fabric: Fabric,
-) -> DataLoader[Batch]:
-    """Returns the loader of this process; the incomplete batch at an epoch's end is left out."""
-    augment = replace(
-        AUGMENTS[options.augment](),
-        mosaic=options.mosaic,
-        flip_vertical=0.5 if options.flip_vertical else 0.0,
-    )
-    images = TrainSet(data.train, size, augment, options.seed, round(options.cache * 2**30))
-    workers = default_workers(fabric) if options.workers is None else options.workers
-    return DataLoader[Batch](
-        images,  # type: ignore[arg-type]
-        batch_size=batch,
-        sampler=sampler,
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=fabric.device.type == "cuda",
-        drop_last=True,
-        worker_init_fn=worker_init,
-        persistent_workers=workers > 0,
-        # Of its own, for each start of the loader draws a number, resumed epochs one more.
-        generator=torch.Generator(),
-    )
-
-
-def default_workers(fabric: Fabric) -> int:
-    """Returns one loading process on the CPU, up to eight per device elsewhere."""
-    if fabric.device.type == "cpu":
-        return 1
-    here = max(1, fabric.world_size)
-    return max(1, min(8, (os.cpu_count() or 1) // here))
-
-
-def loss_names(codec: Any, size: tuple[int, int]) -> tuple[str, ...]:
-    """Returns the names of the codec's loss terms, read off its loss of an empty image."""
-    height, width = size[0] // codec.stride, size[1] // codec.stride
-    maps = {spec.name: torch.zeros(1, spec.channels, height, width) for spec in codec.maps}
-    empty = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.long))
-    nothing = codec.encode([empty], size)
-    return tuple(codec.loss(maps, nothing))
 
 
 def describe_device(fabric: Fabric) -> str:

@@ -13,6 +13,7 @@ from heatpoint.data.read import read
 from heatpoint.data.validate import clean, describe
 from heatpoint.errors import HeatpointError
 from heatpoint.training.options import TrainOptions
+from heatpoint.training.tasks import Task
 
 
 @dataclass
@@ -33,24 +34,24 @@ class TrainingData:
     notes: list[str]
 
 
-def load_data(options: TrainOptions) -> TrainingData:
+def load_data(options: TrainOptions, task: Task) -> TrainingData:
     """Reads and cleans the data; all that is left out or clipped is counted in the notes.
 
     Raises:
         HeatpointError: Data cannot be read, images are bad, nothing is to be learnt from, or the
-            validation data has other class names.
+            validation data is about other things.
     """
-    read_train = _read(options.data, options.images)
-    read_val = _read(options.val, options.val_images)
-    _check_names(read_train, read_val)
-    train, notes = _clean(read_train, options.skip_bad, "training")
-    val, more = _clean(read_val, options.skip_bad, "validation")
+    read_train = task.adopt(_read(options.data, options.images), options)
+    read_val = task.adopt(_read(options.val, options.val_images), options)
+    task.check_pair(read_train, read_val)
+    train, notes = _clean(read_train, options.skip_bad, "training", task)
+    val, more = _clean(read_val, options.skip_bad, "validation", task)
     if options.skip_bad:
         readable = {record.path for record in val.images}
         kept = [i for i, record in enumerate(read_val.images) if record.path in readable]
         read_val = read_val.subset(kept)
     for data, purpose in ((train, "learn from"), (val, "score the model on")):
-        if not any((~(record.crowd | record.difficult)).any() for record in data.images):
+        if task.is_empty(data):
             raise HeatpointError(f"{data.source} holds no object to {purpose}")
     return TrainingData(train, read_val, val, notes + more)
 
@@ -60,36 +61,27 @@ def fingerprint(train: Annotations) -> dict[str, Any]:
     total = 0
     for record in train.images:
         total = zlib.crc32(record.path.name.encode(), total)
-        for array in (record.boxes, record.labels, record.crowd):
-            total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
-    return {"names": list(train.names), "images": len(train), "checksum": total}
+        for array in (record.boxes, record.labels, record.crowd, record.keypoints):
+            if array is not None:
+                total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
+    found = {"names": list(train.names), "images": len(train), "checksum": total}
+    if train.skeleton is not None:
+        found["skeleton"] = train.skeleton.as_dict()
+    return found
 
 
 def _read(data: str | Annotations, images: str) -> Annotations:
     return data if isinstance(data, Annotations) else read(data, images or None)
 
 
-def _clean(annotations: Annotations, skip_bad: bool, role: str) -> tuple[Annotations, list[str]]:
+def _clean(
+    annotations: Annotations, skip_bad: bool, role: str, task: Task
+) -> tuple[Annotations, list[str]]:
     cleaned, counts = clean(annotations, skip_bad)
-    objects = cleaned.counts()
     empty = sum(not len(record) for record in cleaned.images)
-    classes = ", ".join(f"{name} {number:,}" for name, number in list(objects.items())[:12])
-    more = f" and {len(objects) - 12} more classes" if len(objects) > 12 else ""
     text = (
         f"{role} data {annotations.source}: {len(cleaned):,} images ({empty:,} of them empty), "
-        f"{sum(objects.values()):,} objects ({classes}{more})"
+        f"{task.content(cleaned)}"
     )
     found = describe(counts)
     return cleaned, [text, f"  {found}"] if found else [text]
-
-
-def _check_names(train: Annotations, val: Annotations) -> None:
-    missing = [name for name in train.names if name not in val.names]
-    extra = [name for name in val.names if name not in train.names]
-    if missing or extra:
-        phrases = [f"only in {train.source}: {', '.join(missing)}"] if missing else []
-        phrases += [f"only in {val.source}: {', '.join(extra)}"] if extra else []
-        raise HeatpointError(
-            f"training and validation data have different classes; {'; '.join(phrases)}; "
-            "list the same classes in both"
-        )

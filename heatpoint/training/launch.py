@@ -10,13 +10,15 @@ from functools import wraps
 from typing import TYPE_CHECKING, Literal, ParamSpec
 
 from heatpoint.errors import HeatpointError
-from heatpoint.training.options import TrainOptions, check
+from heatpoint.training.checks import check
+from heatpoint.training.options import TrainOptions
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from heatpoint.training.data import TrainingData
     from heatpoint.training.loop import TrainResult
+    from heatpoint.training.tasks import Task
 
 Arguments = ParamSpec("Arguments")
 
@@ -32,18 +34,16 @@ def run(options: TrainOptions) -> TrainResult:
     import torch
 
     from heatpoint.training.data import load_data
+    from heatpoint.training.tasks import task_of
 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    data = load_data(options)
+    task = task_of(options)
+    data = load_data(options, task)
     fabric = make_fabric(options)
     # Data in memory goes to the processes once, not a second time inside of the options.
     options = replace(options, data=data.train.source, val=data.val.source)
-    outcome: TrainResult | HeatpointError = fabric.launch(
-        _process,  # type: ignore[arg-type]
-        options,
-        data,
-    )
+    outcome: TrainResult | HeatpointError = fabric.launch(_Process(options, task, data))
     if isinstance(outcome, HeatpointError):
         raise outcome
     if outcome.interrupted:
@@ -72,12 +72,12 @@ def _keywords(
 
 @_keywords(TrainOptions)
 def train(options: TrainOptions) -> TrainResult:
-    """Trains a detector; takes every field of ``TrainOptions`` as a keyword.
+    """Trains a model of boxes or joints; takes every field of ``TrainOptions`` as a keyword.
 
     The folder ``out`` receives ``best.safetensors`` (the averaged weights of the highest
-    validation AP), ``last.safetensors``, ``resume.pt``, ``options.json``, ``log.csv``, TensorBoard
-    events, ``curves.png`` and ``val_predictions.png``. The AP of ``best`` is what ``evaluate``
-    gives for it.
+    validation score), ``last.safetensors``, ``resume.pt``, ``options.json``, ``log.csv``,
+    TensorBoard events, ``curves.png`` and ``val_predictions.png``. The score of ``best``, AP for
+    boxes and PCK@0.1 for joints, is what ``evaluate`` or ``evaluate_pose`` gives for it.
 
     With several ``devices`` the processes are started by this call; a script that makes it needs
     the usual ``if __name__ == "__main__":``. Under torchrun or SLURM it joins theirs.
@@ -140,16 +140,20 @@ def wants_bf16(precision: Literal["auto", "bf16", "fp32"], accelerator: str) -> 
     return bool(torch.cpu._is_amx_tile_supported())
 
 
-def _process(
-    fabric: Fabric, options: TrainOptions, data: TrainingData
-) -> TrainResult | HeatpointError:
-    """Trains in one of the processes; a mistake is returned, for an exception loses its type."""
-    from heatpoint.training.assemble import assemble
-    from heatpoint.training.loop import fit
+class _Process:
+    """What one of the processes does; no dataclass, for Fabric takes those apart on the way."""
 
-    try:
-        return fit(assemble(options, data, fabric))
-    except HeatpointError as error:
-        if fabric.world_size == 1:
-            raise
-        return error
+    def __init__(self, options: TrainOptions, task: Task, data: TrainingData) -> None:
+        self._options, self._task, self._data = options, task, data
+
+    def __call__(self, fabric: Fabric) -> TrainResult | HeatpointError:
+        """Trains; a mistake is returned, for an exception loses its type."""
+        from heatpoint.training.assemble import assemble
+        from heatpoint.training.loop import fit
+
+        try:
+            return fit(assemble(self._options, self._task, self._data, fabric))
+        except HeatpointError as error:
+            if fabric.world_size == 1:
+                raise
+            return error

@@ -17,9 +17,11 @@ from heatpoint.training.logs import write_options
 from heatpoint.training.optimize import set_rate
 from heatpoint.training.options import total_epochs
 from heatpoint.training.processes import any_process, combined, on_first
+from heatpoint.training.progress import score_title
 from heatpoint.training.state import Row
 from heatpoint.training.validation import record, save, validate
 from heatpoint.training.watch import stop_on
+from heatpoint.types import Codec
 
 LOOK_EVERY = 20
 """Updates between two looks at the numbers on an accelerator, or at the other processes."""
@@ -31,10 +33,10 @@ class TrainResult:
 
     Attributes:
         out: The run's folder.
-        best: Checkpoint with the highest validation AP; it does not exist before a validation.
+        best: Checkpoint with the highest score; it does not exist before a validation.
         last: Checkpoint of the last weights.
-        ap: Highest validation AP (COCO, 0.5:0.95) in [0, 1], that of ``best``; None before a
-            validation.
+        score: Highest validation score in [0, 1], that of ``best``; None before a validation.
+        score_name: What it is: "ap" (COCO, 0.5:0.95) for boxes, "pck@0.1" for joints.
         best_epoch: Epoch that ``best`` is from.
         epochs: Finished epochs.
         updates: Updates of the weights.
@@ -47,7 +49,8 @@ class TrainResult:
     out: Path
     best: Path
     last: Path
-    ap: float | None
+    score: float | None
+    score_name: str
     best_epoch: float
     epochs: int
     updates: int
@@ -55,6 +58,11 @@ class TrainResult:
     finished: bool
     interrupted: bool
     history: list[Row] = field(default_factory=list)
+
+    @property
+    def ap(self) -> float | None:
+        """The score of a run that learnt boxes; None before a validation and for joints."""
+        return self.score if self.score_name == "ap" else None
 
 
 def fit(run: Run) -> TrainResult:
@@ -89,7 +97,8 @@ def fit(run: Run) -> TrainResult:
         out=run.out,
         best=run.out / "best.safetensors",
         last=run.out / "last.safetensors",
-        ap=position.best,
+        score=position.best,
+        score_name=run.task.scores[0],
         best_epoch=position.best_epoch,
         epochs=position.epoch,
         updates=position.updates,
@@ -155,9 +164,10 @@ def backward(run: Run, batches: Sequence[Batch]) -> Tensor:
     The losses of all batches and processes are divided by their common number of objects, so that
     the gradient is that of one large batch, however it is cut up.
     """
-    fabric, codec = run.fabric, run.averaged.codec
+    fabric = run.fabric
+    codec: Codec = run.averaged.codec
     batches = [batch.to(fabric.device) for batch in batches]
-    encoded = [codec.encode(batch.targets, run.size) for batch in batches]
+    encoded = [codec.encode(batch.targets, view_size(batch)) for batch in batches]
     own = torch.stack([batch.counts for batch in encoded]).sum(0)
     counts = combined(fabric, own, "sum")
     total = torch.zeros_like(run.sums)
@@ -166,12 +176,19 @@ def backward(run: Run, batches: Sequence[Batch]) -> Tensor:
         with fabric.no_backward_sync(run.network, enabled=number < len(batches)):
             stacks = run.network(images)
             losses = [codec.loss(maps, wanted.with_counts(counts)) for maps in stacks]
-            terms = torch.stack([sum_of(losses, name) for name in run.terms]) / len(stacks)
+            terms = torch.stack([sum_of(losses, name) for name in run.terms])
+            if run.task.stacks == "mean":
+                terms = terms / len(stacks)
             # Processes average their gradients, but the common divisor asks for their sum.
             terms = terms * fabric.world_size
             fabric.backward(terms.sum())
         total += terms.detach()
     return total
+
+
+def view_size(batch: Batch) -> tuple[int, int]:
+    """Returns (H, W) of the views, which may be windows of the run's input size."""
+    return batch.images.shape[-2], batch.images.shape[-1]
 
 
 def sum_of(losses: Sequence[dict[str, Tensor]], name: str) -> Tensor:
@@ -185,8 +202,7 @@ def look(run: Run) -> None:
     Raises:
         HeatpointError: Names the images, the terms, the learning rate and the remedies.
     """
-    paths = [str(record.path) for record in run.data.train.images]
-    trouble = run.watch.trouble(paths)
+    trouble = run.watch.trouble(run.paths)
     if any_process(run.fabric, bool(trouble)):
         world = range(run.fabric.world_size)
         stop_on([run.fabric.broadcast(trouble, src=rank) for rank in world])
@@ -238,9 +254,11 @@ def end_epoch(run: Run, last: bool) -> bool:
 
 def closing(result: TrainResult) -> str:
     """Returns the last sentence of a run."""
-    score = "no validation yet" if result.ap is None else f"best AP {100 * result.ap:.1f}"
+    score = "no validation yet"
+    if result.score is not None:
+        score = f"best {score_title(result.score_name)} {100 * result.score:.1f}"
     if result.interrupted:
         return f"interrupted and saved after update {result.updates}; resume goes on ({score})"
-    where = result.best if result.ap is not None else result.last
+    where = result.best if result.score is not None else result.last
     ended = "finished" if result.finished else "stopped"
     return f"{ended} after {result.epochs} epochs: {score}, {where}"

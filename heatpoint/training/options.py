@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from heatpoint.data.annotations import Annotations
-from heatpoint.errors import HeatpointError
 
 PUBLISHED_EPOCHS = 140
 
@@ -16,6 +15,7 @@ FREE_ON_RESUME = frozenset(
         *("data", "val", "images", "val_images", "out"),
         *("epochs", "minutes", "stop_after", "eval_every", "resume"),
         *("devices", "nodes", "accelerator", "strategy", "workers", "threads", "cache", "pictures"),
+        "recompute",
     }
 )
 """Options that may differ when a run is resumed.
@@ -23,6 +23,16 @@ FREE_ON_RESUME = frozenset(
 Files may have moved (their content is compared instead), the machine may be another one, and the
 run may be made longer or shorter, which bends the learning-rate schedule. All others must agree.
 """
+
+
+BOX_OPTIONS = (
+    *("flip_vertical", "quarter_turns", "window", "mosaic", "radius", "overlap", "max_detections"),
+    *("size_region", "giou_weight"),
+)
+"""Options that only models of boxes understand."""
+
+POSE_OPTIONS = ("skeleton", "padding", "rotate", "half_body")
+"""Options that only models of joints understand."""
 
 
 @dataclass
@@ -104,8 +114,19 @@ class TrainOptions:
     augment: Literal["published", "mild", "none"] = "published"
     """published: scale 0.6 to 1.3, shift, flip, colour; mild: less of it; none: letterbox only"""
 
+    flip: float | None = None
+    """probability of the mirror image; by default that of augment (0.5), or 0 for joints without
+    left and right pairs. 0 where a mirror image means something else: letters, arrows, sides"""
+
     flip_vertical: bool = False
     """mirror up and down too: for microscopes, aerial pictures, table tops"""
+
+    quarter_turns: bool = False
+    """let x and y change places too, for the same pictures"""
+
+    window: int | list[int] | None = None
+    """train on windows of this many pixels of the input, most of them laid over an object: for
+    small objects in large pictures; validation sees whole pictures of the same scale"""
 
     mosaic: float = 0.0
     """probability that a training image is pieced together from four"""
@@ -119,6 +140,9 @@ class TrainOptions:
     max_detections: int | None = None
     """objects found at most per image; the model's own (100) by default"""
 
+    recompute: bool = False
+    """hourglasses: keep half of the activations and compute the rest again in the backward pass"""
+
     freeze: int = 0
     """keep the backbone's layers up to this stride (4 or 8, say) as they are; 0 trains them all"""
 
@@ -127,6 +151,19 @@ class TrainOptions:
 
     giou_weight: float | None = None
     """weight of an additional IoU loss of the boxes; the model's own by default"""
+
+    skeleton: str = ""
+    """joints: names and left-right pairs of the subject's joints, coco17, mpii16, lsp14, flic11 or
+    a JSON file; those of the data by default"""
+
+    padding: float | None = None
+    """joints: side of a subject's crop over that of its box; 1.25, or weights' own, by default"""
+
+    rotate: float | None = None
+    """joints: greatest turn of a training crop in degrees; that of augment by default"""
+
+    half_body: float | None = None
+    """joints: probability that a training crop shows one half of the body only; 0 by default"""
 
     eval_every: int = 1
     """epochs between validations, each of which saves"""
@@ -171,49 +208,6 @@ class TrainOptions:
     """share batch norm's statistics between CUDA devices"""
 
 
-def check(options: TrainOptions) -> None:
-    """Refuses values that cannot be meant.
-
-    Raises:
-        HeatpointError: Names the option, the value, and what is allowed.
-    """
-    for name, least in _LEAST.items():
-        value = getattr(options, name)
-        if value is not None and not value >= least:
-            raise HeatpointError(f"{name} must be at least {least}, not {value}")
-    for name in ("epochs", "minutes", "lr", "stop_after"):
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise HeatpointError(f"{name} must be above 0, not {value}")
-    for name, allowed in _CHOICES.items():
-        if getattr(options, name) not in allowed:
-            named = ", ".join(repr(word) for word in allowed if word)
-            raise HeatpointError(f"{name} is one of {named}, not {getattr(options, name)!r}")
-    if not 0 <= options.ema < 1:
-        raise HeatpointError(f"ema is a decay of at least 0 and below 1, not {options.ema}")
-    if not 0 <= options.mosaic <= 1:
-        raise HeatpointError(f"mosaic is a probability, not {options.mosaic}")
-    if options.overlap is not None and not 0 < options.overlap < 1:
-        raise HeatpointError(f"overlap is an IoU between 0 and 1, not {options.overlap}")
-    epochs = total_epochs(options)
-    if options.steps is not None and options.schedule == "steps":
-        if epochs is None:
-            raise HeatpointError("steps are epochs: say how many there are with epochs")
-        if any(not 0 < epoch < epochs for epoch in options.steps):
-            raise HeatpointError(
-                f"steps are epochs above 0 and below epochs={epochs}, not {options.steps}"
-            )
-    if isinstance(options.val, str) and not options.val:
-        raise HeatpointError(
-            "name validation data with val (or --val): it decides which weights are best; "
-            "heatpoint never holds out part of the training data unasked"
-        )
-    if options.weights and (options.backbone_weights or options.pretrained):
-        raise HeatpointError(
-            "weights already holds a trained backbone; leave out backbone_weights and pretrained"
-        )
-
-
 def total_epochs(options: TrainOptions) -> int | None:
     """Returns the number of epochs the run may take; None if only its time is limited."""
     if options.epochs is None and options.minutes is None:
@@ -229,33 +223,6 @@ def milestones(options: TrainOptions) -> tuple[float, ...]:
     return tuple(sorted(epoch / epochs for epoch in options.steps))
 
 
-def input_size(
-    size: int | list[int] | None, own: tuple[int, int], multiple: int
-) -> tuple[int, int]:
-    """Returns the (height, width) to train at.
-
-    Args:
-        size: What the user said.
-        own: The model's own size, used if the user said nothing.
-        multiple: Number of pixels that every side must be divisible by.
-
-    Raises:
-        HeatpointError: A side is not a positive multiple; names the next legal size.
-    """
-    sides = own if size is None else (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2:
-        raise HeatpointError(f"size is one number or height and width, not {size}")
-    height, width = sides
-    legal = tuple(max(1, -(-side // multiple)) * multiple for side in (height, width))
-    if legal != (height, width):
-        next_size = str(legal[0]) if legal[0] == legal[1] else f"{legal[0]} by {legal[1]}"
-        raise HeatpointError(
-            f"size {height}x{width}: this model needs sides divisible by {multiple}; "
-            f"the next legal size is {next_size}"
-        )
-    return height, width
-
-
 def plain(options: TrainOptions) -> dict[str, Any]:
     """Returns the options as JSON values; data given in memory is named by its source."""
     values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
@@ -263,31 +230,20 @@ def plain(options: TrainOptions) -> dict[str, Any]:
         if isinstance(values[name], Annotations):
             values[name] = values[name].source
     values["steps"] = None if options.steps is None else list(options.steps)
-    if options.size is not None and not isinstance(options.size, int):
-        values["size"] = list(options.size)
+    for name in ("size", "window"):
+        if values[name] is not None and not isinstance(values[name], int):
+            values[name] = list(values[name])
     return values
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns one phrase for every option that resuming does not allow to differ."""
-    names = [name for name in now if name not in FREE_ON_RESUME]
+    """Returns one phrase for every option that resuming does not allow to differ.
+
+    An option that did not exist when the run was saved had its default's effect.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainOptions)}
     return [
-        f"{name} was {saved.get(name)!r} and is {now[name]!r}"
-        for name in names
-        if saved.get(name) != now[name]
+        f"{name} was {saved.get(name, defaults.get(name))!r} and is {value!r}"
+        for name, value in now.items()
+        if name not in FREE_ON_RESUME and saved.get(name, defaults.get(name)) != value
     ]
-
-
-_LEAST: dict[str, float] = {
-    **{"batch_size": 1, "accumulate": 1, "eval_every": 1, "max_detections": 1},
-    **{"devices": 1, "nodes": 1, "threads": 1},
-    **{"workers": 0, "weight_decay": 0, "warmup": 0, "clip": 0, "seed": 0, "cache": 0},
-}
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("adamw", "adam", "sgd"),
-    "schedule": ("cosine", "steps"),
-    "precision": ("auto", "bf16", "fp32"),
-    "augment": ("published", "mild", "none"),
-    "radius": ("", "legacy", "fixed", "half-fixed"),
-    "accelerator": ("auto", "cpu", "cuda", "mps"),
-}

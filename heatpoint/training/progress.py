@@ -13,14 +13,16 @@ PLAIN_EVERY = 30.0
 
 
 class Display:
-    """Shows loss, AP, images per second and time left, on the standard output.
+    """Shows loss, best score, images per second and time left, on the standard output.
 
     Args:
+        score: Column of the score that decides which weights are best.
         quiet: Show nothing; for every process but the first.
         console: Where to show it.
     """
 
-    def __init__(self, quiet: bool = False, console: Console | None = None) -> None:
+    def __init__(self, score: str, quiet: bool = False, console: Console | None = None) -> None:
+        self._score = score
         self._console = console or Console(
             quiet=quiet, highlight=False, soft_wrap=True, emoji=False
         )
@@ -40,7 +42,7 @@ class Display:
         """Begins an epoch of ``steps`` updates of which ``done`` are behind."""
         self._title, self._images = title, 0
         self._shown = self._since = time.monotonic()
-        self._best = "" if best is None else f"best AP {100 * best:.1f}"
+        self._best = "" if best is None else f"best {score_title(self._score)} {100 * best:.1f}"
         if self._console.is_terminal and not self._quiet:
             self._live = Progress(
                 TextColumn("{task.description}"),
@@ -93,6 +95,11 @@ class Display:
         if self._live is not None:
             self._live.stop()
             self._live = None
+
+
+def score_title(score: str) -> str:
+    """Returns the name of a score as people write it: "AP50" for the column "ap50"."""
+    return score.upper()
 
 
 def duration(seconds: float) -> str:

@@ -30,7 +30,7 @@ class Position:
         updates: Updates taken in all.
         seconds: Wall-clock time used.
         validated: Value of ``updates`` at the last validation.
-        best: Highest validation AP in [0, 1] so far; None before the first validation.
+        best: Highest main score of a validation in [0, 1] so far; None before the first one.
         best_epoch: Epoch of the row in ``history`` that has it.
         sums: Sum of each loss term over the updates of the running epoch.
         history: One row per epoch, as in log.csv.

@@ -4,33 +4,24 @@ from __future__ import annotations
 
 import torch
 
-from heatpoint.evaluation import Metrics, evaluate
 from heatpoint.training.assemble import Run
-from heatpoint.training.curves import draw_curves, draw_predictions
+from heatpoint.training.curves import draw_curves
 from heatpoint.training.logs import write_csv
 from heatpoint.training.processes import combined, on_first
+from heatpoint.training.progress import score_title
 from heatpoint.training.state import Row, save_resume
-
-SCORES = ("ap", "ap50", "ap75")
 
 
 def validate(run: Run) -> Row | None:
-    """Scores the averaged weights by the one ``evaluate``; returns None if a signal broke it off.
+    """Scores the averaged weights as ``evaluate`` does; returns None if a signal broke it off.
 
     One process works, the others wait.
     """
 
     def score() -> Row | None:
-        metrics: Metrics | None = run.interrupt.breakable(
-            lambda: evaluate(
-                run.averaged,
-                run.data.val,
-                size=run.size,
-                device=run.fabric.device,
-                metric=("coco",),
-            )
+        return run.interrupt.breakable(
+            lambda: run.task.validate(run.averaged, run.data.val, run.size, run.fabric.device)
         )
-        return None if metrics is None else {n: getattr(metrics, n) for n in SCORES}
 
     return on_first(run.fabric, score)
 
@@ -56,15 +47,17 @@ def record(run: Run, metrics: Row) -> None:
         **metrics,
     }
     position.history.append(row)
-    ap = metrics.get("ap")
-    if ap is not None:
+    score = metrics.get(run.task.scores[0])
+    if score is not None:
         position.validated = position.updates
-        if position.best is None or ap > position.best:
-            position.best, position.best_epoch = float(ap), float(row["epoch"] or 0)
+        if position.best is None or score > position.best:
+            position.best, position.best_epoch = float(score), float(row["epoch"] or 0)
     shown = [f"loss {row['loss']:.3f}", f"{row['images_per_second']} images/s"]
-    if ap is not None:
+    if score is not None:
         best = " (best)" if position.best_epoch == row["epoch"] else ""
-        shown.append(f"AP {100 * ap:.1f}{best}  AP50 {100 * (metrics['ap50'] or 0):.1f}")
+        second = run.task.scores[1]
+        shown.append(f"{score_title(run.task.scores[0])} {100 * score:.1f}{best}")
+        shown.append(f"{score_title(second)} {100 * (metrics[second] or 0):.1f}")
     run.display.say(f"epoch {row['epoch']:g}  " + "  ".join(shown))
     if run.fabric.is_global_zero:
         run.events.add({n: v for n, v in row.items() if n != "epoch"}, position.updates)
@@ -96,14 +89,9 @@ def save(run: Run, metrics: Row | None = None) -> None:
             run.averaged.save(run.out / "best.safetensors")
         write_csv(run.out, position.history)
         if metrics and run.options.pictures:
-            draw_curves(run.out / "curves.png", position.history, run.terms)
-            draw_predictions(
-                run.out / "val_predictions.png",
-                run.averaged,
-                run.data.shown,
-                run.size,
-                run.fabric.device,
-            )
+            draw_curves(run.out / "curves.png", position.history, run.terms, run.task.scores)
+            picture = run.out / "val_predictions.png"
+            run.task.draw(picture, run.averaged, run.data.shown, run.size, run.fabric.device)
         save_resume(run.out / "resume.pt", run.parts)
 
     on_first(run.fabric, write)

@@ -1,29 +1,28 @@
-"""Architectures by name: one function each, with literal numbers, in one literal dict."""
+"""Networks that find centres of boxes: one function each, with literal numbers, in one dict."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Protocol
 
+from heatpoint.backbones.hourglass import DetectionHourglass
 from heatpoint.backbones.plain import PlainResNet
 from heatpoint.backbones.resnet_dense import dense_resnet50
 from heatpoint.backbones.timm import TimmBackbone
-from heatpoint.backbones.weights import load_backbone_weights
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.detector import Detector
-from heatpoint.errors import HeatpointError, suggest
-from heatpoint.heads import MapHeads, SharedHeads
-from heatpoint.necks import DeconvNeck, TopDownNeck
+from heatpoint.errors import HeatpointError
+from heatpoint.heads import MapHeads, SharedHeads, StackHeads
+from heatpoint.necks import DeconvNeck, EveryLevel, TopDownNeck
 from heatpoint.network import Network
 
 TIMM_PREFIX = "centernet_timm:"
 """``centernet_timm:convnext_tiny`` is any timm model with the published neck and heads."""
 
 
-class Model(Protocol):
-    """What every function of this module takes and returns; its docstring describes the model."""
+class BoxModel(Protocol):
+    """What every function of ``BOX_MODELS`` takes and returns; its docstring is its description."""
 
     def __call__(
         self, names: Sequence[str], codec: CenterCodec | None = None, pretrained: bool = False
@@ -39,28 +38,28 @@ def centernet_resnet18(
     names: Sequence[str], codec: CenterCodec | None = None, pretrained: bool = False
 ) -> Detector:
     """ResNet-18 with three transposed convolutions, as published (Zhou et al. 2019)."""
-    return _deconv_detector("centernet_resnet18", "resnet18", names, codec, pretrained)
+    return deconv_detector("centernet_resnet18", "resnet18", names, codec, pretrained)
 
 
 def centernet_resnet34(
     names: Sequence[str], codec: CenterCodec | None = None, pretrained: bool = False
 ) -> Detector:
     """ResNet-34 with three transposed convolutions."""
-    return _deconv_detector("centernet_resnet34", "resnet34", names, codec, pretrained)
+    return deconv_detector("centernet_resnet34", "resnet34", names, codec, pretrained)
 
 
 def centernet_resnet50(
     names: Sequence[str], codec: CenterCodec | None = None, pretrained: bool = False
 ) -> Detector:
     """ResNet-50 with three transposed convolutions."""
-    return _deconv_detector("centernet_resnet50", "resnet50", names, codec, pretrained)
+    return deconv_detector("centernet_resnet50", "resnet50", names, codec, pretrained)
 
 
 def centernet_resnet101(
     names: Sequence[str], codec: CenterCodec | None = None, pretrained: bool = False
 ) -> Detector:
     """ResNet-101 with three transposed convolutions, as published (Zhou et al. 2019)."""
-    return _deconv_detector("centernet_resnet101", "resnet101", names, codec, pretrained)
+    return deconv_detector("centernet_resnet101", "resnet101", names, codec, pretrained)
 
 
 def centernet_mobilenetv2(
@@ -101,6 +100,20 @@ def quick_codec(classes: int) -> CenterCodec:
     return CenterCodec(classes=classes, size_region=0.6, giou_weight=2.0)
 
 
+def centernet_hourglass104(
+    names: Sequence[str], codec: CenterCodec | None = None, pretrained: bool = False
+) -> Detector:
+    """Two large hourglasses, as published (Zhou et al. 2019)."""
+    return _hourglass("centernet_hourglass104", 2, names, codec, pretrained)
+
+
+def centernet_hourglass52(
+    names: Sequence[str], codec: CenterCodec | None = None, pretrained: bool = False
+) -> Detector:
+    """One large hourglass."""
+    return _hourglass("centernet_hourglass52", 1, names, codec, pretrained)
+
+
 def bubbliiiing_resnet50(
     names: Sequence[str], codec: CenterCodec | None = None, pretrained: bool = False
 ) -> Detector:
@@ -115,65 +128,43 @@ def bubbliiiing_resnet50(
     return _detector("bubbliiiing_resnet50", network, codec, names, size=(512, 512))
 
 
-MODELS: dict[str, Model] = {
+BOX_MODELS: dict[str, BoxModel] = {
     "centernet_resnet18": centernet_resnet18,
     "centernet_resnet34": centernet_resnet34,
     "centernet_resnet50": centernet_resnet50,
     "centernet_resnet101": centernet_resnet101,
+    "centernet_hourglass104": centernet_hourglass104,
+    "centernet_hourglass52": centernet_hourglass52,
     "centernet_mobilenetv2": centernet_mobilenetv2,
     "centernet_tiny": centernet_tiny,
     "bubbliiiing_resnet50": bubbliiiing_resnet50,
 }
 
 
-def build(
-    name: str,
-    names: Sequence[str],
-    backbone_weights: str | Path | None = None,
-    pretrained: bool = False,
-    codec: CenterCodec | None = None,
-) -> Detector:
-    """Returns an untrained detector.
-
-    Args:
-        name: A key of ``MODELS``, or ``centernet_timm:`` and the name of a timm model that has a
-            feature map of stride 32, which then gets the published neck and heads.
-        names: Class names.
-        backbone_weights: File of weights for the backbone; see ``load_backbone_weights``. Its
-            name and what it holds beyond the backbone go to ``meta["backbone_weights"]``.
-        pretrained: Fetches the backbone's ImageNet weights through timm.
-        codec: Representation instead of the model's default.
-
-    Raises:
-        HeatpointError: Unknown name, both sources of weights at once, or weights that do not fit.
-    """
-    if backbone_weights and pretrained:
-        raise HeatpointError(
-            "backbone_weights and pretrained are both given; leave one of them out"
-        )
-    if name.startswith(TIMM_PREFIX):
-        detector = _deconv_detector(name, name.removeprefix(TIMM_PREFIX), names, codec, pretrained)
-    elif name in MODELS:
-        detector = MODELS[name](names, codec, pretrained)
-    else:
-        raise HeatpointError(
-            f"there is no model {name!r}{suggest(name, MODELS)} (known: {', '.join(MODELS)}, "
-            f"{TIMM_PREFIX}<name of a timm model>)"
-        )
-    if backbone_weights:
-        unused = load_backbone_weights(detector.network, backbone_weights)
-        detector.meta["backbone_weights"] = {"file": Path(backbone_weights).name, "unused": unused}
-    return detector
-
-
-def _deconv_detector(
+def deconv_detector(
     name: str, backbone_name: str, names: Sequence[str], codec: CenterCodec | None, pretrained: bool
 ) -> Detector:
+    """Returns any timm backbone with the published neck and heads, under the name ``name``."""
     codec = codec or CenterCodec(classes=len(names))
     backbone = TimmBackbone(backbone_name, strides=(32,), pretrained=pretrained)
     neck = DeconvNeck(backbone.channels[-1], channels=(256, 256, 256))
     heads = MapHeads(256, codec.maps, width=64)
     network = Network(backbone, neck, heads, stride=4)
+    return _detector(name, network, codec, names, size=(512, 512))
+
+
+def _hourglass(
+    name: str, stacks: int, names: Sequence[str], codec: CenterCodec | None, pretrained: bool
+) -> Detector:
+    """Returns the published hourglass with heads behind each stack."""
+    if pretrained:
+        raise HeatpointError(
+            f"{name} has no ImageNet weights; leave pretrained off or choose centernet_resnet101"
+        )
+    codec = codec or CenterCodec(classes=len(names))
+    backbone = DetectionHourglass(stacks)
+    heads = StackHeads([MapHeads(256, codec.maps, width=256) for _ in range(stacks)])
+    network = Network(backbone, EveryLevel(), heads, stride=4)
     return _detector(name, network, codec, names, size=(512, 512))
 
 

@@ -1,0 +1,297 @@
+"""Objects as pairs of corners: the representation of CornerNet (Law and Deng 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from heatpoint.codecs.center import IDEAL_MARGIN
+from heatpoint.codecs.corner_encoded import CornerEncoded, cells_of, list_corners, slots_of
+from heatpoint.codecs.corner_pairs import find_corners, joined, pair_corners
+from heatpoint.codecs.encoded import check_objects, last_of_cell
+from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
+from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.losses import focal_loss, pull_push_loss, smooth_l1_loss
+from heatpoint.types import Candidates, Maps, MapSpec, Target
+
+Border = Literal["continuous", "pixels"]
+Grouping = Literal["published", "printed"]
+Images = Literal["sum", "mean"]
+
+CORNERS = ("top_left", "bottom_right")
+MIRRORED = {"top_left": "top_right", "bottom_right": "bottom_left"}
+"""What corners of a mirrored image are in the image itself."""
+
+
+@dataclass(frozen=True)
+class CornerCodec:
+    """Pairs of corners: a heatmap per class, an embedding and an offset map, for each corner.
+
+    The two corners of an object are found on their own, and belong together where their
+    embeddings are alike. The defaults are the released CornerNet's, apart from ``border``,
+    ``clamp`` and ``trim``, whose released values are "pixels", 1e-4 and 1.
+
+    Attributes:
+        classes: Number of classes C.
+        stride: Input pixels per cell.
+        trim: Pixels by which a side of the input falls short of a whole number of cells: 1 in the
+            released programs, whose 511 pixels make 128 cells. A cell then is 511 / 128 pixels
+            wide for targets and boxes.
+        radius: Rule for the size of the blobs; see ``gaussian_radius``.
+        overlap: The rule's overlap: 0.3 with "fixed", 0.7 with "legacy" and "half-fixed".
+        max_detections: Number of candidates K per image, the best pairs.
+        corners: How many of the best corners of each kind are paired.
+        threshold: Corners whose embeddings differ by more than this do not belong together.
+        soft_nms: Width sigma of the gaussian soft-NMS that candidates need before they are
+            results, since neighbouring corners make several pairs of one object; None for none.
+        heatmap_weight: Weight of the heatmaps' loss.
+        offset_weight: Weight of the offsets' smooth L1 loss.
+        pull_weight: Weight of the loss of embeddings of one object that differ.
+        push_weight: Weight of the loss of embeddings of different objects that are alike.
+        grouping: Divisors of pull and push, as "published" in the released program or as
+            "printed" (and in mmdet); see ``pull_push_loss``.
+        images: "sum" adds up pull and push over the images of a batch, as released, which trained
+            with 4 or 5 images per device; "mean" makes them independent of the batch's size.
+        border: Boxes are clipped to the input: "continuous" to [0, W] and [0, H], "pixels" to
+            [0, W - 1] and [0, H - 1], as released.
+        clamp: Bound of the clamped sigmoid, or None for the exact loss; see ``focal_loss``.
+        peak_kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
+    """
+
+    classes: int
+    stride: int = 4
+    trim: int = 0
+    radius: RadiusRule = "fixed"
+    overlap: float = 0.3
+    max_detections: int = 1000
+    corners: int = 100
+    threshold: float = 0.5
+    soft_nms: float | None = 0.5
+    heatmap_weight: float = 1.0
+    offset_weight: float = 1.0
+    pull_weight: float = 0.1
+    push_weight: float = 0.1
+    grouping: Grouping = "published"
+    images: Images = "sum"
+    border: Border = "continuous"
+    clamp: float | None = None
+    peak_kernel: int = 3
+
+    def __post_init__(self) -> None:
+        check_radius_rule(self.radius, self.overlap)
+        check_choice("grouping", self.grouping, get_args(Grouping))
+        check_choice("images", self.images, get_args(Images))
+        check_choice("border", self.border, get_args(Border))
+        for name in ("classes", "stride", "max_detections", "corners", "peak_kernel"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise HeatpointError(f"{name} must be a whole number of at least 1, got {value!r}")
+        for name in ("heatmap_weight", "offset_weight", "pull_weight", "push_weight", "threshold"):
+            if not 0 <= getattr(self, name) < float("inf"):
+                raise HeatpointError(f"{name} must be at least 0, got {getattr(self, name)}")
+        if self.peak_kernel % 2 == 0:
+            raise HeatpointError(f"peak_kernel must be odd, got {self.peak_kernel}")
+        if not 0 <= self.trim < self.stride:
+            raise HeatpointError(f"trim must be at least 0 and below the stride, got {self.trim}")
+        if self.clamp is not None and not 0 < self.clamp < 0.5:
+            raise HeatpointError(f"clamp must lie between 0 and 0.5 or be None, got {self.clamp}")
+        if self.soft_nms is not None and not self.soft_nms > 0:
+            raise HeatpointError(f"soft_nms must be above 0 or None, got {self.soft_nms}")
+
+    @property
+    def maps(self) -> tuple[MapSpec, ...]:
+        """Of each corner the heatmap (C logits), the embedding (1) and the offset (x, y in cells).
+
+        The branch of a map has the name of its corner.
+        """
+        parts = (("", self.classes, -2.19), ("_embedding", 1, 0.0), ("_offset", 2, 0.0))
+        return tuple(
+            MapSpec(corner + part, channels, bias, branch=corner)
+            for part, channels, bias in parts
+            for corner in CORNERS
+        )
+
+    def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> CornerEncoded:
+        """Turns the targets of a batch into lists of cells, on the device of the targets.
+
+        A box that reaches beyond the input is clipped, so that its corner is sought on the
+        border, as released. One exactly on the right or bottom border falls into the last cell.
+
+        Args:
+            targets: One per image; boxes in input pixels.
+            size: (H, W) of the network's input in pixels, ``trim`` less than multiples of the
+                stride.
+
+        Raises:
+            ValueError: A box is not finite, is empty or, unless borders are "pixels", has its
+                centre outside of the input; a label is out of range; or the size is illegal.
+        """
+        height, width = map_size = cells_of(size, self.stride, self.trim)
+        boxes = torch.cat([target.boxes for target in targets]).float()
+        label = torch.cat([target.labels for target in targets]).long()
+        numbers = torch.arange(len(targets)).repeat_interleave(
+            torch.tensor([len(target.labels) for target in targets])
+        )
+        image = numbers.to(boxes.device, non_blocking=True)
+        to_cells = boxes.new_tensor((width / size[1], height / size[0])).repeat(2)
+        inside = self.border == "continuous"
+        check_objects(boxes * to_cells, label, image, self.classes, map_size, self.stride, inside)
+        last = 0 if inside else 1
+        far = boxes.new_tensor((size[1] - last, size[0] - last)).repeat(2)
+        boxes = torch.minimum(boxes, far).clamp(min=0) * to_cells
+        kept = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(-1)
+        left_out = len(boxes) - int(kept.sum())
+        boxes, label, image = boxes[kept], label[kept], image[kept]
+
+        # Whole numbers decide the radius, so it is computed as precisely as in the references.
+        exact = torch.float32 if boxes.device.type == "mps" else torch.float64
+        sides = (boxes[:, 2:] - boxes[:, :2]).ceil().flip(-1).to(exact)
+        radius = gaussian_radius(sides, self.radius, self.overlap).long().clamp(min=0)
+        planes = len(targets), self.classes
+        first = list_corners(boxes[:, :2], image, label, radius, planes, map_size)
+        second = list_corners(boxes[:, 2:], image, label, radius, planes, map_size)
+        slot, slots = slots_of(image, len(targets))
+        counts = [len(first.peaks), len(second.peaks), len(boxes), len(targets)]
+        return CornerEncoded(
+            batch=len(targets),
+            classes=self.classes,
+            map_size=map_size,
+            image=image,
+            label=label,
+            slot=slot,
+            slots=slots,
+            top_left=first,
+            bottom_right=second,
+            counts=boxes.new_tensor(counts),
+            left_out=left_out,
+        )
+
+    def loss(self, maps: Maps, encoded: CornerEncoded) -> dict[str, Tensor]:
+        """Returns the weighted losses "heatmap", "offset", "pull" and "push" of one stack.
+
+        Heatmaps: penalty-reduced focal loss (equation 1), divided by the number of positive
+        cells. Offsets: smooth L1 at the corners' cells (equation 3), divided by the number of
+        objects. Both are added up over the two corners. Embeddings: see ``pull_push_loss``.
+
+        Args:
+            maps: The network's maps, any real dtype.
+            encoded: The targets.
+
+        Returns:
+            Scalars, float32, or float64 where the maps are.
+        """
+        width = encoded.map_size[1]
+        objects, images = encoded.counts[2], encoded.counts[3]
+        heatmap, offset, embeddings = [], [], []
+        for number, corner in enumerate(CORNERS):
+            at = encoded.top_left if number == 0 else encoded.bottom_right
+            heatmap.append(
+                focal_loss(
+                    maps[corner],
+                    at.windows.cell,
+                    at.windows.value,
+                    at.starts,
+                    at.peaks,
+                    self.heatmap_weight / encoded.counts[number].clamp(min=1),
+                    self.clamp,
+                )
+            )
+            index = (encoded.image, slice(None), at.cell // width, at.cell % width)
+            predicted = maps[corner + "_offset"][index]
+            offset.append(smooth_l1_loss(predicted, at.offset, objects + 1e-4))
+            embedding = maps[corner + "_embedding"][index][:, 0]
+            slots = embedding.new_zeros(encoded.batch, encoded.slots)
+            embeddings.append(slots.index_put((encoded.image, encoded.slot), embedding))
+        mask = torch.zeros_like(embeddings[0], dtype=torch.bool)
+        mask[encoded.image, encoded.slot] = True
+        pull, push = pull_push_loss(
+            embeddings[0], embeddings[1], mask, published=self.grouping == "published"
+        )
+        share = 1 / images.clamp(min=1) if self.images == "mean" else 1.0
+        return {
+            "heatmap": heatmap[0] + heatmap[1],
+            "offset": self.offset_weight * (offset[0] + offset[1]),
+            "pull": self.pull_weight * share * pull,
+            "push": self.push_weight * share * push,
+        }
+
+    def decode(self, maps: Maps) -> Candidates:
+        """Pairs the best corners of each image and returns the K best pairs.
+
+        Rejected are pairs of different classes, of embeddings that differ by more than
+        ``threshold``, and of corners that are the wrong way round; the score is the mean of the
+        two corners', as released.
+
+        Args:
+            maps: The maps of the last stack. After ``merge_flipped`` there are 2 K candidates: the
+                K best of the image and the K best of its mirror image.
+        """
+        height, width = maps["top_left"].shape[-2:]
+        found = self._paired(maps, CORNERS)
+        if MIRRORED["top_left"] in maps:
+            others = self._paired(maps, (MIRRORED["top_left"], MIRRORED["bottom_right"]))
+            found = joined(found, others)
+        trim, stride = self.trim, self.stride
+        to_input = (stride - trim / width, stride - trim / height) * 2
+        return found._replace(boxes=found.boxes * found.boxes.new_tensor(to_input))
+
+    def _paired(self, maps: Maps, names: tuple[str, str]) -> Candidates:
+        """Returns the best pairs of an upper and a lower corner; boxes are in cells."""
+        upper, lower = (find_corners(maps, n, self.corners, self.peak_kernel) for n in names)
+        falling = names[0] == "top_left"
+        return pair_corners(upper, lower, self.threshold, self.max_detections, falling)
+
+    def unflip(self, maps: Maps) -> Maps:
+        """Turns the maps of the mirrored image (x to W - x) into maps of the image.
+
+        The mirrored top-left corner of an object is its top-right one, which no map of the image
+        is about. So these maps have names of their own, "top_right" and "bottom_left".
+        """
+        turned = {}
+        for corner, name in MIRRORED.items():
+            for part in ("", "_embedding", "_offset"):
+                turned[name + part] = maps[corner + part].flip(-1)
+            x, y = turned[f"{name}_offset"].unbind(1)
+            turned[f"{name}_offset"] = torch.stack((1 - x, y), 1)
+        return turned
+
+    def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
+        """Puts the maps of an image and those of its mirror image side by side.
+
+        Nothing can be averaged, since the two are about different corners, with embeddings of
+        their own. ``decode`` finds the boxes of both and returns them together, as released.
+
+        Args:
+            maps: Maps of the image.
+            mirrored: Maps of the mirrored image, not yet turned back.
+        """
+        return {**maps, **self.unflip(mirrored)}
+
+    def ideal(self, encoded: CornerEncoded) -> Maps:
+        """Returns the maps a perfect network would produce; decoding them gives the targets.
+
+        Exact to rounding for objects whose corners have cells of their own, as long as an image
+        has no more of them than ``corners``. Of corners that share a cell, the last one's
+        embedding and offset stay. The embedding of the n-th object of an image is n, from 1.
+
+        Returns:
+            float32 maps; embedding and offset are 0 at cells without a corner.
+        """
+        height, width = encoded.map_size
+        maps = {}
+        for name, at in (("top_left", encoded.top_left), ("bottom_right", encoded.bottom_right)):
+            maps[name] = torch.logit(encoded.heatmap(name), eps=IDEAL_MARGIN)
+            last = last_of_cell(encoded.image, at.cell, encoded.batch, height * width)
+            image, cell = encoded.image[last], at.cell[last]
+            embedding = (encoded.slot[last] + 1).to(at.offset)[:, None]
+            for part, values in (("_embedding", embedding), ("_offset", at.offset[last])):
+                plane = values.new_zeros(encoded.batch, height * width, values.shape[1])
+                plane[image, cell] = values
+                maps[name + part] = plane.transpose(1, 2).reshape(
+                    -1, values.shape[1], height, width
+                )
+        return maps

@@ -1,0 +1,166 @@
+"""Where in a joint's heatmap the joint is: the highest cell, and by how much it is off."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Refine = Literal[
+    "taylor", "none", "quarter", "quarter-princeton", "quarter-mmpose", "dark", "dark-udp"
+]
+
+DARK_KERNEL = 11
+DARK_SIGMA = 2.0
+"""mmpose's blur before DARK: kernel 11, for which OpenCV takes sigma 2."""
+
+LOG_FLOOR = 1e-4
+"""Neighbours count as at least this fraction of the peak before their logarithm is taken."""
+
+
+def joint_peaks(maps: Tensor, refine: Refine, sigma: float) -> tuple[Tensor, Tensor]:
+    """Returns the place of the highest cell of each map, refined, and its height.
+
+    * ``taylor``: one Newton step per axis on the logarithm of the map (Zhang et al. 2020, section
+      3.2, without their blur and mixed derivative), which is exact for a blob of any width. In
+      the outermost rows and columns, where a neighbour is missing, the blob is taken to be
+      ``sigma`` wide.
+    * ``none``: the cell's centre.
+    * ``quarter``: a quarter cell towards the larger neighbour on each axis, but nothing in the
+      outermost rows and columns or between equals (Newell et al. 2016, Torch 7; bearpaw).
+    * ``quarter-princeton``: the same in border cells too, and of equal neighbours the first
+      counts as larger; the cell beyond the border is the border cell itself.
+    * ``quarter-mmpose``: as ``quarter``, but x stays also in the second column, y in the second
+      row.
+    * ``dark``: Newton step with mixed derivative on the logarithm of the blurred map, second
+      derivatives over two cells; nothing within two cells of the border (Zhang et al. 2020).
+    * ``dark-udp``: the same with second derivatives over one cell, everywhere (Huang et al. 2020).
+
+    A map without a positive value has its highest cell, unrefined; the released "quarter",
+    "quarter-mmpose" and "dark" answer with cell (-1, -1) instead, and so do they here.
+
+    Args:
+        maps: (B, J, h, w), any real dtype.
+        refine: See above.
+        sigma: Width of the trained blobs in cells.
+
+    Returns:
+        (B, J, 2) x and y in cells, the centre of cell i being at i, and (B, J) heights, both
+        float32, or float64 where the maps are.
+    """
+    maps = maps if maps.dtype == torch.float64 else maps.float()
+    width = maps.shape[-1]
+    height, index = maps.flatten(2).max(-1)
+    row = torch.div(index, width, rounding_mode="floor")
+    column = index - row * width
+    cell = torch.stack((column, row), -1)
+    positive = (height > 0)[..., None]
+    place = cell.to(maps.dtype)
+    if refine == "taylor":
+        place = torch.where(positive, place + _taylor(maps, cell, height, sigma), place)
+    elif refine == "quarter-princeton":
+        place = torch.where(positive, place + _quarter(maps, cell, refine), place)
+    elif refine == "dark-udp":
+        place = torch.where(positive, place + _dark_udp(maps, cell), place)
+    elif refine == "dark":
+        place = torch.where(positive, place + _dark(maps, cell), -1.0)
+    elif refine in ("quarter", "quarter-mmpose"):
+        place = torch.where(positive, place + _quarter(maps, cell, refine), -1.0)
+    return place, height
+
+
+def _near(maps: Tensor, cell: Tensor, right: int, down: int) -> Tensor:
+    """Returns (B, J), the values beside some cells; the map's border repeats itself outwards."""
+    height, width = maps.shape[-2:]
+    x = (cell[..., 0] + right).clamp(0, width - 1)
+    y = (cell[..., 1] + down).clamp(0, height - 1)
+    return maps.flatten(2).gather(2, (y * width + x)[..., None])[..., 0]
+
+
+def _axes(maps: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Returns the values before and behind each cell, (B, J, 2) for x and y, and (w, h)."""
+    before = torch.stack((_near(maps, cell, -1, 0), _near(maps, cell, 0, -1)), -1)
+    behind = torch.stack((_near(maps, cell, 1, 0), _near(maps, cell, 0, 1)), -1)
+    return before, behind, cell.new_tensor((maps.shape[-1], maps.shape[-2]))
+
+
+def _taylor(maps: Tensor, cell: Tensor, height: Tensor, sigma: float) -> Tensor:
+    before, behind, sides = _axes(maps, cell)
+    # Only maps with a positive peak are refined; the others need a finite number only.
+    peak = torch.where(height > 0, height, 1.0)[..., None]
+    low = (torch.maximum(before, LOG_FLOOR * peak) / peak).log()
+    high = (torch.maximum(behind, LOG_FLOOR * peak) / peak).log()
+    curve = -(low + high)
+    step = (high - low) / (2 * torch.where(curve > 0, curve, 1.0))
+    first, last = cell == 0, cell == sides - 1
+    step = torch.where(first, 0.5 + sigma**2 * high, step)
+    step = torch.where(last, -0.5 - sigma**2 * low, step)
+    return torch.where(first & last, 0.0, step).clamp(-0.5, 0.5)
+
+
+def _quarter(maps: Tensor, cell: Tensor, refine: Refine) -> Tensor:
+    before, behind, sides = _axes(maps, cell)
+    if refine == "quarter-princeton":
+        return torch.where(behind > before, 0.25, -0.25).to(maps.dtype)
+    inner = (cell > 0) & (cell < sides - 1)
+    moves = inner.all(-1, keepdim=True)
+    if refine == "quarter-mmpose":
+        moves = (cell > 1) & (cell < sides - 1) & (cell.flip(-1) > 0)
+    return 0.25 * (behind - before).sign() * moves
+
+
+def _dark(maps: Tensor, cell: Tensor) -> Tensor:
+    logs = _blurred(maps).clamp(min=1e-10).log()
+    at = {(x, y): _near(logs, cell, x, y) for x in range(-2, 3) for y in range(-2, 3)}
+    gradient = _gradient(at)
+    xx = (at[2, 0] - 2 * at[0, 0] + at[-2, 0]) / 4
+    yy = (at[0, 2] - 2 * at[0, 0] + at[0, -2]) / 4
+    xy = (at[1, 1] - at[-1, 1] - at[1, -1] + at[-1, -1]) / 4
+    sides = cell.new_tensor((maps.shape[-1], maps.shape[-2]))
+    inner = ((cell > 1) & (cell < sides - 2)).all(-1)
+    determinant = xx * yy - xy * xy
+    sound = inner & (determinant != 0)
+    return _newton(gradient, xx, yy, xy, torch.where(sound, determinant, 1.0)) * sound[..., None]
+
+
+def _dark_udp(maps: Tensor, cell: Tensor) -> Tensor:
+    logs = _blurred(maps).clamp(1e-3, 50).log()
+    at = {(x, y): _near(logs, cell, x, y) for x in range(-1, 2) for y in range(-1, 2)}
+    tiny = torch.finfo(torch.float32).eps
+    xx = at[1, 0] - 2 * at[0, 0] + at[-1, 0] + tiny
+    yy = at[0, 1] - 2 * at[0, 0] + at[0, -1] + tiny
+    sides = at[1, 0] + at[0, 1] + at[-1, 0] + at[0, -1]
+    xy = (at[1, 1] - sides + 2 * at[0, 0] + at[-1, -1]) / 2
+    determinant = xx * yy - xy * xy
+    sound = determinant != 0
+    step = _newton(_gradient(at), xx, yy, xy, torch.where(sound, determinant, 1.0))
+    return step * sound[..., None]
+
+
+def _gradient(at: dict[tuple[int, int], Tensor]) -> tuple[Tensor, Tensor]:
+    return (at[1, 0] - at[-1, 0]) / 2, (at[0, 1] - at[0, -1]) / 2
+
+
+def _newton(
+    gradient: tuple[Tensor, Tensor], xx: Tensor, yy: Tensor, xy: Tensor, determinant: Tensor
+) -> Tensor:
+    """Returns minus the inverse Hessian times the gradient, (B, J, 2)."""
+    x, y = gradient
+    return torch.stack((xy * y - yy * x, xy * x - xx * y), -1) / determinant[..., None]
+
+
+def _blurred(maps: Tensor) -> Tensor:
+    """Returns blurred maps that have their old maximum; outside of a map there is 0."""
+    batch, joints, height, width = maps.shape
+    half = DARK_KERNEL // 2
+    steps = torch.arange(-half, half + 1, device=maps.device, dtype=maps.dtype)
+    kernel = (-0.5 * (steps / DARK_SIGMA).square()).exp()
+    kernel = kernel / kernel.sum()
+    planes = maps.reshape(batch * joints, 1, height, width)
+    planes = F.conv2d(planes, kernel.view(1, 1, 1, -1), padding=(0, half))
+    planes = F.conv2d(planes, kernel.view(1, 1, -1, 1), padding=(half, 0))
+    blurred = planes.reshape(maps.shape)
+    old, new = maps.amax((-2, -1), keepdim=True), blurred.amax((-2, -1), keepdim=True)
+    return blurred * old / torch.where(new == 0, 1.0, new)

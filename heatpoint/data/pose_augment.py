@@ -1,0 +1,204 @@
+"""Random views of one subject: one map for pixels, joints and box, one warp, one colour step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data.colour import recolour
+from heatpoint.data.crops import PADDING, crop_affine
+from heatpoint.data.objects import joints_box
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import Affine, Image
+from heatpoint.skeleton import Skeleton, name_side
+
+Floats = NDArray[np.floating[Any]]
+
+LOWER = ("hip", "knee", "ankle", "foot", "feet", "toe", "heel", "pelvis", "leg")
+"""Words by which a joint's name puts it into the lower half of a body."""
+
+_HALF_PADDING = 1.5  # a half is cut out with more of the rest, as in mmpose
+_HALF_JOINTS = 3  # fewer joints than this are no half of a body
+
+
+@dataclass(frozen=True)
+class PoseAugment:
+    """How training crops are varied; the defaults are those of bearpaw's port for MPII.
+
+    Released code draws one normal number per kind and cuts it (``scale``, ``rotation``); so does
+    this. It resamples the picture and then truncates joints to whole pixels; here one affine map
+    moves both exactly. Colours change after the warp, on the crop alone.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> arm = Skeleton(("left_wrist", "right_wrist"), pairs=((0, 1),))
+        >>> joints = np.array([[20.0, 30.0, 2.0], [60.0, 30.0, 2.0]])
+        >>> image, box = np.zeros((80, 80, 3), np.uint8), np.array([0.0, 0.0, 80.0, 80.0])
+        >>> turned = PoseAugment(scale=0, rotation=0, flip=1, gain=0)
+        >>> turned.sample(image, box, joints, arm, (80, 80), rng, padding=1.0)[2].tolist()
+        [[20.0, 30.0, 2.0], [60.0, 30.0, 2.0]]
+    """
+
+    scale: float = 0.25
+    """Normal spread of the crop's side about 1, cut at one spread."""
+    rotation: float = 60.0
+    """Greatest turn in degrees; the normal spread is half of it."""
+    rotation_share: float = 0.6
+    """Probability of a turn."""
+    shift: float = 0.0
+    """Normal spread of the centre in sides of the crop, cut at two spreads."""
+    flip: float = 0.5
+    """Probability of the mirror image, in which left and right joints change places."""
+    gain: float = 0.2
+    """Each colour channel is multiplied by a factor up to this far from 1."""
+    colour: float = 0.0
+    """Brightness, contrast and saturation each change by up to this share (``Augment.colour``)."""
+    half_body: float = 0.0
+    """Probability that the crop is of the upper or the lower half of the body alone, by the names
+    of the joints (``LOWER``), where over half of all joints are labelled (Wang et al. 2018)."""
+
+    def __post_init__(self) -> None:
+        for name in ("flip", "half_body", "rotation_share", "colour", "gain"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise HeatpointError(f"augment {name} is from 0 to 1, got {getattr(self, name)}")
+        if not 0 <= self.scale < 1:
+            raise HeatpointError(f"augment scale is from 0 to below 1, got {self.scale}")
+        if not 0 <= self.rotation <= 180:
+            raise HeatpointError(f"augment rotation is from 0 to 180, got {self.rotation}")
+        if not 0 <= self.shift < 0.5:
+            raise HeatpointError(f"augment shift is from 0 to below 0.5, got {self.shift}")
+
+    @classmethod
+    def published(cls) -> PoseAugment:
+        """Returns the recipe of bearpaw's Stacked Hourglass for MPII."""
+        return cls()
+
+    @classmethod
+    def mild(cls) -> PoseAugment:
+        """Returns small moves, for small data sets and fixed cameras."""
+        return cls(scale=0.15, rotation=30.0, shift=0.02, gain=0.0, colour=0.3)
+
+    @classmethod
+    def none(cls) -> PoseAugment:
+        """Returns no variation at all: the crop of evaluation."""
+        return cls(scale=0.0, rotation=0.0, flip=0.0, gain=0.0)
+
+    def check(self, skeleton: Skeleton) -> None:
+        """Makes sure that the options make sense for a skeleton.
+
+        Raises:
+            HeatpointError: ``half_body`` for joints whose names tell no halves.
+        """
+        lower = lower_half(skeleton)
+        if self.half_body and not (lower.any() and not lower.all()):
+            raise HeatpointError(
+                f"augment half_body needs joints of both halves of a body; of "
+                f"{', '.join(skeleton.joints)} {'all' if lower.any() else 'none'} are named after "
+                f"the lower one ({', '.join(LOWER)}); set half_body to 0"
+            )
+
+    def sample(
+        self,
+        image: Image,
+        box: Floats,
+        joints: Floats,
+        skeleton: Skeleton,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        padding: float = PADDING,
+    ) -> tuple[Image, Floats, Floats]:
+        """Draws one view of one subject.
+
+        Args:
+            image: (h, w, 3) uint8 RGB.
+            box: (4,) xyxy of the subject in image pixels.
+            joints: (J, 3) x, y in image pixels and visibility.
+            skeleton: Says which joints a mirror image swaps.
+            size: (H, W) of the view.
+            rng: The only source of chance.
+            padding: Side of the crop over side of the box.
+
+        Returns:
+            (H, W, 3) uint8 RGB view, and box (4,) and joints (J, 3) in input pixels, as by
+            ``place``.
+        """
+        to_input, mirrored = self.draw_map(box, joints, skeleton, size, rng, padding)
+        view = self.recolour(to_input.warp(image, size), rng)
+        flip = skeleton.flip if mirrored else None
+        return view, to_input.boxes(box), place(joints, to_input, size, flip)
+
+    def draw_map(
+        self,
+        box: Floats,
+        joints: Floats,
+        skeleton: Skeleton,
+        size: tuple[int, int],
+        rng: np.random.Generator,
+        padding: float = PADDING,
+    ) -> tuple[Affine, bool]:
+        """Returns a random map from the image to a view, and whether it mirrors."""
+        if self.half_body and rng.random() < self.half_body:
+            half = _half(joints, lower_half(skeleton), rng)
+            if half is not None:
+                box, padding = half, max(padding, _HALF_PADDING)
+        side = 1.0 + float(np.clip(rng.normal() * self.scale, -self.scale, self.scale))
+        turn = 0.0
+        if self.rotation and rng.random() < self.rotation_share:
+            spread = self.rotation / 2
+            turn = float(np.clip(rng.normal() * spread, -self.rotation, self.rotation))
+        to_input = crop_affine(box, size, padding, turn, 1 / side)
+        if self.shift:
+            moves = np.clip(rng.normal(size=2) * self.shift, -2 * self.shift, 2 * self.shift)
+            to_input = Affine.translate(moves[0] * size[1], moves[1] * size[0]) @ to_input
+        mirrored = bool(rng.random() < self.flip)
+        return (Affine.flip(size[1]) @ to_input if mirrored else to_input), mirrored
+
+    def recolour(self, view: Image, rng: np.random.Generator) -> Image:
+        """Returns the view, (H, W, 3) uint8, in other colours, cut to 0-255."""
+        if self.gain:
+            gains = 1 + rng.uniform(-self.gain, self.gain, 3)
+            view = cv2.transform(view, np.diag(gains))  # type: ignore[assignment]
+        if self.colour:
+            view = recolour(view, rng, self.colour, lighting=0.0)
+        return view
+
+
+def place(
+    joints: Floats, to_input: Affine, size: tuple[int, int], flip: tuple[int, ...] | None = None
+) -> Floats:
+    """Returns joints in input pixels; those that are outside or not labelled become 0, 0, 0.
+
+    Args:
+        joints: (J, 3) x, y in image pixels and visibility.
+        to_input: Map from image to input pixels.
+        size: (H, W) of the input; a joint on its rim is inside.
+        flip: ``Skeleton.flip`` where the map mirrors, else None.
+    """
+    placed = np.concatenate((to_input.points(joints[:, :2]), joints[:, 2:]), 1)
+    x, y = placed[:, 0], placed[:, 1]
+    seen = (placed[:, 2] > 0) & (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
+    placed[~seen] = 0.0
+    return placed if flip is None else placed[list(flip)]
+
+
+def lower_half(skeleton: Skeleton) -> NDArray[np.bool_]:
+    """Returns which of the J joints are named after the lower half of a body, (J,)."""
+    words = [name_side(name)[1].split() for name in skeleton.joints]
+    return np.array([any(word in LOWER for word in name) for name in words])
+
+
+def _half(joints: Floats, lower: NDArray[np.bool_], rng: np.random.Generator) -> Floats | None:
+    """Returns the box of one half of the joints, (4,); None where too few are labelled."""
+    labelled = joints[:, 2] > 0
+    if 2 * int(labelled.sum()) <= len(joints):
+        return None
+    halves = [half for half in (labelled & lower, labelled & ~lower) if half.sum() >= _HALF_JOINTS]
+    if not halves:
+        return None
+    chosen = halves[int(rng.integers(len(halves)))]
+    box = joints_box(np.where(chosen[:, None], joints, 0.0).astype(np.float64))
+    return None if box is None else np.array(box)

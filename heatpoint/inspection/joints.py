@@ -1,0 +1,241 @@
+"""Counts the joints of a data set, and what crops and the heatmaps' resolution cost of them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from heatpoint.codecs.joints import JointCodec
+from heatpoint.data.annotations import Annotations
+from heatpoint.data.crops import crop_affine
+from heatpoint.data.subjects import Subjects
+from heatpoint.data.validate import Progress
+from heatpoint.inspection.report import Spread
+from heatpoint.metrics.pck import pck, subject_lengths
+from heatpoint.skeleton import Skeleton
+from heatpoint.types import Target
+
+_CELLS = 1 << 24  # cells of all maps of a batch: 64 MiB in float32
+_NEAR = 0.05  # of PCK@0.05
+
+
+class JointCounts(NamedTuple):
+    """How often a joint is labelled and visible, labelled and hidden, and not labelled."""
+
+    visible: int
+    hidden: int
+    unlabelled: int
+
+
+class Floor(NamedTuple):
+    """The error that is left when every map is exactly right.
+
+    Attributes:
+        input_pixels: Mean distance in input pixels, of joints within the crop.
+        image_pixels: The same in image pixels.
+        pck: PCK@0.05 of the subject's extent as ``evaluate_pose`` has it; joints outside of the
+            crop are missed.
+    """
+
+    input_pixels: float
+    image_pixels: float
+    pck: float
+
+
+@dataclass(frozen=True)
+class JointReport:
+    """What a data set says about joints, and what a network could reach that is always right.
+
+    Attributes:
+        size: (H, W) of the input in pixels.
+        stride: Input pixels per cell.
+        padding: Side of a crop over that of its box.
+        subjects: Objects with at least one labelled joint: one crop each.
+        left_out: Objects that are no subjects, by why.
+        joints: Counts by joint.
+        per_subject: Labelled joints of a subject.
+        sides: Longer sides of the subjects' boxes, in image pixels.
+        zooms: Input pixels per image pixel.
+        labelled: Labelled joints.
+        outside: Those that fall outside of the crop.
+        floor: Error floor of the codec as it is.
+        whole_cells: Error floor without refinement between the cells.
+    """
+
+    size: tuple[int, int]
+    stride: int
+    padding: float
+    subjects: int
+    left_out: dict[str, int]
+    joints: dict[str, JointCounts]
+    per_subject: Spread
+    sides: Spread
+    zooms: Spread
+    labelled: int
+    outside: int
+    floor: Floor
+    whole_cells: Floor
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain numbers, ready for JSON, which has no NaN but null."""
+        plain = {**asdict(self), "size": list(self.size)}
+        plain["joints"] = {name: counts._asdict() for name, counts in self.joints.items()}
+        for name in ("per_subject", "sides", "zooms", "floor", "whole_cells"):
+            values = getattr(self, name)._asdict()
+            plain[name] = {key: None if v != v else v for key, v in values.items()}
+        return plain
+
+    def lines(self) -> list[str]:
+        """Returns the report in words, one statement per line."""
+        lines = [f"{self.subjects:,} subjects with {self.labelled:,} labelled joints"]
+        if self.left_out:
+            reasons = ", ".join(f"{number:,} {why}" for why, number in self.left_out.items())
+            lines[0] += f"; objects left out: {reasons}"
+        if not self.subjects:
+            return lines
+        hidden = sum(counts.hidden for counts in self.joints.values())
+        side = str(self.size[0]) if self.size[0] == self.size[1] else "{}x{}".format(*self.size)
+        lines += [
+            f"labelled joints per subject {self.per_subject} of {len(self.joints)}; "
+            f"{hidden:,} hidden ({hidden / self.labelled:.1%})",
+            f"longer side of a subject {self.sides} pixels; enlarged {self.zooms} times at "
+            f"{side} px",
+            f"the crop (padding {self.padding:g}) loses {self.outside:,} of {self.labelled:,} "
+            f"labelled joints ({self.outside / self.labelled:.2%})",
+            f"a perfect network is off by {self.floor.input_pixels:.3f} input pixels "
+            f"({self.floor.image_pixels:.3f} of the image) and reaches PCK@0.05 "
+            f"{self.floor.pck:.3f} at {side} px and stride {self.stride}; without refinement "
+            f"between the cells {self.whole_cells.input_pixels:.3f} "
+            f"({self.whole_cells.image_pixels:.3f}) and {self.whole_cells.pck:.3f}",
+        ]
+        rare = [name for name, counts in self.joints.items() if counts[:2] == (0, 0)]
+        if rare:
+            lines.append(f"never labelled: {', '.join(rare)}; a network learns nothing about them")
+        return lines
+
+
+class Crops(NamedTuple):
+    """The subjects of a data set as a model sees them, one row each.
+
+    Attributes:
+        sides: (S,) longer sides of the boxes in image pixels.
+        zooms: (S,) input pixels per image pixel.
+        joints: (S, J, 3) x and y in input pixels, not cut to the input, and visibility 0, 1, 2.
+    """
+
+    sides: NDArray[np.float64]
+    zooms: NDArray[np.float64]
+    joints: NDArray[np.float64]
+
+
+def measure_joints(
+    annotations: Annotations,
+    codec: JointCodec,
+    size: tuple[int, int],
+    padding: float,
+    limit: int,
+    progress: Progress | None = None,
+) -> tuple[JointReport, Crops]:
+    """Counts the joints of every subject, and scores a perfect network on some of them.
+
+    Args:
+        annotations: Cleaned annotations with a skeleton.
+        codec: Representation to be judged.
+        size: (H, W) of the input.
+        padding: Side of a crop over that of its box.
+        limit: The perfect network is scored on at most this many subjects, evenly spread.
+        progress: Called with the number of subjects scored and to be scored.
+    """
+    subjects = Subjects(annotations)
+    skeleton = subjects.skeleton
+    crops = _crops(subjects, size, padding)
+    visibility = crops.joints[..., 2]
+    labelled = visibility > 0
+    inside = labelled & _within(crops.joints, size)
+    chosen = np.arange(len(labelled))
+    if len(chosen) > limit:
+        chosen = np.linspace(0, len(chosen) - 1, limit).round().astype(int)
+    some = Crops(*(values[chosen] for values in crops))
+    counts = {
+        name: JointCounts(*(int((visibility[:, j] == value).sum()) for value in (2, 1, 0)))
+        for j, name in enumerate(skeleton.joints)
+    }
+    report = JointReport(
+        size=size,
+        stride=codec.stride,
+        padding=padding,
+        subjects=len(labelled),
+        left_out={why: number for why, number in subjects.left_out.items() if number},
+        joints=counts,
+        per_subject=Spread.of(labelled.sum(1)),
+        sides=Spread.of(crops.sides),
+        zooms=Spread.of(crops.zooms),
+        labelled=int(labelled.sum()),
+        outside=int(labelled.sum() - inside.sum()),
+        floor=_floor(some, codec, skeleton, size, progress),
+        whole_cells=_floor(some, replace(codec, refine="none"), skeleton, size, None),
+    )
+    return report, crops
+
+
+def _crops(subjects: Subjects, size: tuple[int, int], padding: float) -> Crops:
+    """Returns the subjects as the network sees them without augmentation."""
+    sides, zooms, rows = [], [], []
+    for number in range(len(subjects)):
+        _, box, joints = subjects[number]
+        to_input = crop_affine(box, size, padding)
+        rows.append(np.concatenate((to_input.points(joints[:, :2]), joints[:, 2:]), 1))
+        sides.append(float(max(box[2:] - box[:2])))
+        zooms.append(to_input.matrix[0])
+    stacked = np.array(rows, np.float64).reshape(-1, len(subjects.skeleton), 3)
+    return Crops(np.array(sides), np.array(zooms), stacked)
+
+
+def _within(joints: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
+    """Tells which of (S, J, 3) joints lie in the input, (S, J)."""
+    inside: NDArray[np.bool_] = (joints[..., :2] >= 0) & (joints[..., :2] < (size[1], size[0]))
+    return np.asarray(inside.all(-1))
+
+
+def _floor(
+    crops: Crops,
+    codec: JointCodec,
+    skeleton: Skeleton,
+    size: tuple[int, int],
+    progress: Progress | None,
+) -> Floor:
+    """Encodes every subject, decodes what a perfect network would answer, and measures it."""
+    count = len(crops.joints)
+    if not count:
+        return Floor(float("nan"), float("nan"), float("nan"))
+    cells = codec.joints * (size[0] // codec.stride) * (size[1] // codec.stride)
+    batch = max(1, _CELLS // cells)
+    distances = np.empty(crops.joints.shape[:2])
+    for start in range(0, count, batch):
+        part = crops.joints[start : start + batch]
+        cut = np.where((_within(part, size) & (part[..., 2] > 0))[..., None], part, 0.0)
+        with torch.inference_mode():
+            targets = [_target(joints) for joints in cut]
+            found = codec.decode(codec.ideal(codec.encode(targets, size))).points
+        gaps = found.double().numpy() - part[..., :2]
+        distances[start : start + batch] = np.hypot(gaps[..., 0], gaps[..., 1])
+        if progress is not None:
+            progress(min(start + batch, count), count)
+    inside = (crops.joints[..., 2] > 0) & _within(crops.joints, size)
+    errors = np.where(crops.joints[..., 2] > 0, np.where(inside, distances, np.inf), np.nan)
+    lengths = subject_lengths("extent", crops.joints, np.zeros((count, 4)), None, skeleton)
+    return Floor(
+        float(distances[inside].mean()),
+        float((distances / crops.zooms[:, None])[inside].mean()),
+        pck(errors, lengths, _NEAR, skeleton.joints).mean,
+    )
+
+
+def _target(joints: NDArray[np.float64]) -> Target:
+    return Target(
+        torch.zeros(1, 4), torch.zeros(1, dtype=torch.long), torch.from_numpy(joints[None]).float()
+    )

@@ -1,0 +1,1 @@
+"""Layers that PyTorch lacks: pure functions of tensors."""

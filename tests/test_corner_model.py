@@ -1,0 +1,211 @@
+"""A corner model from data to results, through the same doors as any other model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from heatpoint import zoo
+from heatpoint.backbones.hourglass import DetectionHourglass
+from heatpoint.codecs.corners import CornerCodec
+from heatpoint.corner_heads import CornerHeads
+from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data.synthetic import write_shapes
+from heatpoint.detector import Detector
+from heatpoint.errors import HeatpointError
+from heatpoint.evaluation import evaluate
+from heatpoint.finish import finish
+from heatpoint.geometry import Affine
+from heatpoint.heads import StackHeads
+from heatpoint.inspection import inspect
+from heatpoint.inspection.oracle import oracle
+from heatpoint.necks import EveryLevel
+from heatpoint.network import Network
+from heatpoint.prediction import predict
+from heatpoint.prepare import Frame, prepare_original
+from heatpoint.runner import Runner
+from heatpoint.training import train
+from heatpoint.training.loop import TrainResult
+from heatpoint.types import Candidates
+
+QUICK = {
+    "model": "cornernet_tiny",
+    "size": 96,
+    "batch_size": 8,
+    "workers": 0,
+    "threads": 1,
+    "accelerator": "cpu",
+    "pictures": False,
+    "augment": "none",
+}
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_shapes(tmp_path_factory.mktemp("shapes"), 8, (96, 96), seed=3))
+
+
+@pytest.fixture(scope="module")
+def fitted(tmp_path_factory: pytest.TempPathFactory, shapes: str) -> tuple[Path, TrainResult]:
+    """Returns the folder and the result of a run that learns eight pictures by heart."""
+    out = tmp_path_factory.mktemp("run")
+    more = {"epochs": 60, "lr": 6e-3, "seed": 1, "cache": 0.1, "eval_every": 60}
+    return out, train(shapes, shapes, out=str(out), **{**QUICK, **more})
+
+
+def test_eight_pictures_are_learnt_by_heart(fitted: tuple[Path, TrainResult], shapes: str) -> None:
+    out, result = fitted
+    assert result.ap is not None
+    assert result.ap > 0.9
+    best = str(out / "best.safetensors")
+    assert evaluate(best, shapes).ap == result.ap
+    assert set(result.history[-1]) >= {"loss/heatmap", "loss/offset", "loss/pull", "loss/push"}
+    detector = Detector.load(best)
+    assert isinstance(detector.codec, CornerCodec)
+    assert detector.task == "boxes"
+
+
+def test_pairs_of_one_object_are_suppressed_by_default(
+    fitted: tuple[Path, TrainResult], shapes: str
+) -> None:
+    detector = Detector.load(fitted[0] / "best.safetensors")
+    protocol = Runner(detector, device="cpu").protocol()
+    assert (protocol["nms"], protocol["soft_nms"]) == (None, 0.5)
+    assert Runner(detector, device="cpu", nms=0.5).protocol()["soft_nms"] is None
+    bare = replace(detector, codec=replace(detector.box_codec, soft_nms=None))
+    assert evaluate(bare, shapes).ap <= evaluate(detector, shapes).ap
+    for choice in ({"flip": True}, {"scales": (1.0, 2.0)}, {"keep_resolution": True}):
+        scores = evaluate(detector, shapes, **choice)  # type: ignore[arg-type]
+        assert 0 <= scores.ap <= 1
+
+
+def test_predict_finds_the_objects(fitted: tuple[Path, TrainResult], shapes: str) -> None:
+    pictures = sorted(Path(shapes).parent.rglob("*.png")) or sorted(
+        Path(shapes).parent.rglob("*.jpg")
+    )
+    found = predict(str(fitted[0] / "best.safetensors"), pictures[:2], score_threshold=0.5)
+    assert all(len(result) for result in found)
+
+
+def test_training_goes_on_with_other_classes(fitted: tuple[Path, TrainResult]) -> None:
+    detector = Detector.load(fitted[0] / "best.safetensors")
+    old = {name: tensor.clone() for name, tensor in detector.network.state_dict().items()}
+    kept = detector.names[1]
+    fresh = detector.adapt([kept, "unicorn"])
+    assert fresh == [
+        f"heads.last.{corner}.{part} [unicorn]"
+        for corner in ("top_left", "bottom_right")
+        for part in ("weight", "bias")
+    ]
+    now = detector.network.state_dict()
+    for corner in ("top_left", "bottom_right"):
+        name = f"heads.last.{corner}.weight"
+        assert torch.equal(now[name][0], old[name][1])
+    assert isinstance(detector.codec, CornerCodec)
+    assert detector.codec.classes == 2
+
+
+def test_options_of_centres_are_refused(shapes: str, tmp_path: Path) -> None:
+    choice = {**QUICK, "epochs": 1, "out": str(tmp_path / "run"), "giou_weight": 1.0}
+    with pytest.raises(HeatpointError, match="giou_weight is no choice for cornernet_tiny"):
+        train(shapes, shapes, **choice)
+
+
+def test_recompute_is_for_hourglasses(shapes: str, tmp_path: Path) -> None:
+    choice = {**QUICK, "epochs": 1, "out": str(tmp_path / "run"), "recompute": True}
+    with pytest.raises(HeatpointError, match="recompute is for models with a DetectionHourglass"):
+        train(shapes, shapes, **choice)
+
+
+def narrow_detector() -> Detector:
+    """Returns a corner detector whose sides are one pixel short of multiples of 128."""
+    codec = CornerCodec(2, trim=1)
+    backbone = DetectionHourglass(
+        1, stem=8, widths=(8, 8, 8, 8, 8, 8), blocks=(1, 1, 1, 1, 1, 1), trim=1
+    )
+    heads = StackHeads([CornerHeads(8, codec.maps, pooled=4, width=None)])
+    network = Network(backbone, EveryLevel(), heads, stride=4).eval()
+    return Detector(network, codec, ("cat", "dog"), {"size": [127, 127]})
+
+
+@pytest.mark.parametrize(
+    ("image", "padded"),
+    [((100, 180), (127, 255)), ((127, 128), (127, 255)), ((1, 255), (127, 255))],
+)
+def test_sizes_one_pixel_short(image: tuple[int, int], padded: tuple[int, int]) -> None:
+    pixels = np.zeros((*image, 3), np.uint8)
+    runner = Runner(narrow_detector(), keep_resolution=True, device="cpu", flip=True)
+    ((tensor, _),) = runner.prepare(pixels)
+    assert tuple(tensor.shape[1:]) == padded
+    (found,) = runner([pixels])
+    assert (found.boxes[:, 2:] <= torch.tensor([image[1], image[0]])).all()
+    doubled = Runner(narrow_detector(), scales=(0.5, 1.0, 2.0), device="cpu").prepare(pixels)
+    assert [tuple(t.shape[1:]) for t, _ in doubled] == [(127, 127), (127, 127), (255, 255)]
+
+
+def test_padding_is_the_published_one(golden: Path) -> None:
+    table = np.load(golden / "functions" / "decode_cornernet.npz")["padding_table"]
+    for row in table.astype(int):
+        image = np.zeros((row[0], row[1], 3), np.uint8)
+        tensor, frame = prepare_original(image, 128, trim=1)
+        assert tuple(tensor.shape[1:]) == (row[2], row[3])
+        left, top = frame.to_image.inverse().points(np.zeros((1, 2)))[0]
+        assert (top, left) == (row[6], row[8])
+
+
+def test_soft_nms_lowers_scores_before_the_threshold() -> None:
+    box = torch.tensor([0.0, 0, 40, 40])
+    boxes = torch.stack((box, box + 1, box + 60))[None]
+    candidates = Candidates(boxes, torch.tensor([[0.9, 0.8, 0.5]]), torch.zeros(1, 3).long())
+    frame = Frame("", (128, 128), Affine.scale(1.0, 1.0))
+    plain = finish(candidates, [frame], ["cat"], 0.4)[0]
+    assert len(plain) == 3
+    soft = finish(candidates, [frame], ["cat"], 0.4, soft_nms=0.5)[0]
+    assert soft.scores.tolist() == pytest.approx([0.9, 0.5])
+    assert soft.boxes[1].tolist() == [60, 60, 100, 100]
+    everything = finish(candidates, [frame], ["cat"], soft_nms=0.5)[0]
+    assert len(everything) == 3
+    assert everything.scores[2] < 0.2
+
+
+def record(boxes: list[list[float]], labels: list[int]) -> ImageRecord:
+    return ImageRecord(Path("1.png"), (64, 64), np.array(boxes, float), np.array(labels, int))
+
+
+def test_the_oracle_counts_corners() -> None:
+    boxes = [[8.0, 8, 30, 30], [10, 10, 50, 50], [40, 4, 60, 20], [4, 40, 20, 60]]
+    data = Annotations(("cat", "dog"), [record(boxes, [0, 0, 1, 1])], "by hand")
+    found = oracle(data, CornerCodec(2), (64, 64))
+    assert (found.objects, found.same_class_cell, found.other_class_cell) == (4, 1, 0)
+    assert found.missed == 1
+    assert found.max_detections == 100
+    assert found.remedy == (128, 128)
+    text = "\n".join(found.lines())
+    assert "a corner in the cell of another object of the same class (1)" in text
+    few = oracle(data, CornerCodec(2, corners=2), (64, 64))
+    assert few.over_limit == 2
+    assert "raise the codec's corners" in "\n".join(few.lines())
+    good = oracle(data.subset([0]), CornerCodec(2, trim=1), (127, 127))
+    assert good.ap == pytest.approx(1.0)
+    assert "all 4 objects can be found" in "\n".join(good.lines())
+
+
+def test_inspect_takes_a_corner_model(
+    fitted: tuple[Path, TrainResult], shapes: str, tmp_path: Path
+) -> None:
+    model = str(fitted[0] / "best.safetensors")
+    found = inspect(shapes, model=model, out=tmp_path / "report", samples=2)
+    assert (tmp_path / "report" / "targets.png").is_file()
+    assert found.oracle is not None
+    assert found.oracle.place == "corner"
+    assert found.oracle.ap > 0.99
+
+
+def test_the_same_detector_after_a_file(tmp_path: Path) -> None:
+    detector = zoo.build("cornernet_tiny", ["cat"], codec=CornerCodec(1, corners=7, images="mean"))
+    detector.save(tmp_path / "a.safetensors")
+    assert Detector.load(tmp_path / "a.safetensors").codec == detector.codec

@@ -1,0 +1,61 @@
+"""The demo of poses with tiny settings: it runs, its files are there, its numbers fit together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import pytest
+
+from heatpoint.demonstration import DemoResult, demo
+from heatpoint.errors import HeatpointError
+from heatpoint.pose.evaluation import evaluate_pose
+
+
+@pytest.fixture(scope="module")
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory, said: list[str]) -> DemoResult:
+    out = tmp_path_factory.mktemp("demo") / "run"
+    choice = {"minutes": None, "epochs": 2, "images": 24, "size": 128}
+    return demo(out, task="pose", say=said.append, **choice)
+
+
+def test_every_file_is_there(result: DemoResult) -> None:
+    assert set(result.files) == {"metrics", "curves", "predictions", "targets"}
+    for path in (result.checkpoint, *result.files.values()):
+        assert path.is_file(), path
+    sheet = cv2.imread(str(result.files["predictions"]))
+    assert sheet.shape[1] > 3 * 2 * 256, "three pairs of pictures in a row"
+
+
+def test_metrics_are_those_of_the_checkpoint(result: DemoResult) -> None:
+    saved = json.loads(result.files["metrics"].read_text())
+    assert saved["images"] == 8
+    assert saved["updates"] == result.updates > 0
+    again = evaluate_pose(result.checkpoint, result.out / "data" / "val" / "annotations.json")
+    assert again.scores["pck@0.1"] == result.scores["pck@0.1"]
+    assert saved["pck"]["pck@0.1"]["mean"] == result.scores["pck@0.1"]
+
+
+def test_it_ends_with_commands_for_own_data(result: DemoResult, said: list[str]) -> None:
+    assert "heatpoint train train.json --val val.json --model pose_" in said[-1]
+    assert f"heatpoint predict {result.checkpoint}" in said[-1]
+    assert any("a perfect network is off by" in text for text in said)
+
+
+def test_an_unknown_task_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(HeatpointError, match="'boxes', 'pose', not 'poses'"):
+        demo(tmp_path, task="poses")
+
+
+@pytest.mark.slow
+def test_five_epochs_teach_what_can_be_seen(tmp_path: Path) -> None:
+    """A floor well below what is reached; counted in epochs, so that no clock decides."""
+    choice = {"minutes": None, "epochs": 5, "images": 600}
+    found = demo(tmp_path / "run", task="pose", say=lambda text: None, **choice)
+    assert found.scores["pck@0.1"] > 0.4

@@ -1,0 +1,150 @@
+"""PCK and PCKh: the published numbers of real predictions, and cases worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from heatpoint.errors import HeatpointError
+from heatpoint.metrics.pck import (
+    joint_errors,
+    map_accuracy,
+    pck,
+    pckh,
+    sides_together,
+    subject_lengths,
+)
+from heatpoint.skeleton import SKELETONS, Skeleton
+
+MPII = SKELETONS["mpii16"]
+
+
+@pytest.fixture(scope="module")
+def mpii(golden: Path) -> dict[str, np.ndarray]:
+    with np.load(golden / "functions" / "pckh.npz") as file:
+        return {name: file[name] for name in file.files}
+
+
+def errors_and_heads(mpii: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    truth = np.concatenate([mpii["ground_truth"], 1.0 - mpii["missing"][:, None]], 1)
+    corners = mpii["head_box"].astype(np.float64)
+    heads = 0.6 * np.sqrt(((corners[1] - corners[0]) ** 2).sum(0))
+    return joint_errors(mpii["predictions"].transpose(2, 0, 1), truth.transpose(2, 0, 1)), heads
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.2, 0.1])
+def test_pckh_of_real_predictions_is_the_published_one(
+    mpii: dict[str, np.ndarray], threshold: float
+) -> None:
+    errors, heads = errors_and_heads(mpii)
+    scores = pckh(errors, heads, MPII.joints, threshold)
+    expected = mpii[f"pckh_per_joint_at_{threshold}"]
+    assert list(scores.per_joint) == list(MPII.joints)
+    found = 100 * np.array(list(scores.per_joint.values()))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    assert 100 * scores.mean == pytest.approx(float(mpii[f"pckh_mean_at_{threshold}"]), abs=1e-12)
+    assert list(scores.labelled.values()) == mpii["visible_count_per_joint"].tolist()
+
+
+def test_the_script_line_and_pooled_variants(mpii: dict[str, np.ndarray]) -> None:
+    scores = pckh(*errors_and_heads(mpii), MPII.joints)
+    parts = sides_together(scores, MPII)
+    order = ("head_top", "shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+    line = [round(100 * parts[name], 2) for name in order] + [round(100 * scores.mean, 2)]
+    assert line == mpii["script_line_head_shoulder_elbow_wrist_hip_knee_ankle_mean"].tolist()
+    assert set(parts) == {*order, "pelvis", "thorax", "upper_neck"}
+    assert 100 * scores.pooled == pytest.approx(float(mpii["pckh_pooled_at_0.5"]), abs=1e-12)
+    pooled = float(mpii["pckh_pooled_16_at_0.5"])
+    assert 100 * scores.pooled_all == pytest.approx(pooled, abs=1e-12)
+
+
+def test_the_second_evaluation_by_masks(mpii: dict[str, np.ndarray]) -> None:
+    expected = {
+        str(name): (float(value), float(count))
+        for name, value, count in zip(
+            mpii["second_evaluation.name"],
+            mpii["second_evaluation.value_rounded_3"],
+            mpii["second_evaluation.count"],
+            strict=True,
+        )
+    }
+    joints, seen = mpii["annotation_joints"], mpii["annotation_visible"] > 0
+    present = joints[..., 0] != 0
+    for group, mask in (
+        ("all", present),
+        ("visible", present & seen),
+        ("not_visible", present & ~seen),
+    ):
+        truth = np.concatenate([joints, mask[..., None]], -1)
+        errors = joint_errors(mpii["predictions"].transpose(2, 0, 1), truth)
+        heads = mpii["annotation_head_size"]
+        total = pckh(errors, heads, MPII.joints)
+        count = sum(total.labelled.values())
+        assert (round(total.pooled_all, 3), count) == expected[f"{group}.total"]
+        for part in ("ankle", "knee", "hip", "wrist", "elbow", "shoulder"):
+            own = [place for place, name in enumerate(MPII.joints) if name.endswith(part)]
+            names = [MPII.joints[place] for place in own]
+            scores = pckh(errors[:, own], heads, names)
+            counted = sum(scores.labelled.values())
+            assert (round(scores.pooled, 3), counted) == expected[f"{group}.{part}"]
+
+
+def test_the_accuracy_of_a_batch_is_the_published_one(golden: Path) -> None:
+    with np.load(golden / "functions" / "decode_pose.npz") as file:
+        found = map_accuracy(file["heatmap"], file["accuracy_target"])
+        np.testing.assert_allclose(found, file["accuracy_pck05"], rtol=0, atol=1e-7)
+        empty = map_accuracy(file["heatmap"], np.zeros_like(file["accuracy_target"]))
+    assert (empty == -1).all()
+
+
+def test_an_error_of_exactly_the_limit_is_a_miss() -> None:
+    errors = np.array([[5.0, 4.999, np.nan, np.inf]])
+    scores = pck(errors, np.array([10.0]), 0.5, ("a", "b", "c", "d"))
+    assert scores.per_joint["a"] == 0.0
+    assert scores.per_joint["b"] == 1.0
+    assert math.isnan(scores.per_joint["c"])
+    assert scores.per_joint["d"] == 0.0
+    assert scores.mean == pytest.approx(1 / 3)
+    assert scores.labelled == {"a": 1, "b": 1, "c": 0, "d": 1}
+
+
+def test_the_mean_weighs_joints_and_the_pool_weighs_labels() -> None:
+    errors = np.array([[0.0, 9.0], [0.0, np.nan], [0.0, np.nan]])
+    scores = pck(errors, np.full(3, 10.0), 0.5, ("a", "b"))
+    assert (scores.mean, scores.pooled) == (0.5, 0.75)
+
+
+def test_subjects_without_a_length_and_nothing_at_all() -> None:
+    errors = np.array([[0.0], [90.0]])
+    assert pck(errors, np.array([10.0, np.nan]), 0.5, ("a",)).pooled == 1.0
+    nothing = pck(np.zeros((0, 2)), np.zeros(0), 0.5, ("a", "b"))
+    assert math.isnan(nothing.mean)
+    assert nothing.labelled == {"a": 0, "b": 0}
+
+
+def test_lengths_by_name() -> None:
+    lsp = SKELETONS["lsp14"]
+    keypoints = np.zeros((2, 14, 3))
+    keypoints[0, lsp.joints.index("left_shoulder")] = (10, 20, 2)
+    keypoints[0, lsp.joints.index("right_hip")] = (40, 60, 1)
+    keypoints[1, lsp.joints.index("left_shoulder")] = (10, 20, 2)
+    boxes = np.array([[0.0, 0, 30, 70], [0.0, 0, 5, 2]])
+
+    def lengths(name: str, heads: np.ndarray | None = None) -> list[float]:
+        return subject_lengths(name, keypoints, boxes, heads, lsp).tolist()  # type: ignore[arg-type]
+
+    assert lengths("torso")[0] == 50.0
+    assert lengths("extent")[0] == 40.0
+    assert lengths("box") == [70.0, 5.0]
+    assert lengths("head", np.array([7.0, np.nan]))[0] == 7.0
+    # One joint has no extent, and half a torso no length.
+    for name in ("torso", "extent"):
+        assert math.isnan(lengths(name)[1])
+    with pytest.raises(HeatpointError, match="no head boxes"):
+        lengths("head")
+    with pytest.raises(HeatpointError, match=r"needs a left shoulder.*nose"):
+        subject_lengths("torso", keypoints[:, :1], boxes, None, Skeleton(("nose",)))
+    assert subject_lengths("extent", keypoints[:0], boxes[:0], None, lsp).shape == (0,)
