@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from heatpoint.data.read import read as read
     from heatpoint.demonstration import demo as demo
     from heatpoint.detector import Detector as Detector
+    from heatpoint.error_analysis import limits as limits
     from heatpoint.errors import HeatpointError as HeatpointError
     from heatpoint.evaluation import evaluate as evaluate
+    from heatpoint.fetching import fetch as fetch
     from heatpoint.inspection import inspect as inspect
     from heatpoint.pose.evaluation import evaluate_pose as evaluate_pose
     from heatpoint.pose.prediction import predict_pose as predict_pose
@@ -49,7 +51,9 @@ _HOME = {
     "demo": "heatpoint.demonstration",
     "evaluate": "heatpoint.evaluation",
     "evaluate_pose": "heatpoint.pose.evaluation",
+    "fetch": "heatpoint.fetching",
     "inspect": "heatpoint.inspection",
+    "limits": "heatpoint.error_analysis",
     "predict": "heatpoint.prediction",
     "predict_pose": "heatpoint.pose.prediction",
     "read": "heatpoint.data.read",

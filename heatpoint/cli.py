@@ -17,9 +17,11 @@ COMMANDS = {
     "split": "divide a data set into one part to train on and one to validate on",
     "train": "train a model on your own data",
     "evaluate": "score a checkpoint on annotated data",
+    "limits": "say which of a checkpoint's maps cost the most AP",
     "predict": "find objects in pictures",
     "convert": "turn a published checkpoint into one of ours",
-    "models": "list the architectures",
+    "fetch": "get published weights by name",
+    "models": "list the architectures and the published weights",
 }
 
 EXIT_MISTAKE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130

@@ -27,6 +27,7 @@ from heatpoint.files import atomic_write
 from heatpoint.heads import Producer
 from heatpoint.network import Network
 from heatpoint.skeleton import Skeleton
+from heatpoint.weights import checkpoint_path
 
 
 @dataclass
@@ -138,13 +139,17 @@ class Detector:
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> Detector:
         """Rebuilds a saved detector in evaluation mode; fetches nothing and runs no foreign code.
 
+        Args:
+            path: A file, or the name of published weights that ``heatpoint fetch`` got.
+            device: Where the network is to be.
+
         Raises:
             HeatpointError: The file is missing, cut off, of another kind or of a newer version,
                 or its tensors do not fit the architecture it names.
         """
         from heatpoint import zoo
 
-        path = Path(path)
+        path = checkpoint_path(path)
         header, tensors = read(path)
         codec, meta = read_codec(header["codec"], path), header["meta"]
         stored = header.get("skeleton")
@@ -240,7 +245,7 @@ def task_of_file(path: str | Path) -> Literal["boxes", "pose"]:
     Raises:
         HeatpointError: The file is missing or holds no detector.
     """
-    header = read_header(Path(path))
+    header = read_header(checkpoint_path(path))
     return "pose" if header["codec"]["class"] == "JointCodec" else "boxes"
 
 

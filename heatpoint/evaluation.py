@@ -23,10 +23,10 @@ from heatpoint.prediction import load_detector
 from heatpoint.results import Detections
 from heatpoint.runner import Runner
 from heatpoint.sources import Source
+from heatpoint.suppress import SoftNms
 from heatpoint.timings import Timings
 
 Metric = Literal["coco", "voc"]
-
 METRICS: tuple[Metric, ...] = ("coco", "voc")
 
 
@@ -91,6 +91,7 @@ def evaluate(
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
     nms: float | None = None,
+    soft_nms: SoftNms | None = None,
     score_threshold: float = 0.0,
     max_detections: int = 100,
     keep_resolution: bool = False,
@@ -110,14 +111,13 @@ def evaluate(
 
     Args:
         detector: A detector or the path of its checkpoint; None with ``results``.
-        annotations: The truth, or where to read it. Its classes must be the detector's, in any
-            order: they are matched by name.
+        annotations: The truth, or where to read it; its classes are matched by name.
         size: Input (height, width) in pixels, one number for both; None is the detector's own.
         batch_size: Images per run of the network.
         flip: Averages the maps with those of the mirrored image.
-        scales: Test scales, merged by soft-NMS if there are several.
-        nms: Overlap above which the worse of two boxes of one class is removed, or None for what
-            the model's codec says: soft-NMS for pairs of corners, nothing for centres.
+        scales: Test scales; ``soft_nms`` merges several.
+        nms: Overlap above which the worse of two boxes of one class is removed, or None.
+        soft_nms: "gaussian", "linear", "merge" or "none"; see ``predict``.
         score_threshold: Least score of a result; 0, as published, keeps all of them.
         max_detections: Most results per image; COCO looks at 100.
         keep_resolution: Pads images to a legal size instead of resizing them.
@@ -156,6 +156,7 @@ def evaluate(
         flip=flip,
         scales=scales,
         nms=nms,
+        soft_nms=soft_nms,
         score_threshold=score_threshold,
         max_detections=max_detections,
         keep_resolution=keep_resolution,

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple, get_args
 
 import torch
+from torch import Tensor
 
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.geometry import clip_boxes
 from heatpoint.prepare import Frame
 from heatpoint.results import Detections
+from heatpoint.suppress import SoftNms, soften
 from heatpoint.suppress import nms as hard_nms
-from heatpoint.suppress import soft_nms as gaussian_soft_nms
 from heatpoint.types import Candidates
+
+
+class Mapped(NamedTuple):
+    """The boxes of one image in image pixels, before anything is suppressed.
+
+    Attributes:
+        found: All rows that are not empty.
+        corner_scores: (N, 2), of the top-left and the bottom-right corner; the score of the whole
+            box twice where it was not found by its corners.
+    """
+
+    found: Detections
+    corner_scores: Tensor
 
 
 def finish(
@@ -22,7 +37,8 @@ def finish(
     score_threshold: float = 0.0,
     nms: float | None = None,
     max_detections: int = 100,
-    soft_nms: float | None = None,
+    soft_nms: SoftNms = "none",
+    sigma: float = 0.5,
 ) -> list[Detections]:
     """Turns the candidates of a batch into one result per image.
 
@@ -38,8 +54,9 @@ def finish(
         score_threshold: Rows with a score of at least this stay.
         nms: Overlap above which the worse of two boxes of one class is removed, or None.
         max_detections: At most this many rows stay, the best.
-        soft_nms: Width sigma of a gaussian soft-NMS, which lowers the scores of boxes that overlap
-            better ones before the threshold is applied, or None.
+        soft_nms: Kind of soft-NMS, which lowers the scores of boxes that overlap better ones
+            before the threshold is applied; see ``soften``.
+        sigma: Width of its gaussian decay.
 
     Returns:
         B results on the CPU, each by descending score, equal scores in the codec's order.
@@ -48,12 +65,31 @@ def finish(
         HeatpointError: A candidate is not a finite number, or an argument is out of range.
     """
     check_thresholds(score_threshold, nms, max_detections)
+    check_choice("soft_nms", soft_nms, get_args(SoftNms))
+    return [
+        conclude(mapped, score_threshold, nms, max_detections, soft_nms, sigma)
+        for mapped in map_to_images(candidates, frames, names)
+    ]
+
+
+def map_to_images(
+    candidates: Candidates, frames: Sequence[Frame], names: Sequence[str]
+) -> list[Mapped]:
+    """Returns the candidates of B images in pixels of these, clipped; arguments as for ``finish``.
+
+    Raises:
+        HeatpointError: A candidate is not a finite number.
+    """
     if len(candidates.boxes) != len(frames):
         raise ValueError(f"{len(candidates.boxes)} images of candidates, {len(frames)} frames")
     names = tuple(names)
+    corner_scores = candidates.corner_scores
+    if corner_scores is None:
+        corner_scores = candidates.scores[..., None].expand(-1, -1, 2)
+    tensors = (candidates.boxes, candidates.scores, candidates.labels, corner_scores)
     results = []
-    moved = (tensor.cpu() for tensor in candidates)
-    for boxes, scores, labels, frame in zip(*moved, frames, strict=True):
+    moved = (tensor.cpu() for tensor in tensors)
+    for boxes, scores, labels, corners, frame in zip(*moved, frames, strict=True):
         if not (torch.isfinite(scores).all() and torch.isfinite(boxes[scores > 0]).all()):
             raise HeatpointError(
                 f"the network's answer for {frame.path or 'an image'} is not a finite number; "
@@ -63,17 +99,46 @@ def finish(
         inside = (mapped[:, 2] > mapped[:, 0]) & (mapped[:, 3] > mapped[:, 1])
         stay = (scores > 0) & inside
         found = Detections(mapped[stay], scores[stay], labels[stay], names)
-        if soft_nms is not None:
-            found = softened(found, soft_nms)
-        found = found[found.scores >= score_threshold]
-        results.append(select(found, nms, max_detections))
+        results.append(Mapped(found, corners[stay].float()))
     return results
 
 
-def softened(found: Detections, sigma: float) -> Detections:
-    """Returns the rows with the scores that gaussian soft-NMS leaves them."""
-    rows, scores = gaussian_soft_nms(found.boxes, found.scores, found.labels, sigma=sigma)
-    return Detections(found.boxes[rows], scores, found.labels[rows], found.names)
+def conclude(
+    mapped: Mapped,
+    score_threshold: float,
+    nms: float | None,
+    max_detections: int,
+    soft_nms: SoftNms,
+    sigma: float,
+) -> Detections:
+    """Returns what suppression and threshold leave; arguments as for ``finish``."""
+    found = mapped.found
+    if soft_nms != "none":
+        boxes, scores, labels = soften(
+            found.boxes,
+            found.scores,
+            found.labels,
+            mapped.corner_scores,
+            kind=soft_nms,
+            sigma=sigma,
+            max_detections=max_detections,
+        )
+        found = Detections(boxes, scores, labels, found.names)
+    return select(found[found.scores >= score_threshold], nms, max_detections)
+
+
+def joined(parts: Sequence[Mapped], most: int) -> Mapped:
+    """Returns the rows of several test scales, the ``most`` best of each, scale by scale."""
+    best = [torch.sort(p.found.scores, descending=True, stable=True).indices[:most] for p in parts]
+    rows = [part.found[order] for part, order in zip(parts, best, strict=True)]
+    found = Detections(
+        torch.cat([row.boxes for row in rows]),
+        torch.cat([row.scores for row in rows]),
+        torch.cat([row.labels for row in rows]),
+        rows[0].names,
+    )
+    corners = [part.corner_scores[order] for part, order in zip(parts, best, strict=True)]
+    return Mapped(found, torch.cat(corners))
 
 
 def select(found: Detections, nms: float | None, max_detections: int) -> Detections:

@@ -14,6 +14,7 @@ from heatpoint.files import write_json
 from heatpoint.results import Detections
 from heatpoint.runner import Found, Runner
 from heatpoint.sources import Images, expand
+from heatpoint.suppress import SoftNms
 from heatpoint.timings import Timings
 
 
@@ -24,6 +25,7 @@ def predict(
     size: int | Sequence[int] | None = None,
     score_threshold: float = 0.3,
     nms: float | None = None,
+    soft_nms: SoftNms | None = None,
     max_detections: int = 100,
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
@@ -48,11 +50,14 @@ def predict(
             or a list of them. A folder stands for its image files by name, without subfolders.
         size: Input (height, width) in pixels, one number for both; None is the detector's own.
         score_threshold: Least score of a result.
-        nms: Overlap above which the worse of two boxes of one class is removed, or None for what
-            the model's codec says: soft-NMS for pairs of corners, nothing for centres.
+        nms: Overlap above which the worse of two boxes of one class is removed, or None.
+        soft_nms: "gaussian" or "linear" lowers the scores of boxes that overlap better ones,
+            "merge" also moves these towards them, "none" does nothing. None leaves it to the
+            model, unless there is ``nms``: gaussian for pairs of corners, nothing for centres;
+            and merges several scales by the gaussian one.
         max_detections: Most results per image.
         flip: Averages the maps with those of the mirrored image; twice the work.
-        scales: Test scales, merged by soft-NMS if there are several.
+        scales: Test scales; ``soft_nms`` merges several.
         keep_resolution: Pads images to a legal size instead of resizing them.
         device: "auto" or a torch device.
         precision: "auto", "fp32" or "bf16".
@@ -76,6 +81,7 @@ def predict(
         flip=flip,
         scales=scales,
         nms=nms,
+        soft_nms=soft_nms,
         score_threshold=score_threshold,
         max_detections=max_detections,
         keep_resolution=keep_resolution,
@@ -98,6 +104,7 @@ def iter_predict(
     size: int | Sequence[int] | None = None,
     score_threshold: float = 0.3,
     nms: float | None = None,
+    soft_nms: SoftNms | None = None,
     max_detections: int = 100,
     flip: bool = False,
     scales: Sequence[float] = (1.0,),
@@ -125,6 +132,7 @@ def iter_predict(
         flip=flip,
         scales=scales,
         nms=nms,
+        soft_nms=soft_nms,
         score_threshold=score_threshold,
         max_detections=max_detections,
         keep_resolution=keep_resolution,

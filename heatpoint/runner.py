@@ -6,23 +6,24 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from heatpoint.detector import Detector
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.fast import Precision
-from heatpoint.finish import check_thresholds, finish, select
+from heatpoint.finish import Mapped, check_thresholds, conclude, joined, map_to_images
 from heatpoint.forward import Forward
 from heatpoint.geometry import Image
 from heatpoint.prepare import Frame, prepare, prepare_original
 from heatpoint.reading import check_stream, read_ahead
 from heatpoint.results import Detections
 from heatpoint.sources import Source
-from heatpoint.suppress import merge_scales
+from heatpoint.suppress import SoftNms
 from heatpoint.timings import Timings
+from heatpoint.types import Maps
 
 Inputs = list[tuple[Tensor, Frame]]
 """One image as the network will see it: (3, H, W) uint8 and its frame, for each test scale."""
@@ -55,8 +56,10 @@ class Runner:
         scales: Test scales; several are merged by soft-NMS. The input's sides are scaled and
             rounded to what the network accepts, so that nothing of the image is cut off (the
             released code with a fixed input zooms instead and loses the rim).
-        nms: Overlap above which the worse of two boxes of one class is removed, or None for what
-            the codec says about soft-NMS: centres need none, pairs of corners do.
+        nms: Overlap above which the worse of two boxes of one class is removed, or None.
+        soft_nms: "gaussian", "linear", "merge" or "none", see ``heatpoint.suppress.soften``. None
+            is what the codec says (centres need none, pairs of corners do) unless there is
+            ``nms``, and gaussian where there are several scales to merge.
         score_threshold: Least score of a result.
         max_detections: Most results per image; the codec looks at as many peaks at least.
         keep_resolution: Pads every image to a legal size instead of resizing it to ``size``.
@@ -78,6 +81,7 @@ class Runner:
         flip: bool = False,
         scales: Sequence[float] = (1.0,),
         nms: float | None = None,
+        soft_nms: SoftNms | None = None,
         score_threshold: float = 0.0,
         max_detections: int = 100,
         keep_resolution: bool = False,
@@ -94,7 +98,8 @@ class Runner:
         self.size = input_size(size) or detector.size
         self.flip, self.scales, self.keep_resolution = flip, tuple(scales), keep_resolution
         self.nms, self.score_threshold, self.max_detections = nms, score_threshold, max_detections
-        self.soft_nms = codec.soft_nms if nms is None else None
+        self.soft_nms = choose_soft_nms(soft_nms, nms, codec.soft_nms, len(self.scales))
+        self.sigma = codec.soft_nms or 0.5
         self.precision = precision
         self.multiple, self.trim = detector.network.multiple, detector.network.trim
         self.forward = Forward(
@@ -121,6 +126,7 @@ class Runner:
             "score_threshold": self.score_threshold,
             "nms": self.nms,
             "soft_nms": self.soft_nms,
+            "soft_nms_sigma": self.sigma if self.soft_nms in ("gaussian", "merge") else None,
             "precision": self.precision,
             "device": self.forward.device.type,
             "version": __version__,
@@ -149,57 +155,49 @@ class Runner:
 
     def detect(self, batch: Sequence[Inputs]) -> list[Detections]:
         """Returns the results of prepared images; those of equal size run together."""
-        if len(self.scales) == 1:
-            rows = [inputs[0] for inputs in batch]
-            return self._one_scale(rows, self.score_threshold, self.nms, self.soft_nms)
         by_scale = [
-            self._one_scale([inputs[place] for inputs in batch], 0.0, None, None)
+            self._one_scale([inputs[place] for inputs in batch])
             for place in range(len(self.scales))
         ]
         with self.timings.stage("finish"):
-            return [self._merge(results) for results in zip(*by_scale, strict=True)]
+            if len(by_scale) == 1:
+                return [self.conclude(mapped) for mapped in by_scale[0]]
+            return [
+                self.conclude(joined(parts, self.max_detections))
+                for parts in zip(*by_scale, strict=True)
+            ]
 
-    def _merge(self, results: Sequence[Detections]) -> Detections:
-        boxes, scores, labels = merge_scales(
-            torch.cat([result.boxes for result in results]),
-            torch.cat([result.scores for result in results]),
-            torch.cat([result.labels for result in results]),
-            max_detections=self.max_detections,
+    def conclude(self, mapped: Mapped) -> Detections:
+        """Returns the result of one image: what suppression and threshold leave."""
+        return conclude(
+            mapped,
+            self.score_threshold,
+            self.nms,
+            self.max_detections,
+            self.soft_nms,
+            self.sigma,
         )
-        merged = Detections(boxes, scores, labels, self.names)
-        return select(merged[scores >= self.score_threshold], self.nms, self.max_detections)
 
-    def _one_scale(
-        self,
-        rows: Sequence[tuple[Tensor, Frame]],
-        threshold: float,
-        nms: float | None,
-        soft_nms: float | None,
-    ) -> list[Detections]:
+    def _one_scale(self, rows: Sequence[tuple[Tensor, Frame]]) -> list[Mapped]:
         groups: dict[tuple[int, ...], list[int]] = {}
         for place, (pixels, _) in enumerate(rows):
             groups.setdefault(tuple(pixels.shape), []).append(place)
-        results: list[Detections | None] = [None] * len(rows)
+        results: dict[int, Mapped] = {}
         for places in groups.values():
             images = torch.stack([rows[place][0] for place in places])
             with torch.inference_mode():
                 maps = self.forward(images)
-                with self.timings.stage("decode"):
-                    candidates = self.codec.decode(maps)
-                    self.forward.wait()
-            with self.timings.stage("finish"):
-                found = finish(
-                    candidates,
-                    [rows[place][1] for place in places],
-                    self.names,
-                    threshold,
-                    nms,
-                    self.max_detections,
-                    soft_nms,
-                )
-            for place, detections in zip(places, found, strict=True):
-                results[place] = detections
-        return [result for result in results if result is not None]
+            mapped = self.read(maps, [rows[place][1] for place in places])
+            results.update(zip(places, mapped, strict=True))
+        return [results[place] for place in range(len(rows))]
+
+    def read(self, maps: Maps, frames: Sequence[Frame]) -> list[Mapped]:
+        """Returns what maps say about each image, one frame each, before suppression."""
+        with self.timings.stage("decode"), torch.inference_mode():
+            candidates = self.codec.decode(maps)
+            self.forward.wait()
+        with self.timings.stage("finish"):
+            return map_to_images(candidates, frames, self.names)
 
     def stream(
         self,
@@ -239,6 +237,38 @@ class Runner:
                 frame = inputs[0][1]
                 yield Found(index, frame.path, frame.image_size, detections)
             last = time.perf_counter()
+
+
+def choose_soft_nms(
+    wanted: SoftNms | None, nms: float | None, own: float | None, scales: int
+) -> SoftNms:
+    """Returns the kind of soft-NMS that is meant.
+
+    Args:
+        wanted: The user's choice, None for none made.
+        nms: The user's hard NMS.
+        own: The codec's sigma; None where its candidates need no soft-NMS.
+        scales: Number of test scales.
+
+    Raises:
+        HeatpointError: The choice is unknown, is at odds with ``nms``, or leaves the boxes of
+            several scales side by side.
+    """
+    if wanted is None:
+        needed = scales > 1 or (own is not None and nms is None)
+        return "gaussian" if needed else "none"
+    check_choice("soft_nms", wanted, get_args(SoftNms))
+    if wanted != "none" and nms is not None:
+        raise HeatpointError(
+            f"nms={nms} removes double boxes and soft_nms={wanted!r} lowers their scores; "
+            "choose one of them"
+        )
+    if wanted == "none" and nms is None and scales > 1:
+        raise HeatpointError(
+            f"{scales} scales find every object {scales} times; leave out soft_nms='none', or "
+            "give nms"
+        )
+    return wanted
 
 
 def input_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:

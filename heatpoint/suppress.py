@@ -13,7 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-SoftMethod = Literal["gaussian", "linear", "hard"]
+from heatpoint.suppress_visit import SoftMethod, decay, visit
+
+SoftNms = Literal["gaussian", "linear", "merge", "none"]
+"""What a detector can be told to do about double boxes instead of removing them."""
 
 
 def nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:
@@ -69,115 +72,109 @@ def soft_nms(
         (M,) int64 indices into the rows and (M,) float32 decayed scores, class by class in the
         order in which the algorithm leaves them. With ``keep_stale`` an index can repeat.
     """
-    groups = [np.arange(len(boxes))]
-    if labels is not None:
-        classes = labels.cpu().numpy()
-        groups = [np.flatnonzero(classes == label) for label in np.unique(classes)]
     order: list[Tensor] = [torch.zeros(0, dtype=torch.long)]
     decayed: list[Tensor] = [torch.zeros(0)]
     all_boxes = boxes.detach().cpu().numpy().astype(np.float32)
     all_scores = scores.detach().cpu().numpy().astype(np.float32)
-    for rows in groups:
-        touching, factors = _decay(all_boxes[rows], method, sigma, iou, 1.0 if inclusive else 0.0)
-        visited, values, kept = _visit(all_scores[rows], touching, factors, drop_below)
+    for rows in _by_class(len(boxes), labels):
+        touching, factors = decay(all_boxes[rows], method, sigma, iou, 1.0 if inclusive else 0.0)
+        visited, values, kept = visit(all_scores[rows], touching, factors, drop_below)
         end = len(rows) if keep_stale else kept
         order.append(torch.from_numpy(rows[visited[:end]]))
         decayed.append(torch.from_numpy(values[:end]))
     return torch.cat(order).to(boxes.device), torch.cat(decayed).to(boxes.device)
 
 
-def _decay(
-    boxes: NDArray[np.float32], method: SoftMethod, sigma: float, iou: float, extra: float
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Returns which pairs of boxes touch, and the factors by which row i lowers row j; both (N, N).
+def soft_nms_merge(
+    boxes: Tensor,
+    scores: Tensor,
+    corner_scores: Tensor,
+    labels: Tensor | None = None,
+    *,
+    method: SoftMethod = "gaussian",
+    sigma: float = 0.5,
+    iou: float = 0.5,
+    exponent: float = 8.0,
+    drop_below: float = 0.001,
+    inclusive: bool = False,
+    keep_stale: bool = False,
+    corner_scores_stay: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Lowers scores like ``soft_nms``, and moves each box towards the boxes that it suppresses.
 
-    ``extra`` is added to every width and height: 1 where a box includes its last pixel.
-    """
-    x1, y1, x2, y2 = boxes.T
-    one = np.float32(extra)
-    areas = (x2 - x1 + one) * (y2 - y1 + one)
-    # In place, because fresh (N, N) arrays cost more than the arithmetic on them.
-    width = np.minimum(x2[:, None], x2)
-    width -= np.maximum(x1[:, None], x1) - one
-    height = np.minimum(y2[:, None], y2)
-    height -= np.maximum(y1[:, None], y1) - one
-    touching = (width > 0) & (height > 0)
-    shared = np.multiply(width, height, out=width)
-    shared *= touching
-    union = np.subtract(areas[:, None] + areas, shared, out=height)
-    np.maximum(union, np.finfo(np.float32).tiny, out=union)
-    overlap = np.divide(shared, union, out=shared)
-    if method == "gaussian":
-        overlap *= overlap
-        overlap *= np.float32(-1 / sigma)
-        return touching, np.exp(overlap, out=overlap)
-    lowered = 1 - overlap if method == "linear" else np.float32(0)
-    return touching, np.where(overlap > iou, lowered, np.float32(1))
+    A box becomes the mean of itself, with weight 1, and every later one of its class, with weight
+    ``(1 - factor) ** exponent`` where ``factor`` is what the score is multiplied by; x1 and y1
+    are weighted by the score of the top-left corner too, x2 and y2 by that of the bottom-right
+    one. This is the "merge_bbox" of the released CornerNet, which has it for several test scales.
 
+    The released program swaps boxes without the scores of their corners, so that these soon
+    belong to other boxes. The default here does not; ``corner_scores_stay=True`` does, for its
+    exact numbers (with ``inclusive`` and ``keep_stale``).
 
-def _visit(
-    scores: NDArray[np.float32],
-    touching: NDArray[np.bool_],
-    factors: NDArray[np.float32],
-    drop_below: float,
-) -> tuple[NDArray[np.int64], NDArray[np.float32], int]:
-    """Runs the in-place algorithm on row numbers instead of rows.
-
-    Returns:
-        The row number and the score at every place, and how many leading places are valid.
-    """
-    rows = np.arange(len(scores))
-    values = scores.copy()
-    valid = len(scores)
-    place = 0
-    while place < valid:
-        best = place + int(values[place:valid].argmax())
-        if best != place:
-            rows[place], rows[best] = rows[best], rows[place]
-            values[place], values[best] = values[best], values[place]
-        later = rows[place + 1 : valid]
-        after = factors[rows[place]].take(later) * values[place + 1 : valid]
-        # A row that is not touched never drops, however low its score was to begin with.
-        doomed = after < drop_below
-        if doomed.any():
-            doomed &= touching[rows[place], later]
-            valid = _close_gaps(rows, values, after, doomed, place + 1, valid)
-        else:
-            values[place + 1 : valid] = after
-        place += 1
-    return rows, values, valid
-
-
-def _close_gaps(
-    rows: NDArray[np.int64],
-    values: NDArray[np.float32],
-    after: NDArray[np.float32],
-    doomed: NDArray[np.bool_],
-    start: int,
-    valid: int,
-) -> int:
-    """Stores decayed scores from ``start`` on and fills doomed places with the last valid rows.
-
-    A row that moves forward leaves its undecayed copy behind, as published.
+    Args:
+        boxes: (N, 4) xyxy, any one frame.
+        scores: (N,).
+        corner_scores: (N, 2), of the top-left and of the bottom-right corner, above 0.
+        labels: As for ``soft_nms``, like all that follow but ``exponent``.
+        method: See there.
+        sigma: See there.
+        iou: See there.
+        exponent: 8 in the released CornerNet-Lite, 10 in CornerNet.
+        drop_below: See there.
+        inclusive: See there.
+        keep_stale: See there.
+        corner_scores_stay: Scores of corners stay at their places when boxes are swapped.
 
     Returns:
-        The new number of valid places.
+        (M,) int64 indices into the rows, their (M, 4) float32 merged boxes and (M,) float32
+        decayed scores.
     """
-    last = valid - 1
-    for gap in np.flatnonzero(doomed) + start:
-        if gap > last:
-            break
-        source = int(gap)
-        while doomed[source - start]:
-            rows[gap], values[gap] = rows[source], after[source - start]
-            source, last = last, last - 1
-            if source == gap:
-                break
-        else:
-            rows[gap], values[gap] = rows[source], after[source - start]
-    undoomed = np.flatnonzero(~doomed[: last + 1 - start]) + start
-    values[undoomed] = after[undoomed - start]
-    return last + 1
+    order: list[Tensor] = [torch.zeros(0, dtype=torch.long)]
+    decayed: list[Tensor] = [torch.zeros(0)]
+    merged: list[Tensor] = [torch.zeros(0, 4)]
+    all_boxes = boxes.detach().cpu().numpy().astype(np.float32)
+    all_scores = scores.detach().cpu().numpy().astype(np.float32)
+    all_corners = corner_scores.detach().cpu().numpy().astype(np.float32)
+    for rows in _by_class(len(boxes), labels):
+        own, corners = all_boxes[rows], all_corners[rows].repeat(2, axis=1)
+        touching, factors = decay(own, method, sigma, iou, 1.0 if inclusive else 0.0)
+        moved = np.zeros_like(own)
+
+        def absorb(
+            place: int,
+            row: int,
+            later: NDArray[np.int64],
+            met: NDArray[np.int64],
+            # Bound here, because a closure would see the variables of the next class.
+            own: NDArray[np.float32] = own,
+            corners: NDArray[np.float32] = corners,
+            factors: NDArray[np.float32] = factors,
+            moved: NDArray[np.float32] = moved,
+        ) -> None:
+            lost = 1 - factors[row].take(later)
+            near = np.flatnonzero(lost)
+            first, others = (place, met) if corner_scores_stay else (row, later)
+            weights = corners[others[near]] * lost[near, None] ** np.float32(exponent)
+            total = corners[first] + weights.sum(0)
+            pulled = (own[later[near]] * weights).sum(0)
+            moved[place] = (own[row] * corners[first] + pulled) / total
+
+        visited, values, kept = visit(all_scores[rows], touching, factors, drop_below, absorb)
+        moved[kept:] = own[visited[kept:]]
+        end = len(rows) if keep_stale else kept
+        order.append(torch.from_numpy(rows[visited[:end]]))
+        decayed.append(torch.from_numpy(values[:end]))
+        merged.append(torch.from_numpy(moved[:end]))
+    parts = (torch.cat(order), torch.cat(merged), torch.cat(decayed))
+    return parts[0].to(boxes.device), parts[1].to(boxes.device), parts[2].to(boxes.device)
+
+
+def _by_class(count: int, labels: Tensor | None) -> list[NDArray[np.int64]]:
+    """Returns the row numbers of each class, in ascending order of label."""
+    if labels is None:
+        return [np.arange(count)]
+    classes = labels.cpu().numpy()
+    return [np.flatnonzero(classes == label) for label in np.unique(classes)]
 
 
 def top_detections(scores: Tensor, count: int) -> Tensor:
@@ -190,25 +187,30 @@ def top_detections(scores: Tensor, count: int) -> Tensor:
     return scores >= torch.topk(scores, count).values[-1]
 
 
-def merge_scales(
+def soften(
     boxes: Tensor,
     scores: Tensor,
     labels: Tensor,
+    corner_scores: Tensor,
     *,
+    kind: Literal["gaussian", "linear", "merge"] = "gaussian",
     sigma: float = 0.5,
     max_detections: int = 100,
     inclusive: bool = False,
     keep_stale: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Merges the detections of several test scales as CenterNet and CornerNet do.
+    """Suppresses double boxes as CenterNet and CornerNet do, of one test scale or of several.
 
-    Gaussian soft-NMS class by class, then the best ``max_detections`` over all classes. The
-    published numbers come from ``inclusive=True, keep_stale=True``, see ``soft_nms``.
+    Soft-NMS class by class, then the best ``max_detections`` over all classes. The published
+    numbers come from ``inclusive=True, keep_stale=True``, see ``soft_nms``.
 
     Args:
         boxes: (N, 4) xyxy in image pixels, the first scale's rows before the second's.
         scores: (N,).
         labels: (N,) integer.
+        corner_scores: (N, 2), for "merge": weights of the top-left and the bottom-right corner.
+        kind: "gaussian" and "linear" (above an overlap of 0.5) lower scores; "merge" is gaussian
+            and moves boxes too, see ``soft_nms_merge``.
         sigma: Width of the gaussian decay.
         max_detections: How many rows stay; equal scores at the cut all do.
         inclusive: See ``soft_nms``.
@@ -217,8 +219,26 @@ def merge_scales(
     Returns:
         Boxes, decayed scores and labels of the rows that stay, in order of class.
     """
-    order, decayed = soft_nms(
-        boxes, scores, labels, sigma=sigma, inclusive=inclusive, keep_stale=keep_stale
-    )
+    if kind == "merge":
+        order, boxes, decayed = soft_nms_merge(
+            boxes,
+            scores,
+            corner_scores,
+            labels,
+            sigma=sigma,
+            inclusive=inclusive,
+            keep_stale=keep_stale,
+        )
+    else:
+        order, decayed = soft_nms(
+            boxes,
+            scores,
+            labels,
+            method=kind,
+            sigma=sigma,
+            inclusive=inclusive,
+            keep_stale=keep_stale,
+        )
+        boxes = boxes[order]
     stay = top_detections(decayed, max_detections)
-    return boxes[order[stay]], decayed[stay], labels[order[stay]]
+    return boxes[stay], decayed[stay], labels[order[stay]]

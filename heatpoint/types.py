@@ -64,11 +64,15 @@ class Candidates(NamedTuple):
         boxes: (B, K, 4) float32, xyxy in input pixels, not clipped.
         scores: (B, K) float32 in [0, 1]; 0 marks an empty row.
         labels: (B, K) int64, class index from 0.
+        corner_scores: (B, K, 2) float32, of the top-left and the bottom-right corner, which
+            weight boxes that are merged; of mirrored corners, the upper and the lower one. None
+            for boxes that were found as a whole.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
+    corner_scores: Tensor | None = None
 
 
 class JointCandidates(NamedTuple):

@@ -87,9 +87,11 @@ def test_misspelt_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str
     ("words", "part"),
     [
         (["evaluate", "nowhere.safetensors", "nowhere.json"], "nowhere.json"),
+        (["limits", "nowhere.safetensors", "nowhere.json"], "nowhere.json"),
         (["predict", "nowhere.safetensors", "."], "folder"),
         (["inspect", "nowhere.json"], "nowhere.json"),
         (["convert", "nowhere.pth"], "nowhere.pth"),
+        (["fetch", "ctdet_coco_gh"], "'ctdet_coco_hg'"),
         (["train", "nowhere.json", "--val", "nowhere.json"], "nowhere.json"),
         (["train", "nowhere.json"], "--val"),
         (["predict", "x", "y", "--size", "tiny"], "384x512"),
@@ -111,7 +113,8 @@ def test_help_imports_no_torch() -> None:
         "import sys, heatpoint\n"
         "from heatpoint.cli import main\n"
         "main(['--help'])\n"
-        "for command in ('train', 'predict', 'evaluate', 'inspect', 'demo', 'convert', 'models'):\n"
+        "from heatpoint.cli import COMMANDS\n"
+        "for command in COMMANDS:\n"
         "    try: main([command, '--help'])\n"
         "    except SystemExit: pass\n"
         "heavy = {'torch', 'timm', 'torchvision', 'matplotlib', 'supervision'} & set(sys.modules)\n"

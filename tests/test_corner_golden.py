@@ -13,7 +13,7 @@ from heatpoint.codecs.corner_encoded import CornerEncoded, Corners
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.gaussian import Windows
 from heatpoint.losses import pull_push_loss
-from heatpoint.suppress import soft_nms, top_detections
+from heatpoint.suppress import soft_nms, soft_nms_merge, top_detections
 from heatpoint.types import Maps, Target
 
 PUBLISHED = CornerCodec(4, trim=1, border="pixels", clamp=1e-4)
@@ -218,7 +218,7 @@ def test_decoding_equals_the_published_program(golden: Path, image: int) -> None
     assert torch.equal(found.labels[0, kept], expected[:, 7].long())
 
 
-@pytest.mark.parametrize("method", ["gaussian", "hard"])
+@pytest.mark.parametrize("method", ["gaussian", "hard", "merge"])
 def test_the_whole_way_with_mirror_image_equals_the_published_program(
     golden: Path, method: str
 ) -> None:
@@ -235,6 +235,8 @@ def test_the_whole_way_with_mirror_image_equals_the_published_program(
     boxes = torch.minimum(boxes, torch.tensor([width, height, width, height])).clamp(min=0)
     kept = found.scores[0] > 0
     boxes, scores, labels = boxes[kept], found.scores[0, kept], found.labels[0, kept]
+    assert found.corner_scores is not None
+    corner_scores = found.corner_scores[0, kept]
     places = []
     for label in range(5):
         expected = data[f"before_suppression.class{label}"]
@@ -242,26 +244,39 @@ def test_the_whole_way_with_mirror_image_equals_the_published_program(
         order = expected[:, 4].argsort(descending=True, stable=True)
         torch.testing.assert_close(scores[mine], expected[order, 4], rtol=0, atol=1e-5)
         torch.testing.assert_close(boxes[mine], expected[order, :4], rtol=0, atol=1e-3)
+        torch.testing.assert_close(corner_scores[mine], expected[order, 5:], rtol=0, atol=1e-5)
         places.append(mine[order.argsort()])
     # Which stale rows remain depends on the order at the start: the image's, then the mirrored's.
     place = torch.cat(places)
     boxes, scores, labels = boxes[place], scores[place], labels[place]
-    rows, decayed = soft_nms(
-        boxes,
-        scores,
-        labels,
-        method=method,  # type: ignore[arg-type]
-        inclusive=True,
-        keep_stale=True,
-    )
+    if method == "merge":
+        rows, merged, decayed = soft_nms_merge(
+            boxes,
+            scores,
+            corner_scores[place],
+            labels,
+            inclusive=True,
+            keep_stale=True,
+            corner_scores_stay=True,
+        )
+    else:
+        rows, decayed = soft_nms(
+            boxes,
+            scores,
+            labels,
+            method=method,  # type: ignore[arg-type]
+            inclusive=True,
+            keep_stale=True,
+        )
+        merged = boxes[rows]
     stay = top_detections(decayed, 100)
-    rows, decayed = rows[stay], decayed[stay]
-    prefix = "" if method == "gaussian" else "hard_"
+    rows, decayed, merged = rows[stay], decayed[stay], merged[stay]
+    prefix = "" if method == "gaussian" else f"{method}_"
     for label in range(5):
         expected = data[f"{prefix}image_detections.class{label}"]
         mine = labels[rows] == label
         assert mine.sum() == len(expected)
-        found_rows = torch.cat((boxes[rows[mine]], decayed[mine, None]), 1)
+        found_rows = torch.cat((merged[mine], decayed[mine, None]), 1)
         found_rows, expected = (
             r[np.lexsort((r[:, 0].numpy().round(2), -r[:, 4].numpy().round(5)))]
             for r in (found_rows, expected)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 
 from heatpoint import zoo
 from heatpoint.backbones.hourglass import DetectionHourglass
+from heatpoint.cli import main
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.corner_heads import CornerHeads
 from heatpoint.data.annotations import Annotations, ImageRecord
@@ -74,13 +76,37 @@ def test_pairs_of_one_object_are_suppressed_by_default(
 ) -> None:
     detector = Detector.load(fitted[0] / "best.safetensors")
     protocol = Runner(detector, device="cpu").protocol()
-    assert (protocol["nms"], protocol["soft_nms"]) == (None, 0.5)
-    assert Runner(detector, device="cpu", nms=0.5).protocol()["soft_nms"] is None
+    assert (protocol["nms"], protocol["soft_nms"]) == (None, "gaussian")
+    assert protocol["soft_nms_sigma"] == 0.5
+    assert Runner(detector, device="cpu", nms=0.5).protocol()["soft_nms"] == "none"
     bare = replace(detector, codec=replace(detector.box_codec, soft_nms=None))
     assert evaluate(bare, shapes).ap <= evaluate(detector, shapes).ap
     for choice in ({"flip": True}, {"scales": (1.0, 2.0)}, {"keep_resolution": True}):
         scores = evaluate(detector, shapes, **choice)  # type: ignore[arg-type]
         assert 0 <= scores.ap <= 1
+
+
+def test_the_command_line_chooses_soft_nms(
+    fitted: tuple[Path, TrainResult],
+    shapes: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model, saved = str(fitted[0] / "best.safetensors"), tmp_path / "scores.json"
+    words = ["evaluate", model, shapes, "--soft-nms", "merge", "--json", str(saved)]
+    assert main(words) == 0
+    content = json.loads(saved.read_text())
+    assert content["protocol"]["soft_nms"] == "merge"
+    assert content["ap"] == evaluate(model, shapes, soft_nms="merge").ap
+    found, left = tmp_path / "found.json", tmp_path / "left.json"
+    picture = str(next(Path(shapes).parent.rglob("*.jpg")))
+    for kind, file in (("gaussian", found), ("none", left)):
+        options = ["--soft-nms", kind, "--json", str(file), "--score", "0.05"]
+        assert main(["predict", model, picture, *options]) == 0
+    assert len(json.loads(found.read_text())) <= len(json.loads(left.read_text()))
+    capsys.readouterr()
+    assert main([*words, "--nms", "0.5"]) == 1
+    assert "choose one of them" in capsys.readouterr().err
 
 
 def test_predict_finds_the_objects(fitted: tuple[Path, TrainResult], shapes: str) -> None:
@@ -164,12 +190,26 @@ def test_soft_nms_lowers_scores_before_the_threshold() -> None:
     frame = Frame("", (128, 128), Affine.scale(1.0, 1.0))
     plain = finish(candidates, [frame], ["cat"], 0.4)[0]
     assert len(plain) == 3
-    soft = finish(candidates, [frame], ["cat"], 0.4, soft_nms=0.5)[0]
+    soft = finish(candidates, [frame], ["cat"], 0.4, soft_nms="gaussian")[0]
     assert soft.scores.tolist() == pytest.approx([0.9, 0.5])
     assert soft.boxes[1].tolist() == [60, 60, 100, 100]
-    everything = finish(candidates, [frame], ["cat"], soft_nms=0.5)[0]
+    everything = finish(candidates, [frame], ["cat"], soft_nms="gaussian")[0]
     assert len(everything) == 3
     assert everything.scores[2] < 0.2
+
+
+def test_merging_moves_a_box_by_the_scores_of_its_corners() -> None:
+    boxes = torch.tensor([[0.0, 0, 40, 40], [2.0, 0, 40, 40]])[None]
+    scores = torch.tensor([[0.9, 0.8]])
+    corners = torch.tensor([[[0.5, 1.0], [1.0, 1.0]]])
+    frame = Frame("", (128, 128), Affine.scale(1.0, 1.0))
+    plain = Candidates(boxes, scores, torch.zeros(1, 2).long())
+    given = plain._replace(corner_scores=corners)
+    better = finish(given, [frame], ["cat"], 0.5, soft_nms="merge")[0].boxes[0, 0].item()
+    share = (1 - float(np.exp(-(0.95**2) / 0.5))) ** 8
+    assert better == pytest.approx(2 * share / (0.5 + share), rel=1e-4)
+    whole = finish(plain, [frame], ["cat"], 0.5, soft_nms="merge")[0].boxes[0, 0].item()
+    assert whole == pytest.approx(2 * 0.8 * share / (0.9 + 0.8 * share), rel=1e-4)
 
 
 def record(boxes: list[list[float]], labels: list[int]) -> ImageRecord:

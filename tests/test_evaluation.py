@@ -57,6 +57,8 @@ def test_a_good_detector_scores_high_with_its_protocol(truth: Annotations) -> No
         "max_detections": 100,
         "score_threshold": 0.0,
         "nms": None,
+        "soft_nms": "none",
+        "soft_nms_sigma": None,
         "precision": "auto",
         "device": metrics.protocol["device"],
         "version": __version__,
@@ -77,7 +79,14 @@ def test_metrics_are_json_with_null_for_nan(truth: Annotations) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"flip": True}, {"scales": (0.5, 1.0)}, {"nms": 0.4, "keep_resolution": True}]
+    "options",
+    [
+        {},
+        {"flip": True},
+        {"scales": (0.5, 1.0)},
+        {"nms": 0.4, "keep_resolution": True},
+        {"soft_nms": "merge"},
+    ],
 )
 def test_evaluate_scores_exactly_what_predict_returns(
     truth: Annotations, tmp_path: Path, options: dict

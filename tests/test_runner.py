@@ -15,6 +15,7 @@ from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.geometry import Image
 from heatpoint.runner import Runner
 from heatpoint.sources import Source
+from heatpoint.suppress import SoftNms
 from heatpoint.timings import Timings
 
 
@@ -110,6 +111,37 @@ def test_nms_and_limits_reach_the_result() -> None:
     noise = rng.integers(0, 255, (128, 128, 3)).astype(np.uint8)
     assert len(Runner(spot_detector())([noise])[0]) == 20 + 80
     assert len(Runner(spot_detector(), max_detections=7, scales=(1.0, 1.5))([noise])[0]) == 7
+
+
+def test_soft_nms_is_chosen_by_name_for_any_detector() -> None:
+    image = spot_image((128, 128), [(41.5, 65.5), (58.5, 66.5), (101.5, 29.5)], radius=4)
+    plain = Runner(spot_detector())([image])[0]
+    kinds: tuple[SoftNms, ...] = ("gaussian", "linear", "merge", "none")
+    found = {kind: Runner(spot_detector(), soft_nms=kind)([image])[0] for kind in kinds}
+    assert found["none"].scores.tolist() == plain.scores.tolist()
+    assert found["gaussian"].scores.sum() < plain.scores.sum()
+    assert found["linear"].scores.sum() <= plain.scores.sum()
+    torch.testing.assert_close(found["merge"].scores, found["gaussian"].scores)
+    assert not torch.equal(found["merge"].boxes, found["gaussian"].boxes)
+    protocols = [Runner(spot_detector(), soft_nms=kind).protocol() for kind in kinds]
+    assert [protocol["soft_nms"] for protocol in protocols] == list(kinds)
+    assert Runner(spot_detector(), scales=(0.5, 1.0)).protocol()["soft_nms"] == "gaussian"
+    twice = Runner(spot_detector(), scales=(1.0, 1.0), nms=0.5, soft_nms="none")([image])[0]
+    once = Runner(spot_detector(), nms=0.5)([image])[0]
+    torch.testing.assert_close(twice.boxes, once.boxes)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"nms": 0.5, "soft_nms": "linear"}, "choose one of them"),
+        ({"scales": (0.5, 1.0), "soft_nms": "none"}, "2 scales find every object 2 times"),
+        ({"soft_nms": "gausian"}, "did you mean 'gaussian'"),
+    ],
+)
+def test_choices_of_suppression_that_make_no_sense(options: dict, words: str) -> None:
+    with pytest.raises(HeatpointError, match=words):
+        Runner(spot_detector(), **options)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (50, 20000), (1, 300)])

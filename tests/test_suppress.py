@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from heatpoint.suppress import merge_scales, nms, soft_nms, top_detections
+from heatpoint.suppress import nms, soft_nms, soft_nms_merge, soften, top_detections
 
 METHODS: tuple[Literal["gaussian", "linear", "hard"], ...] = ("gaussian", "linear", "hard")
 
@@ -88,6 +88,61 @@ def test_soft_nms_gives_the_published_numbers_for_other_settings(
     expected = stored[f"soft_nms_gaussian_{key}.array"]
     np.testing.assert_array_equal(boxes[rows, :4].numpy(), expected[:, :4])
     np.testing.assert_allclose(scores.numpy(), expected[:, 4], atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_merging_gives_the_published_boxes(golden: Path, method: str) -> None:
+    stored = np.load(golden / "functions" / "soft_nms.npz")
+    table = torch.tensor(stored["boxes_with_corner_scores"])
+    for keep_stale in (True, False):
+        rows, boxes, scores = soft_nms_merge(
+            table[:, :4],
+            table[:, 4],
+            table[:, 5:],
+            method=method,  # type: ignore[arg-type]
+            inclusive=True,
+            keep_stale=keep_stale,
+            corner_scores_stay=True,
+        )
+        expected = stored[f"soft_nms_merge_{method}.array"]
+        if not keep_stale:
+            expected = expected[: int(stored[f"soft_nms_merge_{method}.kept"])]
+        assert len(rows) == len(expected)
+        np.testing.assert_allclose(boxes.numpy(), expected[:, :4], rtol=1e-5, atol=1e-4)
+        np.testing.assert_allclose(scores.numpy(), expected[:, 4], atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_columns_behind_the_score_travel_with_their_row(golden: Path, method: str) -> None:
+    stored = np.load(golden / "functions" / "soft_nms.npz")
+    table = torch.tensor(stored["boxes_with_joints"])
+    rows, scores = soft_nms(
+        table[:, :4],
+        table[:, 4],
+        method=method,  # type: ignore[arg-type]
+        inclusive=True,
+    )
+    expected = stored[f"soft_nms_joints_{method}.array"]
+    expected = expected[: int(stored[f"soft_nms_joints_{method}.kept"])]
+    np.testing.assert_array_equal(table[rows, 5:].numpy(), expected[:, 5:])
+    np.testing.assert_allclose(scores.numpy(), expected[:, 4], atol=1e-5)
+
+
+def test_merged_boxes_are_weighted_by_the_scores_of_their_own_corners() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10], [1.0, 0, 11, 10], [0.0, 2, 10, 12]])
+    scores = torch.tensor([0.5, 0.9, 0.8])
+    corners = torch.tensor([[0.4, 0.6], [0.9, 0.9], [0.6, 1.0]])
+    rows, merged, decayed = soft_nms_merge(boxes, scores, corners, method="hard", iou=0.5)
+    assert rows.tolist() == [1]
+    # Suppressed with factor 0, both others count fully.
+    first = (boxes[:, :2] * corners[:, :1]).sum(0) / corners[:, 0].sum()
+    second = (boxes[:, 2:] * corners[:, 1:]).sum(0) / corners[:, 1].sum()
+    torch.testing.assert_close(merged[0], torch.cat((first, second)))
+    torch.testing.assert_close(decayed, torch.tensor([0.9]))
+    alone = soft_nms_merge(boxes, scores, corners, torch.tensor([0, 1, 2]))
+    torch.testing.assert_close(alone[1], boxes)
+    nothing = soft_nms_merge(boxes[:0], scores[:0], corners[:0])
+    assert [len(part) for part in nothing] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("threshold", [0.3, 0.5, 0.7])
@@ -170,7 +225,9 @@ def test_merged_scales_equal_the_published_rows(golden: Path, kind: str) -> None
     label = torch.tensor(np.concatenate(labels))
     boxes, scores = table[:, :4], table[:, 4]
     if kind == "two_scales":
-        boxes, scores, label = merge_scales(boxes, scores, label, inclusive=True, keep_stale=True)
+        boxes, scores, label = soften(
+            boxes, scores, label, scores[:, None].expand(-1, 2), inclusive=True, keep_stale=True
+        )
     else:
         stay = top_detections(scores, 100)
         boxes, scores, label = boxes[stay], scores[stay], label[stay]

@@ -75,22 +75,35 @@ def pair_corners(
         | (first.values == float("-inf"))
         | (second.values == float("-inf"))
     )
-    scores = (torch.sigmoid(first.values) + torch.sigmoid(second.values)) / 2
-    scores = torch.where(rejected, 0.0, scores).flatten(1)
+    upper_score, lower_score = torch.sigmoid(first.values), torch.sigmoid(second.values)
+    scores = torch.where(rejected, 0.0, (upper_score + lower_score) / 2).flatten(1)
     scores, index = scores.topk(min(count, scores.shape[1]))
     sides = [side.expand_as(rejected) for side in (left.x, first.y, right.x, second.y)]
     boxes = torch.stack([side.flatten(1).gather(1, index) for side in sides], -1)
+    both = [score.expand_as(rejected) for score in (upper_score, lower_score)]
+    corner_scores = torch.stack([score.flatten(1).gather(1, index) for score in both], -1)
     labels = first.labels.expand_as(rejected).flatten(1).gather(1, index)
     missing = count - scores.shape[1]
     if missing > 0:
         boxes = F.pad(boxes, (0, 0, 0, missing))
+        corner_scores = F.pad(corner_scores, (0, 0, 0, missing))
         scores, labels = F.pad(scores, (0, missing)), F.pad(labels, (0, missing))
-    return Candidates(boxes, scores, labels)
+    return Candidates(boxes, scores, labels, corner_scores)
 
 
 def joined(candidates: Candidates, others: Candidates) -> Candidates:
     """Returns the candidates of both, by descending score."""
-    boxes, scores, labels = (torch.cat(pair, 1) for pair in zip(candidates, others, strict=True))
-    scores, order = scores.sort(descending=True, stable=True)
-    boxes = boxes.gather(1, order[..., None].expand_as(boxes))
-    return Candidates(boxes, scores, labels.gather(1, order))
+    assert candidates.corner_scores is not None
+    assert others.corner_scores is not None
+    scores, order = torch.cat((candidates.scores, others.scores), 1).sort(
+        descending=True, stable=True
+    )
+    boxes = torch.cat((candidates.boxes, others.boxes), 1)
+    labels = torch.cat((candidates.labels, others.labels), 1)
+    corner_scores = torch.cat((candidates.corner_scores, others.corner_scores), 1)
+    return Candidates(
+        boxes.gather(1, order[..., None].expand_as(boxes)),
+        scores,
+        labels.gather(1, order),
+        corner_scores.gather(1, order[..., None].expand_as(corner_scores)),
+    )

@@ -17,6 +17,7 @@ BOXES_ONLY = {
     "keep_resolution": "subjects are cropped to the input's size",
     "scales": "only detectors of boxes are tested at several",
     "max_detections": "there is one pose for each box",
+    "soft_nms": "there is one pose for each box",
 }
 
 
@@ -25,7 +26,7 @@ class Evaluate:
     """Scores a checkpoint on annotated data."""
 
     checkpoint: str
-    """a checkpoint of train or convert"""
+    """a checkpoint of train or convert, or the name of fetched weights"""
 
     data: str
     """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file; for poses COCO
@@ -50,8 +51,11 @@ class Evaluate:
     """pad pictures to a legal size instead of resizing them"""
 
     nms: float | None = None
-    """overlap (IoU) above which the worse of two boxes of one class is removed; by default
-    none, and soft-NMS for models of corners"""
+    """overlap (IoU) above which the worse of two boxes of one class is removed"""
+
+    soft_nms: Literal["gaussian", "linear", "merge", "none"] | None = None
+    """instead of --nms: lower the scores of boxes that overlap better ones, or merge them; by
+    default gaussian for models of corners and for several scales, else none"""
 
     max_detections: int = 100
     """most results per picture"""
@@ -121,6 +125,7 @@ def run(words: Sequence[str]) -> int:
                 data,
                 size=options.size,
                 nms=options.nms,
+                soft_nms=options.soft_nms,
                 max_detections=options.max_detections,
                 flip=options.flip,
                 scales=options.scales,

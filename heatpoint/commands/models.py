@@ -1,16 +1,20 @@
-"""``heatpoint models``: lists the architectures."""
+"""``heatpoint models``: lists the architectures and the published weights."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from heatpoint.commands.arguments import CommandParser
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 
 @dataclass
 class Models:
-    """Lists the architectures that ``--model`` takes."""
+    """Lists the architectures that ``--model`` takes, and the weights that ``fetch`` gets."""
 
     classes: int = 80
     """Number of classes to count the parameters of models of boxes for."""
@@ -20,10 +24,10 @@ class Models:
 
 
 def run(words: Sequence[str]) -> int:
-    """Prints one row per architecture."""
-    options = CommandParser("models", Models, "Lists the architectures that --model takes.").parse(
-        words
-    )
+    """Prints one row per architecture, then one per published checkpoint."""
+    options = CommandParser(
+        "models", Models, "Lists the architectures that --model takes, and the published weights."
+    ).parse(words)
     import torch
     from rich.console import Console
     from rich.table import Table
@@ -52,5 +56,26 @@ def run(words: Sequence[str]) -> int:
             f"{parameters / 1e6:.1f} M",
             summary,
         )
-    Console(emoji=False).print(table)
+    console = Console(emoji=False)
+    console.print(table)
+    console.print("\nPublished weights: heatpoint fetch NAME gets them, once and only then\n")
+    console.print(_weights())
     return 0
+
+
+def _weights() -> Table:
+    """Returns the table of published weights; scores are the publishers'."""
+    from rich.table import Table
+
+    from heatpoint.weights import PUBLISHED
+
+    table = Table(box=None)
+    table.add_column("name", no_wrap=True)
+    for title in ("architecture", "trained on", "score", "licence", "here"):
+        table.add_column(title, overflow="fold")
+    for record in PUBLISHED.values():
+        here = "yes" if record.cached.is_file() else "no" if record.address else "by hand"
+        table.add_row(
+            record.name, record.architecture, record.data, record.score, record.licence, here
+        )
+    return table

@@ -20,7 +20,8 @@ class Predict:
     """Finds objects, or the joints of subjects, in pictures."""
 
     checkpoint: str
-    """a checkpoint of train or convert; it decides whether boxes or poses are found"""
+    """a checkpoint of train or convert, or the name of fetched weights; it decides whether boxes or
+    poses are found"""
 
     images: list[str]
     """picture files, folders or patterns"""
@@ -48,8 +49,11 @@ class Predict:
     """pad pictures to a legal size instead of resizing them"""
 
     nms: float | None = None
-    """overlap (IoU) above which the worse of two boxes of one class is removed; by default
-    none, and soft-NMS for models of corners"""
+    """overlap (IoU) above which the worse of two boxes of one class is removed"""
+
+    soft_nms: Literal["gaussian", "linear", "merge", "none"] | None = None
+    """instead of --nms: lower the scores of boxes that overlap better ones, or merge them; by
+    default gaussian for models of corners and for several scales, else none"""
 
     max_detections: int = 100
     """most results per picture"""
@@ -109,6 +113,7 @@ def _run_boxes(options: Predict, sources: Sequence[Source]) -> int:
         size=options.size,
         score_threshold=options.score,
         nms=options.nms,
+        soft_nms=options.soft_nms,
         max_detections=options.max_detections,
         flip=options.flip,
         scales=options.scales,

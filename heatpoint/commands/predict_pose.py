@@ -22,6 +22,7 @@ BOXES_ONLY = {
     "keep_resolution": "subjects are cropped to the input's size",
     "scales": "only detectors of boxes are tested at several",
     "max_detections": "there is one pose for each box",
+    "soft_nms": "there is one pose for each box",
 }
 DETECTOR_ONLY = {
     "nms": "it needs --detector, whose boxes it chooses from",

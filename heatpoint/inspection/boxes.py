@@ -7,16 +7,20 @@ import dataclasses
 import numpy as np
 
 from heatpoint.codecs.center import CenterCodec
+from heatpoint.codecs.corners import CornerCodec
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.augment import Augment
 from heatpoint.data.validate import Progress
 from heatpoint.detector import Detector
 from heatpoint.detector_file import BoxCodec
 from heatpoint.errors import HeatpointError
+from heatpoint.inspection.corners import inspect_corners
 from heatpoint.inspection.oracle import oracle
 from heatpoint.inspection.part import Part, Pictures
 from heatpoint.inspection.report import measure
 from heatpoint.inspection.sides import input_sides
+
+_VIEWS = {"published": Augment, "mild": Augment.mild, "none": Augment.none}
 
 
 def inspect_boxes(
@@ -28,6 +32,8 @@ def inspect_boxes(
     progress: Progress | None,
 ) -> Part:
     """Measures the boxes, scores a perfect network, and draws charts and targets.
+
+    For a codec of corners, what these meet is counted too.
 
     Args:
         annotations: Cleaned annotations.
@@ -43,19 +49,22 @@ def inspect_boxes(
         spread = np.linspace(0, len(annotations) - 1, limit).round().astype(int)
         chosen = annotations.subset(spread.tolist())
     verdict = oracle(chosen, codec, size, progress)
+    augment = _VIEWS[pictures.augment]()
+    corners = None
+    if isinstance(codec, CornerCodec):
+        named = pictures.augment
+        corners = inspect_corners(annotations, codec, size, augment, named, pictures.seed)
     if pictures.out is None:
-        return Part(report, verdict, None, ())
+        return Part(report, verdict, None, (), corners)
     from heatpoint.inspection.charts import draw_charts
     from heatpoint.inspection.targets import draw_targets
 
     files = [pictures.out / "charts.png"]
     draw_charts(files[0], report, measured, codec.stride, verdict.max_detections)
     if pictures.samples:
-        views = {"published": Augment, "mild": Augment.mild, "none": Augment.none}
-        augment = views[pictures.augment]()
         files.append(pictures.out / "targets.png")
         draw_targets(files[1], annotations, codec, size, augment, pictures.samples, pictures.seed)
-    return Part(report, verdict, None, tuple(files))
+    return Part(report, verdict, None, tuple(files), corners)
 
 
 def representation(

@@ -17,11 +17,13 @@ from heatpoint.detector import Detector
 from heatpoint.errors import HeatpointError
 from heatpoint.files import write_json
 from heatpoint.inspection.boxes import inspect_boxes, representation
+from heatpoint.inspection.corners import CornerReport
 from heatpoint.inspection.joints import JointReport
 from heatpoint.inspection.oracle import OracleReport
 from heatpoint.inspection.part import Pictures
 from heatpoint.inspection.poses import inspect_poses
 from heatpoint.inspection.report import DataReport
+from heatpoint.weights import PUBLISHED
 
 _FINDINGS = 1000  # of each kind, at most, in report.json
 
@@ -41,6 +43,7 @@ class Inspection:
         joints: What there is of joints, and what a perfect network would reach; None unless the
             model is one of joints.
         files: The report and the pictures that were written; empty if none were asked for.
+        corners: What is hard for corners; None unless the model finds boxes by them.
     """
 
     source: str
@@ -49,6 +52,7 @@ class Inspection:
     oracle: OracleReport | None
     joints: JointReport | None = None
     files: tuple[Path, ...] = ()
+    corners: CornerReport | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything as plain numbers and strings, ready for JSON.
@@ -71,18 +75,21 @@ class Inspection:
             },
             "oracle": None if self.oracle is None else self.oracle.as_dict(),
             "joints": None if self.joints is None else self.joints.as_dict(),
+            "corners": None if self.corners is None else self.corners.as_dict(),
             "files": [str(path) for path in self.files],
         }
 
     def verdict(self) -> list[str]:
         """Returns in words what a perfect network would reach, one statement per line."""
-        return [line for part in (self.oracle, self.joints) if part for line in part.lines()]
+        parts = (self.oracle, self.corners, self.joints)
+        return [line for part in parts if part for line in part.lines()]
 
     def summary(self) -> str:
         """Returns the inspection in words, for people."""
         parts = [
             ("data", self.data.lines()),
             ("oracle", [] if self.oracle is None else self.oracle.lines()),
+            ("corners", [] if self.corners is None else self.corners.lines()),
             ("joints", [] if self.joints is None else self.joints.lines()),
             ("files", [str(path) for path in self.files]),
         ]
@@ -111,9 +118,10 @@ def inspect(
 ) -> Inspection:
     """Reports on a data set: content, mistakes, targets in pictures, and what a model can reach.
 
-    For boxes that is the oracle's AP, for a model of joints the error floor of its heatmaps and
-    what the crops lose. Nothing about the data is changed. Images that cannot be read are
-    reported and left out.
+    For boxes that is the oracle's AP (and, for a model of corners, which of these share a cell,
+    are cut off in training views, or could pair wrongly), for a model of joints the error floor of
+    its heatmaps and what the crops lose. Nothing about the data is changed. Images that cannot be
+    read are reported and left out.
 
     Example:
         >>> from heatpoint.data.synthetic import write_shapes
@@ -134,7 +142,8 @@ def inspect(
         out: Folder for report.json, charts.png, targets.png and, of a model of joints,
             mirrored.png; None writes nothing.
         samples: Number of images in targets.png.
-        augment: Augmentation that targets.png shows, named as in training.
+        augment: Augmentation that targets.png shows and corners are cut off by, named as in
+            training.
         limit: A perfect network is scored on at most this many images or subjects, evenly spread.
         seed: Chooses images and augmentation of targets.png.
         padding: Side of a subject's crop over that of its box; for models of joints, whose own is
@@ -165,7 +174,9 @@ def inspect(
     else:
         codec, sides = representation(usable, detector, size, stride, max_detections)
         part = inspect_boxes(usable, codec, sides, limit, pictures, scoring)
-    found = Inspection(annotations.source, problems, part.data, part.oracle, part.joints)
+    found = Inspection(
+        annotations.source, problems, part.data, part.oracle, part.joints, corners=part.corners
+    )
     if out is None:
         return found
     report = Path(out) / "report.json"
@@ -186,6 +197,8 @@ def _detector(model: str | Path, annotations: Annotations) -> Detector:
 
     # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
     if isinstance(model, Path) or Path(model).suffix == ".safetensors" or Path(model).is_file():
+        return Detector.load(model)
+    if model in PUBLISHED:
         return Detector.load(model)
     names = [subject_name(annotations)] if zoo.is_pose(model) else annotations.names
     return zoo.build(model, names, skeleton=annotations.skeleton)

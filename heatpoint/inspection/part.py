@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from heatpoint.inspection.corners import CornerReport
 from heatpoint.inspection.joints import JointReport
 from heatpoint.inspection.oracle import OracleReport
 from heatpoint.inspection.report import DataReport
@@ -36,3 +37,4 @@ class Part:
     oracle: OracleReport | None
     joints: JointReport | None
     files: tuple[Path, ...]
+    corners: CornerReport | None = None

@@ -103,7 +103,8 @@ class TrainOptions:
     """arithmetic of the network; weights stay fp32. auto is bf16 where the hardware has it"""
 
     weights: str = ""
-    """checkpoint to start from; its heads are adapted to the classes of the data"""
+    """checkpoint to start from, or name of published weights (the command fetches them, Python
+    calls fetch first); its heads are adapted to the classes of the data"""
 
     backbone_weights: str = ""
     """file with ImageNet weights for the backbone"""
