@@ -14,7 +14,7 @@ from heatpoint.prepare import Frame
 from heatpoint.results import Detections
 from heatpoint.suppress import SoftNms, soften
 from heatpoint.suppress import nms as hard_nms
-from heatpoint.types import Candidates
+from heatpoint.types import Candidates, CornerCandidates
 
 
 class Mapped(NamedTuple):
@@ -31,7 +31,7 @@ class Mapped(NamedTuple):
 
 
 def finish(
-    candidates: Candidates,
+    candidates: Candidates | CornerCandidates,
     frames: Sequence[Frame],
     names: Sequence[str],
     score_threshold: float = 0.0,
@@ -73,7 +73,7 @@ def finish(
 
 
 def map_to_images(
-    candidates: Candidates, frames: Sequence[Frame], names: Sequence[str]
+    candidates: Candidates | CornerCandidates, frames: Sequence[Frame], names: Sequence[str]
 ) -> list[Mapped]:
     """Returns the candidates of B images in pixels of these, clipped; arguments as for ``finish``.
 
@@ -83,8 +83,9 @@ def map_to_images(
     if len(candidates.boxes) != len(frames):
         raise ValueError(f"{len(candidates.boxes)} images of candidates, {len(frames)} frames")
     names = tuple(names)
-    corner_scores = candidates.corner_scores
-    if corner_scores is None:
+    if isinstance(candidates, CornerCandidates):
+        corner_scores = candidates.corner_scores
+    else:
         corner_scores = candidates.scores[..., None].expand(-1, -1, 2)
     tensors = (candidates.boxes, candidates.scores, candidates.labels, corner_scores)
     results = []

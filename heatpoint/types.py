@@ -64,15 +64,28 @@ class Candidates(NamedTuple):
         boxes: (B, K, 4) float32, xyxy in input pixels, not clipped.
         scores: (B, K) float32 in [0, 1]; 0 marks an empty row.
         labels: (B, K) int64, class index from 0.
-        corner_scores: (B, K, 2) float32, of the top-left and the bottom-right corner, which
-            weight boxes that are merged; of mirrored corners, the upper and the lower one. None
-            for boxes that were found as a whole.
     """
 
     boxes: Tensor
     scores: Tensor
     labels: Tensor
-    corner_scores: Tensor | None = None
+
+
+class CornerCandidates(NamedTuple):
+    """``Candidates`` that were found by their corners.
+
+    Attributes:
+        boxes: As in ``Candidates``.
+        scores: As in ``Candidates``; the mean of both corners'.
+        labels: As in ``Candidates``.
+        corner_scores: (B, K, 2) float32, of the top-left and the bottom-right corner, which
+            weight boxes that are merged; of mirrored corners, the upper and the lower one.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    corner_scores: Tensor
 
 
 class JointCandidates(NamedTuple):
@@ -91,8 +104,9 @@ class Codec(Protocol):
     """One representation: which maps, what they should say, how wrong they are, what they mean.
 
     A codec is a frozen dataclass without weights. Each has a type of its own for what ``encode``
-    returns, and decodes either objects (``Candidates``) or joints (``JointCandidates``): whoever
-    needs to know which asks ``Detector.box_codec`` or ``Detector.joint_codec``.
+    returns, and decodes either objects (``Candidates``, ``CornerCandidates``) or joints
+    (``JointCandidates``): whoever needs to know which asks ``Detector.box_codec`` or
+    ``Detector.joint_codec``.
     """
 
     @property
@@ -109,7 +123,7 @@ class Codec(Protocol):
     def loss(self, maps: Maps, encoded: Any) -> dict[str, Tensor]:
         """Returns weighted fp32 terms by name; their sum is the loss of one stack."""
 
-    def decode(self, maps: Maps) -> Candidates | JointCandidates:
+    def decode(self, maps: Maps) -> Candidates | CornerCandidates | JointCandidates:
         """Reads candidates off the maps of the last stack."""
 
     def unflip(self, maps: Maps) -> Maps:

@@ -32,7 +32,7 @@ from heatpoint.prepare import Frame, prepare_original
 from heatpoint.runner import Runner
 from heatpoint.training import train
 from heatpoint.training.loop import TrainResult
-from heatpoint.types import Candidates
+from heatpoint.types import Candidates, CornerCandidates
 
 QUICK = {
     "model": "cornernet_tiny",
@@ -204,7 +204,7 @@ def test_merging_moves_a_box_by_the_scores_of_its_corners() -> None:
     corners = torch.tensor([[[0.5, 1.0], [1.0, 1.0]]])
     frame = Frame("", (128, 128), Affine.scale(1.0, 1.0))
     plain = Candidates(boxes, scores, torch.zeros(1, 2).long())
-    given = plain._replace(corner_scores=corners)
+    given = CornerCandidates(*plain, corners)
     better = finish(given, [frame], ["cat"], 0.5, soft_nms="merge")[0].boxes[0, 0].item()
     share = (1 - float(np.exp(-(0.95**2) / 0.5))) ** 8
     assert better == pytest.approx(2 * share / (0.5 + share), rel=1e-4)

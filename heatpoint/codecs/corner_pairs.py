@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heatpoint.codecs.peaks import read_cells, top_peaks
-from heatpoint.types import Candidates, Maps
+from heatpoint.types import CornerCandidates, Maps
 
 
 class FoundCorners(NamedTuple):
@@ -51,7 +51,7 @@ def find_corners(maps: Maps, corner: str, count: int, kernel: int) -> FoundCorne
 
 def pair_corners(
     upper: FoundCorners, lower: FoundCorners, threshold: float, count: int, falling: bool = True
-) -> Candidates:
+) -> CornerCandidates:
     """Returns the best pairs of an upper and a lower corner, by descending score.
 
     Rejected are pairs of different classes, of embeddings too far apart, and of corners that are
@@ -88,20 +88,18 @@ def pair_corners(
         boxes = F.pad(boxes, (0, 0, 0, missing))
         corner_scores = F.pad(corner_scores, (0, 0, 0, missing))
         scores, labels = F.pad(scores, (0, missing)), F.pad(labels, (0, missing))
-    return Candidates(boxes, scores, labels, corner_scores)
+    return CornerCandidates(boxes, scores, labels, corner_scores)
 
 
-def joined(candidates: Candidates, others: Candidates) -> Candidates:
+def joined(candidates: CornerCandidates, others: CornerCandidates) -> CornerCandidates:
     """Returns the candidates of both, by descending score."""
-    assert candidates.corner_scores is not None
-    assert others.corner_scores is not None
     scores, order = torch.cat((candidates.scores, others.scores), 1).sort(
         descending=True, stable=True
     )
     boxes = torch.cat((candidates.boxes, others.boxes), 1)
     labels = torch.cat((candidates.labels, others.labels), 1)
     corner_scores = torch.cat((candidates.corner_scores, others.corner_scores), 1)
-    return Candidates(
+    return CornerCandidates(
         boxes.gather(1, order[..., None].expand_as(boxes)),
         scores,
         labels.gather(1, order),

@@ -16,7 +16,7 @@ from heatpoint.codecs.encoded import check_objects, last_of_cell
 from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.losses import focal_loss, pull_push_loss, smooth_l1_loss
-from heatpoint.types import Candidates, Maps, MapSpec, Target
+from heatpoint.types import CornerCandidates, Maps, MapSpec, Target
 
 Border = Literal["continuous", "pixels"]
 Grouping = Literal["published", "printed"]
@@ -219,7 +219,7 @@ class CornerCodec:
             "push": self.push_weight * share * push,
         }
 
-    def decode(self, maps: Maps) -> Candidates:
+    def decode(self, maps: Maps) -> CornerCandidates:
         """Pairs the best corners of each image and returns the K best pairs.
 
         Rejected are pairs of different classes, of embeddings that differ by more than
@@ -239,7 +239,7 @@ class CornerCodec:
         to_input = (stride - trim / width, stride - trim / height) * 2
         return found._replace(boxes=found.boxes * found.boxes.new_tensor(to_input))
 
-    def _paired(self, maps: Maps, names: tuple[str, str]) -> Candidates:
+    def _paired(self, maps: Maps, names: tuple[str, str]) -> CornerCandidates:
         """Returns the best pairs of an upper and a lower corner; boxes are in cells."""
         upper, lower = (find_corners(maps, n, self.corners, self.peak_kernel) for n in names)
         falling = names[0] == "top_left"
