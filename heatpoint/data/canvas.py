@@ -1,4 +1,4 @@
-"""What lies under drawn things and over them, and how the picture is written."""
+"""What lies under drawn things and over them, and where and how the pictures are written."""
 
 from __future__ import annotations
 
@@ -52,6 +52,28 @@ def add_noise(image: Image, rng: np.random.Generator) -> None:
     strength = rng.uniform(0, 8)
     noise = rng.standard_normal(image.shape[:2], dtype=np.float32) * strength
     image[:] = np.clip(image + noise[:, :, None], 0, 255).astype(np.uint8)
+
+
+def open_folder(folder: str | Path, count: int) -> Path:
+    """Prepares a folder for ``count`` drawn pictures and returns where their annotations belong.
+
+    Annotations of an earlier set are removed: they come last, so where they are, the pictures are
+    complete.
+
+    Raises:
+        HeatpointError: ``count`` is below 1, or the folder is not writable.
+    """
+    if count < 1:
+        raise HeatpointError(f"count is the number of pictures to draw: at least 1, not {count}")
+    path = Path(folder) / "annotations.json"
+    try:
+        path.unlink(missing_ok=True)
+        (path.parent / "images").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HeatpointError(
+            f"cannot write to {path.parent}: {error.strerror or error}; choose another folder"
+        ) from error
+    return path
 
 
 def write_jpeg(path: Path, image: Image) -> None:

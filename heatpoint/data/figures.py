@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.body import HEAD_RADIUS, PARTS, Pose, capsule, draw_pose
-from heatpoint.data.canvas import add_noise, background, dull, write_jpeg
+from heatpoint.data.canvas import add_noise, background, dull, open_folder, write_jpeg
 from heatpoint.data.coco import write_coco
 from heatpoint.data.objects import Objects
 from heatpoint.data.shapes import SHIFT, Points, fixed_point
@@ -129,16 +129,7 @@ def write_figures(
     Raises:
         HeatpointError: ``count`` is below 1, ``size`` is too small, or the folder is not writable.
     """
-    if count < 1:
-        raise HeatpointError(f"count is the number of pictures to draw: at least 1, not {count}")
-    path = Path(folder) / "annotations.json"
-    try:
-        path.unlink(missing_ok=True)  # it comes last: where it is, the pictures are complete
-        (path.parent / "images").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HeatpointError(
-            f"cannot write to {path.parent}: {error.strerror or error}; choose another folder"
-        ) from error
+    path = open_folder(folder, count)
     annotations = Annotations(("figure",), [], str(path), skeleton=FIGURE)
     for index in range(count):
         scene = draw_figures(size, np.random.default_rng((seed, index)))

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.canvas import add_noise, background, write_jpeg
+from heatpoint.data.canvas import add_noise, background, open_folder, write_jpeg
 from heatpoint.data.shapes import NAMES, SHIFT, Points, fixed_point, outline, rotation
 from heatpoint.errors import HeatpointError
 from heatpoint.files import write_json
@@ -117,16 +117,7 @@ def write_shapes(
     Raises:
         HeatpointError: ``count`` is below 1, ``size`` is too small, or the folder is not writable.
     """
-    if count < 1:
-        raise HeatpointError(f"count is the number of pictures to draw: at least 1, not {count}")
-    path = Path(folder) / "annotations.json"
-    try:
-        path.unlink(missing_ok=True)  # it comes last: where it is, the pictures are complete
-        (path.parent / "images").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HeatpointError(
-            f"cannot write to {path.parent}: {error.strerror or error}; choose another folder"
-        ) from error
+    path = open_folder(folder, count)
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
     for index in range(count):
