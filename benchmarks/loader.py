@@ -67,7 +67,7 @@ def main() -> None:
             "read and decode": lambda i: load_image(path),
             "warp": lambda i: augment.draw_map((480, 640), SIZE, rng).warp(image, SIZE),
             "colour": lambda i: augment.recolour(view, rng),
-            "to tensor": lambda i: channels_first(view),
+            "to tensor": lambda i: torch.from_numpy(channels_first(view)),
             "training sample": lambda i: train[i, 0],
             "training sample, cached": lambda i: cached[i, 0],
             "evaluation sample": lambda i: evaluation[0],

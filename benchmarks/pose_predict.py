@@ -33,6 +33,7 @@ def main() -> None:
     import torch
 
     from heatpoint import zoo
+    from heatpoint.engines import open_engine
     from heatpoint.pose.runner import PoseRunner
     from heatpoint.skeleton import SKELETONS
     from heatpoint.sources import expand
@@ -41,7 +42,7 @@ def main() -> None:
     torch.manual_seed(0)
     detector = zoo.build(options.model, ["person"], skeleton=SKELETONS["coco17"])
     detector.network.eval()
-    runner = PoseRunner(detector, device="cpu")
+    runner = PoseRunner(open_engine(detector, device="cpu"))
     with tempfile.TemporaryDirectory() as name:
         paths = draw_photos(Path(name), options.images)
         sources = expand(list(paths))
@@ -133,13 +134,14 @@ def compare(detector, path: Path, boxes) -> float:
     """Returns the median distance between the joints of both, in crops' sides."""
     import numpy as np
 
+    from heatpoint.engines import open_engine
     from heatpoint.pose.runner import PoseRunner
     from heatpoint.sources import expand
 
-    exact = PoseRunner(detector, device="cpu", precision="fp32")
-    ours = next(iter(exact.stream(expand(path), [boxes]))).poses.keypoints[..., :2].numpy()
+    exact = PoseRunner(open_engine(detector, device="cpu", precision="fp32"))
+    ours = next(iter(exact.stream(expand(path), [boxes]))).poses.keypoints[..., :2]
     theirs = np.stack(naive(detector, path, boxes.boxes.tolist()))
-    sides = (boxes.boxes[:, 2:] - boxes.boxes[:, :2]).amax(1).numpy() * exact.padding
+    sides = (boxes.boxes[:, 2:] - boxes.boxes[:, :2]).max(1) * exact.padding
     return float(np.median(np.linalg.norm(ours - theirs, axis=-1) / sides[:, None]))
 
 

@@ -30,7 +30,7 @@ def draw_detections(image: Image, detections: Detections, min_score: float = 0.0
         detections: In image pixels.
         min_score: Detections below it are not drawn.
     """
-    shown = detections[detections.scores >= min_score].to("cpu")
+    shown = detections[detections.scores >= min_score]
     texts = [
         f"{shown.names[label]} {score:.2f}"
         for label, score in zip(shown.labels.tolist(), shown.scores.tolist(), strict=True)

@@ -12,7 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from heatpoint.codecs.corners import CORNERS, CornerCodec
 from heatpoint.data.annotations import Annotations, ImageRecord
@@ -20,12 +22,13 @@ from heatpoint.data.read import read
 from heatpoint.data.validate import clean
 from heatpoint.detector import Detector
 from heatpoint.detector_file import BoxCodec
+from heatpoint.engines import is_exported
+from heatpoint.engines.torch import TorchEngine
 from heatpoint.errors import HeatpointError
 from heatpoint.evaluation import match_names, null_for_nan, percent
 from heatpoint.fast import Precision
 from heatpoint.inspection.report import sought
 from heatpoint.metrics.coco import coco_metrics
-from heatpoint.prediction import load_detector
 from heatpoint.prepare import Frame
 from heatpoint.reading import check_stream, read_ahead
 from heatpoint.results import Detections
@@ -143,19 +146,19 @@ def limits(
     truth = annotations if isinstance(annotations, Annotations) else read(annotations)
     if not truth.images:
         raise HeatpointError(f"{truth.source or 'the annotations'} hold no image to score")
-    runner = Runner(
-        load_detector(detector),
-        size=size,
-        nms=nms,
-        soft_nms=soft_nms,
+    if is_exported(detector):
+        raise HeatpointError(f"{detector} keeps its maps to itself; analyse the checkpoint instead")
+    engine = TorchEngine(
+        detector if isinstance(detector, Detector) else Detector.load(detector),
         max_detections=max_detections,
         device=device,
         precision=precision,
     )
-    label_map = torch.tensor(match_names(runner.names, truth.names), dtype=torch.long)
+    runner = Runner(engine, size=size, nms=nms, soft_nms=soft_nms, max_detections=max_detections)
+    label_map = np.array(match_names(runner.names, truth.names), np.int64)
     # Boxes that training leaves out cannot be encoded; they count as not found in every row.
     records = clean(truth)[0].images
-    steps = _steps(runner.codec)
+    steps = _steps(engine.box_codec)
     found: list[list[Detections]] = [[] for _ in steps]
     loaded = read_ahead(
         [Source(record.path, str(record.path)) for record in truth.images],
@@ -168,7 +171,9 @@ def limits(
     while batch := list(islice(loaded, batch_size)):
         chosen = [records[index] for index, _ in batch]
         for results, one in zip(
-            found, _batch(runner, chosen, [i for _, i in batch], steps, label_map), strict=True
+            found,
+            _batch(engine, runner, chosen, [i for _, i in batch], steps, label_map),
+            strict=True,
         ):
             results += [
                 Detections(r.boxes, r.scores, label_map[r.labels], truth.names) for r in one
@@ -196,33 +201,36 @@ def _steps(codec: BoxCodec) -> list[dict[str, tuple[str, ...]]]:
 
 
 def _batch(
+    engine: TorchEngine,
     runner: Runner,
     records: Sequence[ImageRecord],
     inputs: Sequence[Inputs],
     steps: Sequence[Mapping[str, tuple[str, ...]]],
-    label_map: torch.Tensor,
+    label_map: NDArray[np.int64],
 ) -> list[list[Detections]]:
     """Returns the results of a batch for each step."""
-    pixels = torch.stack([scales[0][0] for scales in inputs])
+    pixels = torch.from_numpy(np.stack([scales[0][0] for scales in inputs]))
     frames = [scales[0][1] for scales in inputs]
     own_label = label_map.argsort()
     targets = [_target(r, f, own_label) for r, f in zip(records, frames, strict=True)]
     with torch.inference_mode():
-        maps = runner.forward(pixels)
-        encoded: Any = runner.codec.encode(targets, (pixels.shape[-2], pixels.shape[-1]))
-        true: Maps = runner.codec.ideal(encoded)
+        maps = engine.forward(pixels)
+        encoded: Any = engine.codec.encode(targets, (pixels.shape[-2], pixels.shape[-1]))
+        true: Maps = engine.codec.ideal(encoded)
     results = []
     for replaced in steps:
         names = [name for maps_of_kind in replaced.values() for name in maps_of_kind]
         # In float32 whatever the network's precision, or the true maps would not be true.
         mixed = {**maps, **{name: true[name].to(maps[name].device) for name in names}}
-        results.append([runner.conclude(mapped) for mapped in runner.read(mixed, frames)])
+        results.append(
+            [runner.conclude(mapped) for mapped in runner.read(engine.read(mixed), frames)]
+        )
     return results
 
 
-def _target(record: ImageRecord, frame: Frame, own_label: torch.Tensor) -> Target:
+def _target(record: ImageRecord, frame: Frame, own_label: NDArray[np.int64]) -> Target:
     """Returns the objects of an image in input pixels, with the detector's labels."""
     wanted = sought(record)
     boxes = frame.to_image.inverse().boxes(record.boxes[wanted])
-    labels = torch.from_numpy(record.labels[wanted])
-    return Target(torch.from_numpy(boxes).float().reshape(-1, 4), own_label[labels])
+    labels = torch.from_numpy(own_label[record.labels[wanted]])
+    return Target(torch.from_numpy(boxes).float().reshape(-1, 4), labels)

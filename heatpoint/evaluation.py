@@ -7,24 +7,28 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
+import numpy as np
 
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.read import read
-from heatpoint.detector import Detector
+from heatpoint.engines import Engine
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.fast import Precision
 from heatpoint.files import read_json, write_json
 from heatpoint.metrics.coco import NUMBERS, CocoScores, coco_metrics, result_rows
 from heatpoint.metrics.voc import VocScores, voc_metrics
-from heatpoint.prediction import load_detector
+from heatpoint.prediction import open_runner
 from heatpoint.results import Detections
-from heatpoint.runner import Runner
 from heatpoint.sources import Source
 from heatpoint.suppress import SoftNms
 from heatpoint.timings import Timings
+
+if TYPE_CHECKING:
+    import torch
+
+    from heatpoint.detector import Detector
+    from heatpoint.fast import Precision
 
 Metric = Literal["coco", "voc"]
 METRICS: tuple[Metric, ...] = ("coco", "voc")
@@ -83,7 +87,7 @@ class Metrics(CocoScores):
 
 
 def evaluate(
-    detector: Detector | str | Path | None,
+    detector: Detector | Engine | str | Path | None,
     annotations: Annotations | str | Path,
     *,
     size: int | Sequence[int] | None = None,
@@ -98,6 +102,7 @@ def evaluate(
     device: str | torch.device = "auto",
     precision: Precision = "auto",
     workers: int = 2,
+    streams: int = 1,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
     metric: Sequence[Metric] = ("coco", "voc"),
@@ -110,7 +115,7 @@ def evaluate(
     default threshold differs, because the area under a curve needs its far end.
 
     Args:
-        detector: A detector or the path of its checkpoint; None with ``results``.
+        detector: A detector, its checkpoint or a file that ``export`` wrote; None with ``results``.
         annotations: The truth, or where to read it; its classes are matched by name.
         size: Input (height, width) in pixels, one number for both; None is the detector's own.
         batch_size: Images per run of the network.
@@ -124,6 +129,7 @@ def evaluate(
         device: "auto" or a torch device.
         precision: "auto", "fp32" or "bf16".
         workers: Threads that read and resize images while the network runs; 0 for none.
+        streams: Batches under way at once; more than one takes an exported file.
         skip_bad: Leaves unreadable images and their objects out of the score, and counts them.
         progress: Called with images done and images in all.
         metric: Which scores to compute.
@@ -150,8 +156,8 @@ def evaluate(
         rows = _rows_of_file(Path(results or ""), truth)
         protocol: dict[str, Any] = {"results": str(results)}
         return _score(rows, truth, metric, protocol, [], Timings())
-    runner = Runner(
-        load_detector(detector),
+    runner = open_runner(
+        detector,
         size=size,
         flip=flip,
         scales=scales,
@@ -162,9 +168,10 @@ def evaluate(
         keep_resolution=keep_resolution,
         device=device,
         precision=precision,
-        timings=Timings(),
+        streams=streams,
+        timings=None if isinstance(detector, Engine) else Timings(),
     )
-    label_map = torch.tensor(match_names(runner.names, truth.names), dtype=torch.long)
+    label_map = np.array(match_names(runner.names, truth.names), np.int64)
     if not skip_bad:
         check_files(truth)
     sources = [Source(record.path, str(record.path)) for record in truth.images]

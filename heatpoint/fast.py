@@ -50,14 +50,14 @@ def fast(
         copied.heads.keep_last()
     copied = _folded(copied).to(target)
     copied = copied.to(memory_format=torch.channels_last)
-    if precision == "bf16" or (precision == "auto" and target.type == "cpu" and _has_amx()):
+    if precision == "bf16" or (precision == "auto" and target.type == "cpu" and has_amx()):
         mean, std = copied.mean, copied.std
         copied = copied.bfloat16()
         copied.mean, copied.std = mean, std
     return copied
 
 
-def _has_amx() -> bool:
+def has_amx() -> bool:
     """Returns whether this CPU multiplies bfloat16 tiles, which PyTorch tells since 2.4."""
     ask = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return bool(ask is not None and ask())

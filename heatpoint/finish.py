@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, get_args
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from heatpoint.engines.engine import Answer
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.geometry import clip_boxes
 from heatpoint.prepare import Frame
 from heatpoint.results import Detections
 from heatpoint.suppress import SoftNms, soften
 from heatpoint.suppress import nms as hard_nms
-from heatpoint.types import Candidates, CornerCandidates
 
 
 class Mapped(NamedTuple):
@@ -27,11 +27,11 @@ class Mapped(NamedTuple):
     """
 
     found: Detections
-    corner_scores: Tensor
+    corner_scores: NDArray[np.float32]
 
 
 def finish(
-    candidates: Candidates | CornerCandidates,
+    answer: Answer,
     frames: Sequence[Frame],
     names: Sequence[str],
     score_threshold: float = 0.0,
@@ -40,7 +40,7 @@ def finish(
     soft_nms: SoftNms = "none",
     sigma: float = 0.5,
 ) -> list[Detections]:
-    """Turns the candidates of a batch into one result per image.
+    """Turns a network's answer to a batch into one result per image.
 
     Boxes are mapped to image pixels and clipped to the image. Left out are empty rows (score 0),
     rows below the threshold, boxes that lie wholly outside the image (in the letterbox's margin,
@@ -48,7 +48,7 @@ def finish(
     peaks do.
 
     Args:
-        candidates: Of B images, in input pixels.
+        answer: About B images, in input pixels.
         frames: One per image.
         names: Class names of the detector.
         score_threshold: Rows with a score of at least this stay.
@@ -59,48 +59,46 @@ def finish(
         sigma: Width of its gaussian decay.
 
     Returns:
-        B results on the CPU, each by descending score, equal scores in the codec's order.
+        B results, each by descending score, equal scores in the codec's order.
 
     Raises:
-        HeatpointError: A candidate is not a finite number, or an argument is out of range.
+        HeatpointError: The answer holds something that is no finite number, or an argument is out
+            of range.
     """
     check_thresholds(score_threshold, nms, max_detections)
     check_choice("soft_nms", soft_nms, get_args(SoftNms))
     return [
         conclude(mapped, score_threshold, nms, max_detections, soft_nms, sigma)
-        for mapped in map_to_images(candidates, frames, names)
+        for mapped in map_to_images(answer, frames, names)
     ]
 
 
-def map_to_images(
-    candidates: Candidates | CornerCandidates, frames: Sequence[Frame], names: Sequence[str]
-) -> list[Mapped]:
-    """Returns the candidates of B images in pixels of these, clipped; arguments as for ``finish``.
+def map_to_images(answer: Answer, frames: Sequence[Frame], names: Sequence[str]) -> list[Mapped]:
+    """Returns the boxes of B images in pixels of these, clipped; arguments as for ``finish``.
 
     Raises:
-        HeatpointError: A candidate is not a finite number.
+        HeatpointError: The answer holds something that is no finite number.
     """
-    if len(candidates.boxes) != len(frames):
-        raise ValueError(f"{len(candidates.boxes)} images of candidates, {len(frames)} frames")
+    if len(answer["boxes"]) != len(frames):
+        raise ValueError(f"an answer about {len(answer['boxes'])} images, {len(frames)} frames")
     names = tuple(names)
-    if isinstance(candidates, CornerCandidates):
-        corner_scores = candidates.corner_scores
-    else:
-        corner_scores = candidates.scores[..., None].expand(-1, -1, 2)
-    tensors = (candidates.boxes, candidates.scores, candidates.labels, corner_scores)
+    corner_scores = answer.get("corner_scores")
+    if corner_scores is None:
+        corner_scores = np.repeat(answer["scores"][..., None], 2, axis=-1)
+    columns = (answer["boxes"], answer["scores"], answer["labels"], corner_scores)
     results = []
-    moved = (tensor.cpu() for tensor in tensors)
-    for boxes, scores, labels, corners, frame in zip(*moved, frames, strict=True):
-        if not (torch.isfinite(scores).all() and torch.isfinite(boxes[scores > 0]).all()):
+    for boxes, scores, labels, corners, frame in zip(*columns, frames, strict=True):
+        if not (np.isfinite(scores).all() and np.isfinite(boxes[scores > 0]).all()):
             raise HeatpointError(
                 f"the network's answer for {frame.path or 'an image'} is not a finite number; "
                 "its weights are damaged or its training diverged, or try precision='fp32'"
             )
-        mapped = clip_boxes(frame.to_image.boxes(boxes.double()), frame.image_size).float()
+        exact = frame.to_image.boxes(boxes.astype(np.float64))
+        mapped = clip_boxes(exact, frame.image_size).astype(np.float32)
         inside = (mapped[:, 2] > mapped[:, 0]) & (mapped[:, 3] > mapped[:, 1])
         stay = (scores > 0) & inside
         found = Detections(mapped[stay], scores[stay], labels[stay], names)
-        results.append(Mapped(found, corners[stay].float()))
+        results.append(Mapped(found, corners[stay].astype(np.float32)))
     return results
 
 
@@ -130,23 +128,23 @@ def conclude(
 
 def joined(parts: Sequence[Mapped], most: int) -> Mapped:
     """Returns the rows of several test scales, the ``most`` best of each, scale by scale."""
-    best = [torch.sort(p.found.scores, descending=True, stable=True).indices[:most] for p in parts]
+    best = [np.argsort(-part.found.scores, kind="stable")[:most] for part in parts]
     rows = [part.found[order] for part, order in zip(parts, best, strict=True)]
     found = Detections(
-        torch.cat([row.boxes for row in rows]),
-        torch.cat([row.scores for row in rows]),
-        torch.cat([row.labels for row in rows]),
+        np.concatenate([row.boxes for row in rows]),
+        np.concatenate([row.scores for row in rows]),
+        np.concatenate([row.labels for row in rows]),
         rows[0].names,
     )
     corners = [part.corner_scores[order] for part, order in zip(parts, best, strict=True)]
-    return Mapped(found, torch.cat(corners))
+    return Mapped(found, np.concatenate(corners))
 
 
 def select(found: Detections, nms: float | None, max_detections: int) -> Detections:
     """Returns the rows that NMS leaves (all of them for None), the best ``max_detections``."""
     if nms is not None:
         found = found[hard_nms(found.boxes, found.scores, found.labels, nms)]
-    order = torch.sort(found.scores, descending=True, stable=True).indices
+    order = np.argsort(-found.scores, kind="stable")
     return found[order[:max_detections]]
 
 

@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-ArrayT = TypeVar("ArrayT", NDArray[Any], Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ArrayT = TypeVar("ArrayT", NDArray[Any], "Tensor")
 """A numpy array or a tensor; what comes in goes out."""
 
 Image = NDArray[np.uint8]
@@ -107,7 +108,7 @@ class Affine:
         a, b, c, d, e, f = self.matrix
         x, y = points[..., 0], points[..., 1]
         mapped = (a * x + b * y + c, d * x + e * y + f)
-        return torch.stack(mapped, -1) if isinstance(points, Tensor) else np.stack(mapped, -1)
+        return _stack(points, *mapped)
 
     def boxes(self, boxes: ArrayT) -> ArrayT:
         """Maps boxes, (..., 4) xyxy, to the upright boxes around their four mapped corners."""
@@ -119,12 +120,14 @@ class Affine:
             corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
             xs = [a * x + b * y + c for x, y in corners]
             ys = [d * x + e * y + f for x, y in corners]
-        if isinstance(boxes, Tensor):
-            sides = [torch.stack(v).amin(0) for v in (xs, ys)]
-            sides += [torch.stack(v).amax(0) for v in (xs, ys)]
-            return torch.stack(sides, -1)
-        low = [np.minimum.reduce(v) for v in (xs, ys)]
-        return np.stack(low + [np.maximum.reduce(v) for v in (xs, ys)], -1)
+        if isinstance(boxes, np.ndarray):
+            low = [np.minimum.reduce(v) for v in (xs, ys)]
+            return np.stack(low + [np.maximum.reduce(v) for v in (xs, ys)], -1)
+        import torch
+
+        sides = [torch.stack(v).amin(0) for v in (xs, ys)]
+        sides += [torch.stack(v).amax(0) for v in (xs, ys)]
+        return torch.stack(sides, -1)
 
     def warp(
         self,
@@ -258,7 +261,11 @@ def clip_boxes(boxes: ArrayT, size: tuple[int, int]) -> ArrayT:
 
 
 def _stack(like: ArrayT, *columns: Any) -> ArrayT:
-    return torch.stack(columns, -1) if isinstance(like, Tensor) else np.stack(columns, -1)
+    if isinstance(like, np.ndarray):
+        return np.stack(columns, -1)
+    import torch  # here, because exported detectors run without it
+
+    return torch.stack(columns, -1)
 
 
 def box_area(boxes: ArrayT) -> ArrayT:
@@ -268,13 +275,14 @@ def box_area(boxes: ArrayT) -> ArrayT:
     return area
 
 
-def box_iou(a: Tensor, b: Tensor) -> Tensor:
+def box_iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
     """Returns the (N, M) overlaps of (N, 4) and (M, 4) xyxy boxes: intersection over union.
 
     Two boxes without area overlap 0, not NaN.
     """
-    low = torch.maximum(a[:, None, :2], b[None, :, :2])
-    high = torch.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = (high - low).clamp(min=0).prod(-1)
+    low = np.maximum(a[:, None, :2], b[None, :, :2])
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
+    common = (high - low).clip(0).prod(-1)
     union = box_area(a)[:, None] + box_area(b)[None, :] - common
-    return common / union.clamp(min=torch.finfo(union.dtype).tiny)
+    overlaps: NDArray[Any] = common / union.clip(np.finfo(union.dtype).tiny)
+    return overlaps

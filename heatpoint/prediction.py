@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from heatpoint.detector import Detector
-from heatpoint.fast import Precision
+from heatpoint.engines import Engine, open_engine
 from heatpoint.files import write_json
+from heatpoint.finish import check_thresholds
 from heatpoint.results import Detections
 from heatpoint.runner import Found, Runner
 from heatpoint.sources import Images, expand
 from heatpoint.suppress import SoftNms
 from heatpoint.timings import Timings
 
+if TYPE_CHECKING:
+    import torch
+
+    from heatpoint.detector import Detector
+    from heatpoint.fast import Precision
+
 
 def predict(
-    detector: Detector | str | Path,
+    detector: Detector | Engine | str | Path,
     images: Images,
     *,
     size: int | Sequence[int] | None = None,
@@ -34,6 +38,7 @@ def predict(
     precision: Precision = "auto",
     batch_size: int = 8,
     workers: int = 2,
+    streams: int = 1,
     skip_bad: bool = False,
     timings: Timings | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -45,7 +50,8 @@ def predict(
         >>> results[0].as_dict()["boxes"]  # doctest: +SKIP
 
     Args:
-        detector: A detector or the path of its checkpoint.
+        detector: A detector, the path of its checkpoint or of a file that ``export`` wrote, or an
+            engine (``open_engine``).
         images: A file, folder, pattern, (h, w, 3) uint8 RGB array, Pillow image or encoded bytes,
             or a list of them. A folder stands for its image files by name, without subfolders.
         size: Input (height, width) in pixels, one number for both; None is the detector's own.
@@ -63,6 +69,8 @@ def predict(
         precision: "auto", "fp32" or "bf16".
         batch_size: Images per run of the network.
         workers: Threads that read and resize images while the network runs; 0 for none.
+        streams: Batches under way at once, for most images per second; more than one takes an
+            exported file.
         skip_bad: Warns of an unreadable image and leaves its result empty.
         timings: Filled with where the time went.
         progress: Called with images done and images in all.
@@ -75,8 +83,8 @@ def predict(
             of range; the checkpoint cannot be read.
     """
     sources = expand(images)
-    runner = Runner(
-        load_detector(detector),
+    runner = open_runner(
+        detector,
         size=size,
         flip=flip,
         scales=scales,
@@ -87,6 +95,7 @@ def predict(
         keep_resolution=keep_resolution,
         device=device,
         precision=precision,
+        streams=streams,
         timings=timings,
     )
     results = [Detections.empty(runner.names) for _ in sources]
@@ -98,7 +107,7 @@ def predict(
 
 
 def iter_predict(
-    detector: Detector | str | Path,
+    detector: Detector | Engine | str | Path,
     images: Images,
     *,
     size: int | Sequence[int] | None = None,
@@ -113,6 +122,7 @@ def iter_predict(
     precision: Precision = "auto",
     batch_size: int = 8,
     workers: int = 2,
+    streams: int = 1,
     skip_bad: bool = False,
     timings: Timings | None = None,
 ) -> Iterator[Found]:
@@ -126,8 +136,8 @@ def iter_predict(
         HeatpointError: As ``predict``.
     """
     sources = expand(images)
-    runner = Runner(
-        load_detector(detector),
+    runner = open_runner(
+        detector,
         size=size,
         flip=flip,
         scales=scales,
@@ -138,14 +148,55 @@ def iter_predict(
         keep_resolution=keep_resolution,
         device=device,
         precision=precision,
+        streams=streams,
         timings=timings,
     )
     return runner.stream(sources, batch_size, workers, skip_bad)
 
 
-def load_detector(detector: Detector | str | Path) -> Detector:
-    """Returns a detector as it is, or the one in a checkpoint."""
-    return detector if isinstance(detector, Detector) else Detector.load(detector)
+def open_runner(
+    detector: Detector | Engine | str | Path,
+    *,
+    size: int | Sequence[int] | None = None,
+    score_threshold: float = 0.0,
+    nms: float | None = None,
+    soft_nms: SoftNms | None = None,
+    max_detections: int = 100,
+    flip: bool = False,
+    scales: Sequence[float] = (1.0,),
+    keep_resolution: bool = False,
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+    streams: int = 1,
+    timings: Timings | None = None,
+) -> Runner:
+    """Returns a detector, a checkpoint or an exported file made ready to run in one fixed way.
+
+    The arguments are those of ``predict``; the threshold lets everything through.
+
+    Raises:
+        HeatpointError: As ``predict``.
+    """
+    check_thresholds(score_threshold, nms, max_detections)
+    engine = open_engine(
+        detector,
+        flip=flip,
+        max_detections=max_detections,
+        device=device,
+        precision=precision,
+        streams=streams,
+        timings=timings,
+    )
+    return Runner(
+        engine,
+        size=size,
+        scales=scales,
+        nms=nms,
+        soft_nms=soft_nms,
+        score_threshold=score_threshold,
+        max_detections=max_detections,
+        keep_resolution=keep_resolution,
+    )
 
 
 def result_rows(

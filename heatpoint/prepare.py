@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import cv2
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from heatpoint.data.crops import crop_affine
 from heatpoint.errors import HeatpointError
@@ -37,7 +37,7 @@ class Frame:
 
 def prepare(
     image: Image, size: tuple[int, int], path: str = "", scale: float = 1.0
-) -> tuple[Tensor, Frame]:
+) -> tuple[NDArray[np.uint8], Frame]:
     """Letterboxes an image: aspect kept, centred, the rest black.
 
     Args:
@@ -64,7 +64,7 @@ def prepare_crop(
     size: tuple[int, int],
     padding: float,
     path: str = "",
-) -> tuple[Tensor, Frame]:
+) -> tuple[NDArray[np.uint8], Frame]:
     """Cuts out one subject: the box with a margin, aspect kept, centred, black outside the image.
 
     Args:
@@ -87,7 +87,7 @@ def prepare_original(
     scale: float = 1.0,
     published: bool = False,
     trim: int = 0,
-) -> tuple[Tensor, Frame]:
+) -> tuple[NDArray[np.uint8], Frame]:
     """Keeps the image's own resolution and pads to a size the network accepts, image centred.
 
     At scale 1 the pixels are copied, not resampled.
@@ -181,16 +181,18 @@ def _scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:
     return max(1, int(size[0] * scale)), max(1, int(size[1] * scale))
 
 
-def _draw(image: Image, to_input: Affine, size: tuple[int, int], path: str) -> tuple[Tensor, Frame]:
+def _draw(
+    image: Image, to_input: Affine, size: tuple[int, int], path: str
+) -> tuple[NDArray[np.uint8], Frame]:
     pixels = channels_first(to_input.warp(image, size))
     return pixels, Frame(path, (image.shape[0], image.shape[1]), to_input.inverse())
 
 
-def channels_first(image: Image) -> Tensor:
-    """Returns the contiguous (3, H, W) uint8 tensor of an (H, W, 3) image.
+def channels_first(image: Image) -> NDArray[np.uint8]:
+    """Returns the contiguous (3, H, W) uint8 array of an (H, W, 3) image.
 
-    OpenCV's split takes under half the time of ``permute`` and ``contiguous``.
+    OpenCV's split takes under half the time of a transposed copy.
     """
-    planes = torch.empty((3, *image.shape[:2]), dtype=torch.uint8)
-    cv2.split(image, list(planes.numpy()))
+    planes = np.empty((3, *image.shape[:2]), np.uint8)
+    cv2.split(image, list(planes))
     return planes

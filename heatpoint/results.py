@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from heatpoint.errors import HeatpointError
 
@@ -29,18 +29,18 @@ class Detections:
         HeatpointError: Shapes, dtypes or label values do not fit together.
     """
 
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
+    boxes: NDArray[Any]
+    scores: NDArray[Any]
+    labels: NDArray[Any]
     names: tuple[str, ...]
 
     def __post_init__(self) -> None:
         self.names = tuple(self.names)
         for field in ("boxes", "scores", "labels"):
-            if not isinstance(getattr(self, field), Tensor):
+            if not isinstance(getattr(self, field), np.ndarray):
                 raise HeatpointError(
-                    f"Detections.{field} must be a torch.Tensor, not "
-                    f"{type(getattr(self, field)).__name__}; wrap it in torch.as_tensor"
+                    f"Detections.{field} must be a numpy array, not "
+                    f"{type(getattr(self, field)).__name__}; wrap it in numpy.asarray"
                 )
         if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
             raise HeatpointError(
@@ -54,17 +54,18 @@ class Detections:
                     f"Detections.{field} must have shape ({count},) to match the boxes, not {shape}"
                 )
         for field in ("boxes", "scores"):
-            if not getattr(self, field).is_floating_point():
+            if getattr(self, field).dtype.kind != "f":
                 raise HeatpointError(
                     f"Detections.{field} must be of a floating type, not "
                     f"{getattr(self, field).dtype}"
                 )
-        if self.labels.is_floating_point() or self.labels.dtype == torch.bool:
+        if self.labels.dtype.kind not in "iu":
             raise HeatpointError(
                 f"Detections.labels must be of an integer type, not {self.labels.dtype}"
             )
-        self.boxes, self.scores = self.boxes.float(), self.scores.float()
-        self.labels = self.labels.long()
+        self.boxes = self.boxes.astype(np.float32, copy=False)
+        self.scores = self.scores.astype(np.float32, copy=False)
+        self.labels = self.labels.astype(np.int64, copy=False)
         if count:
             low, high = int(self.labels.min()), int(self.labels.max())
             if low < 0 or high >= len(self.names):
@@ -77,34 +78,19 @@ class Detections:
     def empty(cls, names: Sequence[str]) -> Detections:
         """Returns the result of an image in which nothing is found."""
         return cls(
-            torch.zeros((0, 4)),
-            torch.zeros(0),
-            torch.zeros(0, dtype=torch.long),
+            np.zeros((0, 4), np.float32),
+            np.zeros(0, np.float32),
+            np.zeros(0, np.int64),
             tuple(names),
         )
 
     def __len__(self) -> int:
         return len(self.boxes)
 
-    def __getitem__(self, index: slice | Tensor) -> Detections:
-        """Returns the rows that a slice, a (N,) bool mask or an integer index tensor selects."""
-        if not isinstance(index, (slice, Tensor)):
-            raise TypeError(
-                "Detections are indexed by a slice, a bool mask or an integer tensor, not by "
-                f"{type(index).__name__}; for row i write detections[i : i + 1]"
-            )
-        if isinstance(index, Tensor) and (index.ndim != 1 or index.is_floating_point()):
-            raise TypeError(
-                "an index tensor of Detections must be one-dimensional and bool or integer, not "
-                f"{index.dtype} of shape {tuple(index.shape)}"
-            )
+    def __getitem__(self, index: slice | NDArray[Any]) -> Detections:
+        """Returns the rows that a slice, a (N,) bool mask or an array of row numbers selects."""
+        check_rows(index, "Detections")
         return Detections(self.boxes[index], self.scores[index], self.labels[index], self.names)
-
-    def to(self, device: str | torch.device) -> Detections:
-        """Returns the detections with every tensor on ``device``."""
-        return Detections(
-            self.boxes.to(device), self.scores.to(device), self.labels.to(device), self.names
-        )
 
     def as_dict(self) -> dict[str, Any]:
         """Returns lists of plain numbers and strings, ready for JSON.
@@ -153,13 +139,30 @@ class Detections:
 
     def to_supervision(self) -> supervision.Detections:
         """Returns ``supervision.Detections`` with the class names in ``data["class_name"]``."""
-        import numpy as np
         import supervision
 
-        labels = self.labels.cpu().numpy().astype(int)
+        labels = self.labels.astype(int)
         return supervision.Detections(
-            xyxy=self.boxes.cpu().numpy(),
-            confidence=self.scores.cpu().numpy(),
+            xyxy=self.boxes.copy(),
+            confidence=self.scores.copy(),
             class_id=labels,
             data={"class_name": np.array([self.names[label] for label in labels], dtype=str)},
+        )
+
+
+def check_rows(index: object, what: str) -> None:
+    """Makes sure that an index selects rows: a slice, a bool mask or an array of row numbers.
+
+    Raises:
+        TypeError: It is something else; ``what`` is the class that is indexed.
+    """
+    if not isinstance(index, (slice, np.ndarray)):
+        raise TypeError(
+            f"{what} are indexed by a slice, a bool mask or an integer array, not by "
+            f"{type(index).__name__}; for row i write {what.lower()}[i : i + 1]"
+        )
+    if isinstance(index, np.ndarray) and (index.ndim != 1 or index.dtype.kind not in "biu"):
+        raise TypeError(
+            f"an index array of {what} must be one-dimensional and bool or integer, not "
+            f"{index.dtype} of shape {index.shape}"
         )

@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, get_args
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from heatpoint.detector import Detector
+from heatpoint.engines.engine import Answer, Engine
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.fast import Precision
 from heatpoint.finish import Mapped, check_thresholds, conclude, joined, map_to_images
-from heatpoint.forward import Forward
 from heatpoint.geometry import Image
+from heatpoint.pipeline import in_order, prefetch
 from heatpoint.prepare import Frame, prepare, prepare_original
 from heatpoint.reading import check_stream, read_ahead
 from heatpoint.results import Detections
 from heatpoint.sources import Source
 from heatpoint.suppress import SoftNms
-from heatpoint.timings import Timings
-from heatpoint.types import Maps
 
-Inputs = list[tuple[Tensor, Frame]]
+Inputs = list[tuple[NDArray[np.uint8], Frame]]
 """One image as the network will see it: (3, H, W) uint8 and its frame, for each test scale."""
 
 
@@ -47,70 +44,67 @@ class Found:
 
 
 class Runner:
-    """A detector made ready to run in one fixed way.
+    """A detector of boxes made ready to run in one fixed way.
 
     Args:
-        detector: Left as it is; the runner works on a faster copy of its network.
+        engine: Runs the network.
         size: Input (height, width) in pixels, one number for both, or None for the detector's own.
-        flip: Averages the maps with those of the mirrored image (Objects as Points, section 5).
         scales: Test scales; several are merged by soft-NMS. The input's sides are scaled and
             rounded to what the network accepts, so that nothing of the image is cut off (the
             released code with a fixed input zooms instead and loses the rim).
         nms: Overlap above which the worse of two boxes of one class is removed, or None.
         soft_nms: "gaussian", "linear", "merge" or "none", see ``heatpoint.suppress.soften``. None
-            is what the codec says (centres need none, pairs of corners do) unless there is
-            ``nms``, and gaussian where there are several scales to merge.
+            is what the detector needs (centres nothing, pairs of corners gaussian) unless there
+            is ``nms``, and gaussian where there are several scales to merge.
         score_threshold: Least score of a result.
-        max_detections: Most results per image; the codec looks at as many peaks at least.
+        max_detections: Most results per image.
         keep_resolution: Pads every image to a legal size instead of resizing it to ``size``.
-        device: "auto" (CUDA, else Apple's MPS, else the CPU) or any torch device.
-        precision: "auto", "fp32" or "bf16"; see ``heatpoint.fast.fast``.
-        timings: Filled as the runner works; given, the device is waited for after each stage, so
-            that the stages are told apart exactly.
 
     Attributes:
         timings: What has been measured so far.
         skipped: Path and reason of each image that ``stream`` left out.
+
+    Raises:
+        HeatpointError: The engine finds joints or does not take such images; an argument is out
+            of range.
     """
 
     def __init__(
         self,
-        detector: Detector,
+        engine: Engine,
         *,
         size: int | Sequence[int] | None = None,
-        flip: bool = False,
         scales: Sequence[float] = (1.0,),
         nms: float | None = None,
         soft_nms: SoftNms | None = None,
         score_threshold: float = 0.0,
         max_detections: int = 100,
         keep_resolution: bool = False,
-        device: str | torch.device = "auto",
-        precision: Precision = "auto",
-        timings: Timings | None = None,
     ) -> None:
+        about = engine.description
+        if about.task != "boxes":
+            raise HeatpointError(
+                f"{about.called} finds the joints of a {about.names[0]}, not boxes; use "
+                "predict_pose or evaluate_pose, or choose a model that finds boxes"
+            )
         check_thresholds(score_threshold, nms, max_detections)
         if not scales or any(not 0 < scale <= 10 for scale in scales):
             raise HeatpointError(f"scales must be numbers in (0, 10], at least one, not {scales}")
-        self.names = detector.names
-        codec = detector.box_codec
-        self.codec = replace(codec, max_detections=max(max_detections, codec.max_detections))
-        self.size = input_size(size) or detector.size
-        self.flip, self.scales, self.keep_resolution = flip, tuple(scales), keep_resolution
+        self.engine, self.names, self.timings = engine, about.names, engine.timings
+        self.size = input_size(size) or about.size
+        self.scales, self.keep_resolution = tuple(scales), keep_resolution
         self.nms, self.score_threshold, self.max_detections = nms, score_threshold, max_detections
-        self.soft_nms = choose_soft_nms(soft_nms, nms, codec.soft_nms, len(self.scales))
-        self.sigma = codec.soft_nms or 0.5
-        self.precision = precision
-        self.multiple, self.trim = detector.network.multiple, detector.network.trim
-        self.forward = Forward(
-            detector.network,
-            self.codec,
-            flip=flip,
-            precision=precision,
-            device=device,
-            timings=timings,
-        )
-        self.timings = self.forward.timings
+        self.soft_nms = choose_soft_nms(soft_nms, nms, about.sigma, len(self.scales))
+        self.sigma = about.sigma or 0.5
+        self.multiple, self.trim = about.multiple, about.trim
+        if not keep_resolution:
+            for scale in self.scales:
+                about.check_size(self._scaled(scale), about.called)
+        elif not about.dynamic:
+            raise HeatpointError(
+                f"{about.called} takes images of {about.size[0]}x{about.size[1]} pixels only, so "
+                "that their resolution cannot be kept; export it with --dynamic"
+            )
         self.skipped: list[tuple[str, str]] = []
 
     def protocol(self) -> dict[str, Any]:
@@ -120,15 +114,16 @@ class Runner:
         return {
             "size": None if self.keep_resolution else list(self.size),
             "keep_resolution": self.keep_resolution,
-            "flip": self.flip,
+            "flip": self.engine.description.flip,
             "scales": list(self.scales),
             "max_detections": self.max_detections,
             "score_threshold": self.score_threshold,
             "nms": self.nms,
             "soft_nms": self.soft_nms,
             "soft_nms_sigma": self.sigma if self.soft_nms in ("gaussian", "merge") else None,
-            "precision": self.precision,
-            "device": self.forward.device.type,
+            "engine": self.engine.name,
+            "precision": self.engine.precision,
+            "device": self.engine.device,
             "version": __version__,
         }
 
@@ -143,9 +138,12 @@ class Runner:
             if self.keep_resolution:
                 inputs.append(prepare_original(image, self.multiple, path, scale, trim=self.trim))
             else:
-                height, width = (self._legal(side, scale) for side in self.size)
-                inputs.append(prepare(image, (height, width), path))
+                inputs.append(prepare(image, self._scaled(scale), path))
         return inputs
+
+    def _scaled(self, scale: float) -> tuple[int, int]:
+        height, width = (self._legal(side, scale) for side in self.size)
+        return height, width
 
     def _legal(self, side: int, scale: float) -> int:
         if scale == 1.0:
@@ -178,26 +176,21 @@ class Runner:
             self.sigma,
         )
 
-    def _one_scale(self, rows: Sequence[tuple[Tensor, Frame]]) -> list[Mapped]:
+    def _one_scale(self, rows: Sequence[tuple[NDArray[np.uint8], Frame]]) -> list[Mapped]:
         groups: dict[tuple[int, ...], list[int]] = {}
         for place, (pixels, _) in enumerate(rows):
-            groups.setdefault(tuple(pixels.shape), []).append(place)
+            groups.setdefault(pixels.shape, []).append(place)
         results: dict[int, Mapped] = {}
         for places in groups.values():
-            images = torch.stack([rows[place][0] for place in places])
-            with torch.inference_mode():
-                maps = self.forward(images)
-            mapped = self.read(maps, [rows[place][1] for place in places])
+            answer = self.engine(np.stack([rows[place][0] for place in places]))
+            mapped = self.read(answer, [rows[place][1] for place in places])
             results.update(zip(places, mapped, strict=True))
         return [results[place] for place in range(len(rows))]
 
-    def read(self, maps: Maps, frames: Sequence[Frame]) -> list[Mapped]:
-        """Returns what maps say about each image, one frame each, before suppression."""
-        with self.timings.stage("decode"), torch.inference_mode():
-            candidates = self.codec.decode(maps)
-            self.forward.wait()
+    def read(self, answer: Answer, frames: Sequence[Frame]) -> list[Mapped]:
+        """Returns what an answer says about each image, one frame each, before suppression."""
         with self.timings.stage("finish"):
-            return map_to_images(candidates, frames, self.names)
+            return map_to_images(answer, frames, self.names)
 
     def stream(
         self,
@@ -206,10 +199,10 @@ class Runner:
         workers: int = 2,
         skip_bad: bool = False,
     ) -> Iterator[Found]:
-        """Yields what is in each image, in order; threads read ahead while the network runs.
+        """Yields what is in each image, in order; reading, network and finishing overlap.
 
         Args:
-            sources: The images; at most two batches beyond the current one are in memory.
+            sources: The images; at most two batches beyond those under way are in memory.
             batch_size: Images per run of the network.
             workers: Threads that read and resize; 0 does both between the batches.
             skip_bad: Notes unreadable images in ``skipped``, warns of each, and goes on.
@@ -228,8 +221,8 @@ class Runner:
             timings=self.timings,
             skipped=self.skipped if skip_bad else None,
         )
-        while batch := list(islice(loaded, batch_size)):
-            results = self.detect([inputs for _, inputs in batch])
+        batches = iter(lambda: list(islice(loaded, batch_size)), [])
+        for batch, results in in_order(self._detect_batch, batches, self.engine.streams):
             # What the caller does between two results is none of our time.
             self.timings.wall += time.perf_counter() - last
             self.timings.images += len(batch)
@@ -237,6 +230,21 @@ class Runner:
                 frame = inputs[0][1]
                 yield Found(index, frame.path, frame.image_size, detections)
             last = time.perf_counter()
+
+    def _detect_batch(self, batch: Sequence[tuple[int, Inputs]]) -> list[Detections]:
+        return self.detect([inputs for _, inputs in batch])
+
+    def frames(self, images: Iterable[Image]) -> Iterator[tuple[Image, Detections]]:
+        """Yields each image of a film, one after the other, with what is in it.
+
+        Args:
+            images: (h, w, 3) uint8 RGB; read in a thread, a few of them ahead.
+        """
+        loaded = prefetch(((image, self.prepare(image)) for image in images), 2)
+        for (image, _), (found,) in in_order(
+            lambda pair: self.detect([pair[1]]), loaded, self.engine.streams
+        ):
+            yield image, found
 
 
 def choose_soft_nms(

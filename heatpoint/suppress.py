@@ -6,12 +6,11 @@ equations 2 (linear) and 3 (gaussian).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
+import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from heatpoint.suppress_visit import SoftMethod, decay, visit
 
@@ -19,7 +18,14 @@ SoftNms = Literal["gaussian", "linear", "merge", "none"]
 """What a detector can be told to do about double boxes instead of removing them."""
 
 
-def nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:
+Boxes = NDArray[np.floating[Any]]
+Scores = NDArray[np.floating[Any]]
+Labels = NDArray[np.integer[Any]]
+Rows = NDArray[np.int64]
+"""Numbers of rows."""
+
+
+def nms(boxes: Boxes, scores: Scores, labels: Labels, iou: float) -> Rows:
     """Returns the rows that greedy suppression within each class keeps, by descending score.
 
     Args:
@@ -31,16 +37,18 @@ def nms(boxes: Tensor, scores: Tensor, labels: Tensor, iou: float) -> Tensor:
     Returns:
         (kept,) int64 indices into the rows.
     """
-    from torchvision.ops import batched_nms
-
-    kept: Tensor = batched_nms(boxes.float(), scores.float(), labels, iou)
-    return kept
+    # Unlike the visits of soft-NMS, OpenCV's prefers the earlier of two rows with equal scores.
+    sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(np.float64)
+    # Only scores above OpenCV's threshold count, which must not be below 0.
+    above = scores.astype(np.float32).clip(np.finfo(np.float32).tiny)
+    kept = cv2.dnn.NMSBoxesBatched(sides.tolist(), above.tolist(), labels.tolist(), 0.0, iou)
+    return np.asarray(kept, np.int64).reshape(-1)
 
 
 def soft_nms(
-    boxes: Tensor,
-    scores: Tensor,
-    labels: Tensor | None = None,
+    boxes: Boxes,
+    scores: Scores,
+    labels: Labels | None = None,
     *,
     method: SoftMethod = "gaussian",
     sigma: float = 0.5,
@@ -48,7 +56,7 @@ def soft_nms(
     drop_below: float = 0.001,
     inclusive: bool = False,
     keep_stale: bool = False,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Rows, NDArray[np.float32]]:
     """Lowers the scores of boxes that overlap better ones instead of removing them.
 
     The rows are visited as the published in-place algorithm does: the best remaining row is
@@ -72,24 +80,22 @@ def soft_nms(
         (M,) int64 indices into the rows and (M,) float32 decayed scores, class by class in the
         order in which the algorithm leaves them. With ``keep_stale`` an index can repeat.
     """
-    order: list[Tensor] = [torch.zeros(0, dtype=torch.long)]
-    decayed: list[Tensor] = [torch.zeros(0)]
-    all_boxes = boxes.detach().cpu().numpy().astype(np.float32)
-    all_scores = scores.detach().cpu().numpy().astype(np.float32)
+    order, decayed = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    all_boxes, all_scores = boxes.astype(np.float32), scores.astype(np.float32)
     for rows in _by_class(len(boxes), labels):
         touching, factors = decay(all_boxes[rows], method, sigma, iou, 1.0 if inclusive else 0.0)
         visited, values, kept = visit(all_scores[rows], touching, factors, drop_below)
         end = len(rows) if keep_stale else kept
-        order.append(torch.from_numpy(rows[visited[:end]]))
-        decayed.append(torch.from_numpy(values[:end]))
-    return torch.cat(order).to(boxes.device), torch.cat(decayed).to(boxes.device)
+        order.append(rows[visited[:end]])
+        decayed.append(values[:end])
+    return np.concatenate(order), np.concatenate(decayed)
 
 
 def soft_nms_merge(
-    boxes: Tensor,
-    scores: Tensor,
-    corner_scores: Tensor,
-    labels: Tensor | None = None,
+    boxes: Boxes,
+    scores: Scores,
+    corner_scores: Scores,
+    labels: Labels | None = None,
     *,
     method: SoftMethod = "gaussian",
     sigma: float = 0.5,
@@ -99,7 +105,7 @@ def soft_nms_merge(
     inclusive: bool = False,
     keep_stale: bool = False,
     corner_scores_stay: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Rows, NDArray[np.float32], NDArray[np.float32]]:
     """Lowers scores like ``soft_nms``, and moves each box towards the boxes that it suppresses.
 
     A box becomes the mean of itself, with weight 1, and every later one of its class, with weight
@@ -129,12 +135,10 @@ def soft_nms_merge(
         (M,) int64 indices into the rows, their (M, 4) float32 merged boxes and (M,) float32
         decayed scores.
     """
-    order: list[Tensor] = [torch.zeros(0, dtype=torch.long)]
-    decayed: list[Tensor] = [torch.zeros(0)]
-    merged: list[Tensor] = [torch.zeros(0, 4)]
-    all_boxes = boxes.detach().cpu().numpy().astype(np.float32)
-    all_scores = scores.detach().cpu().numpy().astype(np.float32)
-    all_corners = corner_scores.detach().cpu().numpy().astype(np.float32)
+    order, decayed = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    merged = [np.zeros((0, 4), np.float32)]
+    all_boxes, all_scores = boxes.astype(np.float32), scores.astype(np.float32)
+    all_corners = corner_scores.astype(np.float32)
     for rows in _by_class(len(boxes), labels):
         own, corners = all_boxes[rows], all_corners[rows].repeat(2, axis=1)
         touching, factors = decay(own, method, sigma, iou, 1.0 if inclusive else 0.0)
@@ -162,43 +166,42 @@ def soft_nms_merge(
         visited, values, kept = visit(all_scores[rows], touching, factors, drop_below, absorb)
         moved[kept:] = own[visited[kept:]]
         end = len(rows) if keep_stale else kept
-        order.append(torch.from_numpy(rows[visited[:end]]))
-        decayed.append(torch.from_numpy(values[:end]))
-        merged.append(torch.from_numpy(moved[:end]))
-    parts = (torch.cat(order), torch.cat(merged), torch.cat(decayed))
-    return parts[0].to(boxes.device), parts[1].to(boxes.device), parts[2].to(boxes.device)
+        order.append(rows[visited[:end]])
+        decayed.append(values[:end])
+        merged.append(moved[:end])
+    return np.concatenate(order), np.concatenate(merged), np.concatenate(decayed)
 
 
-def _by_class(count: int, labels: Tensor | None) -> list[NDArray[np.int64]]:
+def _by_class(count: int, labels: Labels | None) -> list[Rows]:
     """Returns the row numbers of each class, in ascending order of label."""
     if labels is None:
         return [np.arange(count)]
-    classes = labels.cpu().numpy()
-    return [np.flatnonzero(classes == label) for label in np.unique(classes)]
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
-def top_detections(scores: Tensor, count: int) -> Tensor:
+def top_detections(scores: Scores, count: int) -> NDArray[np.bool_]:
     """Returns the (N,) mask of the published cut: scores at least the ``count``-th largest.
 
     Equal scores at the cut all stay, so that more than ``count`` rows can remain.
     """
     if len(scores) <= count:
-        return torch.ones_like(scores, dtype=torch.bool)
-    return scores >= torch.topk(scores, count).values[-1]
+        return np.ones(len(scores), bool)
+    stay: NDArray[np.bool_] = scores >= np.partition(scores, -count)[-count]
+    return stay
 
 
 def soften(
-    boxes: Tensor,
-    scores: Tensor,
-    labels: Tensor,
-    corner_scores: Tensor,
+    boxes: Boxes,
+    scores: Scores,
+    labels: Labels,
+    corner_scores: Scores,
     *,
     kind: Literal["gaussian", "linear", "merge"] = "gaussian",
     sigma: float = 0.5,
     max_detections: int = 100,
     inclusive: bool = False,
     keep_stale: bool = False,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Boxes, NDArray[np.float32], Labels]:
     """Suppresses double boxes as CenterNet and CornerNet do, of one test scale or of several.
 
     Soft-NMS class by class, then the best ``max_detections`` over all classes. The published

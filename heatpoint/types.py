@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from torch import Tensor
 
-Maps = dict[str, Tensor]
+Maps = dict[str, "Tensor"]
 """One stack's output: name to ``(B, channels, h, w)``; logits where a probability is meant."""
 
 

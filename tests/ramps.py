@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -85,7 +86,8 @@ def ramp_image(size: tuple[int, int], boxes: list[tuple[float, float, float, flo
     return image
 
 
-def joints_of(box: tuple[float, float, float, float]) -> Tensor:
+def joints_of(box: tuple[float, float, float, float]) -> NDArray[np.float64]:
     """Returns the (4, 2) joints of the subject in a box, in image pixels."""
     x1, y1, x2, y2 = box
-    return torch.tensor(np.array([x1, y1]) + PLACES * [x2 - x1, y2 - y1])
+    joints: NDArray[np.float64] = np.array([x1, y1]) + PLACES * [x2 - x1, y2 - y1]
+    return joints

@@ -115,7 +115,7 @@ def test_evaluate_scores_joints(
         ("predict", "pose", ["--soft-nms", "linear"], "--soft-nms does not apply"),
         ("predict", "pose", ["--nms", "0.5"], "needs --detector"),
         ("predict", "pose", ["--score", "0.5"], "needs --detector or --boxes"),
-        ("predict", "pose", ["--boxes", "at.json", "--detector", "x"], "either boxes or"),
+        ("predict", "pose", ["--boxes", "at.json", "--detector", "x"], "either --boxes or"),
         ("predict", "boxes", ["--boxes", "at.json"], "--boxes does not apply"),
         ("predict", "boxes", ["--detector", "x"], "--detector does not apply"),
         ("evaluate", "pose", ["--scales", "0.5,1"], "--scales does not apply"),

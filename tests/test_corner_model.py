@@ -27,12 +27,10 @@ from heatpoint.inspection import inspect
 from heatpoint.inspection.oracle import oracle
 from heatpoint.necks import EveryLevel
 from heatpoint.network import Network
-from heatpoint.prediction import predict
+from heatpoint.prediction import open_runner, predict
 from heatpoint.prepare import Frame, prepare_original
-from heatpoint.runner import Runner
 from heatpoint.training import train
 from heatpoint.training.loop import TrainResult
-from heatpoint.types import Candidates, CornerCandidates
 
 QUICK = {
     "model": "cornernet_tiny",
@@ -75,10 +73,10 @@ def test_pairs_of_one_object_are_suppressed_by_default(
     fitted: tuple[Path, TrainResult], shapes: str
 ) -> None:
     detector = Detector.load(fitted[0] / "best.safetensors")
-    protocol = Runner(detector, device="cpu").protocol()
+    protocol = open_runner(detector, device="cpu").protocol()
     assert (protocol["nms"], protocol["soft_nms"]) == (None, "gaussian")
     assert protocol["soft_nms_sigma"] == 0.5
-    assert Runner(detector, device="cpu", nms=0.5).protocol()["soft_nms"] == "none"
+    assert open_runner(detector, device="cpu", nms=0.5).protocol()["soft_nms"] == "none"
     bare = replace(detector, codec=replace(detector.box_codec, soft_nms=None))
     assert evaluate(bare, shapes).ap <= evaluate(detector, shapes).ap
     for choice in ({"flip": True}, {"scales": (1.0, 2.0)}, {"keep_resolution": True}):
@@ -164,13 +162,13 @@ def narrow_detector() -> Detector:
 )
 def test_sizes_one_pixel_short(image: tuple[int, int], padded: tuple[int, int]) -> None:
     pixels = np.zeros((*image, 3), np.uint8)
-    runner = Runner(narrow_detector(), keep_resolution=True, device="cpu", flip=True)
+    runner = open_runner(narrow_detector(), keep_resolution=True, device="cpu", flip=True)
     ((tensor, _),) = runner.prepare(pixels)
-    assert tuple(tensor.shape[1:]) == padded
+    assert tensor.shape[1:] == padded
     (found,) = runner([pixels])
-    assert (found.boxes[:, 2:] <= torch.tensor([image[1], image[0]])).all()
-    doubled = Runner(narrow_detector(), scales=(0.5, 1.0, 2.0), device="cpu").prepare(pixels)
-    assert [tuple(t.shape[1:]) for t, _ in doubled] == [(127, 127), (127, 127), (255, 255)]
+    assert (found.boxes[:, 2:] <= np.array([image[1], image[0]])).all()
+    doubled = open_runner(narrow_detector(), scales=(0.5, 1.0, 2.0), device="cpu").prepare(pixels)
+    assert [t.shape[1:] for t, _ in doubled] == [(127, 127), (127, 127), (255, 255)]
 
 
 def test_padding_is_the_published_one(golden: Path) -> None:
@@ -178,33 +176,37 @@ def test_padding_is_the_published_one(golden: Path) -> None:
     for row in table.astype(int):
         image = np.zeros((row[0], row[1], 3), np.uint8)
         tensor, frame = prepare_original(image, 128, trim=1)
-        assert tuple(tensor.shape[1:]) == (row[2], row[3])
+        assert tensor.shape[1:] == (row[2], row[3])
         left, top = frame.to_image.inverse().points(np.zeros((1, 2)))[0]
         assert (top, left) == (row[6], row[8])
 
 
 def test_soft_nms_lowers_scores_before_the_threshold() -> None:
-    box = torch.tensor([0.0, 0, 40, 40])
-    boxes = torch.stack((box, box + 1, box + 60))[None]
-    candidates = Candidates(boxes, torch.tensor([[0.9, 0.8, 0.5]]), torch.zeros(1, 3).long())
+    box = np.float32([0, 0, 40, 40])
+    answer = {
+        "boxes": np.stack((box, box + 1, box + 60))[None],
+        "scores": np.float32([[0.9, 0.8, 0.5]]),
+        "labels": np.zeros((1, 3), np.int64),
+    }
     frame = Frame("", (128, 128), Affine.scale(1.0, 1.0))
-    plain = finish(candidates, [frame], ["cat"], 0.4)[0]
+    plain = finish(answer, [frame], ["cat"], 0.4)[0]
     assert len(plain) == 3
-    soft = finish(candidates, [frame], ["cat"], 0.4, soft_nms="gaussian")[0]
+    soft = finish(answer, [frame], ["cat"], 0.4, soft_nms="gaussian")[0]
     assert soft.scores.tolist() == pytest.approx([0.9, 0.5])
     assert soft.boxes[1].tolist() == [60, 60, 100, 100]
-    everything = finish(candidates, [frame], ["cat"], soft_nms="gaussian")[0]
+    everything = finish(answer, [frame], ["cat"], soft_nms="gaussian")[0]
     assert len(everything) == 3
     assert everything.scores[2] < 0.2
 
 
 def test_merging_moves_a_box_by_the_scores_of_its_corners() -> None:
-    boxes = torch.tensor([[0.0, 0, 40, 40], [2.0, 0, 40, 40]])[None]
-    scores = torch.tensor([[0.9, 0.8]])
-    corners = torch.tensor([[[0.5, 1.0], [1.0, 1.0]]])
+    plain = {
+        "boxes": np.float32([[[0, 0, 40, 40], [2, 0, 40, 40]]]),
+        "scores": np.float32([[0.9, 0.8]]),
+        "labels": np.zeros((1, 2), np.int64),
+    }
+    given = plain | {"corner_scores": np.float32([[[0.5, 1.0], [1.0, 1.0]]])}
     frame = Frame("", (128, 128), Affine.scale(1.0, 1.0))
-    plain = Candidates(boxes, scores, torch.zeros(1, 2).long())
-    given = CornerCandidates(*plain, corners)
     better = finish(given, [frame], ["cat"], 0.5, soft_nms="merge")[0].boxes[0, 0].item()
     share = (1 - float(np.exp(-(0.95**2) / 0.5))) ** 8
     assert better == pytest.approx(2 * share / (0.5 + share), rel=1e-4)

@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from heatpoint.data.annotations import ImageRecord
 from heatpoint.data.images import load_image
@@ -29,7 +28,7 @@ def grey(height: int, width: int) -> np.ndarray:
 
 
 def found(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Detections:
-    return Detections(torch.tensor(boxes), torch.tensor(scores), torch.tensor(labels), NAMES)
+    return Detections(np.array(boxes), np.array(scores), np.array(labels), NAMES)
 
 
 def test_boxes_are_drawn_on_a_copy_in_the_colour_of_their_class() -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from heatpoint.data.annotations import ImageRecord
 from heatpoint.geometry import Image
@@ -24,8 +23,8 @@ def grey(height: int, width: int) -> Image:
 
 
 def pose(points: list[tuple[float, float, float]]) -> Poses:
-    box = torch.tensor([[0.0, 0, 50, 50]])
-    return Poses(torch.tensor([points], dtype=torch.float32), box, torch.ones(1), SKELETON)
+    box = np.float32([[0, 0, 50, 50]])
+    return Poses(np.array([points], np.float32), box, np.ones(1), SKELETON)
 
 
 def test_bones_have_the_colour_of_their_side() -> None:

@@ -59,6 +59,7 @@ def test_a_good_detector_scores_high_with_its_protocol(truth: Annotations) -> No
         "nms": None,
         "soft_nms": "none",
         "soft_nms_sigma": None,
+        "engine": "torch",
         "precision": "auto",
         "device": metrics.protocol["device"],
         "version": __version__,

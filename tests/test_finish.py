@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-import torch
 
+from heatpoint.engines.engine import Answer
 from heatpoint.errors import HeatpointError
 from heatpoint.finish import finish
 from heatpoint.geometry import Affine
 from heatpoint.prepare import Frame
-from heatpoint.types import Candidates
 
 NAMES = ("cat", "dog")
 TWICE = Frame("twice.jpg", (100, 200), Affine.scale(2, 2))
 
 
-def candidates(
+def answer(
     boxes: list[list[float]], scores: list[float], labels: list[int] | None = None
-) -> Candidates:
-    return Candidates(
-        torch.tensor([boxes]),
-        torch.tensor([scores]),
-        torch.tensor([labels or [0] * len(scores)]),
-    )
+) -> Answer:
+    return {
+        "boxes": np.array([boxes], np.float32),
+        "scores": np.array([scores], np.float32),
+        "labels": np.array([labels or [0] * len(scores)]),
+    }
 
 
 def test_boxes_go_to_image_pixels_clipped_and_sorted() -> None:
     found = finish(
-        candidates([[1.0, 2, 3, 4], [-5.0, -5, 20, 20], [90.0, 40, 130, 70]], [0.2, 0.4, 0.9]),
+        answer([[1.0, 2, 3, 4], [-5.0, -5, 20, 20], [90.0, 40, 130, 70]], [0.2, 0.4, 0.9]),
         [TWICE],
         NAMES,
     )[0]
@@ -37,8 +37,11 @@ def test_boxes_go_to_image_pixels_clipped_and_sorted() -> None:
 
 
 def test_every_image_has_its_own_frame() -> None:
-    boxes = torch.tensor([[[1.0, 1, 3, 3]], [[1.0, 1, 3, 3]]])
-    both = Candidates(boxes, torch.ones(2, 1), torch.tensor([[0], [1]]))
+    both = {
+        "boxes": np.float32([[[1, 1, 3, 3]], [[1, 1, 3, 3]]]),
+        "scores": np.ones((2, 1), np.float32),
+        "labels": np.array([[0], [1]]),
+    }
     shifted = Frame("", (50, 50), Affine.translate(-1, 10))
     first, second = finish(both, [TWICE, shifted], NAMES)
     assert first.boxes.tolist() == [[2, 2, 6, 6]]
@@ -48,21 +51,21 @@ def test_every_image_has_its_own_frame() -> None:
 
 def test_empty_rows_margins_and_low_scores_are_left_out() -> None:
     boxes = [[1.0, 1, 3, 3], [1.0, 1, 3, 3], [101.0, 1, 110, 9], [5.0, 5, 5, 9], [5.0, 5, 9, 9]]
-    found = finish(candidates(boxes, [0.5, 0.0, 0.9, 0.8, 0.2]), [TWICE], NAMES)[0]
+    found = finish(answer(boxes, [0.5, 0.0, 0.9, 0.8, 0.2]), [TWICE], NAMES)[0]
     assert found.scores.tolist() == pytest.approx([0.5, 0.2])
-    above = finish(candidates(boxes, [0.5, 0.0, 0.9, 0.8, 0.2]), [TWICE], NAMES, 0.5)[0]
+    above = finish(answer(boxes, [0.5, 0.0, 0.9, 0.8, 0.2]), [TWICE], NAMES, 0.5)[0]
     assert above.scores.tolist() == pytest.approx([0.5])
 
 
 def test_equal_scores_keep_the_order_of_the_codec() -> None:
     boxes = [[float(i), 0, i + 1.0, 1] for i in range(50)]
-    found = finish(candidates(boxes, [0.5] * 50), [TWICE], NAMES, max_detections=20)[0]
+    found = finish(answer(boxes, [0.5] * 50), [TWICE], NAMES, max_detections=20)[0]
     assert found.boxes[:, 0].tolist() == [2.0 * i for i in range(20)]
 
 
 def test_nms_only_on_request_and_within_a_class() -> None:
     boxes = [[0.0, 0, 10, 10], [0.0, 0, 10, 9], [0.0, 0, 9, 10], [30.0, 30, 40, 40]]
-    given = candidates(boxes, [0.9, 0.8, 0.7, 0.6], [0, 0, 1, 0])
+    given = answer(boxes, [0.9, 0.8, 0.7, 0.6], [0, 0, 1, 0])
     assert len(finish(given, [TWICE], NAMES)[0]) == 4
     found = finish(given, [TWICE], NAMES, nms=0.5)[0]
     assert found.scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
@@ -70,15 +73,15 @@ def test_nms_only_on_request_and_within_a_class() -> None:
 
 
 def test_an_image_in_which_nothing_is_found() -> None:
-    found = finish(candidates([[0.0, 0, 1, 1]], [0.0]), [TWICE], NAMES, nms=0.5)[0]
+    found = finish(answer([[0.0, 0, 1, 1]], [0.0]), [TWICE], NAMES, nms=0.5)[0]
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)
 
 
 @pytest.mark.parametrize("field", ["boxes", "scores"])
 def test_what_is_not_finite_is_an_error_that_names_the_image(field: str) -> None:
-    broken = candidates([[0.0, 0, 1, 1]], [0.5])
-    getattr(broken, field).view(-1)[0] = float("nan")
+    broken = answer([[0.0, 0, 1, 1]], [0.5])
+    broken[field].flat[0] = float("nan")
     with pytest.raises(HeatpointError, match=r"twice\.jpg is not a finite number"):
         finish(broken, [TWICE], NAMES)
 
@@ -93,4 +96,4 @@ def test_what_is_not_finite_is_an_error_that_names_the_image(field: str) -> None
 )
 def test_arguments_out_of_range(arguments: dict, message: str) -> None:
     with pytest.raises(HeatpointError, match=message):
-        finish(candidates([[0.0, 0, 1, 1]], [0.5]), [TWICE], NAMES, **arguments)
+        finish(answer([[0.0, 0, 1, 1]], [0.5]), [TWICE], NAMES, **arguments)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.errors import HeatpointError
@@ -40,7 +39,7 @@ def found(rows: list[tuple[list[float], float, int]]) -> Detections:
     if not rows:
         return Detections.empty(NAMES)
     boxes, scores, labels = zip(*rows, strict=True)
-    return Detections(torch.tensor(boxes), torch.tensor(scores), torch.tensor(labels), NAMES)
+    return Detections(np.array(boxes), np.array(scores), np.array(labels), NAMES)
 
 
 def random_case(seed: int, images: int = 12) -> tuple[Annotations, list[Detections]]:
@@ -73,9 +72,9 @@ def random_case(seed: int, images: int = 12) -> tuple[Annotations, list[Detectio
         )
         results.append(
             Detections(
-                torch.tensor(guesses),
-                torch.tensor(rng.random(len(guesses))),
-                torch.tensor(np.concatenate([labels[picks], rng.integers(0, 2, 3)])),
+                guesses,
+                rng.random(len(guesses)),
+                np.concatenate([labels[picks], rng.integers(0, 2, 3)]),
                 NAMES,
             )
         )
@@ -131,13 +130,11 @@ def test_the_published_coco_scores_from_detections_in_memory(shared: Path) -> No
     results = []
     for image in annotations.images:
         mine = [row for row in rows if row["image_id"] == image.image_id]
-        boxes = torch.tensor([row["bbox"] for row in mine]).reshape(-1, 4)
+        boxes = np.array([row["bbox"] for row in mine], np.float32).reshape(-1, 4)
         boxes[:, 2:] += boxes[:, :2]
         labels = [annotations.category_ids.index(row["category_id"]) for row in mine]
-        scores = torch.tensor([row["score"] for row in mine])
-        results.append(
-            Detections(boxes, scores, torch.tensor(labels, dtype=torch.long), annotations.names)
-        )
+        scores = np.array([row["score"] for row in mine], np.float32)
+        results.append(Detections(boxes, scores, np.array(labels, np.int64), annotations.names))
     scores = coco_metrics(results, annotations)
     for name, value in zip(NUMBERS, COCO_EVAL.split(), strict=True):
         # Boxes in float32 move an overlap across a threshold now and then, hence not 1e-6.
@@ -221,7 +218,7 @@ def slow_voc(results: list[Detections], annotations: Annotations, label: int) ->
     for place, (result, image) in enumerate(zip(results, annotations.images, strict=True)):
         for box, score, mine in zip(result.boxes, result.scores, result.labels, strict=True):
             if mine == label:
-                queue.append((-float(score), place, box.double().tolist()))
+                queue.append((-float(score), place, box.astype(np.float64).tolist()))
         objects[place] = [
             [box.tolist(), bool(crowd or difficult), False]
             for box, mine, crowd, difficult in zip(

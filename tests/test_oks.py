@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.errors import HeatpointError
@@ -36,8 +35,8 @@ def truth(
 
 
 def found(keypoints: list[list[list[float]]], scores: list[float]) -> Poses:
-    rows = torch.tensor(keypoints).reshape(-1, 2, 3)
-    return Poses(rows, torch.zeros(len(rows), 4), torch.tensor(scores), TWO)
+    rows = np.array(keypoints, np.float32).reshape(-1, 2, 3)
+    return Poses(rows, np.zeros((len(rows), 4)), np.array(scores, np.float32), TWO)
 
 
 def test_a_perfect_result_scores_one() -> None:
@@ -87,7 +86,7 @@ def test_cocos_sigmas_are_used_for_cocos_joints() -> None:
                 keypoints=joints,
             )
         )
-        results.append(Poses(torch.from_numpy(guess), torch.zeros(1, 4), torch.ones(1), COCO))
+        results.append(Poses(guess, np.zeros((1, 4)), np.ones(1), COCO))
     scores = oks_metrics(results, Annotations(("person",), records, skeleton=COCO))
     # One subject and one result per image: recall is the share of similarities above the limit.
     limits = np.arange(0.5, 0.951, 0.05)

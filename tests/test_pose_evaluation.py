@@ -71,6 +71,7 @@ def test_scores_errors_and_protocol(truth: Annotations) -> None:
         "size": [128, 128],
         "padding": 1.25,
         "flip": False,
+        "engine": "torch",
         "precision": "fp32",
         "device": metrics.protocol["device"],
         "version": __version__,

@@ -138,7 +138,7 @@ def test_a_name_is_fetched_once_and_then_a_checkpoint(
     image = np.zeros((64, 64, 3), np.uint8)
     by_name = predict_pose("small", image, size=64, device="cpu")
     by_path = predict_pose(record.cached, image, size=64, device="cpu")
-    assert torch.equal(by_name[0].keypoints, by_path[0].keypoints)
+    np.testing.assert_array_equal(by_name[0].keypoints, by_path[0].keypoints)
 
 
 def test_a_file_of_that_name_goes_first(site: tuple[Site, Published]) -> None:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from heatpoint.codecs.encoded import (
@@ -19,6 +18,7 @@ from heatpoint.codecs.encoded import (
     region_samples,
 )
 from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
+from heatpoint.codecs.mean_logit import mean_logit
 from heatpoint.codecs.peaks import Peaks, local_maxima, read_cells, top_peaks
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.losses import focal_loss, giou_loss, l1_loss
@@ -222,7 +222,7 @@ class CenterCodec:
             maps: The maps of the last stack.
         """
         peaks, width = self._peaks(maps["heatmap"]), maps["heatmap"].shape[-1]
-        row = torch.div(peaks.cells, width, rounding_mode="floor")
+        row = torch.div(peaks.cells, width, rounding_mode="trunc")
         corner = torch.stack((peaks.cells - row * width, row), -1).float()
         inside = read_cells(maps["offset"], peaks.cells).float() if self.offset else 0.5
         sides = read_cells(maps["size"], peaks.cells).float().clamp(min=0)
@@ -263,12 +263,9 @@ class CenterCodec:
             Maps of the image; the heatmap holds the logit of the mean probability.
         """
         other = self.unflip(mirrored)
-        first, second = maps["heatmap"].float(), other["heatmap"].float()
-        # The logit of a mean of probabilities without ever rounding one to 0 or 1.
-        yes = torch.logaddexp(F.logsigmoid(first), F.logsigmoid(second))
-        no = torch.logaddexp(F.logsigmoid(-first), F.logsigmoid(-second))
+        heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
         size = (maps["size"] + other["size"]) / 2
-        return {**maps, "heatmap": yes - no, "size": size}
+        return {**maps, "heatmap": heatmap, "size": size}
 
     def ideal(self, encoded: CenterEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the targets.

@@ -41,7 +41,7 @@ def find_corners(maps: Maps, corner: str, count: int, kernel: int) -> FoundCorne
     """
     peaks = top_peaks(maps[corner], count, kernel)
     width = maps[corner].shape[-1]
-    row = torch.div(peaks.cells, width, rounding_mode="floor")
+    row = torch.div(peaks.cells, width, rounding_mode="trunc")
     column = peaks.cells - row * width
     inside = read_cells(maps[f"{corner}_offset"], peaks.cells).float()
     embeddings = read_cells(maps[f"{corner}_embedding"], peaks.cells)[..., 0].float()
@@ -93,9 +93,12 @@ def pair_corners(
 
 def joined(candidates: CornerCandidates, others: CornerCandidates) -> CornerCandidates:
     """Returns the candidates of both, by descending score."""
-    scores, order = torch.cat((candidates.scores, others.scores), 1).sort(
-        descending=True, stable=True
-    )
+    scores = torch.cat((candidates.scores, others.scores), 1)
+    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+        # A trace has no stable sort, but top-k in ONNX orders equal values by index.
+        scores, order = scores.topk(scores.shape[1])
+    else:
+        scores, order = scores.sort(descending=True, stable=True)
     boxes = torch.cat((candidates.boxes, others.boxes), 1)
     labels = torch.cat((candidates.labels, others.labels), 1)
     corner_scores = torch.cat((candidates.corner_scores, others.corner_scores), 1)

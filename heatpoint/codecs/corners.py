@@ -235,9 +235,11 @@ class CornerCodec:
         if MIRRORED["top_left"] in maps:
             others = self._paired(maps, (MIRRORED["top_left"], MIRRORED["bottom_right"]))
             found = joined(found, others)
-        trim, stride = self.trim, self.stride
-        to_input = (stride - trim / width, stride - trim / height) * 2
-        return found._replace(boxes=found.boxes * found.boxes.new_tensor(to_input))
+        # By a tensor, so that an exported program knows the sides of the map it is given.
+        unit = found.boxes.new_ones(())
+        sides = torch.stack([unit * width, unit * height] * 2)
+        to_input = (self.stride * sides - self.trim) / sides
+        return found._replace(boxes=found.boxes * to_input)
 
     def _paired(self, maps: Maps, names: tuple[str, str]) -> CornerCandidates:
         """Returns the best pairs of an upper and a lower corner; boxes are in cells."""

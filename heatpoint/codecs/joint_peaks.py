@@ -53,7 +53,7 @@ def joint_peaks(maps: Tensor, refine: Refine, sigma: float) -> tuple[Tensor, Ten
     maps = maps if maps.dtype == torch.float64 else maps.float()
     width = maps.shape[-1]
     height, index = maps.flatten(2).max(-1)
-    row = torch.div(index, width, rounding_mode="floor")
+    row = torch.div(index, width, rounding_mode="trunc")
     column = index - row * width
     cell = torch.stack((column, row), -1)
     positive = (height > 0)[..., None]
@@ -73,23 +73,30 @@ def joint_peaks(maps: Tensor, refine: Refine, sigma: float) -> tuple[Tensor, Ten
 
 def _near(maps: Tensor, cell: Tensor, right: int, down: int) -> Tensor:
     """Returns (B, J), the values beside some cells; the map's border repeats itself outwards."""
-    height, width = maps.shape[-2:]
-    x = (cell[..., 0] + right).clamp(0, width - 1)
-    y = (cell[..., 1] + down).clamp(0, height - 1)
-    return maps.flatten(2).gather(2, (y * width + x)[..., None])[..., 0]
+    sides = _sides(maps, cell)
+    x = torch.minimum((cell[..., 0] + right).clamp(min=0), sides[0] - 1)
+    y = torch.minimum((cell[..., 1] + down).clamp(min=0), sides[1] - 1)
+    return maps.flatten(2).gather(2, (y * sides[0] + x)[..., None])[..., 0]
+
+
+def _sides(maps: Tensor, cell: Tensor) -> Tensor:
+    """Returns (w, h) in the type of the cells, which an exported program reads off its maps."""
+    unit = cell.new_ones(())
+    return torch.stack((unit * maps.shape[-1], unit * maps.shape[-2]))
 
 
 def _axes(maps: Tensor, cell: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the values before and behind each cell, (B, J, 2) for x and y, and (w, h)."""
     before = torch.stack((_near(maps, cell, -1, 0), _near(maps, cell, 0, -1)), -1)
     behind = torch.stack((_near(maps, cell, 1, 0), _near(maps, cell, 0, 1)), -1)
-    return before, behind, cell.new_tensor((maps.shape[-1], maps.shape[-2]))
+    return before, behind, _sides(maps, cell)
 
 
 def _taylor(maps: Tensor, cell: Tensor, height: Tensor, sigma: float) -> Tensor:
     before, behind, sides = _axes(maps, cell)
-    # Only maps with a positive peak are refined; the others need a finite number only.
-    peak = torch.where(height > 0, height, 1.0)[..., None]
+    # Only maps with a positive peak are refined; the others need a finite number only, and so do
+    # those whose peak is next to nothing, of which ``LOG_FLOOR`` would leave nothing at all.
+    peak = torch.where(height > 1e-30, height, 1.0)[..., None]
     low = (torch.maximum(before, LOG_FLOOR * peak) / peak).log()
     high = (torch.maximum(behind, LOG_FLOOR * peak) / peak).log()
     curve = -(low + high)
@@ -118,8 +125,7 @@ def _dark(maps: Tensor, cell: Tensor) -> Tensor:
     xx = (at[2, 0] - 2 * at[0, 0] + at[-2, 0]) / 4
     yy = (at[0, 2] - 2 * at[0, 0] + at[0, -2]) / 4
     xy = (at[1, 1] - at[-1, 1] - at[1, -1] + at[-1, -1]) / 4
-    sides = cell.new_tensor((maps.shape[-1], maps.shape[-2]))
-    inner = ((cell > 1) & (cell < sides - 2)).all(-1)
+    inner = ((cell > 1) & (cell < _sides(maps, cell) - 2)).all(-1)
     determinant = xx * yy - xy * xy
     sound = inner & (determinant != 0)
     return _newton(gradient, xx, yy, xy, torch.where(sound, determinant, 1.0)) * sound[..., None]

@@ -88,10 +88,14 @@ def _suppressed(heatmap: Tensor, kernel: int) -> Tensor:
 
 
 def _pooled(heatmap: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor]:
-    """Returns values and flat indices (B, K) in a form every exporter understands."""
+    """Returns values and flat indices (B, K) in a form every exporter understands.
+
+    The number of cells may be unknown, so that there is no asking whether there are enough: as
+    many empty ones as are wanted follow in any case.
+    """
     flat = _suppressed(heatmap, kernel)
-    values, index = flat.topk(min(count, flat.shape[1]))
-    return _padded(values, index, count)
+    values, index = F.pad(flat, (0, count), value=float("-inf")).topk(count)
+    return values, torch.where(index < flat.shape[1], index, 0)
 
 
 def _ordered(heatmap: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor]:
@@ -188,4 +192,6 @@ def _closer_look(
 def _split(values: Tensor, index: Tensor, heatmap: Tensor) -> Peaks:
     """Splits flat indices into channel and cell."""
     cells = heatmap.shape[-2] * heatmap.shape[-1]
-    return Peaks(values, torch.div(index, cells, rounding_mode="floor"), index % cells)
+    # Of numbers that are never negative "trunc" is the floor, and a single operator in ONNX.
+    labels = torch.div(index, cells, rounding_mode="trunc")
+    return Peaks(values, labels, index - labels * cells)

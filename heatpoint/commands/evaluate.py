@@ -26,7 +26,8 @@ class Evaluate:
     """Scores a checkpoint on annotated data."""
 
     checkpoint: str
-    """a checkpoint of train or convert, or the name of fetched weights"""
+    """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
+    weights"""
 
     data: str
     """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file; for poses COCO
@@ -78,6 +79,9 @@ class Evaluate:
     workers: int = 2
     """threads that read pictures while the network runs"""
 
+    streams: int = 1
+    """batches under way at once, for most pictures per second (exported files)"""
+
     skip_bad: bool = False
     """leave unreadable pictures out instead of stopping"""
 
@@ -90,30 +94,42 @@ def run(words: Sequence[str]) -> int:
     from heatpoint.commands.display import Progress
     from heatpoint.commands.kinds import refuse
     from heatpoint.data.read import read
-    from heatpoint.detector import task_of_file
+    from heatpoint.engines import open_engine
     from heatpoint.evaluation import evaluate
     from heatpoint.files import write_json
     from heatpoint.pose.evaluation import evaluate_pose
+    from heatpoint.timings import Timings
 
     data = read(options.data, options.images or None)
-    pose = task_of_file(options.checkpoint) == "pose"
+    engine = open_engine(
+        options.checkpoint,
+        flip=options.flip,
+        max_detections=options.max_detections,
+        device=options.device,
+        precision=options.precision,
+        streams=options.streams,
+        timings=Timings(),
+    )
+    pose = engine.description.task == "pose"
     kind = f"{options.checkpoint} finds {'joints' if pose else 'boxes by itself'}"
     refuse(options, BOXES_ONLY if pose else POSE_ONLY, kind)
     if pose and not options.detector:
         refuse(options, {"nms": "it needs --detector, whose boxes it chooses from"}, kind)
+    boxes_from = None
+    if options.detector:
+        boxes_from = open_engine(
+            options.detector, device=options.device, precision=options.precision
+        )
     with Progress("evaluating") as progress:
         metrics: Metrics | PoseMetrics
         if pose:
             metrics = evaluate_pose(
-                options.checkpoint,
+                engine,
                 data,
-                boxes_from=options.detector or None,
+                boxes_from=boxes_from,
                 box_nms=options.nms,
                 normaliser=options.normaliser,
                 size=options.size,
-                flip=options.flip,
-                device=options.device,
-                precision=options.precision,
                 batch_size=options.batch_size,
                 workers=options.workers,
                 skip_bad=options.skip_bad,
@@ -121,17 +137,14 @@ def run(words: Sequence[str]) -> int:
             )
         else:
             metrics = evaluate(
-                options.checkpoint,
+                engine,
                 data,
                 size=options.size,
                 nms=options.nms,
                 soft_nms=options.soft_nms,
                 max_detections=options.max_detections,
-                flip=options.flip,
                 scales=options.scales,
                 keep_resolution=options.keep_resolution,
-                device=options.device,
-                precision=options.precision,
                 batch_size=options.batch_size,
                 workers=options.workers,
                 skip_bad=options.skip_bad,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from heatpoint.commands.arguments import CommandParser
 
 if TYPE_CHECKING:
+    from heatpoint.engines import Engine
     from heatpoint.sources import Source
 
 POSE_ONLY = dict.fromkeys(("boxes", "detector"), "it is for checkpoints that find joints")
@@ -20,8 +21,8 @@ class Predict:
     """Finds objects, or the joints of subjects, in pictures."""
 
     checkpoint: str
-    """a checkpoint of train or convert, or the name of fetched weights; it decides whether boxes or
-    poses are found"""
+    """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
+    weights; it decides whether boxes or poses are found"""
 
     images: list[str]
     """picture files, folders or patterns"""
@@ -76,6 +77,9 @@ class Predict:
     workers: int = 2
     """threads that read pictures while the network runs"""
 
+    streams: int = 1
+    """batches under way at once, for most pictures per second (exported files)"""
+
     skip_bad: bool = False
     """warn of unreadable pictures instead of stopping"""
 
@@ -87,43 +91,51 @@ def run(words: Sequence[str]) -> int:
     """Predicts, and writes what was asked for."""
     options = CommandParser("predict", Predict, Predict.__doc__ or "").parse(words)
     from heatpoint.commands.kinds import refuse
-    from heatpoint.detector import task_of_file
+    from heatpoint.engines import open_engine
     from heatpoint.sources import expand
+    from heatpoint.timings import Timings
 
     sources = expand(options.images)
-    if task_of_file(options.checkpoint) == "pose":
+    engine = open_engine(
+        options.checkpoint,
+        flip=options.flip,
+        max_detections=options.max_detections,
+        device=options.device,
+        precision=options.precision,
+        streams=options.streams,
+        timings=Timings() if options.profile else None,
+    )
+    if engine.description.task == "pose":
         from heatpoint.commands.predict_pose import run_pose
 
-        return run_pose(options, sources)
-    refuse(options, POSE_ONLY, f"{options.checkpoint} finds boxes by itself")
-    return _run_boxes(options, sources)
+        run_pose(options, engine, sources)
+    else:
+        refuse(options, POSE_ONLY, f"{options.checkpoint} finds boxes by itself")
+        _run_boxes(options, engine, sources)
+    if options.profile:
+        print(engine.timings.summary())
+    return 0
 
 
-def _run_boxes(options: Predict, sources: Sequence[Source]) -> int:
+def _run_boxes(options: Predict, engine: Engine, sources: Sequence[Source]) -> None:
     from heatpoint.commands.display import print_table, track
     from heatpoint.data.images import load_image
     from heatpoint.draw import draw_detections, drawing_paths, write_picture
     from heatpoint.prediction import iter_predict, write_results
-    from heatpoint.timings import Timings
 
-    timings = Timings() if options.profile else None
     stream = iter_predict(
-        options.checkpoint,
+        engine,
         options.images,
         size=options.size,
         score_threshold=options.score,
         nms=options.nms,
         soft_nms=options.soft_nms,
         max_detections=options.max_detections,
-        flip=options.flip,
         scales=options.scales,
         keep_resolution=options.keep_resolution,
-        device=options.device,
-        precision=options.precision,
         batch_size=options.batch_size,
         workers=options.workers,
         skip_bad=options.skip_bad,
-        timings=timings,
     )
     drawn = drawing_paths([source.path for source in sources], options.draw) if options.draw else []
     found = []
@@ -158,6 +170,3 @@ def _run_boxes(options: Predict, sources: Sequence[Source]) -> int:
         print(f"{objects} objects in {len(found)} pictures")
     if options.draw:
         print(f"{len(found)} pictures drawn in {options.draw}")
-    if timings is not None:
-        print(timings.summary())
-    return 0

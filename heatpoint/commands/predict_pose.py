@@ -10,13 +10,15 @@ from heatpoint.commands.display import print_table, track
 from heatpoint.commands.kinds import refuse
 from heatpoint.data.images import load_image
 from heatpoint.draw import drawing_paths, write_picture
+from heatpoint.engines import open_engine
+from heatpoint.errors import HeatpointError
 from heatpoint.pose.draw import draw_poses
 from heatpoint.pose.prediction import iter_predict_pose, write_poses
 from heatpoint.sources import Source
-from heatpoint.timings import Timings
 
 if TYPE_CHECKING:
     from heatpoint.commands.predict import Predict
+    from heatpoint.engines import Engine
 
 BOXES_ONLY = {
     "keep_resolution": "subjects are cropped to the input's size",
@@ -32,7 +34,7 @@ FOUND_ONLY = {
 }
 
 
-def run_pose(options: Predict, sources: Sequence[Source]) -> int:
+def run_pose(options: Predict, engine: Engine, sources: Sequence[Source]) -> None:
     """Predicts poses, and writes what was asked for."""
     what = f"{options.checkpoint} finds joints"
     refuse(options, BOXES_ONLY, what)
@@ -40,22 +42,24 @@ def run_pose(options: Predict, sources: Sequence[Source]) -> int:
         refuse(options, DETECTOR_ONLY, what)
         if not options.boxes:
             refuse(options, FOUND_ONLY, what)
-    timings = Timings() if options.profile else None
+    if options.boxes and options.detector:
+        raise HeatpointError("give either --boxes or --detector, which finds them")
+    boxes_from = None
+    if options.detector:
+        boxes_from = open_engine(
+            options.detector, device=options.device, precision=options.precision
+        )
     stream = iter_predict_pose(
-        options.checkpoint,
+        engine,
         options.images,
         boxes=options.boxes or None,
-        boxes_from=options.detector or None,
+        boxes_from=boxes_from,
         box_score=options.score,
         box_nms=options.nms,
         size=options.size,
-        flip=options.flip,
-        device=options.device,
-        precision=options.precision,
         batch_size=options.batch_size,
         workers=options.workers,
         skip_bad=options.skip_bad,
-        timings=timings,
     )
     drawn = drawing_paths([source.path for source in sources], options.draw) if options.draw else []
     found = []
@@ -80,6 +84,3 @@ def run_pose(options: Predict, sources: Sequence[Source]) -> int:
         print(f"{subjects} poses in {len(found)} pictures")
     if options.draw:
         print(f"{len(found)} pictures drawn in {options.draw}")
-    if timings is not None:
-        print(timings.summary())
-    return 0

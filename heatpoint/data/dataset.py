@@ -131,7 +131,7 @@ class TrainSet(Dataset[Sample]):
             view, placed, kept = self.augment.sample(
                 self._images[index], *self._objects(index), self.size, rng
             )
-        return Sample(channels_first(view), _target(placed, kept), index)
+        return Sample(torch.from_numpy(channels_first(view)), _target(placed, kept), index)
 
     def _objects(self, index: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         record = self.annotations.images[index]
@@ -185,7 +185,7 @@ class EvalSet(Dataset[Sample]):
             pixels, frame = prepare(image, self.size, path, self.scale)
         boxes, labels = _wanted(record)
         target = _target(frame.to_image.inverse().boxes(boxes), labels)
-        return Sample(pixels, target, index, frame)
+        return Sample(torch.from_numpy(pixels), target, index, frame)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -145,7 +145,7 @@ class CropTrainSet(Dataset[Sample]):
         view, placed_box, placed = self.augment.sample(
             self._images[image], box, joints, self._subjects.skeleton, self.size, rng, self.padding
         )
-        return Sample(channels_first(view), _target(placed_box, placed), index)
+        return Sample(torch.from_numpy(channels_first(view)), _target(placed_box, placed), index)
 
 
 class CropEvalSet(Dataset[Sample]):
@@ -195,7 +195,7 @@ class CropEvalSet(Dataset[Sample]):
         )
         to_input = crop_affine(box, self.size, self.padding)
         target = _target(to_input.boxes(box), place(joints, to_input, self.size))
-        return Sample(pixels, target, index, frame)
+        return Sample(torch.from_numpy(pixels), target, index, frame)
 
 
 def subject_name(annotations: Annotations) -> str:

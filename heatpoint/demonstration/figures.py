@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
+import numpy as np
 
 from heatpoint.data.annotations import Annotations
 from heatpoint.demonstration.run import Scored, Settings
@@ -97,5 +97,5 @@ class Figures:
 
 def _enlarged(poses: Poses, zoom: int) -> Poses:
     """Returns poses in the pixels of an enlarged picture."""
-    keypoints = poses.keypoints * torch.tensor([zoom, zoom, 1.0])
+    keypoints = poses.keypoints * np.array([zoom, zoom, 1], np.float32)
     return Poses(keypoints, poses.boxes * zoom, poses.scores, poses.skeleton, poses.name)

@@ -104,8 +104,10 @@ def _drawn(sample: Sample, skeleton: Skeleton) -> Image:
     keypoints = sample.target.keypoints
     assert keypoints is not None
     zoom = _zoom((sample.image.shape[1], sample.image.shape[2]))
-    scaled = torch.cat((keypoints[..., :2] * zoom, (keypoints[..., 2:] > 0).float()), -1)
-    poses = Poses(scaled, sample.target.boxes * zoom, torch.ones(len(scaled)), skeleton)
+    scaled = keypoints.numpy() * np.array([zoom, zoom, 1], np.float32)
+    scaled[..., 2] = scaled[..., 2] > 0
+    boxes = sample.target.boxes.numpy() * zoom
+    poses = Poses(scaled, boxes, np.ones(len(scaled), np.float32), skeleton)
     return draw_poses(enlarge(_pixels(sample), zoom), poses)
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.validate import Progress
 from heatpoint.detector_file import BoxCodec
+from heatpoint.engines.torch import arrays
 from heatpoint.finish import finish
 from heatpoint.geometry import box_iou, letterbox
 from heatpoint.inspection.cells import cells_of, distances, earlier_in_cell, most_objects, place_of
@@ -154,7 +154,7 @@ def oracle(
         with torch.inference_mode():
             candidates = codec.decode(_ideal(codec, targets, size))
         found = finish(
-            candidates,
+            arrays(candidates),
             frames,
             annotations.names,
             _SURE,
@@ -243,13 +243,13 @@ def _at_input(
 def _missed(record: ImageRecord, detections: Detections) -> int:
     """Counts objects that find no detection of their own, best overlaps paired first."""
     wanted = sought(record)
-    boxes = torch.from_numpy(record.boxes[wanted]).float()
+    boxes = record.boxes[wanted].astype(np.float32)
     if not len(boxes):
         return 0
-    labels = torch.from_numpy(record.labels[wanted])
-    overlap: Tensor = box_iou(boxes, detections.boxes) * (labels[:, None] == detections.labels)
+    labels = record.labels[wanted]
+    overlap = box_iou(boxes, detections.boxes) * (labels[:, None] == detections.labels)
     found = 0
-    while overlap.numel() and float(overlap.max()) >= _FOUND:
+    while overlap.size and float(overlap.max()) >= _FOUND:
         row, column = divmod(int(overlap.argmax()), overlap.shape[1])
         overlap[row] = 0
         overlap[:, column] = 0

@@ -182,7 +182,7 @@ def _results(
                 f"the results have {len(poses.skeleton.joints)} joints, the annotations "
                 f"{len(skeleton.joints)}"
             )
-        keypoints = poses.keypoints.double().cpu().numpy()
+        keypoints = poses.keypoints.astype(np.float64)
         for points, score in zip(keypoints, poses.scores.tolist(), strict=True):
             low, high = points[:, :2].min(0), points[:, :2].max(0)
             rows.append(

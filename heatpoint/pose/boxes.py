@@ -6,21 +6,25 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from heatpoint.detector import Detector
+from heatpoint.engines import Engine
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.fast import Precision
 from heatpoint.files import read_json
 from heatpoint.prediction import iter_predict
+from heatpoint.results import Detections
 from heatpoint.sources import Source
 
-ImageBoxes = Tensor | NDArray[Any] | Sequence[Sequence[float]]
+if TYPE_CHECKING:
+    import torch
+
+    from heatpoint.detector import Detector
+    from heatpoint.fast import Precision
+
+ImageBoxes = NDArray[Any] | Sequence[Sequence[float]]
 """The boxes of one image: (N, 4) xyxy in image pixels."""
 
 
@@ -33,8 +37,8 @@ class Subjects:
         scores: (N,) float32 in [0, 1], how sure it is that there is a subject; 1 where it is known.
     """
 
-    boxes: Tensor
-    scores: Tensor
+    boxes: NDArray[np.float32]
+    scores: NDArray[np.float32]
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -67,15 +71,15 @@ def subjects(boxes: ImageBoxes, where: str, scores: Sequence[float] | None = Non
         HeatpointError: Not four finite numbers per box, or a box without area.
     """
     try:
-        rows = torch.as_tensor(np.asarray(boxes, np.float64)).float()
+        rows = np.asarray(boxes, np.float32)
     except (TypeError, ValueError):
         raise HeatpointError(f"the boxes of {where} are not rows of four numbers") from None
-    if rows.numel() == 0:
+    if rows.size == 0:
         rows = rows.reshape(0, 4)
     if rows.ndim != 2 or rows.shape[1] != 4:
         raise HeatpointError(
             f"the boxes of {where} must have shape (N, 4), x1, y1, x2, y2 in image pixels, not "
-            f"{tuple(rows.shape)}"
+            f"{rows.shape}"
         )
     for place, (x1, y1, x2, y2) in enumerate(rows.tolist()):
         if not (math.isfinite(x1 + y1 + x2 + y2) and x2 > x1 and y2 > y1):
@@ -83,14 +87,14 @@ def subjects(boxes: ImageBoxes, where: str, scores: Sequence[float] | None = Non
                 f"box {place} of {where}, {_text((x1, y1, x2, y2))}, has no area; expected four "
                 "finite numbers x1 < x2, y1 < y2 in image pixels"
             )
-    certain = torch.ones(len(rows)) if scores is None else torch.tensor([float(s) for s in scores])
-    return Subjects(rows, certain)
+    certain = np.ones(len(rows)) if scores is None else np.asarray(scores)
+    return Subjects(rows, certain.astype(np.float32))
 
 
 def whole_picture(image_size: tuple[int, int]) -> Subjects:
     """Returns the one subject that fills an image of (height, width)."""
     height, width = image_size
-    return Subjects(torch.tensor([[0.0, 0.0, width, height]]), torch.ones(1))
+    return Subjects(np.array([[0, 0, width, height]], np.float32), np.ones(1, np.float32))
 
 
 def given_boxes(
@@ -172,7 +176,7 @@ def boxes_of_file(
 
 
 def detected_boxes(
-    detector: Detector | str | Path,
+    detector: Detector | Engine | str | Path,
     sources: Sequence[Source],
     subject: str,
     *,
@@ -195,18 +199,25 @@ def detected_boxes(
         [source.content for source in sources],
         score_threshold=score_threshold,
         nms=nms,
-        device=device,
-        precision=precision,
+        device="auto" if isinstance(detector, Engine) else device,
+        precision="auto" if isinstance(detector, Engine) else precision,
         workers=workers,
         skip_bad=skip_bad,
     )
     found = {}
     for one in stream:
-        rows = one.detections
-        label = _label(rows.names, subject, "the detector of boxes")
-        rows = rows[rows.labels == label]
-        found[one.index] = Subjects(rows.boxes, rows.scores)
+        found[one.index] = subjects_among(one.detections, subject)
     return found
+
+
+def subjects_among(found: Detections, subject: str) -> Subjects:
+    """Returns the boxes of the class called ``subject``, or of the only class there is.
+
+    Raises:
+        HeatpointError: There is no such class.
+    """
+    rows = found[found.labels == _label(found.names, subject, "the detector of boxes")]
+    return Subjects(rows.boxes, rows.scores)
 
 
 def _label(names: Sequence[str], subject: str, where: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from heatpoint.data.annotations import ImageRecord
@@ -37,8 +36,8 @@ def draw_poses(image: Image, poses: Poses, min_score: float = SEEN, boxes: bool 
         boxes: Draws a thin white box where each subject was looked for.
     """
     canvas = image.copy()
-    keypoints = poses.keypoints.double().cpu().numpy()
-    for joints, box in zip(keypoints, poses.boxes.double().cpu().numpy(), strict=True):
+    columns = (poses.keypoints.astype(np.float64), poses.boxes.astype(np.float64))
+    for joints, box in zip(*columns, strict=True):
         shown = (joints[:, 2] >= min_score) & np.isfinite(joints).all(1)
         if boxes and np.isfinite(box).all():
             first, last = _fixed(box[:2], image), _fixed(box[2:], image)
@@ -69,10 +68,9 @@ def annotated_poses(record: ImageRecord, skeleton: Skeleton, name: str = "person
     """
     if record.keypoints is None:
         return Poses.empty(skeleton, name)
-    keypoints = torch.from_numpy(record.keypoints.copy())
-    keypoints[..., 2] = (keypoints[..., 2] > 0).double()
-    boxes = torch.from_numpy(record.boxes.copy())
-    return Poses(keypoints, boxes, torch.ones(len(record)), skeleton, name)
+    keypoints = record.keypoints.astype(np.float64)
+    keypoints[..., 2] = keypoints[..., 2] > 0
+    return Poses(keypoints, record.boxes.astype(np.float64), np.ones(len(record)), skeleton, name)
 
 
 def _bone_side(one: Side, other: Side) -> Side:

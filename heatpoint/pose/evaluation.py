@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.read import read
-from heatpoint.detector import Detector
+from heatpoint.engines import Engine, open_engine
 from heatpoint.errors import HeatpointError
 from heatpoint.evaluation import check_files
-from heatpoint.fast import Precision
 from heatpoint.files import write_json
 from heatpoint.metrics.oks import default_sigmas
 from heatpoint.metrics.pck import NORMALISERS, Normaliser
@@ -21,17 +19,22 @@ from heatpoint.pose.boxes import Subjects, detected_boxes, subjects
 from heatpoint.pose.results import Poses
 from heatpoint.pose.runner import PoseRunner
 from heatpoint.pose.scores import MATCH, PoseMetrics, score_poses, scored
-from heatpoint.prediction import load_detector
 from heatpoint.skeleton import Skeleton
 from heatpoint.sources import Source
 from heatpoint.timings import Timings
 
+if TYPE_CHECKING:
+    import torch
+
+    from heatpoint.detector import Detector
+    from heatpoint.fast import Precision
+
 
 def evaluate_pose(
-    detector: Detector | str | Path,
+    detector: Detector | Engine | str | Path,
     annotations: Annotations | str | Path,
     *,
-    boxes_from: Detector | str | Path | None = None,
+    boxes_from: Detector | Engine | str | Path | None = None,
     box_score: float = 0.05,
     box_nms: float | None = None,
     normaliser: Normaliser = "extent",
@@ -43,6 +46,7 @@ def evaluate_pose(
     precision: Precision = "auto",
     batch_size: int = 8,
     workers: int = 2,
+    streams: int = 1,
     skip_bad: bool = False,
     progress: Callable[[int, int], None] | None = None,
     save_results: str | Path | None = None,
@@ -52,7 +56,7 @@ def evaluate_pose(
     The poses that are scored are those ``predict_pose`` returns for the same boxes.
 
     Args:
-        detector: A pose detector or the path of its checkpoint.
+        detector: A pose detector, its checkpoint or a file that ``export`` wrote.
         annotations: The truth, or where to read it. Its joints must be the detector's, in any
             order: they are matched by name.
         boxes_from: A detector of boxes, or its checkpoint, that finds the subjects; None takes the
@@ -70,6 +74,7 @@ def evaluate_pose(
         precision: "auto", "fp32" or "bf16".
         batch_size: Crops per run of the network.
         workers: Threads that read and crop images while the network runs; 0 for none.
+        streams: Batches under way at once; more than one takes an exported file.
         skip_bad: Leaves unreadable images and their subjects out of the score, and counts them.
         progress: Called with images done and images in all.
         save_results: File to write the poses to, as COCO keypoint result JSON.
@@ -88,10 +93,15 @@ def evaluate_pose(
     where = truth.source or "the annotations"
     if truth.skeleton is None:
         raise HeatpointError(f"{where} hold no keypoints; expected annotated joints to score")
-    loaded = load_detector(detector)
-    runner = PoseRunner(
-        loaded, size=size, flip=flip, device=device, precision=precision, timings=Timings()
+    engine = open_engine(
+        detector,
+        flip=flip,
+        device=device,
+        precision=precision,
+        streams=streams,
+        timings=None if isinstance(detector, Engine) else Timings(),
     )
+    runner = PoseRunner(engine, size=size)
     order = match_joints(runner.skeleton, truth.skeleton)
     if not any(scored(record).any() for record in truth.images):
         raise HeatpointError(f"{where} hold no subject with a labelled joint to score")

@@ -5,29 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from heatpoint.detector import Detector
+from heatpoint.engines import Engine, open_engine
 from heatpoint.errors import HeatpointError
-from heatpoint.fast import Precision
 from heatpoint.files import write_json
 from heatpoint.finish import check_thresholds
 from heatpoint.pose.boxes import ImageBoxes, Subjects, detected_boxes, given_boxes
 from heatpoint.pose.results import Poses
 from heatpoint.pose.runner import FoundPoses, PoseRunner
-from heatpoint.prediction import load_detector
 from heatpoint.sources import Images, Source, expand
 from heatpoint.timings import Timings
 
+if TYPE_CHECKING:
+    import torch
+
+    from heatpoint.detector import Detector
+    from heatpoint.fast import Precision
+
 
 def predict_pose(
-    detector: Detector | str | Path,
+    detector: Detector | Engine | str | Path,
     images: Images,
     *,
     boxes: str | Path | Sequence[ImageBoxes] | None = None,
-    boxes_from: Detector | str | Path | None = None,
+    boxes_from: Detector | Engine | str | Path | None = None,
     box_score: float = 0.3,
     box_nms: float | None = None,
     size: int | Sequence[int] | None = None,
@@ -36,6 +38,7 @@ def predict_pose(
     precision: Precision = "auto",
     batch_size: int = 8,
     workers: int = 2,
+    streams: int = 1,
     skip_bad: bool = False,
     timings: Timings | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -50,7 +53,7 @@ def predict_pose(
         >>> poses[0].keypoints[:, :, :2]  # doctest: +SKIP
 
     Args:
-        detector: A pose detector or the path of its checkpoint.
+        detector: A pose detector, the path of its checkpoint, or a file that ``export`` wrote.
         images: A file, folder, pattern, (h, w, 3) uint8 RGB array, Pillow image or encoded bytes,
             or a list of them. A folder stands for its image files by name, without subfolders.
         boxes: Where the subjects are, xyxy in image pixels: a JSON file (COCO result rows with
@@ -66,6 +69,8 @@ def predict_pose(
         batch_size: Crops per run of the network, of one image or of several; on a CPU more than 8
             are slower, a GPU likes more.
         workers: Threads that read and crop images while the network runs; 0 for none.
+        streams: Batches under way at once, for most people per second; more than one takes an
+            exported file.
         skip_bad: Warns of an unreadable image and leaves its result empty.
         timings: Filled with where the time went, that of ``boxes_from`` left out.
         progress: Called with images done and images in all.
@@ -90,6 +95,7 @@ def predict_pose(
         device,
         precision,
         workers,
+        streams,
         skip_bad,
         timings,
     )
@@ -102,11 +108,11 @@ def predict_pose(
 
 
 def iter_predict_pose(
-    detector: Detector | str | Path,
+    detector: Detector | Engine | str | Path,
     images: Images,
     *,
     boxes: str | Path | Sequence[ImageBoxes] | None = None,
-    boxes_from: Detector | str | Path | None = None,
+    boxes_from: Detector | Engine | str | Path | None = None,
     box_score: float = 0.3,
     box_nms: float | None = None,
     size: int | Sequence[int] | None = None,
@@ -115,6 +121,7 @@ def iter_predict_pose(
     precision: Precision = "auto",
     batch_size: int = 8,
     workers: int = 2,
+    streams: int = 1,
     skip_bad: bool = False,
     timings: Timings | None = None,
 ) -> Iterator[FoundPoses]:
@@ -139,6 +146,7 @@ def iter_predict_pose(
         device,
         precision,
         workers,
+        streams,
         skip_bad,
         timings,
     )
@@ -176,10 +184,10 @@ def write_poses(path: str | Path, found: Iterable[FoundPoses], category_id: int 
 
 
 def _prepared(
-    detector: Detector | str | Path,
+    detector: Detector | Engine | str | Path,
     images: Images,
     boxes: str | Path | Sequence[ImageBoxes] | None,
-    boxes_from: Detector | str | Path | None,
+    boxes_from: Detector | Engine | str | Path | None,
     box_score: float,
     box_nms: float | None,
     size: int | Sequence[int] | None,
@@ -187,6 +195,7 @@ def _prepared(
     device: str | torch.device,
     precision: Precision,
     workers: int,
+    streams: int,
     skip_bad: bool,
     timings: Timings | None,
 ) -> tuple[list[Source], PoseRunner, list[int], list[Subjects | None]]:
@@ -195,14 +204,15 @@ def _prepared(
     if boxes is not None and boxes_from is not None:
         raise HeatpointError("give either boxes or boxes_from, the detector that finds them")
     sources = [] if isinstance(images, list) and not images else expand(images)
-    runner = PoseRunner(
-        load_detector(detector),
-        size=size,
+    engine = open_engine(
+        detector,
         flip=flip,
         device=device,
         precision=precision,
+        streams=streams,
         timings=timings,
     )
+    runner = PoseRunner(engine, size=size)
     places, subjects = list(range(len(sources))), list[Subjects | None]([None] * len(sources))
     if boxes is not None:
         subjects = [*given_boxes(boxes, sources, runner.name, box_score)]

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from heatpoint.engines.engine import Answer
 from heatpoint.errors import HeatpointError
 from heatpoint.prepare import Frame
+from heatpoint.results import check_rows
 from heatpoint.skeleton import Skeleton
-from heatpoint.types import JointCandidates
 
 if TYPE_CHECKING:
     import supervision
@@ -38,21 +39,21 @@ class Poses:
         HeatpointError: Shapes or dtypes do not fit together.
     """
 
-    keypoints: Tensor
-    boxes: Tensor
-    scores: Tensor
+    keypoints: NDArray[Any]
+    boxes: NDArray[Any]
+    scores: NDArray[Any]
     skeleton: Skeleton
     name: str = "person"
 
     def __post_init__(self) -> None:
         for field in ("keypoints", "boxes", "scores"):
             value = getattr(self, field)
-            if not isinstance(value, Tensor):
+            if not isinstance(value, np.ndarray):
                 raise HeatpointError(
-                    f"Poses.{field} must be a torch.Tensor, not {type(value).__name__}; wrap it in "
-                    "torch.as_tensor"
+                    f"Poses.{field} must be a numpy array, not {type(value).__name__}; wrap it in "
+                    "numpy.asarray"
                 )
-            if not value.is_floating_point():
+            if value.dtype.kind != "f":
                 raise HeatpointError(f"Poses.{field} must be of a floating type, not {value.dtype}")
         joints, shape = len(self.skeleton.joints), tuple(self.keypoints.shape)
         if len(shape) != 3 or shape[1:] != (joints, 3):
@@ -66,42 +67,24 @@ class Poses:
                 raise HeatpointError(
                     f"Poses.{field} must have shape {expected} to match the keypoints, not {found}"
                 )
-        self.keypoints, self.boxes = self.keypoints.float(), self.boxes.float()
-        self.scores = self.scores.float()
+        for field in ("keypoints", "boxes", "scores"):
+            setattr(self, field, getattr(self, field).astype(np.float32, copy=False))
 
     @classmethod
     def empty(cls, skeleton: Skeleton, name: str = "person") -> Poses:
         """Returns the result of an image without a subject."""
-        joints = len(skeleton.joints)
-        return cls(torch.zeros(0, joints, 3), torch.zeros(0, 4), torch.zeros(0), skeleton, name)
+        shapes = ((0, len(skeleton.joints), 3), (0, 4), (0,))
+        keypoints, boxes, scores = (np.zeros(shape, np.float32) for shape in shapes)
+        return cls(keypoints, boxes, scores, skeleton, name)
 
     def __len__(self) -> int:
         return len(self.keypoints)
 
-    def __getitem__(self, index: slice | Tensor) -> Poses:
-        """Returns the rows that a slice, a (N,) bool mask or an integer index tensor selects."""
-        if not isinstance(index, (slice, Tensor)):
-            raise TypeError(
-                "Poses are indexed by a slice, a bool mask or an integer tensor, not by "
-                f"{type(index).__name__}; for row i write poses[i : i + 1]"
-            )
-        if isinstance(index, Tensor) and (index.ndim != 1 or index.is_floating_point()):
-            raise TypeError(
-                "an index tensor of Poses must be one-dimensional and bool or integer, not "
-                f"{index.dtype} of shape {tuple(index.shape)}"
-            )
+    def __getitem__(self, index: slice | NDArray[Any]) -> Poses:
+        """Returns the rows that a slice, a (N,) bool mask or an array of row numbers selects."""
+        check_rows(index, "Poses")
         return Poses(
             self.keypoints[index], self.boxes[index], self.scores[index], self.skeleton, self.name
-        )
-
-    def to(self, device: str | torch.device) -> Poses:
-        """Returns the poses with every tensor on ``device``."""
-        return Poses(
-            self.keypoints.to(device),
-            self.boxes.to(device),
-            self.scores.to(device),
-            self.skeleton,
-            self.name,
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -125,7 +108,8 @@ class Poses:
             image_id: The id of the image in the annotation file.
             category_id: The id of the subjects' category there; COCO's person is 1.
         """
-        shifted = self.keypoints - torch.tensor([0.5, 0.5, 0.0], device=self.keypoints.device)
+        shifted = self.keypoints - np.array([0.5, 0.5, 0.0], np.float32)
+        rows = shifted.reshape(len(self), 3 * len(self.skeleton.joints))
         return [
             {
                 "image_id": int(image_id),
@@ -133,36 +117,34 @@ class Poses:
                 "keypoints": row,
                 "score": score,
             }
-            for row, score in zip(shifted.flatten(1).tolist(), self.scores.tolist(), strict=True)
+            for row, score in zip(rows.tolist(), self.scores.tolist(), strict=True)
         ]
 
     def to_supervision(self) -> supervision.KeyPoints:
         """Returns ``supervision.KeyPoints`` with the subjects' name in ``data["class_name"]``."""
-        import numpy as np
         import supervision
 
-        keypoints = self.keypoints.cpu().numpy()
         return supervision.KeyPoints(
-            xy=keypoints[..., :2].copy(),
+            xy=self.keypoints[..., :2].copy(),
             class_id=np.zeros(len(self), dtype=int),
-            keypoint_confidence=keypoints[..., 2].copy(),
-            detection_confidence=self.scores.cpu().numpy(),
+            keypoint_confidence=self.keypoints[..., 2].copy(),
+            detection_confidence=self.scores.copy(),
             data={"class_name": np.array([self.name] * len(self), dtype=str)},
         )
 
 
 def finish_poses(
-    candidates: JointCandidates,
+    answer: Answer,
     frames: Sequence[Frame],
-    boxes: Tensor,
-    box_scores: Tensor,
+    boxes: NDArray[np.float32],
+    box_scores: NDArray[np.float32],
     skeleton: Skeleton,
     name: str = "person",
 ) -> Poses:
-    """Turns the candidates of a batch of crops into poses in image pixels, one row per crop.
+    """Turns a network's answer to a batch of crops into poses in image pixels, one row per crop.
 
     Args:
-        candidates: Of B crops, in input pixels.
+        answer: About B crops, in input pixels.
         frames: One per crop; they may belong to different images.
         boxes: (B, 4) xyxy in image pixels, the box of each crop.
         box_scores: (B,) in [0, 1], how sure it is that there is a subject in the box.
@@ -170,33 +152,29 @@ def finish_poses(
         name: What the subjects are.
 
     Returns:
-        B rows on the CPU.
+        B rows.
 
     Raises:
-        HeatpointError: A candidate is not a finite number.
+        HeatpointError: The answer holds something that is no finite number.
     """
-    if len(candidates.points) != len(frames):
-        raise ValueError(f"{len(candidates.points)} crops of candidates, {len(frames)} frames")
-    points, heights = candidates.points.cpu().double(), candidates.scores.cpu().double()
-    keypoints = torch.empty((*points.shape[:2], 3), dtype=torch.float64)
+    points, heights = answer["points"].astype(np.float64), answer["scores"].astype(np.float64)
+    if len(points) != len(frames):
+        raise ValueError(f"an answer about {len(points)} crops, {len(frames)} frames")
+    keypoints = np.empty((*points.shape[:2], 3))
     for row, frame in enumerate(frames):
-        if not (torch.isfinite(points[row]).all() and torch.isfinite(heights[row]).all()):
+        if not (np.isfinite(points[row]).all() and np.isfinite(heights[row]).all()):
             raise HeatpointError(
                 f"the network's answer for {frame.path or 'an image'} is not a finite number; "
                 "its weights are damaged or its training diverged, or try precision='fp32'"
             )
         keypoints[row, :, :2] = frame.to_image.points(points[row])
     keypoints[..., 2] = heights
-    return Poses(
-        keypoints.float(),
-        boxes.float(),
-        subject_scores(keypoints[..., 2], box_scores).float(),
-        skeleton,
-        name,
-    )
+    return Poses(keypoints, boxes, subject_scores(heights, box_scores), skeleton, name)
 
 
-def subject_scores(heights: Tensor, box_scores: Tensor) -> Tensor:
+def subject_scores(
+    heights: NDArray[np.float64], box_scores: NDArray[np.floating[Any]]
+) -> NDArray[np.float64]:
     """Returns the score of each subject: the box's times the mean of the joints that are seen.
 
     The rescoring of Simple Baselines (Xiao et al. 2018, released code): only joints above 0.2
@@ -208,5 +186,6 @@ def subject_scores(heights: Tensor, box_scores: Tensor) -> Tensor:
         box_scores: (N,) in [0, 1].
     """
     seen = heights > SEEN
-    total = (heights.clamp(0, 1) * seen).sum(1)
-    return total / seen.sum(1).clamp(min=1) * box_scores.to(heights)
+    total = (heights.clip(0, 1) * seen).sum(1)
+    scores: NDArray[np.float64] = total / seen.sum(1).clip(1) * box_scores
+    return scores

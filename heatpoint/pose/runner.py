@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
-from heatpoint.data.crops import PADDING
-from heatpoint.detector import Detector
-from heatpoint.fast import Precision
-from heatpoint.forward import Forward
+from heatpoint.engines.engine import Engine
+from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
-from heatpoint.pose.boxes import Subjects, whole_picture
+from heatpoint.pipeline import in_order, prefetch
+from heatpoint.pose.boxes import Subjects, subjects_among, whole_picture
 from heatpoint.pose.results import Poses, finish_poses
 from heatpoint.prepare import Frame, prepare_crop
 from heatpoint.reading import check_stream, read_ahead
-from heatpoint.runner import input_size
+from heatpoint.runner import Runner, input_size
 from heatpoint.sources import Source
-from heatpoint.timings import Timings
 
 
 @dataclass(frozen=True)
@@ -56,53 +54,35 @@ class Crops:
     path: str
     image_size: tuple[int, int]
     subjects: Subjects
-    inputs: list[tuple[Tensor, Frame]]
+    inputs: list[tuple[NDArray[np.uint8], Frame]]
 
 
 class PoseRunner:
     """A pose detector made ready to run in one fixed way.
 
     Args:
-        detector: Left as it is; the runner works on a faster copy of its network.
+        engine: Runs the network.
         size: Input (height, width) in pixels, one number for both, or None for the detector's own.
-        flip: Averages the maps with those of the mirrored crop, left and right joints exchanged.
-        device: "auto" (CUDA, else Apple's MPS, else the CPU) or any torch device.
-        precision: "auto", "fp32" or "bf16"; see ``heatpoint.fast.fast``.
-        timings: Filled as the runner works; given, the device is waited for after each stage.
 
     Attributes:
         timings: What has been measured so far.
         skipped: Path and reason of each image that ``stream`` left out.
 
     Raises:
-        HeatpointError: The detector finds boxes, not joints; ``size`` or ``device`` is unusable.
+        HeatpointError: The engine finds boxes, not joints, or does not take crops of this size.
     """
 
-    def __init__(
-        self,
-        detector: Detector,
-        *,
-        size: int | Sequence[int] | None = None,
-        flip: bool = False,
-        device: str | torch.device = "auto",
-        precision: Precision = "auto",
-        timings: Timings | None = None,
-    ) -> None:
-        self.codec = detector.joint_codec
-        assert detector.skeleton is not None  # a detector with joints has one
-        self.skeleton, self.name = detector.skeleton, detector.names[0]
-        self.size = input_size(size) or detector.size
-        self.padding = float(detector.meta.get("padding", PADDING))
-        self.flip, self.precision = flip, precision
-        self.forward = Forward(
-            detector.network,
-            self.codec,
-            flip=flip,
-            precision=precision,
-            device=device,
-            timings=timings,
-        )
-        self.timings = self.forward.timings
+    def __init__(self, engine: Engine, *, size: int | Sequence[int] | None = None) -> None:
+        about = engine.description
+        if about.skeleton is None:
+            raise HeatpointError(
+                f"{about.called} finds boxes, not joints; use predict or evaluate, or choose a "
+                "model that finds joints"
+            )
+        self.engine, self.timings = engine, engine.timings
+        self.skeleton, self.name, self.padding = about.skeleton, about.names[0], about.padding
+        self.size = input_size(size) or about.size
+        about.check_size(self.size, about.called)
         self.skipped: list[tuple[str, str]] = []
 
     def protocol(self) -> dict[str, Any]:
@@ -112,9 +92,10 @@ class PoseRunner:
         return {
             "size": list(self.size),
             "padding": self.padding,
-            "flip": self.flip,
-            "precision": self.precision,
-            "device": self.forward.device.type,
+            "flip": self.engine.description.flip,
+            "engine": self.engine.name,
+            "precision": self.engine.precision,
+            "device": self.engine.device,
             "version": __version__,
         }
 
@@ -154,17 +135,13 @@ class PoseRunner:
         inputs = [one for each in crops for one in each.inputs]
         if not inputs:
             return Poses.empty(self.skeleton, self.name)
-        with torch.inference_mode():
-            maps = self.forward(torch.stack([pixels for pixels, _ in inputs]))
-            with self.timings.stage("decode"):
-                candidates = self.codec.decode(maps)
-                self.forward.wait()
+        answer = self.engine(np.stack([pixels for pixels, _ in inputs]))
         with self.timings.stage("finish"):
             return finish_poses(
-                candidates,
+                answer,
                 [frame for _, frame in inputs],
-                torch.cat([each.subjects.boxes for each in crops]),
-                torch.cat([each.subjects.scores for each in crops]),
+                np.concatenate([each.subjects.boxes for each in crops]),
+                np.concatenate([each.subjects.scores for each in crops]),
                 self.skeleton,
                 self.name,
             )
@@ -215,23 +192,48 @@ class PoseRunner:
     def _found(self, loaded: Iterator[tuple[int, Crops]], batch_size: int) -> Iterator[FoundPoses]:
         """Fills batches with crops across images; an image is yielded when its last is done."""
         waiting: deque[tuple[int, Crops]] = deque()
-        queue: list[Crops] = []  # one subject each, in the order of ``waiting``
+
+        def batches() -> Iterator[list[Crops]]:
+            queue: list[Crops] = []  # one subject each
+            for index, crops in loaded:
+                waiting.append((index, crops))
+                queue += _singles(crops)
+                while len(queue) >= batch_size:
+                    yield queue[:batch_size]
+                    queue = queue[batch_size:]
+            # Empty or not: the last images may hold no subject and are to be heard of too.
+            yield queue
+
         done = Poses.empty(self.skeleton, self.name)
-        more = True
-        while more:
-            following = next(loaded, None)
-            more = following is not None
-            if following is not None:
-                waiting.append(following)
-                queue += _singles(following[1])
-            while len(queue) >= batch_size or (queue and not more):
-                done = _joined(done, self.detect(queue[:batch_size]))
-                queue = queue[batch_size:]
+        for _, poses in in_order(self.detect, batches(), self.engine.streams):
+            done = _joined(done, poses)
             while waiting and len(done) >= len(waiting[0][1].subjects):
                 index, crops = waiting.popleft()
                 count = len(crops.subjects)
                 yield FoundPoses(index, crops.path, crops.image_size, done[:count])
                 done = done[count:]
+
+    def frames(
+        self, images: Iterable[Image], boxes: Runner | None = None
+    ) -> Iterator[tuple[Image, Poses]]:
+        """Yields each image of a film, one after the other, with the poses in it.
+
+        Args:
+            images: (h, w, 3) uint8 RGB; read in a thread, a few of them ahead.
+            boxes: Finds the subjects; without it one fills the image.
+        """
+        prepared: Iterator[tuple[Image, Crops]]
+        if boxes is None:
+            prepared = prefetch(((image, self.prepare(image, None)) for image in images), 2)
+        else:
+            prepared = (
+                (image, self.prepare(image, subjects_among(found, self.name)))
+                for image, found in boxes.frames(images)
+            )
+        for (image, _), poses in in_order(
+            lambda pair: self.detect([pair[1]]), prepared, self.engine.streams
+        ):
+            yield image, poses
 
 
 def _singles(crops: Crops) -> list[Crops]:
@@ -248,9 +250,9 @@ def _singles(crops: Crops) -> list[Crops]:
 
 def _joined(first: Poses, second: Poses) -> Poses:
     return Poses(
-        torch.cat([first.keypoints, second.keypoints]),
-        torch.cat([first.boxes, second.boxes]),
-        torch.cat([first.scores, second.scores]),
+        np.concatenate([first.keypoints, second.keypoints]),
+        np.concatenate([first.boxes, second.boxes]),
+        np.concatenate([first.scores, second.scores]),
         first.skeleton,
         first.name,
     )

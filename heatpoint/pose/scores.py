@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from heatpoint.data.annotations import Annotations, ImageRecord
@@ -176,8 +175,7 @@ def score_poses(
 
 
 def _points(poses: Poses) -> NDArray[np.float64]:
-    points: NDArray[np.float64] = poses.keypoints.double().numpy()
-    return points
+    return poses.keypoints.astype(np.float64)
 
 
 def _points_by_box(poses: Poses, record: ImageRecord) -> NDArray[np.float64]:
@@ -186,7 +184,7 @@ def _points_by_box(poses: Poses, record: ImageRecord) -> NDArray[np.float64]:
     Poses choose in the order of their boxes' scores, as COCO's matching has it.
     """
     points = np.full((len(record), len(poses.skeleton.joints), 3), np.inf)
-    overlaps = box_iou(poses.boxes.double(), torch.from_numpy(record.boxes)).numpy()
+    overlaps = box_iou(poses.boxes.astype(np.float64), record.boxes)
     for pose, row in zip(_points(poses), overlaps, strict=True):
         row = np.where(np.isinf(points[:, 0, 0]), row, 0.0)
         if len(row) and row.max() >= MATCH:

@@ -15,12 +15,12 @@ from torch.utils.data import DataLoader
 from heatpoint.data.dataset import Batch, EpochSampler
 from heatpoint.detector import Detector
 from heatpoint.errors import HeatpointError
+from heatpoint.interrupt import Interrupt
 from heatpoint.network import Network
 from heatpoint.training.clock import Clock
 from heatpoint.training.data import TrainingData, fingerprint
 from heatpoint.training.ema import Ema
 from heatpoint.training.freeze import freeze
-from heatpoint.training.interrupt import Interrupt
 from heatpoint.training.loader import build_loader, fit_batch
 from heatpoint.training.logs import Events
 from heatpoint.training.model import build_detector, loss_names

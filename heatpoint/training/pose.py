@@ -16,6 +16,7 @@ from heatpoint.data.images import load_image
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.subjects import CropTrainSet, Subjects, subject_name
 from heatpoint.detector import Detector
+from heatpoint.engines.torch import TorchEngine
 from heatpoint.errors import HeatpointError
 from heatpoint.pose.boxes import subjects
 from heatpoint.pose.draw import annotated_poses, draw_poses
@@ -163,7 +164,7 @@ class PoseTask:
     ) -> None:
         """Draws skeletons of truth and prediction."""
         records = spread(shown, lambda record: int(scored(record).sum()))
-        runner = PoseRunner(detector, size=size, device=device)
+        runner = PoseRunner(TorchEngine(detector, device=device), size=size)
         pairs = []
         for record in records:
             image, wanted = load_image(record.path), record.keep(scored(record))

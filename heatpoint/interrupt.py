@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a training run in order: the running step is finished and saved."""
+"""Ctrl-C and SIGTERM end long work in order: what is under way is finished and saved."""
 
 from __future__ import annotations
 
