@@ -1,12 +1,15 @@
-"""Times corner pooling of (2, 128, 128, 128) beside flips and ``cummax``, forward and both ways.
+"""Times corner pooling of (2, 128, 128, 128) beside flips with ``cummax``, and a loop of slices.
 
-Run with ``python benchmarks/corner_pool.py``. Both ways take turns, so that a busy machine slows
-both; the best of all turns is printed.
+Run with ``python benchmarks/corner_pool.py``. All ways take turns, so that a busy machine slows
+all; medians are printed, the best in brackets, and how many times as long the quickest other way
+takes. ``--processor-time`` counts what the process itself has used, for a machine that others
+use too; it adds the threads up.
 """
 
 from __future__ import annotations
 
 import argparse
+import statistics
 import time
 from collections.abc import Callable
 from typing import get_args
@@ -16,6 +19,8 @@ from torch import Tensor
 
 from heatpoint.layers.corner_pool import Direction, corner_pool
 
+Pool = Callable[[Tensor, Direction], Tensor]
+
 
 def cummax(features: Tensor, direction: Direction) -> Tensor:
     axis = -2 if direction in ("top", "bottom") else -1
@@ -24,33 +29,61 @@ def cummax(features: Tensor, direction: Direction) -> Tensor:
     return features.flip(axis).cummax(axis).values.flip(axis)
 
 
-def timed(pool: Callable[[Tensor, Direction], Tensor], features: Tensor, way: Direction) -> float:
-    start = time.perf_counter()
+def slices(features: Tensor, direction: Direction) -> Tensor:
+    axis = -2 if direction in ("top", "bottom") else -1
+    lines = list(features.unbind(axis))
+    if direction in ("top", "left"):
+        lines.reverse()
+    pooled = lines[:1]
+    for line in lines[1:]:
+        pooled.append(torch.maximum(pooled[-1], line))
+    if direction in ("top", "left"):
+        pooled.reverse()
+    return torch.stack(pooled, axis)
+
+
+WAYS: dict[str, Pool] = {"heatpoint": corner_pool, "cummax": cummax, "slices": slices}
+
+
+def timed(
+    pool: Pool, features: Tensor, given: Tensor, way: Direction, clock: Callable[[], float]
+) -> float:
+    start = clock()
     pooled = pool(features, way)
     if features.requires_grad:
-        pooled.backward(features.detach())
+        pooled.backward(given)
         features.grad = None
-    return 1e3 * (time.perf_counter() - start)
+    return 1e3 * (clock() - start)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--turns", type=int, default=10)
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--processor-time", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    drawn = torch.randn(2, 128, 128, 128, generator=torch.Generator().manual_seed(0))
+    clock = time.process_time if options.processor_time else time.perf_counter
+    generator = torch.Generator().manual_seed(0)
+    drawn, given = (torch.randn(2, 128, 128, 128, generator=generator) for _ in range(2))
     for layout in (torch.contiguous_format, torch.channels_last):
+        laid = given.contiguous(memory_format=layout)
         for learns in (False, True):
             features = drawn.contiguous(memory_format=layout).detach().requires_grad_(learns)
             for direction in get_args(Direction):
-                best = {"heatpoint": float("inf"), "cummax": float("inf")}
-                for _ in range(options.turns):
-                    for name, pool in (("heatpoint", corner_pool), ("cummax", cummax)):
-                        best[name] = min(best[name], timed(pool, features, direction))
+                times: dict[str, list[float]] = {name: [] for name in WAYS}
+                for turn in range(options.turns + 1):
+                    for name, pool in WAYS.items():
+                        spent = timed(pool, features, laid, direction, clock)
+                        if turn:
+                            times[name].append(spent)
+                middle = {name: statistics.median(values) for name, values in times.items()}
+                quickest = min(middle[name] for name in WAYS if name != "heatpoint")
                 print(
-                    f"{str(layout)[6:]:18} {'both ways' if learns else 'forward':9} {direction:6}"
-                    f"  heatpoint {best['heatpoint']:7.1f} ms  cummax {best['cummax']:7.1f} ms"
+                    f"{str(layout)[6:]:17} {'both ways' if learns else 'forward':9} {direction:6}"
+                    + "".join(f"  {n} {middle[n]:6.1f} ({min(times[n]):6.1f}) ms" for n in WAYS)
+                    + f"  {quickest / middle['heatpoint']:4.1f}",
+                    flush=True,
                 )
 
 

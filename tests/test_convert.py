@@ -173,9 +173,9 @@ def test_hourglasses_of_any_size_are_recognised(hourglass: dict[str, Tensor]) ->
         assert name in ("mean", "std") or torch.equal(state[name], tensor), name
 
     without = {name: tensor for name, tensor in hourglass.items() if name != "fc.0.0.bias"}
-    with pytest.raises(HeatpointError, match=r"bearpaw_hg1_b1_mpii: missing fc\.0\.0\.bias"):
+    with pytest.raises(HeatpointError, match=r"bearpaw_hg1_b1_mpii, .*: missing fc\.0\.0\.bias"):
         convert(without)
-    with pytest.raises(HeatpointError, match=r"bearpaw_hg2_b1_mpii: missing .* more"):
+    with pytest.raises(HeatpointError, match=r"bearpaw_hg2_b1_mpii, .*: missing .* more"):
         convert(hourglass, "bearpaw_hg2_b1_mpii")
     with pytest.raises(HeatpointError, match=r"unexpected extra\.skip_layer\.conv\.bias"):
         convert({**hourglass, "extra.skip_layer.conv.bias": torch.zeros(1)})
@@ -232,7 +232,9 @@ def test_unused_tensors_are_listed(resnet18: dict[str, Tensor]) -> None:
 
 def test_a_layout_with_more_maps_is_not_taken_for_this_one(resnet18: dict[str, Tensor]) -> None:
     posed = {**resnet18, "hps.2.weight": torch.zeros(34, 64, 1, 1)}
-    with pytest.raises(HeatpointError, match=r"xy_ctdet_coco_res_18: unexpected hps.2.weight"):
+    with pytest.raises(
+        HeatpointError, match=r"xy_ctdet_coco_res_18, .*: unexpected hps\.2\.weight"
+    ):
         convert(posed)
     assert convert(posed, "xy_ctdet_coco_res_18").meta["unused"] == ["hps.2.weight"]
 
@@ -243,7 +245,9 @@ def test_unknown_layouts_name_the_nearest(resnet18: dict[str, Tensor]) -> None:
         convert(without)
     message = str(caught.value)
     assert all(name in message for name in LAYOUTS)
-    assert "the nearest is xy_ctdet_coco_res_18: missing wh.0.bias" in message
+    assert re.search(
+        r"the nearest is xy_ctdet_coco_res_18, of which .*: missing wh\.0\.bias$", message
+    )
     with pytest.raises(HeatpointError, match="did you mean 'xy_ctdet_coco_res_34'"):
         convert(resnet18, "xy_ctdet_coco_res34")
 

@@ -94,13 +94,27 @@ def _converted(
     fits = {name: fit(candidate, tensors) for name, candidate in tried.items()}
     nearest = min(fits, key=lambda name: fits[name].distance)
     best = fits[nearest]
-    if best.missing or (layout == "auto" and best.strange):
-        raise HeatpointError(
-            f"{source} has none of the layouts tried "
-            f"({', '.join(LAYOUTS if layout == 'auto' else tried)}); the nearest is "
-            f"{nearest}: {_described(best)}"
-        )
+    if not best.complete or (layout == "auto" and best.strange):
+        if layout == "auto":
+            others = {name: other for name, other in LAYOUTS.items() if name not in fits}
+            fits |= {name: fit(other, tensors) for name, other in others.items()}
+        raise HeatpointError(_mismatch(source, fits, tensors))
     return _build(nearest, tried[nearest], tensors, names, best.unused)
+
+
+def _mismatch(source: str, fits: Mapping[str, Fit], tensors: Mapping[str, Tensor]) -> str:
+    """Returns the sentence that names the nearest of the layouts and what differs from it."""
+    nearest = max(fits, key=lambda name: fits[name].likeness)
+    best = fits[nearest]
+    start = f"{source} has none of the layouts tried ({', '.join(fits)})"
+    if not best.agreeing:
+        own = [f"{name} {list(tensor.shape)}" for name, tensor in tensors.items()]
+        more = f" and {len(own) - 5} more" if len(own) > 5 else ""
+        return f"{start}, not even a tensor of one; it has {', '.join(own[:5])}{more}"
+    return (
+        f"{start}; the nearest is {nearest}, of which {best.agreeing} of {best.expected} tensors "
+        f"agree: {best.differences()}"
+    )
 
 
 def _candidates(layout: str, tensors: Mapping[str, Tensor]) -> dict[str, Layout]:
@@ -161,12 +175,3 @@ def _untrained(layout: Layout, classes: int, names: Sequence[str] | None) -> Det
                 f"the checkpoint has {classes} classes, but {len(names)} names were given"
             )
         return zoo.build(layout.architecture, names)
-
-
-def _described(found: Fit) -> str:
-    parts = []
-    for names, what in ((found.missing, "missing"), (found.strange, "unexpected")):
-        if names:
-            more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-            parts.append(f"{what} {', '.join(names[:5])}{more}")
-    return "; ".join(parts)

@@ -26,6 +26,9 @@ COCO_BGR: Stats = (
 CLASSIFIER = re.compile(r"(base\.|backbone\.)?fc\.")
 """Left over from ImageNet weights: no detector computes with it."""
 
+COUNTER = "num_batches_tracked"
+"""End of the names of batch norms' counters, which files of old PyTorch do not have."""
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -55,16 +58,24 @@ class Layout:
 
     def classes(self, tensors: Mapping[str, Tensor]) -> int:
         """Returns the number of classes of a checkpoint; 1 if it has no such heatmap."""
-        heatmap = tensors.get(self.heatmap)
-        return 1 if heatmap is None or heatmap.ndim == 0 else int(heatmap.shape[0])
+        # Where the weight is missing, its bias lets the error name no other tensors.
+        for name in (self.heatmap, self.heatmap.removesuffix("weight") + "bias"):
+            heatmap = tensors.get(name)
+            if heatmap is not None and heatmap.ndim:
+                return int(heatmap.shape[0])
+        return 1
 
-    def expected(self, classes: int) -> dict[str, tuple[int, ...]]:
+    def expected(self, classes: int) -> Mapping[str, tuple[int, ...]]:
         """Returns published names and shapes of this layout for a number of classes."""
-        return {
-            self.published(name): shape
-            for name, shape in shapes(self.architecture, classes, self.codec is not None).items()
-            if name not in ("mean", "std")
-        }
+        return _expected(self, classes)
+
+
+@cache
+def _expected(layout: Layout, classes: int) -> Mapping[str, tuple[int, ...]]:
+    own = shapes(layout.architecture, classes, layout.codec is not None)
+    return {
+        layout.published(name): shape for name, shape in own.items() if name not in ("mean", "std")
+    }
 
 
 @cache
@@ -92,37 +103,78 @@ class Fit:
     """How well a checkpoint fits a layout.
 
     Attributes:
-        missing: Published names the checkpoint lacks or has in another shape.
+        expected: Number of the layout's tensors, without counters of batch norms.
+        missing: Published names the checkpoint lacks.
+        reshaped: Published names it has in another shape, each with its shape and the layout's.
         unused: Names in the checkpoint the layout does not know, other shapes included.
-        strange: Those of them that are neither an ImageNet classifier nor dead.
+        strange: Unknown names that are neither an ImageNet classifier's nor dead.
     """
 
+    expected: int
     missing: tuple[str, ...]
+    reshaped: tuple[tuple[str, list[int], list[int]], ...]
     unused: tuple[str, ...]
     strange: tuple[str, ...]
 
     @property
+    def complete(self) -> bool:
+        """Whether the checkpoint has everything the layout needs."""
+        return not self.missing and not self.reshaped
+
+    @property
     def distance(self) -> int:
         """Number of tensors that stand in the way."""
-        return len(self.missing) + len(self.strange)
+        return len(self.missing) + len(self.reshaped) + len(self.strange)
+
+    @property
+    def agreeing(self) -> int:
+        """Number of tensors with the layout's name and shape, without counters of batch norms."""
+        counters = sum(name.endswith(COUNTER) for name, _, _ in self.reshaped)
+        return self.expected - len(self.missing) - len(self.reshaped) + counters
+
+    @property
+    def likeness(self) -> float:
+        """Share of agreeing tensors among all, 0-1.
+
+        Unlike the distance it is not near a small layout only because a checkpoint is small.
+        """
+        return self.agreeing / (self.agreeing + self.distance) if self.agreeing else 0.0
+
+    def differences(self) -> str:
+        """Returns the first tensors of each kind that stand in the way, for a message."""
+        other = tuple(f"{name} {found} instead of {own}" for name, found, own in self.reshaped)
+        parts = []
+        for texts, what in (
+            (self.missing, "missing"),
+            (other, "of another shape"),
+            (self.strange, "unexpected"),
+        ):
+            if texts:
+                more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+                parts.append(f"{what} {', '.join(texts[:5])}{more}")
+        return "; ".join(parts)
 
 
 def fit(layout: Layout, tensors: Mapping[str, Tensor]) -> Fit:
     """Compares names and shapes; counters of batch norms may be missing, as in old files."""
     expected = layout.expected(layout.classes(tensors))
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    unused = tuple(name for name, shape in found.items() if expected.get(name) != shape)
+    needed = [name for name in expected if not name.endswith(COUNTER)]
     dead = layout.dead
     return Fit(
-        missing=tuple(
-            name
+        expected=len(needed),
+        missing=tuple(name for name in needed if name not in found),
+        reshaped=tuple(
+            (name, list(found[name]), list(shape))
             for name, shape in expected.items()
-            if found.get(name) != shape and not name.endswith("num_batches_tracked")
+            if name in found and found[name] != shape
         ),
-        unused=unused,
+        unused=tuple(name for name, shape in found.items() if expected.get(name) != shape),
         strange=tuple(
             name
-            for name in unused
-            if not CLASSIFIER.match(name) and (dead is None or not dead.fullmatch(name))
+            for name in found
+            if name not in expected
+            and not CLASSIFIER.match(name)
+            and (dead is None or not dead.fullmatch(name))
         ),
     )
