@@ -1,0 +1,1 @@
+"""Videos, cameras and streams: read frame by frame, searched, drawn on and written."""
