@@ -1,0 +1,186 @@
+"""Writes detectors as files that run without PyTorch: ``export``."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from heatpoint.data.annotations import Annotations
+from heatpoint.detector import Detector
+from heatpoint.engines.description import Description
+from heatpoint.engines.torch import describe
+from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.exporting.accuracy import check_accuracy
+from heatpoint.exporting.graph import Deployed
+from heatpoint.exporting.onnx_file import to_onnx, write_onnx
+from heatpoint.exporting.openvino_file import to_openvino, write_openvino
+from heatpoint.exporting.parity import check_parity
+from heatpoint.exporting.quantize import read_calibration, to_int8
+from heatpoint.runner import input_size
+from heatpoint.sources import Images
+
+ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
+
+SHOWN = 16
+"""Pictures of a calibration set, at most, that a file is compared with its checkpoint on."""
+
+
+def export(
+    detector: Detector | str | Path,
+    path: str | Path,
+    *,
+    precision: ExportPrecision = "fp32",
+    size: int | Sequence[int] | None = None,
+    dynamic: bool = True,
+    batch: int | None = None,
+    flip: bool = False,
+    max_detections: int = 100,
+    opset: int = 17,
+    calibrate: Annotations | str | Path | None = None,
+    max_drop: float = 0.01,
+    check: Images | bool = True,
+    report: Callable[[str], None] | None = None,
+) -> Description:
+    """Writes a detector with its normalisation and decoding as one file, uint8 pixels to boxes.
+
+    The file gets its name when it has been compared with the detector; until then an older one of
+    that name stays.
+
+    The file needs neither PyTorch nor a checkpoint to run; ``heatpoint.engines.open_engine`` and
+    everything above it take it like one.
+
+    Args:
+        detector: A detector, its checkpoint, or the name of published weights.
+        path: Ends in .onnx, or in .xml for OpenVINO, whose weights go to .bin beside it.
+        precision: "fp32"; for .xml also "fp16", which halves the file, "bf16", which stores
+            float32 and computes in bfloat16 where the processor can, and "int8", which takes
+            ``calibrate``.
+        size: Default input (height, width) in pixels, one number for both, or None for the
+            detector's own.
+        dynamic: Any legal size is accepted, not the default one only.
+        batch: Number of images of every run, or None for any number.
+        flip: Averages the maps with those of the mirrored image, inside the graph.
+        max_detections: Boxes per image at least.
+        opset: Version of the ONNX operators, 16 to 19.
+        calibrate: For int8, what the ranges of its numbers are measured on: a labelled data set
+            or where to read it, or pictures (a file, a folder of nothing else, a pattern).
+        max_drop: Largest acceptable loss of AP, or of PCK@0.1 of joints, in [0, 1]; for int8 with a
+            labelled data set.
+        check: Pictures to compare the file with the detector on. True draws some; for int8 it
+            takes some of ``calibrate``. False compares nothing.
+        report: Called with a line about each comparison.
+
+    Returns:
+        What the file says about itself.
+
+    Raises:
+        HeatpointError: An argument is out of range, a package is not installed, the network
+            cannot be written for any size, the file cannot be written, or its results are not
+            those of the detector.
+
+    Example:
+        >>> import heatpoint
+        >>> heatpoint.export("best.safetensors", "model.onnx").size  # doctest: +SKIP
+        (512, 512)
+    """
+    path = Path(path)
+    _check(path, precision, batch, max_detections, opset)
+    _check_int8(path, precision, calibrate is not None, max_drop)
+    if not isinstance(detector, Detector):
+        detector = Detector.load(detector)
+    description = replace(
+        describe(detector, flip=flip, max_detections=max_detections),
+        size=input_size(size) or detector.size,
+        dynamic=dynamic,
+        batch=batch,
+        precision=precision,
+    )
+    description.check_size(description.size, description.called)
+    calibration = None if calibrate is None else read_calibration(calibrate)
+    deployed = Deployed(detector, flip=flip, max_detections=max_detections)
+    with _draft(path) as draft:
+        if path.suffix.lower() == ".onnx":
+            write_onnx(to_onnx(deployed, description, opset), draft)
+        else:
+            model = to_openvino(deployed, description)
+            if calibration is not None:
+                model = to_int8(model, description, calibration)
+            write_openvino(model, description, draft)
+        say = report or _silent
+        if not isinstance(check, bool):
+            say(check_parity(detector, draft, check, path).summary())
+        elif check:
+            shown = calibration.sources[:SHOWN] if calibration is not None else []
+            pictures = [source.content for source in shown] or None
+            say(check_parity(detector, draft, pictures, path).summary())
+        if calibration is not None and calibration.truth is not None:
+            accuracy = check_accuracy(detector, draft, calibration.truth, max_drop, path)
+            say(accuracy.summary() if accuracy else "no score: the pictures hold nothing to find")
+    return description
+
+
+def _silent(line: str) -> None:
+    """Says nothing."""
+
+
+@contextmanager
+def _draft(path: Path) -> Iterator[Path]:
+    """Yields where to write a file first; what is there at the end is moved to ``path``."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
+            yield Path(folder) / path.name
+            # The weights first: an .xml file is looked for by its own name.
+            for file in sorted(Path(folder).iterdir()):
+                os.replace(file, path.parent / file.name)
+    except OSError as error:
+        raise HeatpointError(
+            f"cannot write {path}: {error.strerror or error}; free space or choose another folder "
+            "(what was saved there before is untouched)"
+        ) from error
+
+
+def _check(path: Path, precision: str, batch: int | None, max_detections: int, opset: int) -> None:
+    """Raises HeatpointError for what can be refused before any work is done."""
+    suffix = path.suffix.lower()
+    if suffix not in (".onnx", ".xml"):
+        raise HeatpointError(
+            f"{path} should end in .onnx, or in .xml for OpenVINO; choose a name that does"
+        )
+    check_choice("precision", precision, get_args(ExportPrecision))
+    if suffix == ".onnx" and precision != "fp32":
+        raise HeatpointError(
+            f"an .onnx file computes in fp32, not {precision}; leave precision out or write an "
+            ".xml file"
+        )
+    if suffix == ".xml" and opset != 17:
+        raise HeatpointError(f"opset {opset} is of .onnx files; leave it out for {path}")
+    if batch is not None and batch < 1:
+        raise HeatpointError(f"batch must be at least 1, or None for any number, not {batch}")
+    if max_detections < 1:
+        raise HeatpointError(f"max_detections must be at least 1, not {max_detections}")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise HeatpointError(f"{path} cannot be written; choose a file in a folder that can")
+
+
+def _check_int8(path: Path, precision: str, calibrated: bool, max_drop: float) -> None:
+    """Raises HeatpointError unless int8 has what it needs, and nothing else has it."""
+    if precision == "int8" and not calibrated:
+        raise HeatpointError(
+            "int8 needs pictures to measure the ranges of its numbers on; give a data set or "
+            "pictures with --calibrate"
+        )
+    if precision != "int8" and calibrated:
+        raise HeatpointError(
+            f"--calibrate is for --precision int8, not {precision}; leave it out for {path}"
+        )
+    if not 0.0 <= max_drop <= 1.0:
+        raise HeatpointError(f"max_drop must lie in [0, 1], not {max_drop}")

@@ -1,0 +1,223 @@
+"""Makes an OpenVINO network compute in 8 bits, in ranges that are measured on pictures (NNCF)."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from glob import has_magic
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from heatpoint.data.annotations import Annotations
+from heatpoint.data.read import read
+from heatpoint.engines.description import Description
+from heatpoint.engines.engine import Pixels
+from heatpoint.engines.openvino_runtime import load_openvino
+from heatpoint.errors import HeatpointError, HeatpointWarning
+from heatpoint.geometry import Image
+from heatpoint.pose.boxes import subjects, whole_picture
+from heatpoint.pose.scores import scored
+from heatpoint.prepare import prepare, prepare_crop
+from heatpoint.sources import SUFFIXES, Source, expand
+
+if TYPE_CHECKING:
+    import openvino
+
+MOST = 300
+"""Pictures at most that ranges are measured on; more hardly move them."""
+
+_CONVOLUTIONS = {
+    "Convolution",
+    "GroupConvolution",
+    "ConvolutionBackpropData",
+    "GroupConvolutionBackpropData",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Pictures to measure ranges on.
+
+    Attributes:
+        sources: All of them readable, ``MOST`` at most.
+        truth: What is in them, in their order; None where nobody knows.
+    """
+
+    sources: list[Source]
+    truth: Annotations | None = None
+
+
+def read_calibration(data: Annotations | str | Path) -> Calibration:
+    """Returns pictures to measure ranges on, evenly chosen where there are many.
+
+    Args:
+        data: A labelled data set or where to read it; or a picture, a pattern, or a folder of
+            nothing but pictures. Of a data set of joints, only pictures with labelled subjects
+            are taken.
+
+    Raises:
+        HeatpointError: Nothing is there, or no picture can be read.
+    """
+    truth = None
+    if isinstance(data, (str, Path)) and _only_pictures(data):
+        sources, where = expand(data), str(data)
+    else:
+        truth = data if isinstance(data, Annotations) else read(data)
+        where = truth.source or "the annotations"
+        if truth.skeleton is not None:
+            full = [i for i, record in enumerate(truth.images) if scored(record).any()]
+            truth = truth.subset(full)
+        sources = [Source(record.path, str(record.path)) for record in truth.images]
+    kept, reason = [], "there is none"
+    places = np.linspace(0, len(sources) - 1, min(MOST, len(sources))).round().astype(int)
+    for place in places.tolist():
+        try:
+            sources[place].load()
+        except HeatpointError as error:
+            reason = str(error)
+            warnings.warn(f"not used to calibrate: {error}", HeatpointWarning, stacklevel=2)
+        else:
+            kept.append(place)
+    if not kept:
+        raise HeatpointError(
+            f"{where} holds no picture to calibrate with ({reason}); give a data set or pictures "
+            "like those that the model is for"
+        )
+    chosen = [sources[place] for place in kept]
+    return Calibration(chosen, None if truth is None else truth.subset(kept))
+
+
+def _only_pictures(data: str | Path) -> bool:
+    """Tells pictures from a data set, whose folder holds other files or folders besides."""
+    path = Path(data).expanduser()
+    if path.is_dir():
+        names = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        return bool(names) and all(entry.suffix.lower() in SUFFIXES for entry in names)
+    return path.suffix.lower() in SUFFIXES or (has_magic(str(path)) and not path.exists())
+
+
+class _Inputs:
+    """Pictures as the network sees them, one batch each, read again whenever they are asked for.
+
+    NNCF goes over them several times; to hold them would take a gigabyte at 1024 x 1024.
+    """
+
+    def __init__(self, calibration: Calibration, about: Description) -> None:
+        self._calibration, self._about = calibration, about
+
+    def __iter__(self) -> Iterator[Pixels]:
+        for place, source in enumerate(self._calibration.sources):
+            one = self._prepared(place, source.load())
+            # A file for a fixed number of images is measured on so many copies of one.
+            yield np.repeat(one[None], self._about.batch or 1, axis=0)
+
+    def __len__(self) -> int:
+        return len(self._calibration.sources)
+
+    def _prepared(self, place: int, image: Image) -> Pixels:
+        about, truth = self._about, self._calibration.truth
+        if about.task == "boxes":
+            return prepare(image, about.size)[0]
+        among = whole_picture((image.shape[0], image.shape[1]))
+        if truth is not None and truth.skeleton is not None:
+            record = truth.images[place]
+            among = subjects(record.boxes[scored(record)], f"{record.path}'s annotation")
+        # One of the subjects of each picture, not always the first: those may be the clearest.
+        box = among.boxes[place % len(among)].tolist()
+        return prepare_crop(image, box, about.size, about.padding)[0]
+
+
+def to_int8(model: openvino.Model, about: Description, calibration: Calibration) -> openvino.Model:
+    """Returns a network whose convolutions multiply 8-bit numbers.
+
+    The last convolutions of every head stay as they are, and so does everything behind them: the
+    maps they give are offsets and sizes in fractions of a cell, and logits that are compared with
+    each other, which 256 steps would round away. So do depthwise convolutions.
+
+    Args:
+        model: As ``to_openvino`` gives it; left as it is.
+        about: Says what the network takes.
+        calibration: Pictures like those that the network is for.
+
+    Raises:
+        HeatpointError: NNCF is not installed, or the network has no convolution to quantise.
+    """
+    kept = unquantized(model)
+    convolutions = {node.get_friendly_name() for node in model.get_ops() if _filters(node)}
+    if convolutions <= set(kept):
+        raise HeatpointError(
+            f"{about.called} has no convolution but those of its heads, so that int8 would change "
+            "nothing; export it with --precision fp32"
+        )
+    nncf, inputs = _nncf(), _Inputs(calibration, about)
+    # Processors without VNNI add pairs of products in 16 bits, which overflow; with weights of 7
+    # bits they do not. The file is meant for every processor.
+    seven = nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE)
+    return nncf.quantize(
+        model,
+        nncf.Dataset(inputs),
+        # Activations such as SiLU and hard swish lie on one side of 0 for the most part.
+        preset=nncf.QuantizationPreset.MIXED,
+        target_device=nncf.TargetDevice.CPU,
+        subset_size=len(inputs),
+        ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
+        advanced_parameters=seven,
+    )
+
+
+def unquantized(model: openvino.Model) -> list[str]:
+    """Returns the names of the nodes that stay as they are.
+
+    Those are the ones before no convolution, and the depthwise convolutions, which multiply little
+    and lose most (on BCCD they alone cost a MobileNetV2 more than all others together).
+    """
+    before: set[str] = set()
+    for node in reversed(model.get_ordered_ops()):
+        name = node.get_friendly_name()
+        if name in before or _filters(node):
+            before |= {
+                value.get_source_output().get_node().get_friendly_name() for value in node.inputs()
+            }
+    return [
+        node.get_friendly_name()
+        for node in model.get_ordered_ops()
+        if node.get_friendly_name() not in before or _depthwise(node)
+    ]
+
+
+def _filters(node: Any) -> bool:
+    """Tells whether a node is a convolution of the network.
+
+    A codec may blur maps, each with the same one kernel, which is no layer.
+    """
+    if node.get_type_name() not in _CONVOLUTIONS:
+        return False
+    return int(np.prod(node.input(1).get_shape()[:-2])) > 1
+
+
+def _depthwise(node: Any) -> bool:
+    """Tells whether a node is a convolution of every channel by itself."""
+    if not node.get_type_name().startswith("GroupConvolution"):
+        return False
+    return list(node.input(1).get_shape()[1:3]) == [1, 1]
+
+
+def _nncf() -> Any:
+    # NNCF reports its use to its makers unless it believes that it is being tested; it imports
+    # OpenVINO, which does so too.
+    load_openvino()
+    os.environ.setdefault("NNCF_CI", "1")
+    try:
+        import nncf
+    except ImportError as error:
+        raise HeatpointError(
+            f"int8 is made by NNCF, which cannot be loaded ({error}); install it with: "
+            "pip install 'heatpoint[openvino]'"
+        ) from None
+    nncf.set_log_level(logging.ERROR)
+    return nncf

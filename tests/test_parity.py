@@ -1,0 +1,135 @@
+"""The comparison of exported files with their checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("onnx", reason="needs the extra 'onnx'")
+pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
+
+import heatpoint.exporting as package
+from heatpoint.errors import HeatpointError
+from heatpoint.exporting import export, parity
+from heatpoint.exporting.differences import box_differences
+from heatpoint.results import Detections
+from tests.blobs import NAMES
+from tests.layered import SPOTS, layered_detector, spot_pictures
+from tests.ramps import SKELETON, ramp_detector, ramp_image
+
+
+def sabotage(path: Path, factor: float) -> None:
+    """Multiplies the weights of an .onnx file."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(path)
+    for tensor in model.graph.initializer:
+        if len(tensor.dims) == 4:
+            values = numpy_helper.to_array(tensor) * np.float32(factor)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    onnx.save(model, path)
+
+
+def test_a_changed_file_is_found_out(tmp_path: Path) -> None:
+    pictures = spot_pictures(tmp_path / "pictures")
+    detector, out = layered_detector(), tmp_path / "model.onnx"
+    export(detector, out)
+    found = parity.check_parity(detector, out, pictures)
+    assert found.holds
+    assert found.sure
+    assert found.compared >= 2 * 4 * len(SPOTS)
+    sabotage(out, 1.02)
+    with pytest.raises(HeatpointError, match="does not give the results of its checkpoint"):
+        parity.check_parity(detector, out, pictures)
+    with pytest.raises(HeatpointError, match="does not give the results of its checkpoint"):
+        parity.check_parity(detector, out)  # on drawn pictures
+
+
+def test_a_bad_export_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "model.onnx"
+    export(layered_detector(), out)
+    old, write = out.read_bytes(), package.write_onnx
+
+    def write_wrong(model: object, path: Path) -> None:
+        write(model, path)  # type: ignore[arg-type]
+        sabotage(path, 0.9)
+
+    monkeypatch.setattr(package, "write_onnx", write_wrong)
+    with pytest.raises(HeatpointError, match=r"model\.onnx does not give"):
+        export(layered_detector(), out)
+    assert out.read_bytes() == old
+    assert list(tmp_path.iterdir()) == [out]
+    with pytest.raises(HeatpointError, match="does not give"):
+        export(layered_detector(), tmp_path / "new.onnx")
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_joints_are_compared_too(tmp_path: Path) -> None:
+    detector, out = ramp_detector(), tmp_path / "model.onnx"
+    subject = [(20.0, 10.0, 100.0, 90.0)]
+    images = [ramp_image((100, 120), subject), ramp_image((140, 110), subject)]
+    export(detector, out, flip=True, check=images)
+    found = parity.check_parity(detector, out, images)
+    assert found.sure
+    assert found.compared > 2 * len(SKELETON.joints)
+    other = ramp_detector()
+    with torch.no_grad():
+        other.network.heads.wanted += 5.0
+    with pytest.raises(HeatpointError, match="does not give the results"):
+        parity.check_parity(other, out, images)
+
+
+def rows(boxes: list[list[float]], scores: list[float], labels: list[int]) -> Detections:
+    return Detections(
+        np.array(boxes, np.float32).reshape(-1, 4),
+        np.array(scores, np.float32),
+        np.array(labels, np.int64),
+        NAMES,
+    )
+
+
+def verdict(first: Detections, second: Detections, precision: str) -> parity.Parity:
+    return parity.judge([box_differences(first, second)], precision, 1)
+
+
+def test_boxes_are_matched_by_class_and_overlap() -> None:
+    one = rows([[0, 0, 10, 10], [20, 0, 30, 10]], [0.9, 0.8], [0, 1])
+    moved = rows([[20, 0, 30, 10.5], [0, 0, 10, 10]], [0.79, 0.9], [1, 0])
+    found = verdict(one, moved, "fp16")
+    assert (found.compared, found.off, found.pixels) == (4, 0, 0.5)
+    assert found.score == pytest.approx(0.01)
+    assert not verdict(one, moved, "fp32").holds
+    other_class = rows([[0, 0, 10, 10], [20, 0, 30, 10]], [0.9, 0.8], [0, 0])
+    assert verdict(one, other_class, "int8").off == 2  # one missing on either side
+    assert not verdict(one, other_class, "int8").holds
+
+
+def test_missing_results_are_off_on_either_side() -> None:
+    one, none = rows([[0, 0, 10, 10]], [0.9], [0]), rows([], [], [])
+    for pair in ((one, none), (none, one)):
+        found = verdict(*pair, "int8")
+        assert (found.compared, found.off, found.holds) == (1, 1, False)
+    assert verdict(none, none, "fp32").compared == 0
+
+
+def test_without_sure_results_the_best_are_compared() -> None:
+    many = rows(
+        [[20 * i, 0, 20 * i + 10, 10] for i in range(9)],
+        [0.2 - 0.01 * i for i in range(9)],
+        [0] * 9,
+    )
+    found = verdict(many, many, "fp32")
+    assert (found.sure, found.compared, found.holds) == (False, parity.FEW, True)
+    assert "none sure" in found.summary()
+
+
+def test_rounded_numbers_that_are_sure_of_nothing_are_compared_by_height() -> None:
+    weak = rows([[0, 0, 10, 10], [50, 0, 60, 10]], [0.25, 0.2], [0, 1])
+    elsewhere = rows([[200, 0, 210, 10], [90, 0, 99, 10]], [0.251, 0.2], [0, 1])
+    assert verdict(weak, elsewhere, "fp16").holds
+    assert not verdict(weak, elsewhere, "fp32").holds
+    assert not verdict(weak, rows([[0, 0, 10, 10]], [0.29], [0]), "fp16").holds

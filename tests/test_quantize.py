@@ -1,0 +1,168 @@
+"""Int8 exports: calibration, what stays in floating point, and the loss of accuracy."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from torch import nn
+
+pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+pytest.importorskip("onnx", reason="needs the extra 'openvino'")
+
+from heatpoint.engines import open_engine
+from heatpoint.engines.torch import describe
+from heatpoint.errors import HeatpointError, HeatpointWarning
+from heatpoint.exporting import accuracy, export, quantize
+from heatpoint.exporting.graph import Deployed
+from heatpoint.exporting.openvino_file import to_openvino
+from heatpoint.prediction import predict
+from tests.blobs import spot_detector, spot_image
+from tests.layered import SPOTS, annotated, layered_detector, spot_pictures
+from tests.ramps import ramp_detector
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    return spot_pictures(tmp_path / "pictures")
+
+
+def test_int8_keeps_the_boxes_and_its_score(pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("nncf", reason="needs the extra 'openvino'")
+    import openvino
+
+    lines: list[str] = []
+    detector, out = layered_detector(), tmp_path / "small.xml"
+    about = export(
+        detector, out, precision="int8", calibrate=annotated(pictures), report=lines.append
+    )
+    assert about.precision == open_engine(out).description.precision == "int8"
+    model = openvino.Core().read_model(out)
+    assert sum(op.get_type_name() == "FakeQuantize" for op in model.get_ops()) >= 2
+    image = spot_image((112, 144), SPOTS)
+    (found,), (wanted,) = (predict(each, [image]) for each in (out, detector))
+    # In 256 steps two neighbours may be equally high, so that a spot is found twice.
+    assert len(SPOTS) == len(wanted) <= len(found)
+    middles = (found.boxes[:, :2] + found.boxes[:, 2:]) / 2
+    apart = np.abs(middles[:, None] - np.array(SPOTS)).max(2)
+    assert (apart.min(0) < 2.5).all()  # half a cell and a little
+    assert (apart.min(1) < 2.5).all()
+    np.testing.assert_allclose(found.scores[0], wanted.scores[0], atol=0.05)
+    assert "4 pictures" in lines[1]
+    assert "AP" in lines[1]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "pictures",
+        "small.bin",
+        "small.xml",
+    ]
+
+
+def test_last_convolutions_and_decoding_stay_in_floating_point() -> None:
+    detector = layered_detector()
+    model = to_openvino(Deployed(detector, flip=False, max_detections=20), describe(detector))
+    kept = quantize.unquantized(model)
+    convolutions = [op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"]
+    assert [op.get_friendly_name() in kept for op in convolutions] == [False, False, True]
+    types = {op.get_friendly_name(): op.get_type_name() for op in model.get_ops()}
+    assert {"TopK", "MaxPool"} <= {types[name] for name in kept}
+
+
+def test_depthwise_convolutions_stay_in_floating_point() -> None:
+    detector = layered_detector()
+    detector.network.backbone.quarter = nn.Conv2d(2, 2, 2, stride=2, groups=2)
+    model = to_openvino(Deployed(detector, flip=False, max_detections=20), describe(detector))
+    types = {op.get_friendly_name(): op.get_type_name() for op in model.get_ordered_ops()}
+    kept = [types[name] for name in quantize.unquantized(model)]
+    assert kept.count("GroupConvolution") == list(types.values()).count("GroupConvolution") == 1
+    assert kept.count("Convolution") == 1
+    assert list(types.values()).count("Convolution") == 2
+
+
+def test_a_codecs_blur_is_no_layer(pictures: Path) -> None:
+    detector = ramp_detector()
+    detector = replace(detector, codec=replace(detector.joint_codec, refine="dark"))
+    model = to_openvino(Deployed(detector, flip=False, max_detections=1), describe(detector))
+    assert sum("Convolution" in op.get_type_name() for op in model.get_ops()) == 2
+    calibration = quantize.read_calibration(pictures)
+    with pytest.raises(HeatpointError, match="no convolution but those of its heads"):
+        quantize.to_int8(model, describe(detector), calibration)
+
+
+def test_calibration_takes_pictures_or_a_data_set(pictures: Path) -> None:
+    from heatpoint.data.coco import write_coco
+
+    for given in (pictures, str(pictures / "*.png")):
+        calibration = quantize.read_calibration(given)
+        assert len(calibration.sources) == 4
+        assert calibration.truth is None
+    assert len(quantize.read_calibration(pictures / "2.png").sources) == 1
+    write_coco(annotated(pictures), pictures.parent / "spots.json")
+    calibration = quantize.read_calibration(pictures.parent / "spots.json")
+    assert calibration.truth is not None
+    assert [source.path for source in calibration.sources] == [
+        str(record.path) for record in calibration.truth.images
+    ]
+
+
+def test_of_many_pictures_some_are_chosen_evenly(
+    pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize, "MOST", 2)
+    calibration = quantize.read_calibration(annotated(pictures))
+    assert [Path(source.path).stem for source in calibration.sources] == ["0", "3"]
+    assert calibration.truth is not None
+    assert [record.image_id for record in calibration.truth.images] == [1, 4]
+
+
+def test_unreadable_pictures_are_left_out_until_none_is_left(pictures: Path) -> None:
+    for number in range(3):
+        (pictures / f"{number}.png").write_bytes(b"no picture")
+    with pytest.warns(HeatpointWarning, match="not used to calibrate"):
+        calibration = quantize.read_calibration(annotated(pictures))
+    assert [Path(source.path).stem for source in calibration.sources] == ["3"]
+    (pictures / "3.png").write_bytes(b"no picture")
+    with (
+        pytest.warns(HeatpointWarning),
+        pytest.raises(HeatpointError, match="holds no picture to calibrate with"),
+    ):
+        quantize.read_calibration(annotated(pictures))
+
+
+@pytest.mark.parametrize(
+    ("out", "options", "message"),
+    [
+        ("m.xml", {"precision": "int8"}, "int8 needs pictures"),
+        ("m.xml", {"calibrate": "."}, "--calibrate is for --precision int8"),
+        ("m.onnx", {"precision": "int8", "calibrate": "."}, "write an .xml file"),
+        ("m.xml", {"precision": "int8", "calibrate": "none/*.png"}, "no image file matches"),
+        ("m.xml", {"precision": "int8", "calibrate": ".", "max_drop": 2}, "max_drop"),
+    ],
+)
+def test_impossible_wishes_are_refused(
+    tmp_path: Path, out: str, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(HeatpointError, match=message):
+        export(spot_detector(), tmp_path / out, **options)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_lossy_file_fails_the_accuracy_check(tmp_path: Path, pictures: Path) -> None:
+    detector, out = layered_detector(), tmp_path / "model.xml"
+    export(detector, out)
+    same = accuracy.check_accuracy(detector, out, annotated(pictures))
+    assert same is not None
+    assert same.checkpoint == pytest.approx(same.exported)
+    assert same.checkpoint > 0.5
+    blind = layered_detector()
+    nn.init.zeros_(blind.network.backbone.halve.weight)
+    export(blind, out, check=False)
+    with pytest.raises(HeatpointError, match=r"a loss of more than 0\.01; calibrate with more"):
+        accuracy.check_accuracy(detector, out, annotated(pictures))
+    lost = accuracy.check_accuracy(detector, out, annotated(pictures), max_drop=1.0)
+    assert lost is not None
+    assert lost.drop > 0.5
+    empty = annotated(pictures)
+    empty.images = [record.keep(np.zeros(len(record), bool)) for record in empty.images]
+    assert accuracy.check_accuracy(detector, out, empty) is None
