@@ -16,15 +16,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from heatpoint.benchmarking.run import benchmark as benchmark
     from heatpoint.codecs.center import CenterCodec as CenterCodec
     from heatpoint.codecs.corners import CornerCodec as CornerCodec
     from heatpoint.data.annotations import Annotations as Annotations
     from heatpoint.data.read import read as read
     from heatpoint.demonstration import demo as demo
     from heatpoint.detector import Detector as Detector
+    from heatpoint.engines import open_engine as open_engine
     from heatpoint.error_analysis import limits as limits
     from heatpoint.errors import HeatpointError as HeatpointError
     from heatpoint.evaluation import evaluate as evaluate
+    from heatpoint.exporting import export as export
     from heatpoint.fetching import fetch as fetch
     from heatpoint.inspection import inspect as inspect
     from heatpoint.pose.evaluation import evaluate_pose as evaluate_pose
@@ -47,13 +50,16 @@ _HOME = {
     "HeatpointError": "heatpoint.errors",
     "Poses": "heatpoint.pose.results",
     "Skeleton": "heatpoint.skeleton",
+    "benchmark": "heatpoint.benchmarking.run",
     "build": "heatpoint.zoo",
     "demo": "heatpoint.demonstration",
     "evaluate": "heatpoint.evaluation",
     "evaluate_pose": "heatpoint.pose.evaluation",
+    "export": "heatpoint.exporting",
     "fetch": "heatpoint.fetching",
     "inspect": "heatpoint.inspection",
     "limits": "heatpoint.error_analysis",
+    "open_engine": "heatpoint.engines",
     "predict": "heatpoint.prediction",
     "predict_pose": "heatpoint.pose.prediction",
     "read": "heatpoint.data.read",

@@ -19,6 +19,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^ *```(bash|python)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+UV = re.compile(r"^uv run (--extra \w+ |--all-extras )*")
 IN_LINE = re.compile(r"`(heatpoint [^`]+\S)`")
 
 INSTALLS = ("pip install", "uv sync", "git clone", "cd ")
@@ -30,6 +31,7 @@ SHORTER = {
     r"--model (pose|hourglass)_\w+": "--model pose_tiny",
     r"--size (512|384|256)": "--size 128",
     r"heatpoint demo": "heatpoint demo --minutes 0.02",
+    r"heatpoint benchmark": "heatpoint benchmark --rounds 1",
     r"(heatpoint train (?!.*--(epochs|minutes)).*)": r"\1 --epochs 1",
 }
 
@@ -38,7 +40,7 @@ def commands(text: str) -> Iterator[str]:
     """Yields the commands of a block, without those that install."""
     for line in text.replace("\\\n", " ").splitlines():
         for part in line.split(" #")[0].split("&&"):
-            command = part.strip().removeprefix("uv run ")
+            command = UV.sub("", part.strip())
             if command and not command.startswith(INSTALLS):
                 yield command
 

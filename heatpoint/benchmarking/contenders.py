@@ -1,0 +1,146 @@
+"""Who takes part in a benchmark: engines that run a model, each in one precision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from heatpoint.engines.description import Description
+from heatpoint.errors import HeatpointError, check_choice
+
+ENGINES = ("torch", "onnx", "openvino")
+PRECISIONS = ("fp32", "bf16", "int8")
+
+_COMPUTES = {"torch": ("fp32", "bf16"), "onnx": ("fp32",), "openvino": PRECISIONS}
+_PACKAGES = {
+    "torch": (),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "openvino": ("onnx", "onnxscript", "openvino"),
+}
+_OF_FILE = {".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """An engine in one precision.
+
+    Attributes:
+        engine: "torch", "onnx", "openvino"; or "naive", the network run as most programs do.
+        precision: "fp32", "bf16" or "int8"; of an exported file also "fp16".
+    """
+
+    engine: str
+    precision: str
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return "naive" if self.engine == "naive" else f"{self.engine} {self.precision}"
+
+
+NAIVE = Contender("naive", "fp32")
+
+
+def choose(
+    engines: Sequence[str], precisions: Sequence[str]
+) -> tuple[list[Contender], dict[str, str]]:
+    """Returns who can take part with a checkpoint, and why others cannot.
+
+    Args:
+        engines: Names, or none for all that are installed.
+        precisions: Names, or none for fp32 and, where the processor multiplies it, bf16.
+
+    Returns:
+        The contenders, the naive one first; and a sentence by name of what was left out.
+
+    Raises:
+        HeatpointError: A name is unknown, what was asked for is not installed, or a precision is
+            one that none of the engines computes in.
+    """
+    _check(engines, precisions)
+    chosen, left_out = [NAIVE], {}
+    for engine in engines or ENGINES:
+        missing = [package for package in _PACKAGES[engine] if find_spec(package) is None]
+        if missing:
+            reason = (
+                f"{engine} needs {' and '.join(missing)}, not installed here: "
+                f"pip install 'heatpoint[{engine}]'"
+            )
+            if engines:
+                raise HeatpointError(reason)
+            left_out[engine] = reason
+            continue
+        for precision in precisions or _quick(engine):
+            contender = Contender(engine, precision)
+            if precision in _COMPUTES[engine]:
+                chosen.append(contender)
+            else:
+                left_out[contender.name] = f"{engine} does not compute in {precision}"
+    for precision in precisions:
+        if all(precision != contender.precision for contender in chosen[1:]):
+            able = [engine for engine in ENGINES if precision in _COMPUTES[engine]]
+            raise HeatpointError(
+                f"precision {precision} is computed by {' or '.join(able)}, not by "
+                f"{' or '.join(engines or ENGINES)} as installed here"
+            )
+    return chosen, left_out
+
+
+def choose_for_file(
+    path: Path, about: Description, engines: Sequence[str], precisions: Sequence[str]
+) -> list[Contender]:
+    """Returns who takes part with an exported file.
+
+    Args:
+        path: The .onnx or .xml file.
+        about: Its description.
+        engines: Names, or none for the one that files of this kind are made for.
+        precisions: Names, or none for the file's own.
+
+    Raises:
+        HeatpointError: A name is unknown, or the engine cannot run the file in that precision.
+    """
+    _check(engines, precisions)
+    able = _OF_FILE[path.suffix.lower()]
+    chosen = []
+    for engine in engines or able[:1]:
+        if engine not in able:
+            raise HeatpointError(
+                f"{path} is run by {' or '.join(able)}, not by {engine}; give the checkpoint that "
+                "it was exported from"
+            )
+        for precision in precisions or (about.precision,):
+            changeable = engine == "openvino" and "int8" not in (precision, about.precision)
+            if precision != about.precision and not changeable:
+                raise HeatpointError(
+                    f"{path} was exported in {about.precision}, which {engine} cannot run in "
+                    f"{precision}; give the checkpoint it was exported from"
+                )
+            chosen.append(Contender(engine, precision))
+    return chosen
+
+
+def _check(engines: Sequence[str], precisions: Sequence[str]) -> None:
+    for engine in engines:
+        check_choice("engine", engine, ENGINES)
+    for precision in precisions:
+        check_choice("precision", precision, PRECISIONS)
+    for names in (engines, precisions):
+        if len(set(names)) < len(names):
+            raise HeatpointError(f"{', '.join(names)} names one twice; name each once")
+
+
+def _quick(engine: str) -> tuple[str, ...]:
+    """Returns the precisions that need no calibration and that this processor does not emulate."""
+    if engine == "torch":
+        from heatpoint.fast import has_amx
+
+        return ("fp32", "bf16") if has_amx() else ("fp32",)
+    if engine == "openvino":
+        from heatpoint.engines.openvino_runtime import load_openvino
+
+        able = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        return ("fp32", "bf16") if "BF16" in able else ("fp32",)
+    return ("fp32",)

@@ -1,0 +1,194 @@
+"""What a benchmark has measured, and the medians and spread that are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from heatpoint.benchmarking.contenders import Contender
+from heatpoint.benchmarking.stages import STAGES, Row
+
+RATES = {"one": "1 by 1", "streams": "streams", "batch": "by 8"}
+"""Ways of running many pictures: one at a time; one at a time in as many streams as threads; in
+batches of eight."""
+
+
+class Spread(NamedTuple):
+    """Median and quartiles."""
+
+    median: float
+    low: float
+    high: float
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Returns median and quartiles of one value or more."""
+    low, median, high = np.percentile(values, (25, 50, 75)).tolist()
+    return Spread(median, low, high)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured of one contender.
+
+    Attributes:
+        contender: Which.
+        ready: Seconds from the start of its process until the network could be called.
+        first: Seconds from the start of its process until the results of the first picture.
+        rounds: Seconds by stage of each picture of each round.
+        memory: Most bytes its process has had in the rounds; None where the system does not tell.
+        rates: Pictures per second by way of running; see ``RATES``.
+        share: Part of the processor's peak that the network reaches; None if not measured.
+        share_of: The precision of that peak.
+    """
+
+    contender: Contender
+    ready: float
+    first: float
+    rounds: list[list[Row]]
+    memory: int | None
+    rates: dict[str, float] = field(default_factory=dict)
+    share: float | None = None
+    share_of: str = ""
+
+    @property
+    def total(self) -> Spread:
+        """Seconds from picture to results."""
+        return spread([sum(row.values()) for rows in self.rounds for row in rows])
+
+    @property
+    def stages(self) -> dict[str, Spread]:
+        """Seconds of each stage."""
+        rows = [row for each in self.rounds for row in each]
+        return {name: spread([row[name] for row in rows]) for name in STAGES}
+
+    @property
+    def middle(self) -> Row:
+        """Mean seconds of each stage in the middle half of the pictures, from quickest to slowest.
+
+        Unlike the medians of the stages these add up, to about the median of the whole.
+        """
+        rows = sorted((row for each in self.rounds for row in each), key=lambda r: sum(r.values()))
+        half = rows[len(rows) // 4 : len(rows) - len(rows) // 4]
+        return {name: float(np.mean([row[name] for row in half])) for name in STAGES}
+
+    @property
+    def by_round(self) -> list[float]:
+        """Mean seconds of a picture in each round."""
+        return [float(np.mean([sum(row.values()) for row in rows])) for rows in self.rounds]
+
+    def times_as_fast(self, first: Result) -> Spread:
+        """Returns how many times as fast it is as another, compared round by round."""
+        pairs = zip(first.by_round, self.by_round, strict=True)
+        return spread([theirs / ours for theirs, ours in pairs])
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole benchmark.
+
+    Attributes:
+        protocol: Everything that decides about the numbers.
+        results: One per contender; the others are compared with the first.
+        left_out: A sentence by name about who was not expected to take part and does not.
+        failed: A sentence by name about who should have, and could not or died.
+    """
+
+    protocol: dict[str, Any]
+    results: list[Result]
+    left_out: dict[str, str]
+    failed: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns everything, ready for JSON; times are in seconds."""
+        return {
+            "protocol": self.protocol,
+            "contenders": [
+                {
+                    "engine": result.contender.engine,
+                    "precision": result.contender.precision,
+                    "total": result.total._asdict(),
+                    "stages": {name: each._asdict() for name, each in result.stages.items()},
+                    "times_as_fast_as_first": result.times_as_fast(self.results[0])._asdict(),
+                    "by_round": result.by_round,
+                    "start_to_ready": result.ready,
+                    "start_to_first_result": result.first,
+                    "peak_memory_bytes": result.memory,
+                    "pictures_per_second": result.rates,
+                    "share_of_peak": result.share,
+                    "peak": result.share_of,
+                }
+                for result in self.results
+            ],
+            "left_out": self.left_out,
+            "failed": self.failed,
+        }
+
+    def totals(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Returns columns and rows: time of a picture, times as fast, start, memory."""
+        first = self.results[0]
+        rows: list[tuple[str, ...]] = []
+        for result in self.results:
+            total, times = result.total, result.times_as_fast(first)
+            memory = "-" if result.memory is None else f"{result.memory / 2**20:.0f}"
+            rows.append(
+                (
+                    result.contender.name,
+                    _ms(total.median),
+                    f"{_ms(total.low)} - {_ms(total.high)}",
+                    f"{times.median:.2f}",
+                    f"{times.low:.2f} - {times.high:.2f}",
+                    f"{result.first:.1f}",
+                    memory,
+                )
+            )
+        columns = ("contender", "ms", "quartiles", "times", "quartiles", "first s", "MiB")
+        return columns, rows
+
+    def parts(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Returns columns and rows: milliseconds of each stage."""
+        rows = [
+            (result.contender.name, *(_ms(each.median) for each in result.stages.values()))
+            for result in self.results
+        ]
+        return ("ms of", *STAGES.values()), rows
+
+    def throughput(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+        """Returns columns and rows: pictures per second; no rows if that was not measured."""
+        rows = [
+            (
+                result.contender.name,
+                *(f"{result.rates[way]:.1f}" if way in result.rates else "-" for way in RATES),
+            )
+            for result in self.results
+            if result.rates
+        ]
+        return ("pictures/s", *RATES.values()), rows
+
+    def shares(self) -> list[str]:
+        """Returns sentences about the part of the processor's peak that networks reach."""
+        known = [result for result in self.results if result.share is not None]
+        if not known:
+            return []
+        peaks = ", ".join(
+            f"{peak / 1e9:.0f} GFLOP/s in {name}" for name, peak in self.protocol["peaks"].items()
+        )
+        lines = [
+            f"the network's {self.protocol['operations'] / 1e9:.2f} GFLOP, against the best product"
+            f" of two matrices ({peaks}):"
+        ]
+        for result in known:
+            assert result.share is not None
+            own = result.share_of == result.contender.precision
+            which = "" if own else f", of the peak in {result.share_of}"
+            lines.append(f"  {result.contender.name}: {result.share:.0%}{which}")
+        return lines
+
+
+def _ms(seconds: float) -> str:
+    """Returns milliseconds, three figures of them."""
+    value = seconds * 1e3
+    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
