@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from blobs import NAMES, SIDE, First, spot_image
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -14,7 +15,6 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.detector import Detector
 from heatpoint.network import Backbone, Network
-from tests.blobs import NAMES, SIDE, First, spot_image
 
 SPOTS = [(40.0, 30.0), (92.0, 60.0), (31.0, 82.0)]
 """Where no spot lies between two cells that would be equally bright, at any size the tests use."""

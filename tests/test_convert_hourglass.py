@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_convert import filled
 from torch import Tensor
 
 from heatpoint.convert import LAYOUTS, convert
 from heatpoint.convert.layout import fit
-from tests.test_convert import filled
 
 CORNERS = ("top_left", "bottom_right")
 CORNER_MAPS = [corner + part for part in ("", "_embedding", "_offset") for corner in CORNERS]

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_convert_mismatch import shaped
 
 from heatpoint import zoo
 from heatpoint.codecs.corners import CornerCodec
@@ -25,7 +26,6 @@ from heatpoint.runner import Runner
 from heatpoint.training import train
 from heatpoint.types import Target
 from heatpoint.weights import PUBLISHED
-from tests.test_convert_mismatch import shaped
 
 QUICK = {
     "model": "cornernet_tiny",

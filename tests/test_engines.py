@@ -17,13 +17,7 @@ pytest.importorskip("onnx", reason="needs the extra 'onnx'")
 pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
-from heatpoint.engines.description import EXPORT_VERSION, Description
-from heatpoint.engines.engine import Answer
-from heatpoint.engines.onnx import OnnxEngine
-from heatpoint.engines.openvino import OpenVinoEngine
-from heatpoint.errors import HeatpointError
-from heatpoint.timings import Timings
-from tests.drawn_graphs import (
+from drawn_graphs import (
     BOXES,
     JOINTS,
     draw_onnx,
@@ -32,6 +26,13 @@ from tests.drawn_graphs import (
     expected_joints,
     pictures,
 )
+
+from heatpoint.engines.description import EXPORT_VERSION, Description
+from heatpoint.engines.engine import Answer
+from heatpoint.engines.onnx import OnnxEngine
+from heatpoint.engines.openvino import OpenVinoEngine
+from heatpoint.errors import HeatpointError
+from heatpoint.timings import Timings
 
 Maker = Callable[..., Path]
 Kind = tuple[type[OnnxEngine] | type[OpenVinoEngine], Maker, str]

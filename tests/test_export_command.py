@@ -17,13 +17,14 @@ pytest.importorskip("onnx", reason="needs the extra 'onnx'")
 pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
+from blobs import NAMES
+from layered import SPOTS, annotated, layered_detector, spot_pictures
+
 from heatpoint import zoo
 from heatpoint.cli import main
 from heatpoint.data.coco import write_coco
 from heatpoint.engines import open_engine
 from heatpoint.prediction import predict
-from tests.blobs import NAMES
-from tests.layered import SPOTS, annotated, layered_detector, spot_pictures
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "export.md"
 

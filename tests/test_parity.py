@@ -11,14 +11,15 @@ import torch
 pytest.importorskip("onnx", reason="needs the extra 'onnx'")
 pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
 
+from blobs import NAMES
+from layered import SPOTS, layered_detector, spot_pictures
+from ramps import SKELETON, ramp_detector, ramp_image
+
 import heatpoint.exporting as package
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export, parity
 from heatpoint.exporting.differences import box_differences
 from heatpoint.results import Detections
-from tests.blobs import NAMES
-from tests.layered import SPOTS, layered_detector, spot_pictures
-from tests.ramps import SKELETON, ramp_detector, ramp_image
 
 
 def sabotage(path: Path, factor: float) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from server import Site, serve
+from test_convert import checkpoint
 
 from heatpoint import zoo
 from heatpoint.cli import main
@@ -25,8 +27,6 @@ from heatpoint.fetching import fetch
 from heatpoint.pose.prediction import predict_pose
 from heatpoint.skeleton import SKELETONS
 from heatpoint.weights import PUBLISHED, Published, checkpoint_path
-from tests.server import Site, serve
-from tests.test_convert import checkpoint
 
 LAYOUT = "bearpaw_hg1_b1_mpii"
 
