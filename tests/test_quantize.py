@@ -16,6 +16,7 @@ from blobs import spot_detector, spot_image
 from layered import SPOTS, annotated, layered_detector, spot_pictures
 from ramps import ramp_detector
 
+from heatpoint import zoo
 from heatpoint.engines import open_engine
 from heatpoint.engines.torch import describe
 from heatpoint.errors import HeatpointError, HeatpointWarning
@@ -91,6 +92,21 @@ def test_ranges_reach_to_what_one_picture_in_many_shows(tmp_path: Path) -> None:
     found = open_runner(tmp_path / "model.xml")([image])[0]
     np.testing.assert_allclose(found.scores[0], wanted.scores[0], atol=0.03)
     np.testing.assert_allclose(found.boxes[0], wanted.boxes[0], atol=2)
+
+
+def test_heads_that_pool_corners_stay_in_floating_point() -> None:
+    detector = zoo.build("cornernet_tiny", ["a"])
+    model = to_openvino(Deployed(detector, flip=False, max_detections=20), describe(detector))
+    kept = quantize.unquantized(model)
+    types = {op.get_friendly_name(): op.get_type_name() for op in model.get_ordered_ops()}
+    assert {"Maximum"} == {kind for kind in types.values() if kind == "Maximum"}
+    assert all(name in kept for name, kind in types.items() if kind == "Maximum")
+    heads = [name for name in types if "/heads/" in name and "Convolution" in types[name]]
+    assert len(heads) > 10
+    assert set(heads) <= set(kept)
+    others = [name for name in types if "Convolution" in types[name] and name not in heads]
+    assert others
+    assert not set(others) & set(kept)
 
 
 def test_a_codecs_blur_is_no_layer(pictures: Path) -> None:
