@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
 from io import StringIO
@@ -23,8 +25,10 @@ from layered import SPOTS, annotated, layered_detector, spot_pictures
 from heatpoint import zoo
 from heatpoint.cli import main
 from heatpoint.data.coco import write_coco
+from heatpoint.data.images import load_image
 from heatpoint.engines import open_engine
 from heatpoint.prediction import predict
+from heatpoint.video.writing import video_file
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "export.md"
 
@@ -89,6 +93,30 @@ def test_predict_and_evaluate_take_exported_files(
         np.testing.assert_allclose(found[name], found["spots.safetensors"], atol=0.01)
         assert scores[name] == scores["spots.safetensors"]
     assert float(scores["model.xml"][0]) > 30  # percent
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.xml"])
+def test_no_command_that_runs_an_exported_file_imports_torch(
+    name: str, folder: Path, written: dict[str, str], tmp_path: Path
+) -> None:
+    with video_file(tmp_path / "film.avi", rate=5) as film:
+        for path in sorted((folder / "pictures").iterdir()):
+            film.write(load_image(path))
+    model, pictures, truth = (str(folder / each) for each in (name, "pictures", "spots.json"))
+    film_file, drawn, lines = (
+        str(tmp_path / each) for each in ("film.avi", "drawn", "lines.jsonl")
+    )
+    program = (
+        "import sys\n"
+        "from heatpoint.cli import main\n"
+        f"assert main(['predict', {model!r}, {pictures!r}, '--draw', {drawn!r}]) == 0\n"
+        f"assert main(['evaluate', {model!r}, {truth!r}]) == 0\n"
+        f"assert main(['video', {model!r}, {film_file!r}, '--json', {lines!r}]) == 0\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "lines.jsonl").read_text().splitlines()) == 4
 
 
 def test_the_program_of_the_document_finds_the_same(
