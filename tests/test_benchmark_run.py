@@ -148,7 +148,6 @@ def test_an_exported_file_is_timed_alone(tmp_path: Path, spots: Path) -> None:
 def test_command_times_a_checkpoint_and_what_is_exported_from_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("onnxscript", reason="needs the extra 'onnx'")
     pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
     zoo.build("centernet_tiny", ["thing"]).save(tmp_path / "tiny.safetensors")
     words = f"--engine onnx --size 64 --rounds 2 --starts 1 --threads 1 --out {tmp_path / 'out'}"

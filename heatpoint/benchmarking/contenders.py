@@ -16,8 +16,8 @@ PRECISIONS = ("fp32", "bf16", "int8")
 _COMPUTES = {"torch": ("fp32", "bf16"), "onnx": ("fp32",), "openvino": PRECISIONS}
 _PACKAGES = {
     "torch": (),
-    "onnx": ("onnx", "onnxscript", "onnxruntime"),
-    "openvino": ("onnx", "onnxscript", "openvino"),
+    "onnx": ("onnx", "onnxruntime"),
+    "openvino": ("onnx", "openvino"),
 }
 _OF_FILE = {".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
 
