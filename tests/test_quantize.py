@@ -94,6 +94,17 @@ def test_ranges_reach_to_what_one_picture_in_many_shows(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.boxes[0], wanted.boxes[0], atol=2)
 
 
+def test_depthwise_convolutions_stay_in_floating_point() -> None:
+    detector = layered_detector()
+    detector.network.backbone.quarter = nn.Conv2d(2, 2, 2, stride=2, groups=2)
+    model = to_openvino(Deployed(detector, flip=False, max_detections=20), describe(detector))
+    types = {op.get_friendly_name(): op.get_type_name() for op in model.get_ordered_ops()}
+    kept = [types[name] for name in quantize.unquantized(model)]
+    assert kept.count("GroupConvolution") == list(types.values()).count("GroupConvolution") == 1
+    assert kept.count("Convolution") == 1
+    assert list(types.values()).count("Convolution") == 2
+
+
 def test_heads_that_pool_corners_stay_in_floating_point() -> None:
     detector = zoo.build("cornernet_tiny", ["a"])
     model = to_openvino(Deployed(detector, flip=False, max_detections=20), describe(detector))

@@ -184,8 +184,9 @@ def to_int8(model: openvino.Model, about: Description, calibration: Calibration)
 def unquantized(model: openvino.Model) -> list[str]:
     """Returns the names of the nodes that stay as they are: those before no convolution.
 
-    So do all heads that pool corners: a running maximum in 256 steps is the same number from its
-    corner to the map's border, and no longer says where (on dice half of the AP).
+    So do depthwise convolutions, which multiply little (on dice they cost 0.01 of AP, all others
+    together 0.005), and all heads that pool corners: a running maximum in 256 steps is the same
+    number from its corner to the map's border, and no longer says where (on dice half of the AP).
     """
     before: set[str] = set()
     for node in reversed(model.get_ordered_ops()):
@@ -197,7 +198,15 @@ def unquantized(model: openvino.Model) -> list[str]:
     names = {node.get_friendly_name(): node.get_type_name() for node in model.get_ordered_ops()}
     heads = {name for name in names if name.startswith(_HEADS)}
     pooled = heads if any(names[name] == "Maximum" for name in heads) else set()
-    return [name for name in names if name not in before or name in pooled]
+    depthwise = {node.get_friendly_name() for node in model.get_ops() if _depthwise(node)}
+    return [name for name in names if name not in before or name in pooled | depthwise]
+
+
+def _depthwise(node: Any) -> bool:
+    """Tells whether a node is a convolution of every channel by itself."""
+    if node.get_type_name() != "GroupConvolution":
+        return False
+    return list(node.input(1).get_shape()[1:3]) == [1, 1]
 
 
 def _filters(node: Any) -> bool:
