@@ -122,7 +122,9 @@ def test_ctrl_c_finishes_the_files(
     def interrupted(image: Image, found: Detections) -> Image:
         drawings.append(draw_detections(image, found))
         if len(drawings) == 4:
-            signal.raise_signal(signal.SIGINT)
+            handler = signal.getsignal(signal.SIGINT)
+            assert callable(handler)
+            handler(signal.SIGINT, None)
         return drawings[-1]
 
     monkeypatch.setattr("heatpoint.draw.draw_detections", interrupted)
