@@ -27,3 +27,22 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real images of ../shared, which is not part of the project")
     return folder
+
+
+RUNTIMES = (
+    "engines",
+    "export",
+    "export_command",
+    "parity",
+    "quantize",
+    "benchmark",
+    "benchmark_run",
+    "docs",
+)
+"""Tests that load other runtimes into their process, or take longest."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts those last: a process that had loaded OpenVINO and NNCF did not survive training."""
+    late = {f"test_{name}.py" for name in RUNTIMES}
+    items.sort(key=lambda item: item.path.name in late)
