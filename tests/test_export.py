@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import dataclasses
 import sys
 from pathlib import Path
@@ -103,7 +104,20 @@ def run_openvino(path: Path, images: Tensor) -> Arrays:
     return {output.any_name: answer[output].copy() for output in compiled.outputs}
 
 
-def assert_same(found: Arrays, wanted: Arrays) -> None:
+def rounding(detector: Detector, images: Tensor, flip: bool) -> float:
+    """Returns by how much joints differ in torch's float32 and float64, in pixels.
+
+    Eight stacks of random layers make more of rounding than any trained network does.
+    """
+    if detector.skeleton is None:
+        return 0.0
+    exact = copy.deepcopy(detector)
+    exact.network.double()
+    once, twice = (expected(each, images, flip)["points"] for each in (detector, exact))
+    return float(np.abs(once - twice).max())
+
+
+def assert_same(found: Arrays, wanted: Arrays, slack: float = 0.0) -> None:
     assert list(found) == list(wanted)
     for name, values in wanted.items():
         assert found[name].shape == values.shape
@@ -111,7 +125,7 @@ def assert_same(found: Arrays, wanted: Arrays) -> None:
     scores = wanted["scores"]
     np.testing.assert_allclose(found["scores"], scores, rtol=0, atol=1e-4)
     if "points" in wanted:
-        np.testing.assert_allclose(found["points"], wanted["points"], rtol=0, atol=1e-3)
+        np.testing.assert_allclose(found["points"], wanted["points"], rtol=0, atol=1e-3 + 3 * slack)
         return
     gaps = np.full((len(scores), scores.shape[1] + 1), 0.0)
     gaps[:, 1:-1] = scores[:, :-1] - scores[:, 1:]
@@ -133,8 +147,9 @@ def assert_exports(detector: Detector, folder: Path, flip: bool = False) -> None
     for batch, size in zip((1, 3), sizes(detector), strict=True):
         images = pictures(batch, *size)
         wanted = expected(detector, images, flip)
-        assert_same(run_onnx(folder / "model.onnx", images), wanted)
-        assert_same(run_openvino(folder / "model.xml", images), wanted)
+        slack = rounding(detector, images, flip)
+        assert_same(run_onnx(folder / "model.onnx", images), wanted, slack)
+        assert_same(run_openvino(folder / "model.xml", images), wanted, slack)
 
 
 FAMILIES = ("centernet_tiny", "cornernet_tiny", "pose_tiny")

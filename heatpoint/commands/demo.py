@@ -19,8 +19,8 @@ class Demo:
     out: str = ""
     """folder for everything; runs/demo or runs/demo-pose by default"""
 
-    minutes: float = 1.45
-    """time to train for"""
+    minutes: float = 1.8
+    """time for everything, of which training takes what the rest leaves"""
 
     seed: int = 0
     """seed of the pictures and of the training"""

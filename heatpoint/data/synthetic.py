@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.canvas import add_noise, background, open_folder, write_jpeg
+from heatpoint.data.coco import write_coco
 from heatpoint.data.shapes import NAMES, SHIFT, Points, fixed_point, outline, rotation
 from heatpoint.errors import HeatpointError
-from heatpoint.files import write_json
 
 _EMPTY_SHARE = 0.08
 _SMALLEST, _LARGEST = 1 / 5, 1 / 2  # diameters, as shares of the picture's shorter side
@@ -118,27 +118,17 @@ def write_shapes(
         HeatpointError: ``count`` is below 1, ``size`` is too small, or the folder is not writable.
     """
     path = open_folder(folder, count)
-    images: list[dict[str, Any]] = []
-    objects: list[dict[str, Any]] = []
+    annotations = Annotations(NAMES, [], str(path))
     for index in range(count):
         scene = draw_scene(size, np.random.default_rng((seed, index)))
-        name = f"images/{index:06d}.jpg"
-        write_jpeg(path.parent / name, scene.image)
-        images.append({"id": index + 1, "file_name": name, "height": size[0], "width": size[1]})
-        for box, label, area in zip(scene.boxes, scene.labels, scene.areas, strict=True):
-            left, top, right, bottom = (float(v) for v in box)
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": index + 1,
-                    "category_id": int(label) + 1,
-                    "bbox": [left, top, right - left, bottom - top],
-                    "area": float(area),
-                    "iscrowd": 0,
-                }
+        file = path.parent / "images" / f"{index:06d}.jpg"
+        write_jpeg(file, scene.image)
+        annotations.images.append(
+            ImageRecord(
+                file, size, scene.boxes, scene.labels, areas=scene.areas, image_id=index + 1
             )
-    categories = [{"id": number, "name": name} for number, name in enumerate(NAMES, start=1)]
-    write_json(path, {"images": images, "annotations": objects, "categories": categories})
+        )
+    write_coco(annotations, path)
     return path
 
 

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 
 TASKS = ("boxes", "pose")
 
+_SCORING = 0.2
+"""Time kept for scoring, over that of drawing and inspecting; measured at half of it."""
+
+_SHORTEST = 1 / 60
+"""Minutes of training at least, however little time the rest leaves."""
+
 
 @dataclass(frozen=True)
 class DemoResult:
@@ -47,7 +53,7 @@ class Settings:
 
     Attributes:
         size: Height and width of the input.
-        minutes: Time to train, or None.
+        minutes: Time to train, validation included, or None.
         epochs: Passes over the pictures, or None.
         seed: Seed of training.
         threads: Threads of torch.
@@ -117,7 +123,7 @@ def demo(
     out: str | Path | None = None,
     *,
     task: Literal["boxes", "pose"] = "boxes",
-    minutes: float | None = 1.45,
+    minutes: float | None = 1.8,
     epochs: int | None = None,
     seed: int = 0,
     images: int | None = None,
@@ -134,7 +140,8 @@ def demo(
         out: The folder, runs/demo or runs/demo-pose by default; a demo that is there already is
             not written over.
         task: "boxes" finds shapes of five classes, "pose" the joints of articulated figures.
-        minutes: Time to train, validation included; None if only ``epochs`` limit it.
+        minutes: Time for everything, of which training takes what the rest leaves; None if only
+            ``epochs`` limit it.
         epochs: Passes over the training pictures; whichever ends first.
         seed: Seed of pictures and training.
         images: Number of training pictures, chosen for two minutes by default; a 25th as many, at
@@ -161,7 +168,6 @@ def demo(
     from heatpoint.inspection import inspect
 
     side = size * 32 // show.step
-    settings = Settings(side, minutes, epochs, seed, _free_threads())
     clock = _Clock()
     say(f"drawing {count} pictures to train on and {max(8, count // 25)} to score")
     # Seeds 2 n and 2 n + 1: no picture of one set is in the other, whatever the seed.
@@ -176,6 +182,8 @@ def demo(
     clock.lap("inspect")
 
     say(f"training {show.model} from random weights")
+    left = None if minutes is None else _left(minutes, clock)
+    settings = Settings(side, left, epochs, seed, _free_threads())
     trained = show.train(data, val, out / "train", settings)
     clock.lap("train")
 
@@ -219,6 +227,11 @@ def _show(task: str) -> Show:
     raise HeatpointError(f"task is one of {', '.join(map(repr, TASKS))}, not {task!r}")
 
 
+def _left(minutes: float, clock: _Clock) -> float:
+    """Returns the minutes that training may take for the demo to take ``minutes`` in all."""
+    return max(_SHORTEST, minutes - (1 + _SCORING) * clock.total() / 60)
+
+
 def _free_threads() -> int:
     """Returns how many threads to train with: torch's choice, less what the machine is busy with.
 
@@ -246,6 +259,10 @@ class _Clock:
         self._laps[name] = round(now - self._last, 2)
         self._last = now
 
+    def total(self) -> float:
+        """Returns the seconds of all steps so far."""
+        return self._last - self._start
+
     def seconds(self) -> dict[str, float]:
         """Returns the seconds of each step so far and of all together."""
-        return {**self._laps, "total": round(self._last - self._start, 2)}
+        return {**self._laps, "total": round(self.total(), 2)}

@@ -87,9 +87,11 @@ def _shifted(features: Tensor, axis: int, backwards: bool) -> Tensor:
     every maximum includes. A shift beyond the border then changes nothing, so that one written
     form can serve maps of any length up to ``_LONGEST``.
     """
-    # Whole lines are moved, since runtimes copy single numbers many times more slowly.
-    lines = features if axis == -2 else features.transpose(-1, -2)
-    length = lines.shape[-2]
+    # Whole lines are moved, since runtimes copy single numbers many times more slowly. With three
+    # axes there is one layout in memory: OpenVINO turns four to channels-last and back each time.
+    whole = features if axis == -2 else features.transpose(-1, -2)
+    length, across = whole.shape[-2:]
+    lines = whole.reshape(-1, length, across)
     place = torch.arange(length, device=features.device)
     shift, end = 1, _LONGEST.get() if _is_traced() else length
     while shift < end:
@@ -99,7 +101,8 @@ def _shifted(features: Tensor, axis: int, backwards: bool) -> Tensor:
             source = torch.maximum(place - shift, place[:1])
         lines = torch.maximum(lines, lines.index_select(-2, source))
         shift *= 2
-    return lines if axis == -2 else lines.transpose(-1, -2)
+    whole = lines.reshape(whole.shape)
+    return whole if axis == -2 else whole.transpose(-1, -2)
 
 
 class _Scan(torch.autograd.Function):
