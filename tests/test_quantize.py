@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from layered import SPOTS, annotated, layered_detector, spot_pictures
 from ramps import ramp_detector
 
 from heatpoint import zoo
+from heatpoint.detector import Detector
 from heatpoint.engines import open_engine
+from heatpoint.engines.description import Description
 from heatpoint.engines.torch import describe
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.exporting import accuracy, export, quantize
@@ -25,10 +28,22 @@ from heatpoint.exporting.graph import Deployed
 from heatpoint.exporting.openvino_file import to_openvino
 from heatpoint.prediction import open_runner, predict
 
+if TYPE_CHECKING:
+    import openvino
+
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
     return spot_pictures(tmp_path / "pictures")
+
+
+def openvino_model(detector: Detector, dynamic: bool = True) -> tuple[openvino.Model, Description]:
+    """Returns a model for pictures of 128x128 and what is known of it."""
+    about = replace(describe(detector), size=(128, 128))
+    if not dynamic:
+        about = replace(about, dynamic=False, batch=2)
+    deployed = Deployed(detector, flip=False, max_detections=20)
+    return to_openvino(deployed, about), about
 
 
 def test_int8_keeps_the_boxes_and_its_score(pictures: Path, tmp_path: Path) -> None:
@@ -62,9 +77,8 @@ def test_int8_keeps_the_boxes_and_its_score(pictures: Path, tmp_path: Path) -> N
 
 
 def test_last_convolutions_and_decoding_stay_in_floating_point() -> None:
-    detector = layered_detector()
-    model = to_openvino(Deployed(detector, flip=False, max_detections=20), describe(detector))
-    kept = quantize.unquantized(model)
+    model, about = openvino_model(layered_detector())
+    kept = quantize.unquantized(model, about)
     convolutions = [op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution"]
     assert [op.get_friendly_name() in kept for op in convolutions] == [False, False, True]
     types = {op.get_friendly_name(): op.get_type_name() for op in model.get_ops()}
@@ -97,27 +111,35 @@ def test_ranges_reach_to_what_one_picture_in_many_shows(tmp_path: Path) -> None:
 def test_depthwise_convolutions_stay_in_floating_point() -> None:
     detector = layered_detector()
     detector.network.backbone.quarter = nn.Conv2d(2, 2, 2, stride=2, groups=2)
-    model = to_openvino(Deployed(detector, flip=False, max_detections=20), describe(detector))
+    model, about = openvino_model(detector)
     types = {op.get_friendly_name(): op.get_type_name() for op in model.get_ordered_ops()}
-    kept = [types[name] for name in quantize.unquantized(model)]
+    kept = [types[name] for name in quantize.unquantized(model, about)]
     assert kept.count("GroupConvolution") == list(types.values()).count("GroupConvolution") == 1
     assert kept.count("Convolution") == 1
     assert list(types.values()).count("Convolution") == 2
 
 
-def test_heads_that_pool_corners_stay_in_floating_point() -> None:
+@pytest.mark.parametrize("dynamic", [True, False])
+def test_where_corners_are_pooled_heads_and_fine_maps_stay_in_floating_point(
+    dynamic: bool,
+) -> None:
     detector = zoo.build("cornernet_tiny", ["a"])
-    model = to_openvino(Deployed(detector, flip=False, max_detections=20), describe(detector))
-    kept = quantize.unquantized(model)
+    model, about = openvino_model(detector, dynamic)
+    kept = quantize.unquantized(model, about)
     types = {op.get_friendly_name(): op.get_type_name() for op in model.get_ordered_ops()}
-    assert {"Maximum"} == {kind for kind in types.values() if kind == "Maximum"}
     assert all(name in kept for name, kind in types.items() if kind == "Maximum")
-    heads = [name for name in types if "/heads/" in name and "Convolution" in types[name]]
+    assert "Maximum" in types.values()
+    layers = [name for name, kind in types.items() if kind == "Convolution"]
+    heads = [name for name in layers if "/heads/" in name]
     assert len(heads) > 10
     assert set(heads) <= set(kept)
-    others = [name for name in types if "Convolution" in types[name] and name not in heads]
-    assert others
-    assert not set(others) & set(kept)
+    # Stem at stride 2, first stage at stride 4; of the neck what is added at stride 4.
+    fine = {
+        part: len([name for name in layers if part in name and name in kept])
+        for part in ("/backbone/", "/neck/")
+    }
+    assert fine == {"/backbone/": 1 + 3, "/neck/": 1}
+    assert len(set(layers) - set(kept)) == 3 * 3 + 3 + 3
 
 
 def test_a_codecs_blur_is_no_layer(pictures: Path) -> None:
