@@ -45,11 +45,10 @@ def fast(
     if precision not in ("auto", "fp32", "bf16"):
         raise HeatpointError(f"precision must be auto, fp32 or bf16, not {precision!r}")
     target = network.mean.device if device is None else torch.device(device)
-    copied = copy.deepcopy(network).eval().requires_grad_(False)
-    if isinstance(copied.heads, StackHeads):
-        copied.heads.keep_last()
-    copied = _folded(copied).to(target)
-    copied = copied.to(memory_format=torch.channels_last)
+    copied = _answering(network)
+    if not _fold_all(copied):
+        copied = _answering(network)
+    copied = copied.to(target).to(memory_format=torch.channels_last)
     if precision == "bf16" or (precision == "auto" and target.type == "cpu" and has_amx()):
         mean, std = copied.mean, copied.std
         copied = copied.bfloat16()
@@ -63,14 +62,21 @@ def has_amx() -> bool:
     return bool(ask is not None and ask())
 
 
+def _answering(network: Network) -> Network:
+    """Returns a copy for inference, with the heads of the last stack only."""
+    copied = copy.deepcopy(network).eval().requires_grad_(False)
+    if isinstance(copied.heads, StackHeads):
+        copied.heads.keep_last()
+    return copied
+
+
 @torch.no_grad()
-def _folded(network: Network) -> Network:
-    """Folds a network in evaluation mode in place, or returns an untouched copy of it."""
+def _fold_all(network: Network) -> bool:
+    """Folds the batch norms of a network in place; returns whether it still computes the same."""
     side = 2 * network.multiple - network.trim
     generator = torch.Generator().manual_seed(0)
     image = torch.rand((1, 3, side, side), generator=generator) * 255
     image = image.to(network.mean)
-    untouched = copy.deepcopy(network)
     pairs, before = _observe(network, image)
     parents = {
         child: (parent, name)
@@ -82,11 +88,10 @@ def _folded(network: Network) -> Network:
         parent, name = parents[norm]
         setattr(parent, name, _remainder(norm))
     after = network(image)[-1]
-    same = all(
+    return all(
         bool((after[name] - value).abs().max() <= SELF_CHECK * value.abs().max())
         for name, value in before.items()
     )
-    return network if same else untouched
 
 
 def _observe(

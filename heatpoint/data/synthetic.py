@@ -22,7 +22,7 @@ from heatpoint.data.shapes import NAMES, SHIFT, Points, fixed_point, outline, ro
 from heatpoint.errors import HeatpointError
 
 _EMPTY_SHARE = 0.08
-_SMALLEST, _LARGEST = 1 / 5, 1 / 2  # diameters, as shares of the picture's shorter side
+_SMALLEST, _LARGEST = 1 / 6, 5 / 12  # diameters, as shares of the picture's shorter side
 _VISIBLE = 0.75  # a shape keeps at least this share of its pixels in view
 _CONTRAST = 100.0  # least distance in RGB between a shape and what lies under it
 
@@ -79,7 +79,8 @@ def draw_scene(size: tuple[int, int], rng: np.random.Generator, clutter: bool = 
     owner = np.full(size, -1, dtype=np.int16)
     whole: list[int] = []
     labels: list[int] = []
-    wanted = 0 if rng.random() < _EMPTY_SHARE else 1 + int(min(rng.poisson(2.2), 8))
+    # Many, because a network learns sizes from objects, however few pictures they are in.
+    wanted = 0 if rng.random() < _EMPTY_SHARE else 1 + int(min(rng.poisson(4.0), 10))
     for _ in range(wanted):
         label = int(rng.integers(len(NAMES)))
         for _ in range(8):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from heatpoint.errors import HeatpointError
@@ -18,11 +18,14 @@ if TYPE_CHECKING:
 
 TASKS = ("boxes", "pose")
 
-_SCORING = 0.2
-"""Time kept for scoring, over that of drawing and inspecting; measured at half of it."""
+_REST = 0.6
+"""Time for starting to train and for scoring, over that of drawing and inspecting: 0.4 to 0.6."""
 
 _SHORTEST = 1 / 60
 """Minutes of training at least, however little time the rest leaves."""
+
+_TRIALS = 5
+"""Turns in which numbers of threads are compared."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +186,7 @@ def demo(
 
     say(f"training {show.model} from random weights")
     left = None if minutes is None else _left(minutes, clock)
-    settings = Settings(side, left, epochs, seed, _free_threads())
+    settings = Settings(side, left, epochs, seed, _quickest_threads())
     trained = show.train(data, val, out / "train", settings)
     clock.lap("train")
 
@@ -229,21 +232,31 @@ def _show(task: str) -> Show:
 
 def _left(minutes: float, clock: _Clock) -> float:
     """Returns the minutes that training may take for the demo to take ``minutes`` in all."""
-    return max(_SHORTEST, minutes - (1 + _SCORING) * clock.total() / 60)
+    return max(_SHORTEST, minutes - (1 + _REST) * clock.total() / 60)
 
 
-def _free_threads() -> int:
-    """Returns how many threads to train with: torch's choice, less what the machine is busy with.
+def _quickest_threads() -> int:
+    """Returns with how many threads small layers are trained fastest now: torch's number or one.
 
     The threads of small layers wait for each other all the time. Where other programs keep one of
-    two cores busy, two threads have been seen to be ten times slower than one.
+    two cores busy, two threads have been seen to be ten times slower than one. What the machine's
+    load says about that comes too late: installing this package counts for a minute.
     """
     import torch
 
     most = torch.get_num_threads()
-    if not hasattr(os, "getloadavg"):  # Windows
-        return most
-    return max(1, most - int(os.getloadavg()[0]))
+    layer = torch.nn.Conv2d(32, 32, 3, padding=1).to(memory_format=torch.channels_last)
+    features = torch.rand(8, 32, 32, 32).to(memory_format=torch.channels_last)
+    taken: dict[int, list[float]] = {most: [], 1: []}
+    for _ in range(_TRIALS):
+        for threads, times in taken.items():
+            torch.set_num_threads(threads)
+            start = time.perf_counter()
+            for _ in range(4):
+                layer(features).sum().backward()
+            times.append(time.perf_counter() - start)
+    torch.set_num_threads(most)
+    return min(taken, key=lambda threads: median(taken[threads]))
 
 
 class _Clock:
