@@ -19,7 +19,7 @@ class Demo:
     out: str = ""
     """folder for everything; runs/demo or runs/demo-pose by default"""
 
-    minutes: float = 1.8
+    minutes: float = 1.7
     """time for everything, of which training takes what the rest leaves"""
 
     seed: int = 0

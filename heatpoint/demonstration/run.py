@@ -126,7 +126,7 @@ def demo(
     out: str | Path | None = None,
     *,
     task: Literal["boxes", "pose"] = "boxes",
-    minutes: float | None = 1.8,
+    minutes: float | None = 1.7,
     epochs: int | None = None,
     seed: int = 0,
     images: int | None = None,
