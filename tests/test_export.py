@@ -33,6 +33,9 @@ ov = pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 APART = 2e-5
 """Rows whose scores differ by less may change places from one runtime to another."""
 
+STEADY = 2e-4
+"""Pixels by which joints may differ in torch's float32 and float64 for a picture to be used."""
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -104,20 +107,28 @@ def run_openvino(path: Path, images: Tensor) -> Arrays:
     return {output.any_name: answer[output].copy() for output in compiled.outputs}
 
 
-def rounding(detector: Detector, images: Tensor, flip: bool) -> float:
-    """Returns by how much joints differ in torch's float32 and float64, in pixels.
+def steady_pictures(detector: Detector, batch: int, height: int, width: int) -> Tensor:
+    """Returns pictures whose joints torch finds at the same places in float32 and float64.
 
-    Eight stacks of random layers make more of rounding than any trained network does.
+    The random layers of eight stacks make flat peaks now and then, whose refined places are
+    rounding and nothing else.
     """
     if detector.skeleton is None:
-        return 0.0
+        return pictures(batch, height, width)
     exact = copy.deepcopy(detector)
     exact.network.double()
-    once, twice = (expected(each, images, flip)["points"] for each in (detector, exact))
-    return float(np.abs(once - twice).max())
+    kept: list[Tensor] = []
+    for _ in range(20 * batch):
+        image = pictures(1, height, width)
+        once, twice = (expected(each, image)["points"] for each in (detector, exact))
+        if np.abs(once - twice).max() < STEADY:
+            kept.append(image)
+        if len(kept) == batch:
+            return torch.cat(kept)
+    raise AssertionError("torch's own rounding moves the joints of nearly every picture")
 
 
-def assert_same(found: Arrays, wanted: Arrays, slack: float = 0.0) -> None:
+def assert_same(found: Arrays, wanted: Arrays) -> None:
     assert list(found) == list(wanted)
     for name, values in wanted.items():
         assert found[name].shape == values.shape
@@ -125,7 +136,7 @@ def assert_same(found: Arrays, wanted: Arrays, slack: float = 0.0) -> None:
     scores = wanted["scores"]
     np.testing.assert_allclose(found["scores"], scores, rtol=0, atol=1e-4)
     if "points" in wanted:
-        np.testing.assert_allclose(found["points"], wanted["points"], rtol=0, atol=1e-3 + 3 * slack)
+        np.testing.assert_allclose(found["points"], wanted["points"], rtol=0, atol=1e-3)
         return
     gaps = np.full((len(scores), scores.shape[1] + 1), 0.0)
     gaps[:, 1:-1] = scores[:, :-1] - scores[:, 1:]
@@ -145,11 +156,10 @@ def assert_exports(detector: Detector, folder: Path, flip: bool = False) -> None
     export(detector, folder / "model.onnx", flip=flip)
     export(detector, folder / "model.xml", flip=flip)
     for batch, size in zip((1, 3), sizes(detector), strict=True):
-        images = pictures(batch, *size)
+        images = steady_pictures(detector, batch, *size)
         wanted = expected(detector, images, flip)
-        slack = rounding(detector, images, flip)
-        assert_same(run_onnx(folder / "model.onnx", images), wanted, slack)
-        assert_same(run_openvino(folder / "model.xml", images), wanted, slack)
+        assert_same(run_onnx(folder / "model.onnx", images), wanted)
+        assert_same(run_openvino(folder / "model.xml", images), wanted)
 
 
 FAMILIES = ("centernet_tiny", "cornernet_tiny", "pose_tiny")

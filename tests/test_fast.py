@@ -80,6 +80,7 @@ def test_bfloat16_keeps_normalisation_and_maps_in_float32(name: str) -> None:
     assert {values.dtype for values in half.values()} == {torch.float32}
     exact = [p for p in copied.parameters() if p.dtype == torch.float32]
     assert len(exact) == 2 * len(whole)  # weight and bias of each map
+    assert {p.dtype for p in copied.parameters()} == {torch.float32, torch.bfloat16}
     kept = {tuple(p.flatten().tolist()) for p in network.parameters()}
     assert all(tuple(p.flatten().tolist()) in kept for p in exact)
     for key, values in whole.items():

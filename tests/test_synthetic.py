@@ -32,8 +32,8 @@ def test_boxes_and_areas_are_those_of_the_pixels_that_show_the_shape() -> None:
 
 def test_boxes_fit_the_drawn_colours_without_looking_at_the_owner_map() -> None:
     """Flat single shapes: whatever differs from the background must be the shape."""
-    lone = [s for s in scenes(400, clutter=False) if len(s.labels) == 1]
-    assert len(lone) > 3
+    lone = [s for s in scenes(800, clutter=False) if len(s.labels) == 1]
+    assert len(lone) > 5
     for scene in lone:
         backdrop = np.median(scene.image.reshape(-1, 3), axis=0)
         difference = np.abs(scene.image - backdrop).max(-1)
