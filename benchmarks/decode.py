@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.types import Maps, Target
+from heatpoint.codecs.types import Maps, Target
 
 
 def published(maps: Maps, count: int = 100) -> Tensor:

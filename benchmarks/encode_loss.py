@@ -21,7 +21,7 @@ from torch import Tensor
 
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.gaussian import gaussian_radius
-from heatpoint.types import Maps, Target
+from heatpoint.codecs.types import Maps, Target
 
 IMAGES, CLASSES, CELLS, STRIDE = 32, 80, 128, 4
 SIZE = (CELLS * STRIDE, CELLS * STRIDE)

@@ -23,10 +23,10 @@ from PIL import Image
 from predict import draw_photos, race
 
 from heatpoint import zoo
-from heatpoint.detector import Detector
-from heatpoint.geometry import letterbox
-from heatpoint.prediction import open_runner
-from heatpoint.sources import expand
+from heatpoint.detector.detector import Detector
+from heatpoint.geometry.affine import letterbox
+from heatpoint.inference.predict import open_runner
+from heatpoint.inference.sources import expand
 
 
 def usual(detector: Detector, path: Path, size: tuple[int, int]) -> NDArray[np.float32]:

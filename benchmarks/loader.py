@@ -22,7 +22,7 @@ from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import EvalSet, TrainSet
 from heatpoint.data.images import load_image
-from heatpoint.prepare import channels_first
+from heatpoint.views.picture import channels_first
 
 SIZE = (512, 512)
 

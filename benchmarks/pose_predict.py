@@ -33,10 +33,10 @@ def main() -> None:
     import torch
 
     from heatpoint import zoo
+    from heatpoint.data.skeleton import SKELETONS
     from heatpoint.engines import open_engine
-    from heatpoint.pose.runner import PoseRunner
-    from heatpoint.skeleton import SKELETONS
-    from heatpoint.sources import expand
+    from heatpoint.inference.pose_runner import PoseRunner
+    from heatpoint.inference.sources import expand
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -78,8 +78,8 @@ def draw_photos(folder: Path, count: int) -> list[Path]:
     """Writes JPEG files of 640 x 480, the size of COCO's."""
     import numpy as np
 
-    from heatpoint.data.synthetic import draw_scene
-    from heatpoint.draw import write_picture
+    from heatpoint.inference.draw import write_picture
+    from heatpoint.synthetic.pictures import draw_scene
 
     paths = []
     for index in range(count):
@@ -92,7 +92,7 @@ def draw_boxes(count: int):
     """Returns that many boxes of people of all sizes in a picture of 640 x 480."""
     import numpy as np
 
-    from heatpoint.pose.boxes import subjects
+    from heatpoint.views.subjects import subjects
 
     rng = np.random.default_rng(0)
     middle = rng.uniform((80, 80), (560, 400), (count, 2))
@@ -107,7 +107,7 @@ def naive(detector, path: Path, boxes: list[list[float]]):
     import numpy as np
     import torch
 
-    from heatpoint.data.crops import PADDING
+    from heatpoint.geometry.crops import PADDING
 
     network, (height, width) = detector.network, detector.size
     padding = detector.meta.get("padding", PADDING)
@@ -135,8 +135,8 @@ def compare(detector, path: Path, boxes) -> float:
     import numpy as np
 
     from heatpoint.engines import open_engine
-    from heatpoint.pose.runner import PoseRunner
-    from heatpoint.sources import expand
+    from heatpoint.inference.pose_runner import PoseRunner
+    from heatpoint.inference.sources import expand
 
     exact = PoseRunner(open_engine(detector, device="cpu", precision="fp32"))
     ours = next(iter(exact.stream(expand(path), [boxes]))).poses.keypoints[..., :2]

@@ -25,14 +25,14 @@ from torch import nn
 
 from heatpoint import zoo
 from heatpoint.data.annotations import Annotations
-from heatpoint.data.crops import crop_affine
 from heatpoint.data.dataset import Batch, collate
-from heatpoint.data.figures import write_figures
 from heatpoint.data.images import load_image
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.read import read
 from heatpoint.data.subjects import CropTrainSet
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
+from heatpoint.geometry.crops import crop_affine
+from heatpoint.synthetic.figures import write_figures
 from heatpoint.training.ema import Ema
 from heatpoint.training.optimize import build_optimizer
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 CHILD = """
 import resource, sys, time
-from heatpoint.prediction import predict
+from heatpoint.inference.predict import predict
 found = predict(sys.argv[1], sys.argv[2], batch_size=1, workers=0)
 print(time.time() - float(sys.argv[3]), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
@@ -40,9 +40,9 @@ def main() -> None:
     import torch
 
     from heatpoint import zoo
-    from heatpoint.prediction import open_runner
-    from heatpoint.sources import expand
-    from heatpoint.timings import Timings
+    from heatpoint.engines.timings import Timings
+    from heatpoint.inference.predict import open_runner
+    from heatpoint.inference.sources import expand
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -93,8 +93,8 @@ def draw_photos(folder: Path, count: int) -> list[Path]:
     """Writes JPEG files of 640 x 480, the size of COCO's."""
     import numpy as np
 
-    from heatpoint.data.synthetic import draw_scene
-    from heatpoint.draw import write_picture
+    from heatpoint.inference.draw import write_picture
+    from heatpoint.synthetic.pictures import draw_scene
 
     paths = []
     for index in range(count):
@@ -110,7 +110,7 @@ def usual(detector, path: Path, size: tuple[int, int]):
     import torch
     from PIL import Image
 
-    from heatpoint.geometry import letterbox
+    from heatpoint.geometry.affine import letterbox
 
     network = detector.network
     image = np.asarray(Image.open(path).convert("RGB"))
@@ -141,7 +141,7 @@ def compare(runner, detector, paths: list[Path], size: tuple[int, int]) -> float
     """Returns the largest difference between the scores of both."""
     import numpy as np
 
-    from heatpoint.sources import expand
+    from heatpoint.inference.sources import expand
 
     worst = 0.0
     for path in paths[:2]:

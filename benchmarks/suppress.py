@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from heatpoint.codecs.corner_pairs import FoundCorners, pair_corners
-from heatpoint.suppress import soft_nms, soft_nms_merge
+from heatpoint.inference.suppress import soft_nms, soft_nms_merge
 
 Kind = Literal["gaussian", "linear", "hard", "merge"]
 Row = list[float]

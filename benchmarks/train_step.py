@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint import zoo
+from heatpoint.codecs.types import Target
 from heatpoint.training.ema import Ema
 from heatpoint.training.optimize import build_optimizer
-from heatpoint.types import Target
 
 
 def main() -> None:

@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from heatpoint.codecs.corners import CornerCodec as CornerCodec
     from heatpoint.data.annotations import Annotations as Annotations
     from heatpoint.data.read import read as read
+    from heatpoint.data.skeleton import Skeleton as Skeleton
     from heatpoint.demonstration import demo as demo
-    from heatpoint.detector import Detector as Detector
+    from heatpoint.detector.detector import Detector as Detector
     from heatpoint.engines import open_engine as open_engine
-    from heatpoint.error_analysis import limits as limits
     from heatpoint.errors import HeatpointError as HeatpointError
-    from heatpoint.evaluation import evaluate as evaluate
     from heatpoint.exporting import export as export
-    from heatpoint.fetching import fetch as fetch
+    from heatpoint.inference.poses import Poses as Poses
+    from heatpoint.inference.predict import predict as predict
+    from heatpoint.inference.predict_pose import predict_pose as predict_pose
+    from heatpoint.inference.results import Detections as Detections
     from heatpoint.inspection import inspect as inspect
-    from heatpoint.pose.evaluation import evaluate_pose as evaluate_pose
-    from heatpoint.pose.prediction import predict_pose as predict_pose
-    from heatpoint.pose.results import Poses as Poses
-    from heatpoint.prediction import predict as predict
-    from heatpoint.results import Detections as Detections
-    from heatpoint.skeleton import Skeleton as Skeleton
+    from heatpoint.scoring.evaluate import evaluate as evaluate
+    from heatpoint.scoring.evaluate_pose import evaluate_pose as evaluate_pose
+    from heatpoint.scoring.limits import limits as limits
     from heatpoint.training import train as train
+    from heatpoint.weights.fetch import fetch as fetch
     from heatpoint.zoo import build as build
 
 __version__ = "0.1.0"
@@ -45,23 +45,23 @@ _HOME = {
     "Annotations": "heatpoint.data.annotations",
     "CenterCodec": "heatpoint.codecs.center",
     "CornerCodec": "heatpoint.codecs.corners",
-    "Detections": "heatpoint.results",
-    "Detector": "heatpoint.detector",
+    "Detections": "heatpoint.inference.results",
+    "Detector": "heatpoint.detector.detector",
     "HeatpointError": "heatpoint.errors",
-    "Poses": "heatpoint.pose.results",
-    "Skeleton": "heatpoint.skeleton",
+    "Poses": "heatpoint.inference.poses",
+    "Skeleton": "heatpoint.data.skeleton",
     "benchmark": "heatpoint.benchmarking.run",
     "build": "heatpoint.zoo",
     "demo": "heatpoint.demonstration",
-    "evaluate": "heatpoint.evaluation",
-    "evaluate_pose": "heatpoint.pose.evaluation",
+    "evaluate": "heatpoint.scoring.evaluate",
+    "evaluate_pose": "heatpoint.scoring.evaluate_pose",
     "export": "heatpoint.exporting",
-    "fetch": "heatpoint.fetching",
+    "fetch": "heatpoint.weights.fetch",
     "inspect": "heatpoint.inspection",
-    "limits": "heatpoint.error_analysis",
+    "limits": "heatpoint.scoring.limits",
     "open_engine": "heatpoint.engines",
-    "predict": "heatpoint.prediction",
-    "predict_pose": "heatpoint.pose.prediction",
+    "predict": "heatpoint.inference.predict",
+    "predict_pose": "heatpoint.inference.predict_pose",
     "read": "heatpoint.data.read",
     "train": "heatpoint.training",
 }

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.engines.description import KEY, Description
 from heatpoint.engines.engine import Answer, Pixels
-from heatpoint.skeleton import Skeleton
 
 BOXES = Description(
     task="boxes", names=("red", "green", "blue"), size=(64, 96), multiple=32, max_detections=3

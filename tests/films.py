@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from blobs import spot_image
 
-from heatpoint.geometry import Image
+from heatpoint.geometry.affine import Image
 from heatpoint.video.reading import Video
 from heatpoint.video.writing import CODECS
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from heatpoint.data.annotations import Annotations, ImageRecord, check_names
-from heatpoint.data.objects import Objects
+from heatpoint.data.readers.objects import Objects
 from heatpoint.errors import HeatpointError
 
 

@@ -22,14 +22,14 @@ from heatpoint.benchmarking.race import PER_ROUND
 from heatpoint.benchmarking.run import benchmark
 from heatpoint.benchmarking.stages import STAGES, EnginePassage, Laps
 from heatpoint.commands import benchmark as command
-from heatpoint.detector import Detector
-from heatpoint.draw import write_picture
+from heatpoint.detector.detector import Detector
+from heatpoint.engines.timings import Timings
 from heatpoint.engines.torch import TorchEngine
 from heatpoint.errors import HeatpointError
-from heatpoint.pose.results import Poses
-from heatpoint.prediction import open_runner
-from heatpoint.results import Detections
-from heatpoint.timings import Timings
+from heatpoint.inference.draw import write_picture
+from heatpoint.inference.poses import Poses
+from heatpoint.inference.predict import open_runner
+from heatpoint.inference.results import Detections
 
 ONNX = Contender("onnx", "fp32")
 

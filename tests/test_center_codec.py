@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs.center import CenterCodec
+from heatpoint.codecs.types import Candidates, Target
 from heatpoint.errors import HeatpointError
-from heatpoint.types import Candidates, Target
 
 SIZE = (192, 256)
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.encoded import CellSamples, CenterEncoded
 from heatpoint.codecs.gaussian import Windows
-from heatpoint.geometry import center_scale
-from heatpoint.types import Maps, Target
+from heatpoint.codecs.types import Maps, Target
+from heatpoint.geometry.affine import center_scale
 
 
 @pytest.mark.parametrize("scene", [0, 1, 2])

@@ -12,8 +12,8 @@ from PIL import Image as PIL
 
 from heatpoint.cli import main
 from heatpoint.data.images import load_image
-from heatpoint.detector import task_of_file
-from heatpoint.skeleton import SKELETONS
+from heatpoint.data.skeleton import SKELETONS
+from heatpoint.detector.detector import task_of_file
 from heatpoint.zoo import build
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from heatpoint.data.annotations import Annotations
-from heatpoint.data.coco import read_coco, write_coco
+from heatpoint.data.readers.coco import read_coco, write_coco
 from heatpoint.errors import HeatpointError
 
 

@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.data.coco import read_coco, write_coco
+from heatpoint.data.readers.coco import read_coco, write_coco
+from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError
-from heatpoint.skeleton import SKELETONS, Skeleton
 
 
 def person(keypoints: Any, **more: Any) -> dict[str, Any]:

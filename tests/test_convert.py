@@ -14,12 +14,12 @@ from torch import Tensor
 
 from heatpoint import zoo
 from heatpoint.commands.convert import run
-from heatpoint.convert import LAYOUTS, convert, convert_file
-from heatpoint.convert.hourglass import named
-from heatpoint.convert.names import COCO, VOC
-from heatpoint.detector import Detector
+from heatpoint.data.skeleton import SKELETONS, Skeleton
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.skeleton import SKELETONS, Skeleton
+from heatpoint.weights.convert import LAYOUTS, convert, convert_file
+from heatpoint.weights.convert.hourglass import named
+from heatpoint.weights.convert.names import COCO, VOC
 
 Manifest = dict[str, list[int]]
 

@@ -14,8 +14,8 @@ import torch
 from test_convert import filled
 from torch import Tensor
 
-from heatpoint.convert import LAYOUTS, convert
-from heatpoint.convert.layout import fit
+from heatpoint.weights.convert import LAYOUTS, convert
+from heatpoint.weights.convert.layout import fit
 
 CORNERS = ("top_left", "bottom_right")
 CORNER_MAPS = [corner + part for part in ("", "_embedding", "_offset") for corner in CORNERS]

@@ -11,8 +11,8 @@ import torch
 import torchvision
 from torch import Tensor
 
-from heatpoint.convert import LAYOUTS, convert
 from heatpoint.errors import HeatpointError
+from heatpoint.weights.convert import LAYOUTS, convert
 
 BARE = re.compile(r"^(model\.)?module\.")
 

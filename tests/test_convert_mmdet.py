@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.types import Maps, Target
+from heatpoint.codecs.types import Maps, Target
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "published-weights.md"
 

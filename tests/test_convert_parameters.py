@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from heatpoint import zoo
-from heatpoint.skeleton import SKELETONS
+from heatpoint.data.skeleton import SKELETONS
 
 BOXES = {
     "centernet_resnet18": 15_820_372,

@@ -16,16 +16,16 @@ from test_convert_mismatch import shaped
 
 from heatpoint import zoo
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.convert import convert
-from heatpoint.detector import Detector
+from heatpoint.codecs.types import Target
+from heatpoint.detector.detector import Detector
 from heatpoint.engines.torch import TorchEngine
 from heatpoint.errors import HeatpointError
-from heatpoint.evaluation import evaluate
-from heatpoint.fetching import fetch
-from heatpoint.runner import Runner
+from heatpoint.inference.runner import Runner
+from heatpoint.scoring.evaluate import evaluate
 from heatpoint.training import train
-from heatpoint.types import Target
 from heatpoint.weights import PUBLISHED
+from heatpoint.weights.convert import convert
+from heatpoint.weights.fetch import fetch
 
 QUICK = {
     "model": "cornernet_tiny",
@@ -150,7 +150,7 @@ def test_published_corners_misspelt_or_out_of_reach(
     def refuse(*_: object, **__: object) -> None:
         raise URLError("Name or service not known")
 
-    monkeypatch.setattr("heatpoint.download.urlopen", refuse)
+    monkeypatch.setattr("heatpoint.weights.download.urlopen", refuse)
     record = PUBLISHED["mmdet_cornernet_10xb5"]
     with pytest.raises(HeatpointError, match="Name or service not known") as caught:
         fetch("mmdet_cornernet_10xb5")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs.corners import CornerCodec
+from heatpoint.codecs.losses import pull_push_loss
+from heatpoint.codecs.types import Candidates, Maps, Target
 from heatpoint.errors import HeatpointError
-from heatpoint.losses import pull_push_loss
-from heatpoint.types import Candidates, Maps, Target
 
 SIZE = (192, 256)
 

@@ -12,9 +12,9 @@ from torch import Tensor
 from heatpoint.codecs.corner_encoded import CornerEncoded, Corners
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.gaussian import Windows
-from heatpoint.losses import pull_push_loss
-from heatpoint.suppress import soft_nms, soft_nms_merge, top_detections
-from heatpoint.types import Maps, Target
+from heatpoint.codecs.losses import pull_push_loss
+from heatpoint.codecs.types import Maps, Target
+from heatpoint.inference.suppress import soft_nms, soft_nms_merge, top_detections
 
 PUBLISHED = CornerCodec(4, trim=1, border="pixels", clamp=1e-4)
 KINDS = ("top_left", "bottom_right")

@@ -11,26 +11,26 @@ import pytest
 import torch
 
 from heatpoint import zoo
-from heatpoint.backbones.hourglass import DetectionHourglass
 from heatpoint.cli import main
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.corner_heads import CornerHeads
 from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.data.synthetic import write_shapes
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.evaluation import evaluate
-from heatpoint.finish import finish
-from heatpoint.geometry import Affine
-from heatpoint.heads import StackHeads
+from heatpoint.geometry.affine import Affine
+from heatpoint.inference.finish import finish
+from heatpoint.inference.predict import open_runner, predict
 from heatpoint.inspection import inspect
 from heatpoint.inspection.oracle import oracle
-from heatpoint.necks import EveryLevel
-from heatpoint.network import Network
-from heatpoint.prediction import open_runner, predict
-from heatpoint.prepare import Frame, prepare_original
+from heatpoint.networks.backbones.hourglass import DetectionHourglass
+from heatpoint.networks.corner_heads import CornerHeads
+from heatpoint.networks.heads import StackHeads
+from heatpoint.networks.necks import EveryLevel
+from heatpoint.networks.network import Network
+from heatpoint.scoring.evaluate import evaluate
+from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
 from heatpoint.training.loop import TrainResult
+from heatpoint.views.picture import Frame, prepare_original
 
 QUICK = {
     "model": "cornernet_tiny",

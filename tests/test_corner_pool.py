@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
-from heatpoint.layers.corner_pool import Direction, corner_pool
+from heatpoint.networks.layers.corner_pool import Direction, corner_pool
 
 DIRECTIONS = get_args(Direction)
 every_direction = pytest.mark.parametrize("direction", DIRECTIONS)

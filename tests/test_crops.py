@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatpoint.data.crops import crop_affine, published_crop, published_mirror, published_points
-from heatpoint.prepare import prepare_crop
-from heatpoint.skeleton import SKELETONS
+from heatpoint.data.skeleton import SKELETONS
+from heatpoint.geometry.crops import crop_affine, published_crop, published_mirror, published_points
+from heatpoint.views.picture import prepare_crop
 
 
 @pytest.mark.parametrize("size", [(256, 256), (256, 192), (96, 160)])

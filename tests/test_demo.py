@@ -11,7 +11,7 @@ import pytest
 from heatpoint.data.read import read
 from heatpoint.demonstration import DemoResult, demo
 from heatpoint.errors import HeatpointError
-from heatpoint.evaluation import evaluate
+from heatpoint.scoring.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from heatpoint.demonstration import DemoResult, demo
 from heatpoint.errors import HeatpointError
-from heatpoint.pose.evaluation import evaluate_pose
+from heatpoint.scoring.evaluate_pose import evaluate_pose
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from heatpoint import __version__
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.engines.description import EXPORT_VERSION, Description
 from heatpoint.errors import HeatpointError
-from heatpoint.skeleton import Skeleton
 
 BOXES = Description(
     task="boxes",

@@ -11,9 +11,9 @@ from safetensors.torch import save_file
 
 from heatpoint import zoo
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.detector import Detector, task_of_file
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.detector.detector import Detector, task_of_file
 from heatpoint.errors import HeatpointError
-from heatpoint.skeleton import Skeleton
 
 
 @pytest.fixture

@@ -55,8 +55,8 @@ def run(words: list[str], folder: Path) -> None:
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a folder with the data that documents assume."""
-    from heatpoint.data.figures import write_figures
-    from heatpoint.data.synthetic import write_shapes
+    from heatpoint.synthetic.figures import write_figures
+    from heatpoint.synthetic.pictures import write_shapes
 
     folder = tmp_path_factory.mktemp("drawn")
     for kind, write in (("data", write_shapes), ("people", write_figures)):

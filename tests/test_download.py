@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from server import Site, serve
 
-from heatpoint import download as module
-from heatpoint.download import cache_folder, download
 from heatpoint.errors import HeatpointError
+from heatpoint.weights import download as module
+from heatpoint.weights.download import cache_folder, download
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA256 = hashlib.sha256(CONTENT).hexdigest()

@@ -10,15 +10,15 @@ import pytest
 
 from heatpoint.data.annotations import ImageRecord
 from heatpoint.data.images import load_image
-from heatpoint.draw import (
+from heatpoint.errors import HeatpointError
+from heatpoint.inference.draw import (
     draw_detections,
     draw_truth,
     drawing_paths,
     side_by_side,
     write_picture,
 )
-from heatpoint.errors import HeatpointError
-from heatpoint.results import Detections
+from heatpoint.inference.results import Detections
 
 NAMES = ("cat", "dog")
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from heatpoint.data.annotations import ImageRecord
-from heatpoint.geometry import Image
-from heatpoint.pose.draw import COLOURS, annotated_poses, draw_poses
-from heatpoint.pose.results import Poses
-from heatpoint.skeleton import Skeleton
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.draw_poses import COLOURS, annotated_poses, draw_poses
+from heatpoint.inference.poses import Poses
 
 SKELETON = Skeleton(
     ("neck", "left_hand", "right_hand", "tail"), ((0, 1), (0, 2), (0, 3), (1, 2)), ((1, 2),)

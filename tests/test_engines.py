@@ -31,8 +31,8 @@ from heatpoint.engines.description import EXPORT_VERSION, Description
 from heatpoint.engines.engine import Answer
 from heatpoint.engines.onnx import OnnxEngine
 from heatpoint.engines.openvino import OpenVinoEngine
+from heatpoint.engines.timings import Timings
 from heatpoint.errors import HeatpointError
-from heatpoint.timings import Timings
 
 Maker = Callable[..., Path]
 Kind = tuple[type[OnnxEngine] | type[OpenVinoEngine], Maker, str]

@@ -14,13 +14,13 @@ from heatpoint.cli import main
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.read import read
-from heatpoint.data.synthetic import write_shapes
-from heatpoint.detector import Detector
-from heatpoint.error_analysis import LimitRow, Limits, limits
+from heatpoint.data.skeleton import SKELETONS
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.evaluation import evaluate
 from heatpoint.inspection.oracle import oracle
-from heatpoint.skeleton import SKELETONS
+from heatpoint.scoring.evaluate import evaluate
+from heatpoint.scoring.limits import LimitRow, Limits, limits
+from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.zoo import build
 
 SIZE = (96, 96)

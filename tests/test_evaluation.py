@@ -16,8 +16,8 @@ from blobs import NAMES, SIDE, spot_detector, spot_image
 from heatpoint import __version__
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.evaluation import evaluate, match_names
-from heatpoint.prediction import iter_predict, predict, write_results
+from heatpoint.inference.predict import iter_predict, predict, write_results
+from heatpoint.scoring.evaluate import evaluate, match_names
 from heatpoint.zoo import build
 
 

@@ -18,13 +18,13 @@ from torch.nn import functional
 from heatpoint import zoo
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.detector import Detector
+from heatpoint.data.skeleton import SKELETONS
+from heatpoint.detector.detector import Detector
 from heatpoint.engines.description import Description
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export
 from heatpoint.exporting.graph import Deployed
-from heatpoint.network import Backbone, Network
-from heatpoint.skeleton import SKELETONS
+from heatpoint.networks.network import Backbone, Network
 
 onnx = pytest.importorskip("onnx", reason="needs the extra 'onnx'")
 ort = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")

@@ -24,10 +24,10 @@ from layered import SPOTS, annotated, layered_detector, spot_pictures
 
 from heatpoint import zoo
 from heatpoint.cli import main
-from heatpoint.data.coco import write_coco
 from heatpoint.data.images import load_image
+from heatpoint.data.readers.coco import write_coco
 from heatpoint.engines import open_engine
-from heatpoint.prediction import predict
+from heatpoint.inference.predict import predict
 from heatpoint.video.writing import video_file
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "export.md"

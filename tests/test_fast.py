@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint import zoo
-from heatpoint.backbones.plain import PlainResNet
+from heatpoint.codecs.types import MapSpec
+from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
-from heatpoint.fast import fast
-from heatpoint.heads import SharedHeads
-from heatpoint.network import Network
-from heatpoint.skeleton import SKELETONS
-from heatpoint.types import MapSpec
+from heatpoint.networks.backbones.plain import PlainResNet
+from heatpoint.networks.fast import fast
+from heatpoint.networks.heads import SharedHeads
+from heatpoint.networks.network import Network
 
 
 def randomised(network: Network) -> Network:

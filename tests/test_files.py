@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from heatpoint.errors import HeatpointError
-from heatpoint.files import atomic_write, read_json, write_json
+from heatpoint.system.files import atomic_write, read_json, write_json
 
 
 def test_json_round_trip(tmp_path: Path) -> None:

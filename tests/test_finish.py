@@ -7,9 +7,9 @@ import pytest
 
 from heatpoint.engines.engine import Answer
 from heatpoint.errors import HeatpointError
-from heatpoint.finish import finish
-from heatpoint.geometry import Affine
-from heatpoint.prepare import Frame
+from heatpoint.geometry.affine import Affine
+from heatpoint.inference.finish import finish
+from heatpoint.views.picture import Frame
 
 NAMES = ("cat", "dog")
 TWICE = Frame("twice.jpg", (100, 200), Affine.scale(2, 2))

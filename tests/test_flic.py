@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from heatpoint.data.flic import PLACES
 from heatpoint.data.read import read
+from heatpoint.data.readers.flic import PLACES
+from heatpoint.data.skeleton import SKELETONS
 from heatpoint.data.validate import validate
 from heatpoint.errors import HeatpointError
-from heatpoint.skeleton import SKELETONS
 
 
 def coords() -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from heatpoint.data.augment import Augment
-from heatpoint.geometry import (
+from heatpoint.geometry.affine import (
     Affine,
     box_area,
     box_iou,

@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import nn
 
-from heatpoint.backbones.hourglass import DetectionHourglass
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.corner_heads import CornerBranch, CornerHeads
 from heatpoint.errors import HeatpointError
-from heatpoint.fast import fast
-from heatpoint.heads import MapHeads, StackHeads
-from heatpoint.layers.corner_pool import corner_pool
-from heatpoint.necks import EveryLevel
-from heatpoint.network import Network
+from heatpoint.networks.backbones.hourglass import DetectionHourglass
+from heatpoint.networks.corner_heads import CornerBranch, CornerHeads
+from heatpoint.networks.fast import fast
+from heatpoint.networks.heads import MapHeads, StackHeads
+from heatpoint.networks.layers.corner_pool import corner_pool
+from heatpoint.networks.necks import EveryLevel
+from heatpoint.networks.network import Network
 
 
 def narrow(stacks: int = 2, trim: int = 0) -> DetectionHourglass:

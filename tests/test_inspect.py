@@ -12,11 +12,11 @@ import pytest
 
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.data.synthetic import write_shapes
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection import Inspection, inspect
 from heatpoint.inspection.oracle import OracleReport, oracle
 from heatpoint.inspection.report import Spread, measure, window_side
+from heatpoint.synthetic.pictures import write_shapes
 
 SIZE = (64, 64)
 

@@ -12,9 +12,9 @@ import pytest
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
-from heatpoint.data.synthetic import write_shapes
 from heatpoint.inspection import inspect
 from heatpoint.inspection.corners import CornerReport, inspect_corners
+from heatpoint.synthetic.pictures import write_shapes
 
 
 def look(

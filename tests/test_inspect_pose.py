@@ -12,14 +12,14 @@ import pytest
 
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.data.figures import write_figures
 from heatpoint.data.read import read
-from heatpoint.data.synthetic import write_shapes
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection import Inspection, inspect
 from heatpoint.inspection.joints import JointCounts, JointReport, measure_joints
 from heatpoint.inspection.report import Spread
-from heatpoint.skeleton import Skeleton
+from heatpoint.synthetic.figures import write_figures
+from heatpoint.synthetic.pictures import write_shapes
 
 ARM = Skeleton(("nose", "left_wrist", "right_wrist"), pairs=((1, 2),))
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.types import Target
+from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
-from heatpoint.skeleton import SKELETONS
-from heatpoint.types import Target
 
 COCO = SKELETONS["coco17"]
 SIZE = (96, 160)

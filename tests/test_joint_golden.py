@@ -13,9 +13,9 @@ from torch import Tensor
 
 from heatpoint.codecs.joint_targets import JointEncoded
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.losses import blob_loss
-from heatpoint.skeleton import SKELETONS
-from heatpoint.types import Target
+from heatpoint.codecs.losses import blob_loss
+from heatpoint.codecs.types import Target
+from heatpoint.data.skeleton import SKELETONS
 
 MPII = SKELETONS["mpii16"]
 

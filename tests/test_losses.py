@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from heatpoint import losses
-from heatpoint.losses import focal_loss, giou_loss, l1_loss
+from heatpoint.codecs import losses
+from heatpoint.codecs.losses import focal_loss, giou_loss, l1_loss
 
 
 def _lists(heatmap: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:

@@ -12,13 +12,13 @@ import pytest
 
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.errors import HeatpointError
-from heatpoint.metrics.coco import NUMBERS, coco_metrics
-from heatpoint.metrics.voc import (
+from heatpoint.inference.results import Detections
+from heatpoint.scoring.coco import NUMBERS, coco_metrics
+from heatpoint.scoring.voc import (
     average_precision_11_point,
     average_precision_all_point,
     voc_metrics,
 )
-from heatpoint.results import Detections
 
 NAMES = ("cat", "dog")
 

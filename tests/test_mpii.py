@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.crops import crop_affine, published_crop
-from heatpoint.data.mpii import person_box
 from heatpoint.data.read import read
+from heatpoint.data.readers.mpii import person_box
+from heatpoint.data.skeleton import SKELETONS
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError
-from heatpoint.skeleton import SKELETONS
+from heatpoint.geometry.crops import crop_affine, published_crop
 
 JOINTS = [[float(10 + i), float(20 + i), float(i % 2)] for i in range(16)]
 

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from heatpoint.backbones.plain import PlainResNet
-from heatpoint.backbones.timm import TimmBackbone
+from heatpoint.codecs.types import MapSpec
 from heatpoint.errors import HeatpointError
-from heatpoint.heads import MapHeads, SharedHeads
-from heatpoint.legal_sizes import next_multiple
-from heatpoint.necks import DeconvNeck, TopDownNeck
-from heatpoint.network import IMAGENET_MEAN, IMAGENET_STD, Network
-from heatpoint.types import MapSpec
+from heatpoint.geometry.sizes import next_multiple
+from heatpoint.networks.backbones.plain import PlainResNet
+from heatpoint.networks.backbones.timm import TimmBackbone
+from heatpoint.networks.heads import MapHeads, SharedHeads
+from heatpoint.networks.necks import DeconvNeck, TopDownNeck
+from heatpoint.networks.network import IMAGENET_MEAN, IMAGENET_STD, Network
 
 SPECS = (MapSpec("heatmap", 3, bias=-2.19), MapSpec("size", 2))
 

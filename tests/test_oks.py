@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.metrics.oks import COCO_SIGMAS, OKS_NUMBERS, default_sigmas, oks_metrics
-from heatpoint.pose.results import Poses
-from heatpoint.skeleton import SKELETONS, Skeleton
+from heatpoint.inference.poses import Poses
+from heatpoint.scoring.oks import COCO_SIGMAS, OKS_NUMBERS, default_sigmas, oks_metrics
 
 COCO = SKELETONS["coco17"]
 TWO = Skeleton(("a", "b"))

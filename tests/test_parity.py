@@ -19,7 +19,7 @@ import heatpoint.exporting as package
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export, parity
 from heatpoint.exporting.differences import box_differences
-from heatpoint.results import Detections
+from heatpoint.inference.results import Detections
 
 
 def sabotage(path: Path, factor: float) -> None:

@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.metrics.pck import (
+from heatpoint.scoring.pck import (
     joint_errors,
     map_accuracy,
     pck,
@@ -17,7 +18,6 @@ from heatpoint.metrics.pck import (
     sides_together,
     subject_lengths,
 )
-from heatpoint.skeleton import SKELETONS, Skeleton
 
 MPII = SKELETONS["mpii16"]
 

@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from heatpoint.data.crops import crop_affine
 from heatpoint.data.pose_augment import PoseAugment, lower_half, place
+from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Affine
-from heatpoint.skeleton import SKELETONS, Skeleton
+from heatpoint.geometry.affine import Affine
+from heatpoint.geometry.crops import crop_affine
 
 LSP = SKELETONS["lsp14"]
 PAIR = Skeleton(("nose", "left_wrist", "right_wrist"), pairs=((1, 2),))

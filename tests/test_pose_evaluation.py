@@ -15,10 +15,10 @@ from ramps import SKELETON, joints_of, ramp_detector, ramp_image
 
 from heatpoint import __version__
 from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.pose.evaluation import evaluate_pose, match_joints
-from heatpoint.pose.prediction import predict_pose
-from heatpoint.skeleton import Skeleton
+from heatpoint.inference.predict_pose import predict_pose
+from heatpoint.scoring.evaluate_pose import evaluate_pose, match_joints
 
 Box = tuple[float, float, float, float]
 BOXES: list[list[Box]] = [[(10, 10, 70, 70), (80, 20, 130, 70)], [(5, 5, 90, 90)], []]
@@ -167,12 +167,12 @@ def test_detected_boxes_cost_the_subjects_they_miss(truth: Annotations) -> None:
 def test_detected_boxes_are_matched_to_subjects(
     truth: Annotations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from heatpoint.pose.boxes import subjects
+    from heatpoint.views.subjects import subjects
 
     # A false alarm, the two subjects in another order, and nothing in the second image.
     rows = [[100, 80, 120, 95], [80, 20, 130, 70], [10, 10, 70, 70]]
     found = {0: subjects(rows, "x", [0.9, 0.8, 0.7]), 1: subjects([], "x"), 2: subjects([], "x")}
-    monkeypatch.setattr("heatpoint.pose.evaluation.detected_boxes", lambda *a, **k: found)
+    monkeypatch.setattr("heatpoint.scoring.evaluate_pose.detected_boxes", lambda *a, **k: found)
     metrics = evaluate_pose(ramp_detector(), truth, boxes_from="any", precision="fp32")
     assert metrics.missed == 1
     assert metrics.pck["pck@0.1"].per_joint["nose"] == pytest.approx(2 / 3)

@@ -12,10 +12,10 @@ from blobs import spot_detector
 from PIL import Image as PIL
 from ramps import joints_of, ramp_detector, ramp_image
 
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.pose.prediction import iter_predict_pose, predict_pose, write_poses
-from heatpoint.prediction import iter_predict, write_results
+from heatpoint.inference.predict import iter_predict, write_results
+from heatpoint.inference.predict_pose import iter_predict_pose, predict_pose, write_poses
 
 Box = tuple[float, float, float, float]
 BOXES: list[list[Box]] = [[(10, 10, 70, 70), (80, 20, 130, 70)], [], [(5, 5, 90, 90)]]
@@ -174,7 +174,7 @@ def test_results_are_written_in_cocos_form(folder: Path, tmp_path: Path) -> None
 
 
 def test_a_saved_detector_predicts_the_same(tmp_path: Path, folder: Path) -> None:
-    from heatpoint.skeleton import SKELETONS
+    from heatpoint.data.skeleton import SKELETONS
     from heatpoint.zoo import build
 
     torch.manual_seed(0)

@@ -12,11 +12,11 @@ from ramps import SKELETON, joints_of, ramp_detector, ramp_image
 from heatpoint.engines.engine import Answer
 from heatpoint.engines.torch import TorchEngine
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.fast import Precision
-from heatpoint.pose.boxes import subjects
-from heatpoint.pose.results import Poses
-from heatpoint.pose.runner import FoundPoses, PoseRunner
-from heatpoint.sources import Source
+from heatpoint.inference.pose_runner import FoundPoses, PoseRunner
+from heatpoint.inference.poses import Poses
+from heatpoint.inference.sources import Source
+from heatpoint.networks.fast import Precision
+from heatpoint.views.subjects import subjects
 
 Box = tuple[float, float, float, float]
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Affine
-from heatpoint.pose.results import Poses, finish_poses, subject_scores
-from heatpoint.prepare import Frame
-from heatpoint.skeleton import Skeleton
+from heatpoint.geometry.affine import Affine
+from heatpoint.inference.poses import Poses, finish_poses, subject_scores
+from heatpoint.views.picture import Frame
 
 SKELETON = Skeleton(("nose", "left_eye", "right_eye"), ((0, 1), (0, 2)), ((1, 2),))
 

@@ -13,11 +13,11 @@ from blobs import NAMES, spot_detector, spot_image
 from PIL import Image as PIL
 
 from heatpoint import zoo
+from heatpoint.engines.timings import Timings
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.prediction import iter_predict, predict, result_rows, write_results
-from heatpoint.results import Detections
-from heatpoint.sources import expand
-from heatpoint.timings import Timings
+from heatpoint.inference.predict import iter_predict, predict, result_rows, write_results
+from heatpoint.inference.results import Detections
+from heatpoint.inference.sources import expand
 
 
 def write(path: Path, image: np.ndarray) -> Path:

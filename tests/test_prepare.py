@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from heatpoint.errors import HeatpointError
-from heatpoint.prepare import channels_first, prepare, prepare_original, published_test_input
+from heatpoint.views.picture import channels_first, prepare, prepare_original, published_test_input
 
 
 def picture(height: int, width: int) -> np.ndarray:

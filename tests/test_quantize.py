@@ -18,7 +18,7 @@ from layered import SPOTS, annotated, layered_detector, spot_pictures
 from ramps import ramp_detector
 
 from heatpoint import zoo
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.engines import open_engine
 from heatpoint.engines.description import Description
 from heatpoint.engines.torch import describe
@@ -26,7 +26,7 @@ from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.exporting import accuracy, export, quantize
 from heatpoint.exporting.graph import Deployed
 from heatpoint.exporting.openvino_file import to_openvino
-from heatpoint.prediction import open_runner, predict
+from heatpoint.inference.predict import open_runner, predict
 
 if TYPE_CHECKING:
     import openvino
@@ -87,7 +87,7 @@ def test_last_convolutions_and_decoding_stay_in_floating_point() -> None:
 
 def test_ranges_reach_to_what_one_picture_in_many_shows(tmp_path: Path) -> None:
     from heatpoint.data.images import load_image
-    from heatpoint.draw import write_picture
+    from heatpoint.inference.draw import write_picture
 
     # NNCF's default takes the mean of the pictures' extremes, which cuts off a rare bright object.
     detector = layered_detector()
@@ -153,7 +153,7 @@ def test_a_codecs_blur_is_no_layer(pictures: Path) -> None:
 
 
 def test_calibration_takes_pictures_or_a_data_set(pictures: Path) -> None:
-    from heatpoint.data.coco import write_coco
+    from heatpoint.data.readers.coco import write_coco
 
     for given in (pictures, str(pictures / "*.png")):
         calibration = quantize.read_calibration(given)

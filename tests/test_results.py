@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from heatpoint.errors import HeatpointError
-from heatpoint.results import Detections
+from heatpoint.inference.results import Detections
 
 NAMES = ("cat", "dog", "cow")
 

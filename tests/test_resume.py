@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from heatpoint.data.synthetic import write_shapes
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
+from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import boxes, loop, train, validation
 from heatpoint.training.state import load_resume
 

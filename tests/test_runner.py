@@ -11,13 +11,13 @@ import torch
 from blobs import SIDE, spot_detector, spot_image
 from numpy.typing import NDArray
 
-from heatpoint.device import pick_device
+from heatpoint.engines.device import pick_device
+from heatpoint.engines.timings import Timings
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.geometry import Image
-from heatpoint.prediction import open_runner
-from heatpoint.sources import Source
-from heatpoint.suppress import SoftNms
-from heatpoint.timings import Timings
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.predict import open_runner
+from heatpoint.inference.sources import Source
+from heatpoint.inference.suppress import SoftNms
 
 
 def centers(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

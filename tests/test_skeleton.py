@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from heatpoint.data.skeleton import SKELETONS, Skeleton, name_side, pairs_by_name, skeleton_of
 from heatpoint.errors import HeatpointError
-from heatpoint.skeleton import SKELETONS, Skeleton, name_side, pairs_by_name, skeleton_of
 
 
 @pytest.mark.parametrize(

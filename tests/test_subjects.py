@@ -14,9 +14,9 @@ from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.dataset import EpochSampler, collate
 from heatpoint.data.decoded import BadImage
 from heatpoint.data.pose_augment import PoseAugment
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.data.subjects import CropEvalSet, CropTrainSet
 from heatpoint.errors import HeatpointError
-from heatpoint.skeleton import Skeleton
 
 PAIR = Skeleton(("left_hand", "right_hand"), pairs=((0, 1),))
 

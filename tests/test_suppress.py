@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torchvision.ops import batched_nms
 
-from heatpoint.suppress import nms, soft_nms, soft_nms_merge, soften, top_detections
+from heatpoint.inference.suppress import nms, soft_nms, soft_nms_merge, soften, top_detections
 
 METHODS: tuple[Literal["gaussian", "linear", "hard"], ...] = ("gaussian", "linear", "hard")
 

@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from heatpoint.data.synthetic import NAMES, draw_scene, draw_shapes, write_shapes
 from heatpoint.errors import HeatpointError
+from heatpoint.synthetic.pictures import NAMES, draw_scene, draw_shapes, write_shapes
 
 SIZE = (128, 160)
 

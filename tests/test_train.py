@@ -16,10 +16,10 @@ from torch import nn
 
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.read import read
-from heatpoint.data.synthetic import write_shapes
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.evaluation import evaluate
+from heatpoint.scoring.evaluate import evaluate
+from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import TrainOptions, train
 from heatpoint.training.options import FREE_ON_RESUME
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from heatpoint.data.figures import write_figures
 from heatpoint.data.read import read
-from heatpoint.data.synthetic import write_shapes
-from heatpoint.detector import Detector
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.pose.evaluation import evaluate_pose
-from heatpoint.skeleton import Skeleton
+from heatpoint.scoring.evaluate_pose import evaluate_pose
+from heatpoint.synthetic.figures import write_figures
+from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
 from heatpoint.training.state import load_resume
 

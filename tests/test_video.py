@@ -16,11 +16,11 @@ from films import COUNT, RATE, SIZE, Camera, film, pictures, shortened, spoiled,
 from ramps import joints_of, ramp_detector, ramp_image
 
 from heatpoint.cli import main
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.engines.torch import TorchEngine
-from heatpoint.geometry import Image
-from heatpoint.results import Detections
-from heatpoint.runner import Runner
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.results import Detections
+from heatpoint.inference.runner import Runner
 from heatpoint.video.looking import line, look
 from heatpoint.video.reading import Video
 from heatpoint.video.writing import json_lines, video_file
@@ -115,7 +115,7 @@ def test_ctrl_c_finishes_the_files(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from heatpoint.draw import draw_detections
+    from heatpoint.inference.draw import draw_detections
 
     drawings: list[Image] = []
 
@@ -127,7 +127,7 @@ def test_ctrl_c_finishes_the_files(
             handler(signal.SIGINT, None)
         return drawings[-1]
 
-    monkeypatch.setattr("heatpoint.draw.draw_detections", interrupted)
+    monkeypatch.setattr("heatpoint.inference.draw.draw_detections", interrupted)
     drawn, rows = tmp_path / "drawn.mp4", tmp_path / "rows.jsonl"
     source = film(tmp_path / "film.mp4", count=40)
     words = ["video", "spots", str(source), "--draw", str(drawn), "--json", str(rows)]

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from heatpoint.data.voc import read_voc
+from heatpoint.data.readers.voc import read_voc
 from heatpoint.errors import HeatpointError
 
 BOX = "<bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>11</xmax><ymax>22</ymax></bndbox>"

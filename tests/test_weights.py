@@ -18,15 +18,15 @@ from test_convert import checkpoint
 
 from heatpoint import zoo
 from heatpoint.cli import main
-from heatpoint.convert import LAYOUTS, convert
-from heatpoint.convert.names import COCO, VOC
-from heatpoint.data.figures import write_figures
-from heatpoint.detector import Detector, task_of_file
+from heatpoint.data.skeleton import SKELETONS
+from heatpoint.detector.detector import Detector, task_of_file
 from heatpoint.errors import HeatpointError
-from heatpoint.fetching import fetch
-from heatpoint.pose.prediction import predict_pose
-from heatpoint.skeleton import SKELETONS
+from heatpoint.inference.predict_pose import predict_pose
+from heatpoint.synthetic.figures import write_figures
 from heatpoint.weights import PUBLISHED, Published, checkpoint_path
+from heatpoint.weights.convert import LAYOUTS, convert
+from heatpoint.weights.convert.names import COCO, VOC
+from heatpoint.weights.fetch import fetch
 
 LAYOUT = "bearpaw_hg1_b1_mpii"
 
@@ -261,7 +261,7 @@ def test_looking_and_listing_open_no_connection(
         raise AssertionError("nothing may be fetched unasked")
 
     monkeypatch.setenv("HEATPOINT_CACHE", str(tmp_path))
-    monkeypatch.setattr("heatpoint.download.urlopen", refuse)
+    monkeypatch.setattr("heatpoint.weights.download.urlopen", refuse)
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     for name in PUBLISHED:
         with pytest.raises(HeatpointError, match=f"heatpoint fetch {name}"):

@@ -10,13 +10,13 @@ from safetensors.torch import save_file
 from torch import nn
 
 from heatpoint import zoo
-from heatpoint.backbones.weights import load_backbone_weights, mobilenetv2_name
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.detector import Detector
+from heatpoint.data.skeleton import SKELETONS, Skeleton
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.skeleton import SKELETONS, Skeleton
+from heatpoint.networks.weights import load_backbone_weights, mobilenetv2_name
 
 NAMES = ("cat", "dog", "owl")
 MPII = SKELETONS["mpii16"]

@@ -7,7 +7,7 @@ import time
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from heatpoint.network import Network
+from heatpoint.networks.network import Network
 
 SIDE = 2048
 _TIMES = 5

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from heatpoint.benchmarking.report import Report
 from heatpoint.benchmarking.stages import STAGES
-from heatpoint.files import atomic_write
+from heatpoint.system.files import atomic_write
 
 _COLOURS = ("#9d9da1", "#72b7b2", "#54a24b", "#4c78a8", "#f2a541", "#d1495b")
 _TEXT = "#333333"

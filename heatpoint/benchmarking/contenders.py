@@ -135,7 +135,7 @@ def _check(engines: Sequence[str], precisions: Sequence[str]) -> None:
 def _quick(engine: str) -> tuple[str, ...]:
     """Returns the precisions that need no calibration and that this processor does not emulate."""
     if engine == "torch":
-        from heatpoint.fast import has_amx
+        from heatpoint.networks.fast import has_amx
 
         return ("fp32", "bf16") if has_amx() else ("fp32",)
     if engine == "openvino":

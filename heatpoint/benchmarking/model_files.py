@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from heatpoint.benchmarking.contenders import Contender
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.engines.torch import describe
 from heatpoint.errors import HeatpointError
-from heatpoint.sources import Source
+from heatpoint.inference.sources import Source
 
 CALIBRATION = 16
 """Pictures that ranges of 8-bit numbers are measured on: enough to time them, not to trust them."""

@@ -14,19 +14,19 @@ from torch.nn import functional
 from heatpoint.benchmarking.stages import Laps, Row
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.data.crops import PADDING, crop_affine
-from heatpoint.detector import Detector
+from heatpoint.codecs.types import Maps
+from heatpoint.detector.detector import Detector
 from heatpoint.engines.engine import Answer
 from heatpoint.engines.torch import arrays
 from heatpoint.errors import HeatpointError
-from heatpoint.finish import finish
-from heatpoint.geometry import Affine, Image, letterbox
-from heatpoint.pose.boxes import whole_picture
-from heatpoint.pose.results import Poses, finish_poses
-from heatpoint.prepare import Frame
-from heatpoint.results import Detections
-from heatpoint.suppress import SoftNms
-from heatpoint.types import Maps
+from heatpoint.geometry.affine import Affine, Image, letterbox
+from heatpoint.geometry.crops import PADDING, crop_affine
+from heatpoint.inference.finish import finish
+from heatpoint.inference.poses import Poses, finish_poses
+from heatpoint.inference.results import Detections
+from heatpoint.inference.suppress import SoftNms
+from heatpoint.views.picture import Frame
+from heatpoint.views.subjects import whole_picture
 
 
 class NaivePassage:

@@ -16,8 +16,8 @@ from heatpoint.engines import is_exported, open_engine
 from heatpoint.engines.description import Description
 from heatpoint.engines.exported import check_cores
 from heatpoint.errors import HeatpointError
-from heatpoint.runner import input_size
-from heatpoint.sources import Source, expand
+from heatpoint.inference.runner import input_size
+from heatpoint.inference.sources import Source, expand
 
 DRAWN, DRAWN_SIZE = 8, (480, 640)
 """Number and (height, width) of the pictures that are drawn where none are given."""
@@ -85,7 +85,7 @@ def benchmark(
     else:
         chosen, left_out = choose(engines, precisions)
         from heatpoint.benchmarking.model_files import export_all
-        from heatpoint.detector import Detector
+        from heatpoint.detector.detector import Detector
         from heatpoint.engines.torch import describe
         from heatpoint.weights import checkpoint_path
 
@@ -142,9 +142,9 @@ def _legal(size: int | Sequence[int] | None, about: Description) -> tuple[int, i
 def _draw(out: Path, about: Description) -> list[Source]:
     """Draws pictures of what the model may look for."""
     if about.task == "pose":
-        from heatpoint.data.figures import write_figures as write
+        from heatpoint.synthetic.figures import write_figures as write
     else:
-        from heatpoint.data.synthetic import write_shapes as write
+        from heatpoint.synthetic.pictures import write_shapes as write
     folder = write(out / "pictures", DRAWN, DRAWN_SIZE).parent / "images"
     return expand([folder / f"{index:06d}.jpg" for index in range(DRAWN)])
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 from heatpoint.data.images import load_image
 from heatpoint.engines.engine import Engine
-from heatpoint.geometry import Image
-from heatpoint.pose.runner import PoseRunner
-from heatpoint.runner import Runner
-from heatpoint.sources import Source
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.pose_runner import PoseRunner
+from heatpoint.inference.runner import Runner
+from heatpoint.inference.sources import Source
 
 STAGES = {
     "read": "read file",

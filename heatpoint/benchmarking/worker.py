@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import cv2
 
 from heatpoint.benchmarking.stages import EnginePassage, Passage
+from heatpoint.engines.timings import Timings
 from heatpoint.errors import HeatpointError
-from heatpoint.timings import Timings
 
 if TYPE_CHECKING:
     from heatpoint.engines.engine import Engine
@@ -93,7 +93,7 @@ def open_passage(task: Task) -> Passage:
     import torch
 
     from heatpoint.benchmarking.naive import NaivePassage
-    from heatpoint.detector import Detector
+    from heatpoint.detector.detector import Detector
 
     torch.set_num_threads(task["threads"])
     return NaivePassage(Detector.load(task["path"]), size)
@@ -119,7 +119,7 @@ def open_one(task: Task, streams: int) -> Engine:
         )
     import torch
 
-    from heatpoint.detector import Detector
+    from heatpoint.detector.detector import Detector
     from heatpoint.engines.torch import TorchEngine
 
     torch.set_num_threads(threads)
@@ -151,8 +151,8 @@ def operations(task: Task, precisions: Sequence[str]) -> dict[str, Any]:
     import torch
 
     from heatpoint.benchmarking.arithmetic import count_operations, measure_peak
-    from heatpoint.detector import Detector
-    from heatpoint.fast import fast
+    from heatpoint.detector.detector import Detector
+    from heatpoint.networks.fast import fast
 
     size, network = (task["size"][0], task["size"][1]), Detector.load(task["path"]).network
     types = {"fp32": torch.float32, "bf16": torch.bfloat16}

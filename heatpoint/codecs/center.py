@@ -18,11 +18,11 @@ from heatpoint.codecs.encoded import (
     region_samples,
 )
 from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
+from heatpoint.codecs.losses import focal_loss, giou_loss, l1_loss
 from heatpoint.codecs.mean_logit import mean_logit
 from heatpoint.codecs.peaks import Peaks, local_maxima, read_cells, top_peaks
+from heatpoint.codecs.types import Candidates, Maps, MapSpec, Target
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.losses import focal_loss, giou_loss, l1_loss
-from heatpoint.types import Candidates, Maps, MapSpec, Target
 
 Border = Literal["continuous", "cells"]
 Normaliser = Literal["coordinates", "objects"]

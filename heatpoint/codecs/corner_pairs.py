@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heatpoint.codecs.peaks import read_cells, top_peaks
-from heatpoint.types import CornerCandidates, Maps
+from heatpoint.codecs.types import CornerCandidates, Maps
 
 
 class FoundCorners(NamedTuple):

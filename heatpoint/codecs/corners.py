@@ -14,9 +14,9 @@ from heatpoint.codecs.corner_encoded import CornerEncoded, cells_of, list_corner
 from heatpoint.codecs.corner_pairs import find_corners, joined, pair_corners
 from heatpoint.codecs.encoded import check_objects, last_of_cell
 from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
+from heatpoint.codecs.losses import focal_loss, pull_push_loss, smooth_l1_loss
+from heatpoint.codecs.types import CornerCandidates, Maps, MapSpec, Target
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.losses import focal_loss, pull_push_loss, smooth_l1_loss
-from heatpoint.types import CornerCandidates, Maps, MapSpec, Target
 
 Border = Literal["continuous", "pixels"]
 Grouping = Literal["published", "printed"]

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from heatpoint.codecs.joint_peaks import Refine, joint_peaks
 from heatpoint.codecs.joint_targets import BlobRule, JointEncoded, draw_joints, touches
+from heatpoint.codecs.losses import blob_loss
+from heatpoint.codecs.types import JointCandidates, Maps, MapSpec, Target
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.losses import blob_loss
-from heatpoint.types import JointCandidates, Maps, MapSpec, Target
 
 Align = Literal["center", "index"]
 Border = Literal["inside", "window"]

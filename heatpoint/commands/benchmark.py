@@ -57,7 +57,7 @@ def run(words: Sequence[str]) -> int:
     from heatpoint.benchmarking.run import benchmark
     from heatpoint.cli import EXIT_MISTAKE
     from heatpoint.commands.display import Progress, print_table
-    from heatpoint.files import write_json
+    from heatpoint.system.files import write_json
 
     with Progress("preparing") as progress:
         report = benchmark(

@@ -38,9 +38,9 @@ def run(words: Sequence[str]) -> int:
     from dataclasses import replace
     from pathlib import Path
 
-    from heatpoint.convert import convert_file
+    from heatpoint.data.skeleton import skeleton_of
     from heatpoint.errors import HeatpointError
-    from heatpoint.skeleton import skeleton_of
+    from heatpoint.weights.convert import convert_file
 
     detector = convert_file(options.checkpoint, options.layout)
     if options.names:

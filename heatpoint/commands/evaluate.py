@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal
 from heatpoint.commands.arguments import CommandParser
 
 if TYPE_CHECKING:
-    from heatpoint.evaluation import Metrics
-    from heatpoint.pose.scores import PoseMetrics
+    from heatpoint.scoring.evaluate import Metrics
+    from heatpoint.scoring.poses import PoseMetrics
 
 POSE_ONLY = dict.fromkeys(("normaliser", "detector"), "it is for checkpoints that find joints")
 BOXES_ONLY = {
@@ -95,10 +95,10 @@ def run(words: Sequence[str]) -> int:
     from heatpoint.commands.kinds import refuse
     from heatpoint.data.read import read
     from heatpoint.engines import open_engine
-    from heatpoint.evaluation import evaluate
-    from heatpoint.files import write_json
-    from heatpoint.pose.evaluation import evaluate_pose
-    from heatpoint.timings import Timings
+    from heatpoint.engines.timings import Timings
+    from heatpoint.scoring.evaluate import evaluate
+    from heatpoint.scoring.evaluate_pose import evaluate_pose
+    from heatpoint.system.files import write_json
 
     data = read(options.data, options.images or None)
     engine = open_engine(

@@ -23,8 +23,8 @@ def run(words: Sequence[str]) -> int:
     """Fetches, and says where the checkpoint is and what it should score."""
     options = CommandParser("fetch", Fetch, "Gets published weights by name.").parse(words)
     from heatpoint.commands.display import Progress
-    from heatpoint.fetching import fetch
     from heatpoint.weights import published
+    from heatpoint.weights.fetch import fetch
 
     record = published(options.name)
     with Progress(f"fetching {record.name}") as progress:

@@ -55,8 +55,8 @@ def run(words: Sequence[str]) -> int:
     options = CommandParser("limits", LimitsOptions, LimitsOptions.__doc__ or "").parse(words)
     from heatpoint.commands.display import Progress, print_table
     from heatpoint.data.read import read
-    from heatpoint.error_analysis import limits
-    from heatpoint.files import write_json
+    from heatpoint.scoring.limits import limits
+    from heatpoint.system.files import write_json
 
     data = read(options.data, options.images or None)
     with Progress("scoring") as progress:

@@ -32,7 +32,7 @@ def run(words: Sequence[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from heatpoint.skeleton import skeleton_of
+    from heatpoint.data.skeleton import skeleton_of
     from heatpoint.zoo import MODELS, build, is_pose
 
     skeleton = skeleton_of(options.skeleton)

@@ -11,7 +11,7 @@ from heatpoint.commands.arguments import CommandParser
 
 if TYPE_CHECKING:
     from heatpoint.engines import Engine
-    from heatpoint.sources import Source
+    from heatpoint.inference.sources import Source
 
 POSE_ONLY = dict.fromkeys(("boxes", "detector"), "it is for checkpoints that find joints")
 
@@ -92,8 +92,8 @@ def run(words: Sequence[str]) -> int:
     options = CommandParser("predict", Predict, Predict.__doc__ or "").parse(words)
     from heatpoint.commands.kinds import refuse
     from heatpoint.engines import open_engine
-    from heatpoint.sources import expand
-    from heatpoint.timings import Timings
+    from heatpoint.engines.timings import Timings
+    from heatpoint.inference.sources import expand
 
     sources = expand(options.images)
     engine = open_engine(
@@ -120,8 +120,8 @@ def run(words: Sequence[str]) -> int:
 def _run_boxes(options: Predict, engine: Engine, sources: Sequence[Source]) -> None:
     from heatpoint.commands.display import print_table, track
     from heatpoint.data.images import load_image
-    from heatpoint.draw import draw_detections, drawing_paths, write_picture
-    from heatpoint.prediction import iter_predict, write_results
+    from heatpoint.inference.draw import draw_detections, drawing_paths, write_picture
+    from heatpoint.inference.predict import iter_predict, write_results
 
     stream = iter_predict(
         engine,

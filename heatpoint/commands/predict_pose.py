@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 from heatpoint.commands.display import print_table, track
 from heatpoint.commands.kinds import refuse
 from heatpoint.data.images import load_image
-from heatpoint.draw import drawing_paths, write_picture
 from heatpoint.engines import open_engine
 from heatpoint.errors import HeatpointError
-from heatpoint.pose.draw import draw_poses
-from heatpoint.pose.prediction import iter_predict_pose, write_poses
-from heatpoint.sources import Source
+from heatpoint.inference.draw import drawing_paths, write_picture
+from heatpoint.inference.draw_poses import draw_poses
+from heatpoint.inference.predict_pose import iter_predict_pose, write_poses
+from heatpoint.inference.sources import Source
 
 if TYPE_CHECKING:
     from heatpoint.commands.predict import Predict

@@ -31,7 +31,7 @@ def _fetch(weights: str) -> None:
     if record is None or record.cached.is_file() or several:
         return
     from heatpoint.commands.display import Progress
-    from heatpoint.fetching import fetch
+    from heatpoint.weights.fetch import fetch
 
     with Progress(f"fetching {weights}") as progress:
         path = fetch(weights, progress=progress)

@@ -13,7 +13,7 @@ from heatpoint.commands.arguments import CommandParser
 
 if TYPE_CHECKING:
     from heatpoint.engines import Engine
-    from heatpoint.geometry import Image
+    from heatpoint.geometry.affine import Image
     from heatpoint.video.reading import Video
 
     Run = Callable[[Iterable[Image]], Iterator[tuple[Image, Any]]]
@@ -153,8 +153,8 @@ def _check(options: VideoOptions) -> None:
 
 def _boxes(options: VideoOptions, engine: Engine) -> tuple[Run, Draw]:
     from heatpoint.commands.kinds import refuse
-    from heatpoint.draw import draw_detections
-    from heatpoint.runner import Runner
+    from heatpoint.inference.draw import draw_detections
+    from heatpoint.inference.runner import Runner
 
     refuse(options, POSE_ONLY, f"{options.checkpoint} finds boxes by itself")
     runner = Runner(
@@ -170,9 +170,9 @@ def _boxes(options: VideoOptions, engine: Engine) -> tuple[Run, Draw]:
 def _pose(options: VideoOptions, engine: Engine) -> tuple[Run, Draw]:
     from heatpoint.commands.kinds import refuse
     from heatpoint.engines import open_engine
-    from heatpoint.pose.draw import draw_poses
-    from heatpoint.pose.runner import PoseRunner
-    from heatpoint.runner import Runner
+    from heatpoint.inference.draw_poses import draw_poses
+    from heatpoint.inference.pose_runner import PoseRunner
+    from heatpoint.inference.runner import Runner
 
     refuse(options, BOXES_ONLY, f"{options.checkpoint} finds joints")
     runner, finder = PoseRunner(engine, size=options.size), None
@@ -190,7 +190,7 @@ def _pose(options: VideoOptions, engine: Engine) -> tuple[Run, Draw]:
 def _work(options: VideoOptions, video: Video, find: Run, draw: Draw) -> tuple[_Done, bool]:
     """Returns what was done, and whether a signal ended it."""
     from heatpoint.commands.frame_count import counted
-    from heatpoint.interrupt import Interrupt
+    from heatpoint.system.interrupt import Interrupt
     from heatpoint.video.looking import line, look
     from heatpoint.video.writing import json_lines, video_file
 

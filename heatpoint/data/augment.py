@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data.colour import recolour
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Affine, Image, box_area, clip_boxes, letterbox
+from heatpoint.geometry.affine import Affine, Image, box_area, clip_boxes, letterbox
 
 Floats = NDArray[np.floating[Any]]
 

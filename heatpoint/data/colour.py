@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.geometry import Image
+from heatpoint.geometry.affine import Image
 
 _GREY = np.array([0.299, 0.587, 0.114])
 # Principal components of COCO's colours for values in [0, 1]; one row per channel. The released

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from heatpoint.codecs.types import Target
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.data.decoded import DecodedImages
 from heatpoint.errors import HeatpointError
-from heatpoint.prepare import Frame, channels_first, prepare, prepare_original
-from heatpoint.types import Target
+from heatpoint.views.picture import Frame, channels_first, prepare, prepare_original
 
 
 @dataclass

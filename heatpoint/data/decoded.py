@@ -5,7 +5,7 @@ from __future__ import annotations
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.images import load_image
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Image
+from heatpoint.geometry.affine import Image
 
 
 class BadImage(HeatpointError):

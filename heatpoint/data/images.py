@@ -14,7 +14,7 @@ from PIL import Image as PIL
 from PIL import UnidentifiedImageError
 
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Image
+from heatpoint.geometry.affine import Image
 
 ImageSource = str | Path | bytes | NDArray[Any] | PIL.Image
 """A file, the bytes of a file, an array of RGB pixels, or a Pillow image."""

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data.colour import recolour
-from heatpoint.data.crops import PADDING, crop_affine
-from heatpoint.data.objects import joints_box
+from heatpoint.data.readers.objects import joints_box
+from heatpoint.data.skeleton import Skeleton, name_side
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Affine, Image
-from heatpoint.skeleton import Skeleton, name_side
+from heatpoint.geometry.affine import Affine, Image
+from heatpoint.geometry.crops import PADDING, crop_affine
 
 Floats = NDArray[np.floating[Any]]
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from heatpoint.data.annotations import Annotations
-from heatpoint.data.coco import read_coco
-from heatpoint.data.deeplabcut import find_csv, is_deeplabcut, read_deeplabcut
-from heatpoint.data.flic import FILE as FLIC_FILE
-from heatpoint.data.flic import read_flic
-from heatpoint.data.locate import list_images
-from heatpoint.data.lsp import FILE as LSP_FILE
-from heatpoint.data.lsp import read_lsp
-from heatpoint.data.mpii import is_mpii, read_mpii_h5, read_mpii_json
-from heatpoint.data.text_lines import read_text_lines
-from heatpoint.data.voc import read_voc
-from heatpoint.data.yolo import NAMES_FILES, YAML_FILES, read_yolo
+from heatpoint.data.readers.coco import read_coco
+from heatpoint.data.readers.deeplabcut import find_csv, is_deeplabcut, read_deeplabcut
+from heatpoint.data.readers.flic import FILE as FLIC_FILE
+from heatpoint.data.readers.flic import read_flic
+from heatpoint.data.readers.locate import list_images
+from heatpoint.data.readers.lsp import FILE as LSP_FILE
+from heatpoint.data.readers.lsp import read_lsp
+from heatpoint.data.readers.mpii import is_mpii, read_mpii_h5, read_mpii_json
+from heatpoint.data.readers.text_lines import read_text_lines
+from heatpoint.data.readers.voc import read_voc
+from heatpoint.data.readers.yolo import NAMES_FILES, YAML_FILES, read_yolo
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.files import read_json
+from heatpoint.system.files import read_json
 
 FORMATS = (
     "a COCO JSON file, a text file of lines 'path x1,y1,x2,y2,class ...', a Pascal VOC folder "

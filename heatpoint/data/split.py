@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from heatpoint.data.annotations import Annotations
-from heatpoint.data.coco import write_coco
 from heatpoint.data.read import read
+from heatpoint.data.readers.coco import write_coco
 from heatpoint.errors import HeatpointError
 
 TRAIN, VAL = "train.json", "val.json"

@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from heatpoint.codecs.types import Target
 from heatpoint.data.annotations import Annotations
-from heatpoint.data.crops import PADDING, crop_affine
 from heatpoint.data.dataset import Sample
 from heatpoint.data.decoded import DecodedImages
 from heatpoint.data.pose_augment import PoseAugment, place
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.prepare import channels_first, prepare_crop
-from heatpoint.skeleton import Skeleton
-from heatpoint.types import Target
+from heatpoint.geometry.crops import PADDING, crop_affine
+from heatpoint.views.picture import channels_first, prepare_crop
 
 
 class Subjects:

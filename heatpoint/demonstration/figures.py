@@ -11,7 +11,7 @@ import numpy as np
 from heatpoint.data.annotations import Annotations
 from heatpoint.demonstration.run import Scored, Settings
 from heatpoint.demonstration.sheet import SHOWN, enlarge, write_sheet
-from heatpoint.pose.results import Poses
+from heatpoint.inference.poses import Poses
 
 if TYPE_CHECKING:
     from heatpoint.training.loop import TrainResult
@@ -38,7 +38,7 @@ class Figures:
 
     def draw(self, folder: Path, count: int, size: int, seed: int) -> Path:
         """Writes pictures of figures and returns the path of their COCO JSON file."""
-        from heatpoint.data.figures import write_figures
+        from heatpoint.synthetic.figures import write_figures
 
         return write_figures(folder, count, (size, size), seed)
 
@@ -67,7 +67,7 @@ class Figures:
 
     def score(self, checkpoint: Path, truth: Annotations) -> Scored:
         """Returns PCK of the extent."""
-        from heatpoint.pose.evaluation import evaluate_pose
+        from heatpoint.scoring.evaluate_pose import evaluate_pose
 
         metrics = evaluate_pose(checkpoint, truth)
         scores = {name: metrics.scores[name] for name in ("pck@0.1", "pck@0.05")}
@@ -79,9 +79,9 @@ class Figures:
         They are chosen before anything is known about how well the model does on them.
         """
         from heatpoint.data.images import load_image
-        from heatpoint.draw import side_by_side
-        from heatpoint.pose.draw import annotated_poses, draw_poses
-        from heatpoint.pose.prediction import predict_pose
+        from heatpoint.inference.draw import side_by_side
+        from heatpoint.inference.draw_poses import annotated_poses, draw_poses
+        from heatpoint.inference.predict_pose import predict_pose
 
         records = truth.images[:SHOWN]
         paths = [record.path for record in records]

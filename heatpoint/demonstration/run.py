@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from heatpoint.errors import HeatpointError
-from heatpoint.files import atomic_write, write_json
+from heatpoint.system.files import atomic_write, write_json
 
 if TYPE_CHECKING:
     from heatpoint.data.annotations import Annotations

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.demonstration.run import Scored, Settings
 from heatpoint.demonstration.sheet import SHOWN, enlarge, write_sheet
-from heatpoint.geometry import Image
-from heatpoint.results import Detections
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.results import Detections
 
 if TYPE_CHECKING:
     from heatpoint.training.loop import TrainResult
@@ -39,7 +39,7 @@ class Shapes:
 
     def draw(self, folder: Path, count: int, size: int, seed: int) -> Path:
         """Writes pictures of shapes and returns the path of their COCO JSON file."""
-        from heatpoint.data.synthetic import write_shapes
+        from heatpoint.synthetic.pictures import write_shapes
 
         return write_shapes(folder, count, (size, size), seed)
 
@@ -70,7 +70,7 @@ class Shapes:
 
     def score(self, checkpoint: Path, truth: Annotations) -> Scored:
         """Returns COCO's scores."""
-        from heatpoint.evaluation import evaluate
+        from heatpoint.scoring.evaluate import evaluate
 
         metrics = evaluate(checkpoint, truth, metric=("coco",))
         scores = {"ap": metrics.ap, "ap50": metrics.ap50}
@@ -82,7 +82,7 @@ class Shapes:
         They are chosen before anything is known about how well the detector does on them.
         """
         from heatpoint.data.images import load_image
-        from heatpoint.prediction import predict
+        from heatpoint.inference.predict import predict
 
         records = [record for record in truth.images if len(record) > 1][:SHOWN]
         records = records or truth.images[:SHOWN]
@@ -96,7 +96,7 @@ class Shapes:
 
 def _pair(image: Image, record: ImageRecord, detections: Detections) -> Image:
     """Returns truth and prediction of one picture side by side, both under a title."""
-    from heatpoint.draw import draw_detections, draw_truth, side_by_side
+    from heatpoint.inference.draw import draw_detections, draw_truth, side_by_side
 
     large, zoom = enlarge(image)
     wanted = ImageRecord(record.path, None, record.boxes * zoom, record.labels)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heatpoint.geometry import Image
+from heatpoint.geometry.affine import Image
 
 SHOWN = 12
 """Pictures on a sheet."""
@@ -29,7 +29,7 @@ def write_sheet(path: str | Path, pictures: Sequence[Image]) -> None:
         path: A file that ends in .png or .jpg.
         pictures: (H, W, 3) uint8 RGB, at least one.
     """
-    from heatpoint.draw import write_picture
+    from heatpoint.inference.draw import write_picture
 
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // _COLUMNS)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heatpoint.engines.engine import Engine as Engine
+from heatpoint.engines.timings import Timings
 from heatpoint.errors import HeatpointError
-from heatpoint.timings import Timings
 
 if TYPE_CHECKING:
     import torch
 
-    from heatpoint.detector import Detector
-    from heatpoint.fast import Precision
+    from heatpoint.detector.detector import Detector
+    from heatpoint.networks.fast import Precision
 
 EXPORTED = (".onnx", ".xml")
 """Endings of exported files; everything else is a checkpoint or the name of published weights."""
@@ -72,7 +72,7 @@ def open_engine(
                 f"{streams} streams need an exported file, because torch shares one pool of "
                 "threads; see heatpoint export"
             )
-        from heatpoint.detector import Detector
+        from heatpoint.detector.detector import Detector
         from heatpoint.engines.torch import TorchEngine
 
         return TorchEngine(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.legal_sizes import less, next_multiple
-from heatpoint.skeleton import Skeleton
+from heatpoint.geometry.sizes import less, next_multiple
 
 EXPORT_VERSION = 1
 """Version of the description in exported files; a reader refuses newer ones."""

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.engines.description import Description
-from heatpoint.timings import Timings
+from heatpoint.engines.timings import Timings
 
 Answer = dict[str, NDArray[Any]]
 """What a network says about B images, in input pixels.
 
 Of boxes, ``boxes`` (B, K, 4) float32 xyxy, ``scores`` (B, K) float32 in [0, 1] by descending score
 with 0 for empty rows, ``labels`` (B, K) int64 and, of pairs of corners, ``corner_scores``
-(B, K, 2) float32 besides: the fields of ``heatpoint.types.Candidates`` and ``CornerCandidates``.
+(B, K, 2) float32 besides: the fields of ``Candidates`` and ``CornerCandidates``.
 Of joints, ``points`` (B, J, 2) and ``scores`` (B, J) float32, those of ``JointCandidates``.
 """
 

@@ -16,8 +16,8 @@ from heatpoint.engines.exported import (
     to_answer,
     unreadable,
 )
+from heatpoint.engines.timings import Timings
 from heatpoint.errors import HeatpointError
-from heatpoint.timings import Timings
 
 
 class OnnxEngine:

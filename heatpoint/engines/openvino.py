@@ -20,8 +20,8 @@ from heatpoint.engines.exported import (
     unreadable,
 )
 from heatpoint.engines.openvino_runtime import load_openvino
+from heatpoint.engines.timings import Timings
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.timings import Timings
 
 if TYPE_CHECKING:
     import openvino

@@ -8,16 +8,16 @@ import torch
 
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.data.crops import PADDING
-from heatpoint.detector import Detector
-from heatpoint.detector_file import BoxCodec
+from heatpoint.codecs.types import Candidates, CornerCandidates, JointCandidates, Maps
+from heatpoint.detector.detector import Detector
+from heatpoint.detector.file import BoxCodec
 from heatpoint.engines.description import Description
 from heatpoint.engines.engine import Answer, Pixels
+from heatpoint.engines.forward import Forward
+from heatpoint.engines.timings import Timings
 from heatpoint.errors import HeatpointError
-from heatpoint.fast import Precision
-from heatpoint.forward import Forward
-from heatpoint.timings import Timings
-from heatpoint.types import Candidates, CornerCandidates, JointCandidates, Maps
+from heatpoint.geometry.crops import PADDING
+from heatpoint.networks.fast import Precision
 
 
 class TorchEngine:
@@ -29,7 +29,7 @@ class TorchEngine:
             of a mirrored subject left and right joints are exchanged.
         max_detections: Rows of the answer at least; the codec's own number may be larger.
         device: "auto" (CUDA, else Apple's MPS, else the CPU) or any torch device.
-        precision: "auto", "fp32" or "bf16"; see ``heatpoint.fast.fast``.
+        precision: "auto", "fp32" or "bf16"; see ``heatpoint.networks.fast.fast``.
         timings: Filled as the engine works; given, the device is waited for after each stage, so
             that the stages are told apart exactly.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from heatpoint.data.annotations import Annotations
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.engines.description import Description
 from heatpoint.engines.torch import describe
 from heatpoint.errors import HeatpointError, check_choice
@@ -21,8 +21,8 @@ from heatpoint.exporting.onnx_file import to_onnx, write_onnx
 from heatpoint.exporting.openvino_file import to_openvino, write_openvino
 from heatpoint.exporting.parity import check_parity
 from heatpoint.exporting.quantize import read_calibration, to_int8
-from heatpoint.runner import input_size
-from heatpoint.sources import Images
+from heatpoint.inference.runner import input_size
+from heatpoint.inference.sources import Images
 
 ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heatpoint.data.annotations import Annotations
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.engines import open_engine
 from heatpoint.engines.engine import Engine
 from heatpoint.engines.torch import TorchEngine
 from heatpoint.errors import HeatpointError
-from heatpoint.evaluation import evaluate
-from heatpoint.pose.evaluation import evaluate_pose
+from heatpoint.scoring.evaluate import evaluate
+from heatpoint.scoring.evaluate_pose import evaluate_pose
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.geometry import box_iou
-from heatpoint.results import Detections
+from heatpoint.geometry.affine import box_iou
+from heatpoint.inference.results import Detections
 
 _SAME = 0.5  # overlap from which two boxes of one class are taken for the same result
 

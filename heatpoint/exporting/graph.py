@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.engines.description import Description
 from heatpoint.errors import HeatpointError
-from heatpoint.fast import fast
-from heatpoint.layers.corner_pool import at_most
+from heatpoint.networks.fast import fast
+from heatpoint.networks.layers.corner_pool import at_most
 
 SIDES = ((1, 2), (3, 1))
 """Height and width, in multiples, of the images with which graphs for any size are made."""

@@ -12,7 +12,7 @@ import torch
 from heatpoint.engines.description import KEY, Description
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting.graph import Deployed, trace
-from heatpoint.files import atomic_write
+from heatpoint.system.files import atomic_write
 
 if TYPE_CHECKING:
     import onnx

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from heatpoint.engines.description import KEY, Description
 from heatpoint.engines.openvino_runtime import load_openvino
 from heatpoint.exporting.onnx_file import to_onnx, write_onnx
-from heatpoint.files import atomic_write
+from heatpoint.system.files import atomic_write
 
 if TYPE_CHECKING:
     import openvino

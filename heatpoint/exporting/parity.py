@@ -10,19 +10,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.figures import draw_figures
-from heatpoint.data.synthetic import draw_shapes
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.engines import open_engine
 from heatpoint.engines.engine import Engine
 from heatpoint.engines.torch import TorchEngine
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting.differences import Differences, box_differences, joint_differences
-from heatpoint.geometry import Image
-from heatpoint.pose.boxes import Subjects, subjects
-from heatpoint.pose.runner import PoseRunner
-from heatpoint.runner import Runner
-from heatpoint.sources import Images, expand
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.pose_runner import PoseRunner
+from heatpoint.inference.runner import Runner
+from heatpoint.inference.sources import Images, expand
+from heatpoint.synthetic.figures import draw_figures
+from heatpoint.synthetic.pictures import draw_shapes
+from heatpoint.views.subjects import Subjects, subjects
 
 SURE = 0.3
 """Results of at least this score are compared; where there is none, the ``FEW`` best are."""

@@ -19,11 +19,11 @@ from heatpoint.engines.description import Description
 from heatpoint.engines.engine import Pixels
 from heatpoint.engines.openvino_runtime import load_openvino
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.geometry import Image
-from heatpoint.pose.boxes import subjects, whole_picture
-from heatpoint.pose.scores import scored
-from heatpoint.prepare import prepare, prepare_crop
-from heatpoint.sources import SUFFIXES, Source, expand
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.sources import SUFFIXES, Source, expand
+from heatpoint.scoring.poses import scored
+from heatpoint.views.picture import prepare, prepare_crop
+from heatpoint.views.subjects import subjects, whole_picture
 
 if TYPE_CHECKING:
     import openvino

@@ -11,8 +11,8 @@ from heatpoint.codecs.corners import CornerCodec
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.augment import Augment
 from heatpoint.data.validate import Progress
-from heatpoint.detector import Detector
-from heatpoint.detector_file import BoxCodec
+from heatpoint.detector.detector import Detector
+from heatpoint.detector.file import BoxCodec
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection.corners import inspect_corners
 from heatpoint.inspection.oracle import oracle

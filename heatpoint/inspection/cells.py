@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.detector_file import BoxCodec
+from heatpoint.detector.file import BoxCodec
 
 Cells = NDArray[np.int64]
 """(M, N, 2): column and row, for each of N objects, of each of its M places."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from heatpoint.files import atomic_write
 from heatpoint.inspection.report import DataReport, Measured
+from heatpoint.system.files import atomic_write
 
 _BAR, _LINE, _TEXT = "#4c78a8", "#d1495b", "#333333"
 _CLASSES = 20

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.augment import SMALLEST_SIDE, Augment
-from heatpoint.geometry import box_area, clip_boxes, letterbox
+from heatpoint.geometry.affine import box_area, clip_boxes, letterbox
 from heatpoint.inspection.cells import cells_of
 from heatpoint.inspection.report import known_size, sought
 

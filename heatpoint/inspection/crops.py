@@ -12,13 +12,13 @@ from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.dataset import Sample
 from heatpoint.data.pose_augment import PoseAugment
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.data.subjects import CropTrainSet
-from heatpoint.draw import side_by_side, write_picture
-from heatpoint.geometry import Image
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.draw import side_by_side, write_picture
+from heatpoint.inference.draw_poses import draw_poses
+from heatpoint.inference.poses import Poses
 from heatpoint.inspection.targets import TILE, enlarge, join, overlay
-from heatpoint.pose.draw import draw_poses
-from heatpoint.pose.results import Poses
-from heatpoint.skeleton import Skeleton
 
 
 def draw_crops(

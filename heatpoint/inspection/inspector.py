@@ -13,9 +13,8 @@ from heatpoint.data.annotations import Annotations
 from heatpoint.data.read import read
 from heatpoint.data.subjects import subject_name
 from heatpoint.data.validate import Progress, Report, clean, validate
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.files import write_json
 from heatpoint.inspection.boxes import inspect_boxes, representation
 from heatpoint.inspection.corners import CornerReport
 from heatpoint.inspection.joints import JointReport
@@ -23,6 +22,7 @@ from heatpoint.inspection.oracle import OracleReport
 from heatpoint.inspection.part import Pictures
 from heatpoint.inspection.poses import inspect_poses
 from heatpoint.inspection.report import DataReport
+from heatpoint.system.files import write_json
 from heatpoint.weights import PUBLISHED
 
 _FINDINGS = 1000  # of each kind, at most, in report.json
@@ -124,7 +124,7 @@ def inspect(
     read are reported and left out.
 
     Example:
-        >>> from heatpoint.data.synthetic import write_shapes
+        >>> from heatpoint.synthetic.pictures import write_shapes
         >>> import tempfile
         >>> folder = tempfile.mkdtemp()
         >>> found = inspect(write_shapes(folder, 8), size=192, out=None)

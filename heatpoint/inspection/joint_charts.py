@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from heatpoint.files import atomic_write
 from heatpoint.inspection.joints import Crops, JointReport
+from heatpoint.system.files import atomic_write
 
 _VISIBLE, _HIDDEN, _NOTHING, _TEXT = "#4c78a8", "#9ecae9", "#e4e4e4", "#333333"
 

@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.types import Target
 from heatpoint.data.annotations import Annotations
-from heatpoint.data.crops import crop_affine
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.data.subjects import Subjects
 from heatpoint.data.validate import Progress
+from heatpoint.geometry.crops import crop_affine
 from heatpoint.inspection.report import Spread
-from heatpoint.metrics.pck import pck, subject_lengths
-from heatpoint.skeleton import Skeleton
-from heatpoint.types import Target
+from heatpoint.scoring.pck import pck, subject_lengths
 
 _CELLS = 1 << 24  # cells of all maps of a batch: 64 MiB in float32
 _NEAR = 0.05  # of PCK@0.05

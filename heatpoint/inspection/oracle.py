@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from heatpoint.codecs.types import Codec, Maps, Target
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.validate import Progress
-from heatpoint.detector_file import BoxCodec
+from heatpoint.detector.file import BoxCodec
 from heatpoint.engines.torch import arrays
-from heatpoint.finish import finish
-from heatpoint.geometry import box_iou, letterbox
+from heatpoint.geometry.affine import box_iou, letterbox
+from heatpoint.inference.finish import finish
+from heatpoint.inference.results import Detections
 from heatpoint.inspection.cells import cells_of, distances, earlier_in_cell, most_objects, place_of
 from heatpoint.inspection.report import known_size, sought
-from heatpoint.prepare import Frame
-from heatpoint.results import Detections
-from heatpoint.types import Codec, Maps, Target
+from heatpoint.views.picture import Frame
 
 _FOUND = 0.5  # overlap at which an object counts as found, as in AP50
 _SURE = 0.5  # a perfect network is sure of what it found; the rest of the K rows is padding
@@ -142,7 +142,7 @@ def oracle(
         size: (H, W) of the input.
         progress: Called after every batch with the number of images done and of all images.
     """
-    from heatpoint.metrics.coco import coco_metrics
+    from heatpoint.scoring.coco import coco_metrics
 
     channels = sum(spec.channels for spec in codec.maps)
     cells = (size[0] // codec.stride) * (size[1] // codec.stride)

@@ -7,7 +7,7 @@ import dataclasses
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.validate import Progress
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection.joints import measure_joints
 from heatpoint.inspection.part import Part, Pictures

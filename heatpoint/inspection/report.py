@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.geometry import letterbox
+from heatpoint.geometry.affine import letterbox
 
 _SMALL, _LARGE = 32.0**2, 96.0**2  # COCO's borders of small, medium and large, square pixels
 

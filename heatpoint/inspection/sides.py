@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heatpoint.errors import HeatpointError
-from heatpoint.legal_sizes import less
+from heatpoint.geometry.sizes import less
 
 
 def input_sides(

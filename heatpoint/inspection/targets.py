@@ -12,9 +12,9 @@ from torch import Tensor
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import Sample, TrainSet
-from heatpoint.detector_file import BoxCodec
-from heatpoint.draw import draw_truth, write_picture
-from heatpoint.geometry import Image
+from heatpoint.detector.file import BoxCodec
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.draw import draw_truth, write_picture
 
 TILE = 384  # least height of a tile in pixels; smaller inputs are enlarged by a whole factor
 _GAP = 8

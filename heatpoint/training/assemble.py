@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from heatpoint.data.dataset import Batch, EpochSampler
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.interrupt import Interrupt
-from heatpoint.network import Network
+from heatpoint.networks.network import Network
+from heatpoint.system.interrupt import Interrupt
 from heatpoint.training.clock import Clock
 from heatpoint.training.data import TrainingData, fingerprint
 from heatpoint.training.ema import Ema

@@ -9,20 +9,20 @@ from typing import Literal
 import torch
 
 from heatpoint import zoo
+from heatpoint.codecs.types import Target
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import TrainSet
 from heatpoint.data.images import load_image
-from heatpoint.detector import Detector
-from heatpoint.draw import draw_detections, draw_truth
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.evaluation import evaluate
-from heatpoint.prediction import predict
+from heatpoint.inference.draw import draw_detections, draw_truth
+from heatpoint.inference.predict import predict
+from heatpoint.scoring.evaluate import evaluate
 from heatpoint.training.checks import input_size
 from heatpoint.training.options import POSE_OPTIONS, TrainOptions
 from heatpoint.training.pictures import spread, write_rows
 from heatpoint.training.state import Row
-from heatpoint.types import Target
 
 AUGMENTS = {"published": Augment, "mild": Augment.mild, "none": Augment.none}
 SHOWN = 0.3

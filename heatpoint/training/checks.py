@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from heatpoint.errors import HeatpointError
-from heatpoint.legal_sizes import less, next_multiple
+from heatpoint.geometry.sizes import less, next_multiple
 from heatpoint.training.options import TrainOptions, total_epochs
 
 _LEAST: dict[str, float] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from heatpoint.files import atomic_write
+from heatpoint.system.files import atomic_write
 from heatpoint.training.logs import Row
 from heatpoint.training.progress import score_title
 

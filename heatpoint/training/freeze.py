@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from heatpoint.errors import HeatpointError
-from heatpoint.network import Backbone
+from heatpoint.networks.network import Backbone
 
 
 def freeze(backbone: Backbone, stride: int) -> list[nn.Module]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from heatpoint.files import atomic_write, write_json
+from heatpoint.system.files import atomic_write, write_json
 
 _PACKAGES = ("heatpoint", "torch", "torchvision", "timm", "lightning-fabric", "numpy")
 

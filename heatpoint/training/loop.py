@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from heatpoint.codecs.types import Codec
 from heatpoint.data.dataset import Batch
 from heatpoint.training.assemble import Run
 from heatpoint.training.logs import write_options
@@ -21,7 +22,6 @@ from heatpoint.training.progress import score_title
 from heatpoint.training.state import Row
 from heatpoint.training.validation import record, save, validate
 from heatpoint.training.watch import stop_on
-from heatpoint.types import Codec
 
 LOOK_EVERY = 20
 """Updates between two looks at the numbers on an accelerator, or at the other processes."""

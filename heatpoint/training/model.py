@@ -6,14 +6,14 @@ from dataclasses import fields, replace
 
 import torch
 
-from heatpoint.backbones.hourglass import DetectionHourglass
+from heatpoint.codecs.types import Codec
 from heatpoint.data.annotations import Annotations
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
+from heatpoint.networks.backbones.hourglass import DetectionHourglass
 from heatpoint.training.checks import input_size
 from heatpoint.training.options import TrainOptions
 from heatpoint.training.tasks import Task
-from heatpoint.types import Codec
 
 
 def build_detector(

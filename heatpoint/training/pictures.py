@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 
 from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.draw import side_by_side, write_picture
-from heatpoint.geometry import Image
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.draw import side_by_side, write_picture
 
 COUNT = 4
 ROW_WIDTH = 1000

@@ -10,24 +10,24 @@ from typing import Literal
 import torch
 
 from heatpoint import zoo
+from heatpoint.codecs.types import Target
 from heatpoint.data.annotations import Annotations
-from heatpoint.data.crops import PADDING
 from heatpoint.data.images import load_image
 from heatpoint.data.pose_augment import PoseAugment
+from heatpoint.data.skeleton import Skeleton, skeleton_of
 from heatpoint.data.subjects import CropTrainSet, Subjects, subject_name
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.engines.torch import TorchEngine
 from heatpoint.errors import HeatpointError
-from heatpoint.pose.boxes import subjects
-from heatpoint.pose.draw import annotated_poses, draw_poses
-from heatpoint.pose.evaluation import evaluate_pose
-from heatpoint.pose.runner import PoseRunner
-from heatpoint.pose.scores import scored
-from heatpoint.skeleton import Skeleton, skeleton_of
+from heatpoint.geometry.crops import PADDING
+from heatpoint.inference.draw_poses import annotated_poses, draw_poses
+from heatpoint.inference.pose_runner import PoseRunner
+from heatpoint.scoring.evaluate_pose import evaluate_pose
+from heatpoint.scoring.poses import scored
 from heatpoint.training.options import BOX_OPTIONS, TrainOptions
 from heatpoint.training.pictures import spread, write_rows
 from heatpoint.training.state import Row
-from heatpoint.types import Target
+from heatpoint.views.subjects import subjects
 
 AUGMENTS = {
     "published": PoseAugment.published,

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from heatpoint.errors import HeatpointError
-from heatpoint.files import atomic_write
+from heatpoint.system.files import atomic_write
 from heatpoint.training.ema import Ema
 from heatpoint.training.options import differences
 

@@ -13,13 +13,13 @@ from typing import Literal, Protocol
 import torch
 
 from heatpoint import zoo
+from heatpoint.codecs.types import Target
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.dataset import Sample
-from heatpoint.detector import Detector, task_of_file
+from heatpoint.detector.detector import Detector, task_of_file
 from heatpoint.errors import HeatpointError
 from heatpoint.training.options import TrainOptions
 from heatpoint.training.state import Row
-from heatpoint.types import Target
 
 
 class Samples(Protocol):

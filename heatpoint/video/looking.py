@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, TypeVar
 
-from heatpoint.geometry import Image
-from heatpoint.pose.results import Poses
-from heatpoint.results import Detections
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.poses import Poses
+from heatpoint.inference.results import Detections
 from heatpoint.video.reading import VideoFrame
 
 Result = TypeVar("Result", Detections, Poses)

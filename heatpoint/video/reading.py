@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Image
-from heatpoint.video.quiet import quiet
+from heatpoint.geometry.affine import Image
+from heatpoint.system.quiet import quiet
 
 ASSUMED_RATE = 30.0
 """Frames per second of a source that does not say."""

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from heatpoint.errors import HeatpointError
-from heatpoint.files import atomic_write
-from heatpoint.geometry import Image
-from heatpoint.video.quiet import quiet
+from heatpoint.geometry.affine import Image
+from heatpoint.system.files import atomic_write
+from heatpoint.system.quiet import quiet
 from heatpoint.video.reading import RATES
 
 CODECS = {".mp4": "mp4v", ".webm": "VP80", ".avi": "MJPG"}

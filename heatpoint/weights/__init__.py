@@ -1,6 +1,6 @@
 """Published weights by name: what they are, and which file here a name stands for.
 
-Nothing here opens a connection; ``heatpoint.fetching`` does, when asked.
+Nothing here opens a connection; ``heatpoint.weights.fetch`` does, when asked.
 """
 
 from __future__ import annotations

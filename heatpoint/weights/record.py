@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from heatpoint.download import cache_folder
+from heatpoint.weights.download import cache_folder
 
 Triple = tuple[float, float, float]
 

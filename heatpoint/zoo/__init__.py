@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from heatpoint.backbones.weights import load_backbone_weights
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.detector import Detector
+from heatpoint.data.skeleton import SKELETONS, Skeleton
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.skeleton import SKELETONS, Skeleton
+from heatpoint.networks.weights import load_backbone_weights
 from heatpoint.zoo.boxes import BOX_MODELS, TIMM_PREFIX, BoxModel, deconv_detector
 from heatpoint.zoo.corners import CORNER_MODELS, CornerModel
 from heatpoint.zoo.poses import (

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from heatpoint.backbones.hourglass import DetectionHourglass
-from heatpoint.backbones.plain import PlainResNet
-from heatpoint.backbones.resnet_dense import dense_resnet50
-from heatpoint.backbones.timm import TimmBackbone
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.heads import MapHeads, SharedHeads, StackHeads
-from heatpoint.necks import DeconvNeck, EveryLevel, TopDownNeck
-from heatpoint.network import Network
+from heatpoint.networks.backbones.hourglass import DetectionHourglass
+from heatpoint.networks.backbones.plain import PlainResNet
+from heatpoint.networks.backbones.resnet_dense import dense_resnet50
+from heatpoint.networks.backbones.timm import TimmBackbone
+from heatpoint.networks.heads import MapHeads, SharedHeads, StackHeads
+from heatpoint.networks.necks import DeconvNeck, EveryLevel, TopDownNeck
+from heatpoint.networks.network import Network
 
 TIMM_PREFIX = "centernet_timm:"
 """``centernet_timm:convnext_tiny`` is any timm model with the published neck and heads."""

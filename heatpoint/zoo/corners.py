@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from heatpoint.backbones.hourglass import DetectionHourglass
-from heatpoint.backbones.plain import PlainResNet
-from heatpoint.backbones.timm import TimmBackbone
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.corner_heads import CornerHeads
-from heatpoint.detector import Detector
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.heads import StackHeads
-from heatpoint.necks import EveryLevel, TopDownNeck
-from heatpoint.network import Network
+from heatpoint.networks.backbones.hourglass import DetectionHourglass
+from heatpoint.networks.backbones.plain import PlainResNet
+from heatpoint.networks.backbones.timm import TimmBackbone
+from heatpoint.networks.corner_heads import CornerHeads
+from heatpoint.networks.heads import StackHeads
+from heatpoint.networks.necks import EveryLevel, TopDownNeck
+from heatpoint.networks.network import Network
 
 
 class CornerModel(Protocol):

@@ -6,17 +6,17 @@ import re
 from dataclasses import replace
 from typing import Protocol
 
-from heatpoint.backbones.hourglass import DetectionHourglass
-from heatpoint.backbones.plain import PlainResNet
-from heatpoint.backbones.stacked_hourglass import HourglassStacks, HourglassStem, StemKind
-from heatpoint.backbones.timm import TimmBackbone
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.detector import Detector
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.heads import BareHeads, SharedHeads
-from heatpoint.necks import DeconvNeck, OneLevel, TopDownNeck
-from heatpoint.network import Network
-from heatpoint.skeleton import Skeleton
+from heatpoint.networks.backbones.hourglass import DetectionHourglass
+from heatpoint.networks.backbones.plain import PlainResNet
+from heatpoint.networks.backbones.stacked_hourglass import HourglassStacks, HourglassStem, StemKind
+from heatpoint.networks.backbones.timm import TimmBackbone
+from heatpoint.networks.heads import BareHeads, SharedHeads
+from heatpoint.networks.necks import DeconvNeck, OneLevel, TopDownNeck
+from heatpoint.networks.network import Network
 
 POSE_TIMM_PREFIX = "pose_timm:"
 """``pose_timm:convnext_tiny`` is any timm model with the neck of "Simple Baselines"."""

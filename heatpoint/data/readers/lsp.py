@@ -1,0 +1,126 @@
+"""Reads Leeds Sports Pose and its extension: ``joints.mat`` beside ``images``.
+
+The two are told apart by their layout, and their third value means different things. In the
+original, (3, 14, N), every joint has a place and 1 says that it is *hidden* (the ports turn it
+round; the README calls it visibility). In the extended set, (14, 3, N), 1 says that it was
+labelled, and x and y of a 0 mean nothing. Both count pixels from 1, so 0.5 is taken away.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data.annotations import Annotations
+from heatpoint.data.readers.locate import image_stem, list_images, no_such_split, read_lines
+from heatpoint.data.readers.matlab import read_variable
+from heatpoint.data.readers.objects import Objects, joints_box
+from heatpoint.data.skeleton import SKELETONS
+from heatpoint.errors import HeatpointError
+
+SKELETON = SKELETONS["lsp14"]
+
+FILE = "joints.mat"
+ORDER = "images.txt"
+_NOT_SPLITS = {"images", "readme", "readme-upstream", "license"}
+
+
+def read_lsp(folder: str | Path, split: str | None = None) -> Annotations:
+    """Reads a folder with ``joints.mat`` and ``images``.
+
+    Joints are in the order of ``images.txt``, one name a line, if there is one, else of the sorted
+    images. A split is a list ``<split>.txt`` of names. Nobody drew boxes: ``joints_box`` gives
+    them. An image without a labelled joint is kept without a person, and counted.
+
+    Args:
+        folder: The folder.
+        split: Name of the split; None for all images.
+
+    Raises:
+        HeatpointError: ``joints.mat`` has another layout, is not of the images that are there, or
+            there is no such split.
+    """
+    folder = Path(folder)
+    joints = read_joints(folder / FILE)
+    files = _files(folder, len(joints))
+    chosen = list(range(len(files))) if split is None else _split(folder, split, files)
+    source = str(folder) if split is None else f"{folder}:{split}"
+    annotations = Annotations(("person",), [], source, skeleton=SKELETON)
+    for index in chosen:
+        objects = Objects(len(SKELETON))
+        box = joints_box(joints[index])
+        if box is None:
+            detail = "no joint is labelled, so nothing says where the person is"
+            annotations.leave_out("object without a box", str(files[index]), detail)
+        else:
+            objects.add(box, 0, keypoints=joints[index])
+        annotations.images.append(objects.record(files[index], None, index + 1))
+    return annotations
+
+
+def read_joints(path: Path) -> NDArray[np.float64]:
+    """Returns the joints of a ``joints.mat``, (N, 14, 3), in image pixels with visibility.
+
+    Raises:
+        HeatpointError: The file cannot be read or has another layout.
+    """
+    values = np.asarray(read_variable(path, "joints"))
+    count = len(SKELETON)
+    if values.ndim == 2:
+        values = values[..., None]  # MATLAB drops the axis of a single image
+    if values.ndim != 3 or values.shape[:2] not in ((3, count), (count, 3)):
+        raise HeatpointError(
+            f"{path}: expected 'joints' of shape (3, {count}, N), Leeds Sports Pose, or "
+            f"({count}, 3, N), its extended set, got {values.shape}"
+        )
+    original = values.shape[0] == 3
+    table: NDArray[np.float64] = (
+        values.transpose(2, 1, 0) if original else values.transpose(2, 0, 1)
+    )
+    table = table.astype(np.float64)
+    flag = table[..., 2]
+    if not np.isin(flag, (0, 1)).all():
+        raise HeatpointError(f"{path}: expected 0 or 1 as third value of a joint")
+    table[..., :2] -= 0.5
+    table[..., 2] = np.where(flag == 1, 1.0, 2.0) if original else 2.0 * flag
+    table[table[..., 2] == 0] = 0.0
+    return table
+
+
+def _files(folder: Path, count: int) -> list[Path]:
+    """Returns the image of each row of the joints; one that is missing need not exist."""
+    there = list_images(folder / "images")
+    order = folder / ORDER
+    if not order.is_file():
+        if len(there) != count:
+            raise HeatpointError(
+                f"{folder / FILE} has {count} images, but {folder / 'images'} holds {len(there)}; "
+                f"name those of the joints in their order in {order}, one a line"
+            )
+        return there
+    names = [line for line in read_lines(order) if line]
+    if len(names) != count:
+        raise HeatpointError(
+            f"{order} names {len(names)} images, but {folder / FILE} has {count}; they must be the "
+            "same, in the same order"
+        )
+    by_stem = {path.stem: path for path in there}
+    missing = folder / "images"
+    return [by_stem.get(image_stem(name), missing / f"{image_stem(name)}.jpg") for name in names]
+
+
+def _split(folder: Path, split: str, files: list[Path]) -> list[int]:
+    known = {
+        path.stem: path for path in folder.glob("*.txt") if path.stem.lower() not in _NOT_SPLITS
+    }
+    if split not in known:
+        raise no_such_split(folder, split, known, "a list of names such as train.txt")
+    place = {path.stem: index for index, path in enumerate(files)}
+    chosen = []
+    for line in filter(None, read_lines(known[split])):
+        if image_stem(line) not in place:
+            raise HeatpointError(f"{known[split]} lists {line!r}, which has no joints in {FILE}")
+        chosen.append(place[image_stem(line)])
+    return chosen

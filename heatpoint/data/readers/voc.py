@@ -1,0 +1,158 @@
+"""Reads Pascal VOC folders: one XML file per image."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+from heatpoint.data.annotations import Annotations, check_names
+from heatpoint.data.readers.locate import image_stem, index_images, no_such_split, read_lines
+from heatpoint.data.readers.objects import Objects
+from heatpoint.errors import HeatpointError
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+@dataclass(frozen=True)
+class _Object:
+    """One ``<object>``: its class, its corners as written (None if absent) and its flag."""
+
+    name: str
+    box: tuple[float, float, float, float] | None
+    difficult: bool
+
+
+@dataclass(frozen=True)
+class _Image:
+    """What one XML file says."""
+
+    filename: str
+    size: tuple[int, int] | None
+    objects: list[_Object]
+
+
+def read_voc(folder: str | Path, split: str | None = None) -> Annotations:
+    """Reads a Pascal VOC folder (``Annotations``, ``JPEGImages``, ``ImageSets/Main``).
+
+    The classes are the sorted names found in all of ``Annotations``, whatever the split, so that
+    train and val agree on them. Corners stay as they are written. The VOC challenge itself counts
+    pixels from 1 and includes the last one, which would make ``xmin - 1`` the continuous corner;
+    nearly all other files in this format (LabelImg, CVAT, most published sets) write plain pixel
+    corners, nothing in a file tells the two apart, and the difference is at most one pixel.
+
+    An image that is listed but has no XML file is left out and counted: unlike an XML file
+    without objects, it may simply not be labelled yet.
+
+    Args:
+        folder: The folder that holds ``Annotations``.
+        split: Name of a list in ``ImageSets/Main``; None reads every XML file.
+
+    Raises:
+        HeatpointError: The folder or split does not exist, there is no XML file, an XML file is
+            broken, or no object has a class.
+    """
+    folder = Path(folder)
+    files = {path.stem: path for path in sorted((folder / "Annotations").glob("*.xml"))}
+    if not files:
+        raise HeatpointError(f"{folder}: expected XML files in {folder / 'Annotations'}, got none")
+    images = index_images(folder / "JPEGImages")
+    parsed = _parse_all(files)
+    found = {item.name for image in parsed.values() for item in image.objects if item.name}
+    names = check_names(sorted(found), folder / "Annotations")
+    label_of = {name: label for label, name in enumerate(names)}
+
+    stems = sorted(files.keys() | images.keys()) if split is None else _split(folder, split, files)
+    annotations = Annotations(names, [], str(folder) if split is None else f"{folder}:{split}")
+    seen: set[str] = set()
+    for stem in stems:
+        path = images.get(stem)
+        if stem in seen:
+            annotations.leave_out("image listed twice", str(path or stem), f"split {split}")
+            continue
+        seen.add(stem)
+        if stem not in parsed:
+            expected = folder / "Annotations" / f"{stem}.xml"
+            where = str(path or folder / "JPEGImages" / stem)
+            annotations.leave_out("image without annotation file", where, f"expected {expected}")
+            continue
+        image = parsed[stem]
+        if path is None:
+            path = images.get(image_stem(image.filename), folder / "JPEGImages" / f"{stem}.jpg")
+        objects = Objects()
+        for index, item in enumerate(image.objects):
+            what = f"object {index + 1} of {files[stem].name}"
+            if not item.name:
+                annotations.leave_out("object without a class", str(path), f"{what} has no <name>")
+            elif item.box is None:
+                detail = f"{what}: expected numbers xmin, ymin, xmax, ymax in <bndbox>"
+                annotations.leave_out("object without a box", str(path), detail)
+            else:
+                objects.add(item.box, label_of[item.name], difficult=item.difficult)
+        annotations.images.append(objects.record(path, image.size, len(annotations.images) + 1))
+    return annotations
+
+
+def _parse_all(files: dict[str, Path]) -> dict[str, _Image]:
+    parsed: dict[str, _Image] = {}
+    broken: list[str] = []
+    for stem, path in files.items():
+        try:
+            parsed[stem] = _parse(ElementTree.parse(path).getroot())
+        except ElementTree.ParseError as error:
+            broken.append(f"{path.name} ({error})")
+        except OSError as error:
+            broken.append(f"{path.name} ({error.strerror or error})")
+    if broken:
+        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise HeatpointError(
+            f"{len(broken)} of {len(files)} files in {next(iter(files.values())).parent} are not "
+            f"valid XML: {'; '.join(broken[:5])}{more}. Write them again, or move them away"
+        )
+    return parsed
+
+
+def _parse(root: ElementTree.Element) -> _Image:
+    size = None
+    height, width = _value(root, "size/height"), _value(root, "size/width")
+    if height and width and 1 <= height < math.inf and 1 <= width < math.inf:
+        size = (int(height), int(width))
+    objects: list[_Object] = []
+    for item in root.findall("object"):
+        values = [_value(item, f"bndbox/{key}") for key in _CORNERS]
+        numbers = [value for value in values if value is not None]
+        box = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+        objects.append(
+            _Object(_text(item, "name"), box, _value(item, "difficult") not in (None, 0.0))
+        )
+    return _Image(_text(root, "filename"), size, objects)
+
+
+def _text(element: ElementTree.Element, tag: str) -> str:
+    return (element.findtext(tag) or "").strip()
+
+
+def _value(element: ElementTree.Element, tag: str) -> float | None:
+    """Returns the number in ``tag``, which may be NaN or infinite; None if there is none."""
+    try:
+        return float(_text(element, tag))
+    except ValueError:
+        return None
+
+
+def _split(folder: Path, split: str, files: dict[str, Path]) -> list[str]:
+    """Returns the image names of a list; a class list's flag (``name -1``) is dropped."""
+    main = folder / "ImageSets" / "Main"
+    known = {path.stem: path for path in main.glob("*.txt")}
+    if split not in known:
+        raise no_such_split(folder, split, known, "lists in ImageSets/Main")
+    stems: list[str] = []
+    for line in read_lines(known[split]):
+        head, _, flag = line.rpartition(" ")
+        if line not in files and flag in ("-1", "0", "1") and head:
+            line = head.strip()
+        stem = line if line in files else image_stem(line)
+        if stem:
+            stems.append(stem)
+    return stems

@@ -1,0 +1,271 @@
+"""Names a subject's joints, says which are joined by a bone and which a mirror image swaps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from heatpoint.errors import HeatpointError, suggest
+from heatpoint.system.files import read_json
+
+Side = Literal["left", "right", "middle"]
+Pairs = tuple[tuple[int, int], ...]
+
+# "LWrist" is L, Wrist; "paw1LH_top" is paw, 1, LH, top.
+_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
+_LIMB = re.compile(r"([lr])([fhmb])|([fhmb])([lr])")
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """The joints of one subject, in the order of every array of joints.
+
+    Attributes:
+        joints: Names, all different.
+        edges: Indices of two joints each that a drawing connects.
+        pairs: Indices of a left and a right joint each that a mirror image swaps.
+
+    Raises:
+        HeatpointError: No joint, names that are empty or occur twice, an index that is no joint, a
+            joint in two pairs or paired with itself (a flip done twice must change nothing).
+
+    Example:
+        >>> arm = Skeleton(("nose", "left_wrist", "right_wrist"), pairs=((1, 2),))
+        >>> arm.flip, arm.sides
+        ((0, 2, 1), ('middle', 'left', 'right'))
+    """
+
+    joints: tuple[str, ...]
+    edges: Pairs = ()
+    pairs: Pairs = ()
+
+    def __post_init__(self) -> None:
+        if not self.joints:
+            raise HeatpointError("a skeleton needs at least one joint, got none")
+        for index, name in enumerate(self.joints):
+            if not name:
+                raise HeatpointError(f"joint {index} of the skeleton has an empty name; name it")
+            if name in self.joints[:index]:
+                raise HeatpointError(
+                    f"joints {self.joints.index(name)} and {index} of the skeleton are both called "
+                    f"{name!r}; rename one"
+                )
+        for what in ("edges", "pairs"):
+            for one, other in getattr(self, what):
+                if not (0 <= one < len(self.joints) and 0 <= other < len(self.joints)):
+                    raise HeatpointError(
+                        f"{what} of the skeleton name joints {one} and {other}, expected indices "
+                        f"from 0 to {len(self.joints) - 1}"
+                    )
+        paired = [index for pair in self.pairs for index in pair]
+        for place, index in enumerate(paired):
+            if index in paired[:place]:
+                raise HeatpointError(
+                    f"pairs of the skeleton mention joint {index} ({self.joints[index]}) twice, so "
+                    "that a flip done twice would not give the pose back; put a joint into one "
+                    "pair at most, and never with itself"
+                )
+
+    def __len__(self) -> int:
+        return len(self.joints)
+
+    @property
+    def flip(self) -> tuple[int, ...]:
+        """Joint whose place each joint takes in a mirror image; applied twice it is nothing."""
+        order = list(range(len(self.joints)))
+        for one, other in self.pairs:
+            order[one], order[other] = other, one
+        return tuple(order)
+
+    @property
+    def sides(self) -> tuple[Side, ...]:
+        """Side of each joint: by its name; else by its place in a pair, of which left is first."""
+        sides: list[Side] = [name_side(name)[0] for name in self.joints]
+        for one, other in self.pairs:
+            if {sides[one], sides[other]} != {"left", "right"}:
+                sides[one], sides[other] = "left", "right"
+        return tuple(sides)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the skeleton as JSON values; ``from_dict`` gives it back."""
+        return {
+            "joints": list(self.joints),
+            "edges": [list(edge) for edge in self.edges],
+            "pairs": [list(pair) for pair in self.pairs],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any, where: str | Path) -> Skeleton:
+        """Returns the skeleton of ``{"joints": [...], "edges": [...], "pairs": [...]}``.
+
+        Edges and pairs hold indices from 0 or names. Without ``pairs``, those that the names tell
+        are taken (``pairs_by_name``); an empty list means none.
+
+        Args:
+            data: The object.
+            where: What errors call it: the file, say.
+
+        Raises:
+            HeatpointError: It is something else, or no sound skeleton; names ``where``.
+        """
+        wanted = '{"joints": [names], "edges": [[a, b], ...], "pairs": [[left, right], ...]}'
+        if not isinstance(data, dict) or not isinstance(data.get("joints"), list):
+            got = sorted(data) if isinstance(data, dict) else type(data).__name__
+            raise HeatpointError(f"{where}: expected a skeleton {wanted}, got {got}")
+        unknown = sorted(set(data) - {"joints", "edges", "pairs"})
+        if unknown:
+            raise HeatpointError(f"{where}: a skeleton has no {unknown[0]!r}; expected {wanted}")
+        joints = tuple(str(name) for name in data["joints"])
+        edges = _index_pairs(data.get("edges", []), joints, f"{where}: edges")
+        pairs = pairs_by_name(joints)
+        if "pairs" in data:
+            pairs = _index_pairs(data["pairs"], joints, f"{where}: pairs")
+        try:
+            return cls(joints, edges, pairs)
+        except HeatpointError as error:
+            raise HeatpointError(f"{where}: {error}") from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> Skeleton:
+        """Reads a skeleton from a JSON file of the form of ``from_dict``.
+
+        Raises:
+            HeatpointError: The file is missing, no JSON, or no sound skeleton.
+        """
+        return cls.from_dict(read_json(path), path)
+
+
+def name_side(name: str) -> tuple[Side, str]:
+    """Returns the side that a joint's name tells, and the name without it.
+
+    The name is split at separators, digits and capitals. One word must be ``left``, ``right``,
+    ``l`` or ``r`` or begin or end in the long forms (``leftear``), or be a code of a limb (``LF``,
+    ``hr``: a side with front, hind, middle or back). A name with no such word, or with several,
+    is in the middle: ``lankle`` and ``Lear`` say too little.
+
+    Example:
+        >>> name_side("left_wrist"), name_side("paw3RF_top")
+        (('left', 'wrist'), ('right', 'paw 3 f top'))
+    """
+    words = [word.lower() for word in _WORD.findall(name)]
+    told: list[tuple[int, Side, str]] = []
+    for place, word in enumerate(words):
+        limb = _LIMB.fullmatch(word)
+        if word in ("l", "r"):
+            told.append((place, "left" if word == "l" else "right", ""))
+        elif limb is not None:
+            letter, part = (limb[1], limb[2]) if limb[1] else (limb[4], limb[3])
+            told.append((place, "left" if letter == "l" else "right", part))
+        sides: tuple[Side, Side] = ("left", "right")
+        for side in sides:
+            if word.startswith(side) or word.endswith(side):
+                told.append((place, side, word.replace(side, "", 1)))
+    if len(told) != 1:
+        return "middle", " ".join(words)
+    place, where, rest = told[0]
+    words[place] = rest
+    return where, " ".join(word for word in words if word)
+
+
+def pairs_by_name(joints: Sequence[str]) -> Pairs:
+    """Returns the (left, right) pairs that names tell: those equal but for their side.
+
+    Names that match nothing are compared again without their numbers, and paired where just one
+    left and one right name are then equal: ``paw1LH_top`` and ``paw4RH_top``.
+    """
+    told = [name_side(name) for name in joints]
+    pairs: list[tuple[int, int]] = []
+    for numbers in (True, False):
+        found: dict[str, dict[Side, list[int]]] = {}
+        done = {index for pair in pairs for index in pair}
+        for index, (side, rest) in enumerate(told):
+            if side != "middle" and index not in done:
+                words = [word for word in rest.split() if numbers or not word.isdigit()]
+                found.setdefault(" ".join(words), {}).setdefault(side, []).append(index)
+        for sides in found.values():
+            left, right = sides.get("left", []), sides.get("right", [])
+            if len(left) == len(right) == 1:
+                pairs.append((left[0], right[0]))
+    return tuple(sorted(pairs))
+
+
+def _index_pairs(value: Any, joints: tuple[str, ...], what: str) -> Pairs:
+    """Reads pairs of joints given by index or name."""
+    if not isinstance(value, list):
+        raise HeatpointError(f"{what}: expected a list of pairs, got {type(value).__name__}")
+    pairs: list[tuple[int, int]] = []
+    for item in value:
+        if not isinstance(item, list | tuple) or len(item) != 2:
+            raise HeatpointError(f"{what}: expected two joints, got {item!r}")
+        one, other = (_index(joint, joints, what) for joint in item)
+        pairs.append((one, other))
+    return tuple(pairs)
+
+
+def _index(joint: Any, joints: tuple[str, ...], what: str) -> int:
+    if isinstance(joint, int) and not isinstance(joint, bool):
+        return joint
+    if joint in joints:
+        return joints.index(joint)
+    raise HeatpointError(
+        f"{what}: expected a joint's name or index, got {joint!r}{suggest(str(joint), joints)}"
+    )
+
+
+def _built(names: str, edges: str, flips: str) -> Skeleton:
+    """Builds a shipped skeleton from names and from pairs written ``0-1 1-2``."""
+    pairs = [
+        tuple((int(a), int(b)) for a, b in (item.split("-") for item in text.split()))
+        for text in (edges, flips)
+    ]
+    return Skeleton(tuple(names.split()), pairs[0], pairs[1])
+
+
+SKELETONS: dict[str, Skeleton] = {
+    "coco17": _built(
+        "nose left_eye right_eye left_ear right_ear left_shoulder right_shoulder left_elbow "
+        "right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle "
+        "right_ankle",
+        "15-13 13-11 16-14 14-12 11-12 5-11 6-12 5-6 5-7 6-8 7-9 8-10 1-2 0-1 0-2 1-3 2-4 3-5 4-6",
+        "1-2 3-4 5-6 7-8 9-10 11-12 13-14 15-16",
+    ),
+    "mpii16": _built(
+        "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck "
+        "head_top right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist",
+        "0-1 1-2 2-6 6-3 3-4 4-5 6-7 7-8 8-9 10-11 11-12 12-7 7-13 13-14 14-15",
+        "5-0 4-1 3-2 15-10 14-11 13-12",
+    ),
+    "lsp14": _built(
+        "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow "
+        "right_shoulder left_shoulder left_elbow left_wrist neck head_top",
+        "0-1 1-2 2-3 3-4 4-5 2-8 3-9 8-12 12-9 6-7 7-8 9-10 10-11 12-13",
+        "5-0 4-1 3-2 11-6 10-7 9-8",
+    ),
+    "flic11": _built(
+        "left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist left_hip "
+        "right_hip left_eye right_eye nose",
+        "0-1 1-2 3-4 4-5 0-3 0-6 3-7 6-7 0-10 3-10 8-10 9-10",
+        "0-3 1-4 2-5 6-7 8-9",
+    ),
+}
+"""Skeletons that ship: COCO keypoints, MPII, Leeds Sports Pose, Frames Labeled In Cinema."""
+
+
+def skeleton_of(name_or_path: str | Path) -> Skeleton:
+    """Returns the shipped skeleton of that name, or the one of a JSON file.
+
+    Raises:
+        HeatpointError: It is neither, or the file holds no sound skeleton.
+    """
+    if str(name_or_path) in SKELETONS:
+        return SKELETONS[str(name_or_path)]
+    if not Path(name_or_path).is_file():
+        known = ", ".join(SKELETONS)
+        raise HeatpointError(
+            f"{str(name_or_path)!r} is no skeleton; expected one of {known}, or a JSON file"
+            f"{suggest(str(name_or_path), SKELETONS)}"
+        )
+    return Skeleton.load(name_or_path)

@@ -1,0 +1,1 @@
+"""Detectors: a network, a codec, names; and the file that holds them."""

@@ -1,0 +1,1 @@
+"""Frames, boxes and the maps between them; no torch."""

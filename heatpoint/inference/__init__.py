@@ -1,0 +1,1 @@
+"""From pictures to results: running, finishing, suppressing, drawing."""

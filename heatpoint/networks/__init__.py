@@ -1,0 +1,1 @@
+"""Networks: images in, maps out; nothing here knows a label."""

@@ -1,0 +1,162 @@
+"""Heads: one feature map in, the maps a codec asks for out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from heatpoint.codecs.types import Maps, MapSpec
+
+
+@runtime_checkable
+class Producer(Protocol):
+    """What a detector asks of the module that ends in maps: ``Heads``, or stacks of hourglasses."""
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Number of channels by map name."""
+
+    def resize(self, spec: MapSpec, rows: Sequence[int | None]) -> None:
+        """Gives one map other channels, each continuing an old one or starting afresh."""
+
+
+class Heads(nn.Module):
+    """A last 1x1 convolution per map behind hidden 3x3 convolutions.
+
+    Initial values follow the released CenterNet for ResNets: the bias of a last convolution is
+    the map's own, and maps whose bias is zero (sizes, offsets) start from weights of N(0, 0.001).
+
+    Attributes:
+        hidden: Module in front of each last convolution by map name; one module may be shared.
+        last: Last convolution by map name, ``(channels, width, 1, 1)``.
+    """
+
+    def __init__(self, width: int, specs: Sequence[MapSpec]) -> None:
+        super().__init__()
+        self.last = nn.ModuleDict({spec.name: last_convolution(width, spec) for spec in specs})
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Number of channels by map name."""
+        return {name: cast(nn.Conv2d, last).out_channels for name, last in self.last.items()}
+
+    def resize(self, spec: MapSpec, rows: Sequence[int | None]) -> None:
+        """Replaces the last convolution of one map by one with other channels.
+
+        Args:
+            spec: The map as it shall be.
+            rows: For each new channel the old channel it continues, or None for a fresh one.
+        """
+        old = self.last[spec.name]
+        assert isinstance(old, nn.Conv2d)
+        assert old.bias is not None
+        new = last_convolution(old.in_channels, spec).to(old.weight)
+        assert new.bias is not None
+        with torch.no_grad():
+            for channel, row in enumerate(rows):
+                if row is not None:
+                    new.weight[channel] = old.weight[row]
+                    new.bias[channel] = old.bias[row]
+        self.last[spec.name] = new
+
+
+class MapHeads(Heads):
+    """Gives every map its own hidden 3x3 convolution: the published heads.
+
+    Args:
+        in_channels: Channels of the feature map.
+        specs: The maps to produce.
+        width: Channels of the hidden convolutions; 64 as published for ResNets.
+        norm: Puts a batch norm behind each hidden convolution, which then has no bias.
+    """
+
+    def __init__(
+        self, in_channels: int, specs: Sequence[MapSpec], width: int = 64, norm: bool = False
+    ) -> None:
+        super().__init__(width, specs)
+        self.hidden = nn.ModuleDict(
+            {spec.name: hidden_convolution(in_channels, width, norm) for spec in specs}
+        )
+
+    def forward(self, features: Tensor) -> Maps:
+        """Returns name to (B, channels, h, w) for features of (B, in_channels, h, w)."""
+        return {name: last(self.hidden[name](features)) for name, last in self.last.items()}
+
+
+class BareHeads(Heads):
+    """Reads the maps off the neck without a hidden convolution, as "Simple Baselines" do."""
+
+    def forward(self, features: Tensor) -> Maps:
+        """Returns name to (B, channels, h, w) for features of (B, width, h, w)."""
+        return {name: last(features) for name, last in self.last.items()}
+
+
+class SharedHeads(Heads):
+    """Lets all maps share one hidden 3x3 convolution with batch norm, for small networks.
+
+    Args:
+        in_channels: Channels of the feature map.
+        specs: The maps to produce.
+        width: Channels of the hidden convolution.
+    """
+
+    def __init__(self, in_channels: int, specs: Sequence[MapSpec], width: int) -> None:
+        super().__init__(width, specs)
+        self.hidden = hidden_convolution(in_channels, width, norm=True)
+
+    def forward(self, features: Tensor) -> Maps:
+        """Returns name to (B, channels, h, w) for features of (B, in_channels, h, w)."""
+        shared = self.hidden(features)
+        return {name: last(shared) for name, last in self.last.items()}
+
+
+class StackHeads(nn.Module):
+    """Heads for each of several feature maps, so that every stack of a network is supervised.
+
+    Attributes:
+        stacks: Heads of the same maps, one for each of the last feature maps.
+    """
+
+    def __init__(self, stacks: Sequence[Heads]) -> None:
+        super().__init__()
+        self.stacks = nn.ModuleList(stacks)
+
+    @property
+    def channels(self) -> dict[str, int]:
+        """Number of channels by map name."""
+        return cast(Heads, self.stacks[-1]).channels
+
+    def forward(self, features: Sequence[Tensor]) -> list[Maps]:
+        """Returns the maps of each stack."""
+        last = features[len(features) - len(self.stacks) :]
+        return [heads(feature) for heads, feature in zip(self.stacks, last, strict=True)]
+
+    def resize(self, spec: MapSpec, rows: Sequence[int | None]) -> None:
+        """Replaces the last convolution of one map in every stack; see ``Heads.resize``."""
+        for heads in self.stacks:
+            cast(Heads, heads).resize(spec, rows)
+
+    def keep_last(self) -> None:
+        """Drops the heads of all stacks but the last, which alone is the network's answer."""
+        self.stacks = self.stacks[-1:]
+
+
+def hidden_convolution(in_channels: int, width: int, norm: bool) -> nn.Sequential:
+    """Returns a 3x3 convolution with bias, or with batch norm instead, and a ReLU."""
+    convolution = nn.Conv2d(in_channels, width, 3, padding=1, bias=not norm)
+    if norm:
+        return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+    return nn.Sequential(convolution, nn.ReLU(inplace=True))
+
+
+def last_convolution(width: int, spec: MapSpec) -> nn.Conv2d:
+    """Returns the 1x1 convolution that ends in a map, with the initial values of its spec."""
+    convolution = nn.Conv2d(width, spec.channels, 1)
+    assert convolution.bias is not None
+    nn.init.constant_(convolution.bias, spec.bias)
+    if spec.bias == 0:
+        nn.init.normal_(convolution.weight, std=0.001)
+    return convolution

@@ -1,0 +1,1 @@
+"""Drawn data with exact labels: for demos, tests and first trials."""
