@@ -15,53 +15,55 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from heatpoint.system import VERSION
+
 if TYPE_CHECKING:
+    from heatpoint import plugins
     from heatpoint.benchmarking.run import benchmark as benchmark
     from heatpoint.codecs.center import CenterCodec as CenterCodec
     from heatpoint.codecs.corners import CornerCodec as CornerCodec
+    from heatpoint.codecs.joints import JointCodec as JointCodec
+    from heatpoint.convert.fetch import fetch as fetch
     from heatpoint.data.annotations import Annotations as Annotations
     from heatpoint.data.read import read as read
+    from heatpoint.data.results import Detections as Detections
     from heatpoint.data.skeleton import Skeleton as Skeleton
     from heatpoint.demonstration import demo as demo
-    from heatpoint.detector.detector import Detector as Detector
-    from heatpoint.engines import open_engine as open_engine
     from heatpoint.errors import HeatpointError as HeatpointError
     from heatpoint.exporting import export as export
-    from heatpoint.inference.poses import Poses as Poses
+    from heatpoint.inference.engines import open_engine as open_engine
+    from heatpoint.inference.evaluate import evaluate as evaluate
+    from heatpoint.inference.limits import limits as limits
     from heatpoint.inference.predict import predict as predict
-    from heatpoint.inference.predict_pose import predict_pose as predict_pose
-    from heatpoint.inference.results import Detections as Detections
     from heatpoint.inspection import inspect as inspect
-    from heatpoint.scoring.evaluate import evaluate as evaluate
-    from heatpoint.scoring.evaluate_pose import evaluate_pose as evaluate_pose
-    from heatpoint.scoring.limits import limits as limits
     from heatpoint.training import train as train
-    from heatpoint.weights.fetch import fetch as fetch
     from heatpoint.zoo import build as build
+    from heatpoint.zoo.detector import Detector as Detector
 
-__version__ = "0.1.0"
+    plugin = plugins.load
+
+__version__ = VERSION
 
 _HOME = {
     "Annotations": "heatpoint.data.annotations",
     "CenterCodec": "heatpoint.codecs.center",
     "CornerCodec": "heatpoint.codecs.corners",
-    "Detections": "heatpoint.inference.results",
-    "Detector": "heatpoint.detector.detector",
+    "Detections": "heatpoint.data.results",
+    "Detector": "heatpoint.zoo.detector",
     "HeatpointError": "heatpoint.errors",
-    "Poses": "heatpoint.inference.poses",
+    "JointCodec": "heatpoint.codecs.joints",
     "Skeleton": "heatpoint.data.skeleton",
     "benchmark": "heatpoint.benchmarking.run",
     "build": "heatpoint.zoo",
     "demo": "heatpoint.demonstration",
-    "evaluate": "heatpoint.scoring.evaluate",
-    "evaluate_pose": "heatpoint.scoring.evaluate_pose",
+    "evaluate": "heatpoint.inference.evaluate",
     "export": "heatpoint.exporting",
-    "fetch": "heatpoint.weights.fetch",
+    "fetch": "heatpoint.convert.fetch",
     "inspect": "heatpoint.inspection",
-    "limits": "heatpoint.scoring.limits",
-    "open_engine": "heatpoint.engines",
+    "limits": "heatpoint.inference.limits",
+    "open_engine": "heatpoint.inference.engines",
+    "plugin": "heatpoint.plugins:load",
     "predict": "heatpoint.inference.predict",
-    "predict_pose": "heatpoint.inference.predict_pose",
     "read": "heatpoint.data.read",
     "train": "heatpoint.training",
 }
@@ -72,7 +74,8 @@ __all__ = sorted([*_HOME, "__version__"])
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'heatpoint' has no attribute {name!r}")
-    value = getattr(import_module(_HOME[name]), name)
+    module, _, there = _HOME[name].partition(":")
+    value = getattr(import_module(module), there or name)
     globals()[name] = value
     return value
 

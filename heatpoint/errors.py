@@ -19,8 +19,13 @@ class HeatpointWarning(UserWarning):
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Returns ``"; did you mean 'x'?"`` for the known word nearest to a misspelt one, or ``""``."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.5)
+    """Returns ``"; did you mean 'x'?"`` for the known word nearest to a misspelt or cut one.
+
+    Returns ``""`` where none is near: a wrong guess is worse than none.
+    """
+    known = list(known)
+    begun = [name for name in known if len(word) > 2 and name.startswith(word)]
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.7) or begun[:1]
     return f"; did you mean {near[0]!r}?" if near else ""
 
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.detector.detector import Detector
 from heatpoint.geometry.affine import Image
 from heatpoint.networks.network import Backbone, Network
+from heatpoint.zoo.detector import Detector
 
 NAMES = ("spot", "red spot")
 SIDE = 24.0

@@ -15,12 +15,6 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")
-def golden() -> Path:
-    """Returns the folder of numbers computed by the published implementations."""
-    return ROOT / "tests" / "golden"
-
-
-@pytest.fixture(scope="session")
 def shared() -> Path:
     """Returns the folder of real data beside the project, or skips the test."""
     folder = ROOT.parent / "shared"

@@ -10,19 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.engines.description import KEY, Description
-from heatpoint.engines.engine import Answer, Pixels
+from heatpoint.inference.engines.description import KEY, Description
+from heatpoint.inference.engines.engine import Answer, Pixels
+from heatpoint.views.fields import SCORES, Field
 
-BOXES = Description(
-    task="boxes", names=("red", "green", "blue"), size=(64, 96), multiple=32, max_detections=3
-)
+BOXES = Description(names=("red", "green", "blue"), size=(64, 96), multiple=32, rows=3)
 JOINTS = replace(
     BOXES,
-    task="pose",
     names=("animal",),
-    max_detections=0,
+    answer=(Field("keypoints", (3, 3), "points"), SCORES),
+    rows=1,
+    view="Crops",
+    settings={"padding": 1.25},
     skeleton=Skeleton(("nose", "neck", "tail")),
 )
+CORNER_SCORES = Field("corner_scores", (2,))
 CORNERS = np.array([1, 2, 3, 4], np.float32)
 
 
@@ -38,9 +40,10 @@ def expected_boxes(images: Pixels) -> Answer:
 
 
 def expected_joints(images: Pixels) -> Answer:
-    """Returns the mean of each channel as its score, and as a point besides its double."""
-    scores = (images.mean((2, 3)) / 255).astype(np.float32)
-    return {"points": scores[..., None] * CORNERS[:2], "scores": scores}
+    """Returns the mean of each channel as a joint: x, its double as y, its triple as height."""
+    means = (images.mean((2, 3)) / 255).astype(np.float32)
+    keypoints = (means[..., None] * CORNERS[:3])[:, None]
+    return {"keypoints": keypoints, "scores": means.max(1, keepdims=True)}
 
 
 def draw_onnx(
@@ -73,30 +76,39 @@ def draw_onnx(
     def node(kind: str, inputs: str, outputs: str, **attributes: Any) -> Any:
         return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
 
-    pose = description.task == "pose"
+    joints = description.skeleton is not None
     nodes = [
         node("Cast", "images", "values", to=TensorProto.FLOAT),
         node("ReduceMean", "values", "sums", axes=[2, 3], keepdims=0),
-        node("Div", "sums white", "scores" if pose else "means"),
-        *([] if pose else [node("TopK", "means three", "scores labels", axis=1)]),
-        node("Unsqueeze", "scores last", "column"),
-        node("Mul", "column corners", "points" if pose else "boxes"),
+        node("Div", "sums white", "means"),
+        node("TopK", "means three", "best labels", axis=1),
+        node("Unsqueeze", "means last" if joints else "best last", "column"),
+        node("Mul", "column corners", "rows" if joints else "boxes"),
         node("Mul", "column pair", "corner_scores"),
+        *(
+            [
+                node("Unsqueeze", "rows first", "keypoints"),
+                node("ReduceMax", "means", "scores", axes=[1], keepdims=1),
+            ]
+            if joints
+            else [node("Identity", "best", "scores")]
+        ),
     ]
     constants = [
         constant("white", np.float32(255)),
         constant("three", np.array([3], np.int64)),
         constant("last", np.array([2], np.int64)),
-        constant("corners", CORNERS[: 2 if pose else columns]),
+        constant("first", np.array([1], np.int64)),
+        constant("corners", CORNERS[: 3 if joints else columns]),
         constant("pair", CORNERS[:2]),
     ]
     batch = description.batch or "batch"
     shapes: dict[str, list[int | str]] = {
         "boxes": [batch, 3, columns],
-        "scores": [batch, 3],
+        "scores": [batch, 1 if joints else 3],
         "labels": [batch, 3],
         "corner_scores": [batch, 3, 2],
-        "points": [batch, 3, 2],
+        "keypoints": [batch, 1, 3, 3],
     }
     graph = helper.make_graph(
         nodes,
@@ -112,7 +124,7 @@ def draw_onnx(
             helper.make_tensor_value_info(
                 name, TensorProto.INT64 if name == "labels" else TensorProto.FLOAT, shapes[name]
             )
-            for name in outputs or description.outputs
+            for name in outputs or [field.name for field in description.answer]
         ],
         constants,
     )

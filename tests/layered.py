@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.detector.detector import Detector
 from heatpoint.networks.network import Backbone, Network
+from heatpoint.zoo.detector import Detector
 
 SPOTS = [(40.0, 30.0), (92.0, 60.0), (31.0, 82.0)]
 """Where no spot lies between two cells that would be equally bright, at any size the tests use."""

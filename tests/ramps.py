@@ -16,9 +16,9 @@ from torch.nn import functional
 
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.detector.detector import Detector
 from heatpoint.geometry.affine import Image
 from heatpoint.networks.network import Backbone, Network
+from heatpoint.zoo.detector import Detector
 
 SKELETON = Skeleton(
     ("nose", "left_hand", "right_hand", "tail"), ((0, 1), (0, 2), (0, 3)), pairs=((1, 2),)

@@ -20,6 +20,7 @@ class Site:
         ranges: Whether parts of it can be asked for.
         etag: Mark of the version, or "".
         length: Whether the length is told.
+        wrong_length: What is told instead of the length, or "".
         cut: Bytes after which a connection is closed, or None.
         status: Answer instead of the file, or 0.
         asked: The Range headers of all requests so far.
@@ -30,6 +31,7 @@ class Site:
     ranges: bool = True
     etag: str = ""
     length: bool = True
+    wrong_length: str = ""
     cut: int | None = None
     status: int = 0
     asked: list[str] = field(default_factory=list)
@@ -80,7 +82,7 @@ def answer(request: BaseHTTPRequestHandler, site: Site) -> None:
     else:
         request.send_response(200)
     if site.length:
-        request.send_header("Content-Length", str(total - first))
+        request.send_header("Content-Length", site.wrong_length or str(total - first))
     if site.etag:
         request.send_header("ETag", site.etag)
     request.end_headers()

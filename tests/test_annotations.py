@@ -6,8 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatpoint.data.annotations import Annotations, ImageRecord, check_names
-from heatpoint.data.readers.objects import Objects
+from heatpoint.data.annotations import Annotations, ImageRecord, Objects, check_names
 from heatpoint.errors import HeatpointError
 
 
@@ -97,6 +96,11 @@ def test_leave_out_counts_and_remembers() -> None:
     annotations.leave_out("unknown category id", "a.png", "annotation 4")
     assert annotations.left_out == {"unknown category id": 2}
     assert [finding.detail for finding in annotations.findings] == ["annotation 3", "annotation 4"]
+
+
+def test_a_kind_that_no_report_would_show_is_refused() -> None:
+    with pytest.raises(ValueError, match="got 'unknown category'"):
+        two_images().leave_out("unknown category", "a.png", "annotation 3")
 
 
 def test_check_names_wants_one_class_per_name() -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from golden_files import arrays
 
-from heatpoint.data.augment import Augment, crop_border
+from heatpoint.data.augment import BORDER, Augment, crop_border
+from heatpoint.data.scene import Scene
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.affine import letterbox
 
@@ -27,8 +29,21 @@ def scene() -> np.ndarray:
     return image
 
 
-def test_border_of_the_random_crop(golden: Path) -> None:
-    for size, border in np.load(golden / "functions" / "geometry_affine.npz")["border_of_128"]:
+def sample(
+    augment: Augment,
+    image: np.ndarray,
+    boxes: np.ndarray,
+    labels: np.ndarray,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns view, boxes and labels of one picture."""
+    drawn = augment.view([Scene(image, boxes, labels)], size, rng)
+    return drawn.image, drawn.boxes, drawn.labels
+
+
+def test_border_of_the_random_crop() -> None:
+    for size, border in arrays("geometry_affine")[f"border_of_{BORDER}"]:
         assert crop_border(int(size)) == border
     assert crop_border(1) == 0
 
@@ -41,11 +56,10 @@ def test_boxes_follow_the_pixels(size: tuple[int, int], mosaic: bool) -> None:
     for seed in range(40):
         rng = np.random.default_rng(seed)
         if mosaic:
-            view, boxes, labels = augment.mosaic_sample(
-                [scene()] * 4, [BOXES] * 4, [LABELS] * 4, size, rng
-            )
+            drawn = augment.view([Scene(scene(), BOXES, LABELS)] * 4, size, rng)
+            view, boxes, labels = drawn.image, drawn.boxes, drawn.labels
         else:
-            view, boxes, labels = augment.sample(scene(), BOXES, LABELS, size, rng)
+            view, boxes, labels = sample(augment, scene(), BOXES, LABELS, size, rng)
         assert view.shape == (*size, 3)
         assert len(boxes) == len(labels)
         assert (boxes >= 0).all()
@@ -83,7 +97,7 @@ def test_drawn_maps_follow_the_published_recipe() -> None:
 
 def test_none_is_the_letterbox_and_keeps_everything() -> None:
     rng = np.random.default_rng(0)
-    view, boxes, labels = Augment.none().sample(scene(), BOXES, LABELS, (96, 96), rng)
+    view, boxes, labels = sample(Augment.none(), scene(), BOXES, LABELS, (96, 96), rng)
     expected = letterbox((120, 160), (96, 96))
     assert np.array_equal(view, expected.warp(scene(), (96, 96)))
     assert np.allclose(boxes, expected.boxes(BOXES))
@@ -100,9 +114,14 @@ def test_mild_stays_near() -> None:
 
 
 def test_flip_vertical_turns_image_and_boxes() -> None:
-    upright = Augment.none().sample(scene(), BOXES, LABELS, (96, 96), np.random.default_rng(0))
-    turned = dataclasses.replace(Augment.none(), flip_vertical=1.0).sample(
-        scene(), BOXES, LABELS, (96, 96), np.random.default_rng(0)
+    upright = sample(Augment.none(), scene(), BOXES, LABELS, (96, 96), np.random.default_rng(0))
+    turned = sample(
+        dataclasses.replace(Augment.none(), flip_vertical=1.0),
+        scene(),
+        BOXES,
+        LABELS,
+        (96, 96),
+        np.random.default_rng(0),
     )
     assert np.abs(turned[0].astype(int) - upright[0][::-1].astype(int)).max() <= 1
     assert np.allclose(turned[1][:, [1, 3]], 96 - upright[1][:, [3, 1]])
@@ -111,7 +130,7 @@ def test_flip_vertical_turns_image_and_boxes() -> None:
 
 def test_chance_comes_from_the_generator_alone() -> None:
     views = [
-        Augment().sample(scene(), BOXES, LABELS, (64, 64), np.random.default_rng(seed))
+        sample(Augment(), scene(), BOXES, LABELS, (64, 64), np.random.default_rng(seed))
         for seed in (5, 5, 6)
     ]
     assert all(np.array_equal(a, b) for a, b in zip(views[0], views[1], strict=True))
@@ -159,15 +178,15 @@ def test_objects_outside_and_hardly_visible_go() -> None:
     boxes = np.array([corner, middle, line])
     zoomed = Augment(scale_low=0.25, scale_high=0.25, scale_step=0, flip=0, colour=0, lighting=0)
     rng = np.random.default_rng(1)
-    counts = [len(zoomed.sample(scene(), boxes, LABELS, (64, 64), rng)[1]) for _ in range(50)]
+    counts = [len(sample(zoomed, scene(), boxes, LABELS, (64, 64), rng)[1]) for _ in range(50)]
     assert set(counts) == {0, 1}
     strict = dataclasses.replace(zoomed, min_visible=0.9)
     rng = np.random.default_rng(1)
     strict_counts = [
-        len(strict.sample(scene(), boxes, LABELS, (64, 64), rng)[1]) for _ in range(50)
+        len(sample(strict, scene(), boxes, LABELS, (64, 64), rng)[1]) for _ in range(50)
     ]
     assert sum(strict_counts) < sum(counts)
-    kept = Augment.none().sample(scene(), boxes, LABELS, (64, 64), rng)[2]
+    kept = sample(Augment.none(), scene(), boxes, LABELS, (64, 64), rng)[2]
     assert kept.tolist() == [0, 1]
 
 
@@ -176,8 +195,8 @@ def test_odd_images_and_no_objects(shape: tuple[int, int]) -> None:
     image = np.full((*shape, 3), 90, np.uint8)
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        view, boxes, labels = Augment().sample(
-            image, np.zeros((0, 4)), np.zeros(0, np.int64), (64, 96), rng
+        view, boxes, labels = sample(
+            Augment(), image, np.zeros((0, 4)), np.zeros(0, np.int64), (64, 96), rng
         )
         assert view.shape == (64, 96, 3)
         assert boxes.shape == (0, 4)
@@ -201,7 +220,7 @@ def test_window_keeps_the_scale_and_holds_the_chosen_object() -> None:
     corners = []
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        view, placed, labels = augment.sample(image, box, np.array([3]), (150, 200), rng)
+        view, placed, labels = sample(augment, image, box, np.array([3]), (150, 200), rng)
         assert view.shape == (64, 96, 3)
         assert labels.tolist() == [3]
         np.testing.assert_allclose(placed[0, 2:] - placed[0, :2], (15, 10))  # half the size
@@ -216,7 +235,9 @@ def test_window_without_objects_lies_inside_of_the_image() -> None:
     image = np.full((300, 400, 3), 9, np.uint8)
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        view, placed, _ = augment.sample(image, np.zeros((0, 4)), np.zeros(0, int), (300, 400), rng)
+        view, placed, _ = sample(
+            augment, image, np.zeros((0, 4)), np.zeros(0, int), (300, 400), rng
+        )
         assert view.min() == 9
         assert placed.shape == (0, 4)
 
@@ -226,7 +247,7 @@ def test_window_smaller_than_an_object_is_centred_on_it() -> None:
     image, box = np.zeros((100, 100, 3), np.uint8), np.array([[20.0, 20.0, 80.0, 80.0]])
     for seed in range(5):
         rng = np.random.default_rng(seed)
-        _, placed, _ = augment.sample(image, box, np.array([0]), (100, 100), rng)
+        _, placed, _ = sample(augment, image, box, np.array([0]), (100, 100), rng)
         np.testing.assert_allclose(placed, [[0, 0, 32, 32]])
 
 
@@ -234,7 +255,8 @@ def test_quarter_turn_turns_image_and_boxes() -> None:
     augment = dataclasses.replace(Augment.none(), quarter_turn=1.0)
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:20, 15:45] = 255
-    view, placed, _ = augment.sample(
+    view, placed, _ = sample(
+        augment,
         image,
         np.array([[15.0, 10.0, 45.0, 20.0]]),
         np.array([0]),
@@ -250,3 +272,59 @@ def test_quarter_turn_turns_image_and_boxes() -> None:
 def test_window_and_mosaic_exclude_each_other() -> None:
     with pytest.raises(HeatpointError, match="window or mosaic"):
         Augment(window=(64, 64), mosaic=0.5)
+
+
+HANDS = Skeleton(("left_hand", "right_hand", "tail"), pairs=((0, 1),))
+DOTS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+
+
+def dots() -> Scene:
+    """Returns two objects whose three joints are dots of their own colours; one is not labelled."""
+    joints = np.array([[[20.0, 30], [50, 40], [30, 60]], [[90, 30], [120, 50], [100, 70]]])
+    image = np.zeros((100, 150, 3), np.uint8)
+    y, x = np.mgrid[:100, :150] + 0.5
+    for (a, b), colour in zip(joints[0], DOTS, strict=True):
+        image[(x - a) ** 2 + (y - b) ** 2 < 25] = colour
+    keypoints = np.concatenate((joints, np.full((2, 3, 1), 2.0)), -1)
+    keypoints[1, 2] = 0
+    boxes = np.array([[10.0, 20, 60, 70], [80, 20, 130, 80]])
+    return Scene(image, boxes, np.array([0, 1]), keypoints, HANDS)
+
+
+@pytest.mark.parametrize("turn", [{}, {"flip": 1.0}, {"flip_vertical": 1.0}, {"quarter_turn": 1.0}])
+@pytest.mark.parametrize("both", [False, True])
+def test_joints_follow_the_pixels_of_whole_pictures(turn: dict, both: bool) -> None:
+    """One mirror makes a left hand a right one; two of them do not."""
+    chances = {"flip": 0.0, **turn} | ({"flip": 1.0, "flip_vertical": 1.0} if both else {})
+    augment = dataclasses.replace(Augment.mild(), colour=0.0, min_visible=0.0, **chances)
+    swapped = sum(chances.values()) % 2 == 1
+    order = [1, 0, 2] if swapped else [0, 1, 2]
+    y, x = np.mgrid[:128, :128] + 0.5
+    for seed in range(10):
+        drawn = augment.view([dots()], (128, 128), np.random.default_rng(seed))
+        assert drawn.keypoints is not None
+        assert drawn.keypoints.shape == (len(drawn.boxes), 3, 3)
+        first = drawn.keypoints[drawn.labels == 0]
+        for row in first:
+            for joint, channel in zip(row, order, strict=True):
+                weight = drawn.image[..., channel].astype(np.float64)
+                if joint[2] and (np.abs(joint[:2] - 64) < 54).all():
+                    found = [(weight * x).sum() / weight.sum(), (weight * y).sum() / weight.sum()]
+                    np.testing.assert_allclose(found, joint[:2], atol=0.4)
+        for row in drawn.keypoints[drawn.labels == 1]:
+            assert row[2].tolist() == [0, 0, 0]
+
+
+def test_joints_of_a_mosaic_lie_in_their_quarter() -> None:
+    augment = dataclasses.replace(Augment.none(), mosaic=1.0)
+    drawn = augment.view([dots()] * 4, (120, 160), np.random.default_rng(2))
+    assert drawn.keypoints is not None
+    assert drawn.keypoints.shape == (8, 3, 3)
+    for box, joints in zip(drawn.boxes, drawn.keypoints, strict=True):
+        seen = joints[joints[:, 2] > 0]
+        assert len(seen) >= 2
+        assert (seen[:, :2] >= box[:2] - 1).all()
+        assert (seen[:, :2] <= box[2:] + 1).all()
+    for joints in drawn.keypoints[drawn.labels == 0]:
+        for (x, y, _), channel in zip(joints, range(3), strict=True):
+            assert drawn.image[int(y), int(x), channel] > 200

@@ -13,16 +13,16 @@ import pytest
 from heatpoint.benchmarking import contenders, race
 from heatpoint.benchmarking.chart import draw_chart
 from heatpoint.benchmarking.contenders import NAIVE, Contender, choose, choose_for_file
+from heatpoint.benchmarking.passage import STAGES, Row
 from heatpoint.benchmarking.race import Race
 from heatpoint.benchmarking.report import Report, Result, spread
-from heatpoint.benchmarking.stages import STAGES, Row
 from heatpoint.cli import EXIT_MISTAKE
 from heatpoint.commands import benchmark as command
-from heatpoint.engines.description import Description
 from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines.description import Description
 
 TORCH, ONNX = Contender("torch", "fp32"), Contender("onnx", "fp32")
-ABOUT = Description(task="boxes", names=("thing",), size=(64, 64), multiple=32)
+ABOUT = Description(names=("thing",), size=(64, 64), multiple=32)
 
 
 def row(**seconds: float) -> Row:

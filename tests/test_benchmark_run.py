@@ -16,20 +16,19 @@ from ramps import joints_of, ramp_detector, ramp_image
 
 from heatpoint import zoo
 from heatpoint.benchmarking.contenders import Contender
-from heatpoint.benchmarking.naive import NaivePassage
+from heatpoint.benchmarking.passage import STAGES, EnginePassage, Laps, NaivePassage
 from heatpoint.benchmarking.processes import Process
 from heatpoint.benchmarking.race import PER_ROUND
 from heatpoint.benchmarking.run import benchmark
-from heatpoint.benchmarking.stages import STAGES, EnginePassage, Laps
 from heatpoint.commands import benchmark as command
-from heatpoint.detector.detector import Detector
-from heatpoint.engines.timings import Timings
-from heatpoint.engines.torch import TorchEngine
+from heatpoint.data.draw import write_picture
+from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.draw import write_picture
-from heatpoint.inference.poses import Poses
+from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference.engines.torch import TorchEngine
+from heatpoint.inference.options import KeepOptions, RunOptions
 from heatpoint.inference.predict import open_runner
-from heatpoint.inference.results import Detections
+from heatpoint.zoo.detector import Detector
 
 ONNX = Contender("onnx", "fp32")
 
@@ -65,17 +64,23 @@ def spots(tmp_path: Path) -> Path:
     return path
 
 
+def found_by(
+    detector: Detector, size: int | tuple[int, int], path: Path, **keep: float
+) -> Detections:
+    runner = open_runner(detector, RunOptions(size=size), KeepOptions(**keep), 0.0)
+    return runner([_pixels(path)])[0]
+
+
 def test_naive_boxes_are_those_of_the_engine(spots: Path) -> None:
     detector, laps = spot_detector(), Laps()
     found = NaivePassage(detector, (128, 128)).find(str(spots), laps)
-    assert isinstance(found, list)
-    ours = open_runner(detector, size=128, score_threshold=0.5)([_pixels(spots)])[0]
-    assert len(ours) == 2
+    theirs = found[found.scores >= 0.5]
+    ours = found_by(detector, 128, spots, score=0.5)
+    assert len(ours) == len(theirs) == 2
     assert ours.labels.tolist() == [0, 0]
-    theirs, order = found[0][found[0][:, 4] >= 0.5], np.argsort(ours.boxes[:, 0])
-    theirs = theirs[np.argsort(theirs[:, 0])]  # both spots are as bright: either may be first
-    np.testing.assert_allclose(theirs[:, :4], ours.boxes[order], atol=1e-3)
-    np.testing.assert_allclose(theirs[:, 4], ours.scores[order], atol=1e-6)
+    first, second = (each[np.argsort(each.boxes[:, 0])] for each in (ours, theirs))
+    np.testing.assert_allclose(second.boxes, first.boxes, atol=1e-3)
+    np.testing.assert_allclose(second.scores, first.scores, atol=1e-6)
     assert min(laps.row.values()) > 0
 
 
@@ -83,17 +88,15 @@ def test_naive_joints_are_in_their_place(tmp_path: Path) -> None:
     path, box = tmp_path / "ramp.png", (0.0, 0.0, 120.0, 120.0)
     write_picture(path, ramp_image((120, 120), [box]))
     found = NaivePassage(ramp_detector(), (128, 128)).find(str(path), Laps())
-    assert isinstance(found, Poses)
+    assert found.keypoints is not None
     assert np.abs(found.keypoints[0, :, :2] - joints_of(box)).max() < 2
 
 
 def test_naive_corners_are_those_of_the_engine(spots: Path) -> None:
     detector = zoo.build("cornernet_tiny", ["thing"])
     detector.network.eval()
-    size = detector.size
-    found = NaivePassage(detector, size).find(str(spots), Laps())
-    ours = open_runner(detector, size=size)([_pixels(spots)])[0]
-    assert isinstance(found, Detections)
+    found = NaivePassage(detector, detector.size).find(str(spots), Laps())
+    ours = found_by(detector, detector.size, spots)
     assert len(ours) == len(found)
     np.testing.assert_allclose(found.scores, ours.scores, atol=1e-2)
 

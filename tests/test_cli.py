@@ -2,85 +2,80 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from dataclasses import dataclass
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from test_arguments import help_of
 
 from heatpoint.cli import COMMANDS, main
-from heatpoint.commands.arguments import CommandParser, floats, side_lengths
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import HeatpointWarning, suggest
 
-
-@dataclass
-class Options:
-    """Options of a command that does not exist."""
-
-    images: list[str]
-    """the pictures"""
-
-    skip_bad: bool = False
-    """leave out a share of 100 %"""
-
-    size: int | tuple[int, int] | None = None
-    """input size"""
-
-    score: float = 0.3
-    """least score"""
-
-
-def parse(*words: str) -> Options:
-    return CommandParser("try", Options, "Tries.").parse(words)
-
-
-def test_words_become_options() -> None:
-    assert parse("a", "b", "--skip-bad", "--size", "96x128") == Options(
-        ["a", "b"], skip_bad=True, size=(96, 128)
-    )
-    assert parse("a", "--no-skip-bad", "--score", "0.5") == Options(["a"], score=0.5)
-
-
-def test_help_is_the_attributes_docstrings(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        parse("--help")
-    assert stop.value.code == 0
-    assert "least score" in capsys.readouterr().out
-
-
-def test_misspelt_option_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        parse("a", "--skp-bad")
-    assert stop.value.code == 2
-    assert "'--skip-bad'" in capsys.readouterr().err
-
-
-def test_config_file_gives_options(tmp_path) -> None:
-    (tmp_path / "options.yaml").write_text("images: [x]\nscore: 0.7\n")
-    assert parse("--config", str(tmp_path / "options.yaml")) == Options(["x"], score=0.7)
-
-
-def test_sizes_and_numbers() -> None:
-    assert side_lengths("512") == 512
-    assert side_lengths("384x512") == (384, 512)
-    assert floats("0.5,1") == (0.5, 1.0)
-    with pytest.raises(HeatpointError, match="384x512"):
-        side_lengths("big")
-    with pytest.raises(HeatpointError, match=r"0\.5,1"):
-        floats("1;2")
+if TYPE_CHECKING:
+    pass
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main([command, "--help"])
-    assert stop.value.code == 0
-    assert f"heatpoint {command}" in capsys.readouterr().out
+def test_every_command_explains_itself(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = help_of(command, capsys=capsys)
+    assert f"usage: heatpoint {command}" in text
+    for part in ("--plugin FILE_OR_MODULE", "--config FILE", "--print-config"):
+        assert part in text
+    examples = text.split("examples:\n")[1].splitlines()
+    assert len(examples) == 2
+    assert all(example.startswith(f"  heatpoint {command}") for example in examples)
+    for odd in ("Optional", "Union", "None", "null", "type:", "required"):
+        assert odd not in text
+    assert max(map(len, text.split("examples:")[0].splitlines())) <= 80
+
+
+def test_examples_can_be_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in COMMANDS:
+        module = __import__(f"heatpoint.commands.{command}", fromlist=["EXAMPLES"])
+        for example in module.EXAMPLES:
+            with pytest.raises(SystemExit) as stop:
+                main([*example.split()[1:], "--print-config"])
+            assert stop.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("prdict", "predict"),
+        ("trian", "train"),
+        ("tran", "train"),
+        ("modles", "models"),
+        ("model", "models"),
+        ("evalute", "evaluate"),
+        ("eval", "evaluate"),
+        ("bench", "benchmark"),
+        ("spilt", "split"),
+        ("vidoe", "video"),
+        ("fecth", "fetch"),
+        ("detect", None),
+        ("test", None),
+        ("infer", None),
+        ("plot", None),
+        ("run", None),
+        ("e", None),
+    ],
+)
+def test_suggestions_are_near_or_none(typed: str, meant: str | None) -> None:
+    assert suggest(typed, COMMANDS) == (f"; did you mean {meant!r}?" if meant else "")
 
 
 def test_misspelt_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["prdict"]) == 2
     assert "'predict'" in capsys.readouterr().err
+    assert main(["detect"]) == 2
+    assert "did you mean" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -95,6 +90,7 @@ def test_misspelt_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str
         (["train", "nowhere.json", "--val", "nowhere.json"], "nowhere.json"),
         (["train", "nowhere.json"], "--val"),
         (["predict", "x", "y", "--size", "tiny"], "384x512"),
+        (["models", "--plugin", "nowhere.py"], "nowhere.py"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_1(
@@ -108,7 +104,62 @@ def test_a_mistake_is_one_sentence_and_status_1(
     assert message.count("\n") <= 2
 
 
-def test_help_imports_no_torch() -> None:
+def test_warnings_about_data_show_no_code(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from heatpoint.commands import models
+
+    def run(words: list[str]) -> int:
+        warnings.simplefilter("always")
+        warnings.warn("skipped: a.jpg is no picture", HeatpointWarning, stacklevel=1)
+        warnings.warn("something else", DeprecationWarning, stacklevel=1)
+        return 0
+
+    monkeypatch.setattr(models, "run", run)
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "heatpoint: skipped: a.jpg is no picture"
+    assert "DeprecationWarning: something else" in lines[1]
+
+
+def test_models_fit_into_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["models"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < 100
+    row = next(line for line in lines if line.startswith("centernet_resnet18 "))
+    assert row.split()[1:] == ["boxes", "512x512", "4", "15.8", "M"]
+
+
+def run_in_shell(words: str, **environment: str) -> tuple[int, str]:
+    """Returns the exit status and standard error of ``heatpoint ...`` in a shell."""
+    code = "import sys; from heatpoint.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        ["bash", "-c", f'set -o pipefail; "$0" -c "$1" {words}', sys.executable, code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_output_that_finds_no_room_is_a_mistake() -> None:
+    status, message = run_in_shell("train --help > /dev/full")
+    assert status == 1
+    assert message.startswith("heatpoint train: there is no room")
+    assert message.count("\n") == 1
+
+
+def test_output_that_nobody_reads_or_cannot_be_written_is_none() -> None:
+    assert run_in_shell("train --help | true") == (0, "")
+    assert run_in_shell("models | head -1", PYTHONIOENCODING="ascii") == (0, "")
+
+
+def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, heatpoint\n"
         "from heatpoint.cli import main\n"
@@ -117,7 +168,8 @@ def test_help_imports_no_torch() -> None:
         "for command in COMMANDS:\n"
         "    try: main([command, '--help'])\n"
         "    except SystemExit: pass\n"
-        "heavy = {'torch', 'timm', 'torchvision', 'matplotlib', 'supervision'} & set(sys.modules)\n"
+        "heavy = {'torch', 'timm', 'torchvision', 'matplotlib', 'supervision', 'numpy', 'rich', "
+        "'yaml'} & set(sys.modules)\n"
         "print('HEAVY', sorted(heavy))\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -13,7 +13,6 @@ from PIL import Image as PIL
 from heatpoint.cli import main
 from heatpoint.data.images import load_image
 from heatpoint.data.skeleton import SKELETONS
-from heatpoint.detector.detector import task_of_file
 from heatpoint.zoo import build
 
 
@@ -23,7 +22,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("cli")
     torch.manual_seed(0)
     build("pose_tiny", ["person"], skeleton=SKELETONS["coco17"]).save(folder / "pose.safetensors")
-    build("centernet_tiny", ["person", "dog"]).save(folder / "boxes.safetensors")
+    build("centernet_tiny", ["person"]).save(folder / "boxes.safetensors")
     (folder / "images").mkdir()
     rng = np.random.default_rng(0)
     for place in range(2):
@@ -55,11 +54,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_header_tells_the_kind(folder: Path) -> None:
-    assert task_of_file(folder / "pose.safetensors") == "pose"
-    assert task_of_file(folder / "boxes.safetensors") == "boxes"
-
-
 def test_predict_finds_joints_in_boxes(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -68,7 +62,7 @@ def test_predict_finds_joints_in_boxes(
     out = ["--json", str(tmp_path / "poses.json"), "--draw", str(tmp_path / "drawn")]
     assert main([*words, *boxes, *out, "--profile"]) == 0
     text = capsys.readouterr().out
-    assert "1 poses in 2 pictures" in text
+    assert "1 pose in 2 pictures" in text
     assert "images/s" in text
     rows = json.loads((tmp_path / "poses.json").read_text())
     assert len(rows) == 1
@@ -109,20 +103,35 @@ def test_evaluate_scores_joints(
 @pytest.mark.parametrize(
     ("command", "checkpoint", "options", "part"),
     [
-        ("predict", "pose", ["--keep-resolution"], "--keep-resolution does not apply"),
-        ("predict", "pose", ["--scales", "0.5,1"], "--scales does not apply"),
-        ("predict", "pose", ["--max-detections", "5"], "--max-detections does not apply"),
-        ("predict", "pose", ["--soft-nms", "linear"], "--soft-nms does not apply"),
-        ("predict", "pose", ["--nms", "0.5"], "needs --detector"),
-        ("predict", "pose", ["--score", "0.5"], "needs --detector or --boxes"),
-        ("predict", "pose", ["--boxes", "at.json", "--detector", "x"], "either --boxes or"),
-        ("predict", "boxes", ["--boxes", "at.json"], "--boxes does not apply"),
-        ("predict", "boxes", ["--detector", "x"], "--detector does not apply"),
-        ("evaluate", "pose", ["--scales", "0.5,1"], "--scales does not apply"),
-        ("evaluate", "pose", ["--soft-nms", "linear"], "--soft-nms does not apply"),
-        ("evaluate", "pose", ["--nms", "0.5"], "needs --detector"),
-        ("evaluate", "boxes", ["--normaliser", "torso"], "--normaliser does not apply"),
-        ("evaluate", "boxes", ["--detector", "x"], "--detector does not apply"),
+        (
+            "predict",
+            "pose",
+            ["--keep-resolution"],
+            "keep_resolution is for models that look at whole pictures",
+        ),
+        (
+            "predict",
+            "pose",
+            ["--scales", "0.5,1"],
+            "scales is for models that look at whole pictures",
+        ),
+        ("predict", "pose", ["--max-detections", "5"], "max_detections does not apply"),
+        ("predict", "pose", ["--soft-nms", "linear"], "soft_nms"),
+        ("predict", "pose", ["--nms", "0.5"], "it needs boxes or detector"),
+        ("predict", "pose", ["--score", "0.5"], "it needs boxes or detector"),
+        ("predict", "pose", ["--boxes", "at.json", "--detector", "x"], "either boxes or detector"),
+        ("predict", "boxes", ["--boxes", "at.json"], "finds boxes by itself"),
+        ("predict", "boxes", ["--detector", "x"], "finds boxes by itself"),
+        (
+            "evaluate",
+            "pose",
+            ["--scales", "0.5,1"],
+            "scales is for models that look at whole pictures",
+        ),
+        ("evaluate", "pose", ["--soft-nms", "linear"], "soft_nms"),
+        ("evaluate", "pose", ["--nms", "0.5"], "give detector too"),
+        ("evaluate", "boxes", ["--normaliser", "torso"], "normaliser"),
+        ("evaluate", "boxes", ["--detector", "x"], "finds boxes by itself"),
     ],
 )
 def test_options_of_the_other_kind_are_refused(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 
 import pytest
 import torch
 import torchvision
+from golden_files import manifest
 from torch import Tensor
 
+from heatpoint.convert import LAYOUTS, convert
 from heatpoint.errors import HeatpointError
-from heatpoint.weights.convert import LAYOUTS, convert
-
-BARE = re.compile(r"^(model\.)?module\.")
 
 DATA = re.compile(r"_(mpii|coco),")
 
@@ -34,11 +31,10 @@ NAMES = [
 every_layout = pytest.mark.parametrize("name", NAMES)
 
 
-def shaped(golden: Path, name: str) -> dict[str, Tensor]:
+def shaped(name: str) -> dict[str, Tensor]:
     """Returns tensors without values, of the names and shapes of a published file."""
-    manifest = json.loads((golden / "manifests" / f"{name}.json").read_text())
     with torch.device("meta"):
-        return {BARE.sub("", key): torch.zeros(shape) for key, shape in manifest.items()}
+        return {key: torch.zeros(shape) for key, shape in manifest(name).items()}
 
 
 def complaint(tensors: dict[str, Tensor], layout: str = "auto") -> str:
@@ -61,8 +57,8 @@ def counted(tensors: dict[str, Tensor], name: str) -> int:
 
 
 @every_layout
-def test_a_renamed_tensor(golden: Path, name: str) -> None:
-    tensors = shaped(golden, name)
+def test_a_renamed_tensor(name: str) -> None:
+    tensors = shaped(name)
     total = counted(tensors, name)
     # Without the last weight of the heatmap its bias must tell how many classes there are.
     for key in (LAYOUTS[name].first, LAYOUTS[name].heatmap):
@@ -77,8 +73,8 @@ def test_a_renamed_tensor(golden: Path, name: str) -> None:
 
 
 @every_layout
-def test_a_tensor_of_another_shape(golden: Path, name: str) -> None:
-    tensors = shaped(golden, name)
+def test_a_tensor_of_another_shape(name: str) -> None:
+    tensors = shaped(name)
     key = LAYOUTS[name].first
     shape = list(tensors[key].shape)
     tensors[key] = torch.zeros(shape[0], 4, *shape[2:], device="meta")
@@ -120,13 +116,13 @@ def test_a_stranger_is_near_nothing(foreign: str) -> None:
     assert said.endswith(f" and {len(tensors) - 5} more")
 
 
-def test_a_few_tensors_are_near_what_has_them(golden: Path) -> None:
-    tensors = shaped(golden, "cornernet_hourglass104")
+def test_a_few_tensors_are_near_what_has_them() -> None:
+    tensors = shaped("cornernet_hourglass104")
     some = {key: tensor for key, tensor in tensors.items() if key.startswith("tl_")}
     assert "; the nearest is cornernet_hourglass104, of which " in complaint(some)
 
 
-def test_a_layout_by_name_is_the_only_one_tried(golden: Path) -> None:
-    said = complaint(shaped(golden, "xy_ctdet_coco_res_18"), "xy_ctdet_coco_res_34")
+def test_a_layout_by_name_is_the_only_one_tried() -> None:
+    said = complaint(shaped("xy_ctdet_coco_res_18"), "xy_ctdet_coco_res_34")
     assert "; the nearest is xy_ctdet_coco_res_34, of which " in said
     assert "missing layer1.2.conv1.weight, " in said

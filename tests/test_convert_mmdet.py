@@ -6,13 +6,13 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from golden_files import cases, tensors
 from torch import Tensor
 
+from heatpoint.codecs.base import Maps, Target
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.codecs.types import Maps, Target
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "published-weights.md"
 
@@ -28,23 +28,23 @@ def documented() -> CornerCodec:
 
 
 @pytest.fixture
-def mmdet(golden: Path) -> dict[str, Tensor]:
-    data = np.load(golden / "functions" / "mmdet.npz")
-    return {key: torch.from_numpy(data[key]) for key in data}
+def mmdet() -> dict[str, Tensor]:
+    return tensors("mmdet")
 
 
 def test_the_documented_weights_give_the_loss_of_mmdet(mmdet: dict[str, Tensor]) -> None:
     assert documented().classes == 80
-    # The golden maps have 3 classes and sides that are whole cells.
-    codec = replace(documented(), classes=3, trim=0)
+    # Sides of the golden maps are whole cells.
+    batch, classes, *size = mmdet["corner_topleft_heatmap"].shape
+    codec = replace(documented(), classes=classes, trim=0)
     height, width = (int(side) for side in mmdet["input_height_width"])
-    targets = [Target(mmdet[f"boxes{i}"], mmdet[f"labels{i}"]) for i in range(2)]
+    images = cases("mmdet", r"boxes(\d+)$")
+    targets = [Target(mmdet[f"boxes{i}"], mmdet[f"labels{i}"]) for i in images]
     encoded = codec.encode(targets, (height, width))
     generator = torch.Generator().manual_seed(0)
     maps: Maps = {}
     for spec in codec.maps:
-        shape = (2, spec.channels, height // 4, width // 4)
-        maps[spec.name] = torch.randn(shape, generator=generator).double()
+        maps[spec.name] = torch.randn(batch, spec.channels, *size, generator=generator).double()
     for corner in ("top_left", "bottom_right"):
         maps[f"{corner}_embedding"] = mmdet[f"{corner}_embedding"].double()
     # Two stacks with the same maps, of which training takes the mean.
@@ -53,7 +53,7 @@ def test_the_documented_weights_give_the_loss_of_mmdet(mmdet: dict[str, Tensor])
 
     # mmdet adds its stacks up and weighs an embedding loss by 0.1.
     for name in ("pull", "push"):
-        own = sum(mmdet[f"{name}{image}"].item() for image in range(2))
+        own = sum(mmdet[f"{name}{image}"].item() for image in images)
         assert found[name].item() == pytest.approx(stacks * 0.1 * own, rel=1e-6)
     # It halves the sum over the two corners of everything else.
     heat = 0.0
@@ -66,14 +66,18 @@ def test_the_documented_weights_give_the_loss_of_mmdet(mmdet: dict[str, Tensor])
         heat += ((there + elsewhere) / peaks.sum()).item() / 2
     assert found["heatmap"].item() == pytest.approx(stacks * heat, rel=1e-5)
 
-    # The second image's objects share no cell: mmdet divides offsets by the number of cells.
-    encoded = codec.encode(targets[1:], (height, width))
-    found = codec.loss({name: values[1:] for name, values in maps.items()}, encoded)
-    offset = 0.0
-    for corner, name in CORNERS:
-        cells = (mmdet[f"corner_{name}_heatmap"][1] == 1).any(0)
-        assert cells.sum() == len(targets[1].labels) == 3
-        gap = (maps[f"{corner}_offset"][1] - mmdet[f"corner_{name}_offset"][1].double()).abs()
-        smooth = torch.where(gap < 1, gap.square() / 2, gap - 0.5)
-        offset += ((smooth * cells).sum() / cells.sum()).item() / 2
-    assert found["offset"].item() == pytest.approx(stacks * offset, rel=1e-4)
+    # mmdet divides offsets by the number of cells: the same for objects with cells of their own.
+    for image, target in enumerate(targets):
+        match = mmdet[f"corner_match{images[image]}"]
+        cells = match[..., 0] * size[1] + match[..., 1]  # (objects, corners)
+        alone = (cells[:, None] == cells).sum(1).eq(1).all(1)
+        own = Target(target.boxes[alone], target.labels[alone])
+        encoded = codec.encode([own], (height, width))
+        found = codec.loss({name: values[[image]] for name, values in maps.items()}, encoded)
+        offset = 0.0
+        for number, (corner, name) in enumerate(CORNERS):
+            at = (image, slice(None), *match[alone, number].unbind(1))
+            gap = (maps[f"{corner}_offset"][at] - mmdet[f"corner_{name}_offset"][at].double()).abs()
+            smooth = torch.where(gap < 1, gap.square() / 2, gap - 0.5)
+            offset += smooth.sum().item() / int(alone.sum()) / 2
+        assert found["offset"].item() == pytest.approx(stacks * offset, rel=1e-4)

@@ -12,20 +12,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from runners import runner_of
 from test_convert_mismatch import shaped
 
 from heatpoint import zoo
+from heatpoint.codecs.base import Target
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.codecs.types import Target
-from heatpoint.detector.detector import Detector
-from heatpoint.engines.torch import TorchEngine
+from heatpoint.convert import convert
+from heatpoint.convert.fetch import fetch
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.runner import Runner
-from heatpoint.scoring.evaluate import evaluate
+from heatpoint.inference.evaluate import evaluate
 from heatpoint.training import train
 from heatpoint.weights import PUBLISHED
-from heatpoint.weights.convert import convert
-from heatpoint.weights.fetch import fetch
+from heatpoint.zoo.detector import Detector
 
 QUICK = {
     "model": "cornernet_tiny",
@@ -97,7 +96,7 @@ def test_200_objects_of_one_class_are_found_where_as_many_corners_are_paired() -
     for corners, expected in ((200, 200), (100, 100)):
         codec = CornerCodec(1, corners=corners)
         found = codec.decode(codec.ideal(codec.encode([target], (512, 512))))
-        sure = found.boxes[0][found.scores[0] > 0.99]
+        sure = found["boxes"][0][found["scores"][0] > 0.99]
         near = (sure[:, None] - boxes).abs().amax(-1) < 1e-3
         # Where not all corners are paired, those left may belong to no pair.
         assert near.any(0).sum() == expected if corners == 200 else near.any(0).sum() <= expected
@@ -106,7 +105,7 @@ def test_200_objects_of_one_class_are_found_where_as_many_corners_are_paired() -
 
 def test_an_image_without_objects_gives_an_empty_result(tmp_path: Path) -> None:
     detector = zoo.build("cornernet_tiny", ["cell"])
-    runner = Runner(TorchEngine(detector, device="cpu"), size=64, score_threshold=0.9)
+    runner = runner_of(detector, device="cpu", size=64, score=0.9)
     (found,) = runner([np.zeros((64, 64, 3), np.uint8)])
     assert len(found) == 0
 
@@ -120,7 +119,7 @@ def test_sizes_that_are_no_multiple(side: int, tmp_path: Path) -> None:
     with pytest.raises(HeatpointError, match=sentence):
         train(data, data, **{**QUICK, "size": side, "out": str(tmp_path / "run")})
     with pytest.raises(HeatpointError, match=sentence):
-        Runner(TorchEngine(detector, device="cpu"), size=side)
+        runner_of(detector, device="cpu", size=side)
 
 
 def test_the_grid_of_cells_must_be_whole() -> None:
@@ -129,14 +128,14 @@ def test_the_grid_of_cells_must_be_whole() -> None:
         CornerCodec(1, trim=1).encode([nothing], (512, 511))
 
 
-def test_names_that_do_not_match_the_head(golden: Path) -> None:
+def test_names_that_do_not_match_the_head() -> None:
     detector = zoo.build("cornernet_tiny", ["cat", "dog"])
     with pytest.raises(HeatpointError, match="3"):
         replace(detector, names=("cat", "dog", "owl"))
     with pytest.raises(HeatpointError, match="3"):
         zoo.build("cornernet_tiny", ["cat", "dog"], codec=CornerCodec(3))
-    published = shaped(golden, "cornernet_hourglass104")
-    with pytest.raises(HeatpointError, match="the checkpoint has 80 classes, but 2 names"):
+    published = shaped("cornernet_hourglass104")
+    with pytest.raises(HeatpointError, match=r"the checkpoint has [0-9]+ classes, but 2 names"):
         convert(published, names=["cat", "dog"])
 
 

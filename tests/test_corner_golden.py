@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
+from golden_files import cases, tensors
+from published import INCLUSIVE, best_rows, soft_nms_in_place
 from torch import Tensor
 
+from heatpoint.codecs.base import Maps, Target
 from heatpoint.codecs.corner_encoded import CornerEncoded, Corners
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.gaussian import Windows
 from heatpoint.codecs.losses import pull_push_loss
-from heatpoint.codecs.types import Maps, Target
-from heatpoint.inference.suppress import soft_nms, soft_nms_merge, top_detections
+from heatpoint.geometry.affine import clip_boxes
+from heatpoint.inference.suppress import soften
+from heatpoint.views.picture import Picture
 
-PUBLISHED = CornerCodec(4, trim=1, border="pixels", clamp=1e-4)
 KINDS = ("top_left", "bottom_right")
+TARGETS, LOSSES, DECODED = "targets_cornernet", "losses_cornernet", "decode_cornernet"
 
+STRIDE = 4
+"""Pixels of the input per cell in every file of these."""
 
-def load(golden: Path, name: str) -> dict[str, Tensor]:
-    data = np.load(golden / "functions" / f"{name}.npz")
-    return {key: torch.from_numpy(data[key]) for key in data}
+MOST_PAIRS = 1000
+"""Limit of the pairs of one image in the released decoding."""
+
+IMAGE, MIRRORED = 0, 1
+"""What the batch of the released decoding holds."""
+
+SINGLE_OBJECT_PUSH = 0.9999
+"""Push of an image with one object, about which the reference is 3e-4 off."""
 
 
 def at_input(get: dict[str, Tensor]) -> Target:
@@ -46,25 +55,29 @@ def at_input(get: dict[str, Tensor]) -> Target:
     return Target(boxes[solid], get["labels"][solid])
 
 
-@pytest.mark.parametrize("scene", [0, 1, 2, 3])
-@pytest.mark.parametrize("overlap", [0.3, 0.7])
-def test_targets_equal_the_published_program(golden: Path, scene: int, overlap: float) -> None:
-    start = f"scene{scene}."
-    data = load(golden, "targets_cornernet")
+@pytest.mark.parametrize("scene", cases(TARGETS, r"scene(\d+)\."))
+@pytest.mark.parametrize("prefix", ["", *cases(TARGETS, r"scene\d+\.(iou[\d.]+\.)")])
+def test_targets_equal_the_published_program(scene: str, prefix: str) -> None:
+    start, data = f"scene{scene}.", tensors(TARGETS)
     get = {key.removeprefix(start): data[key] for key in data if key.startswith(start)}
-    codec = CornerCodec(4, trim=1, border="pixels", overlap=overlap)
+    usual = float(data["gaussian_min_overlap"])
+    overlap = float(prefix.removeprefix("iou").removesuffix(".") or usual)
+    classes = get["top_left_heatmap"].shape[0]
+    codec = CornerCodec(classes, STRIDE, trim=1, border="pixels", overlap=overlap)
     size = (int(get["input_height_width"][0]), int(get["input_height_width"][1]))
     encoded = codec.encode([at_input(get)], size)
     assert list(encoded.map_size) == get["output_height_width"].tolist()
     kept = get["mask"].bool()
+    assert kept.sum() == min(len(encoded.label), len(kept))
     for kind in KINDS:
         corners = getattr(encoded, kind)
-        assert torch.equal(corners.cell, get[f"{kind}_index"][kept])
+        assert torch.equal(corners.cell[: len(kept)], get[f"{kind}_index"][kept])
         offset = get[f"{kind}_offset"][kept]
-        torch.testing.assert_close(corners.offset, offset, rtol=0, atol=1e-5)
-        prefix = "" if overlap == 0.3 else "iou0.7."
+        torch.testing.assert_close(corners.offset[: len(kept)], offset, rtol=0, atol=1e-5)
         expected = get[f"{prefix}{kind}_heatmap"]
-        torch.testing.assert_close(encoded.heatmap(kind)[0], expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(
+            encoded.heatmap(getattr(encoded, kind))[0], expected, rtol=0, atol=1e-6
+        )
 
 
 def given(data: dict[str, Tensor]) -> CornerEncoded:
@@ -104,33 +117,39 @@ def as_map(rows: Tensor, size: tuple[int, int]) -> Tensor:
     return plane.transpose(1, 2).unflatten(2, size)
 
 
-def test_losses_equal_the_published_program(golden: Path) -> None:
-    data = load(golden, "losses_cornernet")
+def test_losses_equal_the_published_program() -> None:
+    data = tensors(LOSSES)
     encoded = given(data)
     size = encoded.map_size
-    codec = CornerCodec(2, clamp=1e-4)
+    codec = CornerCodec(
+        encoded.classes,
+        clamp=1e-4,
+        pull_weight=float(data["pull_weight"]),
+        push_weight=float(data["push_weight"]),
+        offset_weight=float(data["offset_weight"]),
+    )
     names = {"": "logits", "_embedding": "embedding", "_offset": "offset_prediction"}
-    stacks: list[Maps] = []
+    stacks: dict[str, Maps] = {}
     total = torch.zeros((), dtype=torch.float64)
-    for stack in range(2):
+    numbers = cases(LOSSES, r"stack(\d+)\.")
+    for stack in numbers:
         maps = {}
         for kind in KINDS:
             for part, name in names.items():
                 value = data[f"stack{stack}.{kind}_{name}"].double()
                 maps[kind + part] = (as_map(value, size) if part else value).requires_grad_()
-        stacks.append(maps)
+        stacks[stack] = maps
         terms = codec.loss(maps, encoded)
         assert list(terms) == ["heatmap", "offset", "pull", "push"]
-        total = total + sum(terms.values()) / 2  # type: ignore[arg-type]
-        if stack == 0:
-            for name in ("pull", "push"):
-                expected = data[f"{name}_stack0"].item()
-                assert terms[name].item() / 0.1 == pytest.approx(expected, rel=1e-6)
-            expected = data["focal_stack0"].item()
-            assert terms["heatmap"].item() == pytest.approx(expected, rel=1e-6)
+        total = total + sum(terms.values()) / len(numbers)  # type: ignore[arg-type]
+        for name, stored in (("pull", "pull"), ("push", "push"), ("heatmap", "focal")):
+            if f"{stored}_stack{stack}" in data:
+                expected = data[f"{stored}_stack{stack}"].item()
+                weight = getattr(codec, f"{name}_weight")
+                assert terms[name].item() / weight == pytest.approx(expected, rel=1e-6)
     total.backward()
     assert total.item() == pytest.approx(data["total"].item(), rel=1e-6)
-    for stack, maps in enumerate(stacks):
+    for stack, maps in stacks.items():
         for kind in KINDS:
             for part, name in names.items():
                 expected = data[f"stack{stack}.{kind}_{name}_gradient"]
@@ -140,8 +159,8 @@ def test_losses_equal_the_published_program(golden: Path) -> None:
                 assert (found - expected).abs().max() <= 1e-6 * expected.abs().max()
 
 
-def test_pull_and_push_equal_the_published_program(golden: Path) -> None:
-    data = load(golden, "losses_cornernet")
+def test_pull_and_push_equal_the_published_program() -> None:
+    data = tensors(LOSSES)
     first, second = (data[f"stack0.{kind}_embedding"][..., 0].double() for kind in KINDS)
     for name, place in (("pull", 0), ("push", 1)):
         ends = [first.clone().requires_grad_(), second.clone().requires_grad_()]
@@ -152,48 +171,54 @@ def test_pull_and_push_equal_the_published_program(golden: Path) -> None:
             expected = data[f"{name}_gradient_{kind}"][..., 0]
             assert end.grad is not None
             assert (end.grad - expected).abs().max() <= 1e-6 * expected.abs().max()
-    pull, push = pull_push_loss(first, second, data["single_object_mask"].bool())
+    single = data["single_object_mask"].bool()
+    images = len(single)
+    assert (single.sum(1) == 1).all()
+    pull, push = pull_push_loss(first, second, single)
     assert pull.item() == pytest.approx(data["single_object_pull"].item(), rel=1e-6)
-    assert push.item() == pytest.approx(data["single_object_push"].item(), abs=3 * 3e-4)
-    # One object per image: the constant is 0.9999, to the rounding of a float32 number there.
-    assert push.item() == pytest.approx(3 * 0.9999, abs=1e-6)
+    assert push.item() == pytest.approx(data["single_object_push"].item(), abs=images * 3e-4)
+    assert push.item() == pytest.approx(images * SINGLE_OBJECT_PUSH, abs=1e-6)
 
 
-def test_pull_and_push_as_printed_equal_mmdet(golden: Path) -> None:
-    data = load(golden, "mmdet")
-    for image in range(2):
-        match = data[f"corner_match{image}"]
-        first, second = (
-            data[f"{kind}_embedding"][image, 0, match[:, i, 0], match[:, i, 1]].double()[None]
-            for i, kind in enumerate(KINDS)
-        )
-        mask = torch.ones_like(first, dtype=torch.bool)
-        pull, push = pull_push_loss(first, second, mask, published=False)
-        # mmdet's own weights are not part of these numbers.
-        assert pull.item() == pytest.approx(data[f"pull{image}"].item(), rel=1e-6)
-        assert push.item() == pytest.approx(data[f"push{image}"].item(), rel=1e-6)
-        if image == 0:
-            single = torch.zeros_like(mask)
-            single[0, 0] = True
-            pull, push = pull_push_loss(first, second, single, published=False)
-            assert push.item() == data["single_object_push"].item() == 0
+@pytest.mark.parametrize("image", cases("mmdet", r"corner_match(\d+)$"))
+def test_pull_and_push_as_printed_equal_mmdet(image: str) -> None:
+    data = tensors("mmdet")
+    match = data[f"corner_match{image}"]
+    first, second = (
+        data[f"{kind}_embedding"][int(image), 0, match[:, i, 0], match[:, i, 1]].double()[None]
+        for i, kind in enumerate(KINDS)
+    )
+    mask = torch.ones_like(first, dtype=torch.bool)
+    pull, push = pull_push_loss(first, second, mask, published=False)
+    # mmdet's own weights are not part of these numbers.
+    assert pull.item() == pytest.approx(data[f"pull{image}"].item(), rel=1e-6)
+    assert push.item() == pytest.approx(data[f"push{image}"].item(), rel=1e-6)
+    single = torch.zeros_like(mask)
+    single[0, 0] = True
+    _, push = pull_push_loss(first, second, single, published=False)
+    assert push.item() == data["single_object_push"].item() == 0
 
 
-def test_corner_targets_equal_mmdet(golden: Path) -> None:
-    data = load(golden, "mmdet")
+def test_corner_targets_equal_mmdet() -> None:
+    data = tensors("mmdet")
+    images = cases("mmdet", r"boxes(\d+)$")
     height, width = (int(side) for side in data["input_height_width"])
-    targets = [Target(data[f"boxes{i}"], data[f"labels{i}"]) for i in range(2)]
-    encoded = CornerCodec(3).encode(targets, (height, width))
-    maps = CornerCodec(3).ideal(encoded)
+    targets = [Target(data[f"boxes{i}"], data[f"labels{i}"]) for i in images]
+    codec = CornerCodec(data["corner_topleft_heatmap"].shape[1], STRIDE)
+    encoded = codec.encode(targets, (height, width))
+    maps = codec.ideal(encoded)
     for kind, name in (("top_left", "topleft"), ("bottom_right", "bottomright")):
         expected = data[f"corner_{name}_heatmap"]
-        torch.testing.assert_close(encoded.heatmap(kind), expected, rtol=0, atol=1e-6)
-        expected = data[f"corner_{name}_offset"]
+        torch.testing.assert_close(
+            encoded.heatmap(getattr(encoded, kind)), expected, rtol=0, atol=1e-6
+        )
+        # Ours clips a corner beyond the border to it, which is one cell further than the last.
+        expected = data[f"corner_{name}_offset"].clamp(max=1)
         torch.testing.assert_close(maps[f"{kind}_offset"], expected, rtol=0, atol=1e-5)
         cells = getattr(encoded, kind).cell.split([len(t.labels) for t in targets])
-        for image in range(2):
+        for image, own in zip(images, cells, strict=True):
             match = data[f"corner_match{image}"][:, KINDS.index(kind)]
-            assert torch.equal(cells[image], match[:, 0] * (width // 4) + match[:, 1])
+            assert torch.equal(own, match[:, 0] * (width // STRIDE) + match[:, 1])
 
 
 def published_maps(data: dict[str, Tensor], image: int) -> Maps:
@@ -205,89 +230,104 @@ def published_maps(data: dict[str, Tensor], image: int) -> Maps:
     }
 
 
-@pytest.mark.parametrize("image", [0, 1])
-def test_decoding_equals_the_published_program(golden: Path, image: int) -> None:
-    data = load(golden, "decode_cornernet")
-    found = CornerCodec(5, stride=1).decode(published_maps(data, image))
+def published_codec(data: dict[str, Tensor], stride: int, trim: int) -> CornerCodec:
+    classes = data["top_left_logits"].shape[1]
+    return CornerCodec(classes, stride, trim, corners=int(data["top_k"]), max_detections=MOST_PAIRS)
+
+
+@pytest.mark.parametrize("image", cases(DECODED, r"decoded\.(\d+)$"))
+def test_decoding_equals_the_published_program(image: str) -> None:
+    data = tensors(DECODED)
+    found = published_codec(data, stride=1, trim=0).decode(published_maps(data, int(image)))
     expected = data[f"decoded.{image}"]
-    kept = found.scores[0] > 0
-    assert found.scores.shape == (1, 1000)
+    kept = found["scores"][0] > 0
+    assert found["scores"].shape == (1, MOST_PAIRS)
     assert kept.sum() == len(expected)
-    torch.testing.assert_close(found.boxes[0, kept], expected[:, :4], rtol=0, atol=1e-3)
-    torch.testing.assert_close(found.scores[0, kept], expected[:, 4], rtol=0, atol=1e-5)
-    assert torch.equal(found.labels[0, kept], expected[:, 7].long())
+    torch.testing.assert_close(found["boxes"][0, kept], expected[:, :4], rtol=0, atol=1e-3)
+    torch.testing.assert_close(found["scores"][0, kept], expected[:, 4], rtol=0, atol=1e-5)
+    assert torch.equal(found["labels"][0, kept], expected[:, 7].long())
 
 
-@pytest.mark.parametrize("method", ["gaussian", "hard", "merge"])
-def test_the_whole_way_with_mirror_image_equals_the_published_program(
-    golden: Path, method: str
-) -> None:
-    data = load(golden, "decode_cornernet")
-    codec = CornerCodec(5, trim=1)
-    found = codec.decode(codec.merge_flipped(published_maps(data, 0), published_maps(data, 1)))
-    assert found.scores.shape == (1, 2000)
-    assert (found.scores[0].diff() <= 0).all()
+CLASSES = sorted(int(label) for label in cases(DECODED, r"before_suppression\.class(\d+)$"))
+
+TOP = 100
+"""How many rows the released test keeps, over all classes."""
+
+
+def test_the_whole_way_with_mirror_image_equals_the_published_program() -> None:
+    """From maps to boxes of the image, by class; what suppression leaves comes next."""
+    data = tensors(DECODED)
+    codec = published_codec(data, stride=STRIDE, trim=1)
+    found = codec.decode(
+        codec.merge_flipped(published_maps(data, IMAGE), published_maps(data, MIRRORED))
+    )
+    assert found["scores"].shape == (1, 2 * MOST_PAIRS)
+    assert (found["scores"][0].diff() <= 0).all()
     height, width = (int(side) for side in data["image_height_width"])
-    row = data["padding_table"][0]
-    assert row[:4].tolist() == [height, width, 127, 255]
-    top, left = row[6].item(), row[8].item()
-    boxes = found.boxes[0] - torch.tensor([left, top, left, top])
-    boxes = torch.minimum(boxes, torch.tensor([width, height, width, height])).clamp(min=0)
-    kept = found.scores[0] > 0
-    boxes, scores, labels = boxes[kept], found.scores[0, kept], found.labels[0, kept]
-    assert found.corner_scores is not None
-    corner_scores = found.corner_scores[0, kept]
-    places = []
-    for label in range(5):
+    (look,) = Picture((511, 511), 128, 1, keep_resolution=True).looks((height, width))
+    assert list(look.size) == data["padded_height_width"].tolist()
+    boxes = clip_boxes(look.to_image.boxes(found["boxes"][0]), (height, width))
+    kept = found["scores"][0] > 0
+    boxes, scores, labels = boxes[kept], found["scores"][0, kept], found["labels"][0, kept]
+    corner_scores = found["corner_scores"][0, kept]
+    assert set(labels.tolist()) <= set(CLASSES)
+    for label in CLASSES:
         expected = data[f"before_suppression.class{label}"]
         mine = (labels == label).nonzero()[:, 0]
         order = expected[:, 4].argsort(descending=True, stable=True)
         torch.testing.assert_close(scores[mine], expected[order, 4], rtol=0, atol=1e-5)
         torch.testing.assert_close(boxes[mine], expected[order, :4], rtol=0, atol=1e-3)
         torch.testing.assert_close(corner_scores[mine], expected[order, 5:], rtol=0, atol=1e-5)
-        places.append(mine[order.argsort()])
-    # Which stale rows remain depends on the order at the start: the image's, then the mirrored's.
-    place = torch.cat(places)
-    boxes, scores, labels = (part[place].numpy() for part in (boxes, scores, labels))
-    if method == "merge":
-        rows, merged, decayed = soft_nms_merge(
-            boxes,
-            scores,
-            corner_scores[place].numpy(),
-            labels,
-            inclusive=True,
-            keep_stale=True,
-            corner_scores_stay=True,
-        )
-    else:
-        rows, decayed = soft_nms(
-            boxes,
-            scores,
-            labels,
-            method=method,  # type: ignore[arg-type]
-            inclusive=True,
-            keep_stale=True,
-        )
-        merged = boxes[rows]
-    stay = top_detections(decayed, 100)
-    rows, decayed, merged = rows[stay], decayed[stay], merged[stay]
+
+
+@pytest.mark.parametrize("method", ["gaussian", "hard", "merge"])
+def test_the_released_suppression_gives_the_published_rows(method: str) -> None:
+    """Checks the reference with which the library is compared next."""
+    data = {key: values.numpy() for key, values in tensors(DECODED).items()}
+    tables = {label: data[f"before_suppression.class{label}"] for label in CLASSES}
+    for rows in tables.values():
+        if method == "merge":
+            soft_nms_in_place(rows, merge=True)
+        else:
+            soft_nms_in_place(rows, method)  # type: ignore[arg-type]
+    stay = best_rows(np.concatenate([rows[:, 4] for rows in tables.values()]), TOP)
     prefix = "" if method == "gaussian" else f"{method}_"
-    for label in range(5):
+    for label, rows in tables.items():
         expected = data[f"{prefix}image_detections.class{label}"]
-        mine = labels[rows] == label
-        assert mine.sum() == len(expected)
-        found_rows = np.concatenate((merged[mine], decayed[mine, None]), 1)
-        found_rows, rows_there = (
-            r[np.lexsort((r[:, 0].round(2), -r[:, 4].round(5)))]
-            for r in (found_rows, expected.numpy())
+        found, stay = rows[stay[: len(rows)]], stay[len(rows) :]
+        assert len(found) == len(expected)
+        found, expected = (
+            r[np.lexsort((r[:, 0].round(2), -r[:, 4].round(5)))] for r in (found, expected)
         )
-        np.testing.assert_allclose(found_rows[:, 4], rows_there[:, 4], rtol=0, atol=1e-5)
-        np.testing.assert_allclose(found_rows[:, :4], rows_there[:, :4], rtol=0, atol=1e-3)
+        np.testing.assert_allclose(found[:, 4], expected[:, 4], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(found[:, :4], expected[:, :4], rtol=0, atol=1e-3)
 
 
-def test_the_grid_of_cells_is_the_published_one(golden: Path) -> None:
-    table = load(golden, "decode_cornernet")["padding_table"]
-    for row in table.tolist():
-        padded, output = (int(row[2]), int(row[3])), (int(row[4]), int(row[5]))
-        assert PUBLISHED.encode([Target(torch.zeros(0, 4), torch.zeros(0).long())], padded).map_size
-        assert ((padded[0] + 1) // 4, (padded[1] + 1) // 4) == output
+@pytest.mark.parametrize("kind", ["gaussian", "merge"])
+def test_suppression_leaves_what_the_released_one_counts_as_valid(kind: str) -> None:
+    data = tensors(DECODED)
+    tables = [data[f"before_suppression.class{label}"].numpy() for label in CLASSES]
+    start = np.concatenate(tables)
+    labels = np.repeat(CLASSES, [len(rows) for rows in tables])
+    order, boxes, scores = soften(
+        start[:, :4] + INCLUSIVE,
+        start[:, 4],
+        labels,
+        start[:, 5:],
+        kind=kind,  # type: ignore[arg-type]
+        max_detections=len(start),
+    )
+    for label, rows in zip(CLASSES, tables, strict=True):
+        valid = soft_nms_in_place(rows, merge=kind == "merge", weights_stay=False)
+        mine = labels[order] == label
+        assert mine.sum() == valid
+        np.testing.assert_allclose(scores[mine], rows[:valid, 4], rtol=0, atol=1e-5)
+        np.testing.assert_allclose(boxes[mine] - INCLUSIVE, rows[:valid, :4], rtol=0, atol=1e-3)
+
+
+def test_the_grid_of_cells_is_the_published_one() -> None:
+    data = tensors(DECODED)
+    codec = published_codec(data, stride=STRIDE, trim=1)
+    nothing = Target(torch.zeros(0, 4), torch.zeros(0).long())
+    for row in data["padding_table"].long().tolist():
+        assert codec.encode([nothing], (row[2], row[3])).map_size == (row[4], row[5])

@@ -9,28 +9,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from finishing import FIELDS, finish, look
+from golden_files import arrays
+from runners import runner_of
 
 from heatpoint import zoo
 from heatpoint.cli import main
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.affine import Affine
-from heatpoint.inference.finish import finish
-from heatpoint.inference.predict import open_runner, predict
+from heatpoint.inference.evaluate import evaluate
+from heatpoint.inference.predict import predict
 from heatpoint.inspection import inspect
 from heatpoint.inspection.oracle import oracle
-from heatpoint.networks.backbones.hourglass import DetectionHourglass
 from heatpoint.networks.corner_heads import CornerHeads
+from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.networks.heads import StackHeads
 from heatpoint.networks.necks import EveryLevel
 from heatpoint.networks.network import Network
-from heatpoint.scoring.evaluate import evaluate
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
 from heatpoint.training.loop import TrainResult
-from heatpoint.views.picture import Frame, prepare_original
+from heatpoint.views.base import Whole
+from heatpoint.views.fields import Field
+from heatpoint.views.picture import Picture
+from heatpoint.zoo.detector import Detector
 
 QUICK = {
     "model": "cornernet_tiny",
@@ -66,18 +70,18 @@ def test_eight_pictures_are_learnt_by_heart(fitted: tuple[Path, TrainResult], sh
     assert set(result.history[-1]) >= {"loss/heatmap", "loss/offset", "loss/pull", "loss/push"}
     detector = Detector.load(best)
     assert isinstance(detector.codec, CornerCodec)
-    assert detector.task == "boxes"
+    assert detector.codec.learns == {"boxes"}
 
 
 def test_pairs_of_one_object_are_suppressed_by_default(
     fitted: tuple[Path, TrainResult], shapes: str
 ) -> None:
     detector = Detector.load(fitted[0] / "best.safetensors")
-    protocol = open_runner(detector, device="cpu").protocol()
+    protocol = runner_of(detector, device="cpu").protocol()
     assert (protocol["nms"], protocol["soft_nms"]) == (None, "gaussian")
     assert protocol["soft_nms_sigma"] == 0.5
-    assert open_runner(detector, device="cpu", nms=0.5).protocol()["soft_nms"] == "none"
-    bare = replace(detector, codec=replace(detector.box_codec, soft_nms=None))
+    assert runner_of(detector, device="cpu", nms=0.5).protocol()["soft_nms"] == "none"
+    bare = replace(detector, codec=replace(detector.codec, soft_nms=None))
     assert evaluate(bare, shapes).ap <= evaluate(detector, shapes).ap
     for choice in ({"flip": True}, {"scales": (1.0, 2.0)}, {"keep_resolution": True}):
         scores = evaluate(detector, shapes, **choice)  # type: ignore[arg-type]
@@ -111,7 +115,7 @@ def test_predict_finds_the_objects(fitted: tuple[Path, TrainResult], shapes: str
     pictures = sorted(Path(shapes).parent.rglob("*.png")) or sorted(
         Path(shapes).parent.rglob("*.jpg")
     )
-    found = predict(str(fitted[0] / "best.safetensors"), pictures[:2], score_threshold=0.5)
+    found = predict(str(fitted[0] / "best.safetensors"), pictures[:2], score=0.5)
     assert all(len(result) for result in found)
 
 
@@ -162,23 +166,27 @@ def narrow_detector() -> Detector:
 )
 def test_sizes_one_pixel_short(image: tuple[int, int], padded: tuple[int, int]) -> None:
     pixels = np.zeros((*image, 3), np.uint8)
-    runner = open_runner(narrow_detector(), keep_resolution=True, device="cpu", flip=True)
-    ((tensor, _),) = runner.prepare(pixels)
-    assert tensor.shape[1:] == padded
+    runner = runner_of(narrow_detector(), keep_resolution=True, device="cpu", flip=True)
+    (only,) = runner.prepare(Whole(pixels)).looks
+    assert only.size == padded
     (found,) = runner([pixels])
     assert (found.boxes[:, 2:] <= np.array([image[1], image[0]])).all()
-    doubled = open_runner(narrow_detector(), scales=(0.5, 1.0, 2.0), device="cpu").prepare(pixels)
-    assert [t.shape[1:] for t, _ in doubled] == [(127, 127), (127, 127), (255, 255)]
+    doubled = runner_of(narrow_detector(), scales=(0.5, 1.0, 2.0), device="cpu")
+    inputs = doubled.prepare(Whole(pixels)).inputs
+    assert [inputs[i].shape[1:] for i in range(3)] == [(127, 127), (127, 127), (255, 255)]
 
 
-def test_padding_is_the_published_one(golden: Path) -> None:
-    table = np.load(golden / "functions" / "decode_cornernet.npz")["padding_table"]
-    for row in table.astype(int):
-        image = np.zeros((row[0], row[1], 3), np.uint8)
-        tensor, frame = prepare_original(image, 128, trim=1)
-        assert tensor.shape[1:] == (row[2], row[3])
-        left, top = frame.to_image.inverse().points(np.zeros((1, 2)))[0]
-        assert (top, left) == (row[6], row[8])
+def test_padding_is_the_published_one() -> None:
+    for row in arrays("decode_cornernet")["padding_table"].astype(int):
+        height, width, *padded = row[:4]
+        top, bottom, left, right = row[6:10]
+        (seen,) = Picture((511, 511), 128, 1, keep_resolution=True).looks((height, width))
+        pixels = seen.cut(Whole(np.ones((height, width, 3), np.uint8)))
+        assert list(pixels.shape[1:]) == padded
+        corner = seen.to_input.points(np.zeros((1, 2)))[0]
+        assert corner.tolist() == [left, top]
+        # Of an odd side the released program names one row or column less than it copies.
+        assert pixels[0, top:bottom, left:right].all()
 
 
 def test_soft_nms_lowers_scores_before_the_threshold() -> None:
@@ -188,10 +196,10 @@ def test_soft_nms_lowers_scores_before_the_threshold() -> None:
         "scores": np.float32([[0.9, 0.8, 0.5]]),
         "labels": np.zeros((1, 3), np.int64),
     }
-    frame = Frame("", (128, 128), Affine.scale(1.0, 1.0))
-    plain = finish(answer, [frame], ["cat"], 0.4)[0]
+    frame = (look(Affine.scale(1.0, 1.0)), (128, 128))
+    plain = finish(answer, [frame], ["cat"], score=0.4)[0]
     assert len(plain) == 3
-    soft = finish(answer, [frame], ["cat"], 0.4, soft_nms="gaussian")[0]
+    soft = finish(answer, [frame], ["cat"], score=0.4, soft_nms="gaussian")[0]
     assert soft.scores.tolist() == pytest.approx([0.9, 0.5])
     assert soft.boxes[1].tolist() == [60, 60, 100, 100]
     everything = finish(answer, [frame], ["cat"], soft_nms="gaussian")[0]
@@ -206,11 +214,21 @@ def test_merging_moves_a_box_by_the_scores_of_its_corners() -> None:
         "labels": np.zeros((1, 2), np.int64),
     }
     given = plain | {"corner_scores": np.float32([[[0.5, 1.0], [1.0, 1.0]]])}
-    frame = Frame("", (128, 128), Affine.scale(1.0, 1.0))
-    better = finish(given, [frame], ["cat"], 0.5, soft_nms="merge")[0].boxes[0, 0].item()
+    frame = (look(Affine.scale(1.0, 1.0)), (128, 128))
+    better = finish(
+        given,
+        [frame],
+        ["cat"],
+        (*FIELDS, Field("corner_scores", (2,))),
+        score=0.5,
+        soft_nms="merge",
+        weights="corner_scores",
+    )[0]
+    assert better.columns == {}
+    better = better.boxes[0, 0].item()
     share = (1 - float(np.exp(-(0.95**2) / 0.5))) ** 8
     assert better == pytest.approx(2 * share / (0.5 + share), rel=1e-4)
-    whole = finish(plain, [frame], ["cat"], 0.5, soft_nms="merge")[0].boxes[0, 0].item()
+    whole = finish(plain, [frame], ["cat"], score=0.5, soft_nms="merge")[0].boxes[0, 0].item()
     assert whole == pytest.approx(2 * 0.8 * share / (0.9 + 0.8 * share), rel=1e-4)
 
 

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from golden_files import arrays, cases
+from published import mirrored, pose_crop, pose_points
 
 from heatpoint.data.skeleton import SKELETONS
-from heatpoint.geometry.crops import crop_affine, published_crop, published_mirror, published_points
-from heatpoint.views.picture import prepare_crop
+from heatpoint.geometry.affine import Affine
+from heatpoint.geometry.crops import crop_affine
+from heatpoint.views.base import Look, Whole
+
+
+def crop(box: Sequence[float], padding: float) -> Look:
+    """Returns the look at a box."""
+    return Look((64, 64), crop_affine(box, (64, 64), padding))
 
 
 @pytest.mark.parametrize("size", [(256, 256), (256, 192), (96, 160)])
@@ -43,20 +51,21 @@ def test_small_and_large_subjects_look_alike(side: float) -> None:
     disc = (away[:, None] + away < (side / 4) ** 2).view(np.uint8) * 255
     image = np.repeat(disc[..., None], 3, 2)
     box = [middle - side / 2, middle - side / 2, middle + side / 2, middle + side / 2]
-    pixels, frame = prepare_crop(image, box, (64, 64), 1.0)
+    look = crop(box, 1.0)
+    pixels = look.cut(Whole(image))
     bright = pixels[0].astype(float)
     assert abs(float(bright.sum()) / 255 - np.pi * 16**2) < 0.06 * np.pi * 16**2
     place = np.arange(64) + 0.5
     assert float((bright.sum(0) * place).sum() / bright.sum()) == pytest.approx(32, abs=0.1)
-    assert frame.to_image.points(np.array([32.0, 32.0])).tolist() == pytest.approx([middle] * 2)
+    assert look.to_image.points(np.array([32.0, 32.0])).tolist() == pytest.approx([middle] * 2)
 
 
 def test_crop_half_outside_is_black_there() -> None:
     image = np.full((50, 50, 3), 200, np.uint8)
-    pixels, _ = prepare_crop(image, [-40, 0, 10, 50], (64, 64), 1.0)
+    pixels = crop([-40, 0, 10, 50], 1.0).cut(Whole(image))
     assert int(pixels[:, :, :50].max()) == 0
     assert int(pixels[:, 2:-2, 54:].min()) == 200
-    pixels, _ = prepare_crop(image, [1e5, 1e5, 1e5 + 9, 1e5 + 9], (64, 64), 1.25)
+    pixels = crop([1e5, 1e5, 1e5 + 9, 1e5 + 9], 1.25).cut(Whole(image))
     assert int(pixels.max()) == 0, "a centre far outside sees nothing"
 
 
@@ -66,27 +75,49 @@ def test_a_box_without_extent_still_has_a_crop() -> None:
     assert np.isfinite(to_input.numpy()).all()
 
 
-def test_published_geometry(golden: Path) -> None:
-    data = np.load(golden / "functions" / "geometry_pose.npz")
+PLAIN_SIDE = 256
+"""Side of the crop whose rectangle in the image the file has."""
+
+
+def test_published_geometry() -> None:
+    """The reference of ``published``, with which MPII's boxes are compared."""
+    data = arrays("geometry_pose")
     for i in range(len(data["center"])):
         center, scale = tuple(data["center"][i]), float(data["scale"][i])
         height, width = (int(side) for side in data["resolution_height_width"][i])
-        to_crop = published_crop(center, scale, (height, width), float(data["rotation_degrees"][i]))
+        to_crop = pose_crop(center, scale, (height, width), float(data["rotation_degrees"][i]))
         np.testing.assert_allclose(to_crop.numpy(), data["matrix"][i][:2], rtol=0, atol=1e-10)
-        plain = published_crop(center, scale, (256, 256))
+        plain = pose_crop(center, scale, (PLAIN_SIDE, PLAIN_SIDE))
         for convention, name in (("one-based", "one_based"), ("zero-based", "zero_based")):
             for start, invert, way in (
                 ("points", False, "forward"),
                 ("output_points", True, "inverse"),
             ):
-                got = published_points(data[start][i], to_crop, convention, invert)  # type: ignore[arg-type]
+                got = pose_points(data[start][i], to_crop, convention, invert)  # type: ignore[arg-type]
                 np.testing.assert_array_equal(got, data[f"{name}_{way}"][i])
-            for corner, where in ((0.0, "upper_left"), (256.0, "bottom_right")):
-                got = published_points(np.full(2, corner), plain, convention, True)  # type: ignore[arg-type]
+            for corner, where in ((0.0, "upper_left"), (float(PLAIN_SIDE), "bottom_right")):
+                got = pose_points(np.full(2, corner), plain, convention, True)  # type: ignore[arg-type]
                 np.testing.assert_array_equal(got, data[f"crop_{where}_{name}"][i])
 
 
-def test_published_mirror(golden: Path) -> None:
-    data = np.load(golden / "functions" / "geometry_pose.npz")
-    got = published_mirror(data["joints"], 300, SKELETONS["mpii16"].flip)
-    np.testing.assert_array_equal(got, data["joints_flipped_width_300"])
+def test_crops_are_the_published_ones() -> None:
+    """A square box of the person's side, without a margin, gives the same map."""
+    data = arrays("geometry_pose")
+    for i, (height, width) in enumerate(data["resolution_height_width"]):
+        x, y = data["center"][i]
+        half = 100 * float(data["scale"][i])
+        size, turn = (int(height), int(width)), float(data["rotation_degrees"][i])
+        if height == width:
+            box = (x - half, y - half, x + half, y + half)
+            ours = crop_affine(box, size, padding=1.0, rotation=-turn)
+            np.testing.assert_allclose(ours.numpy(), data["matrix"][i][:2], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("width", cases("geometry_pose", r"joints_flipped_width_(\d+)$"))
+def test_published_mirror(width: str) -> None:
+    data = arrays("geometry_pose")
+    got = mirrored(data["joints"], int(width), SKELETONS["mpii16"].flip)
+    np.testing.assert_array_equal(got, data[f"joints_flipped_width_{width}"])
+    # Joints of an image are mirrored as its pixels are, pairs changing places.
+    ours = Affine.flip(int(width)).points(data["joints"][:, :2])[list(SKELETONS["mpii16"].flip)]
+    np.testing.assert_allclose(ours, data[f"joints_flipped_width_{width}"][:, :2])

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
-from heatpoint.training.curves import draw_curves
+from heatpoint.errors import HeatpointError
+from heatpoint.training.report import Events, draw_curves
 
 
 def coloured(image: np.ndarray) -> int:
@@ -31,3 +33,43 @@ def test_both_halves_have_lines(tmp_path: Path) -> None:
 def test_nothing_yet_is_an_empty_picture(tmp_path: Path) -> None:
     draw_curves(tmp_path / "curves.png", [], ("heatmap",), ("ap",))
     assert (tmp_path / "curves.png").stat().st_size > 0
+
+
+def read_events(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """Returns (step, value) by name, as TensorBoard shows them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder)).Reload()
+    return {
+        name: [(event.step, event.value) for event in found.Scalars(name)]
+        for name in found.Tags()["scalars"]
+    }
+
+
+def test_events_are_those_tensorboard_reads(tmp_path: Path) -> None:
+    events = Events(tmp_path)
+    for step in (1, 2, 3):
+        events.add({"loss": step / 2, "ap": None}, step)
+    events.flush()
+    assert read_events(tmp_path) == {"loss": [(1, 0.5), (2, 1.0), (3, 1.5)]}
+
+
+def test_a_resumed_run_makes_later_events_void(tmp_path: Path, monkeypatch) -> None:
+    first = Events(tmp_path)
+    for step in (1, 2, 3):
+        first.add({"loss": 1.0}, step)
+    monkeypatch.setattr("heatpoint.training.report.time.time", lambda: 4e9)  # a later file
+    again = Events(tmp_path, purge_from=2)
+    again.add({"loss": 5.0}, 2)
+    assert read_events(tmp_path) == {"loss": [(1, 1.0), (2, 5.0)]}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_events_on_a_full_disk_are_one_sentence(tmp_path: Path, monkeypatch, capfd) -> None:
+    full = Path("/dev/full").open("ab")  # noqa: SIM115
+    monkeypatch.setattr("heatpoint.training.report.open", lambda *_: full, raising=False)
+    events = Events(tmp_path)
+    events.add({"loss": 1.0}, 1)
+    with pytest.raises(HeatpointError, match=r"cannot write TensorBoard .*No space left"):
+        events.flush()
+    assert "Traceback" not in capfd.readouterr().err

@@ -17,13 +17,19 @@ from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import (
     Batch,
     EpochSampler,
-    EvalSet,
     TrainSet,
     collate,
+    varied,
     worker_init,
 )
-from heatpoint.data.decoded import BadImage
-from heatpoint.errors import HeatpointError
+from heatpoint.data.images import BadImage, load_image
+from heatpoint.data.pose_augment import PoseAugment
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.geometry.affine import letterbox
+from heatpoint.views.base import Whole
+from heatpoint.views.crops import Crops
+from heatpoint.views.picture import Picture
+from heatpoint.views.tiles import Tiles
 
 SIZE = (64, 96)
 
@@ -85,27 +91,26 @@ def test_types_and_frames(annotations: Annotations) -> None:
     assert sample.image.dtype == torch.uint8
     assert sample.target.boxes.dtype == torch.float32
     assert sample.target.labels.dtype == torch.int64
-    assert (sample.index, sample.frame) == (1, None)
-    sample = EvalSet(annotations, SIZE)[1]
-    assert sample.frame is not None
-    assert sample.frame.path == str(annotations.images[1].path)
-    back = sample.frame.to_image.boxes(sample.target.boxes)
-    assert np.allclose(back, annotations.images[1].boxes, atol=1e-4)
+    assert sample.index == 1
+    assert sample.target.keypoints is None
 
 
 def test_without_augmentation_training_sees_what_evaluation_sees(annotations: Annotations) -> None:
-    train, evaluation = TrainSet(annotations, SIZE, Augment.none()), EvalSet(annotations, SIZE)
-    for i in range(len(annotations.images)):
-        assert torch.equal(train[4, i].image, evaluation[i].image)
-        assert torch.allclose(train[4, i].target.boxes, evaluation[i].target.boxes)
+    train = TrainSet(annotations, SIZE, Augment.none())
+    for i, record in enumerate(annotations.images):
+        raster = Whole(load_image(record.path))
+        look = Picture(SIZE).looks(raster.size)[0]
+        sample = train[4, i]
+        assert np.array_equal(sample.image.numpy(), look.cut(raster))
+        wanted = record.boxes[~(record.crowd | record.difficult)]
+        assert np.allclose(look.to_image.boxes(sample.target.boxes), wanted, atol=1e-4)
 
 
 def test_crowd_and_difficult_objects_are_no_targets_but_counted(annotations: Annotations) -> None:
     train = TrainSet(annotations, SIZE, Augment.none())
-    assert train.left_out == {"crowd": 1, "difficult": 1}
+    assert train.samples.left_out == {"crowd": 1, "difficult": 1}
     assert train[0, 0].target.labels.tolist() == [0]
     assert train[0, 1].target.labels.tolist() == [0, 1, 1]
-    assert EvalSet(annotations, SIZE)[0].target.labels.tolist() == [0]
 
 
 def test_workers_and_the_cache_change_nothing(annotations: Annotations) -> None:
@@ -182,16 +187,6 @@ def test_a_bad_image_is_named_in_one_sentence(annotations: Annotations, workers:
     assert str(pickle.loads(pickle.dumps(caught.value))) == message
 
 
-def test_keep_resolution_batches(annotations: Annotations) -> None:
-    dataset = EvalSet(annotations, None, multiple=32)
-    assert dataset[0].image.shape == (3, 64, 96)
-    batch = collate([dataset[0]])
-    assert batch.images.shape == (1, 3, 64, 96)
-    assert len(batch.frames) == 1
-    with pytest.raises(HeatpointError, match="different sizes"):
-        collate([dataset[i] for i in range(6)])
-
-
 def test_mosaic_samples(annotations: Annotations) -> None:
     augment = dataclasses.replace(Augment.none(), mosaic=1.0)
     dataset = TrainSet(annotations, SIZE, augment)
@@ -201,13 +196,43 @@ def test_mosaic_samples(annotations: Annotations) -> None:
 
 
 def test_sets_and_samplers_pickle(annotations: Annotations) -> None:
-    for thing in (TrainSet(annotations, SIZE), EvalSet(annotations, SIZE), EpochSampler(6)):
+    for thing in (TrainSet(annotations, SIZE), EpochSampler(6)):
         assert len(pickle.loads(pickle.dumps(thing))) == 6
 
 
 def test_batches_move(annotations: Annotations) -> None:
-    dataset = EvalSet(annotations, SIZE)
-    batch = collate([dataset[0], dataset[1]]).to("cpu")
+    dataset = TrainSet(annotations, SIZE)
+    batch = collate([dataset[0, 0], dataset[0, 1]]).to("cpu")
     assert batch.images.shape == (2, 3, *SIZE)
-    assert [frame.image_size for frame in batch.frames] == [(40, 90), (47, 85)]
     assert batch.indices == [0, 1]
+
+
+def test_the_view_decides_about_the_samples() -> None:
+    assert varied(Picture) is varied(Tiles) is Augment
+    assert varied(Crops) is PoseAugment
+
+
+def test_whole_pictures_carry_the_joints_of_all_objects(annotations: Annotations) -> None:
+    nan, skeleton = float("nan"), Skeleton(("left", "right"), pairs=((0, 1),))
+    joints = np.array([[[6.0, 7, 2], [20, 20, 1]], [[nan, 5, 2], [40, 30, 2]], [[0, 0, 0]] * 2])
+    images = [dataclasses.replace(r, keypoints=joints) for r in annotations.images[:-1]]
+    images.append(annotations.images[-1])
+    data = dataclasses.replace(annotations, images=images, skeleton=skeleton)
+    plain = TrainSet(data, SIZE, Augment.none())
+    placed = plain[0, 1].target.keypoints
+    assert placed is not None
+    assert placed.dtype == torch.float32
+    to_input = letterbox((47, 85), SIZE)
+    np.testing.assert_allclose(placed[0, :, :2], to_input.points(joints[0, :, :2]), atol=1e-4)
+    assert placed[0, :, 2].tolist() == [2, 1]
+    assert placed[1, 0].tolist() == [0, 0, 0]
+    assert not placed[2].any()
+    assert plain[0, 0].target.keypoints.shape == (1, 2, 3)  # type: ignore[union-attr]
+    assert not plain[0, 5].target.keypoints.any()  # type: ignore[union-attr]
+    mirrored = TrainSet(data, SIZE, dataclasses.replace(Augment.none(), flip=1.0))[0, 1].target
+    assert mirrored.keypoints is not None
+    np.testing.assert_allclose(mirrored.keypoints[0, 1, 0], SIZE[1] - placed[0, 0, 0], atol=1e-4)
+    assert mirrored.keypoints[0, :, 2].tolist() == [1, 2]
+    boxes_alone = TrainSet(data, SIZE, learns={"boxes"})[0, 1]
+    assert boxes_alone.target.keypoints is None
+    assert torch.equal(boxes_alone.image, TrainSet(data, SIZE)[0, 1].image)

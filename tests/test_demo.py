@@ -11,7 +11,7 @@ import pytest
 from heatpoint.data.read import read
 from heatpoint.demonstration import DemoResult, demo
 from heatpoint.errors import HeatpointError
-from heatpoint.scoring.evaluate import evaluate
+from heatpoint.inference.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 
 from heatpoint.demonstration import DemoResult, demo
 from heatpoint.errors import HeatpointError
-from heatpoint.scoring.evaluate_pose import evaluate_pose
+from heatpoint.inference.evaluate import evaluate
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def test_metrics_are_those_of_the_checkpoint(result: DemoResult) -> None:
     saved = json.loads(result.files["metrics"].read_text())
     assert saved["images"] == 8
     assert saved["updates"] == result.updates > 0
-    again = evaluate_pose(result.checkpoint, result.out / "data" / "val" / "annotations.json")
+    again = evaluate(result.checkpoint, result.out / "data" / "val" / "annotations.json")
     assert again.scores["pck@0.1"] == result.scores["pck@0.1"]
     assert saved["pck"]["pck@0.1"]["mean"] == result.scores["pck@0.1"]
 
@@ -49,7 +49,7 @@ def test_it_ends_with_commands_for_own_data(result: DemoResult, said: list[str])
 
 
 def test_an_unknown_task_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(HeatpointError, match="'boxes', 'pose', not 'poses'"):
+    with pytest.raises(HeatpointError, match="one of boxes, pose, got 'poses'"):
         demo(tmp_path, task="poses")
 
 

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
 from heatpoint import zoo
+from heatpoint.codecs.base import MapSpec
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.detector.detector import Detector, task_of_file
 from heatpoint.errors import HeatpointError
+from heatpoint.inference.predict import predict
+from heatpoint.networks.detection_hourglass import DetectionHourglass
+from heatpoint.networks.heads import MapHeads, SharedHeads, StackHeads
+from heatpoint.networks.necks import EveryLevel, TopDownNeck
+from heatpoint.networks.network import Network
+from heatpoint.networks.plain import PlainResNet
+from heatpoint.zoo.detector import Detector
 
 
 @pytest.fixture
@@ -47,7 +55,7 @@ def test_channels_last_and_double_weights_survive(detector: Detector, tmp_path: 
 
 
 def test_inconsistent_parts_are_refused(detector: Detector) -> None:
-    with pytest.raises(HeatpointError, match="3 classes, but there are 2 names"):
+    with pytest.raises(HeatpointError, match="for classes=3, but the 2 class names make classes=2"):
         replace(detector, names=("cat", "dog"))
     with pytest.raises(HeatpointError, match="occur more than once"):
         replace(detector, names=("cat", "dog", "cat"))
@@ -96,11 +104,78 @@ def test_files_from_the_future(detector: Detector, tmp_path: Path) -> None:
     with pytest.raises(HeatpointError, match=r"format version 2.*install a newer one"):
         Detector.load(path)
     rewritten(path, {"version": 1, "codec": {"class": "LaserCodec"}})
-    with pytest.raises(HeatpointError, match=r"LaserCodec.*install a newer one"):
+    with pytest.raises(HeatpointError, match=r"LaserCodec.*--plugin.*install a newer heatpoint"):
         Detector.load(path)
     rewritten(path, {"codec": {"class": "CenterCodec", "classes": 3, "colour": 1}})
-    with pytest.raises(HeatpointError, match=r"CenterCodec\(colour\).*install a newer one"):
+    with pytest.raises(HeatpointError, match=r"CenterCodec with colour.*install a newer one"):
         Detector.load(path)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        ({"version": "1"}, "version is '1'"),
+        ({"version": True}, "version is True"),
+        ({"names": "cat"}, "names is 'cat'"),
+        ({"names": ["cat", "dog", 3]}, "names is"),
+        ({"names": ["cat", "dog", "cat"]}, "repeat themselves"),
+        ({"names": []}, "are none"),
+        ({"names": None}, "names is missing"),
+        ({"meta": []}, r"meta is \[\]"),
+        ({"meta": {"size": [0, 64], "architecture": "centernet_tiny"}}, r"found \[0, 64\]"),
+        ({"meta": {"size": [64, 10**9], "architecture": "centernet_tiny"}}, "found"),
+        ({"meta": {"size": [64, 64.5], "architecture": "centernet_tiny"}}, "found"),
+        ({"meta": {"size": [64, 64], "architecture": ["x"]}}, "architecture is"),
+        ({"codec": None}, "codec is missing"),
+        ({"codec": {"class": {}}}, r"class is \{\}"),
+    ],
+)
+def test_a_damaged_header_is_one_sentence(
+    detector: Detector, tmp_path: Path, edit: dict[str, object], words: str
+) -> None:
+    path = tmp_path / "a.safetensors"
+    detector.save(path)
+    rewritten(path, edit)
+    with pytest.raises(HeatpointError, match=rf"header of .*a\.safetensors is damaged: .*{words}"):
+        Detector.load(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, "missing .* 'classes'"),
+        ({"classes": "3"}, "classes is '3'"),
+        ({"classes": 3, "overlap": "NaN"}, "overlap is 'NaN'"),
+        ({"classes": 3, "overlap": float("nan")}, "overlap is nan"),
+        ({"classes": 3, "size_weight": 1e300}, "size_weight"),
+        ({"classes": 3, "border": ["inside"]}, "border is"),
+        ({"classes": 3, "clamp": 2.0}, "clamp must lie"),
+    ],
+)
+def test_a_damaged_codec_is_one_sentence(
+    detector: Detector, tmp_path: Path, fields: dict[str, object], words: str
+) -> None:
+    path = tmp_path / "a.safetensors"
+    detector.save(path)
+    rewritten(path, {"codec": {"class": "CenterCodec", **fields}})
+    valid = rf"header of .*a\.safetensors describes no valid CenterCodec \(.*{words}.*damaged"
+    with pytest.raises(HeatpointError, match=valid):
+        Detector.load(path)
+
+
+def test_headers_that_are_no_header(detector: Detector, tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    for text in ("", "{", "[]", "3", "[" * 100_000, '{"version": ' + "9" * 5000 + "}"):
+        save_file({"a": torch.zeros(2)}, path, {"heatpoint": text})
+        with pytest.raises(HeatpointError, match=r"header of .*a\.safetensors is damaged"):
+            Detector.load(path)
+
+
+def test_a_header_alone_makes_the_detector_untrained(detector: Detector, tmp_path: Path) -> None:
+    detector.meta["size"] = [96, 64]
+    again = Detector.from_header(json.loads(json.dumps(detector.header())), tmp_path / "a")
+    assert (again.codec, again.names, again.meta) == (detector.codec, detector.names, detector.meta)
+    assert again.header() == detector.header()
 
 
 def test_tensors_must_be_exactly_those_of_the_architecture(
@@ -157,42 +232,154 @@ def test_adapting_to_other_classes_only(detector: Detector) -> None:
         detector.adapt(["car", "car"])
 
 
+OLD = Skeleton(("nose", "left_hand", "right_hand", "tail"), pairs=((1, 2),))
+NEW = Skeleton(("left_hand", "horn", "right_hand", "nose", "hoof"), pairs=((0, 2),))
+
+
 def test_joints_keep_what_was_learnt_by_name() -> None:
     torch.manual_seed(0)
-    old = Skeleton(("nose", "left_hand", "right_hand", "tail"), pairs=((1, 2),))
-    new = Skeleton(("left_hand", "horn", "right_hand", "nose", "hoof"), pairs=((0, 2),))
-    for name in ("pose_tiny", "hourglass_2stack"):
-        detector = zoo.build(name, ["unicorn"], skeleton=old)
+    tiny = ("heads.last.joints.weight", "heads.last.joints.bias")
+    stacked = [f"heads.last.{stack}.{part}" for stack in (0, 1) for part in ("weight", "bias")]
+    for name, last in (("pose_tiny", tiny), ("hourglass_2stack", stacked)):
+        detector = zoo.build(name, ["unicorn"], skeleton=OLD)
         detector.network.eval()
         images = torch.randint(0, 256, (1, 3, 64, 64), dtype=torch.uint8)
         with torch.no_grad():
             before = detector.network(images)[0]["joints"]
-            assert detector.adapt_skeleton(new) == ["horn", "hoof"]
+            fresh = detector.adapt(["unicorn"], NEW)
             after = detector.network(images)[0]["joints"]
+        # What the next stack sees of the fresh maps starts afresh too, its bias stays.
+        seen = ["heads.from_maps.0.weight"] if name == "hourglass_2stack" else []
+        assert sorted(fresh) == sorted(f"{tensor} [horn, hoof]" for tensor in (*last, *seen))
         assert torch.equal(after[:, [0, 2, 3]], before[:, [1, 2, 0]])
-        assert (detector.skeleton, detector.joint_codec.joints) == (new, 5)
-        assert detector.joint_codec.flip == new.flip
+        assert detector.skeleton == NEW
+        assert detector.codec == replace(detector.codec, joints=5, flip=NEW.flip)
         assert detector.network.heads.channels == {"joints": 5}
-        assert detector.adapt_skeleton(new) == []
-        with pytest.raises(HeatpointError, match="finds the joints of a unicorn"):
-            detector.adapt(["cat"])
+        assert detector.adapt(["unicorn"], NEW) == []
+        # What the one subject is called changes nothing that was learnt.
+        assert detector.adapt(["horse"]) == []
+        assert (detector.names, detector.skeleton) == (("horse",), NEW)
+
+
+@pytest.mark.parametrize("name", ["centernet_tiny", "cornernet_tiny", "centernet_hourglass_narrow"])
+def test_classes_keep_their_channels_in_every_family(name: str) -> None:
+    torch.manual_seed(0)
+    if name == "centernet_hourglass_narrow":
+        codec = CenterCodec(3)
+        trunk = DetectionHourglass(2, stem=8, widths=(8,) * 6, blocks=(1,) * 6)
+        heads = StackHeads([MapHeads(8, codec.maps, width=8) for _ in range(2)])
+        network = Network(trunk, EveryLevel(), heads, stride=4)
+        detector = Detector(network, codec, ("cat", "dog", "owl"))
+    else:
+        detector = zoo.build(name, ["cat", "dog", "owl"])
+    detector.network.eval()
+    side = detector.network.multiple
+    images = torch.randint(0, 256, (1, 3, side, side), dtype=torch.uint8)
+    with torch.no_grad():
+        before = detector.network(images)
+        fresh = detector.adapt(["fox", "owl", "cat"])
+        after = detector.network(images)
+    assert fresh
+    assert all(line.endswith("[fox]") for line in fresh)
+    assert len(before) == len(after)
+    for old, new in zip(before, after, strict=True):
+        for spec in detector.codec.maps:
+            if spec.per == "class":
+                assert torch.equal(new[spec.name][:, 1:], old[spec.name][:, [2, 0]])
+            else:
+                assert torch.equal(new[spec.name], old[spec.name])
 
 
 def test_boxes_have_no_skeleton(detector: Detector) -> None:
-    with pytest.raises(HeatpointError, match="finds boxes, not joints"):
-        detector.adapt_skeleton(Skeleton(("nose",)))
     with pytest.raises(HeatpointError, match="leave the skeleton out"):
         replace(detector, skeleton=Skeleton(("nose",)))
+    with pytest.raises(HeatpointError, match="needs a skeleton that names its joints"):
+        replace(zoo.build("pose_tiny", ["arm"], skeleton=OLD), skeleton=None)
+    assert detector.adapt(["cat", "dog", "owl"], Skeleton(("nose",))) == []
+    assert detector.skeleton is None
 
 
-def test_a_file_says_what_it_finds(detector: Detector, tmp_path: Path) -> None:
-    detector.save(tmp_path / "boxes.safetensors")
-    assert task_of_file(tmp_path / "boxes.safetensors") == "boxes"
+def test_an_unsound_skeleton_names_the_file(tmp_path: Path) -> None:
     arm = zoo.build("pose_tiny", ["arm"], skeleton=Skeleton(("hand", "elbow")))
     arm.save(tmp_path / "pose.safetensors")
-    assert task_of_file(tmp_path / "pose.safetensors") == "pose"
-    with pytest.raises(HeatpointError, match="there is no file"):
-        task_of_file(tmp_path / "none.safetensors")
+    assert Detector.load(tmp_path / "pose.safetensors").skeleton == arm.skeleton
     rewritten(tmp_path / "pose.safetensors", {"skeleton": {"joints": ["hand", "hand"]}})
     with pytest.raises(HeatpointError, match=r"pose\.safetensors.*both called 'hand'"):
         Detector.load(tmp_path / "pose.safetensors")
+
+
+@dataclass(frozen=True)
+class ShyCodec(CenterCodec):
+    """A codec of one's own, as a subclass with a field more."""
+
+    shyness: float = 0.5
+
+    @property
+    def maps(self) -> tuple[MapSpec, ...]:
+        """The usual maps and one more."""
+        return (*super().maps, MapSpec("shyness", 1))
+
+
+def own_network(codec: CenterCodec) -> Network:
+    trunk = PlainResNet(stem=4, channels=(4, 8))
+    neck = TopDownNeck(trunk.channels, widths=(4, 8))
+    return Network(trunk, neck, SharedHeads(4, codec.maps, width=8), stride=4)
+
+
+def test_a_detector_without_facts_is_loaded_with_its_network(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    codec, path = ShyCodec(2, shyness=0.75), tmp_path / "a.safetensors"
+    detector = Detector(own_network(codec), codec, ("cat", "dog"))
+    assert (detector.size, detector.settings) == ((512, 512), {})
+    assert detector.called == "this detector (of no known architecture)"
+    detector.save(path)
+    with pytest.raises(
+        HeatpointError, match=r"a\.safetensors names no architecture.*network=\.\.\."
+    ):
+        Detector.load(path)
+    again = Detector.load(path, network=own_network(codec))
+    assert type(again.codec) is ShyCodec
+    assert (again.codec, again.names, again.meta) == (codec, ("cat", "dog"), {})
+    assert not again.network.training
+    for name, tensor in detector.network.state_dict().items():
+        assert torch.equal(again.network.state_dict()[name], tensor), name
+    with pytest.raises(HeatpointError, match=r"produces the maps .* but the codec needs"):
+        Detector.load(path, network=own_network(CenterCodec(2)))
+    wider = own_network(codec)
+    wider.neck = TopDownNeck((4, 8), widths=(4, 16))
+    with pytest.raises(HeatpointError, match=r"a\.safetensors does not fit the .*neck.*expected"):
+        Detector.load(path, network=wider)
+    fresh = again.adapt(["dog", "owl"])
+    assert fresh == ["heads.last.heatmap.weight [owl]", "heads.last.heatmap.bias [owl]"]
+    assert again.codec == ShyCodec(2, shyness=0.75)
+
+
+def test_a_subclass_is_a_codec_of_the_models_of_its_base(tmp_path: Path) -> None:
+    codec, path = ShyCodec(2), tmp_path / "a.safetensors"
+    detector = zoo.build("centernet_tiny", ["cat", "dog"], codec=codec)
+    detector.save(path)
+    again = Detector.load(path)
+    assert (type(again.codec), again.codec) == (ShyCodec, codec)
+    assert list(again.network.heads.channels) == ["heatmap", "size", "offset", "shyness"]
+
+
+@pytest.mark.parametrize("name", ["centernet_tiny", "cornernet_tiny", "pose_tiny"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("part", ["backbone", "heads", "size"])
+def test_weights_that_are_no_numbers_never_pass_for_nothing_found(
+    name: str, value: float, part: str
+) -> None:
+    names = ["mouse"] if name == "pose_tiny" else ["cat", "dog"]
+    detector = zoo.build(name, names, skeleton=OLD)
+    last = {"centernet_tiny": "size", "cornernet_tiny": "top_left_offset", "pose_tiny": "joints"}
+    start = f"heads.last.{last[name]}." if part == "size" else part
+    with torch.no_grad():
+        for key, parameter in detector.network.named_parameters():
+            if key.startswith(start):
+                parameter.fill_(value)
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    for options in ({}, {"flip": True}, {"score": 1.0}):
+        if name == "pose_tiny" and "score" in options:  # it has a result for every box
+            continue
+        with pytest.raises(HeatpointError, match="not a finite number; its weights are damaged"):
+            predict(detector, [image], device="cpu", precision="fp32", size=64, **options)

@@ -19,6 +19,9 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^ *```(bash|python)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+NAMED = re.compile(r"# (\w+\.py)\n")
+"""The first line of a block that is a file of the reader's."""
+
 UV = re.compile(r"^uv run (--extra \w+ |--all-extras )*")
 IN_LINE = re.compile(r"`(heatpoint [^`]+\S)`")
 
@@ -82,6 +85,9 @@ def workplace(drawn: Path, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
 def test_document_runs(document: Path, workplace: Path) -> None:
     for number, (language, text) in enumerate(BLOCK.findall(document.read_text())):
+        if language == "python" and (named := NAMED.match(text)):
+            (workplace / named[1]).write_text(text)
+            continue
         if language == "python":
             script = workplace / f"block{number}.py"
             script.write_text(f"if __name__ == '__main__':\n{_indented(text)}")

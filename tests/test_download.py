@@ -6,6 +6,8 @@ import errno
 import hashlib
 import os
 import socket
+import threading
+import time
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
@@ -107,6 +109,27 @@ def test_a_partial_file_that_is_complete_or_too_long(site: Site, target: Path, k
     download(site.address, target, SHA256)
     assert target.read_bytes() == CONTENT
     assert len(site.asked) == (1 if kept == CONTENT else 2)
+
+
+def test_a_length_that_is_no_number_is_no_length(site: Site, target: Path) -> None:
+    site.wrong_length = "abc"
+    download(site.address, target, SHA256)
+    assert target.read_bytes() == CONTENT
+
+
+def test_two_at_once_ask_for_the_file_once(site: Site, target: Path) -> None:
+    second = threading.Thread(target=lambda: download(site.address, target, SHA256))
+
+    def slow(done: int, total: int) -> None:
+        if not second.ident:
+            second.start()
+            time.sleep(0.3)
+
+    download(site.address, target, SHA256, slow)
+    second.join(10)
+    assert site.asked == [""]
+    assert target.read_bytes() == CONTENT
+    assert names(target) == ["file.pth"]
 
 
 def test_a_wrong_file_is_deleted(site: Site, target: Path) -> None:

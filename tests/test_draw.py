@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 
 from heatpoint.data.annotations import ImageRecord
-from heatpoint.data.images import load_image
-from heatpoint.errors import HeatpointError
-from heatpoint.inference.draw import (
-    draw_detections,
+from heatpoint.data.draw import (
     draw_truth,
     drawing_paths,
-    side_by_side,
+    enlarge,
+    montage,
     write_picture,
 )
-from heatpoint.inference.results import Detections
+from heatpoint.data.images import load_image
+from heatpoint.data.results import Detections
+from heatpoint.errors import HeatpointError
 
 NAMES = ("cat", "dog")
 
@@ -34,7 +34,7 @@ def found(boxes: list[list[float]], scores: list[float], labels: list[int]) -> D
 def test_boxes_are_drawn_on_a_copy_in_the_colour_of_their_class() -> None:
     image = grey(240, 320)
     boxes = [[40.0, 60, 120, 140], [200.0, 60, 280, 140], [40.0, 160, 120, 220]]
-    drawn = draw_detections(image, found(boxes, [0.9, 0.8, 0.7], [0, 1, 0]))
+    drawn = found(boxes, [0.9, 0.8, 0.7], [0, 1, 0]).plot(image)
     assert (image == 90).all()
     # In the middle of each lower side there is nothing but the box's line.
     sides = [drawn[int(y2), int((x1 + x2) / 2)].tolist() for x1, _, x2, y2 in boxes]
@@ -49,17 +49,17 @@ def test_boxes_are_drawn_on_a_copy_in_the_colour_of_their_class() -> None:
 def test_the_threshold_hides_low_scores() -> None:
     image = grey(100, 100)
     given = found([[10.0, 40, 50, 90]], [0.4], [0])
-    assert (draw_detections(image, given, min_score=0.5) == image).all()
-    assert (draw_detections(image, given, min_score=0.3) != image).any()
+    assert (given.plot(image, least=0.5) == image).all()
+    assert (given.plot(image, least=0.3) != image).any()
 
 
 def test_labels_at_the_rim_stay_inside() -> None:
     image = grey(200, 200)
-    whole = draw_detections(image, found([[0.0, 0, 200, 200]], [0.9], [0]))
+    whole = found([[0.0, 0, 200, 200]], [0.9], [0]).plot(image)
     assert (whole[4:12, 4:40] != 90).any(-1).mean() > 0.9
-    right = draw_detections(image, found([[190.0, 90, 199, 110]], [0.9], [0]))
+    right = found([[190.0, 90, 199, 110]], [0.9], [0]).plot(image)
     assert (right[80:86, 150:185] != 90).any(-1).mean() > 0.9
-    low = draw_detections(image, found([[20.0, 300, 60, 320]], [0.9], [0]))
+    low = found([[20.0, 300, 60, 320]], [0.9], [0]).plot(image)
     assert (low[190:199, 22:50] != 90).any(-1).mean() > 0.9
 
 
@@ -67,7 +67,7 @@ def test_labels_at_the_rim_stay_inside() -> None:
 def test_extreme_pictures(size: tuple[int, int]) -> None:
     height, width = size
     box = [0.0, 0, float(width), float(height)]
-    drawn = draw_detections(grey(*size), found([box, [-1e9, -1e9, 1e9, 1e9]], [0.5, 0.1], [0, 1]))
+    drawn = found([box, [-1e9, -1e9, 1e9, 1e9]], [0.5, 0.1], [0, 1]).plot(grey(*size))
     assert drawn.shape == (height, width, 3)
     assert (drawn != 90).any()
 
@@ -86,21 +86,41 @@ def test_truth_is_drawn_and_broken_boxes_are_not() -> None:
     assert (nothing == 90).all()
 
 
-def test_side_by_side_keeps_every_pixel() -> None:
+def test_a_row_keeps_every_pixel() -> None:
     left, right = grey(40, 60), grey(70, 30)
     left[5, 5], right[60, 20] = (255, 0, 0), (0, 255, 0)
-    row = side_by_side([left, right])
+    row = montage([left, right], 2)
     assert row.shape == (70, 60 + 8 + 30, 3)
     assert row[5, 5].tolist() == [255, 0, 0]
     assert row[60, 68 + 20].tolist() == [0, 255, 0]
     assert (row[50, :60] == 255).all()
-    titled = side_by_side([left, right], ["truth", "found"])
+    titled = montage([left, right], 2, ["truth", "found"])
     assert titled.shape[0] > 70
     assert (titled[: titled.shape[0] - 70] < 128).any()
     with pytest.raises(HeatpointError, match="2 pictures and 1 titles"):
-        side_by_side([left, right], ["truth"])
+        montage([left, right], 2, ["truth"])
     with pytest.raises(HeatpointError, match="0 pictures"):
-        side_by_side([])
+        montage([], 2)
+
+
+def test_rows_stand_below_each_other_and_may_be_brought_to_one_width() -> None:
+    pictures = [grey(40, 60), grey(70, 30), grey(10, 50)]
+    sheet = montage(pictures, 2, gap=4)
+    assert sheet.shape == (70 + 4 + 10, 60 + 4 + 30, 3)
+    assert (sheet[74:, :50] == 90).all()
+    assert (sheet[74:, 50:] == 255).all()
+    fitted = montage([grey(40, 60), grey(40, 60), grey(20, 15), grey(20, 15)], 2, gap=0, width=240)
+    assert fitted.shape == (80 + 160, 240, 3)
+    assert (fitted == 90).all()
+
+
+def test_pictures_are_enlarged_by_whole_factors() -> None:
+    image = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    large, zoom = enlarge(image, 9)
+    assert zoom == 3
+    assert (large[1::3, 1::3] == image).all()
+    assert large.shape == (12, 15, 3)
+    assert enlarge(image, 3)[1] == 1
 
 
 def test_drawn_files_keep_stems_and_never_collide(tmp_path: Path) -> None:

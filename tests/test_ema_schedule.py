@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
+from datetime import timedelta
 
 import pytest
 import torch
 from torch import nn
 
 from heatpoint.errors import HeatpointError
-from heatpoint.training.checks import check, input_size
-from heatpoint.training.clock import Clock
-from heatpoint.training.ema import Ema
-from heatpoint.training.optimize import build_optimizer, default_rate, parameter_groups
+from heatpoint.training.checks import check
+from heatpoint.training.optimize import Ema, build_optimizer, default_rate, parameter_groups
 from heatpoint.training.options import (
     TrainOptions,
     differences,
@@ -20,7 +19,9 @@ from heatpoint.training.options import (
     plain,
     total_epochs,
 )
-from heatpoint.training.schedule import Schedule
+from heatpoint.training.processes import make_fabric
+from heatpoint.training.schedule import Clock, Schedule
+from heatpoint.views.base import input_size
 
 
 def test_ema_follows_its_formula():
@@ -87,7 +88,7 @@ def test_published_milestones():
 
 def test_clock_takes_what_ends_first(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("heatpoint.training.clock.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("heatpoint.training.schedule.time.monotonic", lambda: now[0])
     clock = Clock(updates=100, seconds=60)
     assert clock.position(50) == 0.5
     now[0] += 45
@@ -101,6 +102,28 @@ def test_clock_takes_what_ends_first(monkeypatch):
     assert clock.position(50) == 1
     resumed = Clock(updates=None, seconds=60, spent=30)
     assert resumed.position(5) == 0.5
+
+
+def test_processes_agree_on_time_and_reserve(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("heatpoint.training.schedule.time.monotonic", lambda: now[0])
+    first, second = Clock(None, 100), Clock(None, 100)
+    now[0] = 30.0
+    first.hold_back(20)  # the first process validates, the second waits a little less
+    second.hold_back(15)
+    told = []
+    first.agree(lambda mine: told.append(mine) or mine)
+    now[0] = 31.0
+    second.agree(lambda mine: told[0])
+    assert told == [(30.0, 20.0)]
+    now[0] = 35.0
+    assert first.position(5) == second.position(5) == pytest.approx(30 / 80)
+
+
+def test_validation_may_outlast_the_usual_time_of_waiting():
+    fabric = make_fabric(TrainOptions("d", "v", devices=2, accelerator="cpu"))
+    assert fabric.strategy._timeout >= timedelta(days=1)
+    assert fabric.strategy._start_method == "spawn"
 
 
 def test_norms_and_biases_do_not_decay():
@@ -133,7 +156,11 @@ def test_epochs_and_minutes():
         ({"lr": math.nan}, "lr"),
         ({"optimizer": "lion"}, "'adamw', 'adam', 'sgd'"),
         ({"ema": 1.0}, "ema"),
-        ({"mosaic": 2.0}, "mosaic"),
+        ({"mosaic": 2.0}, "mosaic is a probability, not 2"),
+        ({"half_body": math.nan}, "half_body"),
+        ({"rotate": 190.0}, "0 to 180 degrees"),
+        ({"overlap": 1.0}, "IoU between 0 and 1"),
+        ({"radius": "none"}, "'legacy', 'fixed', 'half-fixed', not 'none'"),
         ({"schedule": "steps", "steps": [200]}, "steps"),
         ({"schedule": "steps", "steps": [2], "minutes": 3.0}, "epochs"),
         ({"weights": "a", "pretrained": True}, "pretrained"),
@@ -150,7 +177,7 @@ def test_size_must_be_legal():
     assert input_size([64, 96], (512, 512), 32) == (64, 96)
     with pytest.raises(HeatpointError, match="next legal size is 128"):
         input_size(100, (512, 512), 32)
-    with pytest.raises(HeatpointError, match="128 by 96"):
+    with pytest.raises(HeatpointError, match="128x96"):
         input_size([100, 96], (512, 512), 32)
 
 

@@ -19,6 +19,7 @@ pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
 from drawn_graphs import (
     BOXES,
+    CORNER_SCORES,
     JOINTS,
     draw_onnx,
     draw_openvino,
@@ -27,12 +28,12 @@ from drawn_graphs import (
     pictures,
 )
 
-from heatpoint.engines.description import EXPORT_VERSION, Description
-from heatpoint.engines.engine import Answer
-from heatpoint.engines.onnx import OnnxEngine
-from heatpoint.engines.openvino import OpenVinoEngine
-from heatpoint.engines.timings import Timings
 from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines.description import EXPORT_VERSION, Description
+from heatpoint.inference.engines.engine import Answer
+from heatpoint.inference.engines.onnx import OnnxEngine
+from heatpoint.inference.engines.openvino import OpenVinoEngine
+from heatpoint.inference.engines.timings import Timings
 
 Maker = Callable[..., Path]
 Kind = tuple[type[OnnxEngine] | type[OpenVinoEngine], Maker, str]
@@ -76,11 +77,11 @@ def test_answers_are_those_of_the_graph(
     assert timings.network > 0
 
 
-def test_corner_scores_are_passed_on(kind: Kind, tmp_path: Path) -> None:
+def test_further_fields_are_passed_on(kind: Kind, tmp_path: Path) -> None:
     engine_of, draw, name = kind
-    outputs = (*BOXES.outputs, "corner_scores")
+    about = replace(BOXES, answer=(*BOXES.answer, CORNER_SCORES))
     images = pictures(2)
-    answer = engine_of(draw(tmp_path / name, outputs=outputs), threads=1)(images)
+    answer = engine_of(draw(tmp_path / name, about), threads=1)(images)
     expected = expected_boxes(images)
     expected["corner_scores"] = expected["boxes"][..., :2]
     assert_equal(answer, expected)
@@ -137,8 +138,8 @@ def test_a_graph_at_odds_with_its_description(kind: Kind, tmp_path: Path) -> Non
     path = draw(tmp_path / name, outputs=("boxes", "scores"))
     with pytest.raises(HeatpointError, match=r"gives boxes, scores, but .* boxes, scores, labels"):
         engine_of(path)
-    draw(path, JOINTS, outputs=("points", "scores", "corner_scores"))
-    with pytest.raises(HeatpointError, match="promises points, scores"):
+    draw(path, JOINTS, outputs=("keypoints", "scores", "corner_scores"))
+    with pytest.raises(HeatpointError, match="promises keypoints, scores"):
         engine_of(path)
     draw(path, input_type="FLOAT")
     with pytest.raises(HeatpointError, match="images of type uint8 as its one input"):
@@ -197,8 +198,9 @@ def test_files_without_or_with_other_metadata(kind: Kind, tmp_path: Path) -> Non
     newer = BOXES.to_json().replace(
         f'"version": {EXPORT_VERSION}', f'"version": {EXPORT_VERSION + 1}'
     )
-    draw(path, text=newer)
-    with pytest.raises(HeatpointError, match=f"export version {EXPORT_VERSION + 1}.*newer"):
+    assert engine_of(draw(path, text=newer)).description == BOXES
+    draw(path, text=newer.replace('"view": "Picture"', '"view": "Telescope"'))
+    with pytest.raises(HeatpointError, match=f"{name} cannot be understood.*'Telescope'.*newer"):
         engine_of(path)
 
 

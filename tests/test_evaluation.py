@@ -16,8 +16,9 @@ from blobs import NAMES, SIDE, spot_detector, spot_image
 from heatpoint import __version__
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.errors import HeatpointError, HeatpointWarning
+from heatpoint.inference.evaluate import evaluate
+from heatpoint.inference.match import match_names
 from heatpoint.inference.predict import iter_predict, predict, write_results
-from heatpoint.scoring.evaluate import evaluate, match_names
 from heatpoint.zoo import build
 
 
@@ -43,10 +44,10 @@ def truth(tmp_path: Path) -> Annotations:
 def test_a_good_detector_scores_high_with_its_protocol(truth: Annotations) -> None:
     calls: list[tuple[int, int]] = []
     metrics = evaluate(spot_detector(), truth, progress=lambda *a: calls.append(a))
-    assert metrics.ap50 == pytest.approx(1.0)
-    assert metrics.voc.ap50_all_point == pytest.approx(1.0)
+    assert metrics.boxes.ap50 == pytest.approx(1.0)
+    assert metrics.boxes.voc.ap50_all_point == pytest.approx(1.0)
     assert metrics.ap > 0.5
-    assert set(metrics.per_class) == set(NAMES)
+    assert set(metrics.boxes.per_class) == set(NAMES)
     assert (metrics.images, metrics.objects) == (5, 10)
     assert calls[-1] == (5, 5)
     assert metrics.protocol == {
@@ -55,12 +56,13 @@ def test_a_good_detector_scores_high_with_its_protocol(truth: Annotations) -> No
         "flip": False,
         "scales": [1.0],
         "max_detections": 100,
-        "score_threshold": 0.0,
+        "view": "Picture",
+        "score": 0.0,
         "nms": None,
         "soft_nms": "none",
         "soft_nms_sigma": None,
         "engine": "torch",
-        "precision": "auto",
+        "precision": metrics.protocol["precision"],
         "device": metrics.protocol["device"],
         "version": __version__,
     }
@@ -70,7 +72,7 @@ def test_a_good_detector_scores_high_with_its_protocol(truth: Annotations) -> No
 
 def test_metrics_are_json_with_null_for_nan(truth: Annotations) -> None:
     metrics = evaluate(spot_detector(), truth.subset([0, 2]))
-    assert math.isnan(metrics.ap_large)
+    assert math.isnan(metrics.boxes.ap_large)
     plain = json.loads(json.dumps(metrics.as_dict(), allow_nan=False))
     assert plain["ap_large"] is None
     assert plain["per_class"]["red spot"]["ap"] is None
@@ -101,7 +103,7 @@ def test_evaluate_scores_exactly_what_predict_returns(
     evaluate(detector, truth, save_results=saved, **options, **size)
     paths = [record.path for record in truth.images]
     expected = []
-    found = predict(detector, paths, score_threshold=0.0, **options, **size)
+    found = predict(detector, paths, score=0.0, **options, **size)
     for record, one in zip(truth.images, found, strict=True):
         assert len(one) > 5
         expected += one.to_coco(record.image_id, truth.category_ids)
@@ -138,7 +140,7 @@ def test_absent_images_are_named(truth: Annotations) -> None:
         metrics = evaluate(spot_detector(), truth, skip_bad=True)
     assert (metrics.images, metrics.objects) == (3, 6)
     assert [Path(path).name for path, _ in metrics.skipped] == ["1.png", "2.png"]
-    assert metrics.ap50 == pytest.approx(1.0)
+    assert metrics.scores["ap50"] == pytest.approx(1.0)
     assert "skipped 2" in metrics.summary()
     assert len(metrics.as_dict()["skipped"]) == 2
 
@@ -148,11 +150,11 @@ def test_a_file_of_results_scores_the_same(truth: Annotations, tmp_path: Path) -
     direct = evaluate(spot_detector(), truth, save_results=saved)
     read_back = evaluate(None, truth, results=saved)
     for name in ("ap", "ap50", "ap75", "ar100"):
-        assert getattr(read_back, name) == getattr(direct, name)
+        assert read_back.scores[name] == direct.scores[name]
     assert read_back.protocol == {"results": str(saved)}
     # predict numbers images and classes its own way; names tell them apart.
     folder = truth.images[0].path.parent
-    write_results(named, iter_predict(spot_detector(), folder, score_threshold=0.0))
+    write_results(named, iter_predict(spot_detector(), folder, score=0.0))
     assert evaluate(None, truth, results=named).ap == direct.ap
 
 
@@ -173,7 +175,7 @@ def test_result_files_of_something_else_are_named(truth: Annotations, tmp_path: 
 
 
 def test_arguments_that_do_not_go_together(truth: Annotations) -> None:
-    with pytest.raises(HeatpointError, match="either a detector or results"):
+    with pytest.raises(HeatpointError, match="either a model or results"):
         evaluate(None, truth)
     with pytest.raises(HeatpointError, match="did you mean 'coco'"):
         evaluate(spot_detector(), truth, metric=["cocoo"])  # type: ignore[list-item]
@@ -184,10 +186,10 @@ def test_arguments_that_do_not_go_together(truth: Annotations) -> None:
 def test_only_the_metric_that_is_asked_for(truth: Annotations) -> None:
     metrics = evaluate(spot_detector(), truth, metric=["voc"])
     assert math.isnan(metrics.ap)
-    assert metrics.voc.ap50_11_point == pytest.approx(1.0)
+    assert metrics.boxes.voc.ap50_11_point == pytest.approx(1.0)
     metrics = evaluate(spot_detector(), truth, metric=["coco"])
-    assert metrics.ap50 == pytest.approx(1.0)
-    assert math.isnan(metrics.voc.ap50_11_point)
+    assert metrics.scores["ap50"] == pytest.approx(1.0)
+    assert math.isnan(metrics.boxes.voc.ap50_11_point)
 
 
 def test_the_published_coco_scores_from_files(shared: Path) -> None:
@@ -197,7 +199,7 @@ def test_the_published_coco_scores_from_files(shared: Path) -> None:
         folder / "instances_val2014_100.json",
         results=folder / "instances_val2014_fakebbox100_results.json",
     )
-    found = (metrics.ap, metrics.ap50, metrics.ap75, metrics.ap_small, metrics.ar100)
+    found = [metrics.scores[n] for n in ("ap", "ap50", "ap75", "ap_small", "ar100")]
     assert " ".join(f"{value:.6f}" for value in found) == (
         "0.504581 0.696973 0.572982 0.585626 0.595353"
     )

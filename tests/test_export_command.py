@@ -22,11 +22,11 @@ pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 from blobs import NAMES
 from layered import SPOTS, annotated, layered_detector, spot_pictures
 
-from heatpoint import zoo
+from heatpoint import plugins
 from heatpoint.cli import main
 from heatpoint.data.images import load_image
 from heatpoint.data.readers.coco import write_coco
-from heatpoint.engines import open_engine
+from heatpoint.inference.engines import open_engine
 from heatpoint.inference.predict import predict
 from heatpoint.video.writing import video_file
 
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     detector.save(folder / "spots.safetensors")
     write_coco(annotated(spot_pictures(folder / "pictures")), folder / "spots.json")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(zoo, "build", lambda *_, **__: layered_detector())
+        patch.setattr(plugins, "models", lambda: {"layers": lambda *_: layered_detector()})
         yield folder
 
 

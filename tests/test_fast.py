@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint import zoo
-from heatpoint.codecs.types import MapSpec
+from heatpoint.codecs.base import MapSpec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
-from heatpoint.networks.backbones.plain import PlainResNet
 from heatpoint.networks.fast import fast
 from heatpoint.networks.heads import SharedHeads
 from heatpoint.networks.network import Network
+from heatpoint.networks.plain import PlainResNet
 
 
 def randomised(network: Network) -> Network:
@@ -46,13 +46,13 @@ def assert_same(network: Network, copied: Network, tolerance: float) -> None:
 
 
 # Stacked hourglasses keep norms that no convolution feeds: see test_stacked_hourglass.py.
-FOLDABLE = [name for name in zoo.MODELS if "hourglass" not in name]
+FOLDABLE = [name for name in zoo.models() if "hourglass" not in name]
 
 
 @pytest.mark.parametrize("name", [*FOLDABLE, "centernet_timm:mobilenetv3_small_050"])
 def test_copies_compute_the_same_without_batch_norms(name: str) -> None:
     torch.manual_seed(0)
-    names = ["person"] if zoo.is_pose(name) else ["cat", "dog"]
+    names = ["person"] if zoo.learns_joints(name) else ["cat", "dog"]
     network = randomised(zoo.build(name, names, skeleton=SKELETONS["mpii16"]).network)
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     copied = fast(network, "fp32")
@@ -70,7 +70,7 @@ def test_copies_compute_the_same_without_batch_norms(name: str) -> None:
 @pytest.mark.parametrize("name", ["centernet_tiny", "cornernet_tiny", "pose_tiny", "hourglass:2x1"])
 def test_bfloat16_keeps_normalisation_and_maps_in_float32(name: str) -> None:
     torch.manual_seed(0)
-    names = ["person"] if zoo.is_pose(name) else ["cat"]
+    names = ["person"] if zoo.learns_joints(name) else ["cat"]
     network = randomised(zoo.build(name, names, skeleton=SKELETONS["lsp14"]).network)
     copied = fast(network, "bf16")
     assert torch.equal(copied.mean, network.mean)
@@ -103,8 +103,8 @@ def test_auto_takes_bfloat16_only_where_the_cpu_has_tiles(
 
 def test_unknown_precision() -> None:
     network = zoo.build("centernet_tiny", ["cat"]).network
-    with pytest.raises(HeatpointError, match="precision must be auto, fp32 or bf16, not 'fp16'"):
-        fast(network, "fp16")  # type: ignore[arg-type]
+    with pytest.raises(HeatpointError, match="must be one of auto, fp32, bf16, fp16, got 'fp8'"):
+        fast(network, "fp8")  # type: ignore[arg-type]
 
 
 class Neck(nn.Module):

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from heatpoint import zoo
 from heatpoint.errors import HeatpointError
-from heatpoint.training.freeze import freeze
+from heatpoint.training.optimize import freeze
 
 
-@pytest.mark.parametrize("model", ["centernet_mobilenetv2", "centernet_tiny"])
+@pytest.mark.parametrize("model", ["centernet_mobilenetv2", "centernet_resnet18", "centernet_tiny"])
 def test_frozen_layers_do_not_change_and_the_others_do(model: str) -> None:
     torch.manual_seed(0)
     network = zoo.build(model, ["a"]).network
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)  # the last of a residual starts at 0 and hides the others
     norms = freeze(network.backbone, 4)
     before = {name: value.clone() for name, value in network.state_dict().items()}
     network.train()
@@ -21,17 +25,25 @@ def test_frozen_layers_do_not_change_and_the_others_do(model: str) -> None:
         norm.eval()
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=0.1)
     images = torch.rand(2, 3, 64, 64) * 255
-    index = network.backbone.strides.index(4)
     normalised = (images - network.mean[:, None, None]) / network.std[:, None, None]
-    fine = network.backbone(normalised)[index]
+    fine = network.backbone.inner(normalised)[4]
     sum(maps.square().mean() for maps in network(images)[0].values()).backward()
     optimizer.step()
-    assert torch.equal(network.backbone(normalised)[index], fine)
+    assert torch.equal(network.backbone.inner(normalised)[4], fine)
     changed = {n for n, value in network.state_dict().items() if not torch.equal(value, before[n])}
     parameters = dict(network.named_parameters())
     assert {name for name in parameters if not parameters[name].requires_grad}.isdisjoint(changed)
+    frozen = sum(p.numel() for p in parameters.values() if not p.requires_grad)
+    assert 0 < frozen < 0.1 * sum(p.numel() for p in network.backbone.parameters())
     assert norms
     assert all(n in changed for n, p in parameters.items() if p.requires_grad and "conv" in n)
+
+
+def test_strides_that_can_be_frozen_are_those_of_the_extractor() -> None:
+    backbone = zoo.build("centernet_resnet18", ["a"]).network.backbone
+    assert backbone.strides == (32,)
+    with pytest.raises(HeatpointError, match=r"\(2, 4, 8, 16\), not 32"):
+        freeze(backbone, 32)
 
 
 def test_a_stride_the_backbone_lacks_is_explained() -> None:

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from golden_files import tensors
 
 from heatpoint.codecs.gaussian import draw_windows, gaussian_radius, gaussian_windows
 from heatpoint.errors import HeatpointError
@@ -18,14 +16,11 @@ from heatpoint.errors import HeatpointError
         ("half-fixed", "radius_half_corrected"),
     ],
 )
-def test_radius_equals_the_published_table(golden: Path, rule: str, key: str) -> None:
-    table = np.load(golden / "functions" / "gaussian.npz")
-    sizes = torch.from_numpy(table["height_width"]).double()
+def test_radius_equals_the_published_table(rule: str, key: str) -> None:
+    table = tensors("gaussian")
     for column, overlap in enumerate(table["min_overlap"]):
-        radius = gaussian_radius(sizes, rule, float(overlap))  # type: ignore[arg-type]
-        expected = torch.from_numpy(table[key])
-        expected = expected[:, column] if expected.ndim == 2 else expected
-        torch.testing.assert_close(radius, expected, rtol=1e-9, atol=1e-9)
+        radius = gaussian_radius(table["height_width"].double(), rule, float(overlap))  # type: ignore[arg-type]
+        torch.testing.assert_close(radius, table[key][:, column], rtol=1e-9, atol=1e-9)
 
 
 def test_rules_differ_by_the_documented_factors() -> None:
@@ -43,14 +38,16 @@ def test_radius_names_the_rule_that_was_meant() -> None:
 
 
 @pytest.mark.parametrize(("key", "divisor"), [("heatmap_sixth", 6.0), ("heatmap_fifth", 5.0)])
-def test_blobs_equal_the_published_drawing(golden: Path, key: str, divisor: float) -> None:
-    data = np.load(golden / "functions" / "gaussian.npz")
-    column, row = torch.from_numpy(data["draw_center"]).unbind(1)
-    radius, plane = torch.from_numpy(data["draw_radius"]), torch.from_numpy(data["draw_channel"])
-    expected = torch.from_numpy(data[key])
-    size = expected.shape[1], expected.shape[2]
-    windows = gaussian_windows(plane, column, row, radius, size, divisor)
-    torch.testing.assert_close(draw_windows(windows, 3, size), expected, rtol=0, atol=1e-6)
+def test_blobs_equal_the_published_drawing(key: str, divisor: float) -> None:
+    data = tensors("gaussian")
+    column, row = data["draw_center"].unbind(1)
+    expected = data[key]
+    planes, height, width = expected.shape
+    windows = gaussian_windows(
+        data["draw_channel"], column, row, data["draw_radius"], (height, width), divisor
+    )
+    found = draw_windows(windows, planes, (height, width))
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
 
 def test_windows_list_whole_blobs_within_the_map() -> None:

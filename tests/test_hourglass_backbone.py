@@ -6,16 +6,18 @@ import copy
 
 import pytest
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.errors import HeatpointError
-from heatpoint.networks.backbones.hourglass import DetectionHourglass
 from heatpoint.networks.corner_heads import CornerBranch, CornerHeads
+from heatpoint.networks.corner_pool import corner_pool
+from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.networks.fast import fast
 from heatpoint.networks.heads import MapHeads, StackHeads
-from heatpoint.networks.layers.corner_pool import corner_pool
 from heatpoint.networks.necks import EveryLevel
 from heatpoint.networks.network import Network
 
@@ -98,6 +100,27 @@ def test_recomputing_changes_neither_gradients_nor_statistics() -> None:
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-9, atol=1e-12, msg=name)
     for name, buffer in plain.named_buffers():
         torch.testing.assert_close(saving.get_buffer(name), buffer, rtol=1e-12, atol=0, msg=name)
+
+
+@pytest.mark.parametrize("synchronised", [False, True])
+def test_recomputing_counts_statistics_once(synchronised: bool) -> None:
+    torch.manual_seed(0)
+    plain = corner_network()
+    if synchronised:
+        plain = convert_sync_batchnorm(plain)
+    norms = [m for m in plain.modules() if isinstance(m, _BatchNorm)]
+    saving = copy.deepcopy(plain)
+    saving.backbone.recompute()
+    images = torch.rand(2, 3, 127, 127) * 255
+    for network in (plain, saving):
+        network.train()
+        frozen = network.backbone.hourglasses[0].before[0].norm1.eval()
+        stacks = network(images)
+        sum(value.square().mean() for maps in stacks for value in maps.values()).backward()
+        assert frozen.num_batches_tracked == 0
+    assert {int(norm.num_batches_tracked) for norm in norms} == {0, 1}
+    for name, buffer in plain.named_buffers():
+        assert torch.equal(saving.get_buffer(name), buffer), name
 
 
 def test_fast_copies_keep_the_last_heads_only() -> None:

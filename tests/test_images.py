@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
+import subprocess
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import EpsImagePlugin, ImageOps
 from PIL import Image as PIL
-from PIL import ImageOps
 
 from heatpoint.data import images
-from heatpoint.data.images import image_size, load_image
+from heatpoint.data.images import SUFFIXES, image_size, load_image
 from heatpoint.errors import HeatpointError
 
 
@@ -49,7 +50,7 @@ def test_jpeg_pixels_equal_pillows(options: dict[str, object]) -> None:
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF", "WEBP"])
 def test_orientation_is_applied_exactly_once(orientation: int, form: str, tmp_path: Path) -> None:
     tags = PIL.Exif()
     tags[0x0112] = orientation
@@ -64,6 +65,56 @@ def test_orientation_is_applied_exactly_once(orientation: int, form: str, tmp_pa
     assert np.abs(from_pillow - expected).max() <= 1
     assert image_size(path) == loaded.shape[:2] == expected.shape[:2]
     assert loaded.flags.c_contiguous
+
+
+def test_a_turned_tiff_file_has_its_right_value(tmp_path: Path) -> None:
+    # Pillow turns TIFF files by itself, so the expected pixels are not taken from it.
+    tags = PIL.Exif()
+    tags[0x0112] = 6
+    path = tmp_path / "turned.tif"
+    path.write_bytes(encode(PIL.fromarray(scene(40, 60)), "TIFF", exif=tags))
+    assert image_size(path) == (60, 40)
+    assert np.array_equal(load_image(path), np.rot90(scene(40, 60), -1))
+    with PIL.open(path) as image:
+        assert np.array_equal(load_image(image), np.rot90(scene(40, 60), -1))
+        assert np.array_equal(load_image(image), np.rot90(scene(40, 60), -1))
+
+
+def test_sixteen_bit_pictures_are_turned_as_well(tmp_path: Path) -> None:
+    tags = PIL.Exif()
+    tags[0x0112] = 6
+    values = np.arange(6, dtype=np.uint16).reshape(2, 3) * 257
+    data = encode(PIL.fromarray(values), "PNG", exif=tags)
+    assert load_image(data)[..., 0].tolist() == [[3, 0], [4, 1], [5, 2]]
+
+
+def test_an_orientation_that_only_xmp_tells_counts_as_well(tmp_path: Path) -> None:
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(jpeg(xmp=b'<x:xmpmeta tiff:Orientation="6"></x:xmpmeta>'))
+    assert image_size(path) == load_image(path).shape[:2] == (64, 48)
+
+
+def test_a_postscript_file_never_starts_a_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: object, **__: object) -> None:
+        raise AssertionError("a program was started")
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    monkeypatch.setattr(EpsImagePlugin, "gs_binary", "gs")
+    path = tmp_path / "evil.jpg"
+    path.write_bytes(encode(PIL.fromarray(scene()), "EPS"))
+    assert path.read_bytes().startswith(b"%!PS")
+    for read in (load_image, image_size):
+        with pytest.raises(HeatpointError, match=r"evil\.jpg is not an image.*%!PS"):
+            read(path)
+
+
+@pytest.mark.parametrize("suffix", [s for s in SUFFIXES if s not in (".pgm", ".pbm")])
+def test_files_of_every_suffix_can_be_read(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    PIL.fromarray(scene()).save(path)
+    assert load_image(path).shape[:2] == image_size(path) == (48, 64)
 
 
 def test_a_broken_orientation_tag_leaves_the_pixels_as_they_are() -> None:

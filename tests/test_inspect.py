@@ -112,7 +112,7 @@ def test_no_objects_at_all() -> None:
 def test_batches_do_not_change_the_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     records = [record(i, [around(9, 9 + i), around(11, 30 + i)], [0, 1]) for i in range(7)]
     whole = judge(records)
-    monkeypatch.setattr("heatpoint.inspection.oracle._CELLS", 1)
+    monkeypatch.setattr("heatpoint.inspection.report._CELLS", 1)
     told: list[tuple[int, int]] = []
     annotations = Annotations(("cat", "dog"), records, "by hand")
     assert oracle(annotations, CenterCodec(2), SIZE, lambda *n: told.append(n)) == whole
@@ -206,10 +206,12 @@ def test_limit_takes_images_evenly_and_nothing_is_written_unasked(
 
 
 def test_wrong_arguments_are_explained(shapes: Path) -> None:
-    with pytest.raises(HeatpointError, match="multiples of 4 pixels, not 130"):
+    with pytest.raises(HeatpointError, match="divisible by 4: the next legal size is 132"):
         inspect(shapes, size=130, out=None)
     with pytest.raises(HeatpointError, match="limit must be at least 1"):
         inspect(shapes, limit=0, out=None)
+    with pytest.raises(HeatpointError, match="augment"):
+        inspect(shapes, augment="wild", out=None)  # type: ignore[arg-type]
 
 
 def test_model_decides_representation_and_size(shapes: Path) -> None:

@@ -20,6 +20,7 @@ from heatpoint.inspection.joints import JointCounts, JointReport, measure_joints
 from heatpoint.inspection.report import Spread
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.views.crops import Crops
 
 ARM = Skeleton(("nose", "left_wrist", "right_wrist"), pairs=((1, 2),))
 
@@ -34,7 +35,8 @@ def judge(subjects: list[tuple[tuple[float, ...], list[tuple[float, ...]]]]) -> 
         for i, (box, joints) in enumerate(subjects)
     ]  # fmt: skip
     annotations = Annotations(("person",), images, "by hand", skeleton=ARM)
-    return measure_joints(annotations, JointCodec(3, ARM.flip), (64, 64), 1.0, 100)[0]
+    view = Crops((64, 64), padding=1.0)
+    return measure_joints(annotations, JointCodec(3, ARM.flip), view, 100)[0]
 
 
 def test_labels_sizes_and_lost_joints_are_counted() -> None:
@@ -128,7 +130,7 @@ def test_what_does_not_fit_is_explained(figures: Path, tmp_path: Path) -> None:
         inspect(figures, model="pose_tiny", stride=4, out=None)
     with pytest.raises(HeatpointError, match="padding is about crops"):
         inspect(figures, padding=1.5, out=None)
-    with pytest.raises(HeatpointError, match="multiples of"):
+    with pytest.raises(HeatpointError, match="divisible by 32: the next legal size is 96"):
         inspect(figures, model="pose_tiny", size=65, out=None)
     from heatpoint import zoo
 

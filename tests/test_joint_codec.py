@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from heatpoint.codecs.base import Target
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.codecs.types import Target
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -48,10 +48,11 @@ def test_decoding_the_ideal_gives_the_joints(
     if align == "index":  # the last cells stand for pixels half a cell before the border
         ends = torch.tensor([SIZE[1], SIZE[0]]) - stride / 2
         inside = (keypoints[..., :2] <= ends).all(-1) & (keypoints[..., :2] >= 0.5).all(-1)
-    errors = (found.points - keypoints[..., :2]).abs().amax(-1)
+    errors = (found["keypoints"][:, 0, :, :2] - keypoints[..., :2]).abs().amax(-1)
     assert errors[inside].max() <= 1e-3
-    assert found.points.dtype == found.scores.dtype == torch.float32
-    assert ((found.scores > 0) & (found.scores <= 1)).all()
+    assert found["keypoints"].dtype == found["scores"].dtype == torch.float32
+    for heights in (found["keypoints"][..., 2], found["scores"]):
+        assert ((heights > 0) & (heights <= 1)).all()
 
 
 @pytest.mark.parametrize("refine", ["none", "quarter", "quarter-princeton", "taylor"])
@@ -62,7 +63,7 @@ def test_rounded_targets_cost_half_a_cell_at_most(refine: Any, target: Any) -> N
     keypoints[..., :2] = keypoints[..., :2].clamp(min=1).minimum(torch.tensor([159.0, 95.0]))
     found = codec.decode(codec.ideal(codec.encode(targets(keypoints), SIZE)))
     bound = 3.0 if refine == "quarter-princeton" else 2.0
-    assert (found.points - keypoints[..., :2]).abs().max() <= bound + 1e-4
+    assert (found["keypoints"][:, 0, :, :2] - keypoints[..., :2]).abs().max() <= bound + 1e-4
 
 
 def test_taylor_is_exact_for_blobs_of_another_width() -> None:
@@ -71,7 +72,7 @@ def test_taylor_is_exact_for_blobs_of_another_width() -> None:
     wide = JointCodec(17, sigma=2.5)
     maps = {"joints": 0.3 * wide.ideal(wide.encode(targets(keypoints), SIZE))["joints"]}
     found = JointCodec(17, sigma=1.0).decode(maps)
-    assert (found.points - keypoints[..., :2]).abs().max() <= 1e-3
+    assert (found["keypoints"][:, 0, :, :2] - keypoints[..., :2]).abs().max() <= 1e-3
 
 
 def test_joints_that_teach_nothing_are_counted() -> None:
@@ -139,8 +140,8 @@ def test_numbers_stay_finite(normaliser: Any, dtype: torch.dtype) -> None:
         assert bool(maps.grad.isfinite().all())
         for refine in ("taylor", "dark", "dark-udp", "quarter", "none"):
             found = replace(codec, refine=refine).decode({"joints": maps.detach()})
-            assert bool(found.points.isfinite().all())
-            assert bool(found.scores.isfinite().all())
+            assert bool(found["keypoints"].isfinite().all())
+            assert bool(found["scores"].isfinite().all())
 
 
 def test_nothing_labelled_and_empty_batches() -> None:
@@ -152,15 +153,17 @@ def test_nothing_labelled_and_empty_batches() -> None:
         loss.backward()
         assert loss.item() == 0
         assert tuple(codec.ideal(encoded)["joints"].shape) == (batch, 3, 8, 16)
-        assert tuple(codec.decode(maps).points.shape) == (batch, 3, 2)
+        assert tuple(codec.decode(maps)["keypoints"].shape) == (batch, 1, 3, 3)
     one = JointCodec(1, sigma=0.5).decode({"joints": torch.ones(1, 1, 1, 1)})
-    assert one.points.tolist() == [[[2, 2]]]
+    assert one["keypoints"].tolist() == [[[[2, 2, 1]]]]
 
 
 def test_maps_of_bfloat16_are_decoded_to_a_fraction_of_a_cell() -> None:
     codec, keypoints = JointCodec(17, sigma=1.5), anywhere(8, 17)
     maps = codec.ideal(codec.encode(targets(keypoints), SIZE))["joints"].bfloat16()
-    assert (codec.decode({"joints": maps}).points - keypoints[..., :2]).abs().max() < 0.1
+    assert (
+        codec.decode({"joints": maps})["keypoints"][:, 0, :, :2] - keypoints[..., :2]
+    ).abs().max() < 0.1
 
 
 def test_a_mirrored_image_gives_the_same_joints() -> None:
@@ -171,7 +174,7 @@ def test_a_mirrored_image_gives_the_same_joints() -> None:
     other = codec.ideal(codec.encode(targets(mirrored), SIZE))
     torch.testing.assert_close(codec.unflip(other)["joints"], maps["joints"], atol=1e-4, rtol=0)
     merged = codec.decode(codec.merge_flipped(maps, other))
-    assert (merged.points - keypoints[..., :2]).abs().max() <= 1e-2
+    assert (merged["keypoints"][:, 0, :, :2] - keypoints[..., :2]).abs().max() <= 1e-2
     assert torch.equal(codec.unflip(codec.unflip(maps))["joints"], maps["joints"])
     clipped = replace(codec, flip_merge="clipped").merge_flipped(
         {"joints": maps["joints"] * 3}, {"joints": other["joints"] * 3}
@@ -185,8 +188,10 @@ def test_mmpose_shifts_by_a_cell_because_its_cells_stand_for_pixels() -> None:
     keypoints = torch.tensor([[[61.3, 40.2, 2.0]]])
     mirrored = keypoints * torch.tensor([-1, 1, 1]) + torch.tensor([SIZE[1], 0, 0])
     maps = codec.ideal(codec.encode(targets(mirrored), SIZE))
-    shifted = codec.decode(codec.unflip(maps)).points[0, 0, 0] - 61.3
-    plain = codec.decode(replace(codec, flip_merge="mean").unflip(maps)).points[0, 0, 0] - 61.3
+    shifted = codec.decode(codec.unflip(maps))["keypoints"][0, 0, 0, 0] - 61.3
+    plain = (
+        codec.decode(replace(codec, flip_merge="mean").unflip(maps))["keypoints"][0, 0, 0, 0] - 61.3
+    )
     assert shifted.item() == pytest.approx(1, abs=1e-3)
     assert plain.item() == pytest.approx(-3, abs=1e-3)
 
@@ -229,8 +234,8 @@ def test_decoding_can_be_exported(refine: Any) -> None:
     class Decode(torch.nn.Module):
         def forward(self, maps: Tensor, mirrored: Tensor) -> tuple[Tensor, Tensor]:
             merged = codec.merge_flipped({"joints": maps}, {"joints": mirrored})
-            points, scores = codec.decode(merged)
-            return points, scores
+            rows = codec.decode(merged)
+            return rows["keypoints"], rows["scores"]
 
     maps, mirrored = torch.rand(2, 3, 8, 16), torch.rand(2, 3, 8, 16)
     exported = torch.export.export(Decode(), (maps, mirrored)).module()

@@ -1,10 +1,8 @@
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
+from golden_files import tensors
 from torch import Tensor
 
 from heatpoint.codecs import losses
@@ -41,25 +39,25 @@ def _close_to_largest(found: Tensor, expected: Tensor, tolerance: float) -> None
 
 
 @pytest.mark.parametrize("without", ["", "_without_positive"])
-def test_focal_equals_the_published_numbers(golden: Path, without: str) -> None:
-    data = np.load(golden / "functions" / "losses_centernet.npz")
-    logits = torch.from_numpy(data["logits"]).double().requires_grad_()
-    loss = _focal(logits, torch.from_numpy(data["heatmap" + without]), 1e-4)
+def test_focal_equals_the_published_numbers(without: str) -> None:
+    data = tensors("losses_centernet")
+    logits = data["logits"].double().requires_grad_()
+    loss = _focal(logits, data["heatmap" + without], 1e-4)
     loss.backward()
     assert loss.item() == pytest.approx(float(data[f"focal{without}_value"]), rel=1e-6)
     assert logits.grad is not None
-    expected = torch.from_numpy(data[f"focal{without}_gradient"])
+    expected = data[f"focal{without}_gradient"]
     _close_to_largest(logits.grad, expected, 1e-6)
     clamped = (logits.detach().sigmoid() - 0.5).abs() > 0.5 - 1e-4
     assert clamped.any()
     assert (logits.grad[clamped] == 0).all()
 
 
-def test_focal_equals_the_dense_port(golden: Path) -> None:
-    data = np.load(golden / "functions" / "dense_targets_and_losses.npz")
-    p = torch.from_numpy(data["probability"]).double()
+def test_focal_equals_the_dense_port() -> None:
+    data = tensors("dense_targets_and_losses")
+    p = data["probability"].double()
     logits = torch.logit(p).requires_grad_()
-    heatmap = torch.from_numpy(data["focal_target"]).permute(0, 3, 1, 2).contiguous()
+    heatmap = data["focal_target"].permute(0, 3, 1, 2).contiguous()
     loss = _focal(logits, heatmap, 1e-6)
     loss.backward()
     # The port computes in float32, for which the tolerance is 1e-5.
@@ -67,7 +65,7 @@ def test_focal_equals_the_dense_port(golden: Path) -> None:
     assert logits.grad is not None
     inside = (p > 1e-6) & (p < 1 - 1e-6)
     found = torch.where(inside, logits.grad / (p * (1 - p)), 0)
-    expected = torch.from_numpy(data["focal_gradient"]).double()
+    expected = data["focal_gradient"].double()
     assert (found - expected).abs().max() <= 1e-5 * expected.abs().max()
 
 
@@ -137,36 +135,36 @@ def test_backward_may_run_twice() -> None:
     assert torch.equal(third, once)
 
 
-def test_l1_equals_the_published_numbers(golden: Path) -> None:
-    data = np.load(golden / "functions" / "losses_centernet.npz")
-    maps = torch.from_numpy(data["map"]).double().requires_grad_()
-    mask = torch.from_numpy(data["mask"]).bool()
+def test_l1_equals_the_published_numbers() -> None:
+    data = tensors("losses_centernet")
+    maps = data["map"].double().requires_grad_()
+    mask = data["mask"].bool()
     image = mask.nonzero()[:, 0]
-    cell = torch.from_numpy(data["index"])[mask]
+    cell = data["index"][mask]
     predicted = maps.flatten(2)[image, :, cell]
     weight = torch.ones(len(cell))
-    target = torch.from_numpy(data["target"])[mask]
+    target = data["target"][mask]
     loss = l1_loss(predicted, target, weight, 2 * weight.sum().double() + 1e-4)
     loss.backward()
     assert loss.item() == pytest.approx(float(data["masked_l1_value"]), rel=1e-6)
     assert maps.grad is not None
-    _close_to_largest(maps.grad, torch.from_numpy(data["masked_l1_gradient"]), 1e-6)
+    _close_to_largest(maps.grad, data["masked_l1_gradient"], 1e-6)
     none = l1_loss(predicted[:0], target[:0], weight[:0], torch.tensor(1e-4))
     assert none.item() == float(data["masked_l1_empty_value"])
 
 
-def test_l1_equals_the_dense_port(golden: Path) -> None:
-    data = np.load(golden / "functions" / "dense_targets_and_losses.npz")
-    maps = torch.from_numpy(data["map"]).double().requires_grad_()
-    image, row, column = torch.from_numpy(data["map_mask"]).nonzero().unbind(1)
+def test_l1_equals_the_dense_port() -> None:
+    data = tensors("dense_targets_and_losses")
+    maps = data["map"].double().requires_grad_()
+    image, row, column = data["map_mask"].nonzero().unbind(1)
     predicted = maps[image, :, row, column]
-    target = torch.from_numpy(data["map_target"])[image, row, column]
+    target = data["map_target"][image, row, column]
     weight = torch.ones(len(image))
     loss = l1_loss(predicted, target, weight, weight.sum().double() + 1e-4)
     loss.backward()
     assert loss.item() == pytest.approx(float(data["l1_value"]), rel=1e-6)
     assert maps.grad is not None
-    _close_to_largest(maps.grad, torch.from_numpy(data["l1_gradient"]).double(), 1e-6)
+    _close_to_largest(maps.grad, data["l1_gradient"].double(), 1e-6)
 
 
 def test_giou_of_known_boxes() -> None:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.results import Detections
 from heatpoint.scoring.coco import NUMBERS, coco_metrics
 from heatpoint.scoring.voc import (
     average_precision_11_point,

@@ -4,14 +4,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from heatpoint.codecs.types import MapSpec
+from heatpoint.codecs.base import MapSpec
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.sizes import next_multiple
-from heatpoint.networks.backbones.plain import PlainResNet
-from heatpoint.networks.backbones.timm import TimmBackbone
 from heatpoint.networks.heads import MapHeads, SharedHeads
 from heatpoint.networks.necks import DeconvNeck, TopDownNeck
 from heatpoint.networks.network import IMAGENET_MEAN, IMAGENET_STD, Network
+from heatpoint.networks.plain import PlainResNet
+from heatpoint.networks.timm import TimmBackbone
 
 SPECS = (MapSpec("heatmap", 3, bias=-2.19), MapSpec("size", 2))
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.poses import Poses
 from heatpoint.scoring.oks import COCO_SIGMAS, OKS_NUMBERS, default_sigmas, oks_metrics
 
 COCO = SKELETONS["coco17"]
@@ -34,9 +34,10 @@ def truth(
     return Annotations(("person",), [record], skeleton=TWO)
 
 
-def found(keypoints: list[list[list[float]]], scores: list[float]) -> Poses:
+def found(keypoints: list[list[list[float]]], scores: list[float]) -> Detections:
     rows = np.array(keypoints, np.float32).reshape(-1, 2, 3)
-    return Poses(rows, np.zeros((len(rows), 4)), np.array(scores, np.float32), TWO)
+    boxes, labels = np.zeros((len(rows), 4)), np.zeros(len(rows), int)
+    return Detections(boxes, np.array(scores, np.float32), labels, ("person",), rows, TWO)
 
 
 def test_a_perfect_result_scores_one() -> None:
@@ -86,7 +87,9 @@ def test_cocos_sigmas_are_used_for_cocos_joints() -> None:
                 keypoints=joints,
             )
         )
-        results.append(Poses(guess, np.zeros((1, 4)), np.ones(1), COCO))
+        results.append(
+            Detections(np.zeros((1, 4)), np.ones(1), np.zeros(1, int), ("person",), guess, COCO)
+        )
     scores = oks_metrics(results, Annotations(("person",), records, skeleton=COCO))
     # One subject and one result per image: recall is the share of similarities above the limit.
     limits = np.arange(0.5, 0.951, 0.05)
@@ -121,7 +124,7 @@ def test_what_does_not_fit_is_named() -> None:
     with pytest.raises(HeatpointError, match="1 annotated images, got 2"):
         oks_metrics([found([], [])] * 2, annotations)
     with pytest.raises(HeatpointError, match="17 joints, the annotations 2"):
-        oks_metrics([Poses.empty(COCO)], annotations)
+        oks_metrics([Detections.empty(("person",), COCO)], annotations)
     with pytest.raises(HeatpointError, match="2 positive numbers"):
         oks_metrics([found([], [])], annotations, [0.1])
     with pytest.raises(HeatpointError, match="hold no keypoints"):

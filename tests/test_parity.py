@@ -16,10 +16,10 @@ from layered import SPOTS, layered_detector, spot_pictures
 from ramps import SKELETON, ramp_detector, ramp_image
 
 import heatpoint.exporting as package
+from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export, parity
-from heatpoint.exporting.differences import box_differences
-from heatpoint.inference.results import Detections
+from heatpoint.views.fields import BOXES, LABELS, SCORES
 
 
 def sabotage(path: Path, factor: float) -> None:
@@ -94,7 +94,7 @@ def rows(boxes: list[list[float]], scores: list[float], labels: list[int]) -> De
 
 
 def verdict(first: Detections, second: Detections, precision: str) -> parity.Parity:
-    return parity.judge([box_differences(first, second)], precision, 1)
+    return parity.judge([parity.differences(first, second, (BOXES, SCORES, LABELS))], precision, 1)
 
 
 def test_boxes_are_matched_by_class_and_overlap() -> None:

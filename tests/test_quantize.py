@@ -16,17 +16,19 @@ pytest.importorskip("onnx", reason="needs the extra 'openvino'")
 from blobs import spot_detector, spot_image
 from layered import SPOTS, annotated, layered_detector, spot_pictures
 from ramps import ramp_detector
+from runners import runner_of
 
 from heatpoint import zoo
-from heatpoint.detector.detector import Detector
-from heatpoint.engines import open_engine
-from heatpoint.engines.description import Description
-from heatpoint.engines.torch import describe
+from heatpoint.codecs.joints import JointCodec
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.exporting import accuracy, export, quantize
+from heatpoint.exporting.formats import to_openvino
 from heatpoint.exporting.graph import Deployed
-from heatpoint.exporting.openvino_file import to_openvino
-from heatpoint.inference.predict import open_runner, predict
+from heatpoint.inference.engines import open_engine
+from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.torch import describe
+from heatpoint.inference.predict import predict
+from heatpoint.zoo.detector import Detector
 
 if TYPE_CHECKING:
     import openvino
@@ -86,8 +88,8 @@ def test_last_convolutions_and_decoding_stay_in_floating_point() -> None:
 
 
 def test_ranges_reach_to_what_one_picture_in_many_shows(tmp_path: Path) -> None:
+    from heatpoint.data.draw import write_picture
     from heatpoint.data.images import load_image
-    from heatpoint.inference.draw import write_picture
 
     # NNCF's default takes the mean of the pictures' extremes, which cuts off a rare bright object.
     detector = layered_detector()
@@ -102,8 +104,8 @@ def test_ranges_reach_to_what_one_picture_in_many_shows(tmp_path: Path) -> None:
         check=tmp_path / "0.png",
     )
     image = load_image(tmp_path / "0.png")
-    wanted = open_runner(detector, device="cpu", precision="fp32")([image])[0]
-    found = open_runner(tmp_path / "model.xml")([image])[0]
+    wanted = runner_of(detector, device="cpu", precision="fp32")([image])[0]
+    found = runner_of(str(tmp_path / "model.xml"))([image])[0]
     np.testing.assert_allclose(found.scores[0], wanted.scores[0], atol=0.03)
     np.testing.assert_allclose(found.boxes[0], wanted.boxes[0], atol=2)
 
@@ -144,7 +146,8 @@ def test_where_corners_are_pooled_heads_and_fine_maps_stay_in_floating_point(
 
 def test_a_codecs_blur_is_no_layer(pictures: Path) -> None:
     detector = ramp_detector()
-    detector = replace(detector, codec=replace(detector.joint_codec, refine="dark"))
+    assert isinstance(detector.codec, JointCodec)
+    detector = replace(detector, codec=replace(detector.codec, refine="dark"))
     model = to_openvino(Deployed(detector, flip=False, max_detections=1), describe(detector))
     assert sum("Convolution" in op.get_type_name() for op in model.get_ops()) == 2
     calibration = quantize.read_calibration(pictures)

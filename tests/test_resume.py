@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+import pickle
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from heatpoint.detector.detector import Detector
+from heatpoint.data.read import read
 from heatpoint.errors import HeatpointError
+from heatpoint.networks import timm
 from heatpoint.synthetic.pictures import write_shapes
-from heatpoint.training import boxes, loop, train, validation
+from heatpoint.training import loop, train, validation
 from heatpoint.training.state import load_resume
+from heatpoint.zoo.detector import Detector
 
 QUICK = {
     "model": "centernet_tiny",
@@ -132,7 +139,7 @@ def test_a_signal_within_an_epoch_loses_nothing(shapes, straight, tmp_path, monk
 
 @pytest.mark.parametrize("epoch", [2, 4])
 def test_a_signal_within_validation_is_made_up_for(shapes, straight, tmp_path, monkeypatch, epoch):
-    real = boxes.evaluate
+    real = validation.evaluate
 
     def evaluate(*words, **named):
         calls.append(1)
@@ -141,7 +148,7 @@ def test_a_signal_within_validation_is_made_up_for(shapes, straight, tmp_path, m
         return real(*words, **named)
 
     calls: list[int] = []
-    monkeypatch.setattr(boxes, "evaluate", evaluate)
+    monkeypatch.setattr(validation, "evaluate", evaluate)
     with pytest.raises(KeyboardInterrupt):
         train(shapes, shapes, out=str(tmp_path), **QUICK)
     monkeypatch.undo()
@@ -190,6 +197,85 @@ def test_a_damaged_resume_file_is_named(shapes, straight, tmp_path):
     (tmp_path / "resume.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(HeatpointError, match=r"resume\.pt"):
         train(shapes, shapes, out=str(tmp_path), resume=True, **QUICK)
+
+
+def test_damage_of_every_kind_is_one_sentence(shapes, straight, tmp_path):
+    whole, path = (straight / "resume.pt").read_bytes(), tmp_path / "resume.pt"
+    choice = np.random.default_rng(0)
+    pickled = whole.index(b"data.pkl")
+    damaged = [whole[: int(n)] for n in choice.integers(0, len(whole), 20)]
+    for place in choice.integers(pickled, pickled + 20_000, 60):
+        damaged.append(whole[:place] + choice.bytes(2) + whole[place + 2 :])
+    for content in damaged:
+        path.write_bytes(content)
+        with suppress(HeatpointError):  # any other error fails the test
+            load_resume(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("position", {}),
+        ("position", {"epoch": "1"}),
+        ("ema_updates", None),
+        ("detector", "{}"),
+        ("detector", 3),
+        ("network", []),
+        ("options", "x"),
+        ("random", 1),
+    ],
+)
+def test_a_resume_file_is_validated_whole(straight, tmp_path, name, value):
+    state = torch.load(straight / "resume.pt", weights_only=True)
+    position = {**state["position"], **value} if value == {"epoch": "1"} else value
+    torch.save({**state, name: position if name == "position" else value}, tmp_path / "resume.pt")
+    with pytest.raises(HeatpointError, match=r"resume\.pt is( not a resume file| damaged)"):
+        load_resume(tmp_path / "resume.pt")
+    torch.save({**state, "format": 1}, tmp_path / "resume.pt")
+    with pytest.raises(HeatpointError, match=r"has format 1, this version reads 2"):
+        load_resume(tmp_path / "resume.pt")
+    (tmp_path / "resume.pt").write_bytes(pickle.dumps(["no", "dict"]))
+    with pytest.raises(HeatpointError, match="is not a resume file"):
+        load_resume(tmp_path / "resume.pt")
+
+
+def test_the_state_of_another_network_is_refused(shapes, straight, tmp_path):
+    state = torch.load(straight / "resume.pt", weights_only=True)
+    for part in ("network", "ema", "optimizer"):
+        torch.save({**state, part: {}}, tmp_path / "resume.pt")
+        with pytest.raises(HeatpointError, match="does not hold the state of this model"):
+            train(shapes, shapes, out=str(tmp_path), resume=True, **QUICK)
+
+
+def test_resuming_needs_neither_weights_nor_network(shapes, straight, tmp_path, monkeypatch):
+    data = read(shapes)
+    other = replace(data, names=("new", *data.names[1:]))
+    weights = tmp_path / "weights.safetensors"
+    shutil.copy(straight / "best.safetensors", weights)
+    choice = {**QUICK, "model": "centernet_resnet18", "weights": str(weights), "overlap": 0.5}
+    train(other, other, out=str(tmp_path / "a"), **choice)
+    train(other, other, out=str(tmp_path / "b"), stop_after=2, **choice)
+    weights.unlink()
+    train(other, other, out=str(tmp_path / "b"), resume=True, **choice)
+    assert_same(tmp_path / "a", tmp_path / "b")
+    detector = Detector.load(tmp_path / "b" / "last.safetensors")
+    assert detector.names[0] == "new"
+    assert detector.codec.overlap == 0.5
+    assert detector.meta["architecture"] == "centernet_tiny"
+
+
+def test_resuming_downloads_no_pretrained_weights(shapes, tmp_path, monkeypatch):
+    real, asked = timm.create, []
+
+    def create(name: str, pretrained: bool):
+        asked.append(pretrained)
+        return real(name, False)
+
+    monkeypatch.setattr(timm, "create", create)
+    choice = {**QUICK, "model": "centernet_mobilenetv2", "pretrained": True, "eval_every": 9}
+    train(shapes, shapes, out=str(tmp_path), stop_after=1, **choice)
+    train(shapes, shapes, out=str(tmp_path), resume=True, stop_after=2, **choice)
+    assert asked == [True, False]
 
 
 def start(shapes: str, out: Path) -> subprocess.Popen[str]:

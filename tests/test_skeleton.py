@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from heatpoint.data.skeleton import SKELETONS, Skeleton, name_side, pairs_by_name, skeleton_of
@@ -124,3 +125,40 @@ def test_bad_files(tmp_path: Path, text: str, message: str) -> None:
 def test_unknown_names() -> None:
     with pytest.raises(HeatpointError, match=r"'coco18' is no skeleton.*did you mean 'coco17'"):
         skeleton_of("coco18")
+
+
+def test_classes_have_joints_of_their_own() -> None:
+    dog = Skeleton(("nose", "left_ear", "right_ear"), ((0, 1), (0, 2)), ((1, 2),))
+    car = Skeleton(("bonnet", "nose"), ((0, 1),))
+    both = Skeleton.joined(("dog", "car"), (dog, car))
+    assert both.joints == ("dog_nose", "left_ear", "right_ear", "bonnet", "car_nose")
+    assert both.edges == ((0, 1), (0, 2), (3, 4))
+    assert both.pairs == ((1, 2),)
+    assert both.slices == ((0, 3), (3, 5))
+    keypoints = np.arange(2 * 5 * 3).reshape(2, 5, 3)
+    assert np.array_equal(keypoints[:, both.joints_of(1)], keypoints[:, 3:5])
+    assert both.flip == (0, 2, 1, 3, 4)
+    assert both.sides == ("middle", "left", "right", "middle", "middle")
+    assert Skeleton.from_dict(json.loads(json.dumps(both.as_dict())), "both") == both
+
+
+def test_all_classes_share_all_joints_unless_told_otherwise() -> None:
+    pair = Skeleton(("a", "b"))
+    assert pair.joints_of(0) == pair.joints_of(7) == slice(0, 2)
+    assert "slices" not in pair.as_dict()
+    assert Skeleton.from_dict(pair.as_dict(), "pair").slices == ()
+
+
+@pytest.mark.parametrize("part", [(0, 3), (1, 1), (-1, 2), (2, 1)])
+def test_slices_lie_within_the_joints(part: tuple[int, int]) -> None:
+    with pytest.raises(HeatpointError, match=r"give class 1 the joints from .* between 0 and 2"):
+        Skeleton(("a", "b"), slices=((0, 1), part))
+    with pytest.raises(HeatpointError, match="file: slices of the skeleton give class 0"):
+        Skeleton.from_dict({"joints": ["a", "b"], "slices": [list(part)]}, "file")
+
+
+def test_joined_needs_classes_and_names_that_differ() -> None:
+    with pytest.raises(HeatpointError, match="at least one joint"):
+        Skeleton.joined((), ())
+    with pytest.raises(HeatpointError, match="both called 'b_nose'"):
+        Skeleton.joined(("a", "b"), (Skeleton(("nose", "b_nose")), Skeleton(("nose",))))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from heatpoint.codecs.types import MapSpec
-from heatpoint.networks.backbones.stacked_hourglass import Hourglass, HourglassStacks, HourglassStem
+from heatpoint.codecs.base import MapSpec
 from heatpoint.networks.fast import fast
 from heatpoint.networks.necks import OneLevel
 from heatpoint.networks.network import Network
+from heatpoint.networks.stacked_hourglass import Hourglass, HourglassStacks, HourglassStem
 
 
 def network(stacks: int = 2, order: int = 2, blocks: int = 1, joints: int = 3) -> Network:

@@ -11,13 +11,15 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.data.dataset import EpochSampler, collate
-from heatpoint.data.decoded import BadImage
+from heatpoint.data.dataset import EpochSampler, TrainSet, collate
+from heatpoint.data.images import BadImage, load_image
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.data.subjects import CropEvalSet, CropTrainSet
 from heatpoint.errors import HeatpointError
+from heatpoint.views.base import Places, Whole
+from heatpoint.views.crops import Crops
 
+FIXED = {"scale": 0.0, "rotation": 0.0, "flip": 0.0, "gain": 0.0}
 PAIR = Skeleton(("left_hand", "right_hand"), pairs=((0, 1),))
 
 
@@ -56,20 +58,21 @@ def dataset(folder: Path) -> Annotations:
 
 
 def test_subjects_are_objects_with_joints(tmp_path: Path) -> None:
-    views = CropTrainSet(dataset(tmp_path), (64, 64), PoseAugment.none())
-    assert views.subjects == [(0, 0), (0, 1), (1, 0)]
+    views = TrainSet(dataset(tmp_path), (64, 64), PoseAugment.none())
+    places = [(image, objects.tolist()) for image, objects in views.samples.places]
+    assert places == [(0, [0]), (0, [1]), (1, [0])]
+    assert [Path(path).name for path in views.paths] == ["a.png", "a.png", "b.png"]
     assert len(views) == 3
-    assert views.left_out == {
+    assert views.samples.left_out == {
         "crowd": 1,
         "difficult": 1,
         "without joints": 1,
         "without a box": 1,
-        "joints outside": 0,
     }
 
 
 def test_the_centred_subject_is_meant(tmp_path: Path) -> None:
-    views = CropTrainSet(dataset(tmp_path), (64, 64), PoseAugment.none())
+    views = TrainSet(dataset(tmp_path), (64, 64), PoseAugment.none())
     for index, channel in ((0, 1), (1, 2)):
         sample = views[0, index]
         assert sample.index == index
@@ -87,57 +90,55 @@ def test_the_centred_subject_is_meant(tmp_path: Path) -> None:
 
 
 def test_nan_joints_are_not_labelled(tmp_path: Path) -> None:
-    target = CropTrainSet(dataset(tmp_path), (64, 64), PoseAugment.none())[0, 2].target
+    target = TrainSet(dataset(tmp_path), (64, 64), PoseAugment.none())[0, 2].target
     assert target.keypoints is not None
     assert target.keypoints[0, 1].tolist() == [0, 0, 0]
     assert torch.isfinite(target.keypoints).all()
 
 
-def test_joints_beyond_the_crop_are_counted(tmp_path: Path) -> None:
+def test_joints_beyond_the_crop_are_not_labelled(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     assert data.images[0].keypoints is not None
     data.images[0].keypoints[0, 1] = [190.0, 50.0, 2.0]
-    views = CropTrainSet(data, (64, 64), PoseAugment.none())
-    assert views.left_out["joints outside"] == 1
+    views = TrainSet(data, (64, 64), PoseAugment.none())
     assert views[0, 0].target.keypoints[0].tolist()[1] == [0, 0, 0]  # type: ignore[index]
 
 
 def test_chance_depends_on_seed_epoch_and_index_alone(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     views, again = (
-        CropTrainSet(data, (48, 48), seed=3),
-        CropTrainSet(data, (48, 48), seed=3, cache_bytes=1 << 20),
+        TrainSet(data, (48, 48), PoseAugment(), seed=3),
+        TrainSet(data, (48, 48), PoseAugment(), seed=3, cache_bytes=1 << 20),
     )
     again[5, 1], again[0, 2]  # whatever was drawn before
     one, other = views[2, 2], again[2, 2]
     assert torch.equal(one.image, other.image)
     assert torch.equal(one.target.keypoints, other.target.keypoints)  # type: ignore[arg-type]
     assert not torch.equal(one.image, views[3, 2].image)
-    assert not torch.equal(one.image, CropTrainSet(data, (48, 48), seed=4)[2, 2].image)
+    assert not torch.equal(one.image, TrainSet(data, (48, 48), PoseAugment(), seed=4)[2, 2].image)
 
 
 def test_a_loader_takes_the_samples(tmp_path: Path) -> None:
-    views = CropTrainSet(dataset(tmp_path), (32, 32))
+    views = TrainSet(dataset(tmp_path), (32, 32), PoseAugment())
     loader = DataLoader(views, 3, sampler=EpochSampler(len(views)), collate_fn=collate)
     batch = next(iter(loader))
     assert batch.images.shape == (3, 3, 32, 32)
     assert sorted(batch.indices) == [0, 1, 2]
 
 
-def test_evaluation_knows_the_way_back(tmp_path: Path) -> None:
+def test_without_augmentation_training_sees_what_evaluation_sees(tmp_path: Path) -> None:
     data = dataset(tmp_path)
-    crops = CropEvalSet(data, (64, 48), padding=1.5)
-    assert crops.subjects == [(0, 0), (0, 1), (1, 0)]
-    sample = crops[1]
-    assert sample.frame is not None
-    assert sample.frame.path == str(tmp_path / "a.png")
-    assert sample.frame.image_size == (100, 200)
-    assert sample.target.keypoints is not None
-    back = sample.frame.to_image.points(sample.target.keypoints[0, :, :2])
-    np.testing.assert_allclose(back, [[110, 50], [150, 50]], atol=1e-4)
-    plain = CropTrainSet(data, (64, 48), PoseAugment.none(), padding=1.5)[0, 1]
-    assert torch.equal(plain.image, sample.image)
-    assert torch.equal(plain.target.keypoints, sample.target.keypoints)  # type: ignore[arg-type]
+    views = TrainSet(data, (64, 48), PoseAugment(**FIXED, padding=1.5))
+    record = data.images[0]
+    places = Places(record.boxes.astype(np.float32), np.ones(2, np.float32), np.zeros(2, np.int64))
+    looks = Crops((64, 48), padding=1.5).looks((100, 200), places)
+    raster = Whole(load_image(record.path))
+    for index, look in enumerate(looks):
+        sample = views[0, index]
+        assert np.array_equal(sample.image.numpy(), look.cut(raster))
+        assert sample.target.keypoints is not None
+        back = look.to_image.points(sample.target.keypoints[0, :, :2])
+        np.testing.assert_allclose(back, record.keypoints[index, :, :2], atol=1e-4)  # type: ignore[index]
 
 
 @pytest.mark.parametrize("side", [20, 4000])
@@ -150,7 +151,7 @@ def test_sizes_and_borders(tmp_path: Path, side: int) -> None:
     joints = np.array([[[-side / 4, side / 2, 1], [side / 4, side / 2, 2]]])
     record = ImageRecord(tmp_path / "half.png", None, box, np.array([0]), keypoints=joints)
     data = Annotations(("person",), [record], "half", skeleton=PAIR)
-    sample = CropEvalSet(data, (64, 64), padding=1.0)[0]
+    sample = TrainSet(data, (64, 64), PoseAugment(**FIXED, padding=1.0))[0, 0]
     assert sample.target.keypoints is not None
     np.testing.assert_allclose(sample.target.keypoints[0, :, :2], [[16, 32], [48, 32]], atol=1e-3)
     assert int(sample.image[:, :, :30].max()) == 0
@@ -161,13 +162,13 @@ def test_sizes_and_borders(tmp_path: Path, side: int) -> None:
 def test_images_that_are_bad_and_data_without_a_skeleton(tmp_path: Path) -> None:
     data = dataset(tmp_path)
     (tmp_path / "b.png").write_bytes(b"nothing")
-    for crops, place in ((CropTrainSet(data, (32, 32)), (0, 2)), (CropEvalSet(data, (32, 32)), 2)):
-        with pytest.raises(BadImage, match=r"b\.png"):
-            crops[place]  # type: ignore[index]
+    with pytest.raises(BadImage, match=r"b\.png"):
+        TrainSet(data, (32, 32), PoseAugment())[0, 2]
     data.skeleton = None
     with pytest.raises(HeatpointError, match="two does not name its joints"):
-        CropTrainSet(data, (32, 32))
+        TrainSet(data, (32, 32), PoseAugment())
 
 
 def test_empty_data() -> None:
-    assert len(CropTrainSet(Annotations(("a",), [], "none", skeleton=PAIR), (32, 32))) == 0
+    nothing = Annotations(("a",), [], "none", skeleton=PAIR)
+    assert len(TrainSet(nothing, (32, 32), PoseAugment())) == 0

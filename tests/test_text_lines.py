@@ -75,3 +75,10 @@ def test_not_text_is_an_error(lines: Path) -> None:
     lines.write_bytes(b"\xff\xfe\x00\x81")
     with pytest.raises(HeatpointError, match="not a UTF-8 text file"):
         read_text_lines(lines)
+
+
+def test_a_folder_that_holds_none_of_the_images_is_named(tmp_path: Path) -> None:
+    (tmp_path / "train.txt").write_text("a.jpg 1,2,3,4,0\n")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(HeatpointError, match=r"other holds none of the 1 images.*'a\.jpg'"):
+        read_text_lines(tmp_path / "train.txt", tmp_path / "other")

@@ -7,6 +7,8 @@ import errno
 import inspect
 import json
 import os
+import shutil
+import time
 from dataclasses import fields, replace
 
 import numpy as np
@@ -16,12 +18,13 @@ from torch import nn
 
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.read import read
-from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.scoring.evaluate import evaluate
+from heatpoint.inference.evaluate import evaluate
 from heatpoint.synthetic.pictures import write_shapes
-from heatpoint.training import TrainOptions, train
+from heatpoint.system.processes import locked
+from heatpoint.training import TrainOptions, loop, train
 from heatpoint.training.options import FREE_ON_RESUME
+from heatpoint.zoo.detector import Detector
 
 QUICK = {
     "model": "centernet_tiny",
@@ -122,7 +125,7 @@ def test_nan_names_the_images_and_spares_the_files(shapes, tmp_path, monkeypatch
     def loss(self, maps, encoded):
         calls.append(1)
         terms = real(self, maps, encoded)
-        return {**terms, "size": terms["size"] * float("nan")} if len(calls) > 2 else terms
+        return {**terms, "size": terms["size"] * float("nan")} if len(calls) > 1 else terms
 
     monkeypatch.setattr(CenterCodec, "loss", loss)
     with pytest.raises(HeatpointError) as caught:
@@ -229,8 +232,69 @@ def test_windows_are_trained_and_whole_pictures_scored(tmp_path, shapes):
 
 @pytest.mark.parametrize(
     ("window", "sentence"),
-    [(40, "next legal size is 64"), (128, "larger than the input of 64x64"), ([32], "height and")],
+    [
+        (40, "next legal size is 64"),
+        (128, "larger than the input of 64x64"),
+        ([32], "window must be one"),
+    ],
 )
 def test_windows_that_cannot_be(tmp_path, shapes, window, sentence):
     with pytest.raises(HeatpointError, match=sentence):
         train(shapes, shapes, out=str(tmp_path), **{**QUICK, "window": window})
+
+
+def test_synchronised_batch_norm_gives_the_same_file(shapes, tmp_path):
+    # MobileNetV2's norms carry activations, which a converted network must keep.
+    files = []
+    for wanted in (False, True):
+        out = tmp_path / str(wanted)
+        choice = {**QUICK, "model": "centernet_mobilenetv2", "epochs": 2, "freeze": 4}
+        result = train(shapes, shapes, out=str(out), sync_batchnorm=wanted, **choice)
+        files.append((result.ap, Detector.load(result.last).network))
+    assert files[0][0] == files[1][0]
+    one, two = (network.state_dict() for _, network in files)
+    assert list(one) == list(two)
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, rtol=1e-5, atol=1e-6, msg=name)
+    images = torch.rand(1, 3, 64, 64) * 255
+    with torch.no_grad():
+        expected, found = (network(images)[-1] for _, network in files)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-4)
+
+
+def test_images_left_out_of_an_epoch_are_told(tmp_path, capsys):
+    data = str(write_shapes(tmp_path / "data", 7, (64, 64), seed=1))
+    train(data, data, out=str(tmp_path / "a"), **{**QUICK, "batch_size": 2, "accumulate": 2})
+    assert "each epoch leaves out 3 of 7 images" in capsys.readouterr().out
+    derived = json.loads((tmp_path / "a" / "options.json").read_text())["derived"]
+    assert derived["images_left_out_per_epoch"] == 3
+    train(data, data, out=str(tmp_path / "b"), **{**QUICK, "batch_size": 7})
+    assert "leaves out" not in capsys.readouterr().out
+
+
+def test_a_folder_that_another_run_uses_is_refused(shapes, tmp_path):
+    with (
+        locked(tmp_path / "run" / ".lock", "busy"),
+        pytest.raises(HeatpointError, match="another run is writing into"),
+    ):
+        train(shapes, shapes, out=str(tmp_path / "run"), **QUICK)
+    train(shapes, shapes, out=str(tmp_path / "run"), **QUICK)
+    assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_a_folder_deleted_while_training_is_one_sentence(shapes, tmp_path, monkeypatch, capfd):
+    real, out = loop.take_update, tmp_path / "run"
+
+    def take(run, batches):
+        real(run, batches)
+        if run.position.updates == 2:
+            shutil.rmtree(out)
+
+    monkeypatch.setattr(loop, "take_update", take)
+    monkeypatch.setattr(loop, "LOOK_EVERY", 1)
+    with pytest.raises(HeatpointError, match=r"folder .*run is gone"):
+        train(shapes, shapes, out=str(out), **{**QUICK, "epochs": 3})
+    assert not out.exists()
+    time.sleep(0.1)
+    assert "Traceback" not in capfd.readouterr().err

@@ -12,13 +12,16 @@ import torch
 
 from heatpoint.data.read import read
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.scoring.evaluate_pose import evaluate_pose
+from heatpoint.inference.evaluate import evaluate
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
+from heatpoint.training.model import build_detector, kind_of
+from heatpoint.training.options import TrainOptions
+from heatpoint.training.samples import training_set
 from heatpoint.training.state import load_resume
+from heatpoint.zoo.detector import Detector
 
 QUICK = {
     "model": "pose_tiny",
@@ -53,9 +56,9 @@ def test_eight_figures_are_learnt_by_heart(fitted):
     assert result.score > 0.95
 
 
-def test_reported_score_is_what_evaluate_pose_gives(fitted, figures):
+def test_reported_score_is_what_evaluate_gives(fitted, figures):
     out, result = fitted
-    metrics = evaluate_pose(str(out / "best.safetensors"), figures)
+    metrics = evaluate(str(out / "best.safetensors"), figures)
     assert metrics.scores["pck@0.1"] == result.score
     assert result.score == max(row["pck@0.1"] for row in result.history if "pck@0.1" in row)
 
@@ -72,7 +75,6 @@ def test_a_run_leaves_its_files(fitted):
 
 def test_checkpoint_knows_size_padding_and_skeleton(fitted, figures):
     detector = Detector.load(fitted[0] / "best.safetensors")
-    assert detector.task == "pose"
     assert detector.size == (64, 64)
     assert detector.meta["padding"] == 1.5
     assert detector.skeleton == read(figures).skeleton
@@ -95,11 +97,28 @@ def test_joints_that_weights_know_by_name_are_kept(fitted, figures, tmp_path, ca
     choice = {**QUICK, "lr": 1e-6, "augment": "none"}
     result = train(other, other, out=str(tmp_path), weights=weights, **choice)
     said = capsys.readouterr().out
-    assert "initialised anew for this data: tail\n" in said
+    started = said.split("initialised anew for this data: ")[1].splitlines()[0].split(", ")
+    assert all(".last.joints." in name and name.endswith(" [tail]") for name in started)
     detector = Detector.load(result.last)
     assert list(detector.skeleton.joints) == names
-    errors = evaluate_pose(detector, other).error_per_joint
+    errors = evaluate(detector, other).joints.error_per_joint
     assert max(errors[name] for name in names[:-1]) < 5 < errors["tail"]
+
+
+def test_a_turn_of_zero_is_not_the_usual_one(figures):
+    data = read(figures)
+    options = TrainOptions(figures, figures, model="pose_tiny", rotate=0.0, half_body=0.25)
+    augment = training_set(options, data, build_detector(options, data)[0]).augment
+    assert (augment.rotation, augment.half_body, augment.padding) == (0.0, 0.25, 1.25)
+
+
+def test_a_header_alone_rebuilds_the_detector(fitted, figures):
+    header = Detector.load(fitted[0] / "best.safetensors").header()
+    options = TrainOptions(figures, figures, model="pose_tiny", weights="gone.safetensors")
+    assert kind_of(options, header).__name__ == header["codec"]["class"]
+    before = torch.get_rng_state()
+    assert build_detector(options, read(figures), header)[0].header() == header
+    assert torch.equal(before, torch.get_rng_state())
 
 
 def test_stopped_and_resumed_equals_straight(figures, tmp_path):
@@ -167,10 +186,14 @@ def test_a_skeleton_file_names_the_joints(figures, tmp_path):
 
 def test_options_of_the_other_kind_are_refused(figures, tmp_path):
     out = {"out": str(tmp_path / "run")}
-    with pytest.raises(HeatpointError, match="mosaic is an option of models that find boxes"):
+    with pytest.raises(HeatpointError, match="mosaic is an option of models that look at whole"):
         train(figures, figures, mosaic=0.5, **out, **QUICK)
-    with pytest.raises(HeatpointError, match="padding is an option of models that find joints"):
+    with pytest.raises(HeatpointError, match="padding is an option of models that look at crops"):
         train(figures, figures, padding=1.5, **out, **{**QUICK, "model": "centernet_tiny"})
+    with pytest.raises(HeatpointError, match="skeleton is an option of models that find joints"):
+        train(figures, figures, skeleton="mpii16", **out, **{**QUICK, "model": "centernet_tiny"})
+    with pytest.raises(HeatpointError, match="radius is no choice for pose_tiny"):
+        train(figures, figures, radius="fixed", **out, **QUICK)
     with pytest.raises(HeatpointError, match="padding must be above 0"):
         train(figures, figures, padding=0.0, **out, **QUICK)
     with pytest.raises(HeatpointError, match="half_body is a probability"):
@@ -180,15 +203,11 @@ def test_options_of_the_other_kind_are_refused(figures, tmp_path):
 
 
 def test_crops_are_mirrored_only_where_joints_have_pairs(figures):
-    from heatpoint.training.options import TrainOptions
-    from heatpoint.training.pose import PoseTask
-
     def chance(pairs, **choice):
         options = TrainOptions(figures, figures, model="pose_tiny", **choice)
         data = read(figures)
         data.skeleton = replace(data.skeleton, pairs=pairs)
-        task = PoseTask()
-        return task.samples(options, data, task.build(options, data))[0].augment.flip
+        return training_set(options, data, build_detector(options, data)[0]).augment.flip
 
     pairs = read(figures).skeleton.pairs
     assert (chance(pairs), chance(())) == (0.5, 0.0)

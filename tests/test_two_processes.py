@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from heatpoint.detector.detector import Detector
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.zoo.detector import Detector
 
 # Each process has its own batch norm statistics, as in all published systems; with fixed ones one
 # and two processes compute the same. Spawned processes import this file, so they are fixed there.

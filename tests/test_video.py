@@ -14,28 +14,27 @@ import pytest
 from blobs import SIDE, spot_detector
 from films import COUNT, RATE, SIZE, Camera, film, pictures, shortened, spoiled, spot_at
 from ramps import joints_of, ramp_detector, ramp_image
+from runners import runner_of
 
 from heatpoint.cli import main
-from heatpoint.detector.detector import Detector
-from heatpoint.engines.torch import TorchEngine
+from heatpoint.data.results import Detections
 from heatpoint.geometry.affine import Image
-from heatpoint.inference.results import Detections
 from heatpoint.inference.runner import Runner
 from heatpoint.video.looking import line, look
 from heatpoint.video.reading import Video
 from heatpoint.video.writing import json_lines, video_file
+from heatpoint.zoo.detector import Detector
 
 
 @pytest.fixture
 def detector(monkeypatch: pytest.MonkeyPatch) -> dict[str, Detector]:
-    """Returns the detectors that stand for files of their names."""
+    """Returns the detectors that stand for checkpoints of their names.
+
+    Their networks are of no architecture that a checkpoint could name, so that reading the file is
+    replaced; everything else about opening a model is as for users.
+    """
     known = {"spots": spot_detector(SIZE), "ramps": ramp_detector(), "people": _people()}
-
-    def open_known(name: str, **options: Any) -> TorchEngine:
-        taken = {key: options[key] for key in ("flip", "device", "precision") if key in options}
-        return TorchEngine(known[name], **taken)
-
-    monkeypatch.setattr("heatpoint.engines.open_engine", open_known)
+    monkeypatch.setattr(Detector, "load", known.__getitem__)
     return known
 
 
@@ -115,19 +114,18 @@ def test_ctrl_c_finishes_the_files(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from heatpoint.inference.draw import draw_detections
-
+    plot = Detections.plot
     drawings: list[Image] = []
 
-    def interrupted(image: Image, found: Detections) -> Image:
-        drawings.append(draw_detections(image, found))
+    def interrupted(found: Detections, image: Image) -> Image:
+        drawings.append(plot(found, image))
         if len(drawings) == 4:
             handler = signal.getsignal(signal.SIGINT)
             assert callable(handler)
             handler(signal.SIGINT, None)
         return drawings[-1]
 
-    monkeypatch.setattr("heatpoint.inference.draw.draw_detections", interrupted)
+    monkeypatch.setattr(Detections, "plot", interrupted)
     drawn, rows = tmp_path / "drawn.mp4", tmp_path / "rows.jsonl"
     source = film(tmp_path / "film.mp4", count=40)
     words = ["video", "spots", str(source), "--draw", str(drawn), "--json", str(rows)]
@@ -176,8 +174,11 @@ def test_a_camera_that_does_not_say_its_rate(
         (["spots", "film.mp4", "--draw", "a.mp4", "--fps", "0"], "0 frames/s"),
         (["spots", "film.mp4", "--draw", "a.gif"], "a video ends in"),
         (["spots", "film.mp4", "--json", "a", "--detector", "people"], "finds boxes by itself"),
-        (["ramps", "film.mp4", "--json", "a", "--nms", "0.5"], "needs --detector"),
-        (["ramps", "film.mp4", "--json", "a", "--soft-nms", "linear"], "one pose for each box"),
+        (["ramps", "film.mp4", "--json", "a", "--nms", "0.5"], "nms does not apply"),
+        (["ramps", "film.mp4", "--json", "a", "--nms", "0.5"], "needs boxes or detector"),
+        (["ramps", "film.mp4", "--json", "a", "--soft-nms", "linear"], "one result for each box"),
+        (["ramps", "film.mp4", "--json", "a", "--boxes", "b"], "give the detector that finds"),
+        (["ramps", "film.mp4", "--json", "a", "--detector", "ramps"], "boxes in whole pictures"),
         (["spots", "nowhere.mp4", "--json", "a"], "does not exist"),
     ],
 )
@@ -207,7 +208,7 @@ def _peak(runner: Runner, source: Path, folder: Path) -> int:
         video_file(folder / "out.avi", RATE) as drawn,
         json_lines(folder / "out.jsonl") as append,
     ):
-        for frame, found in look(video.frames(), runner.frames):
+        for frame, found in look(video.frames(), lambda images: runner.frames(images, None)):
             append(line(frame, found))
             drawn.write(frame.image)
     peak = tracemalloc.get_traced_memory()[1]
@@ -217,7 +218,7 @@ def _peak(runner: Runner, source: Path, folder: Path) -> int:
 
 def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     size = (64, 64)
-    runner = Runner(TorchEngine(spot_detector((32, 32))))
+    runner = runner_of(spot_detector((32, 32)))
     short, long = (film(tmp_path / f"{count}.avi", count, size) for count in (20, 120))
     _peak(runner, short, tmp_path)  # what is imported and set up once is left out
     grown = _peak(runner, long, tmp_path) - _peak(runner, short, tmp_path)

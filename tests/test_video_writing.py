@@ -10,9 +10,9 @@ import pytest
 from blobs import NAMES, spot_image
 from films import SIZE, pictures
 
+from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.affine import Image
-from heatpoint.inference.results import Detections
 from heatpoint.video.looking import line, look
 from heatpoint.video.reading import Video, VideoFrame
 from heatpoint.video.writing import CODECS, json_lines, video_file

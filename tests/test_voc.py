@@ -86,6 +86,14 @@ def test_broken_xml_is_named(voc: Path) -> None:
         read_voc(voc, "val")
 
 
+def test_xml_that_grows_or_is_written_oddly_is_named(voc: Path) -> None:
+    bomb = '<!DOCTYPE a [<!ENTITY b "c">]><annotation><filename>&b;</filename></annotation>'
+    for text in (bomb, '<?xml version="1.0" encoding="utf-7"?><annotation/>'):
+        (voc / "Annotations/three.xml").write_text(text)
+        with pytest.raises(HeatpointError, match=r"1 of 3 files .* three\.xml \("):
+            read_voc(voc)
+
+
 def test_objects_without_box_or_class_are_counted(voc: Path) -> None:
     broken = "<bndbox><xmin>1</xmin><ymin>a</ymin><xmax>1</xmax><ymax>2</ymax></bndbox>"
     write(voc, "three", item("cat", "") + item("") + item("dog", broken) + item("dog"))

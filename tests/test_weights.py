@@ -13,20 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from golden_files import checkpoint
 from server import Site, serve
-from test_convert import checkpoint
 
 from heatpoint import zoo
 from heatpoint.cli import main
+from heatpoint.convert import LAYOUTS, convert
+from heatpoint.convert.fetch import fetch
+from heatpoint.convert.names import COCO, VOC
 from heatpoint.data.skeleton import SKELETONS
-from heatpoint.detector.detector import Detector, task_of_file
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.predict_pose import predict_pose
+from heatpoint.inference.predict import predict
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.weights import PUBLISHED, Published, checkpoint_path
-from heatpoint.weights.convert import LAYOUTS, convert
-from heatpoint.weights.convert.names import COCO, VOC
-from heatpoint.weights.fetch import fetch
+from heatpoint.zoo.detector import Detector
 
 LAYOUT = "bearpaw_hg1_b1_mpii"
 
@@ -40,7 +40,7 @@ CLASSES = {"COCO": len(COCO), "VOC 07+12": len(VOC)} | {
 def test_a_record_agrees_with_the_converter(record: Published) -> None:
     layout = LAYOUTS[record.layout]
     assert record.architecture == layout.architecture
-    assert record.architecture in zoo.MODELS
+    assert record.architecture in zoo.models()
     assert record.classes == CLASSES[record.data]
     pixels = record.pixels
     assert (pixels.channels, (pixels.mean, pixels.std)) == (
@@ -81,7 +81,7 @@ def test_no_two_records_share_a_place() -> None:
 @pytest.fixture(scope="module")
 def content() -> bytes:
     """Returns a checkpoint as its publisher would save it, filled as the golden files say."""
-    tensors = checkpoint(Path(__file__).parent / "golden", LAYOUT)
+    tensors = checkpoint(LAYOUT)
     tensors = {key: value.float() if value.is_floating_point() else value
                for key, value in tensors.items()}  # fmt: skip
     file = io.BytesIO()
@@ -128,16 +128,16 @@ def test_a_name_is_fetched_once_and_then_a_checkpoint(
     assert main(["fetch", "small"]) == 0
     assert server.asked == [""]
 
-    assert task_of_file("small") == "pose"
     loaded = Detector.load("small")
+    assert loaded.codec.learns == {"keypoints"}
     expected = convert(torch.load(io.BytesIO(content), weights_only=True))
     for key, tensor in expected.network.state_dict().items():
         assert torch.equal(loaded.network.state_dict()[key], tensor)
     assert loaded.meta["published"]["sha256"] == hashlib.sha256(content).hexdigest()
     assert loaded.meta["published"]["licence"] == record.licence
     image = np.zeros((64, 64, 3), np.uint8)
-    by_name = predict_pose("small", image, size=64, device="cpu")
-    by_path = predict_pose(record.cached, image, size=64, device="cpu")
+    by_name = predict("small", image, size=64, device="cpu")
+    by_path = predict(record.cached, image, size=64, device="cpu")
     np.testing.assert_array_equal(by_name[0].keypoints, by_path[0].keypoints)
 
 
@@ -207,7 +207,7 @@ def test_weights_to_get_by_hand_say_how(
     record.original.parent.mkdir(parents=True)
     record.original.write_bytes(content)
     detector = Detector.load(fetch("small"))
-    assert (detector.size, detector.joint_codec.sigma) == ((384, 384), 3.0)
+    assert (detector.size, detector.codec.sigma) == ((384, 384), 3.0)
 
 
 def test_training_fetches_what_its_weights_name(

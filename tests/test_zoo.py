@@ -14,23 +14,23 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import SKELETONS, Skeleton
-from heatpoint.detector.detector import Detector
 from heatpoint.errors import HeatpointError
-from heatpoint.networks.weights import load_backbone_weights, mobilenetv2_name
+from heatpoint.zoo.backbone_weights import load_backbone_weights, mobilenetv2_name
+from heatpoint.zoo.detector import Detector
 
 NAMES = ("cat", "dog", "owl")
 MPII = SKELETONS["mpii16"]
 
-everything = pytest.mark.parametrize("name", zoo.MODELS)
+everything = pytest.mark.parametrize("name", zoo.models())
 # Hundreds of megabytes each; ``test_hourglass_backbone`` runs narrow ones.
-LARGE = [name for name in zoo.MODELS if name.endswith(("hourglass104", "hourglass52"))]
-storable = pytest.mark.parametrize("name", [name for name in zoo.MODELS if name not in LARGE])
+LARGE = [name for name in zoo.models() if name.endswith(("hourglass104", "hourglass52"))]
+storable = pytest.mark.parametrize("name", [name for name in zoo.models() if name not in LARGE])
 # More stacks are more of the same: they are built, but not run.
 runnable = pytest.mark.parametrize(
     "name",
     [
         name
-        for name in zoo.MODELS
+        for name in zoo.models()
         if not name.endswith(("_4stack", "_8stack")) and name not in LARGE
     ],
 )
@@ -41,7 +41,7 @@ def built(name: str) -> Detector:
     """Returns a detector which tests must not change."""
     torch.manual_seed(0)
     with torch.device("meta" if name in LARGE else "cpu"):
-        return zoo.build(name, ("person",) if zoo.is_pose(name) else NAMES, skeleton=MPII)
+        return zoo.build(name, ("person",) if zoo.learns_joints(name) else NAMES, skeleton=MPII)
 
 
 def image(network: nn.Module, batch: int = 1) -> torch.Tensor:
@@ -73,17 +73,16 @@ def test_detectors_know_what_they_are(name: str) -> None:
     assert detector.meta["architecture"] == name
     trim, multiple = detector.network.trim, detector.network.multiple
     assert all((side + trim) % multiple == 0 for side in detector.size)
-    if zoo.is_pose(name):
-        assert (detector.task, detector.names, detector.skeleton) == ("pose", ("person",), MPII)
-        assert (detector.joint_codec.joints, detector.joint_codec.flip) == (16, MPII.flip)
+    if zoo.learns_joints(name):
+        assert (detector.names, detector.skeleton) == (("person",), MPII)
+        assert isinstance(detector.codec, JointCodec)
+        assert (detector.codec.joints, detector.codec.flip) == (16, MPII.flip)
         assert detector.meta["padding"] == 1.25
-        with pytest.raises(HeatpointError, match=f"{name}.*finds the joints of a person, not"):
-            _ = detector.box_codec
+        assert detector.settings == {"padding": 1.25}
     else:
-        assert (detector.task, detector.names, detector.skeleton) == ("boxes", NAMES, None)
-        assert detector.box_codec is detector.codec
-        with pytest.raises(HeatpointError, match=f"{name}.*finds boxes, not joints"):
-            _ = detector.joint_codec
+        assert (detector.names, detector.skeleton) == (NAMES, None)
+        assert detector.codec.learns == {"boxes"}
+        assert detector.settings == {}
 
 
 @runnable
@@ -172,9 +171,9 @@ def test_parameters_are_as_many_as_published(name: str, parameters: int) -> None
 
 
 def test_mistakes_about_corners() -> None:
-    with pytest.raises(HeatpointError, match="finds corners, which a CenterCodec cannot say"):
+    with pytest.raises(HeatpointError, match="is made for a CornerCodec, not for a CenterCodec"):
         zoo.build("cornernet_mobilenetv2", NAMES, codec=CenterCodec(3))
-    with pytest.raises(HeatpointError, match="finds centres, which a CornerCodec cannot say"):
+    with pytest.raises(HeatpointError, match="is made for a CenterCodec, not for a CornerCodec"):
         zoo.build("centernet_tiny", NAMES, codec=CornerCodec(3))
     with pytest.raises(HeatpointError, match="cornernet_hourglass52 has no ImageNet weights"):
         zoo.build("cornernet_hourglass52", NAMES, pretrained=True)
@@ -187,19 +186,19 @@ def test_mistakes_about_joints() -> None:
         zoo.build("pose_tiny", ["person"])
     with pytest.raises(HeatpointError, match="one kind of subject, got 3 names: cat, dog, owl"):
         zoo.build("pose_tiny", NAMES, skeleton=MPII)
-    with pytest.raises(HeatpointError, match="a CenterCodec cannot say"):
+    with pytest.raises(HeatpointError, match="a JointCodec, not for a CenterCodec"):
         zoo.build("pose_tiny", ["person"], codec=CenterCodec(1), skeleton=MPII)
-    with pytest.raises(HeatpointError, match="a JointCodec cannot say"):
+    with pytest.raises(HeatpointError, match="a CenterCodec, not for a JointCodec"):
         zoo.build("centernet_tiny", NAMES, codec=JointCodec(3))
-    with pytest.raises(HeatpointError, match=r"the codec is for 3 joints.*skeleton has 16"):
+    with pytest.raises(HeatpointError, match=r"for joints=3, but .*the skeleton make joints=16"):
         zoo.build("pose_tiny", ["person"], codec=JointCodec(3), skeleton=MPII)
-    with pytest.raises(HeatpointError, match="the codec's flip"):
+    with pytest.raises(HeatpointError, match=r"for flip=\(\), but .*make flip=\(5, 4"):
         zoo.build("pose_tiny", ["person"], codec=JointCodec(16), skeleton=MPII)
     with pytest.raises(HeatpointError, match="hourglass_2stack has no ImageNet weights"):
         zoo.build("hourglass_2stack", ["person"], pretrained=True, skeleton=MPII)
     with pytest.raises(HeatpointError, match="did you mean 'hourglass_2stack'"):
-        zoo.is_pose("hourglass_2stacks")
-    with pytest.raises(HeatpointError, match="at least one stack"):
+        zoo.learns_joints("hourglass_2stacks")
+    with pytest.raises(HeatpointError, match="1 to 16 stacks and residuals per place, not 0 and 1"):
         zoo.build("hourglass:0x1", ["person"], skeleton=MPII)
 
 

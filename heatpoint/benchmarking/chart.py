@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from heatpoint.benchmarking.passage import STAGES
 from heatpoint.benchmarking.report import Report
-from heatpoint.benchmarking.stages import STAGES
 from heatpoint.system.files import atomic_write
 
 _COLOURS = ("#9d9da1", "#72b7b2", "#54a24b", "#4c78a8", "#f2a541", "#d1495b")

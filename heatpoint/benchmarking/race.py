@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heatpoint.benchmarking.contenders import NAIVE, Contender
+from heatpoint.benchmarking.passage import Row
 from heatpoint.benchmarking.processes import Process
 from heatpoint.benchmarking.report import Result, spread
-from heatpoint.benchmarking.stages import Row
 from heatpoint.errors import HeatpointError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from heatpoint.benchmarking.contenders import Contender
-from heatpoint.benchmarking.stages import STAGES, Row
+from heatpoint.benchmarking.passage import STAGES, Row
 
 RATES = {"one": "1 by 1", "streams": "streams", "batch": "by 8"}
 """Ways of running many pictures: one at a time; one at a time in as many streams as threads; in

@@ -9,15 +9,15 @@ from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from heatpoint.benchmarking.contenders import choose, choose_for_file
+from heatpoint.benchmarking.contenders import choose, choose_for_file, export_all
 from heatpoint.benchmarking.race import PER_ROUND, Race
 from heatpoint.benchmarking.report import Report
-from heatpoint.engines import is_exported, open_engine
-from heatpoint.engines.description import Description
-from heatpoint.engines.exported import check_cores
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.runner import input_size
+from heatpoint.inference.engines import is_exported, open_engine
+from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.exported import check_cores
 from heatpoint.inference.sources import Source, expand
+from heatpoint.views.base import input_size
 
 DRAWN, DRAWN_SIZE = 8, (480, 640)
 """Number and (height, width) of the pictures that are drawn where none are given."""
@@ -84,10 +84,9 @@ def benchmark(
         files, failed = dict.fromkeys(chosen, Path(model)), dict[str, str]()
     else:
         chosen, left_out = choose(engines, precisions)
-        from heatpoint.benchmarking.model_files import export_all
-        from heatpoint.detector.detector import Detector
-        from heatpoint.engines.torch import describe
+        from heatpoint.inference.engines.torch import describe
         from heatpoint.weights import checkpoint_path
+        from heatpoint.zoo.detector import Detector
 
         detector = Detector.load(model)
         about = describe(detector)
@@ -105,7 +104,7 @@ def benchmark(
     protocol = {
         "model": str(model),
         "architecture": about.architecture,
-        "task": about.task,
+        "finds": about.finds,
         "size": list(wanted),
         "threads": threads,
         "rounds": rounds,
@@ -134,14 +133,14 @@ def processor() -> str:
 
 def _legal(size: int | Sequence[int] | None, about: Description) -> tuple[int, int]:
     """Returns the input (height, width), which the model accepts."""
-    wanted = input_size(size) or about.size
+    wanted = input_size(size, about.size, about.multiple, about.trim)
     about.check_size(wanted, about.called)
     return wanted
 
 
 def _draw(out: Path, about: Description) -> list[Source]:
     """Draws pictures of what the model may look for."""
-    if about.task == "pose":
+    if about.skeleton is not None:
         from heatpoint.synthetic.figures import write_figures as write
     else:
         from heatpoint.synthetic.pictures import write_shapes as write

@@ -9,18 +9,26 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import cv2
 
-from heatpoint.benchmarking.stages import EnginePassage, Passage
-from heatpoint.engines.timings import Timings
+from heatpoint.benchmarking.passage import EnginePassage, NaivePassage, Passage
 from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines.timings import Timings
 
 if TYPE_CHECKING:
-    from heatpoint.engines.engine import Engine
+    import torch
+
+    from heatpoint.inference.engines.engine import Engine
+    from heatpoint.networks.network import Network
+
+
+_SIDE, _TIMES = 2048, 5
+"""Rows of the matrices whose product gives the peak, and how often they are multiplied."""
 
 
 class Task(TypedDict):
@@ -92,8 +100,7 @@ def open_passage(task: Task) -> Passage:
         return EnginePassage(open_one(task, streams=1), size)
     import torch
 
-    from heatpoint.benchmarking.naive import NaivePassage
-    from heatpoint.detector.detector import Detector
+    from heatpoint.zoo.detector import Detector
 
     torch.set_num_threads(task["threads"])
     return NaivePassage(Detector.load(task["path"]), size)
@@ -103,11 +110,11 @@ def open_one(task: Task, streams: int) -> Engine:
     """Returns the contender's engine, with as many threads as the task says."""
     path, threads, precision = task["path"], task["threads"], task["precision"]
     if task["engine"] == "onnx":
-        from heatpoint.engines.onnx import OnnxEngine
+        from heatpoint.inference.engines.onnx import OnnxEngine
 
         return OnnxEngine(path, streams=streams, threads=threads, timings=Timings())
     if task["engine"] == "openvino":
-        from heatpoint.engines.openvino import OpenVinoEngine
+        from heatpoint.inference.engines.openvino import OpenVinoEngine
 
         return OpenVinoEngine(
             path,
@@ -119,8 +126,8 @@ def open_one(task: Task, streams: int) -> Engine:
         )
     import torch
 
-    from heatpoint.detector.detector import Detector
-    from heatpoint.engines.torch import TorchEngine
+    from heatpoint.inference.engines.torch import TorchEngine
+    from heatpoint.zoo.detector import Detector
 
     torch.set_num_threads(threads)
     return TorchEngine(
@@ -150,9 +157,8 @@ def operations(task: Task, precisions: Sequence[str]) -> dict[str, Any]:
     """Returns the operations of the network, with and without unused heads, and the peaks."""
     import torch
 
-    from heatpoint.benchmarking.arithmetic import count_operations, measure_peak
-    from heatpoint.detector.detector import Detector
     from heatpoint.networks.fast import fast
+    from heatpoint.zoo.detector import Detector
 
     size, network = (task["size"][0], task["size"][1]), Detector.load(task["path"]).network
     types = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -161,6 +167,36 @@ def operations(task: Task, precisions: Sequence[str]) -> dict[str, Any]:
         "network": count_operations(fast(network, "fp32"), size),
         "peaks": {name: measure_peak(types[name]) for name in precisions if name in types},
     }
+
+
+def count_operations(network: Network, size: tuple[int, int]) -> int:
+    """Returns the floating point operations of one image, a multiplication and an addition as two.
+
+    Counted are matrix products and convolutions, in which practically all the work is.
+
+    Args:
+        network: In evaluation mode.
+        size: Input (height, width) in pixels.
+    """
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(torch.zeros((1, 3, *size), dtype=torch.uint8))
+    return int(counter.get_total_flops())
+
+
+def measure_peak(dtype: torch.dtype) -> float:
+    """Returns the operations per second of the product of two large matrices, the best of some."""
+    import torch
+
+    one = torch.rand((_SIDE, _SIDE), generator=torch.Generator().manual_seed(0)).to(dtype)
+    best = float("inf")
+    for _ in range(_TIMES):
+        start = time.perf_counter()
+        torch.matmul(one, one)
+        best = min(best, time.perf_counter() - start)
+    return 2 * _SIDE**3 / best
 
 
 def peak_memory() -> int | None:

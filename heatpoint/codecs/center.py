@@ -9,6 +9,16 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from heatpoint.codecs.base import (
+    Codec,
+    Maps,
+    MapSpec,
+    Rows,
+    Target,
+    check_size,
+    check_values,
+    gathered,
+)
 from heatpoint.codecs.encoded import (
     CellSamples,
     CenterEncoded,
@@ -19,10 +29,9 @@ from heatpoint.codecs.encoded import (
 )
 from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
 from heatpoint.codecs.losses import focal_loss, giou_loss, l1_loss
-from heatpoint.codecs.mean_logit import mean_logit
-from heatpoint.codecs.peaks import Peaks, local_maxima, read_cells, top_peaks
-from heatpoint.codecs.types import Candidates, Maps, MapSpec, Target
+from heatpoint.codecs.peaks import Peaks, local_maxima, mean_logit, read_cells, top_peaks
 from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 
 Border = Literal["continuous", "cells"]
 Normaliser = Literal["coordinates", "objects"]
@@ -33,7 +42,7 @@ IDEAL_MARGIN = 1e-6
 
 
 @dataclass(frozen=True)
-class CenterCodec:
+class CenterCodec(Codec):
     """Centre points: one heatmap per class, one size map and one offset map for all classes.
 
     The defaults are the released CenterNet's, apart from ``border`` and ``clamp``, whose released
@@ -93,13 +102,11 @@ class CenterCodec:
         check_choice("border", self.border, get_args(Border))
         check_choice("normaliser", self.normaliser, get_args(Normaliser))
         check_choice("collisions", self.collisions, get_args(Collisions))
-        for name in ("classes", "stride", "max_detections", "peak_kernel"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise HeatpointError(f"{name} must be a whole number of at least 1, got {value!r}")
-        for name in ("heatmap_weight", "size_weight", "offset_weight", "giou_weight"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise HeatpointError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_values(
+            self,
+            whole=("classes", "stride", "max_detections", "peak_kernel"),
+            weights=("heatmap_weight", "size_weight", "offset_weight", "giou_weight"),
+        )
         if self.peak_kernel % 2 == 0:
             raise HeatpointError(f"peak_kernel must be odd, got {self.peak_kernel}")
         if self.clamp is not None and not 0 < self.clamp < 0.5:
@@ -112,8 +119,31 @@ class CenterCodec:
     @property
     def maps(self) -> tuple[MapSpec, ...]:
         """Heatmap (C logits), size (width, height in cells) and offset (x, y in cells)."""
-        offset = (MapSpec("offset", 2),) if self.offset else ()
-        return (MapSpec("heatmap", self.classes, bias=-2.19), MapSpec("size", 2), *offset)
+        offset = (MapSpec("offset", 2, std=0.001),) if self.offset else ()
+        heatmap = MapSpec("heatmap", self.classes, bias=-2.19, per="class")
+        return (heatmap, MapSpec("size", 2, std=0.001), *offset)
+
+    @property
+    def answer(self) -> tuple[Field, ...]:
+        """Boxes, scores and labels."""
+        return (BOXES, SCORES, LABELS)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """``heatmap``, ``size``, and ``offset`` and ``giou`` where they are learnt."""
+        optional = (("offset", self.offset), ("giou", self.giou_weight > 0))
+        return ("heatmap", "size", *(name for name, learnt in optional if learnt))
+
+    @property
+    def steps(self) -> dict[str, tuple[str, ...]]:
+        """The heatmap finds and classifies, the offset places to the pixel, the size measures."""
+        names = ("heatmap", *(("offset",) if self.offset else ()), "size")
+        return {name: (name,) for name in names}
+
+    @property
+    def suppression(self) -> Suppression:
+        """Nothing, as published for a single scale, unless ``soft_nms`` is set."""
+        return Suppression(self.soft_nms)
 
     def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> CenterEncoded:
         """Turns the targets of a batch into lists of cells, on the device of the targets.
@@ -128,15 +158,9 @@ class CenterCodec:
             ValueError: A box is not finite, is empty or has its centre outside of the input; a
                 label is out of range; or the size is no multiple of the stride.
         """
-        if size[0] % self.stride or size[1] % self.stride:
-            raise ValueError(f"input size {size} is not a multiple of the stride {self.stride}")
-        height, width = map_size = size[0] // self.stride, size[1] // self.stride
-        boxes = torch.cat([target.boxes for target in targets]).float() / self.stride
-        label = torch.cat([target.labels for target in targets]).long()
-        numbers = torch.arange(len(targets)).repeat_interleave(
-            torch.tensor([len(target.labels) for target in targets])
-        )
-        image = numbers.to(boxes.device, non_blocking=True)
+        height, width = map_size = check_size(size, self.stride)
+        boxes, label, image = gathered(targets)
+        boxes = boxes / self.stride
         check_objects(
             boxes, label, image, self.classes, map_size, self.stride, self.border == "continuous"
         )
@@ -212,7 +236,7 @@ class CenterCodec:
             terms["giou"] = self.giou_weight * loss
         return terms
 
-    def decode(self, maps: Maps) -> Candidates:
+    def decode(self, maps: Maps) -> Rows:
         """Reads the K best peaks of each image and the boxes at their cells.
 
         Peaks are chosen among logits, since float32 probabilities near 1 coincide. A negative
@@ -227,7 +251,8 @@ class CenterCodec:
         inside = read_cells(maps["offset"], peaks.cells).float() if self.offset else 0.5
         sides = read_cells(maps["size"], peaks.cells).float().clamp(min=0)
         boxes = _boxes(corner + inside, sides) * self.stride
-        return Candidates(boxes, torch.sigmoid(peaks.values.float()), peaks.labels)
+        scores = torch.sigmoid(peaks.values.float())
+        return {"boxes": boxes, "scores": scores, "labels": peaks.labels}
 
     def _peaks(self, heatmap: Tensor) -> Peaks:
         """Returns the K best peaks, at most one per cell if so configured."""
@@ -278,7 +303,7 @@ class CenterCodec:
             float32 maps; size and offset are 0 at cells that no object trains.
         """
         height, width = encoded.map_size
-        heatmap = torch.logit(encoded.heatmap(), eps=IDEAL_MARGIN)
+        heatmap = torch.logit(encoded.preview(), eps=IDEAL_MARGIN)
         at = encoded.samples
         at = at.chosen(last_of_cell(at.image, at.cell, encoded.batch, height * width))
         maps = {"heatmap": heatmap}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from heatpoint.codecs.base import Encoded
 from heatpoint.codecs.encoded import list_blobs
 from heatpoint.codecs.gaussian import Windows, draw_windows
 
@@ -31,60 +31,45 @@ class Corners:
     starts: Tensor
     peaks: Tensor
 
-    def to(self, device: Any) -> Corners:
-        """Returns the corners with every tensor on ``device``."""
-        moved = Windows(*(t.to(device, non_blocking=True) for t in vars(self.windows).values()))
-        names = ("cell", "offset", "starts", "peaks")
-        tensors = {n: getattr(self, n).to(device, non_blocking=True) for n in names}
-        return replace(self, windows=moved, **tensors)
 
-
-@dataclass(frozen=True, eq=False)
-class CornerEncoded:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CornerEncoded(Encoded):
     """The targets of ``CornerCodec`` for a batch of P objects; no map is stored.
 
     Attributes:
         batch: Number of images.
         classes: Number of classes.
-        map_size: (h, w) of the maps.
         image: (P,) int64.
         label: (P,) int64.
         slot: (P,) int64, counts the objects of each image from 0.
         slots: Largest number of objects in an image of the batch.
         top_left: Where the objects' top-left corners are.
         bottom_right: Where their bottom-right corners are.
-        counts: (4,) float32, the divisors of the losses: positive cells of the top-left and of
-            the bottom-right heatmaps, objects, and images. Distributed training may replace them
-            by their sums over the processes; see ``with_counts``.
+        counts: (4,) float32: positive cells of the top-left and of the bottom-right heatmaps,
+            objects, and images.
         left_out: Number of objects that have no area within the input.
     """
 
     batch: int
     classes: int
-    map_size: tuple[int, int]
     image: Tensor
     label: Tensor
     slot: Tensor
     slots: int
     top_left: Corners
     bottom_right: Corners
-    counts: Tensor
-    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.label)
 
-    def heatmap(self, corner: str = "") -> Tensor:
-        """Draws a target: (B, C, h, w) float32 in [0, 1], 1 at the corners.
-
-        Args:
-            corner: "top_left", "bottom_right", or "" for the larger one of both.
-        """
-        if not corner:
-            return torch.maximum(self.heatmap("top_left"), self.heatmap("bottom_right"))
-        corners: Corners = getattr(self, corner)
+    def heatmap(self, corners: Corners) -> Tensor:
+        """Draws the target of one kind of corner: (B, C, h, w) float32 in [0, 1]."""
         planes = draw_windows(corners.windows, self.batch * self.classes, self.map_size)
         return planes.view(self.batch, self.classes, *self.map_size)
+
+    def preview(self) -> Tensor:
+        """Draws the larger one of both targets: (B, C, h, w) float32, 1 at the corners."""
+        return torch.maximum(self.heatmap(self.top_left), self.heatmap(self.bottom_right))
 
     def collisions(self) -> int:
         """Returns how many objects share the cell of a corner with another one, whatever class.
@@ -98,42 +83,6 @@ class CornerEncoded:
             _, which, counts = torch.unique(place, return_inverse=True, return_counts=True)
             shared |= counts[which] > 1
         return int(shared.sum())
-
-    def with_counts(self, counts: Tensor) -> CornerEncoded:
-        """Returns the targets with other divisors of the losses.
-
-        Each process of distributed training divides by its own number of objects, as the
-        published systems do; with those of all processes instead, the gradient is exactly that of
-        one large batch.
-
-        Args:
-            counts: (4,) float32, see ``counts``.
-        """
-        return replace(self, counts=counts)
-
-    def to(self, device: Any) -> CornerEncoded:
-        """Returns the targets with every tensor on ``device``."""
-        names = ("image", "label", "slot", "counts")
-        tensors = {n: getattr(self, n).to(device, non_blocking=True) for n in names}
-        return replace(
-            self,
-            top_left=self.top_left.to(device),
-            bottom_right=self.bottom_right.to(device),
-            **tensors,
-        )
-
-
-def cells_of(size: tuple[int, int], stride: int, trim: int) -> tuple[int, int]:
-    """Returns (h, w) in cells for (H, W) in pixels.
-
-    Raises:
-        ValueError: A side is not ``trim`` less than a multiple of the stride.
-    """
-    height, width = size[0] + trim, size[1] + trim
-    if height % stride or width % stride:
-        short = f"{trim} pixels short of " if trim else ""
-        raise ValueError(f"input size {size} is not {short}a multiple of stride {stride}")
-    return height // stride, width // stride
 
 
 def list_corners(

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heatpoint.codecs.peaks import read_cells, top_peaks
-from heatpoint.codecs.types import CornerCandidates, Maps
+from heatpoint.codecs.base import Maps, Rows
+from heatpoint.codecs.peaks import is_portable, read_cells, top_peaks
 
 
 class FoundCorners(NamedTuple):
@@ -51,7 +51,7 @@ def find_corners(maps: Maps, corner: str, count: int, kernel: int) -> FoundCorne
 
 def pair_corners(
     upper: FoundCorners, lower: FoundCorners, threshold: float, count: int, falling: bool = True
-) -> CornerCandidates:
+) -> Rows:
     """Returns the best pairs of an upper and a lower corner, by descending score.
 
     Rejected are pairs of different classes, of embeddings too far apart, and of corners that are
@@ -83,28 +83,26 @@ def pair_corners(
     both = [score.expand_as(rejected) for score in (upper_score, lower_score)]
     corner_scores = torch.stack([score.flatten(1).gather(1, index) for score in both], -1)
     labels = first.labels.expand_as(rejected).flatten(1).gather(1, index)
+    found = {"boxes": boxes, "scores": scores, "labels": labels, "corner_scores": corner_scores}
     missing = count - scores.shape[1]
-    if missing > 0:
-        boxes = F.pad(boxes, (0, 0, 0, missing))
-        corner_scores = F.pad(corner_scores, (0, 0, 0, missing))
-        scores, labels = F.pad(scores, (0, missing)), F.pad(labels, (0, missing))
-    return CornerCandidates(boxes, scores, labels, corner_scores)
+    if missing <= 0:
+        return found
+    filling = {name: (0, 0) * (values.dim() - 2) + (0, missing) for name, values in found.items()}
+    return {name: F.pad(values, filling[name]) for name, values in found.items()}
 
 
-def joined(candidates: CornerCandidates, others: CornerCandidates) -> CornerCandidates:
-    """Returns the candidates of both, by descending score."""
-    scores = torch.cat((candidates.scores, others.scores), 1)
-    if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-        # A trace has no stable sort, but top-k in ONNX orders equal values by index.
-        scores, order = scores.topk(scores.shape[1])
+def joined(rows: Rows, others: Rows) -> Rows:
+    """Returns the rows of both, by descending score."""
+    both = {name: torch.cat((values, others[name]), 1) for name, values in rows.items()}
+    scores = both["scores"]
+    if is_portable():
+        # ONNX has no sort; its top-k orders equal values by index.
+        order = scores.topk(scores.shape[1]).indices
     else:
-        scores, order = scores.sort(descending=True, stable=True)
-    boxes = torch.cat((candidates.boxes, others.boxes), 1)
-    labels = torch.cat((candidates.labels, others.labels), 1)
-    corner_scores = torch.cat((candidates.corner_scores, others.corner_scores), 1)
-    return CornerCandidates(
-        boxes.gather(1, order[..., None].expand_as(boxes)),
-        scores,
-        labels.gather(1, order),
-        corner_scores.gather(1, order[..., None].expand_as(corner_scores)),
-    )
+        order = scores.sort(descending=True, stable=True).indices
+    return {
+        name: values.gather(
+            1, order.reshape(*order.shape, *[1] * (values.dim() - 2)).expand_as(values)
+        )
+        for name, values in both.items()
+    }

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from heatpoint.codecs.base import (
+    Codec,
+    Maps,
+    MapSpec,
+    Rows,
+    Target,
+    check_size,
+    check_values,
+    gathered,
+)
 from heatpoint.codecs.center import IDEAL_MARGIN
-from heatpoint.codecs.corner_encoded import CornerEncoded, cells_of, list_corners, slots_of
+from heatpoint.codecs.corner_encoded import CornerEncoded, list_corners, slots_of
 from heatpoint.codecs.corner_pairs import find_corners, joined, pair_corners
 from heatpoint.codecs.encoded import check_objects, last_of_cell
 from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
 from heatpoint.codecs.losses import focal_loss, pull_push_loss, smooth_l1_loss
-from heatpoint.codecs.types import CornerCandidates, Maps, MapSpec, Target
 from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 
 Border = Literal["continuous", "pixels"]
 Grouping = Literal["published", "printed"]
@@ -28,7 +40,7 @@ MIRRORED = {"top_left": "top_right", "bottom_right": "bottom_left"}
 
 
 @dataclass(frozen=True)
-class CornerCodec:
+class CornerCodec(Codec):
     """Pairs of corners: a heatmap per class, an embedding and an offset map, for each corner.
 
     The two corners of an object are found on their own, and belong together where their
@@ -62,6 +74,9 @@ class CornerCodec:
         peak_kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
     """
 
+    place: ClassVar[str] = "corner"
+    pairs: ClassVar[bool] = True
+
     classes: int
     stride: int = 4
     trim: int = 0
@@ -86,13 +101,11 @@ class CornerCodec:
         check_choice("grouping", self.grouping, get_args(Grouping))
         check_choice("images", self.images, get_args(Images))
         check_choice("border", self.border, get_args(Border))
-        for name in ("classes", "stride", "max_detections", "corners", "peak_kernel"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise HeatpointError(f"{name} must be a whole number of at least 1, got {value!r}")
-        for name in ("heatmap_weight", "offset_weight", "pull_weight", "push_weight", "threshold"):
-            if not 0 <= getattr(self, name) < float("inf"):
-                raise HeatpointError(f"{name} must be at least 0, got {getattr(self, name)}")
+        check_values(
+            self,
+            whole=("classes", "stride", "max_detections", "corners", "peak_kernel"),
+            weights=("heatmap_weight", "offset_weight", "pull_weight", "push_weight", "threshold"),
+        )
         if self.peak_kernel % 2 == 0:
             raise HeatpointError(f"peak_kernel must be odd, got {self.peak_kernel}")
         if not 0 <= self.trim < self.stride:
@@ -108,12 +121,55 @@ class CornerCodec:
 
         The branch of a map has the name of its corner.
         """
-        parts = (("", self.classes, -2.19), ("_embedding", 1, 0.0), ("_offset", 2, 0.0))
         return tuple(
-            MapSpec(corner + part, channels, bias, branch=corner)
-            for part, channels, bias in parts
+            replace(spec, name=corner + spec.name, branch=corner)
+            for spec in (
+                MapSpec("", self.classes, bias=-2.19, per="class"),
+                MapSpec("_embedding", 1, std=0.001),
+                MapSpec("_offset", 2, std=0.001),
+            )
             for corner in CORNERS
         )
+
+    @property
+    def answer(self) -> tuple[Field, ...]:
+        """Boxes, scores (the mean of both corners'), labels and the scores of the two corners.
+
+        ``corner_scores`` weight boxes that are merged: of the top-left and the bottom-right
+        corner; of mirrored corners, the upper and the lower one.
+        """
+        return (BOXES, SCORES, LABELS, Field("corner_scores", (2,)))
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """``heatmap``, ``offset``, ``pull`` and ``push``."""
+        return ("heatmap", "offset", "pull", "push")
+
+    @property
+    def steps(self) -> dict[str, tuple[str, ...]]:
+        """Heatmaps find and classify, offsets place to the pixel, embeddings group."""
+        parts = {"heatmap": "", "offset": "_offset", "embedding": "_embedding"}
+        return {name: tuple(corner + part for corner in CORNERS) for name, part in parts.items()}
+
+    @property
+    def suppression(self) -> Suppression:
+        """A gaussian soft-NMS, since neighbouring corners make several pairs of one object."""
+        return Suppression(self.soft_nms, "corner_scores")
+
+    def rows(self, flip: bool = False) -> int:
+        """Returns K; the boxes of the mirrored image stand beside those of the image."""
+        return 2 * self.max_detections if flip else self.max_detections
+
+    @property
+    def capacity(self) -> int:
+        """The smaller one of the numbers of pairs and of corners that are paired."""
+        return min(self.max_detections, self.corners)
+
+    def claims(self, boxes: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.int64]:
+        """Returns the cells of both corners, (2, N, 2); see ``Codec.claims``."""
+        height, width = ((side + self.trim) // self.stride / side for side in size)
+        corners = boxes.reshape(-1, 2, 2).swapaxes(0, 1) * (width, height)
+        return np.floor(corners).astype(np.int64)
 
     def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> CornerEncoded:
         """Turns the targets of a batch into lists of cells, on the device of the targets.
@@ -130,13 +186,8 @@ class CornerCodec:
             ValueError: A box is not finite, is empty or, unless borders are "pixels", has its
                 centre outside of the input; a label is out of range; or the size is illegal.
         """
-        height, width = map_size = cells_of(size, self.stride, self.trim)
-        boxes = torch.cat([target.boxes for target in targets]).float()
-        label = torch.cat([target.labels for target in targets]).long()
-        numbers = torch.arange(len(targets)).repeat_interleave(
-            torch.tensor([len(target.labels) for target in targets])
-        )
-        image = numbers.to(boxes.device, non_blocking=True)
+        height, width = map_size = check_size(size, self.stride, self.trim)
+        boxes, label, image = gathered(targets)
         to_cells = boxes.new_tensor((width / size[1], height / size[0])).repeat(2)
         inside = self.border == "continuous"
         check_objects(boxes * to_cells, label, image, self.classes, map_size, self.stride, inside)
@@ -219,7 +270,7 @@ class CornerCodec:
             "push": self.push_weight * share * push,
         }
 
-    def decode(self, maps: Maps) -> CornerCandidates:
+    def decode(self, maps: Maps) -> Rows:
         """Pairs the best corners of each image and returns the K best pairs.
 
         Rejected are pairs of different classes, of embeddings that differ by more than
@@ -236,12 +287,12 @@ class CornerCodec:
             others = self._paired(maps, (MIRRORED["top_left"], MIRRORED["bottom_right"]))
             found = joined(found, others)
         # By a tensor, so that an exported program knows the sides of the map it is given.
-        unit = found.boxes.new_ones(())
+        unit = found["boxes"].new_ones(())
         sides = torch.stack([unit * width, unit * height] * 2)
         to_input = (self.stride * sides - self.trim) / sides
-        return found._replace(boxes=found.boxes * to_input)
+        return {**found, "boxes": found["boxes"] * to_input}
 
-    def _paired(self, maps: Maps, names: tuple[str, str]) -> CornerCandidates:
+    def _paired(self, maps: Maps, names: tuple[str, str]) -> Rows:
         """Returns the best pairs of an upper and a lower corner; boxes are in cells."""
         upper, lower = (find_corners(maps, n, self.corners, self.peak_kernel) for n in names)
         falling = names[0] == "top_left"
@@ -286,7 +337,7 @@ class CornerCodec:
         height, width = encoded.map_size
         maps = {}
         for name, at in (("top_left", encoded.top_left), ("bottom_right", encoded.bottom_right)):
-            maps[name] = torch.logit(encoded.heatmap(name), eps=IDEAL_MARGIN)
+            maps[name] = torch.logit(encoded.heatmap(at), eps=IDEAL_MARGIN)
             last = last_of_cell(encoded.image, at.cell, encoded.batch, height * width)
             image, cell = encoded.image[last], at.cell[last]
             embedding = (encoded.slot[last] + 1).to(at.offset)[:, None]

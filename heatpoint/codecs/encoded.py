@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heatpoint.codecs.base import Encoded
 from heatpoint.codecs.gaussian import Windows, draw_windows, gaussian_windows
 
 
@@ -36,13 +36,9 @@ class CellSamples:
             self.image[rows], self.cell[rows], self.offset[rows], self.size[rows], self.weight[rows]
         )
 
-    def to(self, device: Any) -> CellSamples:
-        """Returns the samples with every tensor on ``device``."""
-        return CellSamples(*(t.to(device, non_blocking=True) for t in vars(self).values()))
 
-
-@dataclass(frozen=True, eq=False)
-class CenterEncoded:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CenterEncoded(Encoded):
     """The targets of ``CenterCodec`` for a batch.
 
     No map is stored: the objects and the cells of their blobs are listed, without a limit to the
@@ -51,7 +47,6 @@ class CenterEncoded:
     Attributes:
         batch: Number of images.
         classes: Number of classes.
-        map_size: (h, w) of the maps.
         objects: (P) objects: own cell, offset in [0, 1] and size; the weight is 1.
         label: (P,) int64.
         radius: (P,) int64, of the blobs in cells.
@@ -60,15 +55,13 @@ class CenterEncoded:
         peaks: (Q,) int64, flat indices of the cells with value 1; Q is less than P where objects
             of one class share a cell.
         samples: Where size and offset are trained.
-        counts: (2,) float32, the divisors of the heatmap's loss and of the others: number of
-            positive cells Q and sum of the samples' weights. Distributed training may replace
-            both by their means over the processes; see ``with_counts``.
+        counts: (2,) float32, of the heatmap's loss and of the others: number of positive cells Q
+            and sum of the samples' weights.
         left_out: Number of objects that have no area within the maps (border "cells" only).
     """
 
     batch: int
     classes: int
-    map_size: tuple[int, int]
     objects: CellSamples
     label: Tensor
     radius: Tensor
@@ -76,13 +69,11 @@ class CenterEncoded:
     starts: Tensor
     peaks: Tensor
     samples: CellSamples
-    counts: Tensor
-    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.label)
 
-    def heatmap(self) -> Tensor:
+    def preview(self) -> Tensor:
         """Draws the target of the heatmap: (B, C, h, w) float32 in [0, 1], 1 at the centres."""
         planes = draw_windows(self.windows, self.batch * self.classes, self.map_size)
         return planes.view(self.batch, self.classes, *self.map_size)
@@ -96,26 +87,6 @@ class CenterEncoded:
         place = self.objects.image * (height * width) + self.objects.cell
         counts = torch.unique(place, return_counts=True)[1]
         return int(counts[counts > 1].sum())
-
-    def with_counts(self, counts: Tensor) -> CenterEncoded:
-        """Returns the targets with other divisors of the losses.
-
-        Each process of distributed training divides by its own number of objects, as the
-        published systems do; with the mean over the processes instead, the gradient is exactly
-        that of one large batch.
-
-        Args:
-            counts: (2,) float32, see ``counts``.
-        """
-        return replace(self, counts=counts)
-
-    def to(self, device: Any) -> CenterEncoded:
-        """Returns the targets with every tensor on ``device``."""
-        moved = Windows(*(t.to(device, non_blocking=True) for t in vars(self.windows).values()))
-        names = ("label", "radius", "starts", "peaks", "counts")
-        tensors = {n: getattr(self, n).to(device, non_blocking=True) for n in names}
-        objects, samples = self.objects.to(device), self.samples.to(device)
-        return replace(self, objects=objects, samples=samples, windows=moved, **tensors)
 
 
 def check_objects(

@@ -132,7 +132,7 @@ def _dark(maps: Tensor, cell: Tensor) -> Tensor:
 
 
 def _dark_udp(maps: Tensor, cell: Tensor) -> Tensor:
-    logs = _blurred(maps).clamp(1e-3, 50).log()
+    logs = _blurred(maps).clamp(1e-3, 50.0).log()
     at = {(x, y): _near(logs, cell, x, y) for x in range(-1, 2) for y in range(-1, 2)}
     tiny = torch.finfo(torch.float32).eps
     xx = at[1, 0] - 2 * at[0, 0] + at[-1, 0] + tiny

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from heatpoint.codecs.base import Encoded
+
 BlobRule = Literal["exact", "rounded", "udp", "cauchy", "princeton"]
 
 
-@dataclass(frozen=True, eq=False)
-class JointEncoded:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class JointEncoded(Encoded):
     """The targets of ``JointCodec`` for a batch; no map is stored.
 
     Attributes:
@@ -20,32 +23,32 @@ class JointEncoded:
         visibility: (B, J) int64, 0 not labelled, 1 hidden, 2 visible, as given.
         drawn: (B, J) bool, whether the joint has a blob; the others' maps are 0.
         weight: (B, J) float32, 1 for joints that are trained and 0 for the others.
-        map_size: (h, w) of the maps.
-        counts: (2,) float32, the divisors of the losses: number of trained joints and of all
-            joints, B * J. Distributed training replaces them by those of all processes together;
-            see ``with_counts``.
+        sigma: Width of the blobs in cells.
+        rule: How they are drawn; see ``draw_joints``.
+        counts: (2,) float32: number of trained joints and of all joints, B * J.
+        left_out: Number of labelled joints that are not trained: outside of the input, or hidden.
     """
 
     position: Tensor
     visibility: Tensor
     drawn: Tensor
     weight: Tensor
-    map_size: tuple[int, int]
-    counts: Tensor
+    sigma: float
+    rule: BlobRule
 
-    def with_counts(self, counts: Tensor) -> JointEncoded:
-        """Returns the same targets with other divisors of the losses."""
-        return replace(self, counts=counts)
+    def preview(self) -> Tensor:
+        """Returns the heatmaps of all joints, (B, J, h, w) float32."""
+        return self._heatmaps
+
+    @cached_property
+    def _heatmaps(self) -> Tensor:
+        """Drawn once, for the losses of all stacks."""
+        return draw_joints(self.position, self.drawn, self.sigma, self.map_size, self.rule)
 
     @property
     def unlabelled(self) -> int:
         """Number of joints that nobody labelled."""
         return int((self.visibility == 0).sum())
-
-    @property
-    def left_out(self) -> int:
-        """Number of labelled joints that are not trained: outside of the input, or hidden."""
-        return int(((self.visibility > 0) & (self.weight == 0)).sum())
 
 
 def draw_joints(

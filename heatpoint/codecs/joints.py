@@ -5,25 +5,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
 
+from heatpoint.codecs.base import Codec, Maps, MapSpec, Part, Rows, Target, check_size, check_values
 from heatpoint.codecs.joint_peaks import Refine, joint_peaks
-from heatpoint.codecs.joint_targets import BlobRule, JointEncoded, draw_joints, touches
+from heatpoint.codecs.joint_targets import BlobRule, JointEncoded, touches
 from heatpoint.codecs.losses import blob_loss
-from heatpoint.codecs.types import JointCandidates, Maps, MapSpec, Target
 from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.views.base import View
+from heatpoint.views.crops import Crops
+from heatpoint.views.fields import SCORES, Field
 
 Align = Literal["center", "index"]
 Border = Literal["inside", "window"]
 Normaliser = Literal["blob", "bearpaw", "mmpose", "princeton"]
 FlipMerge = Literal["mean", "clipped", "shifted"]
 
+SEEN = 0.2
+"""Height of a peak above which a joint counts towards the score of its subject."""
+
 
 @dataclass(frozen=True)
-class JointCodec:
+class JointCodec(Codec):
     """One heatmap per joint of one subject; linear values, no sigmoid.
 
     The defaults are free of bias: a perfect network's joints are decoded exactly. The released
@@ -58,6 +64,11 @@ class JointCodec:
             their mean after the latter was "shifted" right by one cell (mmpose).
     """
 
+    learns: ClassVar[frozenset[Part]] = frozenset({"keypoints"})
+    stacks: ClassVar[Literal["mean", "sum"]] = "sum"  # as in every released Stacked Hourglass
+    view: ClassVar[type[View]] = Crops
+    place: ClassVar[str] = "joint"
+
     joints: int
     flip: tuple[int, ...] = ()
     stride: int = 4
@@ -71,10 +82,7 @@ class JointCodec:
     flip_merge: FlipMerge = "mean"
 
     def __post_init__(self) -> None:
-        for name in ("joints", "stride"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise HeatpointError(f"{name} must be a whole number of at least 1, got {value!r}")
+        check_values(self, whole=("joints", "stride"))
         if not 0 < self.sigma < math.inf:
             raise HeatpointError(f"sigma must be above 0, got {self.sigma}")
         choices = {"target": BlobRule, "align": Align, "border": Border, "refine": Refine}
@@ -96,7 +104,20 @@ class JointCodec:
     @property
     def maps(self) -> tuple[MapSpec, ...]:
         """One map, "joints", of J channels."""
-        return (MapSpec("joints", self.joints),)
+        return (MapSpec("joints", self.joints, per="joint", std=0.001),)
+
+    @property
+    def answer(self) -> tuple[Field, ...]:
+        """One subject per look: the place and height of every joint's peak, and the score.
+
+        Heights of linear maps may exceed 1 or stay below 0.
+        """
+        return (Field("keypoints", (self.joints, 3), "points"), SCORES)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The one term, ``joints``."""
+        return ("joints",)
 
     def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> JointEncoded:
         """Turns the joints of a batch of subjects into positions, on the targets' device.
@@ -109,9 +130,7 @@ class JointCodec:
             ValueError: A target has no keypoints, more than one subject, another number of joints
                 or one that is no finite number; or the size is no multiple of the stride.
         """
-        if size[0] % self.stride or size[1] % self.stride:
-            raise ValueError(f"input size {size} is not a multiple of the stride {self.stride}")
-        map_size = size[0] // self.stride, size[1] // self.stride
+        map_size = check_size(size, self.stride)
         rows = [self._subject(index, target) for index, target in enumerate(targets)]
         keypoints = torch.cat(rows) if rows else torch.zeros(0, self.joints, 3)
         finite = keypoints.isfinite().flatten(1).all(1)
@@ -132,7 +151,17 @@ class JointCodec:
         trained = drawn if self.train_hidden else drawn & (visibility > 1)
         weight = trained.float()
         counts = torch.stack((weight.sum(), torch.full_like(weight, 1.0).sum()))
-        return JointEncoded(position, visibility, drawn, weight, map_size, counts)
+        return JointEncoded(
+            map_size=map_size,
+            counts=counts,
+            left_out=int(((visibility > 0) & ~trained).sum()),
+            position=position,
+            visibility=visibility,
+            drawn=drawn,
+            weight=weight,
+            sigma=self.sigma,
+            rule=self.target,
+        )
 
     def _subject(self, index: int, target: Target) -> Tensor:
         """Returns (1, J, 3), checked."""
@@ -171,16 +200,22 @@ class JointCodec:
             divisor = every.clamp(min=1) * (cells * (2 if self.normaliser == "bearpaw" else 1))
         if self.normaliser == "princeton":
             weight = torch.ones_like(weight)
-        return {"joints": blob_loss(predicted, self._heatmaps(encoded), weight, divisor)}
+        return {"joints": blob_loss(predicted, encoded.preview(), weight, divisor)}
 
-    def decode(self, maps: Maps) -> JointCandidates:
-        """Reads the best place of every joint.
+    def decode(self, maps: Maps) -> Rows:
+        """Reads the best place of every joint, and how sure it is that there is a subject.
+
+        The score is the mean of the heights above ``SEEN``, clipped to 1: the rescoring of Simple
+        Baselines (Xiao et al. 2018, released code), where it is times that of the subject's box.
 
         Args:
             maps: The maps of the last stack.
         """
         place, height = joint_peaks(maps["joints"], self.refine, self.sigma)
-        return JointCandidates((place + self._origin) * self.stride, height)
+        points = torch.cat(((place + self._origin) * self.stride, height[..., None]), -1)
+        seen = (height > SEEN).to(height.dtype)
+        score = (height.clamp(0, 1) * seen).sum(-1) / seen.sum(-1).clamp(min=1)
+        return {"keypoints": points[:, None], "scores": score[:, None]}
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image.
@@ -203,7 +238,7 @@ class JointCodec:
             mirrored: Maps of the mirrored image, not yet turned back.
         """
         merged = (maps["joints"] + self.unflip(mirrored)["joints"]) / 2
-        return {"joints": merged.clamp(max=1) if self.flip_merge == "clipped" else merged}
+        return {"joints": merged.clamp(max=1.0) if self.flip_merge == "clipped" else merged}
 
     def ideal(self, encoded: JointEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the joints.
@@ -216,9 +251,4 @@ class JointCodec:
         Returns:
             (B, J, h, w) float32.
         """
-        return {"joints": self._heatmaps(encoded)}
-
-    def _heatmaps(self, encoded: JointEncoded) -> Tensor:
-        return draw_joints(
-            encoded.position, encoded.drawn, self.sigma, encoded.map_size, self.target
-        )
+        return {"joints": encoded.preview()}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -10,6 +13,23 @@ from torch import Tensor
 
 # Tiles of these sides are tried in turn; a side must divide the map's.
 TILE_SIDES = (8, 4)
+
+_PORTABLE = ContextVar("_PORTABLE", default=False)
+
+
+@contextmanager
+def portable() -> Iterator[None]:
+    """Lets decoding go as it does in exported programs, so that both can be compared."""
+    token = _PORTABLE.set(True)
+    try:
+        yield
+    finally:
+        _PORTABLE.reset(token)
+
+
+def is_portable() -> bool:
+    """Returns whether operations are written down for other runtimes, or compared with such."""
+    return torch.compiler.is_compiling() or _PORTABLE.get()
 
 
 class Peaks(NamedTuple):
@@ -54,9 +74,9 @@ def top_peaks(heatmap: Tensor, count: int, kernel: int = 3) -> Peaks:
         count: Number of rows K; where an image has fewer maxima, empty rows follow.
         kernel: Odd number of cells, side of the neighbourhood.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+    if is_portable():
         return _split(*_pooled(heatmap, count, kernel), heatmap)
-    if heatmap.device.type != "cpu":
+    if heatmap.device.type != "cpu" or not len(heatmap):
         return _split(*_ordered(heatmap, count, kernel), heatmap)
     rows = []
     for i in range(len(heatmap)):
@@ -195,3 +215,23 @@ def _split(values: Tensor, index: Tensor, heatmap: Tensor) -> Peaks:
     # Of numbers that are never negative "trunc" is the floor, and a single operator in ONNX.
     labels = torch.div(index, cells, rounding_mode="trunc")
     return Peaks(values, labels, index - labels * cells)
+
+
+def mean_logit(first: Tensor, second: Tensor) -> Tensor:
+    """Returns logits of the mean of the probabilities that two maps of logits mean.
+
+    No probability is ever rounded to 0 or 1. All is said by softplus, which exported programs
+    know and compute without overflow, where they lack or misjudge other functions.
+
+    Args:
+        first: Logits, float32.
+        second: Logits of the same shape.
+    """
+    yes = _log_sum(-F.softplus(-first), -F.softplus(-second))
+    no = _log_sum(-F.softplus(first), -F.softplus(second))
+    return yes - no
+
+
+def _log_sum(first: Tensor, second: Tensor) -> Tensor:
+    """Returns the logarithms of the sums of numbers given by their logarithms."""
+    return torch.maximum(first, second) + F.softplus(-(first - second).abs())

@@ -1,150 +1,192 @@
-"""Turns a dataclass of options into a parser: names, types, defaults and help come from it."""
+"""Turns words, and YAML files of options, into a dataclass: flags, types, defaults and help."""
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
+import inspect
 import re
+import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from types import UnionType
-from typing import Any, Generic, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from docstring_parser import parse_from_object
-from jsonargparse import ActionYesNo, ArgumentParser
+from heatpoint import plugins
+from heatpoint.commands.fields import Field, Options, flatten, short
+from heatpoint.errors import suggest
+from heatpoint.options.keywords import built
 
-from heatpoint.errors import HeatpointError, suggest
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
-Options = TypeVar("Options")
+
+def parse(
+    words: Sequence[str], command: str, options: type[Options], examples: Sequence[str]
+) -> Options:
+    """Returns the options that the words of one command describe.
+
+    Fields without a default are positional; a positional list takes one or more words. A boolean
+    field ``skip_bad`` is the pair of flags ``--skip-bad`` and ``--no-skip-bad``. A field whose type
+    is a dataclass stands for the fields of that class. The class says what the command does and
+    the docstrings under its fields what they are for. A class variable that is a text is the title
+    of the group of fields below it; ``metadata={"alias": "conf"}`` gives a field a second name.
+
+    Args:
+        words: What follows the command's name.
+        command: Name of the command.
+        options: The dataclass.
+        examples: Whole command lines, shown by ``--help``.
+
+    Raises:
+        SystemExit: With status 2 after one sentence for a wrong word, 0 after ``--help`` and
+            ``--print-config``.
+        HeatpointError: A size or a list that cannot be read, or a plugin that fails.
+    """
+    fields = {field.name: field for field in flatten(options, "options")}
+    parser = _make_parser(command, options, list(fields.values()), examples)
+    end = words.index("--") if "--" in words else len(words)
+    said, others = parser.parse_known_args(words[:end])
+    flag = next((word.split("=")[0] for word in others if re.match(r"-\D", word)), None)
+    if flag is not None:
+        known = [name for action in parser._actions for name in action.option_strings]
+        parser.error(f"there is no option {short(flag)}{suggest(flag, known)}")
+    given = vars(said) | _positional(parser, fields.values(), [*others, *words[end + 1 :]])
+    prints, files = given.pop("print_config", False), given.pop("config", [])
+    given.pop("plugin", None)
+    values: dict[str, Any] = {}
+    for file in files:
+        values |= _read_config(parser, file, fields)
+    values |= given
+    if prints:
+        _print_config({name: values.get(name, field.default) for name, field in fields.items()})
+        raise SystemExit(0)
+    for field in fields.values():
+        if field.default is MISSING and values.get(field.name) in (None, "", []):
+            parser.error(f"{field.shown} is missing: {field.text}")
+    return built(options, values)
 
 
-class _Parser(ArgumentParser):
-    """Names the option that was probably meant when one is misspelt."""
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence."""
 
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Prints one sentence and exits with status 2."""
-        known = [word for action in self._actions for word in action.option_strings]
-        wrong = re.search(r"[Uu]nrecognized arguments: (--[\w-]+)", message)
-        hint = suggest(wrong.group(1), known) if wrong else ""
-        text = " ".join(message.split())
-        print(f"{self.prog}: {text}{hint}", file=sys.stderr)
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        """Prints it like all else: argparse would hide that there is no room for it."""
+        print(self.format_help(), end="", file=file)
+
+    def error(self, message: str) -> NoReturn:
+        """Prints the sentence and exits with status 2."""
+        message = re.sub(r"^argument ([^\s:/]+)[^:]*: ", r"\1 ", message)
+        message = message.replace(" expected one argument", " needs a value after it")
+        message = re.sub(r" ignored explicit argument .*", " takes no value", message)
+        print(f"{self.prog}: {message}", file=sys.stderr)
         print(f"{self.prog} --help lists the options", file=sys.stderr)
         raise SystemExit(2)
 
 
-class CommandParser(Generic[Options]):
-    """Parses the words of one command into an instance of its options.
-
-    Fields without a default are positional; a positional list takes one or more words. A boolean
-    field ``skip_bad`` is the pair of flags ``--skip-bad`` and ``--no-skip-bad``. Help texts are the
-    docstrings under the fields.
-
-    Args:
-        command: Name of the command.
-        options: The dataclass.
-        description: What the command does, shown by ``--help``.
-    """
-
-    def __init__(self, command: str, options: type[Options], description: str) -> None:
-        self.options = options
-        self.parser = _Parser(prog=f"heatpoint {command}", description=description)
-        self.parser.add_argument("--config", action="config", help="a YAML file of options")
-        types = get_type_hints(options)
-        documentation = parse_from_object(options)
-        texts = {p.arg_name: p.description or "" for p in documentation.params}
-        for field in dataclasses.fields(options):  # type: ignore[arg-type]
-            self._add(field, types[field.name], texts.get(field.name, ""))
-
-    def _add(self, field: dataclasses.Field[Any], kind: Any, text: str) -> None:
-        text = " ".join(text.split())
-        kind = _WRITTEN.get(field.name) or _without_objects(kind)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
-            if kind in (list[str], Sequence[str]):
-                self.parser.add_argument(field.name, nargs="+", type=str, help=text)
-            else:
-                self.parser.add_argument(field.name, type=kind, help=text)
-            return
-        default = (
-            field.default_factory()
-            if field.default_factory is not dataclasses.MISSING
-            else field.default
-        )
-        name = "--" + field.name.replace("_", "-")
-        if kind is bool:
-            self.parser.add_argument(
-                name,
-                dest=field.name,
-                action=ActionYesNo(yes_prefix="", no_prefix="no-"),
-                default=default,
-                help=text,
-            )
-        else:
-            self.parser.add_argument(name, dest=field.name, type=kind, default=default, help=text)
-
-    def parse(self, words: Sequence[str]) -> Options:
-        """Returns the options that the words describe.
-
-        Raises:
-            SystemExit: With status 2 after one sentence for a wrong word, 0 after ``--help``.
-        """
-        values = self.parser.parse_args(list(words))
-        names = [field.name for field in dataclasses.fields(self.options)]  # type: ignore[arg-type]
-        return self.options(**{name: values[name] for name in names})
+def _make_parser(
+    command: str, options: type, fields: Sequence[Field], examples: Sequence[str]
+) -> _Parser:
+    positional = [
+        field.shown + (" ..." if field.several else "") for field in fields if not field.flags
+    ]
+    about = inspect.cleandoc(options.__doc__ or "").split("\n\n")[0]
+    parser = _Parser(
+        prog=f"heatpoint {command}",
+        usage=" ".join(["%(prog)s", *positional, "[options]"]),
+        description=textwrap.fill(about, shutil.get_terminal_size().columns - 2),
+        epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+        add_help=False,
+    )
+    titles = list(dict.fromkeys(field.group for field in fields))
+    groups = {title: parser.add_argument_group(title) for title in titles}
+    for field in fields:
+        field.add_to(groups[field.group])
+    every = parser.add_argument_group("every command")
+    every.add_argument(
+        "--plugin",
+        action="append",
+        type=plugins.load,
+        metavar="FILE_OR_MODULE",
+        default=argparse.SUPPRESS,
+        help="Python code that defines models and representations; may be given again",
+    )
+    every.add_argument(
+        "--config",
+        action="append",
+        metavar="FILE",
+        default=[],
+        help="YAML file of options; flags go before it, later files before earlier ones",
+    )
+    every.add_argument(
+        "--print-config", action="store_true", help="print all options as such a file and stop"
+    )
+    every.add_argument("-h", "--help", action="help", help="show this and stop")
+    return parser
 
 
-def _without_objects(kind: Any) -> Any:
-    """Returns a type without the alternatives that only Python can give (``Annotations``)."""
-    kept = [each for each in get_args(kind) if not dataclasses.is_dataclass(each)]
-    is_union = get_origin(kind) in (Union, UnionType)
-    return Union[tuple(kept)] if is_union else kind  # noqa: UP007  (built at run time)
+def _positional(parser: _Parser, fields: Iterable[Field], words: Sequence[str]) -> dict[str, Any]:
+    """Returns the values of the words without flags, in the order of the fields."""
+    left, values = list(words), dict[str, Any]()
+    for field in fields:
+        if not field.flags and left:
+            taken, left = (left, []) if field.several else (left[:1], left[1:])
+            try:
+                read = [field.read(word) for word in taken]
+            except argparse.ArgumentTypeError as error:
+                parser.error(f"{field.shown} {error}")
+            values[field.name] = read if field.several else read[0]
+    if left:
+        parser.error(f"one word too many: {short(left[0])}")
+    return values
 
 
-def side_lengths(text: str) -> int | tuple[int, int]:
-    """Returns ``512`` for ``"512"`` and ``(384, 512)`` for ``"384x512"``, height first.
+def _read_config(parser: _Parser, file: str, fields: Mapping[str, Field]) -> dict[str, Any]:
+    """Returns the values of a YAML file of options, written as on the command line."""
+    import yaml
 
-    Raises:
-        HeatpointError: The text is none of these.
-    """
-    match = re.fullmatch(r"(\d+)(?:[xX,](\d+))?", text.strip())
-    if not match:
-        raise HeatpointError(
-            f"{text!r} is no size: give one number or height x width, such as 512 or 384x512"
-        )
-    height, width = match.groups()
-    return int(height) if width is None else (int(height), int(width))
-
-
-def floats(text: str) -> tuple[float, ...]:
-    """Returns the numbers of a list such as ``"0.5,1,1.5"``.
-
-    Raises:
-        HeatpointError: A part is no number.
-    """
+    path = Path(file).expanduser()
     try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise HeatpointError(
-            f"--scales {text}: give numbers separated by commas, such as 0.5,1,1.5"
-        ) from None
+        # This loader leaves every value the text it is, and so has nothing that could run or grow.
+        content = yaml.load(path.read_text("utf-8"), yaml.BaseLoader)
+    except OSError as error:
+        parser.error(f"--config {file}: {error.strerror}")
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split())[:200]
+        parser.error(f"--config {file} is no YAML file of options: {reason}")
+    if not isinstance(content, dict):
+        parser.error(f"--config {file} must hold lines such as 'size: 512'")
+    values = {}
+    for key, said in content.items():
+        name = str(key).replace("-", "_")
+        if name not in fields:
+            parser.error(f"--config {file} has no option {short(key)}{suggest(name, fields)}")
+        try:
+            values[name] = _configured(fields[name], said)
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"--config {file}: {name} {error}")
+    return values
 
 
-@dataclass(frozen=True)
-class _Notation:
-    """A parser of one word that ``--help`` can name; values of a YAML file pass as they are."""
-
-    parse: Callable[[str], Any]
-    name: str
-
-    def __call__(self, value: Any) -> Any:
-        return self.parse(value) if isinstance(value, str) else value
-
-    def __repr__(self) -> str:
-        return self.name
+def _configured(field: Field, said: Any) -> Any:
+    words = said if isinstance(said, list) else [said]
+    if not all(isinstance(word, str) for word in words):
+        raise argparse.ArgumentTypeError("takes one value or a list of values")
+    if field.several:
+        return [field.read(word) for word in words]
+    if field.may_be_none and words in (["null"], ["~"], [""]):
+        return None
+    return field.read(",".join(words))
 
 
-_WRITTEN = {
-    "size": _Notation(side_lengths, "height x width"),
-    "window": _Notation(side_lengths, "height x width"),
-    "scales": _Notation(floats, "numbers"),
-}
-"""How options are written that have a notation of their own."""
+def _print_config(values: Mapping[str, Any]) -> None:
+    import yaml
+
+    plain = {
+        name: list(value) if isinstance(value, tuple) else None if value is MISSING else value
+        for name, value in values.items()
+    }
+    print(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), end="")

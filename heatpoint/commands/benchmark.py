@@ -6,14 +6,20 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heatpoint.commands.arguments import CommandParser
+from heatpoint.commands.arguments import parse
+from heatpoint.options.values import Checkpoint, Folder, Pictures, Size
+
+EXAMPLES = (
+    "heatpoint benchmark runs/train/best.safetensors",
+    "heatpoint benchmark model.onnx --size 320 --throughput",
+)
 
 
 @dataclass
 class BenchmarkOptions:
     """Times a model from a picture on disk to results, stage by stage and engine by engine."""
 
-    checkpoint: str
+    checkpoint: Checkpoint
     """a checkpoint of train or convert, the name of fetched weights, or a .onnx or .xml file of
     export, which is then timed alone"""
 
@@ -24,10 +30,10 @@ class BenchmarkOptions:
     """fp32, bf16, int8, several separated by commas; by default fp32 and, where the processor
     multiplies it, bf16; int8 is calibrated on a few of the pictures, for its speed only"""
 
-    size: int | tuple[int, int] | None = None
+    size: Size | None = None
     """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
 
-    images: str = ""
+    images: Pictures = ""
     """a picture, a folder of pictures or a pattern; some of 640x480 are drawn without"""
 
     threads: int | None = None
@@ -42,15 +48,13 @@ class BenchmarkOptions:
     throughput: bool = False
     """measure pictures per second, too: one by one, in streams, and in batches of eight"""
 
-    out: str = "runs/benchmark"
+    out: Folder = "runs/benchmark"
     """folder for benchmark.json, benchmark.png, exported files and drawn pictures"""
 
 
 def run(words: Sequence[str]) -> int:
     """Times, prints tables, and writes numbers and picture; 1 if a contender failed."""
-    options = CommandParser("benchmark", BenchmarkOptions, BenchmarkOptions.__doc__ or "").parse(
-        words
-    )
+    options = parse(words, "benchmark", BenchmarkOptions, EXAMPLES)
     from pathlib import Path
 
     from heatpoint.benchmarking.chart import draw_chart

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from heatpoint.commands.arguments import CommandParser
+from heatpoint.commands.arguments import parse
+from heatpoint.options.values import Folder, Minutes
+
+EXAMPLES = (
+    "heatpoint demo",
+    "heatpoint demo --task pose --minutes 1",
+)
 
 
 @dataclass
@@ -16,10 +22,10 @@ class Demo:
     task: Literal["boxes", "pose"] = "boxes"
     """what to find: boxes of shapes, or the joints of articulated figures"""
 
-    out: str = ""
+    out: Folder = ""
     """folder for everything; runs/demo or runs/demo-pose by default"""
 
-    minutes: float = 1.7
+    minutes: Minutes = 1.7
     """time for everything, of which training takes what the rest leaves"""
 
     seed: int = 0
@@ -28,7 +34,7 @@ class Demo:
 
 def run(words: Sequence[str]) -> int:
     """Runs the demo."""
-    options = CommandParser("demo", Demo, "Draws a data set, trains on it, scores it.").parse(words)
+    options = parse(words, "demo", Demo, EXAMPLES)
     from heatpoint.demonstration import demo
 
     demo(options.out or None, task=options.task, minutes=options.minutes, seed=options.seed)

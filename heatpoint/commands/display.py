@@ -7,9 +7,17 @@ from types import TracebackType
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as Bars
 from rich.table import Table
+from rich.text import Text
 
 Item = TypeVar("Item")
 
@@ -22,16 +30,7 @@ class Progress:
     """
 
     def __init__(self, text: str) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn())
-        console = Console(stderr=True, emoji=False)
-        self._bars = Bars(
-            *columns,
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        self._bars = _bars(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._task = self._bars.add_task(text, total=None)
 
     def __enter__(self) -> Progress:
@@ -63,9 +62,49 @@ def track(items: Iterable[Item], total: int, text: str) -> Iterator[Item]:
             progress(done, total)
 
 
+def track_frames(frames: Iterable[Item], total: int | None, text: str) -> Iterator[Item]:
+    """Yields the frames of a film while their number and speed are shown.
+
+    Args:
+        frames: Anything.
+        total: How many are expected; None where nobody knows.
+        text: What is going on.
+    """
+    count: tuple[ProgressColumn, ...] = (TextColumn("{task.completed} frames"),)
+    if total is not None:
+        count = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with _bars(*count, _Speed()) as bars:
+        task = bars.add_task(text, total=total)
+        for frame in frames:
+            yield frame
+            bars.advance(task)
+
+
+class _Speed(ProgressColumn):
+    """Frames per second of the last half minute."""
+
+    def render(self, task: Task) -> Text:
+        """Returns the speed, nothing before the second frame."""
+        return Text(f"{task.speed:.1f} frames/s" if task.speed else "")
+
+
+def _bars(*columns: ProgressColumn) -> Bars:
+    console = Console(stderr=True, emoji=False)
+    name = TextColumn("{task.description}")
+    return Bars(name, *columns, console=console, transient=True, disable=not console.is_terminal)
+
+
+class _Output(Console):
+    """Standard output; a reader that goes away ends the command, which is no mistake."""
+
+    def on_broken_pipe(self) -> None:
+        """Leaves the error to the command line, where rich would end the process with 1."""
+        raise
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Prints rows under column titles."""
     table = Table(*columns, box=None)
     for row in rows:
         table.add_row(*row)
-    Console(emoji=False).print(table)
+    _Output(emoji=False).print(table)

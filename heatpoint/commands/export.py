@@ -7,38 +7,44 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from heatpoint.commands.arguments import CommandParser
+from heatpoint.commands.arguments import parse
+from heatpoint.options.values import Checkpoint, Data, File, Folder, Pictures, Size
 
 if TYPE_CHECKING:
     from heatpoint.data.annotations import Annotations
-    from heatpoint.engines.description import Description
+    from heatpoint.inference.engines.description import Description
+
+EXAMPLES = (
+    "heatpoint export runs/train/best.safetensors model.onnx",
+    "heatpoint export best.safetensors model.xml --precision int8 --calibrate val.json",
+)
 
 
 @dataclass
 class Export:
     """Writes a checkpoint as one file that runs without PyTorch, and proves that it agrees."""
 
-    checkpoint: str
+    checkpoint: Checkpoint
     """a checkpoint of train or convert, or the name of fetched weights"""
 
-    out: str
+    out: File
     """file to write: .onnx, or .xml for OpenVINO (its weights go to .bin beside it)"""
 
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
     """numbers to store and compute with: .onnx fp32 only; fp16 halves the file, bf16 computes in 16
     bits where the processor can, int8 needs --calibrate"""
 
-    calibrate: str = ""
+    calibrate: Data = ""
     """int8: data set, or pictures, to measure the ranges of numbers on; of a data set, the score
     before and after is compared too"""
 
-    images: str = ""
+    images: Folder = ""
     """folder of the pictures of --calibrate, if not beside the annotations"""
 
     max_drop: float = 0.01
     """int8: loss of AP (poses: of PCK) beyond which nothing is written"""
 
-    size: int | tuple[int, int] | None = None
+    size: Size | None = None
     """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
 
     dynamic: bool = True
@@ -53,16 +59,16 @@ class Export:
     max_detections: int = 100
     """most results per picture, at least"""
 
-    opset: int = 17
-    """version of the operators of .onnx, 16 to 19"""
+    opset: int = 18
+    """version of the operators of .onnx, 18 or 19"""
 
-    check: str = ""
+    check: Pictures = ""
     """picture, folder or pattern to compare file and checkpoint on; drawn ones by default"""
 
 
 def run(words: Sequence[str]) -> int:
     """Exports, compares, and says what was written and how to run it."""
-    options = CommandParser("export", Export, Export.__doc__ or "").parse(words)
+    options = parse(words, "export", Export, EXAMPLES)
     from heatpoint.exporting import export
 
     about = export(
@@ -106,7 +112,7 @@ def _ends(path: str, about: Description) -> list[str]:
     """Returns a line about the input, and one about each output, as one run gives them."""
     import numpy as np
 
-    from heatpoint.engines import open_engine
+    from heatpoint.inference.engines import open_engine
 
     height, width = about.size
     sides = f"{height} x {width}"

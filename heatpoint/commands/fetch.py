@@ -5,26 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heatpoint.commands.arguments import CommandParser
+from heatpoint.commands.arguments import parse
+from heatpoint.options.values import File, Name
+
+EXAMPLES = (
+    "heatpoint fetch mmdet_cornernet_8xb6",
+    "heatpoint fetch ctdet_coco_hg --file ~/ctdet_coco_hg.pth",
+)
 
 
 @dataclass
 class Fetch:
     """Gets published weights by name."""
 
-    name: str
+    name: Name
     """a name that heatpoint models lists"""
 
-    file: str = ""
+    file: File = ""
     """the publisher's file, if it is here already; nothing is downloaded then"""
 
 
 def run(words: Sequence[str]) -> int:
     """Fetches, and says where the checkpoint is and what it should score."""
-    options = CommandParser("fetch", Fetch, "Gets published weights by name.").parse(words)
+    options = parse(words, "fetch", Fetch, EXAMPLES)
     from heatpoint.commands.display import Progress
+    from heatpoint.convert.fetch import fetch
     from heatpoint.weights import published
-    from heatpoint.weights.fetch import fetch
 
     record = published(options.name)
     with Progress(f"fetching {record.name}") as progress:

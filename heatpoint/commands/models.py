@@ -2,80 +2,64 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
-from heatpoint.commands.arguments import CommandParser
+from heatpoint.commands.arguments import parse
+from heatpoint.options.values import Skeletons
 
-if TYPE_CHECKING:
-    from rich.table import Table
+EXAMPLES = ("heatpoint models", "heatpoint models --classes 3 --skeleton mpii16")
 
 
 @dataclass
 class Models:
-    """Lists the architectures that ``--model`` takes, and the weights that ``fetch`` gets."""
+    """Lists the architectures that --model takes, and the weights that fetch gets."""
+
+    COUNT: ClassVar[str] = "what parameters are counted for"
 
     classes: int = 80
-    """Number of classes to count the parameters of models of boxes for."""
+    """number of classes, for models of boxes"""
 
-    skeleton: str = "coco17"
-    """Skeleton to count the parameters of models of joints for: a name or a JSON file."""
+    skeleton: Skeletons = "coco17"
+    """skeleton, for models of joints: a name or a JSON file"""
 
 
 def run(words: Sequence[str]) -> int:
-    """Prints one row per architecture, then one per published checkpoint."""
-    options = CommandParser(
-        "models", Models, "Lists the architectures that --model takes, and the published weights."
-    ).parse(words)
+    """Prints one entry per architecture, then one per published checkpoint."""
+    options = parse(words, "models", Models, EXAMPLES)
     import torch
-    from rich.console import Console
-    from rich.table import Table
 
     from heatpoint.data.skeleton import skeleton_of
-    from heatpoint.zoo import MODELS, build, is_pose
+    from heatpoint.weights import PUBLISHED
+    from heatpoint.zoo import FAMILIES, build, learns_joints, models
 
     skeleton = skeleton_of(options.skeleton)
     numbers = [str(index) for index in range(options.classes)]
-    table = Table(box=None)
-    table.add_column("name", no_wrap=True)  # what --model takes must never be cut short
-    for title in ("finds", "input", "stride", "parameters", "what it is"):
-        table.add_column(title)
-    for name, make in MODELS.items():
-        names = ["subject"] if is_pose(name) else numbers
+    print("Architectures: name, what it finds, input, stride, parameters\n")
+    for name, make in models().items():
+        finds = "joints" if learns_joints(name) else "boxes"
+        names = ["subject"] if finds == "joints" else numbers
         with torch.device("meta"):  # shapes without weights
             detector = build(name, names, skeleton=skeleton)
         parameters = sum(p.numel() for p in detector.network.parameters())
         height, width = detector.size
-        summary = (make.__doc__ or "").strip().splitlines()[0]
-        table.add_row(
-            name,
-            "joints" if is_pose(name) else "boxes",
-            f"{height}x{width}",
-            str(detector.codec.stride),
-            f"{parameters / 1e6:.1f} M",
-            summary,
+        stride = detector.codec.stride
+        print(
+            f"{name:<30} {finds:<6} {height:>4}x{width:<4} {stride:>2} {parameters / 1e6:>8.1f} M"
         )
-    console = Console(emoji=False)
-    console.print(table)
-    console.print("\nPublished weights: heatpoint fetch NAME gets them, once and only then\n")
-    console.print(_weights())
+        _print_wrapped(getattr(make, "summary", "") or (make.__doc__ or "").strip(), "    ")
+    _print_wrapped(f"\nBy rule: {', '.join(FAMILIES)}")
+    print("\nPublished weights: heatpoint fetch NAME gets them, once and only then\n")
+    for record in PUBLISHED.values():
+        here = "here" if record.cached.is_file() else "not here" if record.address else "by hand"
+        facts = (record.architecture, record.data, record.score, record.licence, here)
+        _print_wrapped(f"{record.name:<28} {'; '.join(facts)}")
     return 0
 
 
-def _weights() -> Table:
-    """Returns the table of published weights; scores are the publishers'."""
-    from rich.table import Table
-
-    from heatpoint.weights import PUBLISHED
-
-    table = Table(box=None)
-    table.add_column("name", no_wrap=True)
-    for title in ("architecture", "trained on", "score", "licence", "here"):
-        table.add_column(title, overflow="fold")
-    for record in PUBLISHED.values():
-        here = "yes" if record.cached.is_file() else "no" if record.address else "by hand"
-        table.add_row(
-            record.name, record.architecture, record.data, record.score, record.licence, here
-        )
-    return table
+def _print_wrapped(text: str, indent: str = "") -> None:
+    width = shutil.get_terminal_size().columns
+    print(textwrap.fill(text, width, initial_indent=indent, subsequent_indent="    "))

@@ -5,83 +5,37 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar
 
-from heatpoint.commands.arguments import CommandParser
+from heatpoint.commands.arguments import parse
+from heatpoint.inference.options import PredictOptions
+from heatpoint.options.values import File, Folder
 
 if TYPE_CHECKING:
-    from heatpoint.engines import Engine
-    from heatpoint.inference.sources import Source
+    from heatpoint.data.results import Detections
 
-POSE_ONLY = dict.fromkeys(("boxes", "detector"), "it is for checkpoints that find joints")
+EXAMPLES = (
+    "heatpoint predict runs/train/best.safetensors photos --draw found",
+    "heatpoint predict model.onnx photo.jpg --score 0.5 --json found.json",
+)
+
+COLUMNS = ("picture", "class", "score", "x1", "y1", "x2", "y2")
+JOINT_COLUMNS = ("picture", "subject", "joint", "score", "x", "y")
 
 
 @dataclass
 class Predict:
-    """Finds objects, or the joints of subjects, in pictures."""
+    """Finds what a model was trained to find, in pictures."""
 
-    checkpoint: str
-    """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
-    weights; it decides whether boxes or poses are found"""
+    find: PredictOptions
 
-    images: list[str]
-    """picture files, folders or patterns"""
+    OUTPUT: ClassVar[str] = "what is written"
 
-    boxes: str = ""
-    """poses: JSON file of the subjects' boxes, as predict writes it for a detector of boxes, or
-    {file name: [[x1, y1, x2, y2], ...]}; without it and --detector each picture is one subject"""
-
-    detector: str = ""
-    """poses: a checkpoint that finds the subjects' boxes"""
-
-    json: str = ""
+    json: File = ""
     """file for the results, COCO rows with file and class names; printed as a table without it"""
 
-    draw: str = ""
-    """folder for the pictures with their boxes or skeletons drawn in"""
-
-    score: float = 0.3
-    """least score of a box"""
-
-    size: int | tuple[int, int] | None = None
-    """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
-
-    keep_resolution: bool = False
-    """pad pictures to a legal size instead of resizing them"""
-
-    nms: float | None = None
-    """overlap (IoU) above which the worse of two boxes of one class is removed"""
-
-    soft_nms: Literal["gaussian", "linear", "merge", "none"] | None = None
-    """instead of --nms: lower the scores of boxes that overlap better ones, or merge them; by
-    default gaussian for models of corners and for several scales, else none"""
-
-    max_detections: int = 100
-    """most results per picture"""
-
-    flip: bool = False
-    """average with the mirrored picture"""
-
-    scales: tuple[float, ...] = (1.0,)
-    """test scales, merged by soft-NMS; 0.5,0.75,1,1.25,1.5 in the paper"""
-
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps"""
-
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto is bf16 where the hardware multiplies it natively"""
-
-    batch_size: int = 8
-    """pictures, or crops of subjects, per run of the network"""
-
-    workers: int = 2
-    """threads that read pictures while the network runs"""
-
-    streams: int = 1
-    """batches under way at once, for most pictures per second (exported files)"""
-
-    skip_bad: bool = False
-    """warn of unreadable pictures instead of stopping"""
+    draw: Folder = ""
+    """folder for the pictures with what is found drawn in"""
 
     profile: bool = False
     """say where the time went"""
@@ -89,84 +43,65 @@ class Predict:
 
 def run(words: Sequence[str]) -> int:
     """Predicts, and writes what was asked for."""
-    options = CommandParser("predict", Predict, Predict.__doc__ or "").parse(words)
-    from heatpoint.commands.kinds import refuse
-    from heatpoint.engines import open_engine
-    from heatpoint.engines.timings import Timings
-    from heatpoint.inference.sources import expand
-
-    sources = expand(options.images)
-    engine = open_engine(
-        options.checkpoint,
-        flip=options.flip,
-        max_detections=options.max_detections,
-        device=options.device,
-        precision=options.precision,
-        streams=options.streams,
-        timings=Timings() if options.profile else None,
-    )
-    if engine.description.task == "pose":
-        from heatpoint.commands.predict_pose import run_pose
-
-        run_pose(options, engine, sources)
-    else:
-        refuse(options, POSE_ONLY, f"{options.checkpoint} finds boxes by itself")
-        _run_boxes(options, engine, sources)
-    if options.profile:
-        print(engine.timings.summary())
-    return 0
-
-
-def _run_boxes(options: Predict, engine: Engine, sources: Sequence[Source]) -> None:
+    options = parse(words, "predict", Predict, EXAMPLES)
     from heatpoint.commands.display import print_table, track
-    from heatpoint.data.images import load_image
-    from heatpoint.inference.draw import draw_detections, drawing_paths, write_picture
-    from heatpoint.inference.predict import iter_predict, write_results
+    from heatpoint.data.draw import drawing_paths, write_picture
+    from heatpoint.inference.engines.timings import Timings
+    from heatpoint.inference.predict import start, write_results
 
-    stream = iter_predict(
-        engine,
-        options.images,
-        size=options.size,
-        score_threshold=options.score,
-        nms=options.nms,
-        soft_nms=options.soft_nms,
-        max_detections=options.max_detections,
-        scales=options.scales,
-        keep_resolution=options.keep_resolution,
-        batch_size=options.batch_size,
-        workers=options.workers,
-        skip_bad=options.skip_bad,
-    )
+    timings = Timings() if options.profile else None
+    sources, _, stream = start(options.find, timings)
     drawn = drawing_paths([source.path for source in sources], options.draw) if options.draw else []
     found = []
     for one in track(stream, total=len(sources), text="predicting"):
         found.append(one)
         if options.draw:
-            picture = draw_detections(load_image(one.path), one.detections)
-            write_picture(drawn[one.index], picture)
-    objects = sum(len(one.detections) for one in found)
+            write_picture(drawn[one.index], one.detections.plot(one.path))
+    count = sum(len(one.detections) for one in found)
+    done = f"{count} {what(found[0].detections, count) if found else 'results'} in"
     if options.json:
         write_results(options.json, found)
-        print(f"{objects} objects in {len(found)} pictures: {options.json}")
+        print(f"{done} {len(found)} pictures: {options.json}")
     elif not options.draw:
-        print_table(
-            ("picture", "class", "score", "x1", "y1", "x2", "y2"),
-            [
-                (
-                    Path(one.path).name,
-                    one.detections.names[label],
-                    f"{score:.2f}",
-                    *(f"{side:.1f}" for side in box),
-                )
-                for one in found
-                for box, score, label in zip(
-                    one.detections.boxes.tolist(),
-                    one.detections.scores.tolist(),
-                    one.detections.labels.tolist(),
-                    strict=True,
-                )
-            ],
-        )
-        print(f"{objects} objects in {len(found)} pictures")
+        jointed = any(one.detections.skeleton is not None for one in found)
+        tell = _joint_rows if jointed else _rows
+        rows = [row for one in found for row in tell(Path(one.path).name, one.detections)]
+        print_table(JOINT_COLUMNS if jointed else COLUMNS, rows)
+        print(f"{done} {len(found)} pictures")
     if options.draw:
         print(f"{len(found)} pictures drawn in {options.draw}")
+    if timings:
+        print(timings.summary())
+    return 0
+
+
+def what(found: Detections, count: int) -> str:
+    """Returns what a model's results are called."""
+    noun = "object" if found.keypoints is None else "pose"
+    return noun if count == 1 else f"{noun}s"
+
+
+def _rows(name: str, found: Detections) -> list[tuple[str, ...]]:
+    return [
+        (
+            name,
+            found.names[label],
+            f"{score:.2f}",
+            *(f"{side:.1f}" for side in box),
+        )
+        for box, score, label in zip(
+            found.boxes.tolist(), found.scores.tolist(), found.labels.tolist(), strict=True
+        )
+    ]
+
+
+def _joint_rows(name: str, found: Detections) -> list[tuple[str, ...]]:
+    if found.keypoints is None or found.skeleton is None:
+        return []
+    return [
+        (name, f"{found.names[label]} {place}", joint, f"{score:.2f}", f"{x:.1f}", f"{y:.1f}")
+        for place, (joints, label) in enumerate(
+            zip(found.keypoints.tolist(), found.labels.tolist(), strict=True), 1
+        )
+        for joint, (x, y, score) in zip(found.skeleton.joints, joints, strict=True)
+    ]

@@ -5,14 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heatpoint.commands.arguments import CommandParser
+from heatpoint.commands.arguments import parse
+from heatpoint.options.values import Data, Folder
+
+EXAMPLES = (
+    "heatpoint split all.json",
+    "heatpoint split yolo_folder --val 100 --out parts",
+)
 
 
 @dataclass
 class Split:
     """Divides a data set into train.json and val.json, the same way every time."""
 
-    data: str
+    data: Data
     """annotations of any format that can be read"""
 
     val: float = 0.2
@@ -21,18 +27,16 @@ class Split:
     seed: int = 0
     """chooses the images"""
 
-    out: str = "runs/split"
+    out: Folder = "runs/split"
     """folder for train.json and val.json"""
 
-    images: str = ""
+    images: Folder = ""
     """folder of the pictures, if not beside the annotations"""
 
 
 def run(words: Sequence[str]) -> int:
     """Divides, and prints what went where."""
-    options = CommandParser(
-        "split", Split, "Divides a data set into train.json and val.json, whole images each."
-    ).parse(words)
+    options = parse(words, "split", Split, EXAMPLES)
     from pathlib import Path
 
     from heatpoint.data.split import TRAIN, VAL, write_split

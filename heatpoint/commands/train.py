@@ -6,18 +6,25 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from heatpoint.commands.arguments import CommandParser
+from heatpoint.commands.arguments import parse
 from heatpoint.training import TrainOptions
 from heatpoint.training import run as train
+
+EXAMPLES = (
+    "heatpoint train train.json --val val.json --minutes 30",
+    "heatpoint train voc:train --val voc:val --model centernet_mobilenetv2 --size 320",
+)
 
 
 def run(words: Sequence[str]) -> int:
     """Trains; the options are the keywords of ``heatpoint.train``.
 
-    Published weights named by ``--weights`` are fetched: naming them there is asking for them.
+    Published weights named by ``--weights`` are fetched: naming them there is asking for them. A
+    resumed run needs them no more.
     """
-    options = CommandParser("train", TrainOptions, "Trains a model on your own data.").parse(words)
-    _fetch(options.weights)
+    options = parse(words, "train", TrainOptions, EXAMPLES)
+    if not options.resume:
+        _fetch(options.weights)
     train(options)
     return 0
 
@@ -31,7 +38,7 @@ def _fetch(weights: str) -> None:
     if record is None or record.cached.is_file() or several:
         return
     from heatpoint.commands.display import Progress
-    from heatpoint.weights.fetch import fetch
+    from heatpoint.convert.fetch import fetch
 
     with Progress(f"fetching {weights}") as progress:
         path = fetch(weights, progress=progress)

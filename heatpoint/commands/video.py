@@ -1,87 +1,67 @@
-"""``heatpoint video``: finds objects, or the joints of subjects, in a video, camera or stream."""
+"""``heatpoint video``: finds things in each frame of a video, camera or stream."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from heatpoint.commands.arguments import CommandParser
+from heatpoint.commands.arguments import parse
+from heatpoint.inference.options import KeepOptions, PlaceOptions, RunOptions
+from heatpoint.options.values import Checkpoint, File, Seconds
 
 if TYPE_CHECKING:
-    from heatpoint.engines import Engine
     from heatpoint.geometry.affine import Image
     from heatpoint.video.reading import Video
 
     Run = Callable[[Iterable[Image]], Iterator[tuple[Image, Any]]]
-    Draw = Callable[[Image, Any], Image]
 
-BOXES_ONLY = {"soft_nms": "there is one pose for each box"}
-DETECTOR_ONLY = dict.fromkeys(("score", "nms"), "it needs --detector, whose boxes it chooses from")
-POSE_ONLY = {"detector": "it is for checkpoints that find joints"}
+EXAMPLES = (
+    "heatpoint video best.safetensors film.mp4 --draw found.mp4",
+    "heatpoint video model.onnx camera:0 --json found.jsonl --every 2",
+)
 
 
 @dataclass
 class VideoOptions:
-    """Finds objects, or the joints of subjects, in each frame of a video, camera or stream."""
+    """Finds what a model was trained to find, in each frame of a video, camera or stream."""
 
-    checkpoint: str
+    model: Checkpoint
     """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
-    weights; it decides whether boxes or poses are found"""
+    weights"""
 
-    source: str
+    source: File
     """a video file, camera:0 (the number of the device) or the address of a stream"""
 
-    draw: str = ""
-    """video to write with boxes or skeletons drawn in: .mp4 (quick and small), .webm (plays in
+    OUTPUT: ClassVar[str] = "what is written"
+
+    draw: File = ""
+    """video to write with what is found drawn in: .mp4 (quick and small), .webm (plays in
     browsers, slow to write) or .avi (survives being cut)"""
 
-    json: str = ""
+    json: File = ""
     """file for the results, one JSON object per line and frame"""
-
-    detector: str = ""
-    """poses: a checkpoint that finds the subjects' boxes in each frame; without it each frame is
-    one subject"""
-
-    score: float = 0.3
-    """least score of a box"""
-
-    nms: float | None = None
-    """overlap (IoU) above which the worse of two boxes of one class is removed"""
-
-    soft_nms: Literal["gaussian", "linear", "merge", "none"] | None = None
-    """instead of --nms: lower the scores of boxes that overlap better ones, or merge them; by
-    default gaussian for models of corners, else none"""
-
-    size: int | tuple[int, int] | None = None
-    """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
-
-    flip: bool = False
-    """average with the mirrored picture"""
-
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:1, mps"""
-
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto is bf16 where the hardware multiplies it natively"""
-
-    streams: int = 1
-    """frames under way at once, for most frames per second (exported files)"""
 
     every: int = 1
     """look at each N-th frame only"""
 
-    start: float = 0.0
+    start: Seconds = 0.0
     """seconds from the beginning at which to start"""
 
-    stop: float | None = None
+    stop: Seconds | None = None
     """seconds from the beginning at which to stop"""
 
     fps: float | None = None
     """frames per second of the drawn video; by default the source's, over --every"""
+
+    places: PlaceOptions = field(default_factory=PlaceOptions)
+
+    keep: KeepOptions = field(default_factory=KeepOptions)
+
+    run: RunOptions = field(default_factory=RunOptions)
 
 
 @dataclass
@@ -95,10 +75,10 @@ class _Done:
 
 def run(words: Sequence[str]) -> int:
     """Looks at every frame and writes what was asked for; Ctrl-C finishes what is written."""
-    options = CommandParser("video", VideoOptions, VideoOptions.__doc__ or "").parse(words)
+    options = parse(words, "video", VideoOptions, EXAMPLES)
     _check(options)
     from heatpoint.cli import EXIT_INTERRUPTED
-    from heatpoint.engines import open_engine
+    from heatpoint.inference.predict import SCORE, looking, open_runner
     from heatpoint.video.reading import Video
 
     with Video(options.source) as video:
@@ -107,18 +87,10 @@ def run(words: Sequence[str]) -> int:
                 f"{video.name} does not say its frame rate; {video.rate:g} frames/s are assumed, "
                 "--fps sets another"
             )
-        engine = open_engine(
-            options.checkpoint,
-            flip=options.flip,
-            device=options.device,
-            precision=options.precision,
-            streams=options.streams,
-        )
-        if engine.description.task == "pose":
-            done, stopped = _work(options, video, *_pose(options, engine))
-        else:
-            done, stopped = _work(options, video, *_boxes(options, engine))
-    what = "poses" if engine.description.task == "pose" else "objects"
+        runner = open_runner(options.model, options.run, options.keep, SCORE)
+        find = looking(runner, options.places, options.run, options.keep)
+        done, stopped = _work(options, video, find)
+    what = "objects" if runner.engine.description.skeleton is None else "poses"
     files = ", ".join(path for path in (options.draw, options.json) if path)
     print(f"{done.found} {what} in {done.frames} frames: {files}")
     if done.broken:
@@ -151,45 +123,9 @@ def _check(options: VideoOptions) -> None:
         )
 
 
-def _boxes(options: VideoOptions, engine: Engine) -> tuple[Run, Draw]:
-    from heatpoint.commands.kinds import refuse
-    from heatpoint.inference.draw import draw_detections
-    from heatpoint.inference.runner import Runner
-
-    refuse(options, POSE_ONLY, f"{options.checkpoint} finds boxes by itself")
-    runner = Runner(
-        engine,
-        size=options.size,
-        nms=options.nms,
-        soft_nms=options.soft_nms,
-        score_threshold=options.score,
-    )
-    return runner.frames, draw_detections
-
-
-def _pose(options: VideoOptions, engine: Engine) -> tuple[Run, Draw]:
-    from heatpoint.commands.kinds import refuse
-    from heatpoint.engines import open_engine
-    from heatpoint.inference.draw_poses import draw_poses
-    from heatpoint.inference.pose_runner import PoseRunner
-    from heatpoint.inference.runner import Runner
-
-    refuse(options, BOXES_ONLY, f"{options.checkpoint} finds joints")
-    runner, finder = PoseRunner(engine, size=options.size), None
-    if options.detector:
-        finder = Runner(
-            open_engine(options.detector, device=options.device, precision=options.precision),
-            nms=options.nms,
-            score_threshold=options.score,
-        )
-    else:
-        refuse(options, DETECTOR_ONLY, f"{options.checkpoint} finds joints")
-    return lambda images: runner.frames(images, finder), draw_poses
-
-
-def _work(options: VideoOptions, video: Video, find: Run, draw: Draw) -> tuple[_Done, bool]:
+def _work(options: VideoOptions, video: Video, find: Run) -> tuple[_Done, bool]:
     """Returns what was done, and whether a signal ended it."""
-    from heatpoint.commands.frame_count import counted
+    from heatpoint.commands.display import track_frames
     from heatpoint.system.interrupt import Interrupt
     from heatpoint.video.looking import line, look
     from heatpoint.video.writing import json_lines, video_file
@@ -203,11 +139,13 @@ def _work(options: VideoOptions, video: Video, find: Run, draw: Draw) -> tuple[_
         frames = video.frames(options.every, options.start, options.stop)
         seen = stack.enter_context(closing(look(frames, find)))
         expected = video.expected(options.every, options.start, options.stop)
-        for frame, found in counted(seen, expected, "looking"):
+        for frame, found in track_frames(seen, expected, "looking"):
             if append:
                 append(line(frame, found))
             if film:
-                shown = None if frame.image is None else draw(frame.image, found)
+                shown = None
+                if frame.image is not None and found is not None:
+                    shown = found.plot(frame.image)
                 film.write(shown, frame.seconds if video.live else None)
             done.frames += 1
             done.found += len(found) if found is not None else 0

@@ -2,41 +2,48 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 
-Kind = Literal[
-    "missing image",
-    "unreadable image",
-    "image listed twice",
-    "image without annotation file",
-    "image without objects",
-    "size mismatch",
-    "unknown image id",
-    "unknown category id",
-    "object without a box",
-    "object without a class",
-    "object of an unreadable image",
-    "non-finite box",
-    "degenerate box",
-    "box outside the image",
-    "box partly outside",
-    "duplicate box",
-    "crowd region",
-    "malformed joints",
-    "non-finite joint",
-    "joint outside the image",
-    "person without joints",
-]
-"""Everything that can be said about a data set; ``validate.TREATMENT`` says what follows of it."""
+Box = tuple[float, float, float, float]
+
+MARGIN = 0.05
+"""What ``joints_box`` adds on each side, in longer sides: joints lie inside of the body."""
+
+TREATMENT = {
+    "missing image": "an error in training unless skip_bad; then left out",
+    "unreadable image": "an error in training unless skip_bad; then left out",
+    "image listed twice": "kept from COCO and text files, else left out the second time",
+    "image without annotation file": "left out",
+    "unknown image id": "left out",
+    "unknown category id": "left out",
+    "object without a box": "left out",
+    "object without a class": "left out",
+    "object of an unreadable image": "left out",
+    "non-finite box": "left out",
+    "degenerate box": "left out",
+    "box outside the image": "left out",
+    "box partly outside": "clipped",
+    "size mismatch": "the file's size is used",
+    "duplicate box": "kept",
+    "crowd region": "kept; not trained on, neither right nor wrong in evaluation",
+    "malformed joints": "the object's joints are left out",
+    "non-finite joint": "left out, that joint alone",
+    "joint outside the image": "kept",
+    "person without joints": "kept; no pose to learn",
+    "image without objects": "kept",
+}
+"""Everything that can be said about a data set, in the order of a report, and what the readers and
+``validate.clean`` do about it."""
 
 
 @dataclass(frozen=True)
@@ -44,30 +51,21 @@ class Finding:
     """One thing about the data that its owner should know.
 
     Attributes:
-        kind: What it is.
+        kind: What it is, a key of ``TREATMENT``.
         image: Path of the image it concerns; "" if it belongs to none.
         detail: What exactly, with numbers: the box, the line, the sizes.
+
+    Raises:
+        ValueError: The kind is unknown, so that no report would show it.
     """
 
-    kind: Kind
+    kind: str
     image: str
     detail: str
 
-
-def _empty_boxes() -> NDArray[np.float64]:
-    return np.zeros((0, 4), np.float64)
-
-
-def _empty_labels() -> NDArray[np.int64]:
-    return np.zeros(0, np.int64)
-
-
-def _empty_flags() -> NDArray[np.bool_]:
-    return np.zeros(0, np.bool_)
-
-
-def _empty_areas() -> NDArray[np.float64]:
-    return np.zeros(0, np.float64)
+    def __post_init__(self) -> None:
+        if self.kind not in TREATMENT:
+            raise ValueError(f"kind: expected one of {', '.join(TREATMENT)}, got {self.kind!r}")
 
 
 @dataclass
@@ -99,11 +97,11 @@ class ImageRecord:
 
     path: Path
     size: tuple[int, int] | None = None
-    boxes: NDArray[np.float64] = field(default_factory=_empty_boxes)
-    labels: NDArray[np.int64] = field(default_factory=_empty_labels)
-    crowd: NDArray[np.bool_] = field(default_factory=_empty_flags)
-    difficult: NDArray[np.bool_] = field(default_factory=_empty_flags)
-    areas: NDArray[np.float64] = field(default_factory=_empty_areas)
+    boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    difficult: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    areas: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     image_id: int = 0
     keypoints: NDArray[np.float64] | None = None
     heads: NDArray[np.float64] | None = None
@@ -111,38 +109,28 @@ class ImageRecord:
     def __post_init__(self) -> None:
         self.path = Path(self.path)
         boxes = np.asarray(self.boxes, np.float64)
-        if boxes.size == 0:
-            boxes = boxes.reshape(0, 4)
-        if boxes.ndim != 2 or boxes.shape[1] != 4:
+        self.boxes = boxes if boxes.size else boxes.reshape(0, 4)
+        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
             raise ValueError(f"boxes of {self.path}: expected shape (N, 4), got {boxes.shape}")
-        self.boxes = boxes
-        n = len(boxes)
+        n = len(self.boxes)
         self.labels = np.asarray(self.labels, np.int64).reshape(-1)
-        self.crowd = np.asarray(self.crowd, np.bool_).reshape(-1)
-        self.difficult = np.asarray(self.difficult, np.bool_).reshape(-1)
-        self.areas = np.asarray(self.areas, np.float64).reshape(-1)
-        if len(self.crowd) == 0:
-            self.crowd = np.zeros(n, np.bool_)
-        if len(self.difficult) == 0:
-            self.difficult = np.zeros(n, np.bool_)
-        if len(self.areas) == 0:
-            self.areas = box_areas(boxes)
-        for name in ("labels", "crowd", "difficult", "areas"):
-            length = len(getattr(self, name))
-            if length != n:
-                raise ValueError(f"{name} of {self.path}: expected {n} (one per box), got {length}")
-        if self.keypoints is not None:
-            joints = np.asarray(self.keypoints, np.float64)
-            if joints.ndim != 3 or joints.shape[::2] != (n, 3):
-                raise ValueError(
-                    f"keypoints of {self.path}: expected shape ({n}, J, 3), got {joints.shape}"
-                )
-            self.keypoints = joints
+        self.crowd = _or_default(self.crowd, np.zeros(n, np.bool_))
+        self.difficult = _or_default(self.difficult, np.zeros(n, np.bool_))
+        self.areas = _or_default(self.areas, box_areas(self.boxes))
         if self.heads is not None:
             self.heads = np.asarray(self.heads, np.float64).reshape(-1)
-            if len(self.heads) != n:
+        for name in ("labels", "crowd", "difficult", "areas", "heads"):
+            value = getattr(self, name)
+            if value is not None and value.shape != (n,):
                 raise ValueError(
-                    f"heads of {self.path}: expected {n} (one per box), got {len(self.heads)}"
+                    f"{name} of {self.path}: expected {n} (one per box), got {len(value)}"
+                )
+        if self.keypoints is not None:
+            self.keypoints = np.asarray(self.keypoints, np.float64)
+            if self.keypoints.ndim != 3 or self.keypoints.shape[::2] != (n, 3):
+                raise ValueError(
+                    f"keypoints of {self.path}: expected shape ({n}, J, 3), "
+                    f"got {self.keypoints.shape}"
                 )
 
     def __len__(self) -> int:
@@ -150,15 +138,65 @@ class ImageRecord:
 
     def keep(self, mask: NDArray[np.bool_]) -> ImageRecord:
         """Returns the record with only the objects where ``mask``, (N,) bool, is True."""
-        return replace(
-            self,
-            boxes=self.boxes[mask],
-            labels=self.labels[mask],
-            crowd=self.crowd[mask],
-            difficult=self.difficult[mask],
-            areas=self.areas[mask],
-            keypoints=None if self.keypoints is None else self.keypoints[mask],
-            heads=None if self.heads is None else self.heads[mask],
+        kept: dict[str, Any] = {}
+        for name in ("boxes", "labels", "crowd", "difficult", "areas", "keypoints", "heads"):
+            values = getattr(self, name)
+            kept[name] = None if values is None else values[mask]
+        return replace(self, **kept)
+
+
+class Objects:
+    """The objects of one image while a reader collects them.
+
+    Args:
+        joints: J, the joints each object of the data set has; None if they have none.
+    """
+
+    def __init__(self, joints: int | None = None) -> None:
+        self._joints = joints
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(
+        self,
+        box: Box,
+        label: int,
+        crowd: bool = False,
+        difficult: bool = False,
+        area: float = math.nan,
+        keypoints: NDArray[np.float64] | None = None,
+        head: float = math.nan,
+    ) -> None:
+        """Adds one object.
+
+        Args:
+            box: xyxy in image pixels.
+            label: Class index.
+            crowd: A crowd region.
+            difficult: Not counted by VOC evaluation.
+            area: In square image pixels; NaN means the box's.
+            keypoints: (J, 3) as in ``ImageRecord``; None means that no joint is labelled.
+            head: Length that PCKh divides by; NaN if unknown.
+        """
+        points = np.zeros((self._joints or 0, 3)) if keypoints is None else keypoints
+        self._rows.append((box, label, crowd, difficult, area, points, head))
+
+    def record(self, path: Path, size: tuple[int, int] | None, image_id: int) -> ImageRecord:
+        """Returns the finished record of the image at ``path``."""
+        columns = list(zip(*self._rows, strict=True)) or [()] * 7
+        boxes, labels, crowd, difficult, areas, keypoints, heads = map(np.array, columns)
+        boxes = boxes.astype(np.float64).reshape(-1, 4)
+        joints = self._joints
+        return ImageRecord(
+            path,
+            size,
+            boxes,
+            labels,
+            crowd,
+            difficult,
+            np.where(np.isfinite(areas), areas, box_areas(boxes)),
+            image_id,
+            None if joints is None else keypoints.reshape(len(boxes), joints, 3),
+            heads if np.isfinite(heads).any() else None,
         )
 
 
@@ -202,16 +240,14 @@ class Annotations:
             )
         if len(set(self.category_ids)) != len(self.category_ids):
             raise ValueError(f"category_ids: expected distinct ids, got {self.category_ids}")
-        if self.skeleton is not None:
-            self._check_joints(self.skeleton)
-
-    def _check_joints(self, skeleton: Skeleton) -> None:
         for record in self.images:
-            got = len(skeleton) if record.keypoints is None else record.keypoints.shape[1]
-            if got != len(skeleton):
+            if self.skeleton is None or record.keypoints is None:
+                continue
+            got, wanted = record.keypoints.shape[1], len(self.skeleton)
+            if got != wanted:
                 raise HeatpointError(
                     f"{self.source}: objects of {record.path.name} have {got} joints, but the "
-                    f"skeleton has {len(skeleton)} ({', '.join(skeleton.joints)}); give the "
+                    f"skeleton has {wanted} ({', '.join(self.skeleton.joints)}); give the "
                     "skeleton the data was labelled with"
                 )
 
@@ -234,7 +270,7 @@ class Annotations:
         """Returns the data set with only the images at ``indices``, in that order."""
         return replace(self, images=[self.images[i] for i in indices])
 
-    def leave_out(self, kind: Kind, image: str, detail: str) -> None:
+    def leave_out(self, kind: str, image: str, detail: str) -> None:
         """Counts one thing a reader cannot keep and remembers why."""
         self.left_out[kind] = self.left_out.get(kind, 0) + 1
         self.findings.append(Finding(kind, image, detail))
@@ -246,6 +282,35 @@ def box_areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
         sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
         areas: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
     return areas
+
+
+def _or_default(values: ArrayLike, default: NDArray[Any]) -> NDArray[Any]:
+    """Returns values as a flat array of the default's type, or the default if there are none."""
+    flat = np.asarray(values, default.dtype).reshape(-1)
+    return flat if len(flat) else default
+
+
+def joints_box(keypoints: NDArray[np.float64]) -> Box | None:
+    """Returns the box of a subject that was labelled without one: its joints and a margin.
+
+    The extent of the labelled joints is grown on each side by ``MARGIN`` of its longer side, and
+    by one pixel at least, so that joints on one line have a box as well.
+
+    Args:
+        keypoints: (J, 3) x, y in image pixels and visibility.
+
+    Returns:
+        xyxy in image pixels; it may reach beyond the image. None if no joint is labelled; of
+        joints that are NaN the box is NaN.
+    """
+    points = keypoints[keypoints[:, 2] > 0, :2]
+    if len(points) == 0:
+        return None
+    low, high = points.min(0), points.max(0)
+    margin = max(1.0, MARGIN * float((high - low).max()))
+    x1, y1 = (low - margin).tolist()
+    x2, y2 = (high + margin).tolist()
+    return x1, y1, x2, y2
 
 
 def check_names(names: Sequence[str], where: str | Path) -> tuple[str, ...]:

@@ -9,25 +9,24 @@ into one 3 x 4 matrix per picture.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from heatpoint.data.annotations import Annotations
 from heatpoint.data.colour import recolour
+from heatpoint.data.scene import Floats, Samples, Scene, Variation, place
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.affine import Affine, Image, box_area, clip_boxes, letterbox
-
-Floats = NDArray[np.floating[Any]]
 
 BORDER = 128
 SMALLEST_SIDE = 1e-3
 
 
 @dataclass(frozen=True)
-class Augment:
-    """How training images are varied; the defaults are CenterNet's.
+class Augment(Variation):
+    """How whole pictures are varied; the defaults are CenterNet's.
 
     Scales are relative to a letterbox that fits the whole image: the zoom is the letterbox's
     divided by the drawn factor. On square inputs this is the released rule; on others that rule
@@ -36,9 +35,18 @@ class Augment:
     Example:
         >>> rng = np.random.default_rng(0)
         >>> image, boxes = np.zeros((48, 64, 3), np.uint8), np.array([[8.0, 8.0, 40.0, 40.0]])
-        >>> Augment.none().sample(image, boxes, np.array([0]), (128, 128), rng)[1].tolist()
+        >>> scene = Scene(image, boxes, np.array([0]))
+        >>> Augment.none().view([scene], (128, 128), rng).boxes.tolist()
         [[16.0, 32.0, 80.0, 96.0]]
     """
+
+    sees: ClassVar[str] = "whole pictures"
+    options: ClassVar[dict[str, str]] = {
+        "flip_vertical": "flip_vertical",
+        "quarter_turns": "quarter_turn",
+        "window": "window",
+        "mosaic": "mosaic",
+    }
 
     crop: bool = True
     """Random crop: scale in steps, centre anywhere up to a border; else near, by the spreads."""
@@ -112,57 +120,56 @@ class Augment:
         """Returns no variation at all: the letterbox of evaluation."""
         return cls(crop=False, near_scale=0.0, near_shift=0.0, flip=0.0, colour=0.0, lighting=0.0)
 
-    def sample(
-        self,
-        image: Image,
-        boxes: Floats,
-        labels: NDArray[np.int64],
-        size: tuple[int, int],
-        rng: np.random.Generator,
-    ) -> tuple[Image, Floats, NDArray[np.int64]]:
-        """Draws one view of an image.
+    def samples(self, annotations: Annotations) -> Samples:
+        """Returns each image with its objects, crowd regions and difficult ones left out."""
+        left_out = {"crowd": 0, "difficult": 0}
+        places = []
+        for index, record in enumerate(annotations.images):
+            left_out["crowd"] += int(record.crowd.sum())
+            left_out["difficult"] += int((record.difficult & ~record.crowd).sum())
+            places.append((index, np.flatnonzero(~(record.crowd | record.difficult))))
+        return Samples(places, left_out)
+
+    def others(self, samples: int, rng: np.random.Generator) -> list[int]:
+        """Returns three further samples for a mosaic, if chance wants one."""
+        if self.mosaic and rng.random() < self.mosaic:
+            return [int(index) for index in rng.integers(samples, size=3)]
+        return []
+
+    def view(
+        self, scenes: Sequence[Scene], size: tuple[int, int], rng: np.random.Generator
+    ) -> Scene:
+        """Draws one view of a picture, or of four into the quarters around a random point.
+
+        The point lies in the middle half of the view (the mosaic of Bochkovskiy et al. 2020,
+        YOLOv4). Boxes are clipped to [0, W] and [0, H]; objects outside of the view are gone.
 
         Args:
-            image: (h, w, 3) uint8 RGB.
-            boxes: (N, 4) xyxy in image pixels.
-            labels: (N,) class indices.
+            scenes: One picture or four.
             size: (H, W) of the input; of the view too, unless there is a ``window``.
             rng: The only source of chance.
-
-        Returns:
-            (H, W, 3) uint8 RGB view, (M, 4) boxes in input pixels clipped to [0, W] and [0, H],
-            and their (M,) labels; objects that the crop leaves outside are gone.
         """
-        view, boxes, labels = self._place(image, boxes, labels, size, rng)
-        return self.recolour(view, rng), boxes, labels
-
-    def mosaic_sample(
-        self,
-        images: Sequence[Image],
-        boxes: Sequence[Floats],
-        labels: Sequence[NDArray[np.int64]],
-        size: tuple[int, int],
-        rng: np.random.Generator,
-    ) -> tuple[Image, Floats, NDArray[np.int64]]:
-        """Draws views of four images into the quarters around a random point.
-
-        The point lies in the middle half of the picture (the mosaic of Bochkovskiy et al. 2020,
-        YOLOv4); arguments and results are those of ``sample``, four of each going in.
-        """
+        if len(scenes) == 1:
+            drawn = self._placed(scenes[0], size, rng)
+            return replace(drawn, image=self.recolour(drawn.image, rng))
         x, y = (round(side * rng.uniform(0.25, 0.75)) for side in (size[1], size[0]))
         view = np.zeros((*size, 3), np.uint8)
         parts = []
-        for i, (left, top) in enumerate(((0, 0), (x, 0), (0, y), (x, y))):
+        corners = ((0, 0), (x, 0), (0, y), (x, y))
+        for scene, (left, top) in zip(scenes, corners, strict=True):
             right, bottom = (size[1] if left else x), (size[0] if top else y)
-            quarter, placed, kept = self._place(
-                images[i], boxes[i], labels[i], (bottom - top, right - left), rng
-            )
-            view[top:bottom, left:right] = quarter
-            parts.append((Affine.translate(left, top).boxes(placed), kept))
-        return (
+            drawn = self._placed(scene, (bottom - top, right - left), rng)
+            view[top:bottom, left:right] = drawn.image
+            shift = Affine.translate(left, top)
+            joints = None if drawn.keypoints is None else place(drawn.keypoints, shift, size)
+            parts.append(replace(drawn, boxes=shift.boxes(drawn.boxes), keypoints=joints))
+        joined = [part.keypoints for part in parts if part.keypoints is not None]
+        return Scene(
             self.recolour(view, rng),
-            np.concatenate([part[0] for part in parts]),
-            np.concatenate([part[1] for part in parts]),
+            np.concatenate([part.boxes for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+            np.concatenate(joined) if joined else None,
+            scenes[0].skeleton,
         )
 
     def draw_map(
@@ -240,22 +247,15 @@ class Augment:
         steps = int((self.scale_high - self.scale_low) / self.scale_step + 1e-6)
         return self.scale_low + self.scale_step * int(rng.integers(steps + 1))
 
-    def _place(
-        self,
-        image: Image,
-        boxes: Floats,
-        labels: NDArray[np.int64],
-        size: tuple[int, int],
-        rng: np.random.Generator,
-    ) -> tuple[Image, Floats, NDArray[np.int64]]:
-        to_view = self.draw_map((image.shape[0], image.shape[1]), size, rng, boxes)
+    def _placed(self, scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> Scene:
+        height, width = scene.image.shape[:2]
+        to_view = self.draw_map((height, width), size, rng, scene.boxes)
         size = self.window or size
-        mapped = to_view.boxes(boxes)
-        clipped = clip_boxes(mapped, size)
-        sides = clipped[:, 2:] - clipped[:, :2]
-        kept = (sides > SMALLEST_SIDE).all(1)
-        kept &= box_area(clipped) >= self.min_visible * box_area(mapped)
-        return to_view.warp(image, size), clipped[kept], labels[kept]
+        moved = scene.moved(to_view, size)
+        clipped = clip_boxes(moved.boxes, size)
+        kept = (clipped[:, 2:] - clipped[:, :2] > SMALLEST_SIDE).all(1)
+        kept &= box_area(clipped) >= self.min_visible * box_area(moved.boxes)
+        return replace(moved, boxes=clipped).keep(kept)
 
 
 def crop_border(size: int) -> int:

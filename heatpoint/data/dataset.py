@@ -1,4 +1,4 @@
-"""Annotated images as samples of a torch ``DataLoader``, and the order they come in.
+"""Annotated data as samples of a torch ``DataLoader``, and the order they come in.
 
 Nothing here keeps a random state. Sample (epoch, index) depends on (seed, epoch, index) alone and
 the order on (seed, epoch), so a run that is resumed, or uses more workers, sees the same pixels.
@@ -6,8 +6,8 @@ the order on (seed, epoch), so a run that is resumed, or uses more workers, sees
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -17,29 +17,28 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from heatpoint.codecs.types import Target
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data.annotations import Annotations
 from heatpoint.data.augment import Augment
-from heatpoint.data.decoded import DecodedImages
-from heatpoint.errors import HeatpointError
-from heatpoint.views.picture import Frame, channels_first, prepare, prepare_original
+from heatpoint.data.images import DecodedImages
+from heatpoint.data.pose_augment import PoseAugment
+from heatpoint.data.scene import Scene, Variation
+from heatpoint.views.base import View, channels_first
+from heatpoint.views.target import Part, Target
 
 
 @dataclass
 class Sample:
-    """One image with what is in it.
+    """One view with what is in it.
 
     Attributes:
         image: (3, H, W) uint8 RGB.
-        target: Boxes in input pixels.
-        index: Position in the annotations.
-        frame: Way back to the image; None for training views.
+        target: Objects in input pixels.
+        index: Number of the sample.
     """
 
     image: Tensor
     target: Target
     index: int
-    frame: Frame | None = None
 
 
 @dataclass
@@ -49,30 +48,35 @@ class Batch:
     Attributes:
         images: (B, 3, H, W) uint8 RGB.
         targets: B targets in input pixels.
-        indices: B positions in the annotations.
-        frames: B frames; empty for training views.
+        indices: B numbers of samples.
     """
 
     images: Tensor
     targets: list[Target]
     indices: list[int]
-    frames: list[Frame] = field(default_factory=list)
 
     def to(self, device: Any) -> Batch:
         """Returns the batch with images and targets on ``device``."""
         targets = [target.to(device) for target in self.targets]
         images = self.images.to(device, non_blocking=True)
-        return Batch(images, targets, self.indices, self.frames)
+        return Batch(images, targets, self.indices)
 
     def pin_memory(self) -> Batch:
         """Pins the images; ``DataLoader(pin_memory=True)`` calls this."""
-        return Batch(self.images.pin_memory(), self.targets, self.indices, self.frames)
+        return Batch(self.images.pin_memory(), self.targets, self.indices)
+
+
+def varied(view: type[View]) -> type[Variation]:
+    """Returns how the samples of a view are chosen and varied in training.
+
+    A view that asks about one thing at a time learns from crops of one subject, others from whole
+    pictures.
+    """
+    return PoseAugment if view.asks else Augment
 
 
 class TrainSet(Dataset[Sample]):
-    """Random views of the training images, indexed by (epoch, index).
-
-    Crowd regions and objects marked difficult are no targets; ``left_out`` counts them.
+    """Random views of the training data, indexed by (epoch, index).
 
     Example:
         >>> from heatpoint.data.annotations import Annotations
@@ -81,39 +85,46 @@ class TrainSet(Dataset[Sample]):
         0
 
     Args:
-        annotations: The images and their objects.
+        annotations: The images, their objects and the skeleton.
         size: (H, W) of the views.
-        augment: How the views vary; CenterNet's recipe by default.
+        augment: Which samples there are and how they vary; CenterNet's recipe by default.
         seed: Start of all chance, not negative.
         cache_bytes: Decoded images are kept in memory up to this many bytes. Each worker process
             has a cache of its own, so this is for small data sets and few workers.
+        learns: Parts of the targets that are wanted; joints cost time in each sample.
+
+    Attributes:
+        samples: Which images and objects there are, and what is left out.
+
+    Raises:
+        HeatpointError: ``augment`` needs joints, or others than those of the data set.
     """
 
     def __init__(
         self,
         annotations: Annotations,
         size: tuple[int, int],
-        augment: Augment | None = None,
+        augment: Variation | None = None,
         seed: int = 0,
         cache_bytes: int = 0,
+        learns: Collection[Part] = ("boxes", "keypoints"),
     ) -> None:
-        self.annotations = annotations
-        self.size = size
+        self.annotations, self.size, self.seed = annotations, size, seed
         self.augment = Augment() if augment is None else augment
-        self.seed = seed
+        self.samples = self.augment.samples(annotations)
+        self._skeleton = annotations.skeleton if "keypoints" in learns else None
         self._images = DecodedImages(annotations, cache_bytes)
-        self.left_out = {
-            "crowd": sum(int(record.crowd.sum()) for record in annotations.images),
-            "difficult": sum(
-                int((record.difficult & ~record.crowd).sum()) for record in annotations.images
-            ),
-        }
+
+    @property
+    def paths(self) -> list[str]:
+        """The image file of each sample."""
+        return [str(self.annotations.images[image].path) for image, _ in self.samples.places]
 
     def __len__(self) -> int:
-        return len(self.annotations.images)
+        return len(self.samples)
 
     def __getitem__(self, place: tuple[int, int]) -> Sample:
-        """Returns the view of image ``index`` in ``epoch``.
+        """Returns the view of sample ``index`` in ``epoch``.
 
         Raises:
             BadImage: The file cannot be read; names it.
@@ -121,71 +132,35 @@ class TrainSet(Dataset[Sample]):
         epoch, index = place
         # 1 + index keeps these streams apart from the sampler's, which ends in 0.
         rng = np.random.default_rng([self.seed, epoch, 1 + index])
-        if self.augment.mosaic and rng.random() < self.augment.mosaic:
-            chosen = [index, *(int(i) for i in rng.integers(len(self), size=3))]
-            boxes, labels = zip(*(self._objects(i) for i in chosen), strict=True)
-            view, placed, kept = self.augment.mosaic_sample(
-                [self._images[i] for i in chosen], boxes, labels, self.size, rng
-            )
-        else:
-            view, placed, kept = self.augment.sample(
-                self._images[index], *self._objects(index), self.size, rng
-            )
-        return Sample(torch.from_numpy(channels_first(view)), _target(placed, kept), index)
+        chosen = (index, *self.augment.others(len(self), rng))
+        drawn = self.augment.view([self._scene(i) for i in chosen], self.size, rng)
+        boxes, joints = drawn.boxes.astype(np.float32), drawn.keypoints
+        target = Target(
+            torch.from_numpy(boxes).reshape(-1, 4),
+            torch.from_numpy(drawn.labels.astype(np.int64)),
+            None if joints is None else torch.from_numpy(joints.astype(np.float32)),
+        )
+        return Sample(torch.from_numpy(channels_first(drawn.image)), target, index)
 
-    def _objects(self, index: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        record = self.annotations.images[index]
-        return _wanted(record)
+    def _scene(self, sample: int) -> Scene:
+        """Returns what a sample is before it varies; joints that are not finite are not labelled.
 
-
-class EvalSet(Dataset[Sample]):
-    """The images as evaluation and prediction see them, indexed by position.
-
-    Targets hold the objects that training would use, in input pixels and not clipped.
-
-    Args:
-        annotations: The images and their objects.
-        size: (H, W) to letterbox to, or None to keep each image's resolution (batches of one).
-        multiple: Without ``size``, the sides are padded to multiples of this.
-        published: Without ``size``, pads as the released CenterNet does (``prepare_original``).
-        scale: Test scale.
-        cache_bytes: As for ``TrainSet``.
-    """
-
-    def __init__(
-        self,
-        annotations: Annotations,
-        size: tuple[int, int] | None,
-        multiple: int = 32,
-        published: bool = False,
-        scale: float = 1.0,
-        cache_bytes: int = 0,
-    ) -> None:
-        self.annotations = annotations
-        self.size = size
-        self.multiple = multiple
-        self.published = published
-        self.scale = scale
-        self._images = DecodedImages(annotations, cache_bytes)
-
-    def __len__(self) -> int:
-        return len(self.annotations.images)
-
-    def __getitem__(self, index: int) -> Sample:
-        """Returns image ``index``, prepared.
-
-        Raises:
-            BadImage: The file cannot be read; names it.
+        Objects without joints have some that are not labelled.
         """
-        record = self.annotations.images[index]
-        image, path = self._images[index], str(record.path)
-        if self.size is None:
-            pixels, frame = prepare_original(image, self.multiple, path, self.scale, self.published)
-        else:
-            pixels, frame = prepare(image, self.size, path, self.scale)
-        boxes, labels = _wanted(record)
-        target = _target(frame.to_image.inverse().boxes(boxes), labels)
-        return Sample(torch.from_numpy(pixels), target, index, frame)
+        image, objects = self.samples.places[sample]
+        record, joints = self.annotations.images[image], None
+        if self._skeleton is not None:
+            joints = np.zeros((len(objects), len(self._skeleton), 3))
+            if record.keypoints is not None:
+                wanted = record.keypoints[objects]
+                joints = np.where(np.isfinite(wanted).all(-1, keepdims=True), wanted, 0.0)
+        return Scene(
+            self._images[image],
+            record.boxes[objects],
+            record.labels[objects],
+            joints,
+            self._skeleton,
+        )
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -247,38 +222,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Stacks samples to a batch.
-
-    Raises:
-        HeatpointError: Inputs of different size, as keep-resolution gives in batches above one.
-    """
-    shapes = {tuple(sample.image.shape) for sample in samples}
-    if len(shapes) > 1:
-        raise HeatpointError(
-            f"one batch holds inputs of different sizes {sorted(shapes)}; use batches of one, or a "
-            "fixed input size"
-        )
+    """Stacks samples of equal size to a batch."""
     return Batch(
         torch.stack([sample.image for sample in samples]),
         [sample.target for sample in samples],
         [sample.index for sample in samples],
-        [sample.frame for sample in samples if sample.frame is not None],
     )
 
 
 def worker_init(worker: int) -> None:
     """Keeps OpenCV to one thread in a worker process, of which there is one per core already."""
     cv2.setNumThreads(0)
-
-
-def _wanted(record: ImageRecord) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Returns boxes and labels of the objects that are to be learnt."""
-    wanted = ~(record.crowd | record.difficult)
-    return record.boxes[wanted], record.labels[wanted]
-
-
-def _target(boxes: NDArray[Any], labels: NDArray[np.int64]) -> Target:
-    return Target(
-        torch.from_numpy(boxes.astype(np.float32)).reshape(-1, 4),
-        torch.from_numpy(labels.astype(np.int64)),
-    )

@@ -1,23 +1,35 @@
-"""Reads an image, from wherever it comes, into one form: (H, W, 3) uint8 RGB, upright."""
+"""Reads images, from wherever they come, into one form: (H, W, 3) uint8 RGB, upright."""
 
 from __future__ import annotations
 
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PIL
-from PIL import UnidentifiedImageError
+from PIL import ImageFile, ImageOps, UnidentifiedImageError
 
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.affine import Image
 
+if TYPE_CHECKING:
+    from heatpoint.data.annotations import Annotations
+
 ImageSource = str | Path | bytes | NDArray[Any] | PIL.Image
 """A file, the bytes of a file, an array of RGB pixels, or a Pillow image."""
+
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
+    *(".pbm", ".pnm", ".jpe", ".jfif", ".dib", ".jp2", ".avif"),
+)
+"""Endings, in lower case, by which a folder's images are told from its other files."""
+
+_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000", "AVIF")
+"""What Pillow may decode, whatever a file is called; others would start programs, as EPS does."""
 
 MAX_PIXELS = 178_956_970
 """Largest image that is decoded (Pillow's own limit): half a gigabyte as RGB. A few bytes of PNG
@@ -25,6 +37,7 @@ can claim far more."""
 
 _ORIENTATION = 0x0112
 _START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
 
 
 def load_image(source: ImageSource, name: str = "") -> Image:
@@ -69,9 +82,10 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """
     path = Path(path)
     try:
-        with PIL.open(path) as image:
+        with _open(path) as image:
             width, height = image.size
-            turned = _orientation(image) >= 5
+            # The size that Pillow tells of a TIFF file is the upright one already.
+            turned = image.format != "TIFF" and _orientation(image) >= 5
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         _read(path)
         raise
@@ -80,13 +94,70 @@ def image_size(path: str | Path) -> tuple[int, int]:
     return (width, height) if turned else (height, width)
 
 
+def ends_well(path: Path) -> bool:
+    """Returns False for JPEG and PNG files without an end, which decoding may confirm as cut."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
+        end = file.read()
+    if start.startswith(b"\xff\xd8"):
+        return _JPEG_END in end
+    return not start.startswith(b"\x89PNG") or _PNG_END in end
+
+
+class BadImage(HeatpointError):
+    """An image that cannot be read, also after the trip from a worker process.
+
+    A ``DataLoader`` rebuilds a worker's exception from its printed traceback; what counts is the
+    sentence behind the last mention of this class.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
+class DecodedImages:
+    """Decoded images by index, kept as long as the byte budget lasts.
+
+    Args:
+        annotations: Whose images.
+        budget: Bytes of memory for decoded images.
+    """
+
+    def __init__(self, annotations: Annotations, budget: int) -> None:
+        self._records = annotations.images
+        self._left = budget
+        self._kept: dict[int, Image] = {}
+
+    def __getitem__(self, index: int) -> Image:
+        """Returns image ``index``, (h, w, 3) uint8 RGB.
+
+        Raises:
+            BadImage: The file cannot be read; names it.
+        """
+        if index in self._kept:
+            return self._kept[index]
+        try:
+            image = load_image(self._records[index].path)
+        except HeatpointError as error:
+            raise BadImage(str(error)) from None
+        if image.nbytes <= self._left:
+            self._left -= image.nbytes
+            self._kept[index] = image
+        return image
+
+
+def _open(file: Path | io.BytesIO) -> ImageFile.ImageFile:
+    """Opens an image in one of the formats that are read."""
+    PIL.preinit()  # without it, Pillow would import every plugin there is for the first file
+    return PIL.open(file, formats=_FORMATS)
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
         raise HeatpointError(f"image {path} does not exist") from None
-    except IsADirectoryError:
-        raise HeatpointError(f"{path} is a folder, expected an image file") from None
     except OSError as error:
         if path.is_dir():
             raise HeatpointError(f"{path} is a folder, expected an image file") from None
@@ -100,22 +171,20 @@ def _decode(data: bytes, name: str) -> Image:
         _check_pixels(height, width, name)
         # Some decoders silently paint what is missing grey. Behind the start of the scan FF D9
         # can only be the end-of-image marker, because FF in pixel data is always followed by 00.
-        if data.rfind(b"\xff\xd9") < scan:
+        if data.rfind(_JPEG_END) < scan:
             raise HeatpointError(
                 f"image {name} is cut off: its {len(data)} bytes lack the end of the JPEG data; "
                 "copy or download it again"
             )
-        # OpenCV takes two thirds of Pillow's time here and gives the same pixels.
-        pixels = cv2.imdecode(
-            np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        )
-        if pixels is not None:
-            if not tagged:
+        # OpenCV takes two thirds of Pillow's time here and gives the same pixels, but knows no XMP.
+        if not (tagged and _is_turned(data)):
+            pixels = cv2.imdecode(
+                np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+            )
+            if pixels is not None:
                 return pixels  # type: ignore[return-value]
-            with PIL.open(io.BytesIO(data)) as image:
-                return _upright(pixels, _orientation(image))  # type: ignore[arg-type]
     try:
-        with PIL.open(io.BytesIO(data)) as image:
+        with _open(io.BytesIO(data)) as image:
             return _from_pillow(image, name)
     except HeatpointError:
         raise
@@ -154,6 +223,15 @@ def _jpeg_header(data: bytes) -> tuple[int, int, int, bool] | None:
     return None
 
 
+def _is_turned(data: bytes) -> bool:
+    try:
+        with _open(io.BytesIO(data)) as image:
+            return _orientation(image) != 1
+    # Pillow refuses some headers that OpenCV takes.
+    except Exception:
+        return False
+
+
 def _orientation(image: PIL.Image) -> int:
     """Returns the EXIF orientation 1-8, 1 where it is missing or nonsense."""
     try:
@@ -164,17 +242,6 @@ def _orientation(image: PIL.Image) -> int:
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
-def _upright(pixels: Image, orientation: int) -> Image:
-    """Undoes an EXIF orientation: 2 to 4 mirror or turn by 180 degrees, 5 to 8 also transpose."""
-    if orientation >= 5:
-        pixels = pixels.transpose(1, 0, 2)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
-
-
 def _from_pillow(image: PIL.Image, name: str) -> Image:
     _check_pixels(image.height, image.width, name)
     if image.mode in ("I", "F"):
@@ -183,11 +250,18 @@ def _from_pillow(image: PIL.Image, name: str) -> Image:
             "convert it to 8 or 16 bits first"
         )
     try:
-        pixels = np.array(image if image.mode.startswith("I;16") else image.convert("RGB"))
+        image.load()  # turns TIFF files and forgets their orientation
+        orientation = _orientation(image)
+        plain = image.copy() if image.mode.startswith("I;16") else image.convert("RGB")
+        if orientation != 1:
+            plain.info = {}  # other tags, which may be broken, must not hinder the turn
+            plain.getexif()[_ORIENTATION] = orientation
+            plain = ImageOps.exif_transpose(plain)
+        pixels = np.array(plain)
     except Exception as error:
         kind = image.format or "image"
         raise HeatpointError(f"{name} is a broken or cut off {kind}: {error}") from None
-    return _upright(_from_array(pixels, name), _orientation(image))
+    return _from_array(pixels, name)
 
 
 def _from_array(pixels: NDArray[Any], name: str) -> Image:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpoint.data.annotations import Annotations, joints_box
 from heatpoint.data.colour import recolour
-from heatpoint.data.readers.objects import joints_box
+from heatpoint.data.scene import Floats, Samples, Scene, Variation
 from heatpoint.data.skeleton import Skeleton, name_side
+from heatpoint.data.subjects import Subjects
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.affine import Affine, Image
 from heatpoint.geometry.crops import PADDING, crop_affine
-
-Floats = NDArray[np.floating[Any]]
 
 LOWER = ("hip", "knee", "ankle", "foot", "feet", "toe", "heel", "pelvis", "leg")
 """Words by which a joint's name puts it into the lower half of a body."""
@@ -26,7 +27,7 @@ _HALF_JOINTS = 3  # fewer joints than this are no half of a body
 
 
 @dataclass(frozen=True)
-class PoseAugment:
+class PoseAugment(Variation):
     """How training crops are varied; the defaults are those of bearpaw's port for MPII.
 
     Released code draws one normal number per kind and cuts it (``scale``, ``rotation``); so does
@@ -37,11 +38,19 @@ class PoseAugment:
         >>> rng = np.random.default_rng(0)
         >>> arm = Skeleton(("left_wrist", "right_wrist"), pairs=((0, 1),))
         >>> joints = np.array([[20.0, 30.0, 2.0], [60.0, 30.0, 2.0]])
-        >>> image, box = np.zeros((80, 80, 3), np.uint8), np.array([0.0, 0.0, 80.0, 80.0])
-        >>> turned = PoseAugment(scale=0, rotation=0, flip=1, gain=0)
-        >>> turned.sample(image, box, joints, arm, (80, 80), rng, padding=1.0)[2].tolist()
-        [[20.0, 30.0, 2.0], [60.0, 30.0, 2.0]]
+        >>> image, box = np.zeros((80, 80, 3), np.uint8), np.array([[0.0, 0.0, 80.0, 80.0]])
+        >>> scene = Scene(image, box, np.zeros(1, np.int64), joints[None], arm)
+        >>> turned = PoseAugment(scale=0, rotation=0, flip=1, gain=0, padding=1.0)
+        >>> turned.view([scene], (80, 80), rng).keypoints.tolist()
+        [[[20.0, 30.0, 2.0], [60.0, 30.0, 2.0]]]
     """
+
+    sees: ClassVar[str] = "crops"
+    options: ClassVar[dict[str, str]] = {
+        "padding": "padding",
+        "rotate": "rotation",
+        "half_body": "half_body",
+    }
 
     scale: float = 0.25
     """Normal spread of the crop's side about 1, cut at one spread."""
@@ -60,6 +69,8 @@ class PoseAugment:
     half_body: float = 0.0
     """Probability that the crop is of the upper or the lower half of the body alone, by the names
     of the joints (``LOWER``), where over half of all joints are labelled (Wang et al. 2018)."""
+    padding: float = PADDING
+    """Side of the crop over side of the box."""
 
     def __post_init__(self) -> None:
         for name in ("flip", "half_body", "rotation_share", "colour", "gain"):
@@ -73,11 +84,6 @@ class PoseAugment:
             raise HeatpointError(f"augment shift is from 0 to below 0.5, got {self.shift}")
 
     @classmethod
-    def published(cls) -> PoseAugment:
-        """Returns the recipe of bearpaw's Stacked Hourglass for MPII."""
-        return cls()
-
-    @classmethod
     def mild(cls) -> PoseAugment:
         """Returns small moves, for small data sets and fixed cameras."""
         return cls(scale=0.15, rotation=30.0, shift=0.02, gain=0.0, colour=0.3)
@@ -87,6 +93,13 @@ class PoseAugment:
         """Returns no variation at all: the crop of evaluation."""
         return cls(scale=0.0, rotation=0.0, flip=0.0, gain=0.0)
 
+    def samples(self, annotations: Annotations) -> Samples:
+        """Returns each subject on its own; see ``Subjects`` and ``check``."""
+        subjects = Subjects(annotations)
+        self.check(subjects.skeleton)
+        places = [(image, np.array([index])) for image, index in subjects.places]
+        return Samples(places, subjects.left_out)
+
     def check(self, skeleton: Skeleton) -> None:
         """Makes sure that the options make sense for a skeleton.
 
@@ -94,42 +107,29 @@ class PoseAugment:
             HeatpointError: ``half_body`` for joints whose names tell no halves.
         """
         lower = lower_half(skeleton)
-        if self.half_body and not (lower.any() and not lower.all()):
+        if self.half_body and (lower.all() or not lower.any()):
             raise HeatpointError(
                 f"augment half_body needs joints of both halves of a body; of "
                 f"{', '.join(skeleton.joints)} {'all' if lower.any() else 'none'} are named after "
                 f"the lower one ({', '.join(LOWER)}); set half_body to 0"
             )
 
-    def sample(
-        self,
-        image: Image,
-        box: Floats,
-        joints: Floats,
-        skeleton: Skeleton,
-        size: tuple[int, int],
-        rng: np.random.Generator,
-        padding: float = PADDING,
-    ) -> tuple[Image, Floats, Floats]:
-        """Draws one view of one subject.
+    def view(
+        self, scenes: Sequence[Scene], size: tuple[int, int], rng: np.random.Generator
+    ) -> Scene:
+        """Draws one crop of one subject; its label is 0, for there is one kind of subject.
 
         Args:
-            image: (h, w, 3) uint8 RGB.
-            box: (4,) xyxy of the subject in image pixels.
-            joints: (J, 3) x, y in image pixels and visibility.
-            skeleton: Says which joints a mirror image swaps.
-            size: (H, W) of the view.
+            scenes: One picture with one object, its keypoints and their skeleton.
+            size: (H, W) of the crop.
             rng: The only source of chance.
-            padding: Side of the crop over side of the box.
-
-        Returns:
-            (H, W, 3) uint8 RGB view, and box (4,) and joints (J, 3) in input pixels, as by
-            ``place``.
         """
-        to_input, mirrored = self.draw_map(box, joints, skeleton, size, rng, padding)
-        view = self.recolour(to_input.warp(image, size), rng)
-        flip = skeleton.flip if mirrored else None
-        return view, to_input.boxes(box), place(joints, to_input, size, flip)
+        scene = scenes[0]
+        assert scene.keypoints is not None
+        assert scene.skeleton is not None
+        to_input = self.draw_map(scene.boxes[0], scene.keypoints[0], scene.skeleton, size, rng)
+        crop = scene.moved(to_input, size)
+        return replace(crop, image=self.recolour(crop.image, rng), labels=np.zeros(1, np.int64))
 
     def draw_map(
         self,
@@ -138,9 +138,17 @@ class PoseAugment:
         skeleton: Skeleton,
         size: tuple[int, int],
         rng: np.random.Generator,
-        padding: float = PADDING,
-    ) -> tuple[Affine, bool]:
-        """Returns a random map from the image to a view, and whether it mirrors."""
+    ) -> Affine:
+        """Returns a random map from the image to a crop.
+
+        Args:
+            box: (4,) xyxy of the subject in image pixels.
+            joints: (J, 3) x, y in image pixels and visibility.
+            skeleton: Names the joints.
+            size: (H, W) of the crop.
+            rng: The only source of chance.
+        """
+        padding = self.padding
         if self.half_body and rng.random() < self.half_body:
             half = _half(joints, lower_half(skeleton), rng)
             if half is not None:
@@ -154,8 +162,7 @@ class PoseAugment:
         if self.shift:
             moves = np.clip(rng.normal(size=2) * self.shift, -2 * self.shift, 2 * self.shift)
             to_input = Affine.translate(moves[0] * size[1], moves[1] * size[0]) @ to_input
-        mirrored = bool(rng.random() < self.flip)
-        return (Affine.flip(size[1]) @ to_input if mirrored else to_input), mirrored
+        return Affine.flip(size[1]) @ to_input if rng.random() < self.flip else to_input
 
     def recolour(self, view: Image, rng: np.random.Generator) -> Image:
         """Returns the view, (H, W, 3) uint8, in other colours, cut to 0-255."""
@@ -165,24 +172,6 @@ class PoseAugment:
         if self.colour:
             view = recolour(view, rng, self.colour, lighting=0.0)
         return view
-
-
-def place(
-    joints: Floats, to_input: Affine, size: tuple[int, int], flip: tuple[int, ...] | None = None
-) -> Floats:
-    """Returns joints in input pixels; those that are outside or not labelled become 0, 0, 0.
-
-    Args:
-        joints: (J, 3) x, y in image pixels and visibility.
-        to_input: Map from image to input pixels.
-        size: (H, W) of the input; a joint on its rim is inside.
-        flip: ``Skeleton.flip`` where the map mirrors, else None.
-    """
-    placed = np.concatenate((to_input.points(joints[:, :2]), joints[:, 2:]), 1)
-    x, y = placed[:, 0], placed[:, 1]
-    seen = (placed[:, 2] > 0) & (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
-    placed[~seen] = 0.0
-    return placed if flip is None else placed[list(flip)]
 
 
 def lower_half(skeleton: Skeleton) -> NDArray[np.bool_]:

@@ -7,9 +7,9 @@ from pathlib import Path
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.readers.coco import read_coco
 from heatpoint.data.readers.deeplabcut import find_csv, is_deeplabcut, read_deeplabcut
+from heatpoint.data.readers.files import list_images
 from heatpoint.data.readers.flic import FILE as FLIC_FILE
 from heatpoint.data.readers.flic import read_flic
-from heatpoint.data.readers.locate import list_images
 from heatpoint.data.readers.lsp import FILE as LSP_FILE
 from heatpoint.data.readers.lsp import read_lsp
 from heatpoint.data.readers.mpii import is_mpii, read_mpii_h5, read_mpii_json
@@ -40,7 +40,7 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
             followed by a colon and a split (``bccd:train``); a path that exists with its colon,
             such as one on a Windows drive, is taken whole.
         images: Folder of the images of a COCO, MPII or text file, if it is none of those that
-            ``locate.image_folders`` lists. Folders, and DeepLabCut's files, have their own.
+            ``files.image_folders`` lists. Folders, and DeepLabCut's files, have their own.
 
     Raises:
         HeatpointError: Nothing is there, it is none of these formats, it has no images, or its

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,14 +24,20 @@ _LIMB = re.compile(r"([lr])([fhmb])|([fhmb])([lr])")
 class Skeleton:
     """The joints of one subject, in the order of every array of joints.
 
+    Where classes have joints of their own, those of all classes stand one behind the other, and
+    the joints of a class are a slice of the keypoints, (N, J, 3); ``joined`` makes such a skeleton.
+
     Attributes:
         joints: Names, all different.
         edges: Indices of two joints each that a drawing connects.
         pairs: Indices of a left and a right joint each that a mirror image swaps.
+        slices: First joint and joint behind the last of each class, by label; empty where all
+            classes share all joints.
 
     Raises:
         HeatpointError: No joint, names that are empty or occur twice, an index that is no joint, a
-            joint in two pairs or paired with itself (a flip done twice must change nothing).
+            joint in two pairs or paired with itself (a flip done twice must change nothing), a
+            slice that is empty or reaches beyond the joints.
 
     Example:
         >>> arm = Skeleton(("nose", "left_wrist", "right_wrist"), pairs=((1, 2),))
@@ -41,6 +48,7 @@ class Skeleton:
     joints: tuple[str, ...]
     edges: Pairs = ()
     pairs: Pairs = ()
+    slices: Pairs = ()
 
     def __post_init__(self) -> None:
         if not self.joints:
@@ -60,6 +68,12 @@ class Skeleton:
                         f"{what} of the skeleton name joints {one} and {other}, expected indices "
                         f"from 0 to {len(self.joints) - 1}"
                     )
+        for label, (start, stop) in enumerate(self.slices):
+            if not 0 <= start < stop <= len(self.joints):
+                raise HeatpointError(
+                    f"slices of the skeleton give class {label} the joints from {start} up to "
+                    f"{stop}, expected at least one joint between 0 and {len(self.joints)}"
+                )
         paired = [index for pair in self.pairs for index in pair]
         for place, index in enumerate(paired):
             if index in paired[:place]:
@@ -89,20 +103,55 @@ class Skeleton:
                 sides[one], sides[other] = "left", "right"
         return tuple(sides)
 
+    def joints_of(self, label: int) -> slice:
+        """Returns where the joints of class ``label`` are in an array of joints.
+
+        Example:
+            >>> dog, car = Skeleton(("nose",)), Skeleton(("bonnet", "boot"))
+            >>> both = Skeleton.joined(("dog", "car"), (dog, car))
+            >>> both.joints[both.joints_of(1)]
+            ('bonnet', 'boot')
+        """
+        return slice(*self.slices[label]) if self.slices else slice(0, len(self.joints))
+
+    @classmethod
+    def joined(cls, names: Sequence[str], skeletons: Sequence[Skeleton]) -> Skeleton:
+        """Returns the skeletons of several classes, one behind the other.
+
+        A joint whose name occurs in several of them gets the class's name in front:
+        ``dog_nose`` and ``cat_nose``.
+
+        Args:
+            names: Class names, in label order.
+            skeletons: The skeleton of each class, without ``slices``.
+
+        Raises:
+            HeatpointError: No class is given, or joints are called the same even so.
+        """
+        times = Counter(joint for one in skeletons for joint in one.joints)
+        joints: list[str] = []
+        edges, pairs, slices = [], [], []
+        for name, one in zip(names, skeletons, strict=True):
+            start = len(joints)
+            joints += [f"{name}_{joint}" if times[joint] > 1 else joint for joint in one.joints]
+            edges += [(start + a, start + b) for a, b in one.edges]
+            pairs += [(start + a, start + b) for a, b in one.pairs]
+            slices.append((start, len(joints)))
+        return cls(tuple(joints), tuple(edges), tuple(pairs), tuple(slices))
+
     def as_dict(self) -> dict[str, Any]:
         """Returns the skeleton as JSON values; ``from_dict`` gives it back."""
-        return {
-            "joints": list(self.joints),
-            "edges": [list(edge) for edge in self.edges],
-            "pairs": [list(pair) for pair in self.pairs],
-        }
+        values = {"edges": self.edges, "pairs": self.pairs}
+        if self.slices:
+            values["slices"] = self.slices
+        return {"joints": list(self.joints)} | {k: [list(p) for p in v] for k, v in values.items()}
 
     @classmethod
     def from_dict(cls, data: Any, where: str | Path) -> Skeleton:
         """Returns the skeleton of ``{"joints": [...], "edges": [...], "pairs": [...]}``.
 
         Edges and pairs hold indices from 0 or names. Without ``pairs``, those that the names tell
-        are taken (``pairs_by_name``); an empty list means none.
+        are taken (``pairs_by_name``); an empty list means none. ``slices`` may be there as well.
 
         Args:
             data: The object.
@@ -115,7 +164,7 @@ class Skeleton:
         if not isinstance(data, dict) or not isinstance(data.get("joints"), list):
             got = sorted(data) if isinstance(data, dict) else type(data).__name__
             raise HeatpointError(f"{where}: expected a skeleton {wanted}, got {got}")
-        unknown = sorted(set(data) - {"joints", "edges", "pairs"})
+        unknown = sorted(set(data) - {"joints", "edges", "pairs", "slices"})
         if unknown:
             raise HeatpointError(f"{where}: a skeleton has no {unknown[0]!r}; expected {wanted}")
         joints = tuple(str(name) for name in data["joints"])
@@ -123,8 +172,9 @@ class Skeleton:
         pairs = pairs_by_name(joints)
         if "pairs" in data:
             pairs = _index_pairs(data["pairs"], joints, f"{where}: pairs")
+        slices = _index_pairs(data.get("slices", []), joints, f"{where}: slices")
         try:
-            return cls(joints, edges, pairs)
+            return cls(joints, edges, pairs, slices)
         except HeatpointError as error:
             raise HeatpointError(f"{where}: {error}") from None
 

@@ -7,46 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from heatpoint.data.annotations import Annotations, Finding, ImageRecord, Kind, box_areas
-from heatpoint.data.image_checks import examine
-from heatpoint.data.joint_checks import clean_joints, joint_findings
+from heatpoint.data.annotations import TREATMENT, Annotations, Finding, ImageRecord
+from heatpoint.data.checks import clean_record, file_findings, object_findings
 from heatpoint.errors import HeatpointError
 
-TREATMENT: dict[Kind, str] = {
-    "missing image": "an error in training unless skip_bad; then left out",
-    "unreadable image": "an error in training unless skip_bad; then left out",
-    "image listed twice": "kept from COCO and text files, else left out the second time",
-    "image without annotation file": "left out",
-    "unknown image id": "left out",
-    "unknown category id": "left out",
-    "object without a box": "left out",
-    "object without a class": "left out",
-    "object of an unreadable image": "left out",
-    "non-finite box": "left out",
-    "degenerate box": "left out",
-    "box outside the image": "left out",
-    "box partly outside": "clipped",
-    "size mismatch": "the file's size is used",
-    "duplicate box": "kept",
-    "crowd region": "kept; not trained on, neither right nor wrong in evaluation",
-    "malformed joints": "the object's joints are left out",
-    "non-finite joint": "left out, that joint alone",
-    "joint outside the image": "kept",
-    "person without joints": "kept; no pose to learn",
-    "image without objects": "kept",
-}
-"""What ``clean`` and the readers do about each kind, in the order of the report."""
-
-HARMLESS: frozenset[Kind] = frozenset(
-    {"crowd region", "image without objects", "person without joints"}
-)
+HARMLESS = {"crowd region", "image without objects", "person without joints"}
 """Kinds that are facts rather than mistakes."""
-
-TOLERANCE = 0.02
-"""Pixels a box may stand out before that is reported: files round to two decimals or 1e-6."""
 
 Progress = Callable[[int, int], None]
 
@@ -88,7 +54,7 @@ class Report:
             shown.append(f"{len(self.objects) - _SHOWN_CLASSES} classes more")
         lines = [f"{self.source}: {self.images:,} images, {total:,} objects ({', '.join(shown)})"]
         for kind, number in self.counts().items():
-            lines.append(f"  {number:,} x {kind} ({TREATMENT[kind]})")  # type: ignore[index]
+            lines.append(f"  {number:,} x {kind} ({TREATMENT[kind]})")
             some = [item for item in self.findings if item.kind == kind][:3]
             if kind not in HARMLESS:
                 lines += [f"      {Path(item.image).name}: {item.detail}" for item in some]
@@ -124,10 +90,9 @@ def validate(
         first_seen.setdefault(record.path, number)
         size = record.size
         if check_images:
-            size, found = examine(record, decode)
+            size, found = file_findings(record, decode)
             findings += found
-        findings += _box_findings(record, size, annotations.names)
-        findings += joint_findings(record, size, annotations)
+        findings += object_findings(record, size, annotations)
         if progress is not None:
             progress(number + 1, len(annotations))
     return Report(
@@ -168,19 +133,17 @@ def clean(
     bad: list[Finding] = []
     records: list[ImageRecord] = []
     for number, record in enumerate(annotations.images):
-        size, found = examine(record, decode)
+        size, found = file_findings(record, decode)
         if progress is not None:
             progress(number + 1, len(annotations))
         if size is None:
             bad += found
             continue
-        counts.update(finding.kind for finding in found)
-        kept, dropped, clipped = _clean_boxes(replace(record, size=size), size)
-        kept, broken = clean_joints(kept)
+        kept, dropped, changed = clean_record(record, size)
         records.append(kept)
-        counts.update(broken)
+        counts.update(finding.kind for finding in found)
         counts.update(dropped)
-        counts.update(clipped)
+        counts.update(changed)
         left_out.update(dropped)
     if bad and (not skip_bad or not records):
         raise _bad_images(annotations, bad, bool(records))
@@ -197,71 +160,6 @@ def describe(counts: Mapping[str, int]) -> str:
         for kind, treatment in TREATMENT.items()
         if counts.get(kind)
     )
-
-
-def _box_masks(record: ImageRecord, size: tuple[int, int] | None) -> dict[Kind, NDArray[np.bool_]]:
-    """Returns one (N,) mask per kind of bad box; no box is in two.
-
-    The box of an object with joints says what to cut out, which may reach beyond the image.
-    """
-    boxes = record.boxes
-    finite: NDArray[np.bool_] = np.asarray(np.isfinite(boxes).all(axis=1))
-    safe = np.where(finite[:, None], boxes, 0.0)
-    degenerate = finite & ((safe[:, 2] <= safe[:, 0]) | (safe[:, 3] <= safe[:, 1]))
-    good = finite & ~degenerate
-    outside = partly = np.zeros(len(boxes), np.bool_)
-    if size is not None:
-        height, width = size
-        x1, y1, x2, y2 = safe.T
-        outside = good & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
-        over = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
-        if record.keypoints is None:
-            partly = good & ~outside & (over > TOLERANCE)
-    return {
-        "non-finite box": ~finite,
-        "degenerate box": degenerate,
-        "box outside the image": outside,
-        "box partly outside": partly,
-    }
-
-
-def _box_findings(
-    record: ImageRecord, size: tuple[int, int] | None, names: tuple[str, ...]
-) -> list[Finding]:
-    image = str(record.path)
-    findings: list[Finding] = []
-    if len(record) == 0:
-        findings.append(Finding("image without objects", image, "no boxes"))
-    masks = _box_masks(record, size)
-    masks["duplicate box"] = np.zeros(len(record), np.bool_)
-    seen: set[tuple[float, ...]] = set()
-    for i, box in enumerate(record.boxes.tolist()):
-        key = (int(record.labels[i]), *box)
-        masks["duplicate box"][i] = key in seen
-        seen.add(key)
-    masks["crowd region"] = record.crowd
-    for kind, mask in masks.items():
-        for i in np.flatnonzero(mask).tolist():
-            corners = ", ".join(f"{value:.6g}" for value in record.boxes[i].tolist())
-            where = f" in {size[1]}x{size[0]}" if size is not None and "outside" in kind else ""
-            detail = f"{names[int(record.labels[i])]} at ({corners}){where}"
-            findings.append(Finding(kind, image, detail))
-    return findings
-
-
-def _clean_boxes(
-    record: ImageRecord, size: tuple[int, int]
-) -> tuple[ImageRecord, dict[str, int], dict[str, int]]:
-    """Returns the record cleaned, and the counts of boxes dropped and of boxes clipped."""
-    masks = _box_masks(record, size)
-    clipped = {"box partly outside": int(masks.pop("box partly outside").sum())}
-    dropped: dict[str, int] = {kind: int(mask.sum()) for kind, mask in masks.items()}
-    kept = record.keep(~np.logical_or.reduce(list(masks.values())))
-    if kept.keypoints is None:
-        height, width = size
-        kept.boxes = np.clip(kept.boxes, 0.0, np.array([width, height, width, height], np.float64))
-        kept.areas = np.minimum(kept.areas, box_areas(kept.boxes))
-    return kept, dropped, clipped
 
 
 def _bad_images(annotations: Annotations, bad: list[Finding], some: bool) -> HeatpointError:

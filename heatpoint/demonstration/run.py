@@ -7,16 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
-from heatpoint.errors import HeatpointError
+from heatpoint.demonstration.shows import SHOWS, write_sheet
+from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.system.files import atomic_write, write_json
 
 if TYPE_CHECKING:
-    from heatpoint.data.annotations import Annotations
-    from heatpoint.training.loop import TrainResult
-
-TASKS = ("boxes", "pose")
+    pass
 
 _REST = 0.6
 """Time for starting to train and for scoring, over that of drawing and inspecting: 0.4 to 0.6."""
@@ -34,7 +32,7 @@ class DemoResult:
 
     Attributes:
         out: Folder of everything.
-        checkpoint: The detector; ``predict`` takes it, ``predict_pose`` one of joints.
+        checkpoint: The detector; ``predict`` takes it.
         scores: Scores in [0, 1] on the validation pictures, which were never trained on: "ap" and
             "ap50" (COCO) of boxes; "pck@0.1", "pck@0.05" of joints, shares of a person's extent.
         updates: Updates of the weights that the time sufficed for.
@@ -48,78 +46,6 @@ class DemoResult:
     updates: int
     seconds: dict[str, float]
     files: dict[str, Path]
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the user chose, for training.
-
-    Attributes:
-        size: Height and width of the input.
-        minutes: Time to train, validation included, or None.
-        epochs: Passes over the pictures, or None.
-        seed: Seed of training.
-        threads: Threads of torch.
-    """
-
-    size: int
-    minutes: float | None
-    epochs: int | None
-    seed: int
-    threads: int
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What evaluation said.
-
-    Attributes:
-        scores: As in ``DemoResult``, the main one first.
-        report: Everything, ready for JSON.
-        summary: A few lines for people.
-        pictures: Number of pictures.
-    """
-
-    scores: dict[str, float]
-    report: dict[str, Any]
-    summary: str
-    pictures: int
-
-
-class Show(Protocol):
-    """What a demo draws and finds."""
-
-    @property
-    def out(self) -> str:
-        """Default folder."""
-
-    @property
-    def model(self) -> str:
-        """Architecture."""
-
-    @property
-    def images(self) -> int:
-        """Default number of training pictures."""
-
-    @property
-    def step(self) -> int:
-        """What the pictures' side must be a multiple of; the input's is of 32."""
-
-    @property
-    def closing(self) -> str:
-        """Commands to go on with; takes ``checkpoint`` and ``images``."""
-
-    def draw(self, folder: Path, count: int, size: int, seed: int) -> Path:
-        """Writes pictures and returns the annotations' path."""
-
-    def train(self, data: Path, val: Path, out: Path, settings: Settings) -> TrainResult:
-        """Trains."""
-
-    def score(self, checkpoint: Path, truth: Annotations) -> Scored:
-        """Evaluates."""
-
-    def sheet(self, path: Path, checkpoint: Path, truth: Annotations) -> None:
-        """Draws truth and prediction of some pictures side by side."""
 
 
 def demo(
@@ -157,7 +83,8 @@ def demo(
         HeatpointError: The folder holds a demo, an argument is out of range, or something cannot
             be written.
     """
-    show = _show(task)
+    check_choice("task", task, tuple(SHOWS))
+    show = SHOWS[task]
     out = Path(out or show.out)
     count = show.images if images is None else images
     if (out / "train").exists():
@@ -168,14 +95,16 @@ def demo(
         raise HeatpointError(f"size must be a multiple of {show.step}, not {size}")
     from heatpoint.data.read import read
     from heatpoint.data.validate import clean
+    from heatpoint.inference.evaluate import evaluate
     from heatpoint.inspection import inspect
+    from heatpoint.training import train
 
     side = size * 32 // show.step
     clock = _Clock()
     say(f"drawing {count} pictures to train on and {max(8, count // 25)} to score")
     # Seeds 2 n and 2 n + 1: no picture of one set is in the other, whatever the seed.
-    data = show.draw(out / "data" / "train", count, size, 2 * seed)
-    val = show.draw(out / "data" / "val", max(8, count // 25), size, 2 * seed + 1)
+    data = show.write(out / "data" / "train", count, (size, size), 2 * seed)
+    val = show.write(out / "data" / "val", max(8, count // 25), (size, size), 2 * seed + 1)
     clock.lap("draw")
 
     inspection = inspect(
@@ -186,13 +115,29 @@ def demo(
 
     say(f"training {show.model} from random weights")
     left = None if minutes is None else _left(minutes, clock)
-    settings = Settings(side, left, epochs, seed, _quickest_threads())
-    trained = show.train(data, val, out / "train", settings)
+    trained = train(
+        str(data),
+        str(val),
+        model=show.model,
+        out=str(out / "train"),
+        size=side,
+        minutes=left,
+        epochs=epochs,
+        batch_size=8,
+        ema=0.998,
+        augment="none",
+        cache=1,
+        workers=0,
+        threads=_quickest_threads(),
+        seed=seed,
+        **show.recipe,
+    )
     clock.lap("train")
 
     truth, _ = clean(read(val))
-    scored = show.score(trained.best, truth)
-    say(scored.summary)
+    metrics = evaluate(trained.best, truth)
+    scores = {name: metrics.scores[name] for name in show.scores}
+    say(metrics.summary())
     clock.lap("evaluate")
 
     files = {
@@ -201,33 +146,21 @@ def demo(
         "predictions": out / "predictions.png",
         "targets": out / "inspect" / "targets.png",
     }
-    show.sheet(files["predictions"], trained.best, truth)
+    write_sheet(files["predictions"], trained.best, truth)
     clock.lap("predict")
     with atomic_write(files["curves"]) as temporary:
         temporary.write_bytes((trained.out / "curves.png").read_bytes())
     seconds = clock.seconds()
-    report = {"updates": trained.updates, "seconds": seconds, **scored.report}
+    report = {"updates": trained.updates, "seconds": seconds, **metrics.as_dict()}
     write_json(files["metrics"], report)
-    numbers = ", ".join(f"{name.upper()} {value:.3f}" for name, value in scored.scores.items())
+    numbers = ", ".join(f"{name.upper()} {value:.3f}" for name, value in scores.items())
     say(
-        f"{numbers} on {scored.pictures} pictures never trained on, "
+        f"{numbers} on {metrics.images} pictures never trained on, "
         f"after {seconds['total']:.0f} s in all\n"
         f"truth and predictions side by side: {files['predictions']}\n"
     )
     say(show.closing.format(checkpoint=trained.best, images=val.parent / "images"))
-    return DemoResult(out, trained.best, scored.scores, trained.updates, seconds, files)
-
-
-def _show(task: str) -> Show:
-    if task == "boxes":
-        from heatpoint.demonstration.shapes import Shapes
-
-        return Shapes()
-    if task == "pose":
-        from heatpoint.demonstration.figures import Figures
-
-        return Figures()
-    raise HeatpointError(f"task is one of {', '.join(map(repr, TASKS))}, not {task!r}")
+    return DemoResult(out, trained.best, scores, trained.updates, seconds, files)
 
 
 def _left(minutes: float, clock: _Clock) -> float:

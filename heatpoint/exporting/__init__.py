@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from heatpoint.data.annotations import Annotations
-from heatpoint.detector.detector import Detector
-from heatpoint.engines.description import Description
-from heatpoint.engines.torch import describe
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.exporting.accuracy import check_accuracy
+from heatpoint.exporting.formats import OPSETS, to_onnx, to_openvino, write_onnx, write_openvino
 from heatpoint.exporting.graph import Deployed
-from heatpoint.exporting.onnx_file import to_onnx, write_onnx
-from heatpoint.exporting.openvino_file import to_openvino, write_openvino
 from heatpoint.exporting.parity import check_parity
 from heatpoint.exporting.quantize import read_calibration, to_int8
-from heatpoint.inference.runner import input_size
+from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.torch import describe
 from heatpoint.inference.sources import Images
+from heatpoint.views.base import input_size
+from heatpoint.zoo.detector import Detector
 
 ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
 
@@ -40,7 +39,7 @@ def export(
     batch: int | None = None,
     flip: bool = False,
     max_detections: int = 100,
-    opset: int = 17,
+    opset: int = OPSETS[0],
     calibrate: Annotations | str | Path | None = None,
     max_drop: float = 0.01,
     check: Images | bool = True,
@@ -51,8 +50,8 @@ def export(
     The file gets its name when it has been compared with the detector; until then an older one of
     that name stays.
 
-    The file needs neither PyTorch nor a checkpoint to run; ``heatpoint.engines.open_engine`` and
-    everything above it take it like one.
+    The file needs neither PyTorch nor a checkpoint to run; ``open_engine`` and everything above it
+    take it like one.
 
     Args:
         detector: A detector, its checkpoint, or the name of published weights.
@@ -66,7 +65,7 @@ def export(
         batch: Number of images of every run, or None for any number.
         flip: Averages the maps with those of the mirrored image, inside the graph.
         max_detections: Boxes per image at least.
-        opset: Version of the ONNX operators, 16 to 19.
+        opset: Version of the ONNX operators, 18 or 19.
         calibrate: For int8, what the ranges of its numbers are measured on: a labelled data set
             or where to read it, or pictures (a file, a folder of nothing else, a pattern).
         max_drop: Largest acceptable loss of AP, or of PCK@0.1 of joints, in [0, 1]; for int8 with a
@@ -95,7 +94,7 @@ def export(
         detector = Detector.load(detector)
     description = replace(
         describe(detector, flip=flip, max_detections=max_detections),
-        size=input_size(size) or detector.size,
+        size=input_size(size, detector.size, detector.network.multiple, detector.network.trim),
         dynamic=dynamic,
         batch=batch,
         precision=precision,
@@ -158,7 +157,7 @@ def _check(path: Path, precision: str, batch: int | None, max_detections: int, o
             f"an .onnx file computes in fp32, not {precision}; leave precision out or write an "
             ".xml file"
         )
-    if suffix == ".xml" and opset != 17:
+    if suffix == ".xml" and opset != OPSETS[0]:
         raise HeatpointError(f"opset {opset} is of .onnx files; leave it out for {path}")
     if batch is not None and batch < 1:
         raise HeatpointError(f"batch must be at least 1, or None for any number, not {batch}")

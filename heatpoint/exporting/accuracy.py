@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from heatpoint.data.annotations import Annotations
-from heatpoint.detector.detector import Detector
-from heatpoint.engines import open_engine
-from heatpoint.engines.engine import Engine
-from heatpoint.engines.torch import TorchEngine
 from heatpoint.errors import HeatpointError
-from heatpoint.scoring.evaluate import evaluate
-from heatpoint.scoring.evaluate_pose import evaluate_pose
+from heatpoint.exporting.parity import counterpart
+from heatpoint.inference.engines import open_engine
+from heatpoint.inference.evaluate import evaluate
+from heatpoint.zoo.detector import Detector
 
 
 @dataclass(frozen=True)
@@ -21,7 +19,7 @@ class Accuracy:
     """The score of a checkpoint and of the file made of it, on the same pictures.
 
     Attributes:
-        name: "AP" or "PCK@0.1".
+        name: The main score of what is found: "ap", "pck@0.1".
         pictures: Number of pictures scored.
         checkpoint: Score in [0, 1] of the checkpoint, which torch runs in fp32.
         exported: That of the exported file.
@@ -40,7 +38,7 @@ class Accuracy:
     def summary(self) -> str:
         """Returns one line for people."""
         return (
-            f"{self.name} on {self.pictures} pictures: checkpoint {self.checkpoint:.4f}, "
+            f"{self.name.upper()} on {self.pictures} pictures: checkpoint {self.checkpoint:.4f}, "
             f"exported {self.exported:.4f} ({-self.drop:+.4f})"
         )
 
@@ -52,7 +50,7 @@ def check_accuracy(
     max_drop: float = 0.01,
     called: str | Path = "",
 ) -> Accuracy | None:
-    """Returns what an export costs in AP, or in PCK@0.1 of a detector of joints.
+    """Returns what an export costs in the main score of what the detector finds.
 
     Args:
         detector: What was exported.
@@ -72,18 +70,16 @@ def check_accuracy(
         return None
     exported = open_engine(path)
     about = exported.description
-    checkpoint = TorchEngine(
-        detector,
-        flip=about.flip,
-        max_detections=about.max_detections or 1,
-        device="cpu",
-        precision="fp32",
+    checkpoint = counterpart(detector, about)
+    most = min(100, about.rows)
+    before, after = (
+        evaluate(each, truth, size=about.size, max_detections=most, metric=("coco",))
+        for each in (checkpoint, exported)
     )
-    before, after = (_score(each, about.size, truth) for each in (checkpoint, exported))
-    if math.isnan(before):
+    name = before.main
+    if math.isnan(before.scores[name]):
         return None
-    name = "AP" if about.task == "boxes" else "PCK@0.1"
-    accuracy = Accuracy(name, len(truth), before, after)
+    accuracy = Accuracy(name, len(truth), before.scores[name], after.scores[name])
     if accuracy.drop > max_drop:
         raise HeatpointError(
             f"{called or path} scores too low: {accuracy.summary()}, a loss of more than "
@@ -91,10 +87,3 @@ def check_accuracy(
             "higher --max-drop, or export with --precision fp16 or fp32"
         )
     return accuracy
-
-
-def _score(engine: Engine, size: tuple[int, int], truth: Annotations) -> float:
-    if engine.description.task == "boxes":
-        most = min(100, engine.description.max_detections)
-        return evaluate(engine, truth, size=size, max_detections=most, metric=("coco",)).ap
-    return evaluate_pose(engine, truth, size=size, thresholds=(0.1,)).scores["pck@0.1"]

@@ -10,24 +10,29 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.detector.detector import Detector
-from heatpoint.engines import open_engine
-from heatpoint.engines.engine import Engine
-from heatpoint.engines.torch import TorchEngine
+from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting.differences import Differences, box_differences, joint_differences
-from heatpoint.geometry.affine import Image
-from heatpoint.inference.pose_runner import PoseRunner
-from heatpoint.inference.runner import Runner
+from heatpoint.geometry.affine import Image, box_iou
+from heatpoint.inference.engines import open_engine
+from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.engine import Engine
+from heatpoint.inference.engines.torch import TorchEngine
+from heatpoint.inference.options import KeepOptions, RunOptions
+from heatpoint.inference.places import places_of
+from heatpoint.inference.predict import open_runner
 from heatpoint.inference.sources import Images, expand
 from heatpoint.synthetic.figures import draw_figures
 from heatpoint.synthetic.pictures import draw_shapes
-from heatpoint.views.subjects import Subjects, subjects
+from heatpoint.views.base import Places
+from heatpoint.views.fields import Field
+from heatpoint.zoo.detector import Detector
 
 SURE = 0.3
 """Results of at least this score are compared; where there is none, the ``FEW`` best are."""
 
 FEW = 5
+_SAME = 0.5  # overlap from which two boxes of one class are taken for the same result
+_LEAST = 8.0  # image pixels: side that a box is taken to have at least where rows are matched
 _DRAWN = ((240, 320), (360, 200), (150, 400))  # heights and widths, none of them square
 
 
@@ -62,6 +67,27 @@ TOLERANCES = {
     "int8": Tolerance(pixels=4.0, overlap=0.7, score=0.2, lost=0.2),
 }
 """What each precision allows."""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Differences of one picture's results, one row each: infinite where one is missing.
+
+    Attributes:
+        scores: (N,) the higher of the two scores.
+        pixels: (N,) largest distance in image pixels: of box sides, points, lengths and vectors.
+        overlaps: (N,) of two boxes; 0 for joints, which have none.
+        apart: (N,) difference of the scores.
+        before: (A,) scores of all results of the checkpoint.
+        after: (B,) those of the exported file.
+    """
+
+    scores: NDArray[np.float64]
+    pixels: NDArray[np.float64]
+    overlaps: NDArray[np.float64]
+    apart: NDArray[np.float64]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -128,14 +154,8 @@ def check_parity(
     """
     exported = open_engine(path)
     about = exported.description
-    checkpoint = TorchEngine(
-        detector,
-        flip=about.flip,
-        max_detections=about.max_detections or 1,
-        device="cpu",
-        precision="fp32",
-    )
-    shown = _pictures(pictures, about.task)
+    checkpoint = counterpart(detector, about)
+    shown = _pictures(pictures, about.skeleton is not None)
     rows = _differences(checkpoint, exported, about.size, [[one] for one in shown])
     run = len(shown)
     if about.dynamic:
@@ -152,6 +172,21 @@ def check_parity(
             + _remedy(about.precision)
         )
     return parity
+
+
+def counterpart(detector: Detector, about: Description) -> Engine:
+    """Returns a detector run by torch in fp32, with as many rows as the file made of it.
+
+    Args:
+        detector: What was exported.
+        about: What the file says about itself.
+    """
+    codec = detector.codec
+    # The rows of a file may be those of an image and of its mirror image, one beside the other.
+    most = about.rows * codec.rows() // codec.rows(about.flip)
+    return TorchEngine(
+        detector, flip=about.flip, max_detections=most, device="cpu", precision="fp32"
+    )
 
 
 def judge(rows: Sequence[Differences], precision: str, pictures: int) -> Parity:
@@ -198,39 +233,118 @@ def _remedy(precision: str) -> str:
     return "give pictures of what it finds with --check, or export with --precision fp32"
 
 
-def _pictures(given: Images | None, task: str) -> list[tuple[Image, Subjects | None]]:
-    """Returns the pictures to compare, and the subjects in each that is drawn for a pose."""
+def _pictures(given: Images | None, figures: bool) -> list[tuple[Image, Places | None]]:
+    """Returns the pictures to compare, and where to look in each that figures are drawn in."""
     if given is not None:
         return [(source.load(), None) for source in expand(given)]
-    if task == "boxes":
-        drawn = (draw_shapes(size, np.random.default_rng(seed)) for seed, size in _numbered())
+    numbered = list(enumerate(_DRAWN, 1))
+    if not figures:
+        drawn = (draw_shapes(size, np.random.default_rng(seed)) for seed, size in numbered)
         return [(image, None) for image, _, _ in drawn]
-    scenes = (draw_figures(size, np.random.default_rng(seed)) for seed, size in _numbered())
-    return [(scene.image, subjects(scene.boxes, "a drawn picture")) for scene in scenes]
-
-
-def _numbered() -> list[tuple[int, tuple[int, int]]]:
-    return [(seed, size) for seed, size in enumerate(_DRAWN, 1)]
+    scenes = (draw_figures(size, np.random.default_rng(seed)) for seed, size in numbered)
+    return [(scene.image, places_of(scene.boxes, "a drawn picture")) for scene in scenes]
 
 
 def _differences(
     first: Engine,
     second: Engine,
     size: tuple[int, int],
-    batches: Sequence[Sequence[tuple[Image, Subjects | None]]],
+    batches: Sequence[Sequence[tuple[Image, Places | None]]],
 ) -> list[Differences]:
     """Returns the differences of each picture at one input size, run batch by batch."""
+    about = first.description
+    keep = KeepOptions(max_detections=about.rows)
+    one, other = (open_runner(each, RunOptions(size=size), keep, 0.0) for each in (first, second))
     rows: list[Differences] = []
-    if first.description.task == "boxes":
-        most = first.description.max_detections
-        one, other = (Runner(each, size=size, max_detections=most) for each in (first, second))
-        for batch in batches:
-            images = [image for image, _ in batch]
-            rows += map(box_differences, one(images), other(images))
-        return rows
-    here, there = (PoseRunner(each, size=size) for each in (first, second))
     for batch in batches:
-        images, boxes = [image for image, _ in batch], [asked for _, asked in batch]
-        for mine, theirs in zip(here(images, boxes), there(images, boxes), strict=True):
-            rows.append(joint_differences(mine.keypoints, theirs.keypoints))
+        images = [image for image, _ in batch]
+        places = [where for _, where in batch] if one.view.asks else None
+        for mine, theirs in zip(one(images, places), other(images, places), strict=True):
+            rows.append(
+                joint_differences(mine, theirs)
+                if one.view.asks and mine.keypoints is not None
+                else differences(mine, theirs, about.answer)
+            )
     return rows
+
+
+def differences(first: Detections, second: Detections, fields: Sequence[Field]) -> Differences:
+    """Returns the differences of two results: of each row of either to its like in the other.
+
+    Rows are alike if they are of one class and overlap by half or more; the best overlap counts.
+
+    Args:
+        first: Of the checkpoint.
+        second: Of the exported file.
+        fields: Kinds of the fields, by which further columns are compared.
+    """
+    parts = [_one_way(first, second, fields), _one_way(second, first, fields)]
+    scores, pixels, overlaps, apart = (
+        np.concatenate(column) for column in zip(*parts, strict=True)
+    )
+    before, after = first.scores.astype(np.float64), second.scores.astype(np.float64)
+    return Differences(scores, pixels, overlaps, apart, before, after)
+
+
+def _one_way(
+    first: Detections, second: Detections, fields: Sequence[Field]
+) -> tuple[NDArray[np.float64], ...]:
+    """Returns the first four fields of the differences, for the rows of ``first``."""
+    count = len(first)
+    scores = first.scores.astype(np.float64)
+    if not count or not len(second):
+        return scores, np.full(count, np.inf), np.zeros(count), np.full(count, np.inf)
+    overlaps = box_iou(_grown(first.boxes), _grown(second.boxes))
+    overlaps[first.labels[:, None] != second.labels[None, :]] = 0.0
+    apart = np.abs(scores[:, None] - second.scores[None, :])
+    # Of several that overlap alike (double peaks) the one of the nearest score is meant.
+    like = np.lexsort((apart, -overlaps.round(3)), axis=1)[:, 0]
+    rows = np.arange(count)
+    best = overlaps[rows, like]
+    found = best >= _SAME
+    pixels = _distances(first, second[like], fields)
+    return (
+        np.where(found, np.maximum(scores, second.scores[like]), scores),
+        np.where(found, pixels, np.inf),
+        best,
+        np.where(found, apart[rows, like], np.inf),
+    )
+
+
+def _grown(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Returns boxes with sides of ``_LEAST`` pixels at least, so that points can overlap."""
+    short = (_LEAST - (boxes[:, 2:] - boxes[:, :2])).clip(0) / 2
+    return np.concatenate((boxes[:, :2] - short, boxes[:, 2:] + short), 1).astype(np.float64)
+
+
+def _distances(
+    first: Detections, second: Detections, fields: Sequence[Field]
+) -> NDArray[np.float64]:
+    """Returns the largest distance of rows that are alike, (N,) in image pixels."""
+    largest: NDArray[np.float64] = np.abs(first.boxes - second.boxes).max(1).astype(np.float64)
+    named = [({"keypoints": each.keypoints} | dict(each.columns)) for each in (first, second)]
+    for field in fields:
+        one, other = (arrays.get(field.name) for arrays in named)
+        if one is None or other is None or field.kind not in ("points", "length", "vector", "box"):
+            continue
+        if field.kind == "points":
+            one, other = one[..., :2], other[..., :2]
+        gaps = np.abs(one.astype(np.float64) - other).reshape(len(one), -1)
+        largest = np.maximum(largest, gaps.max(1, initial=0.0))
+    return largest
+
+
+def joint_differences(first: Detections, second: Detections) -> Differences:
+    """Returns the differences of the joints of two equal lists of subjects, joint by joint."""
+    assert first.keypoints is not None
+    assert second.keypoints is not None
+    joints = (each.keypoints.reshape(-1, 3).astype(np.float64) for each in (first, second))  # type: ignore[union-attr]
+    mine, theirs = joints
+    return Differences(
+        scores=np.maximum(mine[:, 2], theirs[:, 2]),
+        pixels=np.linalg.norm(mine[:, :2] - theirs[:, :2], axis=1),
+        overlaps=np.zeros(len(mine)),
+        apart=np.abs(mine[:, 2] - theirs[:, 2]),
+        before=mine[:, 2],
+        after=theirs[:, 2],
+    )

@@ -14,16 +14,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heatpoint.data.annotations import Annotations
+from heatpoint.data.images import SUFFIXES
 from heatpoint.data.read import read
-from heatpoint.engines.description import Description
-from heatpoint.engines.engine import Pixels
-from heatpoint.engines.openvino_runtime import load_openvino
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.geometry.affine import Image
-from heatpoint.inference.sources import SUFFIXES, Source, expand
-from heatpoint.scoring.poses import scored
-from heatpoint.views.picture import prepare, prepare_crop
-from heatpoint.views.subjects import subjects, whole_picture
+from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.engine import Pixels
+from heatpoint.inference.engines.openvino import load_openvino
+from heatpoint.inference.places import places_of
+from heatpoint.inference.sources import Source, expand
+from heatpoint.scoring.joints import is_subject
+from heatpoint.views.base import Whole
 
 if TYPE_CHECKING:
     import openvino
@@ -73,7 +74,7 @@ def read_calibration(data: Annotations | str | Path) -> Calibration:
         truth = data if isinstance(data, Annotations) else read(data)
         where = truth.source or "the annotations"
         if truth.skeleton is not None:
-            full = [i for i, record in enumerate(truth.images) if scored(record).any()]
+            full = [i for i, record in enumerate(truth.images) if is_subject(record).any()]
             truth = truth.subset(full)
         sources = [Source(record.path, str(record.path)) for record in truth.images]
     kept, reason = [], "there is none"
@@ -124,15 +125,14 @@ class _Inputs:
 
     def _prepared(self, place: int, image: Image) -> Pixels:
         about, truth = self._about, self._calibration.truth
-        if about.task == "boxes":
-            return prepare(image, about.size)[0]
-        among = whole_picture((image.shape[0], image.shape[1]))
-        if truth is not None and truth.skeleton is not None:
+        view, places = about.natural_view(), None
+        if view.asks and truth is not None and truth.skeleton is not None:
             record = truth.images[place]
-            among = subjects(record.boxes[scored(record)], f"{record.path}'s annotation")
+            boxes = record.boxes[is_subject(record)]
+            places = places_of(boxes, f"{record.path}'s annotation")
+        looks = view.looks((image.shape[0], image.shape[1]), places)
         # One of the subjects of each picture, not always the first: those may be the clearest.
-        box = among.boxes[place % len(among)].tolist()
-        return prepare_crop(image, box, about.size, about.padding)[0]
+        return looks[place % len(looks)].cut(Whole(image))
 
 
 def to_int8(model: openvino.Model, about: Description, calibration: Calibration) -> openvino.Model:

@@ -45,11 +45,6 @@ class Affine:
     matrix: tuple[float, float, float, float, float, float]
 
     @staticmethod
-    def identity() -> Affine:
-        """Returns the map that changes nothing."""
-        return Affine((1.0, 0.0, 0.0, 0.0, 1.0, 0.0))
-
-    @staticmethod
     def scale(sx: float, sy: float) -> Affine:
         """Returns the map that enlarges ``sx`` times in x and ``sy`` times in y about (0, 0)."""
         return Affine((float(sx), 0.0, 0.0, 0.0, float(sy), 0.0))
@@ -213,42 +208,6 @@ def letterbox(image_size: tuple[int, int], input_size: tuple[int, int]) -> Affin
         @ Affine.scale(zoom, zoom)
         @ Affine.translate(-image_size[1] / 2, -image_size[0] / 2)
     )
-
-
-def center_scale(
-    center: tuple[float, float], scale: float, size: tuple[int, int], rotation: float = 0.0
-) -> Affine:
-    """Returns the crop map of CenterNet (Zhou et al., Objects as Points): image to a crop.
-
-    ``center`` goes to the middle of the crop, and ``scale`` image pixels become the crop's width;
-    the height never matters, the map is a similarity. The released code applies the same numbers
-    to pixel middles counted as integers; here they act on continuous coordinates, which moves
-    the picture by ``(1 - width / scale) / 2`` crop pixels, nothing at scale 1.
-
-    Args:
-        center: (x, y) in image pixels.
-        scale: Image pixels across the crop's width.
-        size: (height, width) of the crop.
-        rotation: Degrees.
-    """
-    zoom = size[1] / scale
-    cos, sin = math.cos(math.radians(rotation)), math.sin(math.radians(rotation))
-    turn = Affine((zoom * cos, zoom * sin, 0.0, -zoom * sin, zoom * cos, 0.0))
-    return (
-        Affine.translate(size[1] / 2, size[0] / 2) @ turn @ Affine.translate(-center[0], -center[1])
-    )
-
-
-def xywh_to_xyxy(boxes: ArrayT) -> ArrayT:
-    """Turns (..., 4) corner, width and height into the two corners."""
-    x, y, width, height = (boxes[..., i] for i in range(4))
-    return _stack(boxes, x, y, x + width, y + height)
-
-
-def xyxy_to_xywh(boxes: ArrayT) -> ArrayT:
-    """Turns (..., 4) corners into the upper left corner, width and height."""
-    x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
-    return _stack(boxes, x1, y1, x2 - x1, y2 - y1)
 
 
 def clip_boxes(boxes: ArrayT, size: tuple[int, int]) -> ArrayT:

@@ -1,162 +1,209 @@
-"""From candidates to results: the one path that evaluation, prediction and exports share."""
+"""From rows to results: the one path that evaluation, prediction and exports share.
+
+Every field is treated by its kind alone (``heatpoint.views.fields``), so that nothing here knows
+what a model finds.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, get_args
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.engines.engine import Answer
+from heatpoint.data.results import Detections
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.geometry.affine import clip_boxes
-from heatpoint.inference.results import Detections
-from heatpoint.inference.suppress import SoftNms, soften
-from heatpoint.inference.suppress import nms as hard_nms
-from heatpoint.views.picture import Frame
+from heatpoint.inference.options import SoftNms
+from heatpoint.inference.suppress import nms, soften
+from heatpoint.views.base import Look, chosen
+from heatpoint.views.fields import Arrays, Field, Suppression, extents, mapped
 
 
-class Mapped(NamedTuple):
-    """The boxes of one image in image pixels, before anything is suppressed.
+@dataclass(frozen=True)
+class Keep:
+    """Which rows become results.
 
     Attributes:
-        found: All rows that are not empty.
-        corner_scores: (N, 2), of the top-left and the bottom-right corner; the score of the whole
-            box twice where it was not found by its corners.
+        score: Least score of a result.
+        nms: Overlap above which the worse of two boxes of one class is removed, or None.
+        max_detections: Most results, the best; None for no limit.
+        per_look: Most rows of one test scale or tile, the best.
+        soft_nms: Kind of soft-NMS, which lowers the scores of boxes that overlap better ones
+            before the threshold is applied; see ``suppress.soften``.
+        sigma: Width of its gaussian decay.
+        weights: Field that weights the corners of boxes that are merged; "" for the score.
+
+    Raises:
+        HeatpointError: A number is out of range, or the kind is unknown.
     """
 
-    found: Detections
-    corner_scores: NDArray[np.float32]
+    score: float = 0.0
+    nms: float | None = None
+    max_detections: int | None = 100
+    per_look: int = 100
+    soft_nms: SoftNms = "none"
+    sigma: float = 0.5
+    weights: str = ""
+
+    def __post_init__(self) -> None:
+        check_thresholds(self.score, self.nms, self.max_detections)
+        check_choice("soft_nms", self.soft_nms, get_args(SoftNms))
 
 
-def finish(
-    answer: Answer,
-    frames: Sequence[Frame],
-    names: Sequence[str],
-    score_threshold: float = 0.0,
-    nms: float | None = None,
-    max_detections: int = 100,
-    soft_nms: SoftNms = "none",
-    sigma: float = 0.5,
-) -> list[Detections]:
-    """Turns a network's answer to a batch into one result per image.
+def in_image(
+    rows: Mapping[str, NDArray[Any]],
+    fields: Sequence[Field],
+    look: Look,
+    image_size: tuple[int, int],
+    keep_all: bool = False,
+    where: str = "",
+) -> Arrays:
+    """Returns the rows of one look in pixels of the image, before anything is suppressed.
 
-    Boxes are mapped to image pixels and clipped to the image. Left out are empty rows (score 0),
-    rows below the threshold, boxes that lie wholly outside the image (in the letterbox's margin,
-    say) and, if asked for, what NMS removes. CenterNet needs no NMS; large objects with double
-    peaks do.
+    Boxes are clipped to the image; empty rows and boxes wholly outside of it (in the letterbox's
+    margin, say) are left out. What the model does not say is filled in: ``boxes`` by the place
+    that was looked at, else by the extent of the row's points; ``labels`` by the place's.
 
     Args:
-        answer: About B images, in input pixels.
-        frames: One per image.
-        names: Class names of the detector.
-        score_threshold: Rows with a score of at least this stay.
-        nms: Overlap above which the worse of two boxes of one class is removed, or None.
-        max_detections: At most this many rows stay, the best.
-        soft_nms: Kind of soft-NMS, which lowers the scores of boxes that overlap better ones
-            before the threshold is applied; see ``soften``.
-        sigma: Width of its gaussian decay.
-
-    Returns:
-        B results, each by descending score, equal scores in the codec's order.
+        rows: (K, *tail) by name, in input pixels.
+        fields: Their kinds.
+        look: The way back.
+        image_size: (height, width) of the image.
+        keep_all: Every row is an answer, however sure.
+        where: Names the image in messages.
 
     Raises:
-        HeatpointError: The answer holds something that is no finite number, or an argument is out
-            of range.
+        HeatpointError: A row holds something that is no finite number.
     """
-    check_thresholds(score_threshold, nms, max_detections)
-    check_choice("soft_nms", soft_nms, get_args(SoftNms))
-    return [
-        conclude(mapped, score_threshold, nms, max_detections, soft_nms, sigma)
-        for mapped in map_to_images(answer, frames, names)
-    ]
-
-
-def map_to_images(answer: Answer, frames: Sequence[Frame], names: Sequence[str]) -> list[Mapped]:
-    """Returns the boxes of B images in pixels of these, clipped; arguments as for ``finish``.
-
-    Raises:
-        HeatpointError: The answer holds something that is no finite number.
-    """
-    if len(answer["boxes"]) != len(frames):
-        raise ValueError(f"an answer about {len(answer['boxes'])} images, {len(frames)} frames")
-    names = tuple(names)
-    corner_scores = answer.get("corner_scores")
-    if corner_scores is None:
-        corner_scores = np.repeat(answer["scores"][..., None], 2, axis=-1)
-    columns = (answer["boxes"], answer["scores"], answer["labels"], corner_scores)
-    results = []
-    for boxes, scores, labels, corners, frame in zip(*columns, frames, strict=True):
-        if not (np.isfinite(scores).all() and np.isfinite(boxes[scores > 0]).all()):
-            raise HeatpointError(
-                f"the network's answer for {frame.path or 'an image'} is not a finite number; "
-                "its weights are damaged or its training diverged, or try precision='fp32'"
-            )
-        exact = frame.to_image.boxes(boxes.astype(np.float64))
-        mapped = clip_boxes(exact, frame.image_size).astype(np.float32)
-        inside = (mapped[:, 2] > mapped[:, 0]) & (mapped[:, 3] > mapped[:, 1])
-        stay = (scores > 0) & inside
-        found = Detections(mapped[stay], scores[stay], labels[stay], names)
-        results.append(Mapped(found, corners[stay].astype(np.float32)))
-    return results
+    scores = rows["scores"]
+    # A network that answers NaN must not pass for one that finds nothing.
+    filled = np.isfinite(scores) & ((scores > 0) | keep_all)
+    if not np.isfinite(scores).all() or not all(
+        np.isfinite(rows[field.name][filled]).all() for field in fields
+    ):
+        raise HeatpointError(
+            f"the network's answer for {where or 'an image'} is not a finite number; its weights "
+            "are damaged or its training diverged, or try precision='fp32'"
+        )
+    found = mapped(chosen(dict(rows), filled), fields, look.to_image)
+    count = int(filled.sum())
+    found.setdefault("labels", np.full(count, look.label, np.int64))
+    if "boxes" in found:
+        found["boxes"] = clip_boxes(found["boxes"], image_size).astype(np.float32)
+        sides = found["boxes"][:, 2:] - found["boxes"][:, :2]
+        return chosen(found, (sides > 0).all(1))
+    if look.box is not None:
+        found["boxes"] = np.tile(np.array(look.box, np.float32), (count, 1))
+        return found
+    found["boxes"] = extents(found, fields).astype(np.float32)
+    low, high = found["boxes"][:, :2], found["boxes"][:, 2:]
+    inside = (high >= 0).all(1) & (low <= (image_size[1], image_size[0])).all(1)
+    return chosen(found, inside)
 
 
 def conclude(
-    mapped: Mapped,
-    score_threshold: float,
-    nms: float | None,
-    max_detections: int,
-    soft_nms: SoftNms,
-    sigma: float,
+    rows: Arrays,
+    fields: Sequence[Field],
+    names: Sequence[str],
+    skeleton: Skeleton | None,
+    keep: Keep | None,
 ) -> Detections:
-    """Returns what suppression and threshold leave; arguments as for ``finish``."""
-    found = mapped.found
-    if soft_nms != "none":
-        boxes, scores, labels = soften(
-            found.boxes,
-            found.scores,
-            found.labels,
-            mapped.corner_scores,
-            kind=soft_nms,
-            sigma=sigma,
-            max_detections=max_detections,
-        )
-        found = Detections(boxes, scores, labels, found.names)
-    return select(found[found.scores >= score_threshold], nms, max_detections)
+    """Returns the result of one image: what suppression and threshold leave of its rows.
 
-
-def joined(parts: Sequence[Mapped], most: int) -> Mapped:
-    """Returns the rows of several test scales, the ``most`` best of each, scale by scale."""
-    best = [np.argsort(-part.found.scores, kind="stable")[:most] for part in parts]
-    rows = [part.found[order] for part, order in zip(parts, best, strict=True)]
-    found = Detections(
-        np.concatenate([row.boxes for row in rows]),
-        np.concatenate([row.scores for row in rows]),
-        np.concatenate([row.labels for row in rows]),
-        rows[0].names,
+    Args:
+        rows: In image pixels, of all looks.
+        fields: Their kinds.
+        names: Class names of the model.
+        skeleton: Its joints.
+        keep: What to leave; None keeps every row in its place.
+    """
+    if keep is not None:
+        rows = _kept(rows, keep)
+    further = {
+        field.name: rows[field.name].astype(field.type)
+        for field in fields
+        if field.name not in ("boxes", "scores", "labels", "keypoints", keep and keep.weights)
+    }
+    keypoints = rows.get("keypoints") if skeleton is not None else None
+    return Detections(
+        rows["boxes"].astype(np.float32),
+        rows["scores"].astype(np.float32),
+        rows["labels"].astype(np.int64),
+        tuple(names),
+        keypoints,
+        skeleton,
+        further,
     )
-    corners = [part.corner_scores[order] for part, order in zip(parts, best, strict=True)]
-    return Mapped(found, np.concatenate(corners))
 
 
-def select(found: Detections, nms: float | None, max_detections: int) -> Detections:
-    """Returns the rows that NMS leaves (all of them for None), the best ``max_detections``."""
-    if nms is not None:
-        found = found[hard_nms(found.boxes, found.scores, found.labels, nms)]
-    order = np.argsort(-found.scores, kind="stable")
-    return found[order[:max_detections]]
+def _kept(rows: Arrays, keep: Keep) -> Arrays:
+    if keep.soft_nms != "none":
+        weights = rows.get(keep.weights)
+        if weights is None:
+            weights = np.repeat(rows["scores"][:, None], 2, axis=1)
+        most = len(rows["scores"]) if keep.max_detections is None else keep.max_detections
+        order, boxes, scores = soften(
+            rows["boxes"],
+            rows["scores"],
+            rows["labels"],
+            weights,
+            kind=keep.soft_nms,
+            sigma=keep.sigma,
+            max_detections=most,
+        )
+        rows = {**chosen(rows, order), "boxes": boxes, "scores": scores}
+    rows = chosen(rows, rows["scores"] >= keep.score)
+    if keep.nms is not None:
+        rows = chosen(rows, nms(rows["boxes"], rows["scores"], rows["labels"], keep.nms))
+    best = np.argsort(-rows["scores"], kind="stable")
+    return chosen(rows, best[: keep.max_detections])
 
 
-def check_thresholds(score_threshold: float, nms: float | None, max_detections: int) -> None:
+def choose_soft_nms(
+    wanted: SoftNms | None, hard: float | None, own: Suppression, scales: int
+) -> SoftNms:
+    """Returns the kind of soft-NMS that is meant.
+
+    Args:
+        wanted: The user's choice, None for none made.
+        hard: The user's hard NMS.
+        own: What the codec's rows need.
+        scales: Number of test scales.
+
+    Raises:
+        HeatpointError: The choice is unknown, is at odds with ``hard``, or leaves the boxes of
+            several scales side by side.
+    """
+    if wanted is None:
+        needed = scales > 1 or (own.sigma is not None and hard is None)
+        return "gaussian" if needed else "none"
+    check_choice("soft_nms", wanted, get_args(SoftNms))
+    if wanted != "none" and hard is not None:
+        raise HeatpointError(
+            f"nms={hard} removes double boxes and soft_nms={wanted!r} lowers their scores; "
+            "choose one of them"
+        )
+    if wanted == "none" and hard is None and scales > 1:
+        raise HeatpointError(
+            f"{scales} scales find every object {scales} times; leave out soft_nms='none', or "
+            "give nms"
+        )
+    return wanted
+
+
+def check_thresholds(score: float, hard: float | None, most: int | None) -> None:
     """Makes sure that the three numbers are in range.
 
     Raises:
         HeatpointError: One is not; names it.
     """
-    if not 0.0 <= score_threshold <= 1.0:
-        raise HeatpointError(f"score_threshold must lie in [0, 1], not {score_threshold}")
-    if nms is not None and not 0.0 < nms <= 1.0:
-        raise HeatpointError(f"nms must be an overlap in (0, 1] or None, not {nms}")
-    if max_detections < 1:
-        raise HeatpointError(f"max_detections must be at least 1, not {max_detections}")
+    if not 0.0 <= score <= 1.0:
+        raise HeatpointError(f"score must lie in [0, 1], not {score}")
+    if hard is not None and not 0.0 < hard <= 1.0:
+        raise HeatpointError(f"nms must be an overlap in (0, 1] or None, not {hard}")
+    if most is not None and most < 1:
+        raise HeatpointError(f"max_detections must be at least 1, not {most}")

@@ -1,202 +1,311 @@
-"""Finds objects in images: files, folders, patterns, arrays."""
+"""Finds things in images: files, folders, patterns, arrays; one call for every model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heatpoint.engines import Engine, open_engine
-from heatpoint.engines.timings import Timings
-from heatpoint.inference.finish import check_thresholds
-from heatpoint.inference.results import Detections
+from heatpoint.data.results import Detections
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry.affine import Image
+from heatpoint.inference.engines import Engine, open_engine
+from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference.finish import Keep, check_thresholds, choose_soft_nms
+from heatpoint.inference.options import (
+    KeepOptions,
+    PlaceOptions,
+    PredictOptions,
+    ReadOptions,
+    RunOptions,
+)
+from heatpoint.inference.places import given_boxes, places_among
 from heatpoint.inference.runner import Found, Runner
-from heatpoint.inference.sources import Images, expand
-from heatpoint.inference.suppress import SoftNms
+from heatpoint.inference.sources import Source, expand
+from heatpoint.options.keywords import keywords
 from heatpoint.system.files import write_json
+from heatpoint.views.base import Places, View, input_size
+from heatpoint.views.picture import Picture
+from heatpoint.views.tiles import Tiles
 
 if TYPE_CHECKING:
-    import torch
+    from heatpoint.zoo.detector import Detector
 
-    from heatpoint.detector.detector import Detector
-    from heatpoint.networks.fast import Precision
+SCORE = 0.3
+"""Least score of a result of ``predict``, where the user does not say."""
 
 
+@keywords(PredictOptions, positional=2)
 def predict(
-    detector: Detector | Engine | str | Path,
-    images: Images,
+    options: PredictOptions,
     *,
-    size: int | Sequence[int] | None = None,
-    score_threshold: float = 0.3,
-    nms: float | None = None,
-    soft_nms: SoftNms | None = None,
-    max_detections: int = 100,
-    flip: bool = False,
-    scales: Sequence[float] = (1.0,),
-    keep_resolution: bool = False,
-    device: str | torch.device = "auto",
-    precision: Precision = "auto",
-    batch_size: int = 8,
-    workers: int = 2,
-    streams: int = 1,
-    skip_bad: bool = False,
     timings: Timings | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Detections]:
-    """Returns what is in each image, in image pixels, by descending score.
+    """Returns what is in each image, in image pixels; takes every field of ``PredictOptions``.
+
+    Results are by descending score. A model of joints looks at the boxes that it is given, or that
+    ``detector`` finds, and answers in their order.
 
     Example:
-        >>> results = predict("cats.safetensors", "photos/*.jpg")  # doctest: +SKIP
-        >>> results[0].as_dict()["boxes"]  # doctest: +SKIP
+        >>> found = predict("best.safetensors", "photos/*.jpg", score=0.4)  # doctest: +SKIP
+        >>> found[0].boxes, found[0].scores  # doctest: +SKIP
 
     Args:
-        detector: A detector, the path of its checkpoint or of a file that ``export`` wrote, or an
-            engine (``open_engine``).
-        images: A file, folder, pattern, (h, w, 3) uint8 RGB array, Pillow image or encoded bytes,
-            or a list of them. A folder stands for its image files by name, without subfolders.
-        size: Input (height, width) in pixels, one number for both; None is the detector's own.
-        score_threshold: Least score of a result.
-        nms: Overlap above which the worse of two boxes of one class is removed, or None.
-        soft_nms: "gaussian" or "linear" lowers the scores of boxes that overlap better ones,
-            "merge" also moves these towards them, "none" does nothing. None leaves it to the
-            model, unless there is ``nms``: gaussian for pairs of corners, nothing for centres;
-            and merges several scales by the gaussian one.
-        max_detections: Most results per image.
-        flip: Averages the maps with those of the mirrored image; twice the work.
-        scales: Test scales; ``soft_nms`` merges several.
-        keep_resolution: Pads images to a legal size instead of resizing them.
-        device: "auto" or a torch device.
-        precision: "auto", "fp32" or "bf16".
-        batch_size: Images per run of the network.
-        workers: Threads that read and resize images while the network runs; 0 for none.
-        streams: Batches under way at once, for most images per second; more than one takes an
-            exported file.
-        skip_bad: Warns of an unreadable image and leaves its result empty.
-        timings: Filled with where the time went.
+        options: Say which model, which images, and how.
+        timings: Filled with where the time went, that of ``detector`` left out.
         progress: Called with images done and images in all.
 
     Returns:
-        One result per image, whatever happened to it, in the order of ``images``.
+        One result per image, whatever happened to it, in the order of the images; none for none.
 
     Raises:
-        HeatpointError: An image is missing, or unreadable without ``skip_bad``; an argument is out
-            of range; the checkpoint cannot be read.
+        HeatpointError: An image is missing, or unreadable without ``skip_bad``; boxes are those of
+            other images; an argument is out of range or not for this model; the model cannot be
+            read.
     """
-    sources = expand(images)
-    runner = open_runner(
-        detector,
-        size=size,
-        flip=flip,
-        scales=scales,
-        nms=nms,
-        soft_nms=soft_nms,
-        score_threshold=score_threshold,
-        max_detections=max_detections,
-        keep_resolution=keep_resolution,
-        device=device,
-        precision=precision,
-        streams=streams,
-        timings=timings,
-    )
-    results = [Detections.empty(runner.names) for _ in sources]
-    for found in runner.stream(sources, batch_size, workers, skip_bad):
+    sources, runner, stream = start(options, timings)
+    skeleton = runner.engine.description.skeleton
+    results = [Detections.empty(runner.names, skeleton) for _ in sources]
+    for found in stream:
         results[found.index] = found.detections
         if progress:
             progress(found.index + 1, len(sources))
     return results
 
 
-def iter_predict(
-    detector: Detector | Engine | str | Path,
-    images: Images,
-    *,
-    size: int | Sequence[int] | None = None,
-    score_threshold: float = 0.3,
-    nms: float | None = None,
-    soft_nms: SoftNms | None = None,
-    max_detections: int = 100,
-    flip: bool = False,
-    scales: Sequence[float] = (1.0,),
-    keep_resolution: bool = False,
-    device: str | torch.device = "auto",
-    precision: Precision = "auto",
-    batch_size: int = 8,
-    workers: int = 2,
-    streams: int = 1,
-    skip_bad: bool = False,
-    timings: Timings | None = None,
-) -> Iterator[Found]:
+@keywords(PredictOptions, positional=2)
+def iter_predict(options: PredictOptions, *, timings: Timings | None = None) -> Iterator[Found]:
     """Yields what is in each image as soon as it is known, however many there are.
 
-    The arguments are those of ``predict``; images and checkpoint are looked for at once, before
-    the first result is asked for. An unreadable image that ``skip_bad`` leaves out is warned of
-    and not yielded.
+    The arguments are those of ``predict``; images, boxes and models are looked for at once, and
+    ``detector`` is run, before the first result is asked for. An unreadable image that
+    ``skip_bad`` leaves out is warned of and not yielded.
 
     Raises:
         HeatpointError: As ``predict``.
     """
-    sources = expand(images)
-    runner = open_runner(
-        detector,
-        size=size,
-        flip=flip,
-        scales=scales,
-        nms=nms,
-        soft_nms=soft_nms,
-        score_threshold=score_threshold,
-        max_detections=max_detections,
-        keep_resolution=keep_resolution,
-        device=device,
-        precision=precision,
-        streams=streams,
-        timings=timings,
-    )
-    return runner.stream(sources, batch_size, workers, skip_bad)
+    return start(options, timings)[2]
+
+
+def start(
+    options: PredictOptions, timings: Timings | None = None
+) -> tuple[list[Source], Runner, Iterator[Found]]:
+    """Returns the images, what runs the model, and the stream of what it finds.
+
+    Raises:
+        HeatpointError: As ``predict``.
+    """
+    images, read = options.images, options.read
+    sources = [] if isinstance(images, (list, tuple)) and not images else expand(images)
+    runner = open_runner(options.model, options.run, options.keep, SCORE, timings)
+    check_places(runner, options.places, options.keep)
+    found = look_where(runner, options, sources)
+    numbers = list(range(len(sources))) if found is None else sorted(found)
+    wanted = [sources[number] for number in numbers]
+    places = None if found is None else [found[number] for number in numbers]
+    stream = runner.stream(wanted, places, read.batch_size, read.workers, read.skip_bad)
+    return sources, runner, (replace(one, index=numbers[one.index]) for one in stream)
+
+
+def check_places(runner: Runner, places: PlaceOptions, keep: KeepOptions) -> None:
+    """Makes sure that options about places and results are meant for the model.
+
+    Raises:
+        HeatpointError: One is not; says why.
+    """
+    about, given = runner.engine.description, places.boxes is not None or bool(places.detector)
+    if places.boxes is not None and places.detector:
+        raise HeatpointError("give either boxes or detector, the model that finds them")
+    if not runner.view.asks:
+        if given:
+            name = "boxes" if places.detector is None else "detector"
+            raise HeatpointError(
+                f"{name} is for models that look at one subject at a time, such as those of "
+                f"joints; {about.called} finds {about.finds} by itself"
+            )
+        return
+    unused = KeepOptions()
+    for name in ("soft_nms", "max_detections", *(() if given else ("score", "nms"))):
+        if getattr(keep, name) != getattr(unused, name):
+            why = (
+                "it needs boxes or detector, whose boxes it chooses from"
+                if name in ("score", "nms")
+                else "there is one result for each box"
+            )
+            raise HeatpointError(f"{name} does not apply to {about.called}: {why}; leave it out")
+
+
+def look_where(
+    runner: Runner, options: PredictOptions, sources: Sequence[Source]
+) -> dict[int, Places] | None:
+    """Returns where to look by the image's number, None for wherever the view looks.
+
+    An image that ``detector`` could not read, with ``skip_bad``, is not looked at.
+
+    Raises:
+        HeatpointError: Boxes are those of other images, or the detector has other classes.
+    """
+    places, subject = options.places, runner.names[0]
+    if places.boxes is not None:
+        least = SCORE if options.keep.score is None else options.keep.score
+        return dict(enumerate(given_boxes(places.boxes, sources, subject, least)))
+    if not places.detector:
+        return None
+    return found_places(places.detector, subject, sources, options.run, options.keep, options.read)
+
+
+def found_places(
+    detector: Detector | Engine | str | Path,
+    subject: str,
+    sources: Sequence[Source],
+    run: RunOptions,
+    keep: KeepOptions,
+    read: ReadOptions,
+) -> dict[int, Places]:
+    """Returns where a model of boxes finds subjects, by the image's number; unreadable ones lack.
+
+    Args:
+        detector: The model of boxes; it has its own size.
+        subject: The class of the subjects, or what they are if the model knows one class only.
+        sources: The images.
+        run: Says device and precision.
+        keep: Which boxes are subjects.
+        read: How the images are read.
+
+    Raises:
+        HeatpointError: As ``predict``, or the detector has other classes.
+    """
+    finder = open_finder(detector, run, keep, SCORE)
+    stream = finder.stream(sources, None, read.batch_size, read.workers, read.skip_bad)
+    return {one.index: places_among(one.detections, subject) for one in stream}
+
+
+def open_finder(
+    detector: Detector | Engine | str | Path, run: RunOptions, keep: KeepOptions, least: float
+) -> Runner:
+    """Returns what finds the places for a model of one subject; as ``open_runner``.
+
+    Raises:
+        HeatpointError: As ``open_runner``, or the detector looks at places itself.
+    """
+    how = RunOptions()
+    if not isinstance(detector, Engine):
+        how = RunOptions(device=run.device, precision=run.precision)
+    finder = open_runner(detector, how, keep, least)
+    about = finder.engine.description
+    if finder.view.asks:
+        raise HeatpointError(
+            f"detector must find boxes in whole pictures, but {about.called} finds "
+            f"{about.finds} in crops around boxes that it is given"
+        )
+    return finder
+
+
+def looking(
+    runner: Runner, places: PlaceOptions, run: RunOptions, keep: KeepOptions
+) -> Callable[[Iterable[Image]], Iterator[tuple[Image, Detections]]]:
+    """Returns what looks at the images of a film, one after the other.
+
+    Raises:
+        HeatpointError: An option is not meant for the model, or the detector cannot be read.
+    """
+    if places.boxes is not None:
+        raise HeatpointError("frames of a film have no boxes; give the detector that finds them")
+    check_places(runner, places, keep)
+    if not places.detector:
+        return lambda images: runner.frames(images, None)
+    finder = open_finder(places.detector, run, keep, SCORE)
+
+    def find(images: Iterable[Image]) -> Iterator[tuple[Image, Places]]:
+        for image, found in finder.frames(images, None):
+            yield image, places_among(found, runner.names[0])
+
+    return lambda images: runner.frames(images, find)
 
 
 def open_runner(
-    detector: Detector | Engine | str | Path,
-    *,
-    size: int | Sequence[int] | None = None,
-    score_threshold: float = 0.0,
-    nms: float | None = None,
-    soft_nms: SoftNms | None = None,
-    max_detections: int = 100,
-    flip: bool = False,
-    scales: Sequence[float] = (1.0,),
-    keep_resolution: bool = False,
-    device: str | torch.device = "auto",
-    precision: Precision = "auto",
-    streams: int = 1,
+    model: Detector | Engine | str | Path,
+    run: RunOptions,
+    keep: KeepOptions,
+    least: float,
     timings: Timings | None = None,
 ) -> Runner:
     """Returns a detector, a checkpoint or an exported file made ready to run in one fixed way.
 
-    The arguments are those of ``predict``; the threshold lets everything through.
+    Args:
+        model: What to run; an open engine keeps the device and precision it was opened with.
+        run: How it is run.
+        keep: What becomes a result.
+        least: Least score of a result where ``keep`` does not say.
+        timings: Filled as it works.
 
     Raises:
         HeatpointError: As ``predict``.
     """
-    check_thresholds(score_threshold, nms, max_detections)
+    check_thresholds(keep.score or 0.0, keep.nms, keep.max_detections)
     engine = open_engine(
-        detector,
-        flip=flip,
-        max_detections=max_detections,
-        device=device,
-        precision=precision,
-        streams=streams,
+        model,
+        flip=run.flip,
+        max_detections=keep.max_detections,
+        device=run.device,
+        precision=run.precision,
+        streams=run.streams,
         timings=timings,
     )
+    about = engine.description
+    view = choose_view(about, run)
+    own = about.suppression
     return Runner(
         engine,
-        size=size,
-        scales=scales,
-        nms=nms,
-        soft_nms=soft_nms,
-        score_threshold=score_threshold,
-        max_detections=max_detections,
-        keep_resolution=keep_resolution,
+        view,
+        Keep(
+            score=least if keep.score is None else keep.score,
+            nms=keep.nms,
+            max_detections=None if isinstance(view, Tiles) else keep.max_detections,
+            per_look=keep.max_detections,
+            soft_nms=choose_soft_nms(keep.soft_nms, keep.nms, own, view.shapes),
+            sigma=own.sigma or 0.5,
+            weights=own.weights,
+        ),
     )
+
+
+def choose_view(about: Description, run: RunOptions) -> View:
+    """Returns the view that the options mean: the model's natural one, or tiles.
+
+    Raises:
+        HeatpointError: An option is not for the model's view, or a size is illegal.
+    """
+    natural = about.view_type
+    whole_only = {
+        "tiles": run.tiles is not None,
+        "scales": tuple(run.scales) != (1.0,),
+        "keep_resolution": run.keep_resolution,
+    }
+    given = [name for name, is_given in whole_only.items() if is_given]
+    if given and not issubclass(natural, Picture):
+        raise HeatpointError(
+            f"{given[0]} is for models that look at whole pictures; {about.called} looks at crops "
+            "of one subject each"
+        )
+    if run.tiles is not None:
+        if len(given) > 1:
+            raise HeatpointError(f"tiles have the picture's own resolution; leave out {given[1]}")
+        tile = input_size(run.tiles, about.size, name="tiles")
+        probe = Tiles(tile, about.multiple, about.trim)
+        fits = (probe.legal(tile[0]), probe.legal(tile[1])) if about.dynamic else about.size
+        size = input_size(run.size, fits, about.multiple, about.trim)
+        # A tile keeps its shape: what is added to reach a legal size shows more of the picture.
+        if run.size is None and about.dynamic:
+            tile = size
+        return Tiles(size, about.multiple, about.trim, tile, run.overlap)
+    size = input_size(run.size, about.size, about.multiple, about.trim)
+    if not issubclass(natural, Picture):
+        return about.natural_view(size)
+    return Picture(size, about.multiple, about.trim, tuple(run.scales), run.keep_resolution)
 
 
 def result_rows(
@@ -208,22 +317,21 @@ def result_rows(
         found: Results of ``iter_predict``; ``image_id`` is the image's place, from 0.
         category_ids: The id of class ``i`` at place ``i``; None means 1 to C.
     """
-    rows = []
-    for one in found:
-        names = one.detections.names
-        plain = one.detections.to_coco(one.index, category_ids)
-        for row, label in zip(plain, one.detections.labels.tolist(), strict=True):
-            rows.append(
-                {
-                    "image_id": row["image_id"],
-                    "file_name": one.path,
-                    "category_id": row["category_id"],
-                    "category_name": names[label],
-                    "bbox": row["bbox"],
-                    "score": row["score"],
-                }
-            )
-    return rows
+    return [
+        {
+            "image_id": row["image_id"],
+            "file_name": one.path,
+            "category_id": row["category_id"],
+            "category_name": one.detections.names[label],
+            **row,
+        }
+        for one in found
+        for row, label in zip(
+            one.detections.to_coco(one.index, category_ids),
+            one.detections.labels.tolist(),
+            strict=True,
+        )
+    ]
 
 
 def write_results(

@@ -1,29 +1,25 @@
-"""Runs a detector over images: the one path from pixels to results of evaluation and prediction."""
+"""Runs a model over pictures: the one path from pixels to results, whatever is found."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
-from typing import Any, get_args
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from heatpoint.engines.engine import Answer, Engine
-from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.data.results import Detections
+from heatpoint.errors import HeatpointError
 from heatpoint.geometry.affine import Image
-from heatpoint.inference.finish import Mapped, check_thresholds, conclude, joined, map_to_images
-from heatpoint.inference.pipeline import in_order, prefetch
-from heatpoint.inference.reading import check_stream, read_ahead
-from heatpoint.inference.results import Detections
+from heatpoint.inference.engines.engine import Answer, Engine
+from heatpoint.inference.finish import Keep, conclude, in_image
 from heatpoint.inference.sources import Source
-from heatpoint.inference.suppress import SoftNms
-from heatpoint.views.picture import Frame, prepare, prepare_original
-
-Inputs = list[tuple[NDArray[np.uint8], Frame]]
-"""One image as the network will see it: (3, H, W) uint8 and its frame, for each test scale."""
+from heatpoint.inference.stream import in_order, prefetch, read_ahead
+from heatpoint.system import VERSION
+from heatpoint.views.base import Look, Pixels, Places, Raster, View, Whole
+from heatpoint.views.fields import BOXES, LABELS, Arrays
 
 
 @dataclass(frozen=True)
@@ -43,64 +39,68 @@ class Found:
     detections: Detections
 
 
+@dataclass(eq=False)
+class Job:
+    """One picture under way.
+
+    Attributes:
+        index: Its place among the sources.
+        path: Its file, or "".
+        raster: Its pixels.
+        looks: The looks at it.
+        inputs: (3, H, W) uint8 of each look that was cut out already.
+        parts: Rows of each look that is answered, in image pixels.
+    """
+
+    index: int
+    path: str
+    raster: Raster
+    looks: list[Look]
+    inputs: dict[int, Pixels] = field(default_factory=dict)
+    parts: dict[int, Arrays] = field(default_factory=dict)
+
+    @property
+    def done(self) -> bool:
+        """Whether every look is answered."""
+        return len(self.parts) == len(self.looks)
+
+    def take(self, number: int) -> Pixels:
+        """Returns the input of one look, which is cut out now or was before."""
+        pixels = self.inputs.pop(number, None)
+        return self.looks[number].cut(self.raster) if pixels is None else pixels
+
+
+Ask = tuple[Job, int]
+"""A picture and the number of one of its looks."""
+
+
 class Runner:
-    """A detector of boxes made ready to run in one fixed way.
+    """A model made ready to run in one fixed way.
 
     Args:
         engine: Runs the network.
-        size: Input (height, width) in pixels, one number for both, or None for the detector's own.
-        scales: Test scales; several are merged by soft-NMS. The input's sides are scaled and
-            rounded to what the network accepts, so that nothing of the image is cut off (the
-            released code with a fixed input zooms instead and loses the rim).
-        nms: Overlap above which the worse of two boxes of one class is removed, or None.
-        soft_nms: "gaussian", "linear", "merge" or "none", see ``suppress.soften``. None
-            is what the detector needs (centres nothing, pairs of corners gaussian) unless there
-            is ``nms``, and gaussian where there are several scales to merge.
-        score_threshold: Least score of a result.
-        max_detections: Most results per image.
-        keep_resolution: Pads every image to a legal size instead of resizing it to ``size``.
+        view: Says where to look, and puts together what is found there.
+        keep: What becomes a result; of a view that asks about places everything does.
 
     Attributes:
+        names: Class names of the model.
         timings: What has been measured so far.
         skipped: Path and reason of each image that ``stream`` left out.
 
     Raises:
-        HeatpointError: The engine finds joints or does not take such images; an argument is out
-            of range.
+        HeatpointError: The engine does not take the view's inputs.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        *,
-        size: int | Sequence[int] | None = None,
-        scales: Sequence[float] = (1.0,),
-        nms: float | None = None,
-        soft_nms: SoftNms | None = None,
-        score_threshold: float = 0.0,
-        max_detections: int = 100,
-        keep_resolution: bool = False,
-    ) -> None:
+    def __init__(self, engine: Engine, view: View, keep: Keep) -> None:
         about = engine.description
-        if about.task != "boxes":
-            raise HeatpointError(
-                f"{about.called} finds the joints of a {about.names[0]}, not boxes; use "
-                "predict_pose or evaluate_pose, or choose a model that finds boxes"
-            )
-        check_thresholds(score_threshold, nms, max_detections)
-        if not scales or any(not 0 < scale <= 10 for scale in scales):
-            raise HeatpointError(f"scales must be numbers in (0, 10], at least one, not {scales}")
-        self.engine, self.names, self.timings = engine, about.names, engine.timings
-        self.size = input_size(size) or about.size
-        self.scales, self.keep_resolution = tuple(scales), keep_resolution
-        self.nms, self.score_threshold, self.max_detections = nms, score_threshold, max_detections
-        self.soft_nms = choose_soft_nms(soft_nms, nms, about.sigma, len(self.scales))
-        self.sigma = about.sigma or 0.5
-        self.multiple, self.trim = about.multiple, about.trim
-        if not keep_resolution:
-            for scale in self.scales:
-                about.check_size(self._scaled(scale), about.called)
-        elif not about.dynamic:
+        self.engine, self.view, self.keep = engine, view, keep
+        self.names, self.timings, self.fields = about.names, engine.timings, about.answer
+        known = {each.name for each in self.fields}
+        filled_in = [each for each in (BOXES, LABELS) if each.name not in known]
+        self.every = (*self.fields, *filled_in)
+        for size in view.sizes:
+            about.check_size(size, about.called)
+        if not view.sizes and not about.dynamic:
             raise HeatpointError(
                 f"{about.called} takes images of {about.size[0]}x{about.size[1]} pixels only, so "
                 "that their resolution cannot be kept; export it with --dynamic"
@@ -109,92 +109,110 @@ class Runner:
 
     def protocol(self) -> dict[str, Any]:
         """Returns everything that decides about the numbers, to be stored beside them."""
-        from heatpoint import __version__
-
+        keep = self.keep
+        kept = {
+            "max_detections": keep.max_detections,
+            "score": keep.score,
+            "nms": keep.nms,
+            "soft_nms": keep.soft_nms,
+            "soft_nms_sigma": keep.sigma if keep.soft_nms in ("gaussian", "merge") else None,
+        }
         return {
-            "size": None if self.keep_resolution else list(self.size),
-            "keep_resolution": self.keep_resolution,
+            **self.view.protocol(),
             "flip": self.engine.description.flip,
-            "scales": list(self.scales),
-            "max_detections": self.max_detections,
-            "score_threshold": self.score_threshold,
-            "nms": self.nms,
-            "soft_nms": self.soft_nms,
-            "soft_nms_sigma": self.sigma if self.soft_nms in ("gaussian", "merge") else None,
+            **({} if self.view.asks else kept),
             "engine": self.engine.name,
             "precision": self.engine.precision,
             "device": self.engine.device,
-            "version": __version__,
+            "version": VERSION,
         }
 
-    def __call__(self, images: Sequence[Image]) -> list[Detections]:
-        """Returns what is in the images, (h, w, 3) uint8 RGB each, run as one batch."""
-        return self.detect([self.prepare(image) for image in images])
+    def __call__(
+        self, images: Sequence[Image], places: Sequence[Places | None] | None = None
+    ) -> list[Detections]:
+        """Returns what is in (h, w, 3) uint8 RGB images, run as one batch.
 
-    def prepare(self, image: Image, path: str = "") -> Inputs:
-        """Returns the network's inputs for one (h, w, 3) uint8 RGB image; safe in threads."""
-        inputs = []
-        for scale in self.scales:
-            if self.keep_resolution:
-                inputs.append(prepare_original(image, self.multiple, path, scale, trim=self.trim))
-            else:
-                inputs.append(prepare(image, self._scaled(scale), path))
-        return inputs
-
-    def _scaled(self, scale: float) -> tuple[int, int]:
-        height, width = (self._legal(side, scale) for side in self.size)
-        return height, width
-
-    def _legal(self, side: int, scale: float) -> int:
-        if scale == 1.0:
-            return side
-        wanted = (side + self.trim) * scale
-        return max(1, round(wanted / self.multiple)) * self.multiple - self.trim
-
-    def detect(self, batch: Sequence[Inputs]) -> list[Detections]:
-        """Returns the results of prepared images; those of equal size run together."""
-        by_scale = [
-            self._one_scale([inputs[place] for inputs in batch])
-            for place in range(len(self.scales))
+        Args:
+            images: Any number.
+            places: Where to look in each; None for wherever the view looks.
+        """
+        asked = places if places is not None else [None] * len(images)
+        jobs = [
+            self.prepare(Whole(image), index, "", where)
+            for index, (image, where) in enumerate(zip(images, asked, strict=True))
         ]
-        with self.timings.stage("finish"):
-            if len(by_scale) == 1:
-                return [self.conclude(mapped) for mapped in by_scale[0]]
-            return [
-                self.conclude(joined(parts, self.max_detections))
-                for parts in zip(*by_scale, strict=True)
-            ]
+        self.answer([(job, number) for job in jobs for number in range(len(job.looks))])
+        return [self.conclude(job) for job in jobs]
 
-    def conclude(self, mapped: Mapped) -> Detections:
-        """Returns the result of one image: what suppression and threshold leave."""
-        return conclude(
-            mapped,
-            self.score_threshold,
-            self.nms,
-            self.max_detections,
-            self.soft_nms,
-            self.sigma,
-        )
+    def prepare(
+        self, raster: Raster, index: int = 0, path: str = "", places: Places | None = None
+    ) -> Job:
+        """Plans the looks at one picture and, unless it is read in parts, cuts them out.
 
-    def _one_scale(self, rows: Sequence[tuple[NDArray[np.uint8], Frame]]) -> list[Mapped]:
+        Safe in threads.
+
+        Raises:
+            HeatpointError: A place lies wholly outside the picture.
+        """
+        if places is not None:
+            places.check_inside(raster.size, path or "the image")
+        looks = list(self.view.looks(raster.size, places))
+        cut = dict(enumerate(look.cut(raster) for look in looks)) if self.view.whole else {}
+        return Job(index, path, raster, looks, cut)
+
+    def answer(self, asks: Sequence[Ask], most: int | None = None) -> None:
+        """Runs the network over some looks, those of equal size together.
+
+        Args:
+            asks: The looks.
+            most: Looks per run of the network; None for any number.
+        """
+        inputs = [job.take(number) for job, number in asks]
         groups: dict[tuple[int, ...], list[int]] = {}
-        for place, (pixels, _) in enumerate(rows):
+        for place, pixels in enumerate(inputs):
             groups.setdefault(pixels.shape, []).append(place)
-        results: dict[int, Mapped] = {}
         for places in groups.values():
-            answer = self.engine(np.stack([rows[place][0] for place in places]))
-            mapped = self.read(answer, [rows[place][1] for place in places])
-            results.update(zip(places, mapped, strict=True))
-        return [results[place] for place in range(len(rows))]
+            step = most or len(places)
+            for start in range(0, len(places), step):
+                chosen = places[start : start + step]
+                answer = self.engine(np.stack([inputs[place] for place in chosen]))
+                self.read(answer, [asks[place] for place in chosen])
 
-    def read(self, answer: Answer, frames: Sequence[Frame]) -> list[Mapped]:
-        """Returns what an answer says about each image, one frame each, before suppression."""
+    def read(self, answer: Answer, asks: Sequence[Ask]) -> None:
+        """Puts what an answer says about some looks into their jobs, in pixels of the images."""
         with self.timings.stage("finish"):
-            return map_to_images(answer, frames, self.names)
+            for place, (job, number) in enumerate(asks):
+                job.parts[number] = in_image(
+                    {each.name: answer[each.name][place] for each in self.fields},
+                    self.fields,
+                    job.looks[number],
+                    job.raster.size,
+                    self.view.asks,
+                    job.path,
+                )
+
+    def conclude(self, job: Job) -> Detections:
+        """Returns the result of a picture, after the looks that its own answers ask for."""
+        about = self.engine.description
+        while True:
+            parts = [job.parts[number] for number in range(len(job.looks))]
+            more = self.view.again(job.raster.size, job.looks, parts) if parts else ()
+            if not more:
+                break
+            first = len(job.looks)
+            job.looks += more
+            self.answer([(job, number) for number in range(first, len(job.looks))], _LOOKS)
+        with self.timings.stage("finish"):
+            if not parts:
+                return Detections.empty(self.names, about.skeleton)
+            rows = self.view.merge(job.looks, parts, self.every, self.keep.per_look)
+            keep = None if self.view.asks else self.keep
+            return conclude(rows, self.every, self.names, about.skeleton, keep)
 
     def stream(
         self,
         sources: Sequence[Source],
+        places: Sequence[Places | None] | None = None,
         batch_size: int = 8,
         workers: int = 2,
         skip_bad: bool = False,
@@ -203,8 +221,10 @@ class Runner:
 
         Args:
             sources: The images; at most two batches beyond those under way are in memory.
-            batch_size: Images per run of the network.
-            workers: Threads that read and resize; 0 does both between the batches.
+            places: Where to look in each, for a view of places; None for the whole picture.
+            batch_size: Looks per run of the network; those of one image may be in several runs,
+                and those of several images in one.
+            workers: Threads that read and cut out; 0 does both between the batches.
             skip_bad: Notes unreadable images in ``skipped``, warns of each, and goes on.
 
         Raises:
@@ -212,82 +232,93 @@ class Runner:
                 ``workers`` is out of range.
         """
         check_stream(batch_size, workers)
+        asked = places if places is not None else [None] * len(sources)
+        return self._stream(sources, asked, batch_size, workers, skip_bad)
+
+    def _stream(
+        self,
+        sources: Sequence[Source],
+        places: Sequence[Places | None],
+        batch_size: int,
+        workers: int,
+        skip_bad: bool,
+    ) -> Iterator[Found]:
         last = time.perf_counter()
         loaded = read_ahead(
             sources,
-            lambda index, image: self.prepare(image, sources[index].path),
+            lambda index, raster: self.prepare(raster, index, sources[index].path, places[index]),
+            whole=self.view.whole,
             ahead=2 * batch_size,
             workers=workers,
             timings=self.timings,
             skipped=self.skipped if skip_bad else None,
         )
-        batches = iter(lambda: list(islice(loaded, batch_size)), [])
-        for batch, results in in_order(self._detect_batch, batches, self.engine.streams):
-            # What the caller does between two results is none of our time.
-            self.timings.wall += time.perf_counter() - last
-            self.timings.images += len(batch)
-            for (index, inputs), detections in zip(batch, results, strict=True):
-                frame = inputs[0][1]
-                yield Found(index, frame.path, frame.image_size, detections)
-            last = time.perf_counter()
+        waiting: deque[Job] = deque()
+        batches = self._batches(loaded, waiting, batch_size * self.view.shapes)
+        if not self.view.whole:
+            batches = prefetch(batches, 1)
+        for _ in in_order(lambda asks: self.answer(asks, batch_size), batches, self.engine.streams):
+            while waiting and waiting[0].done:
+                found = self._found(waiting.popleft())
+                # What the caller does between two results is none of our time.
+                self.timings.wall += time.perf_counter() - last
+                yield found
+                last = time.perf_counter()
+        for job in waiting:  # the last images may hold no place to look at
+            yield self._found(job)
 
-    def _detect_batch(self, batch: Sequence[tuple[int, Inputs]]) -> list[Detections]:
-        return self.detect([inputs for _, inputs in batch])
+    def _batches(self, jobs: Iterable[Job], waiting: deque[Job], size: int) -> Iterator[list[Ask]]:
+        """Yields looks, ``size`` at once, across images, and notes the images that they are of."""
+        queue: list[Ask] = []
+        for job in jobs:
+            waiting.append(job)
+            for number in range(len(job.looks)):
+                if not self.view.whole:
+                    job.inputs[number] = job.take(number)
+                queue.append((job, number))
+                if len(queue) >= size:
+                    yield queue
+                    queue = []
+        if queue:
+            yield queue
 
-    def frames(self, images: Iterable[Image]) -> Iterator[tuple[Image, Detections]]:
+    def _found(self, job: Job) -> Found:
+        self.timings.images += 1
+        return Found(job.index, job.path, job.raster.size, self.conclude(job))
+
+    def frames(
+        self, images: Iterable[Image], finder: Callable[[Iterable[Image]], Iterator[Any]] | None
+    ) -> Iterator[tuple[Image, Detections]]:
         """Yields each image of a film, one after the other, with what is in it.
 
         Args:
             images: (h, w, 3) uint8 RGB; read in a thread, a few of them ahead.
+            finder: Yields each image with the ``Places`` to look at; None for wherever the view
+                looks.
         """
-        loaded = prefetch(((image, self.prepare(image)) for image in images), 2)
-        for (image, _), (found,) in in_order(
-            lambda pair: self.detect([pair[1]]), loaded, self.engine.streams
-        ):
+        placed = ((image, None) for image in images) if finder is None else finder(images)
+        prepared = ((image, self.prepare(Whole(image), places=places)) for image, places in placed)
+        ahead = prefetch(prepared, 2) if finder is None else prepared
+        for (image, _), found in in_order(self._look_at, ahead, self.engine.streams):
             yield image, found
 
+    def _look_at(self, pair: tuple[Image, Job]) -> Detections:
+        job = pair[1]
+        self.answer([(job, number) for number in range(len(job.looks))])
+        return self.conclude(job)
 
-def choose_soft_nms(
-    wanted: SoftNms | None, nms: float | None, own: float | None, scales: int
-) -> SoftNms:
-    """Returns the kind of soft-NMS that is meant.
 
-    Args:
-        wanted: The user's choice, None for none made.
-        nms: The user's hard NMS.
-        own: The codec's sigma; None where its candidates need no soft-NMS.
-        scales: Number of test scales.
+def check_stream(batch_size: int, workers: int) -> None:
+    """Makes sure that the two numbers are in range.
 
     Raises:
-        HeatpointError: The choice is unknown, is at odds with ``nms``, or leaves the boxes of
-            several scales side by side.
+        HeatpointError: One is not.
     """
-    if wanted is None:
-        needed = scales > 1 or (own is not None and nms is None)
-        return "gaussian" if needed else "none"
-    check_choice("soft_nms", wanted, get_args(SoftNms))
-    if wanted != "none" and nms is not None:
+    if batch_size < 1 or workers < 0:
         raise HeatpointError(
-            f"nms={nms} removes double boxes and soft_nms={wanted!r} lowers their scores; "
-            "choose one of them"
+            f"batch_size must be at least 1 and workers at least 0, not {batch_size} and {workers}"
         )
-    if wanted == "none" and nms is None and scales > 1:
-        raise HeatpointError(
-            f"{scales} scales find every object {scales} times; leave out soft_nms='none', or "
-            "give nms"
-        )
-    return wanted
 
 
-def input_size(size: int | Sequence[int] | None) -> tuple[int, int] | None:
-    """Returns (height, width) of one or two numbers, None for None.
-
-    Raises:
-        HeatpointError: It is neither.
-    """
-    if size is None:
-        return None
-    sides = (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
-        raise HeatpointError(f"size must be one or two positive whole numbers, not {size}")
-    return sides[0], sides[1]
+_LOOKS = 8
+"""Further looks per run of the network."""

@@ -11,19 +11,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PIL
 
-from heatpoint.data.images import ImageSource, load_image
+from heatpoint.data.images import SUFFIXES, ImageSource, load_image
+from heatpoint.data.regions import open_parts
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.affine import Image
+from heatpoint.views.base import Raster, Whole
 
 Images = ImageSource | Sequence[ImageSource]
-
-SUFFIXES = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".gif", ".webp"),
-        *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif"),
-    }
-)
-"""Endings, in lower case, by which a folder's images are told from its other files."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +38,15 @@ class Source:
     def load(self, name: str = "") -> Image:
         """Returns the (H, W, 3) uint8 RGB pixels; ``name`` is for messages about memory images."""
         return load_image(self.content, "" if self.path else name)
+
+    def open(self, name: str = "", whole: bool = True) -> Raster:
+        """Returns the picture, in memory or, where not ``whole`` and its format allows, by parts.
+
+        Raises:
+            HeatpointError: It cannot be read.
+        """
+        parts = None if whole or not self.path else open_parts(Path(self.path))
+        return Whole(self.load(name)) if parts is None else parts
 
 
 def expand(images: Images) -> list[Source]:

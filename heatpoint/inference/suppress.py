@@ -1,4 +1,4 @@
-"""Suppression of double detections: hard NMS, soft-NMS, and the merge of several test scales.
+"""Suppression of double detections: hard NMS, and soft-NMS of one test scale or of several.
 
 Soft-NMS: Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", ICCV 2017,
 equations 2 (linear) and 3 (gaussian).
@@ -6,23 +6,24 @@ equations 2 (linear) and 3 (gaussian).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.inference.soft_nms import SoftMethod, decay, visit
-
-SoftNms = Literal["gaussian", "linear", "merge", "none"]
-"""What a detector can be told to do about double boxes instead of removing them."""
-
-
 Boxes = NDArray[np.floating[Any]]
 Scores = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
 Rows = NDArray[np.int64]
 """Numbers of rows."""
+
+LINEAR_ABOVE = 0.5
+"""Overlap from which on the linear decay lowers a score; the gaussian one always does."""
+
+DROP_BELOW = 0.001
+"""Rows that overlap a better one, and whose score falls below this, are dropped."""
 
 
 def nms(boxes: Boxes, scores: Scores, labels: Labels, iou: float) -> Rows:
@@ -37,7 +38,6 @@ def nms(boxes: Boxes, scores: Scores, labels: Labels, iou: float) -> Rows:
     Returns:
         (kept,) int64 indices into the rows.
     """
-    # Unlike the visits of soft-NMS, OpenCV's prefers the earlier of two rows with equal scores.
     sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(np.float64)
     # Only scores above OpenCV's threshold count, which must not be below 0.
     above = scores.astype(np.float32).clip(np.finfo(np.float32).tiny)
@@ -45,203 +45,130 @@ def nms(boxes: Boxes, scores: Scores, labels: Labels, iou: float) -> Rows:
     return np.asarray(kept, np.int64).reshape(-1)
 
 
-def soft_nms(
-    boxes: Boxes,
-    scores: Scores,
-    labels: Labels | None = None,
-    *,
-    method: SoftMethod = "gaussian",
-    sigma: float = 0.5,
-    iou: float = 0.5,
-    drop_below: float = 0.001,
-    inclusive: bool = False,
-    keep_stale: bool = False,
-) -> tuple[Rows, NDArray[np.float32]]:
-    """Lowers the scores of boxes that overlap better ones instead of removing them.
-
-    The rows are visited as the published in-place algorithm does: the best remaining row is
-    swapped to the front, every later one that overlaps it decays, and one that falls below
-    ``drop_below`` gives its place to the last row. That last row's old copy stays behind the valid
-    rows; CenterNet, CornerNet and CenterNet-triplets read the whole array and so keep these
-    duplicates. The default here does not; ``keep_stale=True`` does, for their exact numbers.
-
-    Args:
-        boxes: (N, 4) xyxy, any one frame; meant for up to a few thousand rows.
-        scores: (N,).
-        labels: (N,) integer, suppressed class by class in ascending order; None is one class.
-        method: Decay by ``exp(-iou^2 / sigma)``, by ``1 - iou`` above ``iou``, or to 0 above it.
-        sigma: Width of the gaussian decay.
-        iou: Threshold of the linear and the hard decay; the gaussian one has none.
-        drop_below: Overlapping rows whose score falls below this are dropped.
-        inclusive: Widths and heights count one pixel more, as in every published system.
-        keep_stale: Returns the leftovers of dropped rows too, N rows in all.
-
-    Returns:
-        (M,) int64 indices into the rows and (M,) float32 decayed scores, class by class in the
-        order in which the algorithm leaves them. With ``keep_stale`` an index can repeat.
-    """
-    order, decayed = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-    all_boxes, all_scores = boxes.astype(np.float32), scores.astype(np.float32)
-    for rows in _by_class(len(boxes), labels):
-        touching, factors = decay(all_boxes[rows], method, sigma, iou, 1.0 if inclusive else 0.0)
-        visited, values, kept = visit(all_scores[rows], touching, factors, drop_below)
-        end = len(rows) if keep_stale else kept
-        order.append(rows[visited[:end]])
-        decayed.append(values[:end])
-    return np.concatenate(order), np.concatenate(decayed)
-
-
-def soft_nms_merge(
-    boxes: Boxes,
-    scores: Scores,
-    corner_scores: Scores,
-    labels: Labels | None = None,
-    *,
-    method: SoftMethod = "gaussian",
-    sigma: float = 0.5,
-    iou: float = 0.5,
-    exponent: float = 8.0,
-    drop_below: float = 0.001,
-    inclusive: bool = False,
-    keep_stale: bool = False,
-    corner_scores_stay: bool = False,
-) -> tuple[Rows, NDArray[np.float32], NDArray[np.float32]]:
-    """Lowers scores like ``soft_nms``, and moves each box towards the boxes that it suppresses.
-
-    A box becomes the mean of itself, with weight 1, and every later one of its class, with weight
-    ``(1 - factor) ** exponent`` where ``factor`` is what the score is multiplied by; x1 and y1
-    are weighted by the score of the top-left corner too, x2 and y2 by that of the bottom-right
-    one. This is the "merge_bbox" of the released CornerNet, which has it for several test scales.
-
-    The released program swaps boxes without the scores of their corners, so that these soon
-    belong to other boxes. The default here does not; ``corner_scores_stay=True`` does, for its
-    exact numbers (with ``inclusive`` and ``keep_stale``).
-
-    Args:
-        boxes: (N, 4) xyxy, any one frame.
-        scores: (N,).
-        corner_scores: (N, 2), of the top-left and of the bottom-right corner, above 0.
-        labels: As for ``soft_nms``, like all that follow but ``exponent``.
-        method: See there.
-        sigma: See there.
-        iou: See there.
-        exponent: 8 in the released CornerNet-Lite, 10 in CornerNet.
-        drop_below: See there.
-        inclusive: See there.
-        keep_stale: See there.
-        corner_scores_stay: Scores of corners stay at their places when boxes are swapped.
-
-    Returns:
-        (M,) int64 indices into the rows, their (M, 4) float32 merged boxes and (M,) float32
-        decayed scores.
-    """
-    order, decayed = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-    merged = [np.zeros((0, 4), np.float32)]
-    all_boxes, all_scores = boxes.astype(np.float32), scores.astype(np.float32)
-    all_corners = corner_scores.astype(np.float32)
-    for rows in _by_class(len(boxes), labels):
-        own, corners = all_boxes[rows], all_corners[rows].repeat(2, axis=1)
-        touching, factors = decay(own, method, sigma, iou, 1.0 if inclusive else 0.0)
-        moved = np.zeros_like(own)
-
-        def absorb(
-            place: int,
-            row: int,
-            later: NDArray[np.int64],
-            met: NDArray[np.int64],
-            # Bound here, because a closure would see the variables of the next class.
-            own: NDArray[np.float32] = own,
-            corners: NDArray[np.float32] = corners,
-            factors: NDArray[np.float32] = factors,
-            moved: NDArray[np.float32] = moved,
-        ) -> None:
-            lost = 1 - factors[row].take(later)
-            near = np.flatnonzero(lost)
-            first, others = (place, met) if corner_scores_stay else (row, later)
-            weights = corners[others[near]] * lost[near, None] ** np.float32(exponent)
-            total = corners[first] + weights.sum(0)
-            pulled = (own[later[near]] * weights).sum(0)
-            moved[place] = (own[row] * corners[first] + pulled) / total
-
-        visited, values, kept = visit(all_scores[rows], touching, factors, drop_below, absorb)
-        moved[kept:] = own[visited[kept:]]
-        end = len(rows) if keep_stale else kept
-        order.append(rows[visited[:end]])
-        decayed.append(values[:end])
-        merged.append(moved[:end])
-    return np.concatenate(order), np.concatenate(merged), np.concatenate(decayed)
-
-
-def _by_class(count: int, labels: Labels | None) -> list[Rows]:
-    """Returns the row numbers of each class, in ascending order of label."""
-    if labels is None:
-        return [np.arange(count)]
-    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
-
-
-def top_detections(scores: Scores, count: int) -> NDArray[np.bool_]:
-    """Returns the (N,) mask of the published cut: scores at least the ``count``-th largest.
-
-    Equal scores at the cut all stay, so that more than ``count`` rows can remain.
-    """
-    if len(scores) <= count:
-        return np.ones(len(scores), bool)
-    stay: NDArray[np.bool_] = scores >= np.partition(scores, -count)[-count]
-    return stay
-
-
 def soften(
     boxes: Boxes,
     scores: Scores,
     labels: Labels,
-    corner_scores: Scores,
+    weights: Scores,
     *,
     kind: Literal["gaussian", "linear", "merge"] = "gaussian",
     sigma: float = 0.5,
     max_detections: int = 100,
-    inclusive: bool = False,
-    keep_stale: bool = False,
-) -> tuple[Boxes, NDArray[np.float32], Labels]:
-    """Suppresses double boxes as CenterNet and CornerNet do, of one test scale or of several.
+) -> tuple[Rows, NDArray[np.float32], NDArray[np.float32]]:
+    """Lowers the scores of boxes that overlap better ones of their class, and keeps the best.
 
-    Soft-NMS class by class, then the best ``max_detections`` over all classes. The published
-    numbers come from ``inclusive=True, keep_stale=True``, see ``soft_nms``.
+    Both "gaussian" and "linear" leave boxes where they are. "merge" is gaussian and also moves each
+    box towards those that it suppresses: a box becomes the mean of itself, with weight 1, and every
+    box that remains behind it, with weight ``(1 - factor) ** 8`` where ``factor`` is what that
+    one's score is multiplied by. This is the "merge_bbox" of the released CornerNet-Lite, which has
+    it for several test scales.
+
+    The released programs differ in three ways: boxes count one pixel more on each side, leftovers
+    of dropped rows stay in the array, and merging mixes the weights of different boxes up.
 
     Args:
-        boxes: (N, 4) xyxy in image pixels, the first scale's rows before the second's.
-        scores: (N,).
+        boxes: (N, 4) xyxy, any one frame, the first scale's rows before the second's; meant for up
+            to a few thousand rows of a class.
+        scores: (N,), above 0.
         labels: (N,) integer.
-        corner_scores: (N, 2), for "merge": weights of the top-left and the bottom-right corner.
-        kind: "gaussian" and "linear" (above an overlap of 0.5) lower scores; "merge" is gaussian
-            and moves boxes too, see ``soft_nms_merge``.
+        weights: (N, 2), above 0, for "merge": of x1 and y1, the score of the top-left corner, and
+            of x2 and y2, that of the bottom-right one.
+        kind: "gaussian" multiplies scores by ``exp(-iou^2 / sigma)``, "linear" by ``1 - iou`` above
+            an overlap of 0.5.
         sigma: Width of the gaussian decay.
         max_detections: How many rows stay; equal scores at the cut all do.
-        inclusive: See ``soft_nms``.
-        keep_stale: See ``soft_nms``.
 
     Returns:
-        Boxes, decayed scores and labels of the rows that stay, in order of class.
+        (M,) int64 indices into the rows, class by class in ascending order, the best first; their
+        (M, 4) float32 boxes and (M,) float32 scores.
     """
-    if kind == "merge":
-        order, boxes, decayed = soft_nms_merge(
-            boxes,
-            scores,
-            corner_scores,
-            labels,
-            sigma=sigma,
-            inclusive=inclusive,
-            keep_stale=keep_stale,
-        )
-    else:
-        order, decayed = soft_nms(
-            boxes,
-            scores,
-            labels,
-            method=kind,
-            sigma=sigma,
-            inclusive=inclusive,
-            keep_stale=keep_stale,
-        )
-        boxes = boxes[order]
-    stay = top_detections(decayed, max_detections)
-    return boxes[stay], decayed[stay], labels[order[stay]]
+    boxes, start = boxes.astype(np.float32), scores.astype(np.float32)
+    weights = weights.astype(np.float32).repeat(2, axis=1)
+    order, decayed = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
+    moved = [np.zeros((0, 4), np.float32)]
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        own = boxes[rows]
+        touching, factors = _decay(own, kind, sigma)
+        visited, values, there = [], [], []
+        for row, present in _visits(start[rows], touching, factors):
+            visited.append(row)
+            values.append(present[row])
+            if kind == "merge":
+                there.append(present > 0)
+        order.append(rows[visited])
+        decayed.append(np.asarray(values, np.float32))
+        if kind == "merge":
+            moved.append(_merge(own, weights[rows], factors, np.asarray(visited), np.stack(there)))
+        else:
+            moved.append(own[visited])
+    lowered = np.concatenate(decayed)
+    stay = np.flatnonzero(_best(lowered, max_detections))
+    return np.concatenate(order)[stay], np.concatenate(moved)[stay], lowered[stay]
+
+
+def _decay(
+    boxes: NDArray[np.float32], kind: str, sigma: float
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Returns which pairs of boxes touch, and the factors by which row i lowers row j; (N, N)."""
+    x1, y1, x2, y2 = boxes.T
+    areas = (x2 - x1) * (y2 - y1)
+    # In place, because fresh (N, N) arrays cost more than the arithmetic on them.
+    width = np.minimum(x2[:, None], x2)
+    width -= np.maximum(x1[:, None], x1)
+    height = np.minimum(y2[:, None], y2)
+    height -= np.maximum(y1[:, None], y1)
+    touching = (width > 0) & (height > 0)
+    shared = np.multiply(width, height, out=width)
+    shared *= touching
+    union = np.subtract(areas[:, None] + areas, shared, out=height)
+    np.maximum(union, np.finfo(np.float32).tiny, out=union)
+    overlap = np.divide(shared, union, out=shared)
+    if kind == "linear":
+        return touching, np.where(overlap > LINEAR_ABOVE, 1 - overlap, np.float32(1))
+    overlap *= overlap
+    overlap *= np.float32(-1 / sigma)
+    return touching, np.exp(overlap, out=overlap)
+
+
+def _visits(
+    scores: NDArray[np.float32], touching: NDArray[np.bool_], factors: NDArray[np.float32]
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yields the best remaining row and the present scores of all, until none remains.
+
+    The scores, (N,), are 0 for rows that were visited or dropped; the array changes afterwards.
+    """
+    values = scores.copy()
+    row = int(values.argmax())
+    while values[row] > 0:
+        yield row, values
+        values[row] = 0
+        values *= factors[row]
+        # A row that is not touched never drops, however low its score was to begin with.
+        values[touching[row] & (values < DROP_BELOW)] = 0
+        row = int(values.argmax())
+
+
+def _merge(
+    boxes: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    factors: NDArray[np.float32],
+    visited: Rows,
+    there: NDArray[np.bool_],
+) -> NDArray[np.float32]:
+    """Returns (V, 4) means of boxes; ``there``, (V, N), says which rows were left at each visit."""
+    shares = 1 - factors[visited]
+    for _ in range(3):
+        shares *= shares
+    shares *= there
+    shares[np.arange(len(visited)), visited] = 1
+    moved: NDArray[np.float32] = (shares @ (boxes * weights)) / (shares @ weights)
+    return moved
+
+
+def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
+    """Returns the (N,) mask of the published cut: scores at least the ``count``-th largest."""
+    if len(scores) <= count:
+        return np.ones(len(scores), bool)
+    stay: NDArray[np.bool_] = scores >= np.partition(scores, -count)[-count]
+    return stay

@@ -1,17 +1,26 @@
-"""Draws what is in a data set as one page of histograms."""
+"""Draws what is in a data set as one page of charts: of boxes, or of the joints of subjects."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from heatpoint.inspection.joints import JointReport, Seen
 from heatpoint.inspection.report import DataReport, Measured
 from heatpoint.system.files import atomic_write
 
-_BAR, _LINE, _TEXT = "#4c78a8", "#d1495b", "#333333"
+_BAR, _PALE, _NOTHING = "#4c78a8", "#9ecae9", "#e4e4e4"
+_LINE, _TEXT = "#d1495b", "#333333"
 _CLASSES = 20
+_POINTS = 20000
+_TICKS = 4  # fewer powers of two on an axis of sides are filled up
+
+Chart = Callable[[Any], None]
+"""Draws into the axes it is given."""
 
 
 def draw_charts(
@@ -33,24 +42,50 @@ def draw_charts(
         stride: Input pixels per cell.
         max_detections: Candidates that are decoded per image.
     """
+    charts: dict[str, Chart] = {
+        "objects by class": lambda axes: _draw_classes(axes, report),
+        "object side at the input: √(width · height), pixels": lambda axes: _draw_sides(
+            axes, measured.sides, stride
+        ),
+        "aspect: width / height": lambda axes: _draw_aspects(axes, measured),
+        "objects per image": lambda axes: _draw_counts(axes, measured, max_detections),
+    }
+    counts = f"{report.images:,} images, {report.objects:,} objects"
+    _write(path, f"{counts}, {len(report.classes)} classes", charts)
+
+
+def draw_joint_charts(path: str | Path, report: JointReport, seen: Seen) -> None:
+    """Writes a PNG of four charts: labels by joint, their number, sizes, and where joints lie.
+
+    Args:
+        path: Where to write.
+        report: The counts.
+        seen: The subjects.
+    """
+    charts: dict[str, Chart] = {
+        "labels by joint": lambda axes: _draw_labels(axes, report),
+        "longer side of a subject, image pixels": lambda axes: _draw_sides(axes, seen.sides),
+        "labelled joints at the input; lost outside of the frame": lambda axes: _draw_places(
+            axes, report, seen
+        ),
+        "labelled joints per subject": lambda axes: _draw_numbers(axes, report, seen),
+    }
+    title = f"{report.subjects:,} subjects, {report.labelled:,} labelled joints"
+    _write(path, title, charts)
+
+
+def _write(path: str | Path, title: str, charts: Mapping[str, Chart]) -> None:
+    """Writes a page of four charts by their titles."""
     # Figure without pyplot: no global state, no display, no backend chosen for the user.
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 7.5), dpi=110, layout="constrained")
-    (classes, sides), (aspects, counts) = figure.subplots(2, 2)
-    _draw_classes(classes, report)
-    _draw_sides(sides, measured, stride)
-    _draw_aspects(aspects, measured)
-    _draw_counts(counts, measured, max_detections)
-    for axes in (classes, sides, aspects, counts):
+    for axes, (name, draw) in zip(figure.subplots(2, 2).flat, charts.items(), strict=True):
+        draw(axes)
+        axes.set_title(name, color=_TEXT, fontsize=11)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=9, colors=_TEXT)
-        axes.title.set_color(_TEXT)
-    figure.suptitle(
-        f"{report.images:,} images, {report.objects:,} objects, {len(report.classes)} classes",
-        fontsize=13,
-        color=_TEXT,
-    )
+    figure.suptitle(title, fontsize=13, color=_TEXT)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
 
@@ -63,60 +98,102 @@ def _draw_classes(axes: Any, report: DataReport) -> None:
     names = [name if len(name) <= 22 else f"{name[:21]}…" for name, _ in shown]
     bars = axes.barh(range(len(shown)), [count for _, count in shown], color=_BAR)
     if rest:
-        bars[-1].set_color("#b8c4d0")
+        bars[-1].set_color(_PALE)
     axes.set_yticks(range(len(shown)), names)
     axes.bar_label(bars, [f"{count:,}" for _, count in shown], padding=3, fontsize=8, color=_TEXT)
     axes.margins(x=0.12)
     axes.invert_yaxis()
-    axes.set_title("objects by class", fontsize=11)
+    axes.locator_params(axis="x", integer=True)
 
 
-def _draw_sides(axes: Any, measured: Measured, stride: int) -> None:
-    axes.set_title("object side at the input: √(width · height), pixels", fontsize=11)
-    if not len(measured.sides):
+def _draw_sides(axes: Any, sides: NDArray[np.float64], stride: int | None = None) -> None:
+    if not len(sides):
         return
-    low, high = max(0.5, float(measured.sides.min())), float(measured.sides.max())
+    low, high = max(0.5, float(sides.min())), float(sides.max())
     low, high = low / 1.1, max(high, low) * 1.1
-    axes.hist(measured.sides, bins=np.geomspace(low, high, 40).tolist(), color=_BAR)
+    _histogram(axes, sides, np.geomspace(low, high, 40))
     axes.set_xscale("log")
-    ticks = [side for side in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024) if low <= side <= high]
-    axes.set_xticks(ticks, [str(side) for side in ticks], minor=False)
+    powers = [2**power for power in range(13)]
+    ticks = [side for side in powers if low <= side <= high]
+    if len(ticks) < _TICKS:
+        finer = sorted(side * share for side in powers for share in (1, 1.25, 1.5, 1.75))
+        ticks = [side for side in finer if low <= side <= high]
+    axes.set_xticks(ticks, [f"{side:g}" for side in ticks], minor=False)
     axes.minorticks_off()
-    if low <= stride <= high:
+    if stride is not None and low <= stride <= high:
         _mark(axes, stride, f"one cell: {stride}")
 
 
 def _draw_aspects(axes: Any, measured: Measured) -> None:
-    axes.set_title("aspect: width / height", fontsize=11)
     if not len(measured.aspects):
         return
     reach = max(2.0, float(np.quantile(np.abs(np.log2(measured.aspects)), 0.99)))
     folded = np.clip(np.log2(measured.aspects), -reach, reach)
-    axes.hist(folded, bins=np.linspace(-reach, reach, 41).tolist(), color=_BAR)
+    _histogram(axes, folded, np.linspace(-reach, reach, 41))
     powers = range(-int(reach), int(reach) + 1)
     axes.set_xticks(list(powers), [f"1:{2**-p}" if p < 0 else f"{2**p}:1" for p in powers])
 
 
 def _draw_counts(axes: Any, measured: Measured, max_detections: int) -> None:
-    axes.set_title("objects per image", fontsize=11)
     most = int(measured.per_image.max(initial=0))
     step = max(1, -(-(most + 1) // 40))
     edges = np.arange(0, most + 1 + step, step) - 0.5
-    axes.hist(measured.per_image, bins=edges.tolist(), color=_BAR, rwidth=0.9 if step == 1 else 1)
-    axes.set_ylabel("images", fontsize=9, color=_TEXT)
-    axes.locator_params(axis="x", integer=True)
+    _histogram(axes, measured.per_image, edges, 0.9 if step == 1 else 1, "images")
     if most >= max_detections:
         _mark(axes, max_detections, f"detections per image: {max_detections}")
 
 
+def _draw_labels(axes: Any, report: JointReport) -> None:
+    places = range(len(report.joints))
+    left = np.zeros(len(report.joints))
+    for name, colour in (("visible", _BAR), ("hidden", _PALE), ("unlabelled", _NOTHING)):
+        widths = np.array([getattr(counts, name) for counts in report.joints.values()])
+        axes.barh(places, widths, left=left, color=colour, label=name)
+        left += widths
+    axes.set_yticks(places, list(report.joints), fontsize=7 if len(left) > 20 else 9)
+    axes.invert_yaxis()
+    axes.locator_params(axis="x", integer=True)
+    # Below the bars, which may fill all of the chart.
+    axes.legend(fontsize=8, ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.06))
+
+
+def _draw_places(axes: Any, report: JointReport, seen: Seen) -> None:
+    height, width = report.size
+    shown = seen.joints[seen.joints[..., 2] > 0][:_POINTS]
+    size = min(12.0, max(2.0, 4000 / max(1, len(shown))))
+    axes.scatter(shown[:, 0], shown[:, 1], s=size, alpha=0.4, color=_BAR, linewidths=0)
+    axes.plot([0, width, width, 0, 0], [0, 0, height, height, 0], color=_LINE, linewidth=1.2)
+    axes.set(xlim=(-0.25 * width, 1.25 * width), ylim=(1.25 * height, -0.25 * height))
+    axes.set_aspect("equal")
+
+
+def _draw_numbers(axes: Any, report: JointReport, seen: Seen) -> None:
+    numbers = (seen.joints[..., 2] > 0).sum(1)
+    _histogram(axes, numbers, np.arange(0.5, len(report.joints) + 1), 0.9, "subjects")
+
+
+def _histogram(
+    axes: Any, values: NDArray[Any], edges: NDArray[np.floating], width: float = 1, of: str = ""
+) -> None:
+    """Draws bars, ``width`` of their bins wide, by whole numbers; ``of`` says what is counted."""
+    axes.hist(values, bins=list(edges), color=_BAR, rwidth=width)
+    axes.set_ylabel(of, fontsize=9, color=_TEXT)
+    axes.locator_params(axis="both" if of else "y", integer=True)
+
+
 def _mark(axes: Any, x: float, text: str) -> None:
+    """Draws a line across the chart, its text above the bars and within the chart."""
+    axes.margins(y=0.15)
     axes.axvline(x, color=_LINE, linewidth=1.2)
+    axes.autoscale_view()
+    along = axes.transAxes.inverted().transform(axes.transData.transform((x, 1)))[0]
     axes.annotate(
         text,
-        (x, 0.97),
+        (x, 0.98),
         xycoords=("data", "axes fraction"),
-        xytext=(4, 0),
+        xytext=(4 if along < 0.5 else -4, 0),
         textcoords="offset points",
+        ha="left" if along < 0.5 else "right",
         va="top",
         fontsize=8.5,
         color=_LINE,

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.codecs.corners import CornerCodec
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.codecs.base import Codec
+from heatpoint.data.annotations import Annotations
 from heatpoint.data.augment import SMALLEST_SIDE, Augment
 from heatpoint.geometry.affine import box_area, clip_boxes, letterbox
-from heatpoint.inspection.cells import cells_of
-from heatpoint.inspection.report import known_size, sought
+from heatpoint.inspection.report import Counted, known_size, sought
 
 _SLACK = 1e-3  # pixels a corner may lie beyond the border before it is outside: rounding
 
 
 @dataclass(frozen=True)
-class CornerReport:
+class CornerReport(Counted):
     """What corners meet in a data set at the network's input.
 
     Objects are those that training sees: without crowd regions and those marked difficult.
@@ -50,10 +48,6 @@ class CornerReport:
     wrong_pairs: int
     wrong_most: int
     wrong_images: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns plain numbers, ready for JSON."""
-        return asdict(self)
 
     def lines(self) -> list[str]:
         """Returns the report in words, one statement per line."""
@@ -86,7 +80,7 @@ class CornerReport:
 
 def inspect_corners(
     annotations: Annotations,
-    codec: CornerCodec,
+    codec: Codec,
     size: tuple[int, int],
     augment: Augment,
     augment_name: str,
@@ -96,7 +90,7 @@ def inspect_corners(
 
     Args:
         annotations: Cleaned annotations; every image has its size.
-        codec: Representation to be judged.
+        codec: Representation to be judged, which finds objects as pairs of corners.
         size: (H, W) of the input in pixels.
         augment: How training views vary; each view is of one image.
         augment_name: What to call that.
@@ -106,14 +100,18 @@ def inspect_corners(
     viewed = outside = objects = 0
     rng = np.random.default_rng(seed)
     for record in annotations.images:
-        wanted = sought(record)
+        wanted, image_size = sought(record), known_size(record)
         boxes, labels = record.boxes[wanted], record.labels[wanted]
         objects += len(boxes)
-        at_input = letterbox(known_size(record), size).boxes(boxes)
-        shared += np.array([_shared(cells, labels) for cells in cells_of(at_input, codec, size)])
+        claimed = codec.claims(letterbox(image_size, size).boxes(boxes), size)
+        shared += [_shared(cells, labels) for cells in claimed]
         wrong.append(sum(_wrong_pairs(boxes[labels == label]) for label in np.unique(labels)))
-        cut = _cut(record, boxes, size, augment, rng)
-        viewed, outside = viewed + len(cut), outside + int(cut.sum())
+        mapped = augment.draw_map(image_size, size, rng, boxes).boxes(boxes)
+        clipped = clip_boxes(mapped, augment.window or size)
+        kept = ((clipped[:, 2:] - clipped[:, :2]) > SMALLEST_SIDE).all(1)
+        kept &= box_area(clipped) >= augment.min_visible * box_area(mapped)
+        viewed += int(kept.sum())
+        outside += int((np.abs(mapped - clipped) > _SLACK).any(1)[kept].sum())
     return CornerReport(
         images=len(annotations),
         objects=objects,
@@ -138,19 +136,3 @@ def _wrong_pairs(boxes: NDArray[np.float64]) -> int:
     """Counts corners of two of (N, 4) boxes that decoding would accept as a box."""
     right = boxes[:, None, :2] <= boxes[None, :, 2:]
     return int(right.all(-1).sum()) - len(boxes)
-
-
-def _cut(
-    record: ImageRecord,
-    boxes: NDArray[np.float64],
-    size: tuple[int, int],
-    augment: Augment,
-    rng: np.random.Generator,
-) -> NDArray[np.bool_]:
-    """Returns for each object that a random view keeps whether a corner lies outside of it."""
-    mapped = augment.draw_map(known_size(record), size, rng, boxes).boxes(boxes)
-    clipped = clip_boxes(mapped, augment.window or size)
-    kept = ((clipped[:, 2:] - clipped[:, :2]) > SMALLEST_SIDE).all(1)
-    kept &= box_area(clipped) >= augment.min_visible * box_area(mapped)
-    outside: NDArray[np.bool_] = (np.abs(mapped - clipped) > _SLACK).any(1)[kept]
-    return outside

@@ -6,26 +6,33 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from heatpoint.codecs.base import Codec
 from heatpoint.data.annotations import Annotations
+from heatpoint.data.augment import Augment
 from heatpoint.data.read import read
 from heatpoint.data.subjects import subject_name
 from heatpoint.data.validate import Progress, Report, clean, validate
-from heatpoint.detector.detector import Detector
-from heatpoint.errors import HeatpointError
-from heatpoint.inspection.boxes import inspect_boxes, representation
-from heatpoint.inspection.corners import CornerReport
-from heatpoint.inspection.joints import JointReport
-from heatpoint.inspection.oracle import OracleReport
-from heatpoint.inspection.part import Pictures
-from heatpoint.inspection.poses import inspect_poses
-from heatpoint.inspection.report import DataReport
+from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.inspection.charts import draw_charts, draw_joint_charts
+from heatpoint.inspection.corners import CornerReport, inspect_corners
+from heatpoint.inspection.joints import JointReport, measure_joints
+from heatpoint.inspection.oracle import OracleReport, oracle
+from heatpoint.inspection.report import DataReport, Spread, evenly, measure
+from heatpoint.inspection.targets import draw_mirrored, draw_targets
 from heatpoint.system.files import write_json
+from heatpoint.views.base import input_size
+from heatpoint.views.crops import Crops
+from heatpoint.views.fields import BOXES
+from heatpoint.views.picture import Picture
 from heatpoint.weights import PUBLISHED
+from heatpoint.zoo.detector import SIZE, Detector
 
 _FINDINGS = 1000  # of each kind, at most, in report.json
+_USUAL = "centernet_resnet18"  # whose representation is judged where no model is named
 
 StepProgress = Callable[[str, int, int], None]
 """Called with the name of a step, the number of images done and the number of all images."""
@@ -65,39 +72,41 @@ class Inspection:
             told[finding.kind] += 1
             if told[finding.kind] <= _FINDINGS:
                 findings.append(dataclasses.asdict(finding))
+        problems = {
+            "counts": self.problems.counts(),
+            "findings": findings,
+            "searched": list(self.problems.searched),
+        }
+        reports = self._reports().items()
         return {
             "source": self.source,
-            "data": self.data.as_dict(),
-            "problems": {
-                "counts": self.problems.counts(),
-                "findings": findings,
-                "searched": list(self.problems.searched),
-            },
-            "oracle": None if self.oracle is None else self.oracle.as_dict(),
-            "joints": None if self.joints is None else self.joints.as_dict(),
-            "corners": None if self.corners is None else self.corners.as_dict(),
+            "problems": problems,
+            **{name: None if report is None else report.as_dict() for name, report in reports},
             "files": [str(path) for path in self.files],
         }
 
     def verdict(self) -> list[str]:
         """Returns in words what a perfect network would reach, one statement per line."""
-        parts = (self.oracle, self.corners, self.joints)
+        parts = [report for name, report in self._reports().items() if name != "data"]
         return [line for part in parts if part for line in part.lines()]
 
     def summary(self) -> str:
         """Returns the inspection in words, for people."""
-        parts = [
-            ("data", self.data.lines()),
-            ("oracle", [] if self.oracle is None else self.oracle.lines()),
-            ("corners", [] if self.corners is None else self.corners.lines()),
-            ("joints", [] if self.joints is None else self.joints.lines()),
-            ("files", [str(path) for path in self.files]),
-        ]
+        parts = {name: report.lines() for name, report in self._reports().items() if report}
+        if self.files:
+            parts["files"] = [str(path) for path in self.files]
         lines = [self.problems.summary()]
-        for title, statements in parts:
-            if statements:
-                lines += [f"{title}:", *(f"  {statement}" for statement in statements)]
+        for title, statements in parts.items():
+            lines += [f"{title}:", *(f"  {statement}" for statement in statements)]
         return "\n".join(lines)
+
+    def _reports(self) -> dict[str, DataReport | OracleReport | CornerReport | JointReport | None]:
+        return {
+            "data": self.data,
+            "oracle": self.oracle,
+            "corners": self.corners,
+            "joints": self.joints,
+        }
 
 
 def inspect(
@@ -156,49 +165,124 @@ def inspect(
     """
     if limit < 1 or samples < 0:
         raise HeatpointError(f"limit must be at least 1 and samples 0, not {limit} and {samples}")
+    check_choice("augment", augment, ("published", "mild", "none"))
     annotations = data if isinstance(data, Annotations) else read(data, images)
-    detector = None if model is None else _detector(model, annotations)
-    pose = detector is not None and detector.task == "pose"
-    if pose and (stride is not None or max_detections is not None):
-        raise HeatpointError(
-            f"{model} finds the joints of one subject; leave out stride and max_detections"
-        )
-    if padding is not None and not pose:
-        raise HeatpointError("padding is about crops of subjects; name a model of joints with it")
+    codec, view = _representation(annotations, model, size, stride, max_detections, padding)
     problems = validate(annotations, progress=_step(progress, "checking"))
     usable, _ = clean(annotations, skip_bad=True, progress=_step(progress, "measuring"))
     scoring = _step(progress, "scoring")
-    pictures = Pictures(None if out is None else Path(out), samples, augment, seed)
-    if detector is not None and pose:
-        part = inspect_poses(usable, detector, size, padding, limit, pictures, scoring)
-    else:
-        codec, sides = representation(usable, detector, size, stride, max_detections)
-        part = inspect_boxes(usable, codec, sides, limit, pictures, scoring)
-    found = Inspection(
-        annotations.source, problems, part.data, part.oracle, part.joints, corners=part.corners
-    )
+    report, measured = measure(usable, view.size)
+    verdict = joints = seen = corners = None
+    if isinstance(view, Crops):
+        joints, seen = measure_joints(usable, codec, view, limit, scoring)
+        # What counts is the size in the crop, not in a whole picture brought to the input.
+        report = dataclasses.replace(report, input_sides=Spread.of(seen.sides * seen.zooms))
+    elif BOXES in codec.answer:
+        chosen = usable.subset(evenly(len(usable), limit).tolist())
+        verdict = oracle(chosen, codec, view.size, scoring)
+    if codec.pairs:
+        views = Augment.named(augment)
+        corners = inspect_corners(usable, codec, view.size, views, augment, seed)
+    found = Inspection(annotations.source, problems, report, verdict, joints, corners=corners)
     if out is None:
         return found
-    report = Path(out) / "report.json"
-    found = dataclasses.replace(found, files=(report, *part.files))
-    write_json(report, found.as_dict())
+    files = [Path(out) / "report.json", Path(out) / "charts.png"]
+    if joints is not None and seen is not None:
+        draw_joint_charts(files[1], joints, seen)
+    else:
+        draw_charts(files[1], report, measured, codec.stride, codec.capacity)
+    if samples:
+        files.append(Path(out) / "targets.png")
+        draw_targets(files[-1], usable, codec, view, augment, samples, seed)
+    if samples and isinstance(view, Crops):
+        files.append(Path(out) / "mirrored.png")
+        draw_mirrored(files[-1], usable, view, min(samples, 4), seed)
+    found = dataclasses.replace(found, files=tuple(files))
+    write_json(files[0], found.as_dict())
     return found
 
 
 def _step(progress: StepProgress | None, name: str) -> Progress | None:
-    if progress is None:
-        return None
-    told = progress  # mypy forgets the narrowing inside the function below
-    return lambda done, total: told(name, done, total)
+    return None if progress is None else partial(progress, name)
+
+
+def _representation(
+    annotations: Annotations,
+    model: str | Path | None,
+    size: int | tuple[int, int] | None,
+    stride: int | None,
+    max_detections: int | None,
+    padding: float | None,
+) -> tuple[Codec, Picture | Crops]:
+    """Returns codec and view: the model's, changed by what the user said.
+
+    Raises:
+        HeatpointError: The model has another stride, cannot take the size, or finds other joints
+            than there are; or an option is not for such a model.
+    """
+    from heatpoint.zoo.table import TABLE
+
+    if model is None:
+        codec = TABLE[_USUAL].usual(annotations.names, None)
+        called, own, multiple, trim = "the representation of CenterNet", (SIZE, SIZE), 1, 0
+        settings: dict[str, float] = {}
+    else:
+        detector = _detector(model, annotations)
+        _check_joints(detector, annotations)
+        codec = detector.codec.fitted(
+            len(annotations.names), detector.skeleton.flip if detector.skeleton else None
+        )
+        called, own, settings = str(model), detector.size, detector.settings
+        multiple, trim = detector.network.multiple, detector.network.trim
+        if stride is not None and stride != codec.stride:
+            raise HeatpointError(
+                f"this model works at stride {codec.stride}, not {stride}; leave out model or "
+                "stride"
+            )
+    if codec.view.asks and (stride is not None or max_detections is not None):
+        raise HeatpointError(
+            f"{called} finds the joints of one subject; leave out stride and max_detections"
+        )
+    given = {"stride": stride, "max_detections": max_detections}
+    codec = codec.tuned(called, {name: value for name, value in given.items() if value is not None})
+    sides = input_size(size, own, max(multiple, codec.stride), trim)
+    if padding is not None and "padding" not in settings:
+        raise HeatpointError("padding is about crops of subjects; name a model of joints with it")
+    if codec.view.asks:
+        padding = settings["padding"] if padding is None else padding
+        return codec, Crops(sides, multiple, trim, padding)
+    return codec, Picture(sides, multiple, trim)
 
 
 def _detector(model: str | Path, annotations: Annotations) -> Detector:
     from heatpoint import zoo
 
     # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
-    if isinstance(model, Path) or Path(model).suffix == ".safetensors" or Path(model).is_file():
+    path = Path(model)
+    is_file = path is model or path.suffix == ".safetensors" or path.is_file()
+    if is_file or model in PUBLISHED:
         return Detector.load(model)
-    if model in PUBLISHED:
-        return Detector.load(model)
-    names = [subject_name(annotations)] if zoo.is_pose(model) else annotations.names
+    model = str(model)
+    names = [subject_name(annotations)] if zoo.learns_joints(model) else annotations.names
     return zoo.build(model, names, skeleton=annotations.skeleton)
+
+
+def _check_joints(detector: Detector, annotations: Annotations) -> None:
+    """Makes sure that data for a model of joints has joints, and those of the model.
+
+    Raises:
+        HeatpointError: It has none, or others.
+    """
+    if detector.skeleton is None:
+        return
+    known, skeleton = detector.skeleton.joints, annotations.skeleton
+    if skeleton is None or all(record.keypoints is None for record in annotations.images):
+        raise HeatpointError(
+            f"{annotations.source} has no joints; leave model out, or name one that finds boxes"
+        )
+    if known != skeleton.joints:
+        raise HeatpointError(
+            f"the model finds {len(known)} joints ({', '.join(known)}), but {annotations.source} "
+            f"has {len(skeleton.joints)} ({', '.join(skeleton.joints)}); give a model by its "
+            "architecture's name to look at the data alone"
+        )

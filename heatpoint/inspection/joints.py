@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from heatpoint.codecs.joints import JointCodec
-from heatpoint.codecs.types import Target
+from heatpoint.codecs.base import Codec, Target
 from heatpoint.data.annotations import Annotations
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.data.subjects import Subjects
 from heatpoint.data.validate import Progress
-from heatpoint.geometry.crops import crop_affine
-from heatpoint.inspection.report import Spread
+from heatpoint.inspection.report import Counted, Spread, at_once, evenly, known_size, side_text
 from heatpoint.scoring.pck import pck, subject_lengths
+from heatpoint.views.base import Places
+from heatpoint.views.crops import Crops
 
-_CELLS = 1 << 24  # cells of all maps of a batch: 64 MiB in float32
 _NEAR = 0.05  # of PCK@0.05
 
 
@@ -37,7 +36,7 @@ class Floor(NamedTuple):
     Attributes:
         input_pixels: Mean distance in input pixels, of joints within the crop.
         image_pixels: The same in image pixels.
-        pck: PCK@0.05 of the subject's extent as ``evaluate_pose`` has it; joints outside of the
+        pck: PCK@0.05 of the subject's extent as ``evaluate`` has it; joints outside of the
             crop are missed.
     """
 
@@ -47,7 +46,7 @@ class Floor(NamedTuple):
 
 
 @dataclass(frozen=True)
-class JointReport:
+class JointReport(Counted):
     """What a data set says about joints, and what a network could reach that is always right.
 
     Attributes:
@@ -80,15 +79,6 @@ class JointReport:
     floor: Floor
     whole_cells: Floor
 
-    def as_dict(self) -> dict[str, Any]:
-        """Returns plain numbers, ready for JSON, which has no NaN but null."""
-        plain = {**asdict(self), "size": list(self.size)}
-        plain["joints"] = {name: counts._asdict() for name, counts in self.joints.items()}
-        for name in ("per_subject", "sides", "zooms", "floor", "whole_cells"):
-            values = getattr(self, name)._asdict()
-            plain[name] = {key: None if v != v else v for key, v in values.items()}
-        return plain
-
     def lines(self) -> list[str]:
         """Returns the report in words, one statement per line."""
         lines = [f"{self.subjects:,} subjects with {self.labelled:,} labelled joints"]
@@ -98,7 +88,7 @@ class JointReport:
         if not self.subjects:
             return lines
         hidden = sum(counts.hidden for counts in self.joints.values())
-        side = str(self.size[0]) if self.size[0] == self.size[1] else "{}x{}".format(*self.size)
+        side = side_text(self.size)
         lines += [
             f"labelled joints per subject {self.per_subject} of {len(self.joints)}; "
             f"{hidden:,} hidden ({hidden / self.labelled:.1%})",
@@ -118,7 +108,7 @@ class JointReport:
         return lines
 
 
-class Crops(NamedTuple):
+class Seen(NamedTuple):
     """The subjects of a data set as a model sees them, one row each.
 
     Attributes:
@@ -134,65 +124,63 @@ class Crops(NamedTuple):
 
 def measure_joints(
     annotations: Annotations,
-    codec: JointCodec,
-    size: tuple[int, int],
-    padding: float,
+    codec: Codec,
+    view: Crops,
     limit: int,
     progress: Progress | None = None,
-) -> tuple[JointReport, Crops]:
+) -> tuple[JointReport, Seen]:
     """Counts the joints of every subject, and scores a perfect network on some of them.
 
     Args:
         annotations: Cleaned annotations with a skeleton.
         codec: Representation to be judged.
-        size: (H, W) of the input.
-        padding: Side of a crop over that of its box.
+        view: Cuts the subjects out.
         limit: The perfect network is scored on at most this many subjects, evenly spread.
         progress: Called with the number of subjects scored and to be scored.
     """
     subjects = Subjects(annotations)
     skeleton = subjects.skeleton
-    crops = _crops(subjects, size, padding)
-    visibility = crops.joints[..., 2]
+    seen = _seen(subjects, view)
+    visibility = seen.joints[..., 2]
     labelled = visibility > 0
-    inside = labelled & _within(crops.joints, size)
-    chosen = np.arange(len(labelled))
-    if len(chosen) > limit:
-        chosen = np.linspace(0, len(chosen) - 1, limit).round().astype(int)
-    some = Crops(*(values[chosen] for values in crops))
+    inside = labelled & _within(seen.joints, view.size)
+    chosen = evenly(len(labelled), limit)
+    some = Seen(*(values[chosen] for values in seen))
     counts = {
         name: JointCounts(*(int((visibility[:, j] == value).sum()) for value in (2, 1, 0)))
         for j, name in enumerate(skeleton.joints)
     }
+    coarse = codec.tuned("", {"refine": "none"} if "refine" in codec.as_dict() else {})
     report = JointReport(
-        size=size,
+        size=view.size,
         stride=codec.stride,
-        padding=padding,
+        padding=view.padding,
         subjects=len(labelled),
         left_out={why: number for why, number in subjects.left_out.items() if number},
         joints=counts,
         per_subject=Spread.of(labelled.sum(1)),
-        sides=Spread.of(crops.sides),
-        zooms=Spread.of(crops.zooms),
+        sides=Spread.of(seen.sides),
+        zooms=Spread.of(seen.zooms),
         labelled=int(labelled.sum()),
         outside=int(labelled.sum() - inside.sum()),
-        floor=_floor(some, codec, skeleton, size, progress),
-        whole_cells=_floor(some, replace(codec, refine="none"), skeleton, size, None),
+        floor=_floor(some, codec, skeleton, view.size, progress),
+        whole_cells=_floor(some, coarse, skeleton, view.size, None),
     )
-    return report, crops
+    return report, seen
 
 
-def _crops(subjects: Subjects, size: tuple[int, int], padding: float) -> Crops:
+def _seen(subjects: Subjects, view: Crops) -> Seen:
     """Returns the subjects as the network sees them without augmentation."""
     sides, zooms, rows = [], [], []
     for number in range(len(subjects)):
-        _, box, joints = subjects[number]
-        to_input = crop_affine(box, size, padding)
-        rows.append(np.concatenate((to_input.points(joints[:, :2]), joints[:, 2:]), 1))
+        image, box, joints = subjects[number]
+        place = Places(box[None], np.ones(1, np.float32), np.zeros(1, np.int64))
+        (look,) = view.looks(known_size(subjects.annotations.images[image]), place)
+        rows.append(np.concatenate((look.to_input.points(joints[:, :2]), joints[:, 2:]), 1))
         sides.append(float(max(box[2:] - box[:2])))
-        zooms.append(to_input.matrix[0])
+        zooms.append(look.to_input.matrix[0])
     stacked = np.array(rows, np.float64).reshape(-1, len(subjects.skeleton), 3)
-    return Crops(np.array(sides), np.array(zooms), stacked)
+    return Seen(np.array(sides), np.array(zooms), stacked)
 
 
 def _within(joints: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
@@ -202,40 +190,34 @@ def _within(joints: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bo
 
 
 def _floor(
-    crops: Crops,
-    codec: JointCodec,
+    seen: Seen,
+    codec: Codec,
     skeleton: Skeleton,
     size: tuple[int, int],
     progress: Progress | None,
 ) -> Floor:
     """Encodes every subject, decodes what a perfect network would answer, and measures it."""
-    count = len(crops.joints)
+    count = len(seen.joints)
     if not count:
         return Floor(float("nan"), float("nan"), float("nan"))
-    cells = codec.joints * (size[0] // codec.stride) * (size[1] // codec.stride)
-    batch = max(1, _CELLS // cells)
-    distances = np.empty(crops.joints.shape[:2])
+    labelled = seen.joints[..., 2] > 0
+    inside = labelled & _within(seen.joints, size)
+    placed = torch.from_numpy(np.where(inside[..., None], seen.joints, 0.0)).float()
+    whole, label = torch.tensor([[0.0, 0.0, size[1], size[0]]]), torch.zeros(1, dtype=torch.int64)
+    distances, batch = np.empty(labelled.shape), at_once(codec, size)
     for start in range(0, count, batch):
-        part = crops.joints[start : start + batch]
-        cut = np.where((_within(part, size) & (part[..., 2] > 0))[..., None], part, 0.0)
+        part = slice(start, start + batch)
         with torch.inference_mode():
-            targets = [_target(joints) for joints in cut]
-            found = codec.decode(codec.ideal(codec.encode(targets, size))).points
-        gaps = found.double().numpy() - part[..., :2]
-        distances[start : start + batch] = np.hypot(gaps[..., 0], gaps[..., 1])
+            targets = [Target(whole, label, joints[None]) for joints in placed[part]]
+            found = codec.decode(codec.ideal(codec.encode(targets, size)))["keypoints"][:, 0]
+        gaps = found.double().numpy()[..., :2] - seen.joints[part, :, :2]
+        distances[part] = np.hypot(gaps[..., 0], gaps[..., 1])
         if progress is not None:
             progress(min(start + batch, count), count)
-    inside = (crops.joints[..., 2] > 0) & _within(crops.joints, size)
-    errors = np.where(crops.joints[..., 2] > 0, np.where(inside, distances, np.inf), np.nan)
-    lengths = subject_lengths("extent", crops.joints, np.zeros((count, 4)), None, skeleton)
+    errors = np.where(labelled, np.where(inside, distances, np.inf), np.nan)
+    lengths = subject_lengths("extent", seen.joints, np.zeros((count, 4)), None, skeleton)
     return Floor(
         float(distances[inside].mean()),
-        float((distances / crops.zooms[:, None])[inside].mean()),
+        float((distances / seen.zooms[:, None])[inside].mean()),
         pck(errors, lengths, _NEAR, skeleton.joints).mean,
-    )
-
-
-def _target(joints: NDArray[np.float64]) -> Target:
-    return Target(
-        torch.zeros(1, 4), torch.zeros(1, dtype=torch.long), torch.from_numpy(joints[None]).float()
     )

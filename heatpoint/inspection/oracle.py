@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from heatpoint.codecs.types import Codec, Maps, Target
+from heatpoint.codecs.base import Codec, Target
 from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data.results import Detections
 from heatpoint.data.validate import Progress
-from heatpoint.detector.file import BoxCodec
-from heatpoint.engines.torch import arrays
-from heatpoint.geometry.affine import box_iou, letterbox
-from heatpoint.inference.finish import finish
-from heatpoint.inference.results import Detections
-from heatpoint.inspection.cells import cells_of, distances, earlier_in_cell, most_objects, place_of
-from heatpoint.inspection.report import known_size, sought
-from heatpoint.views.picture import Frame
+from heatpoint.geometry.affine import box_iou
+from heatpoint.inference.finish import Keep, conclude, in_image
+from heatpoint.inspection.report import Counted, at_once, known_size, side_text, sought
+from heatpoint.scoring.coco import coco_metrics
+from heatpoint.views.base import Look
+from heatpoint.views.picture import Picture
 
 _FOUND = 0.5  # overlap at which an object counts as found, as in AP50
 _SURE = 0.5  # a perfect network is sure of what it found; the rest of the K rows is padding
-_CELLS = 1 << 24  # cells of all maps of a batch: 64 MiB in float32
+_LIMITS = {"centre": "max_detections", "corner": "the codec's corners"}
 _LARGER = (1.25, 1.5, 2.0, 3.0)
 
 
 @dataclass(frozen=True)
-class OracleReport:
+class OracleReport(Counted):
     """What a network could reach that answers every map exactly right.
 
     Objects are those that training sees: without crowd regions and those marked difficult. They
-    are found by their centre, the middle of a box at the network's input, or by both corners.
+    are found by their centre, the middle of a box at the network's input, by both corners, or by
+    whatever the codec says.
 
     Attributes:
         size: (H, W) of the input in pixels.
-        place: "centre" or "corner", which is what a cell can hold only one of.
+        place: "centre", "corner" or the like, which is what a cell can hold only one of.
         stride: Input pixels per cell.
         max_detections: Objects that can be found per image at most: candidates that are decoded,
             K, or corners that are paired.
@@ -74,14 +75,9 @@ class OracleReport:
     remedy: tuple[int, int] | None
     remedy_lost: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """Returns plain numbers, ready for JSON, which has no NaN but null."""
-        plain = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {k: None if v != v else v for k, v in plain.items()}
-
     def lines(self) -> list[str]:
         """Returns the verdict in words, one statement per line."""
-        at = f"at {_side(self.size)} px and stride {self.stride}"
+        at = f"at {side_text(self.size)} px and stride {self.stride}"
         if not self.objects:
             return [f"{at} there is no object to be found on {_many(self.images, 'image')}"]
         lines = [
@@ -105,11 +101,11 @@ class OracleReport:
         lines.append(f"{found}; in the way: {why}" if why else found)
         if self.remedy is not None:
             lines.append(
-                f"try --size {_side(self.remedy)}: there, {_many(self.remedy_lost)} would meet "
+                f"try --size {side_text(self.remedy)}: there, {_many(self.remedy_lost)} would meet "
                 "these obstacles"
             )
         if self.over_limit:
-            limit = "max_detections" if self.place == "centre" else "the codec's corners"
+            limit = _LIMITS.get(self.place, "what the codec decodes of an image")
             lines.append(f"raise {limit} to reach the objects beyond it")
         if self.below_cell:
             lines.append(
@@ -126,118 +122,95 @@ class OracleReport:
 
 def oracle(
     annotations: Annotations,
-    codec: BoxCodec,
+    codec: Codec,
     size: tuple[int, int],
     progress: Progress | None = None,
 ) -> OracleReport:
     """Encodes every image, decodes what a perfect network would answer, and scores the result.
 
-    The way is that of ``evaluate``: letterbox to ``size``, ``decode``, ``finish``, COCO metrics;
-    only the network is replaced by ``codec.ideal``. Memory is bounded by the batch, which is
-    chosen such that its maps stay near 64 MiB.
+    The way is that of ``evaluate``: letterbox to ``size``, ``decode``, finish, COCO metrics; only
+    the network is replaced by ``codec.ideal``.
 
     Args:
-        annotations: Cleaned annotations; every image has its size.
-        codec: Representation to be judged.
+        annotations: Cleaned annotations, not empty; every image has its size.
+        codec: Representation to be judged, which finds boxes.
         size: (H, W) of the input.
         progress: Called after every batch with the number of images done and of all images.
     """
-    from heatpoint.scoring.coco import coco_metrics
-
-    channels = sum(spec.channels for spec in codec.maps)
-    cells = (size[0] // codec.stride) * (size[1] // codec.stride)
-    batch = max(1, _CELLS // (channels * cells))
+    keep = Keep(_SURE, max_detections=None, weights=codec.suppression.weights)
+    view, batch, names = Picture(size), at_once(codec, size), annotations.names
     results: list[Detections] = []
-    tally = _Tally(codec, size)
-    for records in _batches(annotations.images, batch):
-        frames, targets = _at_input(records, size)
+    counts: Counter[str] = Counter()
+    for start in range(0, len(annotations), batch):
+        records = annotations.images[start : start + batch]
+        looks = [view.looks(known_size(record))[0] for record in records]
+        targets = [_target(*seen, codec) for seen in zip(records, looks, strict=True)]
         with torch.inference_mode():
-            candidates = codec.decode(_ideal(codec, targets, size))
-        found = finish(
-            arrays(candidates),
-            frames,
-            annotations.names,
-            _SURE,
-            max_detections=candidates.scores.shape[1],
-        )
-        for record, target, detections in zip(records, targets, found, strict=True):
-            tally.add(target)
-            tally.missed += _missed(record, detections)
-        results += found
+            rows = codec.decode(codec.ideal(codec.encode(targets, size)))
+        for place, (record, look) in enumerate(zip(records, looks, strict=True)):
+            own = {name: values[place].numpy() for name, values in rows.items()}
+            found = in_image(own, codec.answer, look, known_size(record), where=str(record.path))
+            results.append(conclude(found, codec.answer, names, None, keep))
+            counts.update(_count(record, results[-1], targets[place], codec, size))
         if progress is not None:
             progress(len(results), len(annotations))
     scores = coco_metrics(results, annotations)
     remedy, left = _remedy(annotations, codec, size)
     return OracleReport(
         size=size,
-        place=place_of(codec),
+        place=codec.place,
         stride=codec.stride,
-        max_detections=tally.limit,
+        max_detections=codec.capacity,
         images=len(results),
-        objects=tally.objects,
         ap=scores.ap,
         ap50=scores.ap50,
-        missed=tally.missed,
-        same_class_cell=tally.same_class_cell,
-        other_class_cell=tally.other_class_cell,
-        neighbours=tally.neighbours,
-        below_cell=tally.below_cell,
-        over_limit=tally.over_limit,
         remedy=remedy,
         remedy_lost=left,
+        **counts,
     )
 
 
-def _ideal(codec: Codec, targets: Sequence[Target], size: tuple[int, int]) -> Maps:
-    return codec.ideal(codec.encode(targets, size))
+def _target(record: ImageRecord, look: Look, codec: Codec) -> Target:
+    """Returns the objects of an image that training looks for, in input pixels."""
+    wanted = sought(record)
+    boxes = torch.from_numpy(look.to_input.boxes(record.boxes[wanted])).float().reshape(-1, 4)
+    target = Target(boxes, torch.from_numpy(record.labels[wanted]))
+    if "keypoints" in codec.learns and record.keypoints is not None:
+        joints = record.keypoints[wanted].copy()
+        joints[..., :2] = look.to_input.points(joints[..., :2])
+        target.keypoints = torch.from_numpy(joints).float()
+    return target
 
 
-class _Tally:
-    """Adds up what happens in the cells of each image."""
-
-    def __init__(self, codec: BoxCodec, size: tuple[int, int]) -> None:
-        self.codec, self.size, self.limit = codec, size, most_objects(codec)
-        self.objects = self.missed = self.below_cell = self.over_limit = 0
-        self.same_class_cell = self.other_class_cell = self.neighbours = 0
-
-    def add(self, target: Target) -> None:
-        """Counts one image whose boxes are in input pixels."""
-        boxes, labels = target.boxes.double().numpy(), target.labels.numpy()
-        self.objects += len(boxes)
-        self.over_limit += max(0, len(boxes) - self.limit)
-        self.below_cell += int((boxes[:, 2:] - boxes[:, :2] < self.codec.stride).any(1).sum())
-        apart = distances(cells_of(boxes, self.codec, self.size))
-        alike = labels[:, None] == labels[None]
-        earlier = np.tri(len(boxes), k=-1, dtype=bool)
-        twin = ((apart == 0) & alike & earlier).any(1)
-        self.same_class_cell += int(twin.sum())
-        self.other_class_cell += int((((apart == 0) & earlier).any(1) & ~twin).sum())
-        own = ((apart == 0) & alike).sum(1) > 1
-        self.neighbours += int((((apart == 1) & alike).any(1) & ~own).sum())
-
-
-def _batches(records: Sequence[ImageRecord], batch: int) -> Iterator[Sequence[ImageRecord]]:
-    for start in range(0, len(records), batch):
-        yield records[start : start + batch]
+def _count(
+    record: ImageRecord,
+    found: Detections,
+    target: Target,
+    codec: Codec,
+    size: tuple[int, int],
+) -> dict[str, int]:
+    """Returns what happens in the cells of one image, by the names of ``OracleReport``."""
+    boxes, labels = target.boxes.double().numpy(), target.labels.numpy()
+    apart = _distances(codec.claims(boxes, size))
+    alike = labels[:, None] == labels[None]
+    earlier = (apart == 0) & np.tri(len(boxes), k=-1, dtype=bool)
+    twin = (earlier & alike).any(1)
+    own = ((apart == 0) & alike).sum(1) > 1
+    return {
+        "objects": len(boxes),
+        "missed": _missed(record, found),
+        "same_class_cell": int(twin.sum()),
+        "other_class_cell": int((earlier.any(1) & ~twin).sum()),
+        "neighbours": int((((apart == 1) & alike).any(1) & ~own).sum()),
+        "below_cell": int((boxes[:, 2:] - boxes[:, :2] < codec.stride).any(1).sum()),
+        "over_limit": max(0, len(boxes) - codec.capacity),
+    }
 
 
-def _at_input(
-    records: Sequence[ImageRecord], size: tuple[int, int]
-) -> tuple[list[Frame], list[Target]]:
-    frames, targets = [], []
-    for record in records:
-        image_size = known_size(record)
-        to_input = letterbox(image_size, size)
-        frames.append(Frame(str(record.path), image_size, to_input.inverse()))
-        wanted = sought(record)
-        boxes = to_input.boxes(record.boxes[wanted])
-        targets.append(
-            Target(
-                torch.from_numpy(boxes).float().reshape(-1, 4),
-                torch.from_numpy(record.labels[wanted]),
-            )
-        )
-    return frames, targets
+def _distances(cells: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Returns (N, N): how far two of (M, N, 2) objects are apart by the nearest of M places."""
+    apart: NDArray[np.int64] = np.abs(cells[:, :, None] - cells[:, None]).max(-1).min(0)
+    return apart
 
 
 def _missed(record: ImageRecord, detections: Detections) -> int:
@@ -258,34 +231,31 @@ def _missed(record: ImageRecord, detections: Detections) -> int:
 
 
 def _remedy(
-    annotations: Annotations, codec: BoxCodec, size: tuple[int, int]
+    annotations: Annotations, codec: Codec, size: tuple[int, int]
 ) -> tuple[tuple[int, int] | None, int]:
     """Returns the first larger input at which fewer objects are lost to cells, and how many."""
-    now = _lost(annotations, codec, size)
+    now = _lost(annotations.images, codec, size)
     for factor in _LARGER if now else ():
         larger = (_multiple(size[0] * factor), _multiple(size[1] * factor))
-        left = _lost(annotations, codec, larger)
+        left = _lost(annotations.images, codec, larger)
         if left <= now // 2:
             return larger, left
     return None, now
 
 
-def _lost(annotations: Annotations, codec: BoxCodec, size: tuple[int, int]) -> int:
+def _lost(records: Sequence[ImageRecord], codec: Codec, size: tuple[int, int]) -> int:
     """Counts objects that share a cell with an earlier one, or exceed the limit."""
-    lost, limit = 0, most_objects(codec)
-    for record in annotations.images:
-        boxes = letterbox(known_size(record), size).boxes(record.boxes[sought(record)])
-        alone = ~earlier_in_cell(cells_of(boxes, codec, size))
-        lost += len(boxes) - min(int(alone.sum()), limit)
+    lost, view = 0, Picture(size)
+    for record in records:
+        look = view.looks(known_size(record))[0]
+        apart = _distances(codec.claims(look.to_input.boxes(record.boxes[sought(record)]), size))
+        shared = ((apart == 0) & np.tri(len(apart), k=-1, dtype=bool)).any(1)
+        lost += len(apart) - min(int((~shared).sum()), codec.capacity)
     return lost
 
 
 def _multiple(pixels: float, step: int = 32) -> int:
     return int(-(-pixels // step) * step)
-
-
-def _side(size: tuple[int, int]) -> str:
-    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
 
 
 def _many(count: int, noun: str = "object") -> str:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpoint.codecs.base import Codec
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.geometry.affine import letterbox
 
+_CELLS = 1 << 24  # of all maps of a batch: 64 MiB in float32
 _SMALL, _LARGE = 32.0**2, 96.0**2  # COCO's borders of small, medium and large, square pixels
 
 
@@ -35,7 +37,26 @@ class Spread(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DataReport:
+class Counted:
+    """What every report has: numbers that are ready for JSON."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns plain numbers and strings; JSON has no NaN but null."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        value = value._asdict()
+    if isinstance(value, dict):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return None if value != value else value
+
+
+@dataclass(frozen=True)
+class DataReport(Counted):
     """What a data set holds.
 
     Attributes:
@@ -71,10 +92,6 @@ class DataReport:
     by_area: dict[str, int]
     covered: float
     window: int | None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns plain numbers, ready for JSON."""
-        return {k: v._asdict() if isinstance(v, Spread) else v for k, v in _fields(self).items()}
 
     def lines(self) -> list[str]:
         """Returns the report in words, one statement per line."""
@@ -178,20 +195,34 @@ def window_side(sides: NDArray[np.float64], covered: float, size: tuple[int, int
     return side if 4 * side * side <= size[0] * size[1] and side <= min(size) else None
 
 
+def side_text(size: tuple[int, int]) -> str:
+    """Returns an (H, W) as the command line takes it."""
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+
+
 def known_size(record: ImageRecord) -> tuple[int, int]:
     """Returns the (height, width) of an image, which ``inspect`` has filled in beforehand."""
     assert record.size is not None, f"{record.path} has no size"
     return record.size
 
 
+def evenly(count: int, limit: int) -> NDArray[np.int64]:
+    """Returns at most ``limit`` of the numbers below ``count``, evenly spread."""
+    if count <= limit:
+        return np.arange(count)
+    return np.linspace(0, count - 1, limit).round().astype(np.int64)
+
+
+def at_once(codec: Codec, size: tuple[int, int]) -> int:
+    """Returns how many inputs of (H, W) pixels to encode together: their maps stay near 64 MiB."""
+    channels = sum(spec.channels for spec in codec.maps)
+    cells = (size[0] // codec.stride) * (size[1] // codec.stride)
+    return max(1, _CELLS // (channels * cells))
+
+
 def sought(record: ImageRecord) -> NDArray[np.bool_]:
     """Returns (N,) bool: which objects training looks for, neither crowd nor difficult."""
     return ~(record.crowd | record.difficult)
-
-
-def _fields(report: DataReport) -> dict[str, Any]:
-    # asdict would turn the spreads, which are tuples, into plain tuples.
-    return {name: getattr(report, name) for name in asdict(report)}
 
 
 def _name_counts(report: DataReport) -> str:

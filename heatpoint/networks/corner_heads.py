@@ -8,9 +8,9 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from heatpoint.codecs.types import Maps, MapSpec
+from heatpoint.networks.corner_pool import Direction, corner_pool
 from heatpoint.networks.heads import Heads, hidden_convolution
-from heatpoint.networks.layers.corner_pool import Direction, corner_pool
+from heatpoint.networks.maps import Maps, MapSpec
 
 DIRECTIONS: dict[str, tuple[Direction, Direction]] = {
     "top_left": ("top", "left"),

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import check_choice
 from heatpoint.networks.heads import StackHeads
 from heatpoint.networks.network import Network
 
-Precision = Literal["auto", "fp32", "bf16"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 
 SELF_CHECK = 1e-3
 """Largest difference, relative to the largest value of a map, that folding may make."""
@@ -38,23 +38,40 @@ def fast(
         precision: "bf16" computes in bfloat16 between the normalisation and the convolutions that
             end in maps, which stay in float32: bfloat16 knows 8 digits of 0 and 1, and so a size
             of 16 cells to half a pixel and a logit not well enough to tell a peak from its
-            neighbour. "auto" does so only on CPUs with AMX tiles: elsewhere bfloat16 is slower on
-            a CPU.
+            neighbour; "fp16" does the same in float16. For "auto" see ``choose_precision``.
         device: Where the copy shall live; the network's own device without.
 
     Raises:
         HeatpointError: Unknown precision.
     """
-    if precision not in ("auto", "fp32", "bf16"):
-        raise HeatpointError(f"precision must be auto, fp32 or bf16, not {precision!r}")
     target = network.mean.device if device is None else torch.device(device)
     copied = _answering(network)
     if not _fold_all(copied):
         copied = _answering(network)
     copied = copied.to(target).to(memory_format=torch.channels_last)
-    if precision == "bf16" or (precision == "auto" and target.type == "cpu" and has_amx()):
-        _halve(copied)
+    computes = choose_precision(precision, target)
+    if computes != "fp32":
+        _halve(copied, torch.bfloat16 if computes == "bf16" else torch.float16)
     return copied
+
+
+def choose_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
+    """Returns the arithmetic that is meant on a device.
+
+    "auto" is bfloat16 on CPUs with AMX tiles and on GPUs that multiply it natively: elsewhere it
+    is slower than float32.
+
+    Raises:
+        HeatpointError: Unknown precision.
+    """
+    check_choice("precision", precision, get_args(Precision))
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        native = device.type == "cpu" and has_amx()
+    return "bf16" if native else "fp32"
 
 
 def has_amx() -> bool:
@@ -71,11 +88,11 @@ def _answering(network: Network) -> Network:
     return copied
 
 
-def _halve(network: Network) -> None:
-    """Lets a network compute in bfloat16, all but its normalisation and its last convolutions."""
+def _halve(network: Network, half: torch.dtype) -> None:
+    """Lets a network compute in 16 bits, all but its normalisation and its last convolutions."""
     mean, std = network.mean, network.std
     exact = {last: copy.deepcopy(last.state_dict()) for last in _last_convolutions(network)}
-    network.bfloat16()
+    network.to(half)
     network.mean, network.std = mean, std
     for last, state in exact.items():
         last.float().load_state_dict(state)

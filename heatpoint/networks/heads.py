@@ -8,7 +8,7 @@ from typing import Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from heatpoint.codecs.types import Maps, MapSpec
+from heatpoint.networks.maps import Maps, MapSpec
 
 
 @runtime_checkable

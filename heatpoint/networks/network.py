@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from heatpoint.codecs.types import Maps
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.sizes import less, next_multiple
+from heatpoint.networks.maps import Maps
 
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
@@ -34,6 +34,11 @@ class Backbone(nn.Module):
     trim: int = 0
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+
+    def inner(self, images: Tensor) -> dict[int, Tensor]:
+        """Returns the feature maps in front of the last one, by stride; of several the first."""
+        maps = list(zip(self.strides, self(images), strict=True))[:-1]
+        return dict(reversed(maps))
 
 
 class Network(nn.Module):

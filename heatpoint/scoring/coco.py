@@ -3,31 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heatpoint.data.annotations import Annotations
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.results import Detections
-
-NUMBERS = (
-    "ap",
-    "ap50",
-    "ap75",
-    "ap_small",
-    "ap_medium",
-    "ap_large",
-    "ar1",
-    "ar10",
-    "ar100",
-    "ar_small",
-    "ar_medium",
-    "ar_large",
-)
-"""COCO's twelve numbers, in its order; fields of ``CocoScores``."""
+from heatpoint.scoring.rows import Results, box_rows, image_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,9 +50,11 @@ class CocoScores:
     per_class: dict[str, dict[str, float]]
 
 
-def coco_metrics(
-    results: Sequence[Detections] | Sequence[Mapping[str, Any]], annotations: Annotations
-) -> CocoScores:
+NUMBERS = tuple(each.name for each in fields(CocoScores) if each.name != "per_class")
+"""COCO's twelve numbers, in its order."""
+
+
+def coco_metrics(results: Results, annotations: Annotations) -> CocoScores:
     """Returns COCO's twelve numbers and the AP of every class.
 
     Crowd regions count neither for nor against a detector, as COCO has it; VOC's difficult objects
@@ -75,32 +62,17 @@ def coco_metrics(
     ranges go by ``ImageRecord.areas``, which for COCO files is the mask's area.
 
     Args:
-        results: One ``Detections`` per image, in the order of ``annotations.images`` and with its
-            names; or COCO result rows with the ids of ``annotations``, in full precision.
+        results: See ``rows.Results``.
         annotations: The truth.
 
     Raises:
         HeatpointError: The results do not belong to these images or classes, or two images share
             an id.
     """
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    rows = result_rows(results, annotations)
-    truth = COCO(_truth(annotations))
-    found = COCO(
-        {
-            **{key: truth.dataset[key] for key in ("images", "categories")},
-            "annotations": [
-                {**row, "id": index + 1, "iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3]}
-                for index, row in enumerate(rows)
-            ],
-        }
-    )
-    evaluator = COCOeval_faster(truth, found, iouType="bbox", print_function=_silent)
-    evaluator.evaluate()
-    evaluator.accumulate()
-    evaluator.summarize()
-    numbers = dict(zip(NUMBERS, map(_score, evaluator.stats[: len(NUMBERS)]), strict=True))
+    found = [
+        {**row, "area": row["bbox"][2] * row["bbox"][3]} for row in box_rows(results, annotations)
+    ]
+    evaluator, stats = compared(found, annotations)
     # (overlaps, recalls, classes, sizes, limits); 0: all sizes, -1: 100 detections.
     precision = evaluator.eval["precision"][:, :, :, 0, -1]
     places = {category: place for place, category in enumerate(evaluator.params.catIds)}
@@ -111,100 +83,70 @@ def coco_metrics(
         }
         for name, category in zip(annotations.names, annotations.category_ids, strict=True)
     }
-    return CocoScores(**numbers, per_class=per_class)
+    return CocoScores(**dict(zip(NUMBERS, stats[: len(NUMBERS)], strict=True)), per_class=per_class)
 
 
-def result_rows(
-    results: Sequence[Detections] | Sequence[Mapping[str, Any]], annotations: Annotations
-) -> list[dict[str, Any]]:
-    """Returns COCO result rows with image_id, category_id, bbox (x, y, width, height) and score.
+def compared(
+    rows: Sequence[dict[str, Any]],
+    annotations: Annotations,
+    sigmas: NDArray[np.float64] | None = None,
+) -> tuple[Any, list[float]]:
+    """Returns COCO's evaluator after its work, and its numbers, NaN where nothing is to be found.
 
-    Raises:
-        HeatpointError: As ``coco_metrics``.
+    Args:
+        rows: Result rows, with ``area``.
+        annotations: The truth.
+        sigmas: (J,) to compare joints; None compares boxes.
     """
-    ids = [record.image_id for record in annotations.images]
-    if len(set(ids)) != len(ids):
-        raise HeatpointError(
-            f"{annotations.source or 'the annotations'} give one image id to several images; "
-            "results could not be told apart"
-        )
-    rows: list[dict[str, Any]] = []
-    if results and all(isinstance(result, Detections) for result in results):
-        if len(results) != len(ids):
-            raise HeatpointError(
-                f"expected one result for each of the {len(ids)} annotated images, got "
-                f"{len(results)}"
-            )
-        for image_id, result in zip(ids, results, strict=True):
-            if not isinstance(result, Detections):
-                continue
-            if result.names != annotations.names:
-                raise HeatpointError(
-                    f"the results' classes are {result.names}, the annotations' "
-                    f"{annotations.names}; map them first"
-                )
-            rows += result.to_coco(image_id, annotations.category_ids)
-        return rows
-    known_images, known_classes = set(ids), set(annotations.category_ids)
-    for place, row in enumerate(results):
-        if not isinstance(row, Mapping):
-            raise TypeError("results are either all Detections or all COCO result rows")
-        _check_row(row, place, known_images, known_classes)
-        rows.append({key: row[key] for key in ("image_id", "category_id", "bbox", "score")})
-    return rows
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    truth = COCO(_truth(annotations, sigmas is not None))
+    numbered = [{**row, "id": index + 1, "iscrowd": 0} for index, row in enumerate(rows)]
+    shared = {key: truth.dataset[key] for key in ("images", "categories")}
+    evaluator = COCOeval_faster(
+        truth,
+        COCO({**shared, "annotations": numbered}),
+        iouType="bbox" if sigmas is None else "keypoints",
+        kpt_oks_sigmas=sigmas,
+        print_function=_silent,
+    )
+    evaluator.evaluate()
+    evaluator.accumulate()
+    evaluator.summarize()
+    return evaluator, [_score(value) for value in evaluator.stats]
 
 
-def _check_row(row: Mapping[str, Any], place: int, images: set[int], classes: set[int]) -> None:
-    missing = [key for key in ("image_id", "category_id", "bbox", "score") if key not in row]
-    if missing:
-        raise HeatpointError(
-            f"result {place} lacks {', '.join(missing)}; expected COCO result rows with image_id, "
-            "category_id, bbox and score"
-        )
-    for key, known in (("image_id", images), ("category_id", classes)):
-        if row[key] not in known:
-            raise HeatpointError(
-                f"result {place} has {key} {row[key]!r}, which the annotations do not; are the "
-                "results those of another data set?"
-            )
-    values = [*row["bbox"], row["score"]]
-    if len(values) != 5 or not all(
-        isinstance(value, (int, float)) and math.isfinite(value) for value in values
-    ):
-        raise HeatpointError(
-            f"result {place} has bbox {row['bbox']} and score {row['score']}; expected five finite "
-            "numbers"
-        )
-
-
-def _truth(annotations: Annotations) -> dict[str, Any]:
+def _truth(annotations: Annotations, joints: bool) -> dict[str, Any]:
     """Returns the annotations as the dictionary a COCO file holds."""
+    ids = image_ids(annotations)
     objects: list[dict[str, Any]] = []
     for record in annotations.images:
-        ignored = record.crowd | record.difficult
+        keypoints = record.keypoints if joints else None
+        if joints and keypoints is None:
+            continue
+        ignored = record.crowd if joints else record.crowd | record.difficult
         sides = record.boxes[:, 2:] - record.boxes[:, :2]
         bboxes = np.concatenate([record.boxes[:, :2], sides], 1)
-        finite = np.isfinite(bboxes).all(1)
-        if not finite.all():
+        if not (np.isfinite(bboxes).all() and (keypoints is None or np.isfinite(keypoints).all())):
             raise HeatpointError(
-                f"{record.path} has a box that is not four finite numbers; heatpoint.data.validate."
-                "clean leaves such boxes out and counts them"
+                f"{record.path} has a box or joint that is not a finite number; heatpoint.data."
+                "validate.clean leaves such boxes out and counts them"
             )
-        for bbox, label, area, ignore in zip(
-            bboxes.tolist(), record.labels.tolist(), record.areas.tolist(), ignored, strict=True
-        ):
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": record.image_id,
-                    "category_id": annotations.category_ids[label],
-                    "bbox": bbox,
-                    "area": area,
-                    "iscrowd": int(ignore),
-                }
-            )
+        for place, label in enumerate(record.labels.tolist()):
+            row = {
+                "id": len(objects) + 1,
+                "image_id": record.image_id,
+                "category_id": annotations.category_ids[label],
+                "bbox": bboxes[place].tolist(),
+                "area": float(record.areas[place]),
+                "iscrowd": int(ignored[place]),
+            }
+            if keypoints is not None:
+                row["keypoints"] = keypoints[place].ravel().tolist()
+                row["num_keypoints"] = int((keypoints[place, :, 2] > 0).sum())
+            objects.append(row)
     return {
-        "images": [{"id": record.image_id} for record in annotations.images],
+        "images": [{"id": image_id} for image_id in ids],
         "categories": [
             {"id": category, "name": name}
             for category, name in zip(annotations.category_ids, annotations.names, strict=True)

@@ -4,29 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 from heatpoint.data.annotations import Annotations
+from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.poses import Poses
-
-OKS_NUMBERS = (
-    "ap",
-    "ap50",
-    "ap75",
-    "ap_medium",
-    "ap_large",
-    "ar",
-    "ar50",
-    "ar75",
-    "ar_medium",
-    "ar_large",
-)
-"""COCO's ten numbers of keypoints, in its order; fields of ``OksScores``."""
+from heatpoint.scoring.coco import compared
+from heatpoint.scoring.rows import check_results, image_ids
 
 COCO_SIGMAS = (
     *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
@@ -67,6 +54,10 @@ class OksScores:
     ar_large: float
 
 
+OKS_NUMBERS = tuple(each.name for each in fields(OksScores))
+"""COCO's ten numbers of keypoints, in its order."""
+
+
 def default_sigmas(skeleton: Skeleton) -> tuple[tuple[float, ...], str]:
     """Returns a skeleton's sigmas and their name: COCO's for its 17 joints, 0.1 for any other."""
     if skeleton.joints == SKELETONS["coco17"].joints:
@@ -75,18 +66,19 @@ def default_sigmas(skeleton: Skeleton) -> tuple[tuple[float, ...], str]:
 
 
 def oks_metrics(
-    results: Sequence[Poses],
+    results: Sequence[Detections],
     annotations: Annotations,
     sigmas: Sequence[float] | None = None,
 ) -> OksScores:
-    """Returns COCO's ten numbers of keypoints.
+    """Returns COCO's ten numbers of keypoints, the mean over classes where there are several.
 
     Crowd regions and objects without a labelled joint count neither for nor against, as COCO has
     it. An object's size is ``ImageRecord.areas``: for COCO files the mask's area, else the box's,
-    which is larger, so that the same error costs less there.
+    which is larger, so that the same error costs less there. A result's size is that of its
+    joints' extent.
 
     Args:
-        results: One ``Poses`` per image, in the order of ``annotations.images``.
+        results: One per image, in the order of ``annotations.images`` and with its names.
         annotations: The truth, with keypoints.
         sigmas: One per joint, or None for ``default_sigmas``.
 
@@ -94,111 +86,38 @@ def oks_metrics(
         HeatpointError: Another number of images, joints or sigmas than expected, two images share
             an id, or an annotated box or joint is not a finite number.
     """
-    from faster_coco_eval import COCO, COCOeval_faster
-
     skeleton = annotations.skeleton
     if skeleton is None:
         raise HeatpointError(f"{annotations.source or 'the annotations'} hold no keypoints")
     chosen = default_sigmas(skeleton)[0] if sigmas is None else tuple(sigmas)
-    if len(chosen) != len(skeleton.joints) or not all(0 < s < math.inf for s in chosen):
+    if len(chosen) != len(skeleton) or not all(0 < s < math.inf for s in chosen):
         raise HeatpointError(
-            f"sigmas must be {len(skeleton.joints)} positive numbers, one for each joint, not "
+            f"sigmas must be {len(skeleton)} positive numbers, one for each joint, not "
             f"{list(chosen)}"
         )
-    truth = COCO(_truth(annotations, skeleton))
-    shared = {key: truth.dataset[key] for key in ("images", "categories")}
-    found = COCO({**shared, "annotations": _results(results, annotations, skeleton)})
-    evaluator = COCOeval_faster(
-        truth,
-        found,
-        iouType="keypoints",
-        kpt_oks_sigmas=np.array(chosen),
-        print_function=_silent,
-    )
-    evaluator.evaluate()
-    evaluator.accumulate()
-    evaluator.summarize()
-    stats = [float(value) for value in evaluator.stats[: len(OKS_NUMBERS)]]
-    return OksScores(
-        **{
-            name: value if value > -1 else math.nan
-            for name, value in zip(OKS_NUMBERS, stats, strict=True)
-        }
-    )
-
-
-def _truth(annotations: Annotations, skeleton: Skeleton) -> dict[str, Any]:
-    """Returns the annotations as the dictionary a COCO file holds, all subjects of one category."""
-    ids = [record.image_id for record in annotations.images]
-    if len(set(ids)) != len(ids):
-        raise HeatpointError(
-            f"{annotations.source or 'the annotations'} give one image id to several images; "
-            "results could not be told apart"
-        )
-    objects: list[dict[str, Any]] = []
-    for record in annotations.images:
-        if record.keypoints is None:
-            continue
-        if not (np.isfinite(record.boxes).all() and np.isfinite(record.keypoints).all()):
+    check_results(results, annotations)
+    rows = []
+    for image_id, found in zip(image_ids(annotations), results, strict=True):
+        joints = 0 if found.skeleton is None else len(found.skeleton)
+        if found.keypoints is None or joints != len(skeleton):
             raise HeatpointError(
-                f"{record.path} has a box or joint that is not a finite number; heatpoint.data."
-                "validate.clean leaves such boxes out and counts them"
+                f"the results have {joints} joints, the annotations {len(skeleton)}"
             )
-        for box, keypoints, area, crowd in zip(
-            record.boxes, record.keypoints, record.areas, record.crowd, strict=True
+        keypoints = found.keypoints.astype(np.float64)
+        for points, score, label in zip(
+            keypoints, found.scores.tolist(), found.labels.tolist(), strict=True
         ):
-            objects.append(
-                {
-                    "id": len(objects) + 1,
-                    "image_id": record.image_id,
-                    "category_id": 1,
-                    "bbox": [box[0], box[1], box[2] - box[0], box[3] - box[1]],
-                    "area": float(area),
-                    "iscrowd": int(crowd),
-                    "keypoints": keypoints.ravel().tolist(),
-                    "num_keypoints": int((keypoints[:, 2] > 0).sum()),
-                }
-            )
-    return {
-        "images": [{"id": image_id} for image_id in ids],
-        "categories": [{"id": 1, "name": "subject", "keypoints": list(skeleton.joints)}],
-        "annotations": objects,
-    }
-
-
-def _results(
-    results: Sequence[Poses], annotations: Annotations, skeleton: Skeleton
-) -> list[dict[str, Any]]:
-    """Returns the rows of a COCO file of results; a pose's size is that of its joints' extent."""
-    if len(results) != len(annotations):
-        raise HeatpointError(
-            f"expected one result for each of the {len(annotations)} annotated images, got "
-            f"{len(results)}"
-        )
-    rows: list[dict[str, Any]] = []
-    for record, poses in zip(annotations.images, results, strict=True):
-        if len(poses.skeleton.joints) != len(skeleton.joints):
-            raise HeatpointError(
-                f"the results have {len(poses.skeleton.joints)} joints, the annotations "
-                f"{len(skeleton.joints)}"
-            )
-        keypoints = poses.keypoints.astype(np.float64)
-        for points, score in zip(keypoints, poses.scores.tolist(), strict=True):
-            low, high = points[:, :2].min(0), points[:, :2].max(0)
+            own = points[skeleton.joints_of(label), :2]
+            low, high = own.min(0), own.max(0)
             rows.append(
                 {
-                    "id": len(rows) + 1,
-                    "image_id": record.image_id,
-                    "category_id": 1,
+                    "image_id": image_id,
+                    "category_id": annotations.category_ids[label],
                     "keypoints": points.ravel().tolist(),
                     "score": score,
                     "bbox": [*low.tolist(), *(high - low).tolist()],
                     "area": float(np.prod(high - low)),
-                    "iscrowd": 0,
                 }
             )
-    return rows
-
-
-def _silent(*_: object) -> None:
-    """Takes the evaluator's progress lines and says nothing."""
+    stats = compared(rows, annotations, np.array(chosen))[1]
+    return OksScores(**dict(zip(OKS_NUMBERS, stats[: len(OKS_NUMBERS)], strict=True)))

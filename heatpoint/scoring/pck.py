@@ -9,15 +9,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data.skeleton import Skeleton, name_side
 from heatpoint.errors import HeatpointError
-
-Normaliser = Literal["extent", "torso", "box", "head"]
+from heatpoint.scoring import Normaliser
 
 NORMALISERS: dict[Normaliser, str] = {
     "extent": "larger side of the box round the labelled joints",
@@ -48,15 +47,6 @@ class PckScores:
     pooled_all: float
     per_joint: dict[str, float]
     labelled: dict[str, int]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns plain numbers by name."""
-        return {
-            "mean": self.mean,
-            "pooled": self.pooled,
-            "pooled_all": self.pooled_all,
-            "per_joint": self.per_joint,
-        }
 
 
 def joint_errors(predicted: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
@@ -127,21 +117,6 @@ def pckh(
     return pck(errors, heads, threshold, joints, UNSCORED)
 
 
-def sides_together(scores: PckScores, skeleton: Skeleton) -> dict[str, float]:
-    """Returns the scores per part of the body: the mean of left and right, others as they are.
-
-    This is the line that the published evaluations print: head, shoulder, elbow, wrist, hip, knee,
-    ankle.
-    """
-    mates = {one: other for pair in skeleton.pairs for one, other in (pair, pair[::-1])}
-    parts: dict[str, float] = {}
-    for place, name in enumerate(skeleton.joints):
-        mate = mates.get(place, place)
-        both = (scores.per_joint[name], scores.per_joint[skeleton.joints[mate]])
-        parts.setdefault(name_side(name)[1] if mate != place else name, (both[0] + both[1]) / 2)
-    return parts
-
-
 def subject_lengths(
     normaliser: Normaliser,
     keypoints: NDArray[np.float64],
@@ -184,40 +159,6 @@ def subject_lengths(
         high = np.where(labelled, keypoints[..., :2], -np.inf).max(1)
         lengths = (high - low).max(1, initial=-np.inf)
     return np.where(np.isfinite(lengths) & (lengths > 0), lengths, np.nan)
-
-
-def map_accuracy(
-    maps: NDArray[Any], targets: NDArray[Any], threshold: float = 0.5
-) -> NDArray[np.float64]:
-    """Returns the accuracy of one batch of maps, as the released training loops print it.
-
-    Both maps are reduced to their highest cell. A joint is found within ``threshold`` of a tenth
-    of the map's width; one whose target lies in the first row or column, or is empty, is not
-    counted (pytorch-pose, after the Torch7 code of Newell et al. 2016).
-
-    Args:
-        maps: (B, J, h, w) predicted.
-        targets: (B, J, h, w) heatmaps of the truth.
-        threshold: Share of a tenth of the width.
-
-    Returns:
-        (J + 1,): the mean over the joints that have a target, then each joint; -1 without one.
-    """
-    found, meant = _highest(maps), _highest(targets)
-    apart = np.sqrt(((found - meant) ** 2).sum(-1)) / (maps.shape[-1] / 10)
-    counted = (meant > 1).all(-1)
-    hits, counts = ((apart < threshold) & counted).sum(0), counted.sum(0)
-    each = np.where(counts > 0, hits / np.maximum(counts, 1), -1.0)
-    mean = each[counts > 0].mean() if counts.any() else -1.0
-    return np.concatenate([[mean], each])
-
-
-def _highest(maps: NDArray[Any]) -> NDArray[np.float64]:
-    """Returns the (B, J, 2) one-based column and row of each maximum, (0, 0) if it is not > 0."""
-    flat = maps.reshape(*maps.shape[:2], -1)
-    cell = flat.argmax(-1)
-    points = np.stack([cell % maps.shape[-1], cell // maps.shape[-1]], -1) + 1.0
-    return np.where(flat.max(-1)[..., None] > 0, points, 0.0)
 
 
 def _share(hits: int, count: int) -> float:

@@ -7,16 +7,14 @@ Everingham et al., "The Pascal Visual Object Classes (VOC) Challenge", IJCV 2010
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data.annotations import Annotations
-from heatpoint.inference.results import Detections
-from heatpoint.scoring.coco import result_rows
+from heatpoint.geometry.affine import box_iou
+from heatpoint.scoring.rows import Results, box_rows
 
 Floats = NDArray[np.float64]
 
@@ -39,7 +37,7 @@ class VocScores:
 
 
 def voc_metrics(
-    results: Sequence[Detections] | Sequence[Mapping[str, Any]],
+    results: Results,
     annotations: Annotations,
     overlap: float = 0.5,
 ) -> VocScores:
@@ -51,14 +49,14 @@ def voc_metrics(
     inside; our continuous boxes hold it already, so that its "+ 1" is not needed.
 
     Args:
-        results: As in ``coco.coco_metrics``.
+        results: See ``rows.Results``.
         annotations: The truth.
         overlap: Least intersection over union of a right detection.
 
     Raises:
         HeatpointError: As ``coco.coco_metrics``.
     """
-    rows = result_rows(results, annotations)
+    rows = box_rows(results, annotations)
     label_of = {category: label for label, category in enumerate(annotations.category_ids)}
     image_of = {record.image_id: place for place, record in enumerate(annotations.images)}
     images = np.array([image_of[row["image_id"]] for row in rows], np.int64)
@@ -101,7 +99,7 @@ def _match(
         if not mine.any():
             wrong[rows] = True
             continue
-        overlaps = _iou(boxes[rows], record.boxes[mine])
+        overlaps = box_iou(boxes[rows], record.boxes[mine])
         taken = np.zeros(len(ignored), np.bool_)
         for row, best, value in zip(rows, overlaps.argmax(1), overlaps.max(1), strict=True):
             if value < overlap:
@@ -110,17 +108,6 @@ def _match(
                 (wrong if taken[best] else right)[row] = True
                 taken[best] = True
     return right, wrong, total
-
-
-def _iou(a: Floats, b: Floats) -> Floats:
-    """Returns the (N, M) overlaps of xyxy boxes (N, 4) and (M, 4), 0 for two empty ones."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = (high - low).clip(0).prod(-1)
-    areas = [(side[:, 2:] - side[:, :2]).clip(0).prod(-1) for side in (a, b)]
-    union = areas[0][:, None] + areas[1] - shared
-    result: Floats = shared / np.maximum(union, np.finfo(np.float64).tiny)
-    return result
 
 
 def _curve(right: NDArray[np.bool_], wrong: NDArray[np.bool_], total: int) -> tuple[Floats, Floats]:

@@ -6,12 +6,11 @@ import colorsys
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.geometry.affine import Image
-from heatpoint.synthetic.outlines import SHIFT, Points, fixed_point
+from heatpoint.synthetic.canvas import Points, fill
 
 Colour = Literal["left", "right", "torso", "head"]
 
@@ -63,7 +62,6 @@ PARTS = (
 _TORSO = (8, 9, 10, 11)
 _HEAD = (12, 13)
 _LIMBS = ((0, 1), (2, 3), (4, 5), (6, 7))
-_FARTHEST = 0.065  # no part reaches farther from its joints, in heights
 _WARM, _COLD = (-0.04, 0.13), (0.5, 0.68)  # hues from 0 to 1
 
 
@@ -138,23 +136,20 @@ def draw_pose(
         rng: Chooses the colours.
     """
     colours = _colours(rng)
-    behind = [
-        part for limb, front in zip(_LIMBS, pose.front, strict=True) if not front for part in limb
-    ]
-    before = [
-        part for limb, front in zip(_LIMBS, pose.front, strict=True) if front for part in limb
-    ]
+    limbs = list(zip(_LIMBS, pose.front, strict=True))
+    behind = [part for limb, front in limbs if not front for part in limb]
+    before = [part for limb, front in limbs if front for part in limb]
     for number in (*behind, *_TORSO, *_HEAD, *before):
         part = PARTS[number]
         start, end = pose.points[part.start], pose.points[part.end]
         radii = part.radii[0] * pose.height, part.radii[1] * pose.height
-        outlines = [fixed_point(capsule(start, end, *radii))]
+        outlines = [capsule(start, end, *radii)]
         if number == _TORSO[0]:
-            outlines.append(fixed_point(pose.points[[2, 3, 9, 8]]))
+            outlines.append(pose.points[[2, 3, 9, 8]])
         shade = [part.shade * value for value in colours[part.colour]]
         for outline in outlines:
-            cv2.fillPoly(owner, [outline], first + number, cv2.LINE_8, SHIFT)
-            cv2.fillPoly(image, [outline], shade, cv2.LINE_AA, SHIFT)
+            fill(owner, [outline], first + number, smooth=False)
+            fill(image, [outline], shade)
 
 
 def capsule(start: Points, end: Points, first: float, last: float) -> Points:

@@ -11,37 +11,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.annotations import Annotations
-from heatpoint.data.readers.coco import write_coco
-from heatpoint.data.readers.objects import Objects
+from heatpoint.data.annotations import Annotations, Objects
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.affine import Image
 from heatpoint.synthetic.body import HEAD_RADIUS, PARTS, Pose, capsule, draw_pose
-from heatpoint.synthetic.canvas import add_noise, background, dull, open_folder, write_jpeg
-from heatpoint.synthetic.outlines import SHIFT, Points, fixed_point
+from heatpoint.synthetic.canvas import Points, add_noise, background, dull, fill, write_set
 
+_JOINTS = (
+    "head neck left_shoulder right_shoulder left_elbow right_elbow left_wrist right_wrist left_hip "
+    "right_hip left_knee right_knee left_ankle right_ankle"
+)
 FIGURE = Skeleton(
-    (
-        "head",
-        "neck",
-        "left_shoulder",
-        "right_shoulder",
-        "left_elbow",
-        "right_elbow",
-        "left_wrist",
-        "right_wrist",
-        "left_hip",
-        "right_hip",
-        "left_knee",
-        "right_knee",
-        "left_ankle",
-        "right_ankle",
-    ),
+    tuple(_JOINTS.split()),
     tuple((part.start, part.end) for part in PARTS if part.bone),
     ((2, 3), (4, 5), (6, 7), (8, 9), (10, 11), (12, 13)),
 )
@@ -129,19 +114,16 @@ def write_figures(
     Raises:
         HeatpointError: ``count`` is below 1, ``size`` is too small, or the folder is not writable.
     """
-    path = open_folder(folder, count)
-    annotations = Annotations(("figure",), [], str(path), skeleton=FIGURE)
-    for index in range(count):
-        scene = draw_figures(size, np.random.default_rng((seed, index)))
-        file = path.parent / f"images/{index:06d}.jpg"
-        write_jpeg(file, scene.image)
+
+    def draw(rng: np.random.Generator) -> tuple[Image, Objects]:
+        scene = draw_figures(size, rng)
         objects = Objects(len(FIGURE))
         for box, joints, head in zip(scene.boxes, scene.joints, scene.heads, strict=True):
-            x1, y1, x2, y2 = box.tolist()
-            objects.add((x1, y1, x2, y2), 0, keypoints=joints, head=float(head))
-        annotations.images.append(objects.record(file, size, index + 1))
-    write_coco(annotations, path)
-    return path
+            objects.add(tuple(box.tolist()), 0, keypoints=joints, head=float(head))
+        return scene.image, objects
+
+    annotations = Annotations(("figure",), [], skeleton=FIGURE)
+    return write_set(folder, count, size, seed, annotations, draw)
 
 
 def _place(
@@ -188,11 +170,11 @@ def _cover(
         radius = target.height * rng.uniform(0.03, 0.06)
         outline = capsule(middle - along, middle + along, radius, radius)
         hidden = owner.copy()
-        cv2.fillPoly(hidden, [fixed_point(outline)], 0, cv2.LINE_8, SHIFT)
+        fill(hidden, [outline], 0, smooth=False)
         shown = [_labels(pose, hidden, i)[:, 2] for i, pose in enumerate(poses)]
         if all((v == 2).sum() >= _LEAST_SEEN * (v > 0).sum() for v in shown):
             owner[:] = hidden
-            cv2.fillPoly(image, [fixed_point(outline)], dull(rng), cv2.LINE_AA, SHIFT)
+            fill(image, [outline], dull(rng))
             return
 
 

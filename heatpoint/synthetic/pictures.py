@@ -15,18 +15,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.data.readers.coco import write_coco
+from heatpoint.data.annotations import Annotations, Objects
 from heatpoint.errors import HeatpointError
-from heatpoint.synthetic.canvas import add_noise, background, open_folder, write_jpeg
-from heatpoint.synthetic.outlines import NAMES, SHIFT, Points, fixed_point, outline, rotation
+from heatpoint.geometry.affine import Image
+from heatpoint.synthetic.canvas import Points, add_noise, background, fill, write_set
+
+NAMES = ("disc", "ring", "triangle", "star", "cross")
+"""Classes of the drawn shapes, in label order."""
 
 _EMPTY_SHARE = 0.08
 _SMALLEST, _LARGEST = 1 / 6, 5 / 12  # diameters, as shares of the picture's shorter side
 _VISIBLE = 0.75  # a shape keeps at least this share of its pixels in view
 _CONTRAST = 100.0  # least distance in RGB between a shape and what lies under it
-
-Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def draw_scene(size: tuple[int, int], rng: np.random.Generator, clutter: bool = 
         label = int(rng.integers(len(NAMES)))
         for _ in range(8):
             share = float(np.exp(rng.uniform(np.log(_SMALLEST), np.log(_LARGEST))))
-            x, y, mask = _place(outline(label, rng), share * min(size), size, rng)
+            x, y, mask = _place(_outline(label, rng), share * min(size), size, rng)
             if _fits(mask, x, y, owner, whole):
                 break
         else:
@@ -118,19 +118,38 @@ def write_shapes(
     Raises:
         HeatpointError: ``count`` is below 1, ``size`` is too small, or the folder is not writable.
     """
-    path = open_folder(folder, count)
-    annotations = Annotations(NAMES, [], str(path))
-    for index in range(count):
-        scene = draw_scene(size, np.random.default_rng((seed, index)))
-        file = path.parent / "images" / f"{index:06d}.jpg"
-        write_jpeg(file, scene.image)
-        annotations.images.append(
-            ImageRecord(
-                file, size, scene.boxes, scene.labels, areas=scene.areas, image_id=index + 1
-            )
-        )
-    write_coco(annotations, path)
-    return path
+
+    def draw(rng: np.random.Generator) -> tuple[Image, Objects]:
+        scene = draw_scene(size, rng)
+        objects = Objects()
+        for box, label, area in zip(scene.boxes, scene.labels, scene.areas, strict=True):
+            objects.add(tuple(box.tolist()), int(label), area=float(area))
+        return scene.image, objects
+
+    return write_set(folder, count, size, seed, Annotations(NAMES, []), draw)
+
+
+def _outline(label: int, rng: np.random.Generator) -> list[Points]:
+    """Returns the contours of a shape, each (n, 2), in the unit disc before rotation and aspect."""
+    name = NAMES[label]
+    if name in ("disc", "ring"):
+        disc = _polygon(48)
+        return [disc] if name == "disc" else [disc, disc * rng.uniform(0.5, 0.7)]
+    if name == "star":
+        tips = _polygon(10)
+        tips[1::2] *= rng.uniform(0.32, 0.42)
+        return [tips]
+    if name == "cross":
+        arm = rng.uniform(0.14, 0.24)
+        quarter = np.array([(arm, 1.0), (arm, arm), (1.0, arm)])
+        turns = [np.array([(c, s), (-s, c)]) for c, s in ((1, 0), (0, -1), (-1, 0), (0, 1))]
+        return [np.concatenate([quarter @ turn for turn in turns]) / np.hypot(arm, 1.0)]
+    return [_polygon(3)]
+
+
+def _polygon(corners: int) -> Points:
+    angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
+    return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
 def _place(
@@ -142,14 +161,20 @@ def _place(
     """Puts a shape somewhere: returns left, top and coverage (h, w) uint8 of its own window."""
     axis, angle = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
     squeeze = np.diag((1.0, rng.uniform(0.7, 1.0)))
-    matrix = rotation(axis) @ squeeze @ rotation(angle) * (diameter / 2)
+    matrix = _rotation(axis) @ squeeze @ _rotation(angle) * (diameter / 2)
     centre = rng.random(2) * (size[1], size[0])
     contours = [contour @ matrix.T + centre for contour in contours]
     corner = np.floor(contours[0].min(0)).astype(int) - 2
     extent = np.ceil(contours[0].max(0)).astype(int) + 2 - corner
     mask = np.zeros((extent[1], extent[0]), dtype=np.uint8)
-    cv2.fillPoly(mask, [fixed_point(c - corner) for c in contours], 255, cv2.LINE_AA, SHIFT)
+    fill(mask, [contour - corner for contour in contours], 255)
     return int(corner[0]), int(corner[1]), mask
+
+
+def _rotation(angle: float) -> Points:
+    """Returns the (2, 2) matrix that turns column vectors by ``angle`` radians."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([(c, -s), (s, c)])
 
 
 def _crop(

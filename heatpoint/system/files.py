@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import re
+import shutil
+import stat
+import sys
+import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from heatpoint.errors import HeatpointError
+from heatpoint.system.processes import is_alive
+
+_PARTIAL = re.compile(r"\..+\.(?:(?P<host>[0-9a-f]{8})-)?(?P<process>\d+)\.partial(?:\..*)?")
+"""Name of a temporary file: who writes it stands in it; the machine since the second edition."""
 
 
 @contextmanager
@@ -17,30 +29,78 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yields a temporary path beside ``path`` and renames it to ``path`` on success.
 
     The temporary name keeps the suffix of ``path``, because writers choose a format by it. On any
-    error the temporary file is removed and the old file, if there was one, stays as it was.
+    error the temporary file is removed and the old file, if there was one, stays as it was. What
+    processes that were killed left in the same folder is removed, too.
+
+    Of a symbolic link the target is replaced. A device or pipe (``/dev/stdout``) is written to as
+    it is, once everything is there.
 
     Raises:
-        HeatpointError: The system refuses the write (full disk, no permission, missing device).
+        HeatpointError: It is a folder, or the system refuses the write (full disk, no permission,
+            missing device).
     """
-    path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        with open(temporary, "rb+") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
+        if _is_stream(path):
+            with tempfile.TemporaryDirectory() as folder:
+                yield (whole := Path(folder, f"stream{Path(path).suffix}"))
+                sys.stdout.flush()
+                with open(whole, "rb") as source, open(path, "ab") as stream:
+                    shutil.copyfileobj(source, stream)
+            return
+        target = Path(os.path.realpath(path))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
+        temporary = target.with_name(f".{target.stem}.{_here()}-{os.getpid()}.partial")
+        temporary = temporary.with_name(temporary.name + target.suffix)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
     except OSError as error:
-        with suppress(OSError):
-            temporary.unlink()
         raise HeatpointError(
             f"cannot write {path}: {error.strerror or error}; free space or choose another folder "
             "(what was saved there before is untouched)"
         ) from error
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+
+
+def _is_stream(path: str | Path) -> bool:
+    """Tells whether ``path`` is a device or pipe, to which nothing can be renamed.
+
+    A standard stream counts even where the shell leads it to a file, which others write to, too.
+
+    Raises:
+        HeatpointError: It is a folder, or no name of a file at all.
+    """
+    text = str(path)
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        mode = 0
+    except ValueError as error:  # a null character
+        raise HeatpointError(f"{text!r} is no name of a file ({error})") from None
+    if text in ("", ".") or text.endswith(("/", os.sep)) or stat.S_ISDIR(mode):
+        raise HeatpointError(f"cannot write {text!r}: it is a folder; name a file in it")
+    return bool(mode) and (not stat.S_ISREG(mode) or text.startswith(("/dev/", "/proc/")))
+
+
+def _here() -> str:
+    """Returns eight digits for this machine: folders may be shared with others."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
+def _sweep(folder: Path) -> None:
+    """Removes the temporary files of processes of this machine that are no more."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            found = _PARTIAL.fullmatch(entry.name)
+            if found and found["host"] in (None, _here()) and not is_alive(int(found["process"])):
+                with suppress(OSError):
+                    os.unlink(entry.path)
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -50,14 +110,14 @@ def write_json(path: str | Path, value: Any) -> None:
 
 
 def read_json(path: str | Path) -> Any:
-    """Reads a JSON file.
+    """Reads a JSON file, with or without a byte order mark.
 
     Raises:
         HeatpointError: The file is missing or is not JSON (cut in half, say); names where.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise HeatpointError(f"{path} does not exist") from None
     except OSError as error:
@@ -69,3 +129,31 @@ def read_json(path: str | Path) -> Any:
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; "
             "the file may be cut off"
         ) from None
+    except (ValueError, RecursionError) as error:
+        raise HeatpointError(
+            f"{path} cannot be read as JSON: {error}; numbers of thousands of digits and brackets "
+            "thousands deep are not taken"
+        ) from None
+
+
+def fits(value: object, kind: Any) -> bool:
+    """Tells whether a value read from a file is of the type of an annotation; numbers are finite.
+
+    Understands plain types, unions, ``Literal``, and lists, tuples and dicts of one type each,
+    where a list serves as a tuple.
+    """
+    origin, args = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return any(type(value) is type(known) and value == known for known in args)
+    if origin in (Union, UnionType):
+        return any(fits(value, each) for each in args)
+    if origin in (list, tuple):
+        return isinstance(value, list | tuple) and all(fits(each, args[0]) for each in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            fits(key, args[0]) and fits(each, args[1]) for key, each in value.items()
+        )
+    if kind is float:
+        # No field of a file means more, and squares stay finite.
+        return type(value) in (int, float) and abs(value) < 1e18  # type: ignore[arg-type]
+    return type(value) is int if kind is int else isinstance(value, kind)

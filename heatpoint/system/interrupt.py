@@ -49,18 +49,23 @@ class Interrupt:
         return self._requested
 
     def breakable(self, work: Callable[[], Result]) -> Result | None:
-        """Runs work that a signal may break off; returns None if one did, or had come before."""
+        """Runs work that a signal may break off; returns None if one did, or had come before.
+
+        A signal that comes between the end of the work and the end of this call counts, too.
+        """
         if self.is_requested():
             return None
-        self._may_break = True
         try:
-            return work()
+            try:
+                self._may_break = True
+                return work()
+            finally:
+                self._may_break = False
         except KeyboardInterrupt:
+            self._may_break = False
             if not self.is_requested():
                 raise
             return None
-        finally:
-            self._may_break = False
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._requested:

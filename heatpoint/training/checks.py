@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Literal, get_args, get_origin
+
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.sizes import less, next_multiple
+from heatpoint.options.keywords import types_of
 from heatpoint.training.options import TrainOptions, total_epochs
 
-_LEAST: dict[str, float] = {
-    **{"batch_size": 1, "accumulate": 1, "eval_every": 1, "max_detections": 1},
-    **{"devices": 1, "nodes": 1, "threads": 1},
-    **{"workers": 0, "weight_decay": 0, "warmup": 0, "clip": 0, "seed": 0, "cache": 0},
-}
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("adamw", "adam", "sgd"),
-    "schedule": ("cosine", "steps"),
-    "precision": ("auto", "bf16", "fp32"),
-    "augment": ("published", "mild", "none"),
-    "radius": ("", "legacy", "fixed", "half-fixed"),
-    "accelerator": ("auto", "cpu", "cuda", "mps"),
-}
+_RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    (
+        "must be at least 1",
+        lambda value: value >= 1,
+        ("batch_size", "accumulate", "eval_every", "max_detections", "devices", "nodes", "threads"),
+    ),
+    (
+        "must be at least 0",
+        lambda value: value >= 0,
+        ("workers", "weight_decay", "warmup", "clip", "freeze", "seed", "cache"),
+    ),
+    (
+        "must be above 0",
+        lambda value: value > 0,
+        ("epochs", "minutes", "lr", "stop_after", "padding"),
+    ),
+    ("is a probability", lambda value: 0 <= value <= 1, ("mosaic", "flip", "half_body")),
+    ("is a decay of at least 0 and below 1", lambda value: 0 <= value < 1, ("ema",)),
+    ("is an angle from 0 to 180 degrees", lambda value: 0 <= value <= 180, ("rotate",)),
+    ("is an IoU between 0 and 1", lambda value: 0 < value < 1, ("overlap",)),
+)
+"""What is allowed, a test of it, and the numbers that must pass it."""
 
 
 def check(options: TrainOptions) -> None:
@@ -27,29 +40,18 @@ def check(options: TrainOptions) -> None:
     Raises:
         HeatpointError: Names the option, the value, and what is allowed.
     """
-    for name, least in _LEAST.items():
-        value = getattr(options, name)
-        if value is not None and not value >= least:
-            raise HeatpointError(f"{name} must be at least {least}, not {value}")
-    for name in ("epochs", "minutes", "lr", "stop_after", "padding"):
-        value = getattr(options, name)
-        if value is not None and not value > 0:
-            raise HeatpointError(f"{name} must be above 0, not {value}")
-    for name, allowed in _CHOICES.items():
-        if getattr(options, name) not in allowed:
-            named = ", ".join(repr(word) for word in allowed if word)
-            raise HeatpointError(f"{name} is one of {named}, not {getattr(options, name)!r}")
-    if not 0 <= options.ema < 1:
-        raise HeatpointError(f"ema is a decay of at least 0 and below 1, not {options.ema}")
-    for name in ("mosaic", "flip"):
-        if not 0 <= (getattr(options, name) or 0) <= 1:
-            raise HeatpointError(f"{name} is a probability, not {getattr(options, name)}")
-    if options.half_body is not None and not 0 <= options.half_body <= 1:
-        raise HeatpointError(f"half_body is a probability, not {options.half_body}")
-    if options.rotate is not None and not 0 <= options.rotate <= 180:
-        raise HeatpointError(f"rotate is an angle from 0 to 180 degrees, not {options.rotate}")
-    if options.overlap is not None and not 0 < options.overlap < 1:
-        raise HeatpointError(f"overlap is an IoU between 0 and 1, not {options.overlap}")
+    for words, allowed, names in _RANGES:
+        for name in names:
+            value = getattr(options, name)
+            if value is not None and not allowed(value):
+                raise HeatpointError(f"{name} {words}, not {value}")
+    types = types_of(TrainOptions)
+    for name in (field.name for field in fields(TrainOptions)):
+        hint, value = types[name], getattr(options, name)
+        choices = get_args(hint)
+        if get_origin(hint) is Literal and value not in choices:
+            named = ", ".join(repr(word) for word in choices if word)
+            raise HeatpointError(f"{name} is one of {named}, not {value!r}")
     epochs = total_epochs(options)
     if options.steps is not None and options.schedule == "steps":
         if epochs is None:
@@ -67,36 +69,3 @@ def check(options: TrainOptions) -> None:
         raise HeatpointError(
             "weights already holds a trained backbone; leave out backbone_weights and pretrained"
         )
-
-
-def input_size(
-    size: int | list[int] | None,
-    own: tuple[int, int],
-    multiple: int,
-    name: str = "size",
-    trim: int = 0,
-) -> tuple[int, int]:
-    """Returns the (height, width) that an option means.
-
-    Args:
-        size: What the user said.
-        own: The model's own size, used if the user said nothing.
-        multiple: Number of pixels that every side must be divisible by.
-        name: The option's name, for the message.
-        trim: Pixels by which every side must fall short of that; see ``Network.trim``.
-
-    Raises:
-        HeatpointError: A side is not a positive multiple; names the next legal size.
-    """
-    sides = own if size is None else (size, size) if isinstance(size, int) else tuple(size)
-    if len(sides) != 2:
-        raise HeatpointError(f"{name} is one number or height and width, not {size}")
-    height, width = sides
-    legal = tuple(next_multiple(side, multiple, trim) for side in (height, width))
-    if legal != (height, width):
-        next_size = str(legal[0]) if legal[0] == legal[1] else f"{legal[0]} by {legal[1]}"
-        raise HeatpointError(
-            f"{name} {height}x{width}: this model needs sides divisible by {multiple}{less(trim)}; "
-            f"the next legal size is {next_size}"
-        )
-    return height, width

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from heatpoint.codecs.base import Codec
 from heatpoint.data.annotations import Annotations
+from heatpoint.data.dataset import varied
 from heatpoint.data.read import read
+from heatpoint.data.skeleton import skeleton_of
 from heatpoint.data.validate import clean, describe
 from heatpoint.errors import HeatpointError
 from heatpoint.training.options import TrainOptions
-from heatpoint.training.tasks import Task
 
 
 @dataclass
@@ -34,26 +37,63 @@ class TrainingData:
     notes: list[str]
 
 
-def load_data(options: TrainOptions, task: Task) -> TrainingData:
+def load_data(options: TrainOptions, kind: type[Codec]) -> TrainingData:
     """Reads and cleans the data; all that is left out or clipped is counted in the notes.
+
+    Args:
+        options: Say where the data is.
+        kind: What is learnt, and from which view.
 
     Raises:
         HeatpointError: Data cannot be read, images are bad, nothing is to be learnt from, or the
             validation data is about other things.
     """
-    read_train = task.adopt(_read(options.data, options.images), options)
-    read_val = task.adopt(_read(options.val, options.val_images), options)
-    task.check_pair(read_train, read_val)
-    train, notes = _clean(read_train, options.skip_bad, "training", task)
-    val, more = _clean(read_val, options.skip_bad, "validation", task)
+    read_train = _read(options.data, options.images)
+    read_val = _read(options.val, options.val_images)
+    if "keypoints" in kind.learns:
+        read_train = with_skeleton(read_train, options.skeleton)
+        read_val = with_skeleton(read_val, options.skeleton)
+    _check_pair(read_train, read_val, kind)
+    train, notes = _clean(read_train, options.skip_bad, "training", kind)
+    val, more = _clean(read_val, options.skip_bad, "validation", kind)
     if options.skip_bad:
         readable = {record.path for record in val.images}
         kept = [i for i, record in enumerate(read_val.images) if record.path in readable]
         read_val = read_val.subset(kept)
-    for data, purpose in ((train, "learn from"), (val, "score the model on")):
-        if task.is_empty(data):
-            raise HeatpointError(f"{data.source} holds no object to {purpose}")
     return TrainingData(train, read_val, val, notes + more)
+
+
+def with_skeleton(annotations: Annotations, skeleton: str) -> Annotations:
+    """Returns data with the skeleton that its joints are to be read with.
+
+    Args:
+        annotations: The data.
+        skeleton: Name or file of a skeleton; "" for the data's own.
+
+    Raises:
+        HeatpointError: The data has no joints, or not as many as the skeleton.
+    """
+    given = (record.keypoints for record in annotations.images)
+    number = next((joints.shape[1] for joints in given if joints is not None), None)
+    if number is None:
+        raise HeatpointError(
+            f"{annotations.source} has no joints, which a model of joints learns from; give COCO "
+            "keypoints or another format that docs/pose.md lists, or choose a model that finds "
+            "boxes (heatpoint models lists them)"
+        )
+    found = skeleton_of(skeleton) if skeleton else annotations.skeleton
+    if found is None:
+        raise HeatpointError(
+            f"{annotations.source} does not name its {number} joints; name them with skeleton: "
+            "coco17, mpii16, lsp14, flic11 or a JSON file"
+        )
+    if len(found) != number:
+        raise HeatpointError(
+            f"skeleton {skeleton} has {len(found)} joints, but every subject of "
+            f"{annotations.source} has {number}; name the skeleton the data was labelled with, or "
+            "leave skeleton out where the data names its joints"
+        )
+    return replace(annotations, skeleton=found)
 
 
 def fingerprint(train: Annotations) -> dict[str, Any]:
@@ -74,14 +114,66 @@ def _read(data: str | Annotations, images: str) -> Annotations:
     return data if isinstance(data, Annotations) else read(data, images or None)
 
 
+def _check_pair(train: Annotations, val: Annotations, kind: type[Codec]) -> None:
+    """Makes sure that both are about the same classes and joints, in whatever order."""
+    compared: list[tuple[str, Sequence[str], Sequence[str], str]] = []
+    if not kind.view.asks:
+        compared.append(("classes", train.names, val.names, "list the same classes in both"))
+    if "keypoints" in kind.learns and train.skeleton and val.skeleton:
+        remedy = "label the same joints in both, or name those of both with skeleton"
+        compared.append(("joints", train.skeleton.joints, val.skeleton.joints, remedy))
+    for what, one, other, remedy in compared:
+        only = (
+            (train.source, [name for name in one if name not in other]),
+            (val.source, [name for name in other if name not in one]),
+        )
+        found = [f"only in {source}: {', '.join(names)}" for source, names in only if names]
+        if found:
+            raise HeatpointError(
+                f"training and validation data have different {what}; {'; '.join(found)}; {remedy}"
+            )
+
+
 def _clean(
-    annotations: Annotations, skip_bad: bool, role: str, task: Task
+    annotations: Annotations, skip_bad: bool, role: str, kind: type[Codec]
 ) -> tuple[Annotations, list[str]]:
+    """Returns the data without what is wrong in it, and sentences about it."""
     cleaned, counts = clean(annotations, skip_bad)
     empty = sum(not len(record) for record in cleaned.images)
     text = (
         f"{role} data {annotations.source}: {len(cleaned):,} images ({empty:,} of them empty), "
-        f"{task.content(cleaned)}"
+        f"{_content(cleaned, kind)}"
     )
     found = describe(counts)
     return cleaned, [text, f"  {found}"] if found else [text]
+
+
+def _content(annotations: Annotations, kind: type[Codec]) -> str:
+    """Returns what there is to learn, in words.
+
+    Raises:
+        HeatpointError: There is nothing.
+    """
+    samples = varied(kind.view)().samples(annotations)
+    number = sum(len(objects) for _, objects in samples.places)
+    if not number:
+        raise HeatpointError(f"{annotations.source} holds no object to learn from or to score")
+    if kind.view.asks:
+        text = f"{number:,} subjects"
+    else:
+        by_class = annotations.counts()
+        classes = ", ".join(f"{name} {count:,}" for name, count in list(by_class.items())[:12])
+        more = f" and {len(by_class) - 12} more classes" if len(by_class) > 12 else ""
+        text = f"{sum(by_class.values()):,} objects ({classes}{more})"
+    if "keypoints" in kind.learns and annotations.skeleton is not None:
+        records = [annotations.images[image].keypoints for image, _ in samples.places]
+        labelled = sum(
+            int((joints[objects, :, 2] > 0).sum())
+            for joints, (_, objects) in zip(records, samples.places, strict=True)
+            if joints is not None
+        )
+        text += f" of {len(annotations.skeleton)} joints, {labelled:,} of them labelled"
+        if not annotations.skeleton.pairs:
+            text += ", no left and right pairs to mirror"
+    rest = ", ".join(f"{count:,} {why}" for why, count in samples.left_out.items() if count)
+    return text + (f"; objects left out: {rest}" if rest else "")

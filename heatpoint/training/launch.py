@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import wraps
-from typing import TYPE_CHECKING, Literal, ParamSpec
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
 
+from heatpoint import plugins
 from heatpoint.errors import HeatpointError
 from heatpoint.training.checks import check
 from heatpoint.training.options import TrainOptions
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
     from heatpoint.training.data import TrainingData
     from heatpoint.training.loop import TrainResult
-    from heatpoint.training.tasks import Task
 
 Arguments = ParamSpec("Arguments")
 
@@ -34,16 +35,23 @@ def run(options: TrainOptions) -> TrainResult:
     import torch
 
     from heatpoint.training.data import load_data
-    from heatpoint.training.tasks import task_of
+    from heatpoint.training.model import kind_of
+    from heatpoint.training.processes import make_fabric
+    from heatpoint.training.samples import check_samples
+    from heatpoint.training.state import load_resume
 
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    task = task_of(options)
-    data = load_data(options, task)
+    stored = None
+    if options.resume:  # its file holds the network, so that nothing else is read or fetched
+        stored = load_resume(Path(options.out) / "resume.pt")["detector"]
+    kind = kind_of(options, stored)
+    check_samples(options, kind)
+    data = load_data(options, kind)
     fabric = make_fabric(options)
     # Data in memory goes to the processes once, not a second time inside of the options.
     options = replace(options, data=data.train.source, val=data.val.source)
-    outcome: TrainResult | HeatpointError = fabric.launch(_Process(options, task, data))
+    outcome: TrainResult | HeatpointError = fabric.launch(_Process(options, data))
     if isinstance(outcome, HeatpointError):
         raise outcome
     if outcome.interrupted:
@@ -72,12 +80,12 @@ def _keywords(
 
 @_keywords(TrainOptions)
 def train(options: TrainOptions) -> TrainResult:
-    """Trains a model of boxes or joints; takes every field of ``TrainOptions`` as a keyword.
+    """Trains a model; takes every field of ``TrainOptions`` as a keyword.
 
     The folder ``out`` receives ``best.safetensors`` (the averaged weights of the highest
     validation score), ``last.safetensors``, ``resume.pt``, ``options.json``, ``log.csv``,
     TensorBoard events, ``curves.png`` and ``val_predictions.png``. The score of ``best``, AP for
-    boxes and PCK@0.1 for joints, is what ``evaluate`` or ``evaluate_pose`` gives for it.
+    boxes and PCK@0.1 for the joints of crops, is what ``evaluate`` gives for it.
 
     With several ``devices`` the processes are started by this call; a script that makes it needs
     the usual ``if __name__ == "__main__":``. Under torchrun or SLURM it joins theirs.
@@ -95,64 +103,31 @@ def train(options: TrainOptions) -> TrainResult:
     return run(options)
 
 
-def make_fabric(options: TrainOptions) -> Fabric:
-    """Returns Lightning Fabric for the machine: devices, processes and precision.
-
-    Raises:
-        HeatpointError: The accelerator or the devices asked for are not there.
-    """
-    from lightning_fabric import Fabric
-
-    devices, nodes = options.devices, options.nodes
-    torchrun = "TORCHELASTIC_RUN_ID" in os.environ
-    if torchrun:
-        devices = int(os.environ["LOCAL_WORLD_SIZE"])
-        nodes = int(os.environ["WORLD_SIZE"]) // devices
-    strategy = options.strategy
-    if strategy == "auto" and devices * nodes > 1:
-        strategy = "ddp" if torchrun or "SLURM_NTASKS" in os.environ else "ddp_spawn"
-    accelerator = options.accelerator
-    try:
-        return Fabric(
-            accelerator=accelerator,
-            strategy=strategy,
-            devices=devices,
-            num_nodes=nodes,
-            precision="bf16-mixed" if wants_bf16(options.precision, accelerator) else "32-true",
-        )
-    except (RuntimeError, ValueError) as error:  # how Fabric reports what is not there
-        raise HeatpointError(
-            f"cannot use accelerator={accelerator!r}, devices={devices}, "
-            f"strategy={strategy!r}: {error}"
-        ) from error
-
-
-def wants_bf16(precision: Literal["auto", "bf16", "fp32"], accelerator: str) -> bool:
-    """Tells whether the network computes in bfloat16: if asked for, or where hardware has it."""
-    if precision != "auto":
-        return precision == "bf16"
-    import torch
-
-    if accelerator in ("auto", "cuda") and torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
-        return False
-    return bool(torch.cpu._is_amx_tile_supported())
-
-
 class _Process:
     """What one of the processes does; no dataclass, for Fabric takes those apart on the way."""
 
-    def __init__(self, options: TrainOptions, task: Task, data: TrainingData) -> None:
-        self._options, self._task, self._data = options, task, data
+    def __init__(self, options: TrainOptions, data: TrainingData) -> None:
+        self._options, self._data = options, data
+        # Nothing here is of a plugin's own types: a fresh process knows them after loading only.
+        self._plugins = plugins.loaded()
 
     def __call__(self, fabric: Fabric) -> TrainResult | HeatpointError:
         """Trains; a mistake is returned, for an exception loses its type."""
-        from heatpoint.training.assemble import assemble
-        from heatpoint.training.loop import fit
+        from heatpoint.system.processes import locked
 
+        for name in self._plugins:
+            plugins.load(name)
+        from heatpoint.training.loop import fit
+        from heatpoint.training.processes import on_first
+        from heatpoint.training.setup import Run
+
+        out = Path(self._options.out)
+        busy = f"another run is writing into {out}; wait for its end, or choose another out"
         try:
-            return fit(assemble(self._options, self._task, self._data, fabric))
+            with ExitStack() as stack:
+                lock = locked(out / ".lock", busy)
+                on_first(fabric, lambda: stack.enter_context(lock))
+                return fit(Run(self._options, self._data, fabric))
         except HeatpointError as error:
             if fabric.world_size == 1:
                 raise

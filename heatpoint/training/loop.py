@@ -11,17 +11,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from heatpoint.codecs.types import Codec
+from heatpoint.codecs.base import Codec
 from heatpoint.data.dataset import Batch
-from heatpoint.training.assemble import Run
-from heatpoint.training.logs import write_options
+from heatpoint.errors import HeatpointError
 from heatpoint.training.optimize import set_rate
 from heatpoint.training.options import total_epochs
 from heatpoint.training.processes import any_process, combined, on_first
-from heatpoint.training.progress import score_title
+from heatpoint.training.report import score_title, write_options
+from heatpoint.training.setup import Run
 from heatpoint.training.state import Row
 from heatpoint.training.validation import record, save, validate
-from heatpoint.training.watch import stop_on
 
 LOOK_EVERY = 20
 """Updates between two looks at the numbers on an accelerator, or at the other processes."""
@@ -36,7 +35,7 @@ class TrainResult:
         best: Checkpoint with the highest score; it does not exist before a validation.
         last: Checkpoint of the last weights.
         score: Highest validation score in [0, 1], that of ``best``; None before a validation.
-        score_name: What it is: "ap" (COCO, 0.5:0.95) for boxes, "pck@0.1" for joints.
+        score_name: What it is: "ap" (COCO, 0.5:0.95) for boxes, "pck@0.1" for joints in crops.
         best_epoch: Epoch that ``best`` is from.
         epochs: Finished epochs.
         updates: Updates of the weights.
@@ -76,6 +75,7 @@ def fit(run: Run) -> TrainResult:
         HeatpointError: A loss that is not finite, a disk that is full; nothing saved is lost.
     """
     on_first(run.fabric, lambda: write_options(run.out, run.parts.options, run.derived()))
+    agree(run)
     epochs = total_epochs(run.options)
     position = run.position
     target = min(n for n in (epochs, run.options.stop_after, float("inf")) if n is not None)
@@ -91,14 +91,14 @@ def fit(run: Run) -> TrainResult:
                 stopped = not end_epoch(run, over or position.epoch + 1 >= target)
         if stopped:
             save(run)
-    run.events.close()
+    on_first(run.fabric, run.events.flush)
     finished = not stopped and (over or (epochs is not None and position.epoch >= epochs))
     result = TrainResult(
         out=run.out,
         best=run.out / "best.safetensors",
         last=run.out / "last.safetensors",
         score=position.best,
-        score_name=run.task.scores[0],
+        score_name=run.main,
         best_epoch=position.best_epoch,
         epochs=position.epoch,
         updates=position.updates,
@@ -140,17 +140,17 @@ def take_update(run: Run, batches: Sequence[Batch]) -> None:
     """Moves the weights by the gradient of one or several batches."""
     position = run.position
     rate = run.rate * run.schedule.factor(run.clock.position(position.updates), position.updates)
-    set_rate(run.optimizer, rate)
-    run.optimizer.zero_grad(set_to_none=True)
+    set_rate(run.parts.optimizer, rate)
+    run.parts.optimizer.zero_grad(set_to_none=True)
     terms = backward(run, batches)
     limit = run.options.clip or float("inf")
     norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), limit)
     run.sums += terms
     indices = [index for batch in batches for index in batch.indices]
-    run.watch.add(torch.cat((terms, norm.reshape(1))), indices, position.updates, rate)
+    run.recent.append((torch.cat((terms, norm.reshape(1))), indices, position.updates, rate))
     if alone_on_cpu(run) or position.updates % LOOK_EVERY == 0:
         look(run)
-    run.optimizer.step()
+    run.parts.optimizer.step()
     run.parts.ema.update()
     position.step += 1
     position.updates += 1
@@ -175,9 +175,10 @@ def backward(run: Run, batches: Sequence[Batch]) -> Tensor:
         images = batch.images.contiguous(memory_format=torch.channels_last)
         with fabric.no_backward_sync(run.network, enabled=number < len(batches)):
             stacks = run.network(images)
-            losses = [codec.loss(maps, wanted.with_counts(counts)) for maps in stacks]
+            shared = wanted.with_counts(counts)
+            losses = [codec.loss(maps, shared) for maps in stacks]
             terms = torch.stack([sum_of(losses, name) for name in run.terms])
-            if run.task.stacks == "mean":
+            if codec.stacks == "mean":
                 terms = terms / len(stacks)
             # Processes average their gradients, but the common divisor asks for their sum.
             terms = terms * fabric.world_size
@@ -199,13 +200,46 @@ def sum_of(losses: Sequence[dict[str, Tensor]], name: str) -> Tensor:
 def look(run: Run) -> None:
     """Stops the run, in all processes alike, if a number of the last updates is not finite.
 
+    Looking costs a wait for the device; so on a GPU it is done every few updates, on the CPU at
+    each. In either case it comes before anything is saved.
+
     Raises:
         HeatpointError: Names the images, the terms, the learning rate and the remedies.
     """
-    trouble = run.watch.trouble(run.paths)
+    trouble = not_finite(run)
     if any_process(run.fabric, bool(trouble)):
-        world = range(run.fabric.world_size)
-        stop_on([run.fabric.broadcast(trouble, src=rank) for rank in world])
+        told = [run.fabric.broadcast(trouble, src=rank) for rank in range(run.fabric.world_size)]
+        raise HeatpointError(next(filter(None, told)))
+
+
+def not_finite(run: Run) -> str:
+    """Returns what went wrong here since the last look, and what helps; "" if nothing did."""
+    recent, run.recent = run.recent, []
+    if not recent:
+        return ""
+    values = torch.stack([entry[0] for entry in recent]).cpu()
+    bad = (~values.isfinite().all(dim=1)).nonzero()
+    if not len(bad):
+        return ""
+    first = int(bad[0])
+    _, images, update, rate = recent[first]
+    terms = ", ".join(
+        f"{name} {value:.4g}"
+        for name, value in zip((*run.terms, "gradient norm"), values[first].tolist(), strict=True)
+    )
+    shown = ", ".join(run.paths[i] for i in images[:16])
+    more = f" and {len(images) - 16} more" if len(images) > 16 else ""
+    return (
+        f"the loss is not finite at update {update}: {terms}; learning rate {rate:.3g}; "
+        f"images {shown}{more}. Look at these images and boxes with heatpoint inspect, lower "
+        "lr, lengthen warmup, or use precision fp32. The saved checkpoints are from before it"
+    )
+
+
+def agree(run: Run) -> None:
+    """Lets all processes go by the first one's clock, lest their learning rates differ."""
+    if run.fabric.world_size > 1:
+        run.clock.agree(run.fabric.broadcast)
 
 
 def must_stop(run: Run) -> bool:
@@ -214,7 +248,7 @@ def must_stop(run: Run) -> bool:
         return run.interrupt.is_requested() or is_over(run)
     if run.position.updates % LOOK_EVERY:
         return False
-    run.clock.agree(run.fabric.broadcast(run.clock.elapsed()))
+    agree(run)
     return any_process(run.fabric, run.interrupt.is_requested() or is_over(run))
 
 
@@ -249,6 +283,7 @@ def end_epoch(run: Run, last: bool) -> bool:
     if due:
         save(run, metrics)
         run.clock.hold_back(time.monotonic() - start)
+    agree(run)
     return True
 
 

@@ -1,12 +1,16 @@
-"""Which optimiser, with which learning rate, decaying which weights."""
+"""How an update moves the weights: which of them, at which rate, and their moving average."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Literal
 
 import torch
 from torch import nn
+
+from heatpoint.errors import HeatpointError
+from heatpoint.networks.network import Backbone
 
 Name = Literal["adamw", "adam", "sgd"]
 
@@ -45,8 +49,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Returns the optimiser; one fused kernel per update where the device has it."""
     groups = parameter_groups(module, decay)
-    device = next(module.parameters()).device.type
-    fused = device in ("cpu", "cuda")
+    fused = next(module.parameters()).device.type in ("cpu", "cuda")
     if name == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=0.9, fused=fused)
     kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
@@ -57,3 +60,77 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """Sets the learning rate of every group."""
     for group in optimizer.param_groups:
         group["lr"] = rate
+
+
+def freeze(backbone: Backbone, stride: int) -> list[nn.Module]:
+    """Stops training all that the feature map of ``stride`` is computed from.
+
+    These layers see the most pixels, so leaving them out of the backward pass saves much of an
+    update's time, and ImageNet's edges and textures suit most data.
+
+    Args:
+        backbone: In its final place; its parameters are changed.
+        stride: Input pixels per cell of the last feature map that stays as it is.
+
+    Returns:
+        The norms with frozen parameters: whoever puts the network into training mode must put
+        them back into evaluation mode, or their statistics would drift.
+
+    Raises:
+        HeatpointError: The backbone has no feature map of that stride, or no other one.
+    """
+    parameters = list(backbone.parameters())
+    training = backbone.training
+    backbone.eval()
+    side = 2 * backbone.multiple - backbone.trim
+    inner = backbone.inner(torch.zeros(1, 3, side, side, device=parameters[0].device))
+    backbone.train(training)
+    if stride not in inner:
+        known = ", ".join(str(each) for each in sorted(inner)) or "none"
+        raise HeatpointError(f"freeze is a stride of the backbone ({known}), not {stride}")
+    used = torch.autograd.grad(inner[stride].sum(), parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, used, strict=True):
+        if gradient is not None:
+            parameter.requires_grad_(False)
+    return [
+        module
+        for module in backbone.modules()
+        if hasattr(module, "running_mean")
+        and not any(parameter.requires_grad for parameter in module.parameters(recurse=False))
+    ]
+
+
+class Ema:
+    """Keeps an exponential moving average of a module's parameters and buffers.
+
+    After update ``t`` (counted from 0) the average moves towards the weights by ``1 - d``, where
+    ``d = min(decay, (1 + t) / (10 + t))``: a short run averages over about its last tenth instead
+    of clinging to its random start. Integer buffers (batch norm's counter) are copied.
+
+    timm's ``ModelEmaV3`` can do the same, torch's ``AveragedModel`` cannot (it averages counters
+    and has no warm-up). Both gather the tensors anew at each update: 3.4 and 7.2 ms instead of
+    0.9 for ``centernet_tiny``, whose whole step takes about 60.
+
+    Args:
+        module: The module to follow, on its final device; the average starts as a copy of it.
+        decay: Upper bound of ``d`` in [0, 1); 0 keeps no average: the copy equals the weights.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.module = copy.deepcopy(module).eval().requires_grad_(False)
+        old, new = self.module.state_dict(), module.state_dict()
+        floating = [name for name, value in new.items() if value.is_floating_point()]
+        self._averages = [old[name] for name in floating]
+        self._sources = [new[name] for name in floating]
+        self._copies = [(old[name], new[name]) for name in new.keys() - set(floating)]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Moves the average towards the weights the followed module has now."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        torch._foreach_lerp_(self._averages, self._sources, 1.0 - decay)
+        for average, source in self._copies:
+            average.copy_(source)
+        self.updates += 1

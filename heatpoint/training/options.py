@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from heatpoint.data.annotations import Annotations
+from heatpoint.options.values import (
+    Checkpoint,
+    Data,
+    Degrees,
+    Epochs,
+    File,
+    Folder,
+    Gigabytes,
+    Minutes,
+    Model,
+    Name,
+    Size,
+    Skeletons,
+)
+
+if TYPE_CHECKING:
+    from heatpoint.data.annotations import Annotations
 
 PUBLISHED_EPOCHS = 140
 
@@ -25,45 +41,65 @@ run may be made longer or shorter, which bends the learning-rate schedule. All o
 """
 
 
-BOX_OPTIONS = (
-    *("flip_vertical", "quarter_turns", "window", "mosaic", "radius", "overlap", "max_detections"),
-    *("size_region", "giou_weight"),
-)
-"""Options that only models of boxes understand."""
-
-POSE_OPTIONS = ("skeleton", "padding", "rotate", "half_body")
-"""Options that only models of joints understand."""
-
-
 @dataclass
 class TrainOptions:
-    """Says what to train, on what, for how long, and how."""
+    """Trains a model on your own data."""
 
-    data: str | Annotations
+    DATA: ClassVar[str] = "data"
+
+    data: Data | Annotations
     """training data: COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file"""
 
-    val: str | Annotations = ""
+    val: Data | Annotations = ""
     """validation data in any of these formats, with the same class names"""
 
-    model: str = "centernet_resnet18"
-    """architecture; heatpoint models lists them"""
+    _: KW_ONLY
 
-    out: str = "runs/train"
-    """folder for checkpoints, logs and pictures"""
-
-    images: str = ""
+    images: Folder = ""
     """folder of the training images, if not beside the annotations"""
 
-    val_images: str = ""
+    val_images: Folder = ""
     """folder of the validation images, if not beside the annotations"""
 
-    size: int | list[int] | None = None
+    out: Folder = "runs/train"
+    """folder for checkpoints, logs and pictures"""
+
+    skip_bad: bool = False
+    """leave unreadable images out instead of stopping"""
+
+    MODEL: ClassVar[str] = "model"
+
+    model: Model = "centernet_resnet18"
+    """architecture; heatpoint models lists them"""
+
+    size: Size | None = None
     """input height and width in pixels, one number for both; the model's own by default"""
+
+    weights: Checkpoint = ""
+    """checkpoint to start from, or name of published weights (the command fetches them, Python
+    calls fetch first); its heads are adapted to the classes of the data"""
+
+    backbone_weights: File = ""
+    """file with ImageNet weights for the backbone"""
+
+    pretrained: bool = False
+    """let timm download ImageNet weights for the backbone"""
+
+    freeze: int = 0
+    """keep the backbone's layers up to this stride (4 or 8, say) as they are; 0 trains them all"""
+
+    max_detections: int | None = None
+    """objects found at most per image; the model's own (100) by default"""
+
+    recompute: bool = False
+    """hourglasses: keep half of the activations and compute the rest again in the backward pass"""
+
+    SCHEDULE: ClassVar[str] = "schedule"
 
     epochs: int | None = None
     """passes over the data; 140, as published, unless minutes is given"""
 
-    minutes: float | None = None
+    minutes: Minutes | None = None
     """wall-clock budget from the first step to the last save, validation included; beside epochs,
     whichever ends first, and the learning rate follows it to its end"""
 
@@ -73,6 +109,9 @@ class TrainOptions:
     accumulate: int = 1
     """forward passes per weight update; equals a larger batch up to batch norm's statistics"""
 
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """adam as published, sgd with momentum 0.9"""
+
     lr: float | None = None
     """peak learning rate; by default 5e-4 (Adam, AdamW) or 2.5e-3 (SGD) for 16 images per update,
     growing with the square root of their number for the former and linearly for SGD"""
@@ -80,13 +119,10 @@ class TrainOptions:
     weight_decay: float | None = None
     """decay of weights, never of norms and biases; 0.01 for adamw, 0 for adam, 1e-4 for sgd"""
 
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    """adamw, adam (as published) or sgd with momentum 0.9"""
-
     schedule: Literal["cosine", "steps"] = "cosine"
     """cosine to zero, or steps: a tenth at every milestone, as published"""
 
-    steps: list[int] | None = None
+    steps: Epochs | None = None
     """epochs after which the schedule steps divides the learning rate by ten; by default after
     90/140 and 120/140 of the run, as published"""
 
@@ -102,15 +138,10 @@ class TrainOptions:
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """arithmetic of the network; weights stay fp32. auto is bf16 where the hardware has it"""
 
-    weights: str = ""
-    """checkpoint to start from, or name of published weights (the command fetches them, Python
-    calls fetch first); its heads are adapted to the classes of the data"""
+    seed: int = 0
+    """seed of initial weights, order and augmentation"""
 
-    backbone_weights: str = ""
-    """file with ImageNet weights for the backbone"""
-
-    pretrained: bool = False
-    """let timm download ImageNet weights for the backbone"""
+    AUGMENTATION: ClassVar[str] = "augmentation"
 
     augment: Literal["published", "mild", "none"] = "published"
     """published: scale 0.6 to 1.3, shift, flip, colour; mild: less of it; none: letterbox only"""
@@ -125,12 +156,14 @@ class TrainOptions:
     quarter_turns: bool = False
     """let x and y change places too, for the same pictures"""
 
-    window: int | list[int] | None = None
+    mosaic: float = 0.0
+    """probability that a training image is pieced together from four"""
+
+    window: Size | None = None
     """train on windows of this many pixels of the input, most of them laid over an object: for
     small objects in large pictures; validation sees whole pictures of the same scale"""
 
-    mosaic: float = 0.0
-    """probability that a training image is pieced together from four"""
+    BOXES: ClassVar[str] = "boxes"
 
     radius: Literal["", "legacy", "fixed", "half-fixed"] = ""
     """rule for the radius of the peaks in the target heatmaps; the model's own by default"""
@@ -138,33 +171,28 @@ class TrainOptions:
     overlap: float | None = None
     """IoU that a box moved by the radius keeps; the model's own (0.7) by default"""
 
-    max_detections: int | None = None
-    """objects found at most per image; the model's own (100) by default"""
-
-    recompute: bool = False
-    """hourglasses: keep half of the activations and compute the rest again in the backward pass"""
-
-    freeze: int = 0
-    """keep the backbone's layers up to this stride (4 or 8, say) as they are; 0 trains them all"""
-
     size_region: float | None = None
     """share of a box around its centre where its size is learnt; the model's own by default"""
 
     giou_weight: float | None = None
     """weight of an additional IoU loss of the boxes; the model's own by default"""
 
-    skeleton: str = ""
-    """joints: names and left-right pairs of the subject's joints, coco17, mpii16, lsp14, flic11 or
+    JOINTS: ClassVar[str] = "joints"
+
+    skeleton: Skeletons = ""
+    """names and left-right pairs of the subject's joints, coco17, mpii16, lsp14, flic11 or
     a JSON file; those of the data by default"""
 
     padding: float | None = None
-    """joints: side of a subject's crop over that of its box; 1.25, or weights' own, by default"""
+    """side of a subject's crop over that of its box; 1.25, or weights' own, by default"""
 
-    rotate: float | None = None
-    """joints: greatest turn of a training crop in degrees; that of augment by default"""
+    rotate: Degrees | None = None
+    """greatest turn of a training crop; that of augment by default"""
 
     half_body: float | None = None
-    """joints: probability that a training crop shows one half of the body only; 0 by default"""
+    """probability that a training crop shows one half of the body only; 0 by default"""
+
+    RUN: ClassVar[str] = "course of the run"
 
     eval_every: int = 1
     """epochs between validations, each of which saves"""
@@ -175,23 +203,13 @@ class TrainOptions:
     resume: bool = False
     """go on with the run in the folder out; with the same options it ends bit for bit equal"""
 
-    skip_bad: bool = False
-    """leave unreadable images out instead of stopping"""
-
-    seed: int = 0
-    """seed of initial weights, order and augmentation"""
-
-    cache: float = 0.0
-    """gigabytes of decoded images that each loading process keeps in memory"""
-
     pictures: bool = True
     """draw curves.png and val_predictions.png at each validation"""
 
-    workers: int | None = None
-    """processes that load images, per device; chosen by the number of cores by default"""
+    MACHINE: ClassVar[str] = "machine"
 
-    threads: int | None = None
-    """threads of torch in the main process; torch's choice by default"""
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    """kind of device"""
 
     devices: int = 1
     """devices per machine"""
@@ -199,14 +217,20 @@ class TrainOptions:
     nodes: int = 1
     """machines; start the same command on each with torchrun or SLURM"""
 
-    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    """kind of device"""
-
-    strategy: str = "auto"
+    strategy: Name = "auto"
     """how processes are started and joined, a name known to Lightning Fabric (ddp, ddp_spawn)"""
 
     sync_batchnorm: bool = False
     """share batch norm's statistics between CUDA devices"""
+
+    workers: int | None = None
+    """processes that load images, per device; chosen by the number of cores by default"""
+
+    threads: int | None = None
+    """threads of torch in the main process; torch's choice by default"""
+
+    cache: Gigabytes = 0.0
+    """memory for decoded images in each loading process"""
 
 
 def total_epochs(options: TrainOptions) -> int | None:
@@ -228,7 +252,7 @@ def plain(options: TrainOptions) -> dict[str, Any]:
     """Returns the options as JSON values; data given in memory is named by its source."""
     values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
     for name in ("data", "val"):
-        if isinstance(values[name], Annotations):
+        if not isinstance(values[name], str):
             values[name] = values[name].source
     values["steps"] = None if options.steps is None else list(options.steps)
     for name in ("size", "window"):

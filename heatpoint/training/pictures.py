@@ -2,50 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
+import torch
 
-from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.geometry.affine import Image
-from heatpoint.inference.draw import side_by_side, write_picture
+from heatpoint.data.annotations import Annotations
+from heatpoint.data.dataset import varied
+from heatpoint.data.draw import draw_truth, montage, write_picture
+from heatpoint.data.images import load_image
+from heatpoint.inference.predict import predict
+from heatpoint.zoo.detector import Detector
 
 COUNT = 4
 ROW_WIDTH = 1000
 
 
-def spread(
-    annotations: Annotations, objects: Callable[[ImageRecord], int], count: int = COUNT
-) -> list[ImageRecord]:
-    """Returns some images that hold objects, spread over the data.
-
-    Args:
-        annotations: Images to choose from.
-        objects: Returns how many things to be drawn an image holds.
-        count: Number of images at most.
-    """
-    step = max(1, len(annotations) // count)
-    return [record for record in annotations.images[::step] if objects(record)][:count]
-
-
-def write_rows(path: Path, pairs: Sequence[tuple[Image, Image]]) -> None:
-    """Writes rows of truth and prediction, each 1000 pixels wide; nothing if there is no row.
+def draw_predictions(
+    path: Path,
+    detector: Detector,
+    shown: Annotations,
+    size: tuple[int, int],
+    device: torch.device,
+) -> None:
+    """Writes rows of truth and prediction, each 1000 pixels wide; nothing if there is no object.
 
     Args:
         path: PNG file to write, atomically.
-        pairs: (H, W, 3) uint8 RGB pictures, truth first.
+        detector: What is to be seen at work; where it asks about places, it gets the annotated.
+        shown: Cleaned data, some images of which are drawn.
+        size: (H, W) of the input in pixels.
+        device: Where the network runs.
 
     Raises:
         HeatpointError: The file cannot be written.
     """
-    rows = [_fit(side_by_side(pair, ["truth", "predicted"]), ROW_WIDTH) for pair in pairs]
-    if rows:
-        write_picture(path, np.concatenate(rows))
-
-
-def _fit(image: Image, width: int) -> Image:
-    """Returns the picture scaled to a width in pixels."""
-    height = max(1, round(image.shape[0] * width / image.shape[1]))
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    view = detector.codec.view
+    wanted = [np.zeros(len(record), bool) for record in shown.images]
+    for index, objects in varied(view)().samples(shown).places:
+        wanted[index][objects] = True
+    spread = range(0, len(shown), max(1, len(shown) // COUNT))
+    chosen = [index for index in spread if wanted[index].any()][:COUNT]
+    records = [shown.images[index].keep(wanted[index]) for index in chosen]
+    images = [load_image(record.path) for record in records]
+    found = predict(
+        detector,
+        images,
+        boxes=[record.boxes for record in records] if view.asks else None,
+        size=size,
+        device=device,
+        workers=0,
+    )
+    joints = shown.skeleton if "keypoints" in detector.codec.learns else None
+    pictures = [
+        picture
+        for image, record, one in zip(images, records, found, strict=True)
+        for picture in (draw_truth(image, record, shown.names, joints), one.plot(image))
+    ]
+    if pictures:
+        write_picture(path, montage(pictures, 2, ["truth", "predicted"], width=ROW_WIDTH))

@@ -1,17 +1,85 @@
-"""What the processes of one run tell each other; with a single one, nothing happens."""
+"""The processes of a run: on which devices, in which precision, and what they tell each other."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Literal, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from heatpoint.errors import HeatpointError
+from heatpoint.networks.fast import has_amx
+from heatpoint.training.options import TrainOptions
 
 Result = TypeVar("Result")
+
+PATIENCE = timedelta(days=7)
+"""How long processes wait for each other.
+
+The first one validates while the others wait, which with large data takes longer than the 10
+or 30 minutes after which torch gives a process up for lost. One that dies is noticed all the same:
+its connections close, and whoever started the processes (this program, torchrun, SLURM) ends the
+others. A sign of life sent from a thread would not say more: a process that hangs has threads, too.
+"""
+
+_STARTS: dict[str, Literal["popen", "spawn", "fork"]] = {
+    **{"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"},
+}
+
+
+def make_fabric(options: TrainOptions) -> Fabric:
+    """Returns Lightning Fabric for the machine: devices, processes and precision.
+
+    Raises:
+        HeatpointError: The accelerator or the devices asked for are not there.
+    """
+    devices, nodes = options.devices, options.nodes
+    torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    if torchrun:
+        devices = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // devices
+    strategy, accelerator = options.strategy, options.accelerator
+    if strategy == "auto" and devices * nodes > 1:
+        strategy = "ddp" if torchrun or "SLURM_NTASKS" in os.environ else "ddp_spawn"
+    start = _STARTS.get(strategy)
+    try:
+        return Fabric(
+            accelerator=accelerator,
+            strategy=DDPStrategy(start_method=start, timeout=PATIENCE) if start else strategy,
+            devices=devices,
+            num_nodes=nodes,
+            precision="bf16-mixed" if wants_bf16(options.precision, accelerator) else "32-true",
+        )
+    except (RuntimeError, ValueError) as error:  # how Fabric reports what is not there
+        raise HeatpointError(
+            f"cannot use accelerator={accelerator!r}, devices={devices}, "
+            f"strategy={strategy!r}: {error}"
+        ) from error
+
+
+def wants_bf16(precision: Literal["auto", "bf16", "fp32"], accelerator: str) -> bool:
+    """Tells whether the network computes in bfloat16: if asked for, or where hardware has it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if accelerator in ("auto", "cuda") and torch.cuda.is_available():
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
+        return False
+    return has_amx()
+
+
+def describe_device(fabric: Fabric) -> str:
+    """Returns where and in which precision a run computes."""
+    name = fabric.device.type
+    if name == "cuda":
+        name = torch.cuda.get_device_name(fabric.device)
+    many = f"{fabric.world_size} x " if fabric.world_size > 1 else ""
+    return f"{many}{name}, {fabric.strategy.precision.precision}"
 
 
 def combined(fabric: Fabric, values: Tensor, how: Literal["sum", "mean"]) -> Tensor:

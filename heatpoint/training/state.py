@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import io
-import pickle
+import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import nn
 
 from heatpoint.errors import HeatpointError
-from heatpoint.system.files import atomic_write
-from heatpoint.training.ema import Ema
+from heatpoint.system.files import atomic_write, fits
+from heatpoint.training.optimize import Ema
 from heatpoint.training.options import differences
+from heatpoint.zoo.file import check_header
 
-FORMAT = 1
+FORMAT = 2
 Row = dict[str, float | int | None]
+
+_CONTENT: dict[str, Any] = {
+    **{"options": dict, "data": dict, "detector": str, "position": dict},
+    **{"network": dict, "ema": dict, "ema_updates": int, "optimizer": dict},
+    **{"random": torch.Tensor, "random_cuda": list},
+}
+"""What a resume file holds beside its format, and of which type."""
 
 
 @dataclass
@@ -58,6 +66,7 @@ class Parts:
         position: Where the run stands; replaced by ``restore``.
         options: Plain options of the run.
         data: What identifies the data, by ``fingerprint``.
+        detector: What the network, its codec and names are rebuilt from, by ``Detector.header``.
     """
 
     network: nn.Module
@@ -66,6 +75,7 @@ class Parts:
     position: Position
     options: dict[str, Any]
     data: dict[str, Any]
+    detector: dict[str, Any]
 
 
 def save_resume(path: Path, parts: Parts) -> None:
@@ -81,6 +91,7 @@ def save_resume(path: Path, parts: Parts) -> None:
         "format": FORMAT,
         "options": parts.options,
         "data": parts.data,
+        "detector": json.dumps(parts.detector),
         "position": asdict(parts.position),
         "network": parts.network.state_dict(),
         "ema": parts.ema.module.state_dict(),
@@ -99,6 +110,9 @@ def save_resume(path: Path, parts: Parts) -> None:
 def load_resume(path: Path) -> dict[str, Any]:
     """Reads a resume file; nothing but tensors and plain containers is unpickled.
 
+    Returns:
+        What ``save_resume`` wrote, the header of the detector as ``Detector.header`` gave it.
+
     Raises:
         HeatpointError: There is none, it is damaged, or another version wrote it.
     """
@@ -109,14 +123,27 @@ def load_resume(path: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         written = state["format"]
-    except (RuntimeError, pickle.UnpicklingError, EOFError, KeyError, TypeError) as error:
-        raise HeatpointError(f"{path} is not a resume file of heatpoint, or is damaged") from error
-    if written != FORMAT:
+        if written == FORMAT:
+            found = {name: state[name] for name in _CONTENT}
+            if not all(fits(found[name], kind) for name, kind in _CONTENT.items()):
+                raise TypeError
+            kinds = get_type_hints(Position)
+            if not all(fits(found["position"][name], kind) for name, kind in kinds.items()):
+                raise TypeError
+            return {**found, "detector": check_header(found["detector"], path)}
+    except HeatpointError:
+        raise
+    except OSError as error:
+        raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
+    except Exception as error:  # a damaged file makes torch raise errors of every kind
         raise HeatpointError(
-            f"{path} has format {written}, this version reads {FORMAT}; "
-            "start from last.safetensors with weights instead"
-        )
-    return state
+            f"{path} is not a resume file of heatpoint, or is damaged; start anew from "
+            "last.safetensors with weights, in another folder"
+        ) from error
+    raise HeatpointError(
+        f"{path} has format {written}, this version reads {FORMAT}; "
+        "start from last.safetensors with weights instead"
+    )
 
 
 def restore(state: dict[str, Any], parts: Parts, path: Path) -> None:
@@ -136,11 +163,18 @@ def restore(state: dict[str, Any], parts: Parts, path: Path) -> None:
             f"cannot resume {path.parent} with other options: {'; '.join(found)}; "
             "repeat those of the run (options.json), or start a new one in another folder"
         )
-    parts.network.load_state_dict(state["network"])
-    parts.ema.module.load_state_dict(state["ema"])
-    parts.ema.updates = state["ema_updates"]
-    parts.optimizer.load_state_dict(state["optimizer"])
-    parts.position = Position(**state["position"])
-    torch.set_rng_state(state["random"])
-    if torch.cuda.is_available() and len(state["random_cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["random_cuda"])
+    try:
+        parts.network.load_state_dict(state["network"])
+        parts.ema.module.load_state_dict(state["ema"])
+        parts.ema.updates = state["ema_updates"]
+        parts.optimizer.load_state_dict(state["optimizer"])
+        parts.position = Position(**state["position"])
+        torch.set_rng_state(state["random"])
+        if torch.cuda.is_available() and len(state["random_cuda"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise HeatpointError(
+            f"{path} does not hold the state of this model ({reason}); start anew from "
+            "last.safetensors with weights, in another folder"
+        ) from error

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from heatpoint.training.assemble import Run
-from heatpoint.training.curves import draw_curves
-from heatpoint.training.logs import write_csv
+from heatpoint.errors import HeatpointError
+from heatpoint.inference.evaluate import evaluate
+from heatpoint.inference.metrics import score_title
+from heatpoint.training.pictures import draw_predictions
 from heatpoint.training.processes import combined, on_first
-from heatpoint.training.progress import score_title
+from heatpoint.training.report import draw_curves, write_csv
+from heatpoint.training.setup import Run
 from heatpoint.training.state import Row, save_resume
 
 
@@ -18,12 +22,16 @@ def validate(run: Run) -> Row | None:
     One process works, the others wait.
     """
 
-    def score() -> Row | None:
-        return run.interrupt.breakable(
-            lambda: run.task.validate(run.averaged, run.data.val, run.size, run.fabric.device)
+    def score() -> Row:
+        if not run.scores:
+            return {}
+        metrics = evaluate(
+            run.averaged, run.data.val, size=run.size, device=run.fabric.device, metric=("coco",)
         )
+        found = {name: metrics.scores[name] for name in run.scores}
+        return {name: None if math.isnan(value) else value for name, value in found.items()}
 
-    return on_first(run.fabric, score)
+    return on_first(run.fabric, lambda: run.interrupt.breakable(score))
 
 
 def record(run: Run, metrics: Row) -> None:
@@ -41,13 +49,13 @@ def record(run: Run, metrics: Row) -> None:
         "updates": position.updates,
         "seconds": round(run.clock.elapsed(), 1),
         "images_per_second": round(run.display.speed(), 1),
-        "learning_rate": float(run.optimizer.param_groups[0]["lr"]),
+        "learning_rate": float(run.parts.optimizer.param_groups[0]["lr"]),
         "loss": sum(means),
         **{f"loss/{name}": mean for name, mean in zip(run.terms, means, strict=True)},
         **metrics,
     }
     position.history.append(row)
-    score = metrics.get(run.task.scores[0])
+    score = metrics.get(run.main)
     if score is not None:
         position.validated = position.updates
         if position.best is None or score > position.best:
@@ -55,9 +63,10 @@ def record(run: Run, metrics: Row) -> None:
     shown = [f"loss {row['loss']:.3f}", f"{row['images_per_second']} images/s"]
     if score is not None:
         best = " (best)" if position.best_epoch == row["epoch"] else ""
-        second = run.task.scores[1]
-        shown.append(f"{score_title(run.task.scores[0])} {100 * score:.1f}{best}")
-        shown.append(f"{score_title(second)} {100 * (metrics[second] or 0):.1f}")
+        shown.append(f"{score_title(run.main)} {100 * score:.1f}{best}")
+        shown += [
+            f"{score_title(name)} {100 * (metrics[name] or 0):.1f}" for name in run.scores[1:2]
+        ]
     run.display.say(f"epoch {row['epoch']:g}  " + "  ".join(shown))
     if run.fabric.is_global_zero:
         run.events.add({n: v for n, v in row.items() if n != "epoch"}, position.updates)
@@ -82,6 +91,12 @@ def save(run: Run, metrics: Row | None = None) -> None:
     position.sums = run.sums.tolist()
 
     def write() -> None:
+        if not run.out.is_dir():
+            raise HeatpointError(
+                f"the folder {run.out} is gone, deleted or moved while training; nothing can be "
+                "saved in it, so the run ends"
+            )
+        run.events.flush()
         run.averaged.meta.update(training_meta(run, metrics))
         run.averaged.save(run.out / "last.safetensors")
         latest = position.history[-1]["epoch"] if position.history else None
@@ -89,9 +104,9 @@ def save(run: Run, metrics: Row | None = None) -> None:
             run.averaged.save(run.out / "best.safetensors")
         write_csv(run.out, position.history)
         if metrics and run.options.pictures:
-            draw_curves(run.out / "curves.png", position.history, run.terms, run.task.scores)
+            draw_curves(run.out / "curves.png", position.history, run.terms, run.scores)
             picture = run.out / "val_predictions.png"
-            run.task.draw(picture, run.averaged, run.data.shown, run.size, run.fabric.device)
+            draw_predictions(picture, run.averaged, run.data.shown, run.size, run.fabric.device)
         save_resume(run.out / "resume.pt", run.parts)
 
     on_first(run.fabric, write)

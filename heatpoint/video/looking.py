@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
+from heatpoint.data.results import Detections
 from heatpoint.geometry.affine import Image
-from heatpoint.inference.poses import Poses
-from heatpoint.inference.results import Detections
 from heatpoint.video.reading import VideoFrame
-
-Result = TypeVar("Result", Detections, Poses)
 
 
 def look(
     frames: Iterable[VideoFrame],
-    run: Callable[[Iterable[Image]], Iterator[tuple[Image, Result]]],
-) -> Generator[tuple[VideoFrame, Result | None], None, None]:
+    run: Callable[[Iterable[Image]], Iterator[tuple[Image, Detections]]],
+) -> Generator[tuple[VideoFrame, Detections | None], None, None]:
     """Yields every frame, in order, with what is found in it; None for one without a picture.
 
     Args:
@@ -41,7 +38,7 @@ def look(
         yield frame, None
 
 
-def line(frame: VideoFrame, found: Detections | Poses | None) -> dict[str, Any]:
+def line(frame: VideoFrame, found: Detections | None) -> dict[str, Any]:
     """Returns what is written about one frame.
 
     Args:
@@ -55,28 +52,12 @@ def line(frame: VideoFrame, found: Detections | Poses | None) -> dict[str, Any]:
     place = {"frame": frame.number, "seconds": round(frame.seconds, 4)}
     if found is None:
         return {**place, "error": "the frame cannot be decoded"}
-    if isinstance(found, Poses):
-        return {
-            **place,
-            "poses": [
-                {
-                    "category_id": row["category_id"],
-                    "category_name": found.name,
-                    "keypoints": row["keypoints"],
-                    "score": row["score"],
-                }
-                for row in found.to_coco(frame.number)
-            ],
+    rows = [
+        {
+            "category_id": row.pop("category_id"),
+            "category_name": found.names[label],
+            **{name: value for name, value in row.items() if name != "image_id"},
         }
-    return {
-        **place,
-        "detections": [
-            {
-                "category_id": row["category_id"],
-                "category_name": found.names[label],
-                "bbox": row["bbox"],
-                "score": row["score"],
-            }
-            for row, label in zip(found.to_coco(frame.number), found.labels.tolist(), strict=True)
-        ],
-    }
+        for row, label in zip(found.to_coco(frame.number), found.labels.tolist(), strict=True)
+    ]
+    return {**place, "detections" if found.keypoints is None else "poses": rows}

@@ -15,6 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from heatpoint.errors import HeatpointError
+from heatpoint.system.processes import locked
 
 CHUNK = 1 << 20
 """Bytes that are read, written and told at a time."""
@@ -44,7 +45,8 @@ def download(address: str, path: Path, sha256: str = "", progress: Progress | No
 
     Until then the bytes are in ``path`` with ``.partial`` behind it, and the server's mark of the
     version in ``.partial.version``. What is there of an earlier attempt is not asked for again,
-    if the server can send the rest of the same version.
+    if the server can send the rest of the same version. While another process downloads the same
+    file, it is waited for; what it got is then taken.
 
     Args:
         address: Where the file is.
@@ -56,9 +58,25 @@ def download(address: str, path: Path, sha256: str = "", progress: Progress | No
         HeatpointError: The server cannot be reached, lacks the file or breaks off, the disk is
             full, or the file is not the one that was published.
     """
+    before = _stamp(path)
+    with locked(path.with_name(f"{path.name}.lock")):
+        if _stamp(path) == before:
+            _download(address, path, sha256, progress)
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Returns what changes when a file is replaced; None if it does not exist."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
+
+
+def _download(address: str, path: Path, sha256: str, progress: Progress | None) -> None:
+    """Downloads as ``download``, while nobody else does."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
         if not _get(address, path, partial, progress):  # what was there is no part of the file
             _discard(partial)
             _get(address, path, partial, progress)
@@ -118,7 +136,8 @@ def _get(address: str, path: Path, partial: Path, progress: Progress | None) -> 
             if _first(response.headers) != done:
                 return False
         else:  # the whole file, because nothing was there, or the server sends nothing less
-            done, total = 0, int(response.headers.get("Content-Length", 0))
+            length = response.headers.get("Content-Length", "").strip()
+            done, total = 0, int(length) if re.fullmatch(r"\d{1,18}", length, re.ASCII) else 0
             _write_version(version, response.headers)
         _check_space(path, total - done)
         with open(partial, "ab" if done else "wb") as file:
@@ -167,13 +186,13 @@ def _elsewhere(path: Path, address: str = "") -> str:
 
 def _total(headers: Message) -> int:
     """Returns the length of the file that a Content-Range tells, 0 if it does not."""
-    found = re.search(r"/(\d+)\s*$", headers.get("Content-Range", ""))
+    found = re.search(r"/(\d{1,18})\s*$", headers.get("Content-Range", ""))
     return int(found[1]) if found else 0
 
 
 def _first(headers: Message) -> int:
     """Returns the place of the first byte that a Content-Range tells, -1 if it does not."""
-    found = re.match(r"bytes (\d+)-", headers.get("Content-Range", ""))
+    found = re.match(r"bytes (\d{1,18})-", headers.get("Content-Range", ""))
     return int(found[1]) if found else -1
 
 

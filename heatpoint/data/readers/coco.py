@@ -1,4 +1,9 @@
-"""Reads and writes COCO JSON: boxes, and joints where it has them."""
+"""Reads and writes COCO JSON: boxes, and joints where it has them.
+
+COCO's joints are indices of pixels, ours are continuous: 0.5 is added on reading and taken away on
+writing. Its edges count joints from 1. It has no left-right pairs; a category may carry ours as
+``"flip_pairs"``, which other tools pass over.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +13,17 @@ import os
 from pathlib import Path
 from typing import Any
 
-from heatpoint.data.annotations import Annotations, ImageRecord, check_names
-from heatpoint.data.readers.coco_joints import (
-    category_joints,
-    object_joints,
-    read_joints,
-    read_skeleton,
-)
-from heatpoint.data.readers.locate import image_folders, locate_images
-from heatpoint.data.readers.objects import Objects
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data.annotations import Annotations, Box, ImageRecord, Objects, check_names
+from heatpoint.data.readers.files import locate_images
+from heatpoint.data.skeleton import SKELETONS, Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_json, write_json
+
+PIXEL = 0.5
+"""From the index of a pixel to the continuous coordinate of its middle."""
 
 
 def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations:
@@ -27,9 +32,8 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
     Class ``i`` is the category with the i-th smallest id; gaps between ids vanish here and
     nowhere else. Masks are passed over. Annotations with ``iscrowd`` or ``ignore`` are kept and
     marked as crowd (pycocotools knows only ``iscrowd`` and overwrites ``ignore``). Joints are read
-    where a category names them; see ``coco_joints``.
-    Images without annotations are kept. Boxes are kept as they are, ``x, y, w, h`` turned into
-    corners, even NaN and negative ones: ``validate`` reports them.
+    where a category names them. Images without annotations are kept. Boxes are kept as they are,
+    ``x, y, w, h`` turned into corners, even NaN and negative ones: ``validate`` reports them.
 
     Images are looked for in ``images`` if given, else in the folders of ``image_folders``. When
     none is found there, the annotations are still read (scores can be computed without pixels)
@@ -50,7 +54,7 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
         raise HeatpointError(f"{path}: expected a COCO object with 'images', got {got}")
     sections = {key: _section(data, key, path) for key in ("images", "annotations", "categories")}
     names, category_ids = _categories(sections["categories"], path)
-    skeleton = read_skeleton(sections["categories"], path)
+    skeleton = _skeleton(sections["categories"], path)
     records, searched = _records(sections["images"], path, images)
     annotations = Annotations(
         names,
@@ -95,8 +99,8 @@ def write_coco(annotations: Annotations, path: str | Path) -> None:
             }
             if record.difficult[i]:
                 item["difficult"] = 1
-            objects.append(item | object_joints(record, i))
-    skeleton = {} if annotations.skeleton is None else category_joints(annotations.skeleton)
+            objects.append(item | _object_joints(record, i))
+    skeleton = {} if annotations.skeleton is None else _category_joints(annotations.skeleton)
     categories = [
         {"id": number, "name": name} | skeleton
         for number, name in zip(annotations.category_ids, annotations.names, strict=True)
@@ -143,21 +147,11 @@ def _categories(
 def _records(
     section: list[dict[str, Any]], path: Path, images: str | Path | None
 ) -> tuple[dict[int, ImageRecord], tuple[str, ...]]:
-    folders = image_folders(path)
-    if images is not None:
-        folders = [Path(images)]
-        if not folders[0].is_dir():
-            raise HeatpointError(f"{images} is not a folder; expected the images of {path}")
     names = [str(item.get("file_name") or "") for item in section]
     for item, name in zip(section, names, strict=True):
         if not name:
             raise HeatpointError(f"{path}: image {item.get('id')!r} has no 'file_name'")
-    paths, searched = locate_images(names, folders)
-    if images is not None and names and searched:
-        raise HeatpointError(
-            f"{images} holds none of the {len(names)} images of {path}; "
-            f"expected {names[0]!r}, for one"
-        )
+    paths, searched = locate_images(names, path, images)
     records: dict[int, ImageRecord] = {}
     for item, file in zip(section, paths, strict=True):
         number = _number(item, "id", f"image {file.name}", path)
@@ -166,7 +160,7 @@ def _records(
                 f"{path}: images {records[number].path.name} and {file.name} share the id {number}"
             )
         records[number] = ImageRecord(file, _size(item), image_id=number)
-    return records, searched if names else ()
+    return records, searched
 
 
 def _size(item: dict[str, Any]) -> tuple[int, int] | None:
@@ -206,7 +200,7 @@ def _add_objects(
             continue
         keypoints = None
         if joints is not None and item.get("keypoints") is not None:
-            keypoints, why = read_joints(item["keypoints"], joints)
+            keypoints, why = _joints(item["keypoints"], joints)
             fitting += keypoints is not None
             if keypoints is None:
                 annotations.leave_out("malformed joints", image, f"{what}: {why}")
@@ -230,7 +224,7 @@ def _add_objects(
     ]
 
 
-def _corners(box: Any) -> tuple[float, float, float, float] | None:
+def _corners(box: Any) -> Box | None:
     """Turns ``[x, y, width, height]`` into corners; None if it is anything else."""
     if not isinstance(box, list) or len(box) != 4:
         return None
@@ -246,3 +240,99 @@ def _relative(file: Path, folder: Path) -> str:
         return Path(os.path.relpath(file, folder)).as_posix()
     except ValueError:  # another drive on Windows
         return Path(os.path.abspath(file)).as_posix()
+
+
+def _skeleton(categories: list[dict[str, Any]], path: Path) -> Skeleton | None:
+    """Returns the skeleton that the categories share, or None if none names joints.
+
+    Pairs come from ``flip_pairs`` (indices from 0) where it is there, from the shipped skeleton of
+    the same joints, or from names that differ in their side only (``skeleton.pairs_by_name``).
+
+    Raises:
+        HeatpointError: Two categories name different joints, or an edge or pair is wrong.
+    """
+    found: Skeleton | None = None
+    for item in categories:
+        names = item.get("keypoints")
+        if not names:
+            continue
+        where = f"{path}: category {item.get('name')!r}"
+        if not isinstance(names, list):
+            raise HeatpointError(f"{where}: expected 'keypoints' to list names, got {names!r}")
+        joints = tuple(str(name) for name in names)
+        shipped = next((s for s in SKELETONS.values() if s.joints == joints), None)
+        pairs = pairs_by_name(joints) if shipped is None else shipped.pairs
+        skeleton = Skeleton.from_dict(
+            {
+                "joints": names,
+                "edges": _from_zero(item.get("skeleton") or [], len(names), where),
+                "pairs": item.get("flip_pairs", [list(pair) for pair in pairs]),
+            },
+            where,
+        )
+        if found is not None and found != skeleton:
+            raise HeatpointError(
+                f"{where} names other joints than the category before; one data set has one "
+                "skeleton, so split it"
+            )
+        found = skeleton
+    return found
+
+
+def _joints(value: Any, joints: int) -> tuple[NDArray[np.float64] | None, str]:
+    """Returns ``keypoints`` of an object as (J, 3) in image pixels, or None and what is wrong."""
+    if not isinstance(value, list):
+        return None, f"expected 'keypoints' to be a list, got {type(value).__name__}"
+    if len(value) != 3 * joints:
+        return None, f"{len(value)} numbers, expected {3 * joints} for {joints} joints"
+    try:
+        table = np.array(value, np.float64).reshape(joints, 3)
+    except (TypeError, ValueError):
+        return None, "'keypoints' are not all numbers"
+    if not np.isin(table[:, 2], (0, 1, 2)).all():
+        return None, "expected 0, 1 or 2 as visibility"
+    table[:, :2] += PIXEL
+    table[table[:, 2] == 0] = 0.0
+    return table, ""
+
+
+def _object_joints(record: ImageRecord, index: int) -> dict[str, Any]:
+    """Returns what object ``index`` of a record adds to its COCO annotation."""
+    item: dict[str, Any] = {}
+    if record.keypoints is not None:
+        table = record.keypoints[index].copy()
+        labelled = table[:, 2] > 0
+        table[labelled, :2] -= PIXEL
+        # 2.0 as visibility is refused by tools that index with it.
+        item["keypoints"] = [
+            value if place % 3 < 2 else int(value)
+            for place, value in enumerate(table.ravel().tolist())
+        ]
+        item["num_keypoints"] = int(labelled.sum())
+    if record.heads is not None and math.isfinite(record.heads[index]):
+        item["head_size"] = float(record.heads[index])
+    return item
+
+
+def _category_joints(skeleton: Skeleton) -> dict[str, Any]:
+    """Returns what a skeleton adds to a COCO category."""
+    return {
+        "keypoints": list(skeleton.joints),
+        "skeleton": [[one + 1, other + 1] for one, other in skeleton.edges],
+        "flip_pairs": [list(pair) for pair in skeleton.pairs],
+    }
+
+
+def _from_zero(edges: Any, joints: int, where: str) -> list[list[int]]:
+    if not isinstance(edges, list):
+        raise HeatpointError(f"{where}: expected 'skeleton' to list edges, got {edges!r}")
+    shifted = []
+    for edge in edges:
+        sound = isinstance(edge, list) and len(edge) == 2
+        if not sound or not all(isinstance(end, int) and 1 <= end <= joints for end in edge):
+            raise HeatpointError(
+                f"{where}: expected edges of 'skeleton' to be two numbers from 1 to {joints}, "
+                f"got {edge!r}"
+            )
+        shifted.append([edge[0] - 1, edge[1] - 1])
+    return shifted

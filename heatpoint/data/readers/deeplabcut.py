@@ -15,9 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from heatpoint.data.annotations import Annotations
-from heatpoint.data.readers.locate import image_stem, no_such_split, read_lines, read_text
-from heatpoint.data.readers.objects import Objects, joints_box
+from heatpoint.data.annotations import Annotations, Objects, joints_box
+from heatpoint.data.readers.files import image_stem, read_split, read_text
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
 
@@ -31,13 +30,13 @@ class _Heading:
 
     Attributes:
         parts: Body parts.
-        columns: Per animal, per part, the columns of x and y; None where the file has none.
+        animals: Per animal, per part, the columns of x and y; None where the file has none.
         first: Number of columns that name the picture.
         rows: Number of rows of headings.
     """
 
     parts: tuple[str, ...]
-    columns: dict[str, list[tuple[int, int] | None]]
+    animals: list[list[tuple[int, int] | None]]
     first: int
     rows: int
 
@@ -81,10 +80,13 @@ def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
     path = Path(path)
     rows = list(csv.reader(io.StringIO(read_text(path))))
     heading = _heading(rows, path)
-    wanted = None if split is None else _split(path, split)
+    lists = {file.stem: file for file in path.parent.glob("*.txt") if file.stem != "README"}
+    wanted: set[str] | None = None
+    if split is not None:
+        lines = read_split(path.parent, split, lists, "a list of pictures such as train.txt")
+        wanted = {line.replace("\\", "/") for line in lines}
     skeleton = Skeleton(heading.parts, pairs=pairs_by_name(heading.parts))
-    source = str(path) if split is None else f"{path}:{split}"
-    annotations = Annotations(("animal",), [], source, skeleton=skeleton)
+    annotations = Annotations(("animal",), [], str(path), skeleton=skeleton)
     width = len(rows[0])
     for number, row in enumerate(rows[heading.rows :], start=heading.rows + 1):
         if not any(cell.strip() for cell in row):
@@ -98,9 +100,8 @@ def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
         name = name.replace("\\", "/")
         if wanted is not None and not {name, image_stem(name), Path(name).name} & wanted:
             continue
-        file = _picture(path.parent, name)
         objects = Objects(len(skeleton))
-        for columns in heading.columns.values():
+        for columns in heading.animals:
             joints = np.zeros((len(skeleton), 3))
             for j, place in enumerate(columns):
                 if place is not None:
@@ -108,10 +109,10 @@ def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
             box = joints_box(joints)
             if box is not None:
                 objects.add(box, 0, keypoints=joints)
-        record = objects.record(file, None, len(annotations.images) + 1)
-        annotations.images.append(record)
+        file = _picture(path.parent, name)
+        annotations.images.append(objects.record(file, None, len(annotations.images) + 1))
     if wanted is not None and not annotations.images:
-        raise HeatpointError(f"{source}: no labelled picture is in {split}.txt")
+        raise HeatpointError(f"{path}:{split}: no labelled picture is in {split}.txt")
     return annotations
 
 
@@ -138,16 +139,16 @@ def _heading(rows: list[list[str]], path: Path) -> _Heading:
             raise HeatpointError(f"{path}: columns {places[key] + 1} and {i + 1} are both {key}")
         places[key] = i
     names = tuple(dict.fromkeys(parts[first:]))
-    columns: dict[str, list[tuple[int, int] | None]] = {}
+    columns: list[list[tuple[int, int] | None]] = []
     for animal in dict.fromkeys(animals[first:]):
-        columns[animal] = []
+        columns.append([])
         for name in names:
             x, y = (places.get((animal, name, axis)) for axis in ("x", "y"))
             if (x is None) != (y is None):
                 lost = "x" if x is None else "y"
                 raise HeatpointError(f"{path}: {name} has no column {lost!r} beside its other one")
-            columns[animal].append(None if x is None or y is None else (x, y))
-    if not names or all(place is None for row in columns.values() for place in row):
+            columns[-1].append(None if x is None or y is None else (x, y))
+    if not names or all(place is None for row in columns for place in row):
         raise HeatpointError(f"{path}: expected columns x and y of at least one body part")
     return _Heading(names, columns, first, len(wanted))
 
@@ -157,10 +158,10 @@ def _joint(x: str, y: str, where: str) -> tuple[float, float, float]:
     values = []
     for cell in (x.strip(), y.strip()):
         try:
-            values.append(float(cell) if cell else math.nan)
+            values.append(float(cell or "nan"))
         except ValueError:
             raise HeatpointError(f"{where}: expected a number, got {cell!r}") from None
-    if any(math.isnan(value) for value in values):
+    if any(map(math.isnan, values)):
         return 0.0, 0.0, 0.0
     return values[0] + 0.5, values[1] + 0.5, 2.0
 
@@ -170,10 +171,3 @@ def _picture(folder: Path, name: str) -> Path:
     places = [base / name for base in (folder, folder.parent, folder.parent.parent)]
     places.append(folder / Path(name).name)
     return next((place for place in places if place.is_file()), places[0])
-
-
-def _split(path: Path, split: str) -> set[str]:
-    known = {file.stem: file for file in path.parent.glob("*.txt") if file.stem != "README"}
-    if split not in known:
-        raise no_such_split(path.parent, split, known, "a list of pictures such as train.txt")
-    return {line.replace("\\", "/") for line in read_lines(known[split]) if line}

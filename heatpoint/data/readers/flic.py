@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.annotations import Annotations
-from heatpoint.data.readers.locate import no_such_split
-from heatpoint.data.readers.matlab import read_variable
-from heatpoint.data.readers.objects import Objects, joints_box
+from heatpoint.data.annotations import Annotations, Objects, joints_box
+from heatpoint.data.readers.files import no_such_split, read_matlab
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -45,7 +43,7 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
     """
     folder = Path(folder)
     path = folder / FILE
-    table = np.ravel(read_variable(path, "examples"))
+    table = np.ravel(read_matlab(path, "examples"))
     fields, examples = table.dtype.names or (), list(table)
     missing = [name for name in _FIELDS if name not in fields]
     if missing:
@@ -58,8 +56,7 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
             known = [name for name, field in _FLAGS.items() if field in fields]
             raise no_such_split(folder, split, known, "by istrain and istest")
         examples = [item for item in examples if bool(np.ravel(item[_FLAGS[split]]).any())]
-    source = str(folder) if split is None else f"{folder}:{split}"
-    annotations = Annotations(("person",), [], source, skeleton=SKELETON)
+    annotations = Annotations(("person",), [], str(folder), skeleton=SKELETON)
     found: dict[Path, Objects] = {}
     for number, item in enumerate(examples, start=1):
         file = folder / "images" / _text(item["filepath"])
@@ -69,8 +66,8 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
         if box is None:
             detail = f"example {number} has no labelled joint, so nothing says where it is"
             annotations.leave_out("object without a box", str(file), detail)
-            continue
-        objects.add(box, 0, keypoints=joints)
+        else:
+            objects.add(box, 0, keypoints=joints)
     annotations.images = [
         objects.record(file, None, number)
         for number, (file, objects) in enumerate(found.items(), start=1)

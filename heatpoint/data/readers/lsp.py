@@ -13,10 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.annotations import Annotations
-from heatpoint.data.readers.locate import image_stem, list_images, no_such_split, read_lines
-from heatpoint.data.readers.matlab import read_variable
-from heatpoint.data.readers.objects import Objects, joints_box
+from heatpoint.data.annotations import Annotations, Objects, joints_box
+from heatpoint.data.readers.files import (
+    image_stem,
+    list_images,
+    read_lines,
+    read_matlab,
+    read_split,
+)
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -43,11 +47,10 @@ def read_lsp(folder: str | Path, split: str | None = None) -> Annotations:
             there is no such split.
     """
     folder = Path(folder)
-    joints = read_joints(folder / FILE)
+    joints = _read_joints(folder / FILE)
     files = _files(folder, len(joints))
     chosen = list(range(len(files))) if split is None else _split(folder, split, files)
-    source = str(folder) if split is None else f"{folder}:{split}"
-    annotations = Annotations(("person",), [], source, skeleton=SKELETON)
+    annotations = Annotations(("person",), [], str(folder), skeleton=SKELETON)
     for index in chosen:
         objects = Objects(len(SKELETON))
         box = joints_box(joints[index])
@@ -60,13 +63,13 @@ def read_lsp(folder: str | Path, split: str | None = None) -> Annotations:
     return annotations
 
 
-def read_joints(path: Path) -> NDArray[np.float64]:
+def _read_joints(path: Path) -> NDArray[np.float64]:
     """Returns the joints of a ``joints.mat``, (N, 14, 3), in image pixels with visibility.
 
     Raises:
         HeatpointError: The file cannot be read or has another layout.
     """
-    values = np.asarray(read_variable(path, "joints"))
+    values = np.asarray(read_matlab(path, "joints"))
     count = len(SKELETON)
     if values.ndim == 2:
         values = values[..., None]  # MATLAB drops the axis of a single image
@@ -112,15 +115,13 @@ def _files(folder: Path, count: int) -> list[Path]:
 
 
 def _split(folder: Path, split: str, files: list[Path]) -> list[int]:
-    known = {
+    lists = {
         path.stem: path for path in folder.glob("*.txt") if path.stem.lower() not in _NOT_SPLITS
     }
-    if split not in known:
-        raise no_such_split(folder, split, known, "a list of names such as train.txt")
     place = {path.stem: index for index, path in enumerate(files)}
     chosen = []
-    for line in filter(None, read_lines(known[split])):
+    for line in read_split(folder, split, lists, "a list of names such as train.txt"):
         if image_stem(line) not in place:
-            raise HeatpointError(f"{known[split]} lists {line!r}, which has no joints in {FILE}")
+            raise HeatpointError(f"{lists[split]} lists {line!r}, which has no joints in {FILE}")
         chosen.append(place[image_stem(line)])
     return chosen

@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.annotations import Annotations
-from heatpoint.data.readers.locate import image_folders, locate_images, no_such_split
-from heatpoint.data.readers.objects import Box, Objects
+from heatpoint.data.annotations import Annotations, Box, Objects
+from heatpoint.data.readers.files import locate_images, no_such_split
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -221,12 +220,7 @@ def _collect(people: list[_Person], path: Path, images: str | Path | None) -> An
     """Returns the data set of people, those of one image together."""
     annotations = Annotations(("person",), [], str(path), skeleton=SKELETON)
     names = list(dict.fromkeys(person.image for person in people))
-    folders = image_folders(path) if images is None else [Path(images)]
-    files, annotations.searched = locate_images(names, folders)
-    if images is not None and names and annotations.searched:
-        raise HeatpointError(
-            f"{images} holds none of the {len(names)} images of {path}; expected {names[0]!r}"
-        )
+    files, annotations.searched = locate_images(names, path, images)
     found = {name: Objects(len(SKELETON)) for name in names}
     sizes = {person.image: person.size for person in people}
     file_of = dict(zip(names, files, strict=True))
@@ -235,9 +229,9 @@ def _collect(people: list[_Person], path: Path, images: str | Path | None) -> An
         if box is None:
             detail = f"centre {person.center} and scale {person.scale:g} say nothing of a person"
             annotations.leave_out("object without a box", str(file_of[person.image]), detail)
-            continue
-        keypoints = from_one(person.joints)
-        found[person.image].add(box, 0, keypoints=keypoints, head=person.head)
+        else:
+            keypoints = _from_one(person.joints)
+            found[person.image].add(box, 0, keypoints=keypoints, head=person.head)
     annotations.images = [
         found[name].record(file_of[name], sizes[name], number)
         for number, name in enumerate(names, start=1)
@@ -257,7 +251,7 @@ def person_box(center: tuple[float, float], scale: float) -> Box | None:
     return x - half, y - half, x + half, y + half
 
 
-def from_one(joints: NDArray[np.float64]) -> NDArray[np.float64]:
+def _from_one(joints: NDArray[np.float64]) -> NDArray[np.float64]:
     """Turns joints counted from pixel 1, (J, 3) with 0 hidden and 1 visible, into ours.
 
     A joint at (0, 0) or with a negative coordinate is not labelled.

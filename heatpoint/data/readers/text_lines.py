@@ -6,25 +6,16 @@ import math
 import re
 from pathlib import Path
 
-from heatpoint.data.annotations import Annotations, check_names
-from heatpoint.data.readers.locate import (
-    IMAGE_SUFFIXES,
-    image_folders,
-    is_image_name,
-    locate_images,
-    read_lines,
-    read_names,
-)
-from heatpoint.data.readers.objects import Objects
+from heatpoint.data.annotations import Annotations, Box, Objects, check_names
+from heatpoint.data.images import SUFFIXES
+from heatpoint.data.readers.files import is_image_name, locate_images, read_lines, read_names
 from heatpoint.errors import HeatpointError
 
 _NUMBER = r"[-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
 _NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})+", re.IGNORECASE)
 _PATH_AND_MORE = re.compile(
-    rf"(.*?(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))\s+(\S.*)", re.IGNORECASE
+    rf"(.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))\s+(\S.*)", re.IGNORECASE
 )
-
-_Box = tuple[tuple[float, float, float, float], int]
 
 
 def read_text_lines(
@@ -35,7 +26,7 @@ def read_text_lines(
     A box is ``x1,y1,x2,y2,c``: corners in image pixels and the class index from 0. Paths may
     contain spaces. A line of a path alone is an image without objects; empty lines are passed
     over. Relative paths are looked for in ``images`` if given, else in the folders of
-    ``locate.image_folders``, then in the current folder.
+    ``files.image_folders``, then in the current folder.
 
     Class names stand one per line in ``names`` if given, else in the first of
     ``<stem>_classes.txt``, ``classes.txt`` and ``voc_classes.txt`` beside the file. Without any of
@@ -46,22 +37,17 @@ def read_text_lines(
         HeatpointError: The file or folder is missing, or a line is malformed (names file:line).
     """
     path = Path(path)
-    parsed: list[tuple[str, list[_Box], int]] = []
+    parsed: list[tuple[str, list[tuple[Box, int]], int]] = []
     for number, line in enumerate(read_lines(path), start=1):
         if line:
             name, boxes = _parse(line, f"{path}:{number}")
             parsed.append((name, boxes, number))
 
-    folders = [*image_folders(path), Path()]
-    if images is not None:
-        folders = [Path(images)]
-        if not folders[0].is_dir():
-            raise HeatpointError(f"{images} is not a folder; expected the images of {path}")
-    paths, searched = locate_images([name for name, _, _ in parsed], folders)
+    paths, searched = locate_images([name for name, _, _ in parsed], path, images, [Path()])
     largest = max((label for _, boxes, _ in parsed for _, label in boxes), default=0)
     classes = _names(path, names, largest)
     ids = tuple(range(len(classes)))
-    annotations = Annotations(classes, [], str(path), ids, searched=searched if parsed else ())
+    annotations = Annotations(classes, [], str(path), ids, searched=searched)
     for file, (_, boxes, number) in zip(paths, parsed, strict=True):
         objects = Objects()
         for box, label in boxes:
@@ -74,9 +60,9 @@ def read_text_lines(
     return annotations
 
 
-def _parse(line: str, where: str) -> tuple[str, list[_Box]]:
+def _parse(line: str, where: str) -> tuple[str, list[tuple[Box, int]]]:
     """Splits a line into the path and its boxes, taken off the end one at a time."""
-    boxes: list[_Box] = []
+    boxes: list[tuple[Box, int]] = []
     while " " in line or "\t" in line:
         head, tail = line.rsplit(maxsplit=1)
         if not _NUMBERS.fullmatch(tail):

@@ -5,32 +5,25 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from xml.etree import ElementTree
+from typing import TYPE_CHECKING
 
-from heatpoint.data.annotations import Annotations, check_names
-from heatpoint.data.readers.locate import image_stem, index_images, no_such_split, read_lines
-from heatpoint.data.readers.objects import Objects
+from defusedxml import ElementTree
+
+from heatpoint.data.annotations import Annotations, Box, Objects, check_names
+from heatpoint.data.readers.files import image_stem, index_images, read_split
 from heatpoint.errors import HeatpointError
 
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
-
-
-@dataclass(frozen=True)
-class _Object:
-    """One ``<object>``: its class, its corners as written (None if absent) and its flag."""
-
-    name: str
-    box: tuple[float, float, float, float] | None
-    difficult: bool
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 
 @dataclass(frozen=True)
 class _Image:
-    """What one XML file says."""
+    """What one XML file says; objects are class, corners (None if absent) and difficult or not."""
 
     filename: str
     size: tuple[int, int] | None
-    objects: list[_Object]
+    objects: list[tuple[str, Box | None, bool]]
 
 
 def read_voc(folder: str | Path, split: str | None = None) -> Annotations:
@@ -59,12 +52,11 @@ def read_voc(folder: str | Path, split: str | None = None) -> Annotations:
         raise HeatpointError(f"{folder}: expected XML files in {folder / 'Annotations'}, got none")
     images = index_images(folder / "JPEGImages")
     parsed = _parse_all(files)
-    found = {item.name for image in parsed.values() for item in image.objects if item.name}
+    found = {name for image in parsed.values() for name, _, _ in image.objects if name}
     names = check_names(sorted(found), folder / "Annotations")
     label_of = {name: label for label, name in enumerate(names)}
-
     stems = sorted(files.keys() | images.keys()) if split is None else _split(folder, split, files)
-    annotations = Annotations(names, [], str(folder) if split is None else f"{folder}:{split}")
+    annotations = Annotations(names, [], str(folder))
     seen: set[str] = set()
     for stem in stems:
         path = images.get(stem)
@@ -81,15 +73,15 @@ def read_voc(folder: str | Path, split: str | None = None) -> Annotations:
         if path is None:
             path = images.get(image_stem(image.filename), folder / "JPEGImages" / f"{stem}.jpg")
         objects = Objects()
-        for index, item in enumerate(image.objects):
-            what = f"object {index + 1} of {files[stem].name}"
-            if not item.name:
+        for number, (name, box, difficult) in enumerate(image.objects, start=1):
+            what = f"object {number} of {files[stem].name}"
+            if not name:
                 annotations.leave_out("object without a class", str(path), f"{what} has no <name>")
-            elif item.box is None:
+            elif box is None:
                 detail = f"{what}: expected numbers xmin, ymin, xmax, ymax in <bndbox>"
                 annotations.leave_out("object without a box", str(path), detail)
             else:
-                objects.add(item.box, label_of[item.name], difficult=item.difficult)
+                objects.add(box, label_of[name], difficult=difficult)
         annotations.images.append(objects.record(path, image.size, len(annotations.images) + 1))
     return annotations
 
@@ -100,7 +92,8 @@ def _parse_all(files: dict[str, Path]) -> dict[str, _Image]:
     for stem, path in files.items():
         try:
             parsed[stem] = _parse(ElementTree.parse(path).getroot())
-        except ElementTree.ParseError as error:
+        # Besides broken XML: what defusedxml forbids, and encodings that are unknown.
+        except (ElementTree.ParseError, ValueError, LookupError) as error:
             broken.append(f"{path.name} ({error})")
         except OSError as error:
             broken.append(f"{path.name} ({error.strerror or error})")
@@ -113,27 +106,25 @@ def _parse_all(files: dict[str, Path]) -> dict[str, _Image]:
     return parsed
 
 
-def _parse(root: ElementTree.Element) -> _Image:
+def _parse(root: Element) -> _Image:
     size = None
     height, width = _value(root, "size/height"), _value(root, "size/width")
     if height and width and 1 <= height < math.inf and 1 <= width < math.inf:
         size = (int(height), int(width))
-    objects: list[_Object] = []
+    objects: list[tuple[str, Box | None, bool]] = []
     for item in root.findall("object"):
-        values = [_value(item, f"bndbox/{key}") for key in _CORNERS]
-        numbers = [value for value in values if value is not None]
-        box = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
-        objects.append(
-            _Object(_text(item, "name"), box, _value(item, "difficult") not in (None, 0.0))
-        )
+        box = [_value(item, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
+        numbers = [value for value in box if value is not None]
+        corners = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+        objects.append((_text(item, "name"), corners, bool(_value(item, "difficult"))))
     return _Image(_text(root, "filename"), size, objects)
 
 
-def _text(element: ElementTree.Element, tag: str) -> str:
+def _text(element: Element, tag: str) -> str:
     return (element.findtext(tag) or "").strip()
 
 
-def _value(element: ElementTree.Element, tag: str) -> float | None:
+def _value(element: Element, tag: str) -> float | None:
     """Returns the number in ``tag``, which may be NaN or infinite; None if there is none."""
     try:
         return float(_text(element, tag))
@@ -143,16 +134,11 @@ def _value(element: ElementTree.Element, tag: str) -> float | None:
 
 def _split(folder: Path, split: str, files: dict[str, Path]) -> list[str]:
     """Returns the image names of a list; a class list's flag (``name -1``) is dropped."""
-    main = folder / "ImageSets" / "Main"
-    known = {path.stem: path for path in main.glob("*.txt")}
-    if split not in known:
-        raise no_such_split(folder, split, known, "lists in ImageSets/Main")
+    lists = {path.stem: path for path in (folder / "ImageSets/Main").glob("*.txt")}
     stems: list[str] = []
-    for line in read_lines(known[split]):
+    for line in read_split(folder, split, lists, "lists in ImageSets/Main"):
         head, _, flag = line.rpartition(" ")
         if line not in files and flag in ("-1", "0", "1") and head:
             line = head.strip()
-        stem = line if line in files else image_stem(line)
-        if stem:
-            stems.append(stem)
-    return stems
+        stems.append(line if line in files else image_stem(line))
+    return [stem for stem in stems if stem]

@@ -4,38 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heatpoint.data.annotations import Annotations, check_names
-from heatpoint.data.images import image_size
-from heatpoint.data.readers.locate import (
-    IMAGE_SUFFIXES,
+from heatpoint.data.annotations import Annotations, Box, Objects, check_names
+from heatpoint.data.images import SUFFIXES, image_size
+from heatpoint.data.readers.files import (
     image_stem,
     index_images,
     is_image_name,
     list_images,
-    no_such_split,
     read_lines,
     read_names,
+    read_split,
     read_text,
 )
-from heatpoint.data.readers.objects import Objects
 from heatpoint.errors import HeatpointError
 
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 NAMES_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
 _NOT_SPLITS = {"classes", "requirements", "readme"}
 _LAYOUT = "a list such as train.txt, or a folder images/train or train/images"
-
-
-@dataclass(frozen=True)
-class _Classes:
-    """Class names, and whether label lines carry keypoints behind the box."""
-
-    names: tuple[str, ...]
-    keypoints: bool
 
 
 def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
@@ -61,10 +50,8 @@ def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
         HeatpointError: No class names, no such split, or a malformed line (names file:line).
     """
     folder = Path(folder)
-    classes = _classes(folder)
-    ids = tuple(range(len(classes.names)))
-    source = str(folder) if split is None else f"{folder}:{split}"
-    annotations = Annotations(classes.names, [], source, ids)
+    names, keypoints = _classes(folder)
+    annotations = Annotations(names, [], str(folder), tuple(range(len(names))))
     seen: set[Path] = set()
     for path in _images(folder, split):
         if path in seen:
@@ -72,13 +59,15 @@ def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
             continue
         seen.add(path)
         label_file = _label_file(path)
-        lines = _boxes(label_file, classes.keypoints) if label_file is not None else []
-        size = _size_or_none(path)
+        try:
+            size = image_size(path)
+        except HeatpointError:
+            size = None
         objects = Objects()
-        for label, box, number in lines:
+        for label, box, number in _boxes(label_file, keypoints) if label_file else ():
             where = f"{label_file}:{number}"
-            if not 0 <= label < len(classes.names):
-                detail = f"{where}: class {label}, expected 0 to {len(classes.names) - 1}"
+            if not 0 <= label < len(names):
+                detail = f"{where}: class {label}, expected 0 to {len(names) - 1}"
                 annotations.leave_out("unknown category id", str(path), detail)
             elif size is None:
                 detail = f"{where}: without the image's size the box has no pixels"
@@ -91,35 +80,30 @@ def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
     return annotations
 
 
-def splits(folder: Path) -> dict[str, Path]:
+def _splits(folder: Path) -> dict[str, Path]:
     """Returns the splits of a YOLO folder: name to list file or image folder."""
     found: dict[str, Path] = {}
-    if folder.is_dir():
-        for path in sorted(folder.iterdir()):
-            if path.suffix == ".txt" and path.stem.lower() not in _NOT_SPLITS:
-                found[path.stem] = path
-            elif (path / "images").is_dir():
-                found.setdefault(path.name, path / "images")
-    if (folder / "images").is_dir():
-        for path in sorted((folder / "images").iterdir()):
-            if path.is_dir():
-                found.setdefault(path.name, path)
+    for path in sorted(folder.glob("*")):
+        if path.suffix == ".txt" and path.stem.lower() not in _NOT_SPLITS:
+            found[path.stem] = path
+        elif (path / "images").is_dir():
+            found.setdefault(path.name, path / "images")
+    for path in sorted(folder.glob("images/*")):
+        if path.is_dir():
+            found.setdefault(path.name, path)
     return found
 
 
 def _images(folder: Path, split: str | None) -> list[Path]:
+    known = _splits(folder)
     if split is None:
-        roots = [folder / "images"]
-        roots += [path for path in splits(folder).values() if path.is_dir()]
-        everything = {path: None for root in roots for path in list_images(root)}
+        roots = [folder / "images", *(path for path in known.values() if path.is_dir())]
+        everything = dict.fromkeys(path for root in roots for path in list_images(root))
         return list(everything) or list_images(folder)
-    known = splits(folder)
-    if split not in known:
-        raise no_such_split(folder, split, known, _LAYOUT)
-    if known[split].is_dir():
+    if split in known and known[split].is_dir():
         return list_images(known[split])
     index = index_images(folder / "images")
-    return [_listed(folder, line, index) for line in read_lines(known[split]) if line]
+    return [_listed(folder, line, index) for line in read_split(folder, split, known, _LAYOUT)]
 
 
 def _listed(folder: Path, line: str, index: dict[str, Path]) -> Path:
@@ -129,30 +113,25 @@ def _listed(folder: Path, line: str, index: dict[str, Path]) -> Path:
         path = base / name
         if is_image_name(path) and path.is_file():
             return path
-        for suffix in IMAGE_SUFFIXES:
+        for suffix in SUFFIXES:
             with_suffix = path.with_name(path.name + suffix)
             if with_suffix.is_file():
                 return with_suffix
-    missing = name if is_image_name(Path(name)) else f"{name}.jpg"
-    return index.get(image_stem(name), folder / "images" / Path(missing).name)
+    fallback = name if is_image_name(Path(name)) else f"{name}.jpg"
+    return index.get(image_stem(name), folder / "images" / Path(fallback).name)
 
 
 def _label_file(image: Path) -> Path | None:
     """Returns the label file of an image, or None if there is none."""
-    parts = list(image.parent.parts)
-    for i in range(len(parts) - 1, -1, -1):
-        if parts[i] == "images":
-            path = Path(*parts[:i], "labels", *parts[i + 1 :], f"{image.stem}.txt")
-            if path.is_file():
-                return path
-            break
-    beside = image.with_suffix(".txt")
-    return beside if beside.is_file() else None
+    parts = image.parent.parts
+    places = [image.with_suffix(".txt")]
+    if "images" in parts:
+        i = len(parts) - 1 - parts[::-1].index("images")
+        places.insert(0, Path(*parts[:i], "labels", *parts[i + 1 :], f"{image.stem}.txt"))
+    return next((path for path in places if path.is_file()), None)
 
 
-def _boxes(
-    path: Path, keypoints: bool
-) -> Iterator[tuple[int, tuple[float, float, float, float], int]]:
+def _boxes(path: Path, keypoints: bool) -> Iterator[tuple[int, Box, int]]:
     """Yields label, relative xyxy box and line number of every line of a label file."""
     for number, line in enumerate(read_lines(path), start=1):
         if not line:
@@ -179,28 +158,22 @@ def _boxes(
             )
 
 
-def _size_or_none(path: Path) -> tuple[int, int] | None:
-    try:
-        return image_size(path)
-    except HeatpointError:
-        return None
-
-
-def _classes(folder: Path) -> _Classes:
-    for name in YAML_FILES:
-        if (folder / name).is_file():
-            return _yaml_classes(folder / name)
-    for name in NAMES_FILES:
-        if (folder / name).is_file():
-            return _Classes(check_names(read_names(folder / name), folder / name), False)
+def _classes(folder: Path) -> tuple[tuple[str, ...], bool]:
+    """Returns the class names, and whether label lines carry keypoints behind the box."""
+    for path in (folder / name for name in YAML_FILES):
+        if path.is_file():
+            return _yaml_classes(path)
+    for path in (folder / name for name in NAMES_FILES):
+        if path.is_file():
+            return check_names(read_names(path), path), False
     raise HeatpointError(
         f"{folder}: expected the class names, one per line, in classes.txt; looked for "
         f"{', '.join(YAML_FILES + NAMES_FILES)}"
     )
 
 
-def _yaml_classes(path: Path) -> _Classes:
-    import yaml  # comes with jsonargparse
+def _yaml_classes(path: Path) -> tuple[tuple[str, ...], bool]:
+    import yaml
 
     try:
         data: Any = yaml.safe_load(read_text(path))
@@ -213,4 +186,4 @@ def _yaml_classes(path: Path) -> _Classes:
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list):
         raise HeatpointError(f"{path}: expected 'names' to list the classes, got {names!r}")
-    return _Classes(check_names([str(name) for name in names], path), "kpt_shape" in data)
+    return check_names([str(name) for name in names], path), "kpt_shape" in data

@@ -1,0 +1,177 @@
+"""Turns published checkpoints into detectors: same function, RGB input, our names.
+
+Example:
+    >>> from heatpoint.convert import convert_file
+    >>> detector = convert_file("model_best.pth")  # doctest: +SKIP
+    >>> detector.meta["layout"]  # doctest: +SKIP
+    'xy_ctdet_coco_res_18'
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from heatpoint import zoo
+from heatpoint.convert import center, dense, hourglass, large_hourglass
+from heatpoint.convert.layout import Fit, Layout, fit
+from heatpoint.convert.names import names_for
+from heatpoint.errors import HeatpointError, suggest
+from heatpoint.weights.read import read_tensors, unwrapped
+from heatpoint.zoo.detector import Detector
+
+LAYOUTS: dict[str, Layout] = {
+    "xy_ctdet_coco_res_18": center.resnet("centernet_resnet18"),
+    "xy_ctdet_coco_res_34": center.resnet("centernet_resnet34"),
+    "xy_ctdet_coco_res_50": center.resnet("centernet_resnet50"),
+    "xy_ctdet_coco_res_101": center.resnet("centernet_resnet101"),
+    "xy_ctdet_coco_res_152": center.resnet("centernet_timm:resnet152"),
+    "bubbliiiing_resnet50_voc": dense.resnet50(),
+    "xy_ctdet_coco_hourglass": large_hourglass.centernet(),
+    "bubbliiiing_hourglass_coco": large_hourglass.bubbliiiing(),
+    "pprp_large_hourglass_80": large_hourglass.pprp(2),
+    "pprp_small_hourglass_80": large_hourglass.pprp(1),
+    "cornernet_hourglass104": large_hourglass.cornernet(),
+    "cornernet_lite_port_hourglass104": large_hourglass.cornernet_lite(),
+    "mmdet_cornernet_hourglass104": large_hourglass.mmdet_cornernet(),
+    "mmpose_hourglass52_coco": large_hourglass.mmpose(),
+    "mmpose_hourglass52_mpii": large_hourglass.mmpose(),
+    "bearpaw_hg1_b1_mpii": hourglass.bearpaw(1, 1),
+    "bearpaw_hg2_b1_mpii": hourglass.bearpaw(2, 1),
+    "bearpaw_hg8_b1_mpii": hourglass.bearpaw(8, 1),
+    "princeton_pytorch_stacked_hourglass_2hg_mpii": hourglass.princeton(2),
+    "princeton_pytorch_stacked_hourglass_8hg_mpii": hourglass.princeton(8),
+}
+"""Known layouts. The data set in a name tells the published file; any count of classes or joints
+converts, and so do pose hourglasses of other numbers of stacks, whose layout's name has these
+numbers. Where two layouts have the same tensors, the first is recognised; name the other.
+"""
+
+
+def convert_file(
+    path: str | Path, layout: str = "auto", names: Sequence[str] | None = None
+) -> Detector:
+    """Returns the detector in a published PyTorch or safetensors file; see ``convert``.
+
+    Raises:
+        HeatpointError: As ``convert``; and if the file is missing, cut off, or would have to run
+            code to be read.
+    """
+    return _converted(read_tensors(path), layout, names, str(path))
+
+
+def convert(
+    state_dict: Mapping[str, Any], layout: str = "auto", names: Sequence[str] | None = None
+) -> Detector:
+    """Returns a detector that computes what the published network computes.
+
+    Many published networks see BGR images, ours RGB: the first convolution's input channels and
+    the normalisation are turned round. Heatmaps of objects are logits. Weights of double precision
+    stay so. ``meta["layout"]`` names the layout, ``meta["unused"]`` every tensor that was left out.
+
+    Args:
+        state_dict: Published tensors by name, or a checkpoint around them; ``module.`` and
+            ``model.`` in front of all names do not matter.
+        layout: A key of ``LAYOUTS``, or "auto" for the one that fits without a remainder other
+            than an ImageNet classifier. A layout given by name may leave tensors unused.
+        names: Class names; COCO's, VOC's or numbered ones by their count without. For joints
+            what the subject is, "person" without.
+
+    Raises:
+        HeatpointError: Unknown layout, no layout fits, or ``names`` is of another length.
+    """
+    return _converted(unwrapped(state_dict, "the checkpoint"), layout, names, "the checkpoint")
+
+
+def _converted(
+    tensors: dict[str, Tensor], layout: str, names: Sequence[str] | None, source: str
+) -> Detector:
+    tried = _candidates(layout, tensors)
+    fits = {name: fit(candidate, tensors) for name, candidate in tried.items()}
+    nearest = min(fits, key=lambda name: fits[name].distance)
+    best = fits[nearest]
+    if not best.complete or (layout == "auto" and best.strange):
+        if layout == "auto":
+            others = {name: other for name, other in LAYOUTS.items() if name not in fits}
+            fits |= {name: fit(other, tensors) for name, other in others.items()}
+        raise HeatpointError(_mismatch(source, fits, tensors))
+    return _build(nearest, tried[nearest], tensors, names, best.unused)
+
+
+def _mismatch(source: str, fits: Mapping[str, Fit], tensors: Mapping[str, Tensor]) -> str:
+    """Returns the sentence that names the nearest of the layouts and what differs from it."""
+    nearest = max(fits, key=lambda name: fits[name].likeness)
+    best = fits[nearest]
+    start = f"{source} has none of the layouts tried ({', '.join(fits)})"
+    if not best.agreeing:
+        own = [f"{name} {list(tensor.shape)}" for name, tensor in tensors.items()]
+        more = f" and {len(own) - 5} more" if len(own) > 5 else ""
+        return f"{start}, not even a tensor of one; it has {', '.join(own[:5])}{more}"
+    return (
+        f"{start}; the nearest is {nearest}, of which {best.agreeing} of {best.expected} tensors "
+        f"agree: {best.differences()}"
+    )
+
+
+def _candidates(layout: str, tensors: Mapping[str, Tensor]) -> dict[str, Layout]:
+    """Returns the layouts to try by name; of hourglasses only what the tensors' names tell."""
+    if layout == "auto":
+        boxes = {name: known for name, known in LAYOUTS.items() if known.codec is None}
+        return boxes | hourglass.recognised(tensors) | large_hourglass.recognised(tensors)
+    chosen = LAYOUTS.get(layout) or hourglass.named(layout)
+    if chosen is None:
+        raise HeatpointError(
+            f"there is no layout {layout!r}{suggest(layout, LAYOUTS)} (known: {', '.join(LAYOUTS)})"
+        )
+    return {layout: chosen}
+
+
+def _build(
+    name: str,
+    layout: Layout,
+    tensors: Mapping[str, Tensor],
+    names: Sequence[str] | None,
+    unused: Sequence[str],
+) -> Detector:
+    detector = _untrained(layout, layout.classes(tensors), names)
+    network = detector.network
+    turn = -1 if layout.channels == "bgr" else 1
+    if tensors[layout.first].dtype == torch.float64:
+        network.double()
+    state = network.state_dict()
+    for own in state:
+        published = tensors.get(layout.published(own)) if own not in ("mean", "std") else None
+        if published is not None:
+            turned = turn < 0 and layout.published(own) == layout.first
+            state[own] = published.flip(1) if turned else published
+    network.load_state_dict(state)
+    mean, std = layout.stats(layout.classes(tensors))
+    network.set_normalisation(
+        [255.0 * value for value in mean[::turn]], [255.0 * value for value in std[::turn]]
+    )
+    network.eval()
+    detector.meta |= {"layout": name, "unused": list(unused)}
+    return detector
+
+
+def _untrained(layout: Layout, classes: int, names: Sequence[str] | None) -> Detector:
+    """Returns the network of a layout for a number of classes or joints."""
+    with torch.random.fork_rng(devices=[]):  # random weights are drawn and overwritten
+        if layout.codec is not None:
+            skeleton = hourglass.skeleton_for(classes)
+            return zoo.build(
+                layout.architecture,
+                ["person"] if names is None else names,
+                codec=layout.codec(skeleton),
+                skeleton=skeleton,
+            )
+        names = names_for(classes) if names is None else names
+        if len(names) != classes:
+            raise HeatpointError(
+                f"the checkpoint has {classes} classes, but {len(names)} names were given"
+            )
+        return zoo.build(layout.architecture, names)

@@ -1,0 +1,180 @@
+"""A published checkpoint layout: which of our tensors is stored there under which name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from heatpoint import zoo
+from heatpoint.codecs.base import Codec
+from heatpoint.data.skeleton import Skeleton
+
+Stats = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+COCO_BGR: Stats = (
+    (0.40789654, 0.44719302, 0.47026115),
+    (0.28863828, 0.27408164, 0.27809835),
+)
+"""Mean and standard deviation of COCO, channels blue, green, red, on the scale 0-1."""
+
+CLASSIFIER = re.compile(r"(base\.|backbone\.)?fc\.")
+"""Left over from ImageNet weights: no detector computes with it."""
+
+COUNTER = "num_batches_tracked"
+"""End of the names of batch norms' counters, which files of old PyTorch do not have."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One published layout.
+
+    Attributes:
+        architecture: Name in ``zoo.build`` of the network that computes the same.
+        heatmap: Published name of the last weight of the heatmap; its rows are the classes or
+            the joints.
+        first: Published name of the first weight, whose input channels are ``channels``.
+        published: Maps our tensor names to published ones.
+        stats: Maps the number of classes to the training's normalisation, in the order of
+            ``channels``, 0-1.
+        channels: Order of the colours in the training's images.
+        codec: Makes the published representation of a skeleton; None for networks of boxes.
+        dead: Names of tensors that the published network has but never computes with.
+    """
+
+    architecture: str
+    heatmap: str
+    first: str
+    published: Callable[[str], str]
+    stats: Callable[[int], Stats]
+    channels: Literal["bgr", "rgb"] = "bgr"
+    codec: Callable[[Skeleton], Codec] | None = None
+    dead: re.Pattern[str] | None = None
+
+    def classes(self, tensors: Mapping[str, Tensor]) -> int:
+        """Returns the number of classes of a checkpoint; 1 if it has no such heatmap."""
+        # Where the weight is missing, its bias lets the error name no other tensors.
+        for name in (self.heatmap, self.heatmap.removesuffix("weight") + "bias"):
+            heatmap = tensors.get(name)
+            if heatmap is not None and heatmap.ndim:
+                return int(heatmap.shape[0])
+        return 1
+
+    def expected(self, classes: int) -> Mapping[str, tuple[int, ...]]:
+        """Returns published names and shapes of this layout for a number of classes."""
+        return _expected(self, classes)
+
+
+@cache
+def _expected(layout: Layout, classes: int) -> Mapping[str, tuple[int, ...]]:
+    own = shapes(layout.architecture, classes, layout.codec is not None)
+    return {
+        layout.published(name): shape for name, shape in own.items() if name not in ("mean", "std")
+    }
+
+
+@cache
+def shapes(architecture: str, classes: int, pose: bool) -> dict[str, tuple[int, ...]]:
+    """Returns our tensor names and shapes of an architecture, without making its weights.
+
+    Args:
+        architecture: Its name.
+        classes: Number of classes or joints.
+        pose: Whether they are joints.
+    """
+    numbers = tuple(str(index) for index in range(classes))
+    with torch.device("meta"):
+        detector = (
+            zoo.build(architecture, ["subject"], skeleton=Skeleton(numbers))
+            if pose
+            else zoo.build(architecture, numbers)
+        )
+    network = detector.network
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How well a checkpoint fits a layout.
+
+    Attributes:
+        expected: Number of the layout's tensors, without counters of batch norms.
+        missing: Published names the checkpoint lacks.
+        reshaped: Published names it has in another shape, each with its shape and the layout's.
+        unused: Names in the checkpoint the layout does not know, other shapes included.
+        strange: Unknown names that are neither an ImageNet classifier's nor dead.
+    """
+
+    expected: int
+    missing: tuple[str, ...]
+    reshaped: tuple[tuple[str, list[int], list[int]], ...]
+    unused: tuple[str, ...]
+    strange: tuple[str, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the checkpoint has everything the layout needs."""
+        return not self.missing and not self.reshaped
+
+    @property
+    def distance(self) -> int:
+        """Number of tensors that stand in the way."""
+        return len(self.missing) + len(self.reshaped) + len(self.strange)
+
+    @property
+    def agreeing(self) -> int:
+        """Number of tensors with the layout's name and shape, without counters of batch norms."""
+        counters = sum(name.endswith(COUNTER) for name, _, _ in self.reshaped)
+        return self.expected - len(self.missing) - len(self.reshaped) + counters
+
+    @property
+    def likeness(self) -> float:
+        """Share of agreeing tensors among all, 0-1.
+
+        Unlike the distance it is not near a small layout only because a checkpoint is small.
+        """
+        return self.agreeing / (self.agreeing + self.distance) if self.agreeing else 0.0
+
+    def differences(self) -> str:
+        """Returns the first tensors of each kind that stand in the way, for a message."""
+        other = tuple(f"{name} {found} instead of {own}" for name, found, own in self.reshaped)
+        parts = []
+        for texts, what in (
+            (self.missing, "missing"),
+            (other, "of another shape"),
+            (self.strange, "unexpected"),
+        ):
+            if texts:
+                more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
+                parts.append(f"{what} {', '.join(texts[:5])}{more}")
+        return "; ".join(parts)
+
+
+def fit(layout: Layout, tensors: Mapping[str, Tensor]) -> Fit:
+    """Compares names and shapes; counters of batch norms may be missing, as in old files."""
+    expected = layout.expected(layout.classes(tensors))
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    needed = [name for name in expected if not name.endswith(COUNTER)]
+    dead = layout.dead
+    return Fit(
+        expected=len(needed),
+        missing=tuple(name for name in needed if name not in found),
+        reshaped=tuple(
+            (name, list(found[name]), list(shape))
+            for name, shape in expected.items()
+            if name in found and found[name] != shape
+        ),
+        unused=tuple(name for name, shape in found.items() if expected.get(name) != shape),
+        strange=tuple(
+            name
+            for name in found
+            if name not in expected
+            and not CLASSIFIER.match(name)
+            and (dead is None or not dead.fullmatch(name))
+        ),
+    )

@@ -1,0 +1,228 @@
+"""Draws boxes and names on pictures and lays pictures out; those that come in stay as they are."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data.annotations import ImageRecord
+from heatpoint.data.draw_joints import draw_joints
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry.affine import Image
+from heatpoint.system.files import atomic_write
+
+if TYPE_CHECKING:
+    import supervision
+
+
+def draw_boxes(
+    image: Image, boxes: NDArray[np.floating], labels: NDArray[np.int64], texts: Sequence[str]
+) -> Image:
+    """Returns a copy of the picture with a box and a text for each row.
+
+    Line widths and letters follow the picture's size, colours the class.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) xyxy in image pixels.
+        labels: (N,) class of each.
+        texts: What stands above each box.
+    """
+    import supervision
+
+    shown = supervision.Detections(xyxy=boxes.astype(np.float32), class_id=labels.astype(int))
+    return _annotate(image, shown, list(texts))
+
+
+def draw_truth(
+    image: Image, record: ImageRecord, names: Sequence[str], skeleton: Skeleton | None = None
+) -> Image:
+    """Returns a copy of the picture with a box and class name for each annotated object.
+
+    Crowd regions and difficult objects say so; boxes that are not finite are not drawn.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        record: Its annotation, boxes in image pixels.
+        names: Class names.
+        skeleton: Draws the labelled joints instead, as bones.
+    """
+    if skeleton is not None and record.keypoints is not None:
+        return draw_joints(image, record.keypoints, record.boxes, skeleton, least=0.5)
+
+    record = record.keep(np.isfinite(record.boxes.sum(1)))
+    texts = [
+        names[label] + (" (crowd)" if crowd else "") + (" (difficult)" if difficult else "")
+        for label, crowd, difficult in zip(
+            record.labels.tolist(), record.crowd, record.difficult, strict=True
+        )
+    ]
+    return draw_boxes(image, record.boxes, record.labels, texts)
+
+
+def _annotate(image: Image, boxes: supervision.Detections, texts: list[str]) -> Image:
+    import supervision
+
+    if not texts:
+        return image.copy()
+    height, width = image.shape[:2]
+    # Far outside, OpenCV's fixed-point coordinates overflow.
+    boxes.xyxy = boxes.xyxy.clip(-width - height, 2 * (width + height))
+    thickness = max(1, round(min(height, width) / 240))
+    scale = min(max(min(height, width) / 1000, 0.4), 2.0)
+    stroke, padding = max(1, round(scale)), max(2, round(6 * scale))
+    # Labels stand on top of their boxes; the anchors are moved so that none is cut off.
+    anchors = copy.deepcopy(boxes)
+    for anchor, text in zip(anchors.xyxy, texts, strict=True):
+        (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, stroke)
+        anchor[0] = max(min(anchor[0], width - wide - 2 * padding), 0)
+        anchor[1] = max(min(anchor[1], height), high + 2 * padding)
+    palette = supervision.ColorPalette.DEFAULT
+    ink = [
+        supervision.Color.BLACK if _is_light(colour) else supervision.Color.WHITE
+        for colour in palette.colors
+    ]
+    # supervision draws in BGR, the order of OpenCV's files.
+    canvas = np.ascontiguousarray(image[..., ::-1])
+    canvas = supervision.BoxAnnotator(color=palette, thickness=thickness).annotate(canvas, boxes)
+    canvas = supervision.LabelAnnotator(
+        color=palette,
+        text_color=supervision.ColorPalette(ink),
+        text_scale=scale,
+        text_thickness=stroke,
+        text_padding=padding,
+    ).annotate(canvas, anchors, labels=texts)
+    return np.ascontiguousarray(canvas[..., ::-1])
+
+
+def _is_light(colour: supervision.Color) -> bool:
+    """Says whether black letters read better on a colour than white ones (ITU-R 601 luma)."""
+    return bool(0.299 * colour.r + 0.587 * colour.g + 0.114 * colour.b > 140)
+
+
+def enlarge(image: Image, least: int) -> tuple[Image, int]:
+    """Returns the picture with every pixel repeated along both axes, and how often.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        least: Height that it shall have at least, in pixels.
+    """
+    zoom = max(1, -(-least // image.shape[0]))
+    return np.ascontiguousarray(image.repeat(zoom, 0).repeat(zoom, 1)), zoom
+
+
+def montage(
+    pictures: Sequence[Image],
+    columns: int,
+    titles: Sequence[str] = (),
+    gap: int = 8,
+    width: int | None = None,
+) -> Image:
+    """Returns pictures in rows on white, each row as high as its highest picture.
+
+    Args:
+        pictures: (H, W, 3) uint8 RGB each; they may differ in size.
+        columns: Pictures in a row.
+        titles: What stands above the pictures of each row, one per column; or none.
+        gap: Pixels between pictures and between rows.
+        width: Scales every row to this width in pixels; None leaves the pictures as they are.
+
+    Raises:
+        HeatpointError: There is no picture, or the number of titles is another.
+    """
+    if not pictures or (titles and len(titles) != columns):
+        raise HeatpointError(
+            f"expected at least one picture and a title for each of {columns} columns or none, got "
+            f"{len(pictures)} pictures and {len(titles)} titles"
+        )
+    rows = [
+        _row(pictures[start : start + columns], titles, gap)
+        for start in range(0, len(pictures), columns)
+    ]
+    if width is not None:
+        rows = [_fit(row, width) for row in rows]
+    heights = [row.shape[0] for row in rows]
+    widest = max(row.shape[1] for row in rows)
+    sheet = np.full((sum(heights) + gap * (len(rows) - 1), widest, 3), 255, np.uint8)
+    top = 0
+    for row in rows:
+        sheet[top : top + row.shape[0], : row.shape[1]] = row
+        top += row.shape[0] + gap
+    return sheet
+
+
+def _row(pictures: Sequence[Image], titles: Sequence[str], gap: int) -> Image:
+    """Returns pictures side by side, under their titles if there are any."""
+    height = max(picture.shape[0] for picture in pictures)
+    scale = min(max(height / 900, 0.45), 1.5)
+    strip = round(40 * scale) if titles else 0
+    width = sum(picture.shape[1] + gap for picture in pictures) - gap
+    row: Image = np.full((strip + height, width, 3), 255, np.uint8)
+    left = 0
+    for place, picture in enumerate(pictures):
+        cell = row[:, left : left + picture.shape[1] + gap]
+        cell[strip : strip + picture.shape[0], : picture.shape[1]] = picture
+        if titles:
+            at, stroke = (2, round(28 * scale)), max(1, round(scale))
+            font = cv2.FONT_HERSHEY_SIMPLEX
+            cv2.putText(cell, titles[place], at, font, scale, (0, 0, 0), stroke, cv2.LINE_AA)
+        left += picture.shape[1] + gap
+    return row
+
+
+def _fit(image: Image, width: int) -> Image:
+    """Returns the picture scaled to a width in pixels."""
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+
+
+def drawing_paths(paths: Sequence[str | Path], folder: str | Path) -> list[Path]:
+    """Returns where to write the pictures drawn of images: their names in ``folder``, all distinct.
+
+    ``a/1.jpg`` and ``b/1.jpg`` become ``1.jpg`` and ``1_2.jpg``. PNG stays PNG, everything else
+    becomes JPEG. The same images always get the same names.
+
+    Args:
+        paths: Files of the images; "" for one in memory.
+        folder: Where the pictures shall go.
+    """
+    # Some file systems hold A.jpg and a.jpg to be one file, hence lower().
+    taken: set[str] = set()
+    targets = []
+    for path in map(Path, paths):
+        stem, suffix = path.stem or "image", ".png" if path.suffix.lower() == ".png" else ".jpg"
+        name, count = f"{stem}{suffix}", 1
+        while name.lower() in taken:
+            count += 1
+            name = f"{stem}_{count}{suffix}"
+        taken.add(name.lower())
+        targets.append(Path(folder) / name)
+    return targets
+
+
+def write_picture(path: str | Path, image: Image) -> None:
+    """Writes an (H, W, 3) uint8 RGB picture as JPEG of quality 95 or PNG, atomically.
+
+    Raises:
+        HeatpointError: The ending is neither, the picture is too large for JPEG, or the file
+            cannot be written.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+        raise HeatpointError(f"a picture is written as .jpg or .png, not as {path.name}")
+    if path.suffix.lower() != ".png" and max(image.shape[:2]) > 65500:
+        raise HeatpointError(f"{path.name}: a side is longer than JPEG's 65500 pixels; use .png")
+    _, data = cv2.imencode(
+        path.suffix,
+        cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
+        [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() != ".png" else [],
+    )
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(data.tobytes())

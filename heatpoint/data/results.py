@@ -1,0 +1,267 @@
+"""What is found in one image, as validated data without pixels, paths or drawing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.errors import HeatpointError
+
+if TYPE_CHECKING:
+    import supervision
+
+    from heatpoint.geometry.affine import Image
+
+
+@dataclass(eq=False)
+class Detections:
+    """What is found in one image, one row each, whatever the model finds.
+
+    Rows are by descending score; of a model that looked at given boxes, in the order of these.
+
+    Example:
+        >>> found = Detections.empty(["cat", "dog"])
+        >>> len(found), found.names
+        (0, ('cat', 'dog'))
+
+    Attributes:
+        boxes: (N, 4) float32, xyxy in image pixels, pixel ``i`` covers ``[i, i + 1)``: found, or
+            where the model looked, or around what it found.
+        scores: (N,) float32 in [0, 1].
+        labels: (N,) int64, index into ``names``.
+        names: The class names of the model, all of them, found or not.
+        keypoints: (N, J, 3) float32, x and y in image pixels (continuous, not clipped to the
+            image) and the height of the joint's peak: 1 where the network is sure, about 0 where
+            it sees nothing, not strictly within [0, 1]. None where the model finds no joints.
+        skeleton: Names, edges and mirrored pairs of the J joints; None without joints.
+        columns: Further fields of the model by name, (N, ...) each.
+
+    Raises:
+        HeatpointError: Shapes, types or label values do not fit together.
+    """
+
+    boxes: NDArray[Any]
+    scores: NDArray[Any]
+    labels: NDArray[Any]
+    names: tuple[str, ...]
+    keypoints: NDArray[Any] | None = None
+    skeleton: Skeleton | None = None
+    columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.names = tuple(self.names)
+        self.columns = dict(self.columns)
+        for name, array in self._arrays().items():
+            if not isinstance(array, np.ndarray):
+                raise HeatpointError(
+                    f"Detections.{name} must be a numpy array, not {type(array).__name__}; wrap it "
+                    "in numpy.asarray"
+                )
+        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
+            raise HeatpointError(f"Detections.boxes must have shape (N, 4), not {self.boxes.shape}")
+        if (self.keypoints is None) != (self.skeleton is None):
+            raise HeatpointError("Detections have keypoints and a skeleton, or neither")
+        if self.keypoints is not None and self.skeleton is not None:
+            wanted = (len(self), len(self.skeleton), 3)
+            if self.keypoints.shape != wanted:
+                raise HeatpointError(
+                    f"Detections.keypoints must have shape {wanted} for {len(self)} boxes and a "
+                    f"skeleton of {len(self.skeleton)} joints, not {self.keypoints.shape}"
+                )
+        for name in ("scores", "labels"):
+            shape = getattr(self, name).shape
+            if shape != (len(self),):
+                raise HeatpointError(
+                    f"Detections.{name} must have shape ({len(self)},) to match the boxes, not "
+                    f"{shape}"
+                )
+        for name, array in self.columns.items():
+            if array.ndim < 1 or len(array) != len(self):
+                raise HeatpointError(
+                    f"Detections.columns[{name!r}] must have one row for each of the {len(self)} "
+                    f"boxes, not the shape {array.shape}"
+                )
+        for name in ("boxes", "scores", *(("keypoints",) if self.keypoints is not None else ())):
+            array = getattr(self, name)
+            if array.dtype.kind != "f":
+                raise HeatpointError(
+                    f"Detections.{name} must be of a floating type, not {array.dtype}"
+                )
+            setattr(self, name, array.astype(np.float32, copy=False))
+        if self.labels.dtype.kind not in "iu":
+            raise HeatpointError(
+                f"Detections.labels must be of an integer type, not {self.labels.dtype}"
+            )
+        self.labels = self.labels.astype(np.int64, copy=False)
+        if len(self):
+            low, high = int(self.labels.min()), int(self.labels.max())
+            if low < 0 or high >= len(self.names):
+                raise HeatpointError(
+                    f"Detections.labels must lie in [0, {len(self.names)}) because there are "
+                    f"{len(self.names)} names, but they span [{low}, {high}]"
+                )
+
+    @classmethod
+    def empty(cls, names: Sequence[str], skeleton: Skeleton | None = None) -> Detections:
+        """Returns the result of an image in which nothing is found."""
+        floats = np.zeros(0, np.float32)
+        keypoints = None if skeleton is None else floats.reshape(0, len(skeleton), 3)
+        boxes, labels = floats.reshape(0, 4), np.zeros(0, np.int64)
+        return cls(boxes, floats, labels, tuple(names), keypoints, skeleton)
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __iter__(self) -> Iterator[Detections]:
+        """Yields every row by itself."""
+        return (self[row] for row in range(len(self)))
+
+    def __getitem__(self, index: int | slice | NDArray[Any] | Sequence[int]) -> Detections:
+        """Returns the rows that a number, slice, (N,) bool mask or list of numbers selects.
+
+        Raises:
+            IndexError: There is no such row.
+            TypeError: The index is none of these.
+        """
+        if isinstance(index, (int, np.integer)):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"row {index} of {len(self)} Detections")
+            index = slice(index, index + 1 or None)
+        rows = index if isinstance(index, slice) else np.asarray(index)
+        if not isinstance(rows, slice):
+            rows = rows.astype(np.int64) if rows.size == 0 and rows.dtype.kind != "b" else rows
+            if rows.ndim != 1 or rows.dtype.kind not in "biu":
+                raise TypeError(
+                    "Detections are indexed by a row number, a slice, a bool mask or integers, not "
+                    f"by {type(index).__name__} of shape {rows.shape}"
+                )
+        return Detections(
+            self.boxes[rows],
+            self.scores[rows],
+            self.labels[rows],
+            self.names,
+            None if self.keypoints is None else self.keypoints[rows],
+            self.skeleton,
+            {name: values[rows] for name, values in self.columns.items()},
+        )
+
+    def renamed(self, names: Sequence[str], label_map: NDArray[np.int64]) -> Detections:
+        """Returns the rows with other class names, of which label i becomes ``label_map[i]``."""
+        return Detections(
+            self.boxes,
+            self.scores,
+            label_map[self.labels],
+            tuple(names),
+            self.keypoints,
+            self.skeleton,
+            self.columns,
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns lists of plain numbers and strings, ready for JSON.
+
+        ``class_names`` holds one name per row, ``names`` all names of the model.
+        """
+        plain = {name: array.tolist() for name, array in self._arrays().items()}
+        plain["class_names"] = [self.names[label] for label in plain["labels"]]
+        plain["names"] = list(self.names)
+        if self.skeleton is not None:
+            plain["skeleton"] = self.skeleton.as_dict()
+        return plain
+
+    def to_coco(
+        self, image_id: int, category_ids: Sequence[int] | None = None
+    ) -> list[dict[str, Any]]:
+        """Returns COCO result rows: image_id, category_id, score, and bbox or keypoints.
+
+        ``bbox`` is x, y, width and height. COCO counts pixels of keypoints, so that its integers
+        are the middles of pixels: 0.5 less than here; the third number of each joint is its score.
+        A row with keypoints has no ``bbox``, because COCO's evaluator takes rows that have one for
+        boxes. Further columns of the model stand beside these.
+
+        Args:
+            image_id: The id of the image in the annotation file.
+            category_ids: The id of class ``i`` at place ``i``; None means 1 to C.
+
+        Raises:
+            HeatpointError: There is not exactly one category id per class name.
+        """
+        if category_ids is not None and len(category_ids) != len(self.names):
+            raise HeatpointError(
+                f"category_ids must hold one id for each of the {len(self.names)} class names, "
+                f"not {len(category_ids)}"
+            )
+        ids = range(1, len(self.names) + 1) if category_ids is None else category_ids
+        more = {name: values.tolist() for name, values in self.columns.items()}
+        rows: list[dict[str, Any]] = []
+        for place, label in enumerate(self.labels.tolist()):
+            row: dict[str, Any] = {"image_id": int(image_id), "category_id": int(ids[label])}
+            if self.keypoints is None or self.skeleton is None:
+                x1, y1, x2, y2 = self.boxes[place].tolist()
+                row["bbox"] = [x1, y1, x2 - x1, y2 - y1]
+            else:
+                joints = self.keypoints[place, self.skeleton.joints_of(label)]
+                shifted = joints - np.array([0.5, 0.5, 0.0], np.float32)
+                row["keypoints"] = shifted.reshape(-1).tolist()
+            row["score"] = float(self.scores[place])
+            rows.append(row | {name: values[place] for name, values in more.items()})
+        return rows
+
+    def to_supervision(self) -> supervision.Detections | supervision.KeyPoints:
+        """Returns ``supervision.KeyPoints`` of a model of joints, else ``supervision.Detections``.
+
+        The class names are in ``data["class_name"]``, further columns beside them.
+        """
+        import supervision
+
+        labels = self.labels.astype(int)
+        data: dict[str, Any] = {
+            "class_name": np.array([self.names[label] for label in labels], dtype=str)
+        }
+        data |= {name: values.copy() for name, values in self.columns.items()}
+        if self.keypoints is None:
+            return supervision.Detections(
+                xyxy=self.boxes.copy(), confidence=self.scores.copy(), class_id=labels, data=data
+            )
+        return supervision.KeyPoints(
+            xy=self.keypoints[..., :2].copy(),
+            class_id=labels,
+            keypoint_confidence=self.keypoints[..., 2].copy(),
+            detection_confidence=self.scores.copy(),
+            data=data,
+        )
+
+    def plot(self, image: Any, least: float = 0.0) -> Image:
+        """Returns a copy of the picture, (H, W, 3) uint8 RGB, with the rows drawn in.
+
+        Of a model of joints the skeletons are drawn; of others a box, class name and score for
+        each row.
+
+        Args:
+            image: The picture: a file, (H, W, 3) uint8 RGB array, Pillow image or encoded bytes.
+            least: Score of a row that is drawn.
+        """
+        from heatpoint.data.draw import draw_boxes
+        from heatpoint.data.draw_joints import draw_joints
+        from heatpoint.data.images import load_image
+
+        pixels, shown = load_image(image), self[self.scores >= least]
+        if shown.keypoints is not None and shown.skeleton is not None:
+            return draw_joints(pixels, shown.keypoints, shown.boxes, shown.skeleton)
+        texts = [
+            f"{shown.names[label]} {score:.2f}"
+            for label, score in zip(shown.labels.tolist(), shown.scores.tolist(), strict=True)
+        ]
+        return draw_boxes(pixels, shown.boxes, shown.labels, texts)
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """Returns every array by its name."""
+        named = {"boxes": self.boxes, "scores": self.scores, "labels": self.labels}
+        if self.keypoints is not None:
+            named["keypoints"] = self.keypoints
+        return named | dict(self.columns)

@@ -1,1 +1,0 @@
-"""Detectors: a network, a codec, names; and the file that holds them."""

@@ -1,0 +1,123 @@
+"""Runs detectors: checkpoints with torch, exported files with ONNX Runtime or OpenVINO."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines.engine import Engine as Engine
+from heatpoint.inference.engines.timings import Timings
+
+if TYPE_CHECKING:
+    import torch
+
+    from heatpoint.networks.fast import Precision
+    from heatpoint.zoo.detector import Detector
+
+EXPORTED = (".onnx", ".xml")
+"""Endings of exported files; everything else is a checkpoint or the name of published weights."""
+
+
+def is_exported(model: object) -> bool:
+    """Tells whether a model is named by the path of an exported file."""
+    return isinstance(model, (str, Path)) and Path(model).suffix.lower() in EXPORTED
+
+
+def open_engine(
+    model: Detector | Engine | str | Path,
+    *,
+    flip: bool = False,
+    max_detections: int = 100,
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+    streams: int = 1,
+    timings: Timings | None = None,
+) -> Engine:
+    """Returns what runs a model, which a file's ending tells: torch, ONNX Runtime or OpenVINO.
+
+    Nothing of torch is imported for an exported file, whose flip test, precision and number of
+    results were settled when it was made.
+
+    Args:
+        model: A detector, its checkpoint, the name of published weights, a .onnx or a .xml file;
+            or an engine, which is returned as it is and had the other arguments when it was opened.
+        flip: Averages the maps with those of the mirrored image.
+        max_detections: Most boxes per image.
+        device: "auto" or a torch device; exported files run on the CPU.
+        precision: "auto", "fp32", "bf16" or "fp16".
+        streams: Batches under way at once; more than one takes an exported file.
+        timings: Filled as the engine works.
+
+    Raises:
+        HeatpointError: The file is missing, damaged or made by a newer version, its runtime is not
+            installed, or it was not exported for what is asked.
+
+    Example:
+        >>> engine = open_engine("model.xml", streams=2)  # doctest: +SKIP
+        >>> results = heatpoint.predict(engine, "photos/*.jpg")  # doctest: +SKIP
+    """
+    if isinstance(model, Engine):
+        if (flip, str(device), precision, streams, timings) != (False, "auto", "auto", 1, None):
+            raise HeatpointError(
+                "the engine is open already; give flip, device, precision, streams and timings to "
+                "open_engine"
+            )
+        return _checked(model, max_detections)
+    if streams < 1:
+        raise HeatpointError(f"streams must be at least 1, not {streams}")
+    if not isinstance(model, (str, Path)) or not is_exported(model):
+        if streams > 1:
+            raise HeatpointError(
+                f"{streams} streams need an exported file, because torch shares one pool of "
+                "threads; see heatpoint export"
+            )
+        from heatpoint.inference.engines.torch import TorchEngine
+        from heatpoint.zoo.detector import Detector
+
+        return TorchEngine(
+            model if isinstance(model, Detector) else Detector.load(model),
+            flip=flip,
+            max_detections=max_detections,
+            device=device,
+            precision=precision,
+            timings=timings,
+        )
+    engine = _open_exported(Path(model), precision, streams, timings)
+    if str(device) not in ("auto", "cpu"):
+        raise HeatpointError(f"{model} runs on the CPU; use the checkpoint on device {device!r}")
+    if flip and not engine.description.flip:
+        raise HeatpointError(
+            f"{model} was exported without the mirrored image; export it with --flip"
+        )
+    return _checked(engine, max_detections)
+
+
+def _checked(engine: Engine, max_detections: int) -> Engine:
+    """Returns an engine that can give so many results per image."""
+    about = engine.description
+    if 1 < about.rows < max_detections:
+        raise HeatpointError(
+            f"{about.called} gives {about.rows} results per image, not {max_detections}; "
+            f"export it with --max-detections {max_detections}"
+        )
+    return engine
+
+
+def _open_exported(
+    path: Path, precision: Precision, streams: int, timings: Timings | None
+) -> Engine:
+    if path.suffix.lower() == ".onnx":
+        from heatpoint.inference.engines.onnx import OnnxEngine
+
+        if precision in ("bf16", "fp16"):
+            raise HeatpointError(
+                f"{path} computes in fp32, not {precision}; export to OpenVINO (.xml) for that"
+            )
+        return OnnxEngine(path, streams=streams, timings=timings)
+    from heatpoint.inference.engines.openvino import OpenVinoEngine
+
+    if precision == "fp16":
+        raise HeatpointError(f"{path} is run in fp32 or bf16; export it with --precision fp16")
+    chosen = None if precision == "auto" else precision
+    return OpenVinoEngine(path, streams=streams, precision=chosen, timings=timings)

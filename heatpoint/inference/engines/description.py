@@ -1,0 +1,240 @@
+"""What must be known about a model to run it: all that a file without a program has to say."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry.sizes import less, next_multiple
+from heatpoint.inference.engines import older
+from heatpoint.system import VERSION
+from heatpoint.views.base import View
+from heatpoint.views.crops import Crops as Crops
+from heatpoint.views.fields import BOXES, LABELS, NO_SUPPRESSION, SCORES, Field, Suppression
+from heatpoint.views.picture import Picture as Picture
+
+EXPORT_VERSION = 2
+"""Version of the description in exported files; newer ones are read as far as they can be."""
+
+PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+"""In which numbers an exported network can compute."""
+
+KEY = "heatpoint"
+"""Name of the description in the metadata of an exported file."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """How to prepare images for a network and how to read its answer.
+
+    Attributes:
+        names: Class names by label; of joints what the subject is, one name.
+        size: Default input (height, width) in pixels; the only one if ``dynamic`` is off.
+        multiple: Both sides of an input are multiples of this number of pixels ...
+        trim: ... less this.
+        answer: The fields of an answer.
+        rows: Rows of the answer per look, K.
+        suppression: What the rows need before they are results.
+        view: Class name of the natural view.
+        settings: Its settings, such as the padding of crops.
+        skeleton: The joints of ``keypoints``; None for answers without them.
+        dynamic: Other sizes than ``size`` are accepted.
+        batch: The number of images that every run takes, or None for any number.
+        flip: The mirrored image is run too and merged inside the graph; of a network that can do
+            either, what is done.
+        precision: "fp32", "fp16", "bf16" or "int8": in which numbers the network computes.
+        architecture: Name of the network.
+        older: The graph answers as files of the first edition do; see ``engines.older``.
+    """
+
+    names: tuple[str, ...]
+    size: tuple[int, int]
+    multiple: int
+    trim: int = 0
+    answer: tuple[Field, ...] = (BOXES, SCORES, LABELS)
+    rows: int = 100
+    suppression: Suppression = NO_SUPPRESSION
+    view: str = "Picture"
+    settings: dict[str, float] = field(default_factory=dict)
+    skeleton: Skeleton | None = None
+    dynamic: bool = True
+    batch: int | None = None
+    flip: bool = False
+    precision: str = "fp32"
+    architecture: str = ""
+    older: bool = False
+
+    @property
+    def called(self) -> str:
+        """What messages call the network."""
+        return f"this detector ({self.architecture or 'of no known architecture'})"
+
+    @property
+    def finds(self) -> str:
+        """What the network finds, for sentences."""
+        names = {each.name for each in self.answer}
+        return "joints" if "keypoints" in names else "boxes" if "boxes" in names else "points"
+
+    @property
+    def view_type(self) -> type[View]:
+        """The natural view."""
+        return View.kinds[self.view]
+
+    def natural_view(self, size: tuple[int, int] | None = None) -> View:
+        """Returns the natural view with the network's settings, at ``size`` or its own."""
+        values: dict[str, Any] = dict(self.settings)
+        return self.view_type(size or self.size, self.multiple, self.trim, **values)
+
+    def check_size(self, size: tuple[int, int], where: str) -> None:
+        """Makes sure that images of (height, width) pixels can be run.
+
+        Raises:
+            HeatpointError: They cannot; names what can.
+        """
+        wanted = f"{size[0]}x{size[1]}"
+        if not self.dynamic and size != self.size:
+            raise HeatpointError(
+                f"{where} accepts images of {self.size[0]}x{self.size[1]} pixels (height x width) "
+                f"only, not {wanted}; export it with --dynamic, or for that size"
+            )
+        legal = tuple(next_multiple(side, self.multiple, self.trim) for side in size)
+        if legal != size:
+            raise HeatpointError(
+                f"size {wanted} (height x width) does not fit {where}, which needs multiples of "
+                f"{self.multiple}{less(self.trim)}: the next legal size is {legal[0]}x{legal[1]}"
+            )
+
+    def to_json(self) -> str:
+        """Returns the description as the text that an exported file carries."""
+        plain = dataclasses.asdict(self) | {
+            "version": EXPORT_VERSION,
+            "heatpoint": VERSION,
+            "skeleton": None if self.skeleton is None else self.skeleton.as_dict(),
+        }
+        del plain["older"]
+        return json.dumps(plain, indent=1)
+
+    @classmethod
+    def from_json(cls, text: str | None, path: str | Path) -> Description:
+        """Returns the description that ``to_json`` wrote into the file ``path``.
+
+        What an older version did not write has its default; what a newer one added is passed over,
+        unless it concerns how an answer is read.
+
+        Raises:
+            HeatpointError: There is none, it is damaged, or this version cannot understand it.
+        """
+        if not text:
+            raise HeatpointError(
+                f"{path} does not say how it is to be used: it lacks the metadata {KEY!r}, which "
+                "heatpoint export writes; export the checkpoint again"
+            )
+        damaged = HeatpointError(
+            f"the metadata {KEY!r} of {path} is damaged; export the checkpoint again"
+        )
+        try:
+            plain = {key: value for key, value in json.loads(text).items() if key != "older"}
+            if _whole(plain["version"]) == 1:
+                plain = older.upgraded(plain)
+            if plain.get("skeleton") is not None:
+                plain["skeleton"] = Skeleton.from_dict(plain["skeleton"], path)
+            for name, read in _READ.items():
+                if name in plain:
+                    plain[name] = read(plain[name])
+            known = {each.name for each in dataclasses.fields(cls)}
+            found = cls(**{name: value for name, value in plain.items() if name in known})
+            if not found._is_sound():
+                raise damaged
+            found._check_view()
+        except HeatpointError as error:
+            if error is damaged:
+                raise
+            raise HeatpointError(
+                f"{path} cannot be understood: {error}; install a newer heatpoint, or export the "
+                "checkpoint again"
+            ) from None
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
+            raise damaged from None
+        return found
+
+    def _check_view(self) -> None:
+        """Makes sure that there is such a view, with such settings.
+
+        Raises:
+            HeatpointError: There is none; says what it needs.
+        """
+        if self.view not in View.kinds:
+            raise HeatpointError(
+                f"it looks at pictures through {self.view!r}, which this heatpoint does not know "
+                "and a file of yours may define (--plugin)"
+            )
+        foreign = sorted(self.settings.keys() - set(self.view_type.settings))
+        if foreign:
+            raise HeatpointError(f"{self.view} has no setting {foreign[0]!r} here")
+        self.natural_view()
+
+    def _is_sound(self) -> bool:
+        """Tells whether the values can be meant; a file may hold anything."""
+        fields = {each.name: each for each in self.answer}
+        usual = {each.name: each for each in (BOXES, SCORES, LABELS)}
+        if self.skeleton is not None:
+            usual["keypoints"] = Field("keypoints", (len(self.skeleton), 3), "points")
+        sigma = self.suppression.sigma
+        whole = (*self.size, self.multiple, self.rows, 1 if self.batch is None else self.batch)
+        return (
+            all(1 <= _whole(number) <= _LARGEST for number in whole)
+            and len(self.size) == 2
+            and 0 <= _whole(self.trim) < self.multiple
+            and bool(self.names)
+            and all(isinstance(text, str) for text in (*self.names, *fields, self.view))
+            and isinstance(self.architecture, str)
+            and isinstance(self.suppression.weights, str)
+            and (sigma is None or 0 < sigma < _LARGEST)
+            and isinstance(self.dynamic, bool)
+            and isinstance(self.flip, bool)
+            and self.precision in PRECISIONS
+            and len(fields) == len(self.answer)
+            and "scores" in fields
+            and ("keypoints" in fields) == (self.skeleton is not None)
+            and all(each == usual.get(name, each) for name, each in fields.items())
+        )
+
+
+_LARGEST = 65536
+
+
+def _whole(value: Any) -> int:
+    """Returns a number of a file; True is none.
+
+    Raises:
+        TypeError: It is no whole number.
+    """
+    if type(value) is not int:
+        raise TypeError(value)
+    return value
+
+
+def _list(value: Any) -> tuple[Any, ...]:
+    """Returns a list of a file; a text is none.
+
+    Raises:
+        TypeError: It is no list.
+    """
+    if not isinstance(value, list):
+        raise TypeError(value)
+    return tuple(value)
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "names": _list,
+    "size": _list,
+    "answer": lambda fields: tuple(Field(f["name"], _list(f["tail"]), f["kind"]) for f in fields),
+    "suppression": lambda plain: Suppression(plain.get("sigma"), plain.get("weights", "")),
+    "settings": lambda plain: {name: float(value) for name, value in plain.items()},
+}

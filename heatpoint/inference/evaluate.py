@@ -1,0 +1,210 @@
+"""Scores a model of any kind, or a file of its results, on annotated images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from heatpoint.data.annotations import Annotations
+from heatpoint.data.results import Detections
+from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines.engine import Engine
+from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference.match import Match, check_files, open_truth
+from heatpoint.inference.metrics import (
+    Metrics,
+    check_measure,
+    flat_scores,
+    measured,
+    score_boxes,
+    score_columns,
+)
+from heatpoint.inference.predict import found_places, open_runner
+from heatpoint.inference.runner import Runner
+from heatpoint.inference.score_options import EvaluateOptions, MeasureOptions
+from heatpoint.inference.sources import Source
+from heatpoint.options.keywords import keywords
+from heatpoint.scoring.joints import MATCH, JointScores, is_subject
+from heatpoint.scoring.oks import default_sigmas, oks_metrics
+from heatpoint.scoring.pck import NORMALISERS
+from heatpoint.scoring.rows import joint_results, read_rows
+from heatpoint.system.files import write_json
+from heatpoint.views.base import Places
+
+PLACE_SCORE = 0.05
+"""Least score of a box of ``detector``, where the user does not say."""
+
+
+@keywords(EvaluateOptions, positional=2)
+def evaluate(
+    options: EvaluateOptions, *, progress: Callable[[int, int], None] | None = None
+) -> Metrics:
+    """Returns the scores of a model, or of a file of results; takes every ``EvaluateOptions``.
+
+    Found boxes are scored by COCO's and VOC's rules, found joints by PCK, PCKh, pixel errors and
+    OKS. What is scored is what ``predict`` returns with the same arguments; only the default of
+    ``score`` differs, 0, because the area under a curve needs its far end.
+
+    Example:
+        >>> metrics = evaluate("best.safetensors", "val.json")  # doctest: +SKIP
+        >>> metrics.scores[metrics.main]  # doctest: +SKIP
+
+    Args:
+        options: Say which model, which data, and how; ``model`` is None with ``results``.
+        progress: Called with images done and images in all.
+
+    Raises:
+        HeatpointError: Classes or joints differ, images are missing or unreadable, results belong
+            to other images, a box to look at is without area or outside its image, the normaliser
+            is not defined here, or an argument is out of range or not for this model.
+    """
+    return run_evaluation(options, progress)
+
+
+def run_evaluation(
+    options: EvaluateOptions, progress: Callable[[int, int], None] | None = None
+) -> Metrics:
+    """Scores as the options say; ``evaluate`` is this with keywords."""
+    check_measure(options.measure)
+    if (options.model is None) == (options.results is None):
+        raise HeatpointError("expected either a model or results to score, not both or neither")
+    truth = open_truth(options.data)
+    if options.model is None or options.results is not None:
+        return _score_file(Path(options.results or ""), truth, options)
+    timings = None if isinstance(options.model, Engine) else Timings()
+    runner = open_runner(options.model, options.run, options.keep, 0.0, timings)
+    about, read = runner.engine.description, options.read
+    match = Match.of(about, truth)
+    _check_options(options, match, about.called)
+    if not read.skip_bad:
+        check_files(truth)
+    sources = [Source(record.path, str(record.path)) for record in truth.images]
+    numbers, places = _look_where(options, match, about.names[0], sources)
+    done: list[int] = []
+    found: list[Detections] = []
+    for one in runner.stream(
+        [sources[number] for number in numbers],
+        places,
+        read.batch_size,
+        read.workers,
+        read.skip_bad,
+    ):
+        done.append(numbers[one.index])
+        found.append(match.answer(one.detections))
+        if progress:
+            progress(done[-1] + 1, len(sources))
+    truth = match.truth.subset(done)
+    if options.save_results is not None:
+        rows = [
+            row
+            for record, one in zip(truth.images, found, strict=True)
+            for row in one.to_coco(record.image_id, truth.category_ids)
+        ]
+        write_json(options.save_results, rows)
+    in_order = match.asks and options.detector is None
+    boxes, joints = measured(match, truth, found, in_order, options.measure)
+    scores = flat_scores(boxes, joints)
+    unread = set(range(len(sources))) - set(numbers)
+    return Metrics(
+        boxes=boxes,
+        joints=joints,
+        main=next(name for name in (*score_columns(about), *scores) if name in scores),
+        protocol=_protocol(options, match, runner),
+        images=len(truth),
+        objects=truth.objects,
+        skipped=[(str(sources[i]), "unreadable") for i in sorted(unread)] + runner.skipped,
+        timings=runner.timings,
+    )
+
+
+def _check_options(options: EvaluateOptions, match: Match, called: str) -> None:
+    """Refuses options that would change nothing."""
+    if options.detector is not None and not match.asks:
+        raise HeatpointError(
+            "detector is for models that look at one subject at a time, such as those of joints; "
+            f"{called} finds boxes by itself"
+        )
+    how, usual = options.measure, MeasureOptions()
+    for name in ("normaliser", "sigmas"):
+        if not match.joints and getattr(how, name) != getattr(usual, name):
+            raise HeatpointError(f"{name} is for joints, and there are none to score; leave it out")
+    for name in ("score", "nms", "soft_nms"):
+        if match.asks and options.detector is None and getattr(options.keep, name) is not None:
+            raise HeatpointError(
+                f"{name} chooses among the boxes that a detector finds, and {called} looks at the "
+                "annotated ones; give detector too, or leave it out"
+            )
+
+
+def _look_where(
+    options: EvaluateOptions, match: Match, subject: str, sources: Sequence[Source]
+) -> tuple[list[int], list[Places | None]]:
+    """Returns which of the images are looked at, and where in each.
+
+    An image that ``detector`` could not read, with ``skip_bad``, is not looked at.
+    """
+    if options.detector is None:
+        return list(range(len(sources))), [match.places(record) for record in match.truth.images]
+    least = PLACE_SCORE if options.keep.score is None else options.keep.score
+    keep = replace(options.keep, score=least)
+    found = found_places(options.detector, subject, sources, options.run, keep, options.read)
+    return sorted(found), [found[number] for number in sorted(found)]
+
+
+def _protocol(options: EvaluateOptions, match: Match, runner: Runner) -> dict[str, Any]:
+    protocol, keep, how = runner.protocol(), options.keep, options.measure
+    detected = options.detector is not None
+    if match.asks:
+        least = PLACE_SCORE if keep.score is None else keep.score
+        protocol |= {
+            "boxes": "detected" if detected else "annotated",
+            "box_score": least if detected else None,
+            "box_nms": keep.nms,
+        }
+    if match.joints and match.truth.skeleton is not None:
+        protocol |= {
+            "match_iou": MATCH if detected or not match.asks else None,
+            "normaliser": f"{how.normaliser}: {NORMALISERS[how.normaliser]}",
+            "thresholds": list(how.thresholds),
+            "sigmas": _sigmas(match.truth, how),
+        }
+    return protocol
+
+
+def _sigmas(truth: Annotations, how: MeasureOptions) -> str:
+    assert truth.skeleton is not None
+    return "given" if how.sigmas is not None else default_sigmas(truth.skeleton)[1]
+
+
+def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Metrics:
+    """Returns the scores of a file of results: boxes, or else joints."""
+    rows, how = read_rows(path, truth), options.measure
+    protocol: dict[str, Any] = {"results": str(options.results)}
+    boxes = joints = None
+    if rows and all("keypoints" in row and "bbox" not in row for row in rows):
+        found = joint_results(rows, truth)
+        protocol["sigmas"] = _sigmas(truth, how)
+        joints = JointScores(
+            pck={},
+            oks=oks_metrics(found, truth, how.sigmas),
+            mean_error=math.nan,
+            error_per_joint={},
+            subjects=sum(int(is_subject(record).sum()) for record in truth.images),
+            missed=0,
+            left_out={},
+        )
+    else:
+        boxes = score_boxes(rows, truth, how.metric)
+    return Metrics(
+        boxes=boxes,
+        joints=joints,
+        main="oks_ap" if boxes is None else "ap",
+        protocol=protocol,
+        images=len(truth),
+        objects=truth.objects,
+        skipped=[],
+        timings=Timings(),
+    )

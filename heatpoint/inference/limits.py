@@ -1,0 +1,274 @@
+"""What limits a trained model: its maps are replaced by the true ones, one kind after another.
+
+The error analysis of Law and Deng, "CornerNet: Detecting Objects as Paired Keypoints", ECCV 2018,
+section 4.4 (table 6), for every codec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+
+from heatpoint.codecs.base import Target
+from heatpoint.data.annotations import ImageRecord
+from heatpoint.data.results import Detections
+from heatpoint.data.validate import clean
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry.affine import clip_boxes
+from heatpoint.inference.engines.torch import TorchEngine
+from heatpoint.inference.match import Match, open_truth
+from heatpoint.inference.metrics import (
+    flat_scores,
+    measured,
+    null_for_nan,
+    percent,
+    score_columns,
+    score_title,
+)
+from heatpoint.inference.options import RunOptions
+from heatpoint.inference.predict import open_runner
+from heatpoint.inference.runner import Ask, Job, Runner, check_stream
+from heatpoint.inference.score_options import LimitsOptions, MeasureOptions
+from heatpoint.inference.sources import Source
+from heatpoint.inference.stream import read_ahead
+from heatpoint.options.keywords import keywords
+from heatpoint.views.base import Look
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """The scores with some of the network's maps replaced.
+
+    Attributes:
+        replaced: Kinds of maps that are the true ones; empty for the network's own answer.
+        scores: By name, in [0, 1], NaN without objects; the first decides.
+    """
+
+    replaced: tuple[str, ...]
+    scores: dict[str, float]
+
+    @property
+    def main(self) -> float:
+        """The score that decides."""
+        return next(iter(self.scores.values()))
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What ``limits`` found.
+
+    Attributes:
+        rows: First the network's own answer, last the answer with all maps replaced.
+        protocol: What the numbers hold for, as the runner has it.
+        images: Number of images scored.
+        objects: Number of annotated objects in them, ignored ones included.
+    """
+
+    rows: tuple[LimitRow, ...]
+    protocol: dict[str, Any]
+    images: int
+    objects: int
+
+    @property
+    def titles(self) -> list[str]:
+        """What the scores are called, the one that decides first."""
+        return [score_title(name) for name in self.rows[0].scores]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns everything ready for JSON, with null for NaN."""
+        rows = [{"replaced": list(row.replaced), **row.scores} for row in self.rows]
+        return {
+            "rows": [null_for_nan(row) for row in rows],
+            "protocol": self.protocol,
+            "images": self.images,
+            "objects": self.objects,
+        }
+
+    def table(self) -> list[tuple[str, ...]]:
+        """Returns for each row, in words and percent: what is true, the scores, and the gain.
+
+        The scores are those of ``titles``; the gain is that of the one that decides.
+        """
+        cells, before = [], None
+        for row in self.rows:
+            name = f"true {', '.join(row.replaced)}" if row.replaced else "the network's own maps"
+            gain = "" if before is None else f"{100 * (row.main - before):+.1f}"
+            cells.append((name, *map(percent, row.scores.values()), gain))
+            before = row.main
+        return cells
+
+    def verdict(self) -> str:
+        """Returns in one sentence what costs the most."""
+        if any(row.main != row.main for row in self.rows):
+            return "there is no object to be found, so nothing can be said"
+        costs = {
+            f"the {row.replaced[-1]} maps": row.main - before.main
+            for before, row in zip(self.rows, self.rows[1:], strict=False)
+        }
+        costs["the representation itself (see heatpoint inspect)"] = 1 - self.rows[-1].main
+        what = max(costs, key=lambda name: costs[name])
+        if costs[what] <= 0:
+            return "nothing is left to be gained"
+        return f"most is lost to {what}: {100 * costs[what]:.1f} points of {self.titles[0]}"
+
+
+@keywords(LimitsOptions, positional=2)
+def limits(options: LimitsOptions, *, progress: Callable[[int, int], None] | None = None) -> Limits:
+    """Scores a model with its own maps, then with ever more of them replaced by the true ones.
+
+    Which maps are replaced in turn the codec says (``steps``): first the heatmaps, then those that
+    place and measure. The first row is what ``evaluate`` says, the last what ``inspect`` says of a
+    perfect network. A large step names the part that is worth working on: heatmaps find and
+    classify, offsets place to the pixel, embeddings group and sizes measure.
+
+    The network runs once, over letterboxed pictures or the crops of the annotated subjects.
+
+    Args:
+        options: Say which checkpoint, which data, and how.
+        progress: Called with images done and images in all.
+
+    Raises:
+        HeatpointError: The model is an exported file, classes or joints differ, images are missing
+            or unreadable, or an argument is out of range or not for this analysis.
+    """
+    return run_limits(options, progress)
+
+
+def run_limits(
+    options: LimitsOptions, progress: Callable[[int, int], None] | None = None
+) -> Limits:
+    """Analyses as the options say; ``limits`` is this with keywords."""
+    run, reading = options.run, options.read
+    check_stream(reading.batch_size, reading.workers)
+    _check_run(run, reading.skip_bad)
+    truth = open_truth(options.data)
+    runner = open_runner(options.model, run, options.keep, 0.0)
+    if not isinstance(runner.engine, TorchEngine):
+        raise HeatpointError(
+            f"{options.model} keeps its maps to itself; analyse the checkpoint instead"
+        )
+    about = runner.engine.description
+    match = Match.of(about, truth)
+    analysis = _Analysis(runner, runner.engine, match)
+    # Boxes that training leaves out cannot be encoded; they count as not found in every row.
+    records = match.truth.images if match.asks else clean(match.truth)[0].images
+    sources = [Source(record.path, str(record.path)) for record in truth.images]
+    places = [match.places(record) for record in match.truth.images]
+    loaded = read_ahead(
+        sources,
+        lambda index, raster: runner.prepare(raster, index, sources[index].path, places[index]),
+        whole=True,
+        ahead=2 * reading.batch_size,
+        workers=reading.workers,
+        timings=runner.timings,
+        skipped=None,
+    )
+    while jobs := list(islice(loaded, reading.batch_size)):
+        analysis.add(jobs, records, reading.batch_size)
+        if progress:
+            progress(len(analysis.found[0]), len(records))
+    rows = []
+    columns = score_columns(about)[:2]
+    for replaced, found in zip(analysis.steps, analysis.found, strict=True):
+        how = MeasureOptions(metric=("coco",))
+        scores = flat_scores(*measured(match, match.truth, found, match.asks, how))
+        rows.append(LimitRow(tuple(replaced), {n: scores[n] for n in columns if n in scores}))
+    return Limits(tuple(rows), runner.protocol(), len(truth), truth.objects)
+
+
+def _check_run(run: RunOptions, skip_bad: bool) -> None:
+    """Refuses options of a run that would change more than the maps."""
+    given = {
+        "flip": run.flip,
+        "scales": tuple(run.scales) != (1.0,),
+        "keep_resolution": run.keep_resolution,
+        "tiles": run.tiles is not None,
+        "streams": run.streams != 1,
+        "skip_bad": skip_bad,
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise HeatpointError(
+                f"{name} is not for limits, which looks once at every picture as the model was "
+                "trained to; leave it out"
+            )
+
+
+class _Analysis:
+    """The answers of a model to all pictures, one list for each step.
+
+    Attributes:
+        steps: The names of the kinds of maps that are replaced.
+        found: The results of each step, one per image.
+    """
+
+    def __init__(self, runner: Runner, engine: TorchEngine, match: Match) -> None:
+        self._runner, self._engine, self._match = runner, engine, match
+        names = list(engine.codec.steps)
+        self.steps = [names[:count] for count in range(len(names) + 1)]
+        self.found: list[list[Detections]] = [[] for _ in self.steps]
+
+    def add(self, jobs: Sequence[Job], records: Sequence[ImageRecord], batch_size: int) -> None:
+        """Runs the network over some pictures and notes the results of each step."""
+        copies = [[replace(job, looks=[*job.looks], parts={}) for job in jobs] for _ in self.steps]
+        targets = [self._targets(records[job.index], job.looks) for job in jobs]
+        asks = [
+            (place, number) for place, job in enumerate(jobs) for number in range(len(job.looks))
+        ]
+        for start in range(0, len(asks), batch_size):
+            chosen = asks[start : start + batch_size]
+            inputs = np.stack([jobs[place].take(number) for place, number in chosen])
+            self._answer(
+                torch.from_numpy(inputs),
+                [targets[place][number] for place, number in chosen],
+                [[(of_step[place], number) for place, number in chosen] for of_step in copies],
+            )
+        for results, of_step in zip(self.found, copies, strict=True):
+            results += [self._match.answer(self._runner.conclude(job)) for job in of_step]
+
+    def _answer(
+        self, inputs: torch.Tensor, targets: Sequence[Target], asks: Sequence[Sequence[Ask]]
+    ) -> None:
+        """Runs the network over some looks and reads the maps of each step into its jobs."""
+        engine, codec = self._engine, self._engine.codec
+        with torch.inference_mode():
+            maps = engine.maps(inputs)
+            size = (inputs.shape[-2], inputs.shape[-1])
+            true = codec.ideal(codec.encode(targets, size))
+        for replaced, of_step in zip(self.steps, asks, strict=True):
+            names = [name for step in replaced for name in codec.steps[step]]
+            # In float32 whatever the network's precision, or the true maps would not be true.
+            mixed = {**maps, **{name: true[name].to(maps[name].device) for name in names}}
+            self._runner.read(engine.read(mixed), of_step)
+
+    def _targets(self, record: ImageRecord, looks: Sequence[Look]) -> list[Target]:
+        """Returns what each look shows, in input pixels, with the model's labels and joints."""
+        match, learns = self._match, self._engine.codec.learns
+        shown = record.keep(match.wanted(record))
+        boxes, labels = shown.boxes, match.labels.argsort()[shown.labels]
+        if record.size is not None and not match.asks:
+            boxes = clip_boxes(boxes, record.size)
+        joints = np.zeros((len(shown), len(match.order), 3))
+        if shown.keypoints is not None and match.order:
+            joints = shown.keypoints[:, np.argsort(match.order)]
+            # Joints that are no numbers are not labelled, as in training.
+            joints = np.where(np.isfinite(joints).all(-1, keepdims=True), joints, 0.0)
+        targets = []
+        for number, look in enumerate(looks):
+            rows = slice(number, number + 1) if match.asks else slice(None)
+            points = np.concatenate(
+                (look.to_input.points(joints[rows, :, :2]), joints[rows, :, 2:]), -1
+            )
+            targets.append(
+                Target(
+                    torch.from_numpy(look.to_input.boxes(boxes[rows])).float().reshape(-1, 4),
+                    torch.from_numpy(labels[rows]),
+                    torch.from_numpy(points).float() if "keypoints" in learns else None,
+                )
+            )
+        return targets

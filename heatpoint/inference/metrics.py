@@ -1,0 +1,228 @@
+"""Computes the scores of boxes and of joints, and says what they are and hold for."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from heatpoint.data.annotations import Annotations
+from heatpoint.data.results import Detections
+from heatpoint.errors import HeatpointError, check_choice, suggest
+from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference.match import Match
+from heatpoint.inference.score_options import METRICS, MeasureOptions
+from heatpoint.scoring.coco import NUMBERS, CocoScores, coco_metrics
+from heatpoint.scoring.joints import JointScores, score_joints
+from heatpoint.scoring.pck import NORMALISERS
+from heatpoint.scoring.rows import Results, box_rows
+from heatpoint.scoring.voc import VocScores, voc_metrics
+from heatpoint.views.base import View
+
+if TYPE_CHECKING:
+    from heatpoint.codecs.base import Codec
+    from heatpoint.inference.engines.description import Description
+
+
+@dataclass(frozen=True, kw_only=True)
+class BoxScores(CocoScores):
+    """COCO's and VOC's scores of boxes.
+
+    Attributes:
+        voc: Pascal VOC's.
+    """
+
+    voc: VocScores
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Scores and how they came about; NaN where there is nothing to find or nothing was asked.
+
+    Attributes:
+        boxes: Scores of boxes; None for a model that finds none.
+        joints: Scores of joints; None for a model that finds none, or data without joints.
+        main: Name in ``scores`` of the one that decides.
+        protocol: Size, flip, limits, precision and version: what the numbers hold for.
+        images: Number of images scored.
+        objects: Number of annotated objects in them, ignored ones included.
+        skipped: Path and reason of each unreadable image that ``skip_bad`` left out.
+        timings: Seconds per stage and images per second; all 0 for a file of results.
+    """
+
+    boxes: BoxScores | None
+    joints: JointScores | None
+    main: str
+    protocol: dict[str, Any]
+    images: int
+    objects: int
+    skipped: list[tuple[str, str]]
+    timings: Timings
+
+    @property
+    def ap(self) -> float:
+        """COCO's AP of boxes; NaN without boxes."""
+        return math.nan if self.boxes is None else self.boxes.ap
+
+    @property
+    def scores(self) -> dict[str, float]:
+        """Every score in [0, 1] by name; see ``flat_scores``."""
+        return flat_scores(self.boxes, self.joints)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns everything ready for JSON, with null for NaN."""
+        plain: dict[str, Any] = {}
+        if self.boxes is not None:
+            plain |= dataclasses.asdict(self.boxes)
+        if self.joints is not None:
+            plain |= dataclasses.asdict(self.joints)
+        plain |= {name: getattr(self, name) for name in ("protocol", "images", "objects")}
+        plain["skipped"] = [{"path": path, "reason": reason} for path, reason in self.skipped]
+        plain["timings"] = self.timings.as_dict()
+        cleaned: dict[str, Any] = null_for_nan(plain)
+        return cleaned
+
+    def summary(self) -> str:
+        """Returns a few lines for people: scores in percent, by class and joint."""
+        what = [f"{self.images} images"]
+        what += [f"{self.objects} objects"] if self.boxes is not None else []
+        what += [f"{self.joints.subjects} subjects"] if self.joints is not None else []
+        lines = [", ".join(what)]
+        if self.skipped:
+            lines.append(f"skipped {len(self.skipped)} unreadable images")
+        if self.boxes is not None:
+            lines += _box_lines(self.boxes)
+        if self.joints is not None:
+            lines += _joint_lines(self.joints, self.protocol)
+        return "\n".join(lines)
+
+
+def measured(
+    match: Match,
+    truth: Annotations,
+    found: Sequence[Detections],
+    in_order: bool,
+    how: MeasureOptions,
+) -> tuple[BoxScores | None, JointScores | None]:
+    """Returns the scores of boxes and of joints, each None where there is none.
+
+    Args:
+        match: What is scored.
+        truth: The images of ``match.truth`` that are scored.
+        found: One result for each, from ``match.answer``.
+        in_order: Results are those of the annotated subjects in their order.
+        how: How they are computed.
+    """
+    boxes = score_boxes(found, truth, how.metric) if match.boxes else None
+    if not match.joints:
+        return boxes, None
+    return boxes, score_joints(truth, found, in_order, how.normaliser, how.thresholds, how.sigmas)
+
+
+def score_boxes(results: Results, truth: Annotations, metric: Sequence[str]) -> BoxScores:
+    """Returns the scores of boxes; NaN where a metric was not asked for."""
+    rows = box_rows(results, truth)
+    coco = CocoScores(**dict.fromkeys(NUMBERS, math.nan), per_class={})
+    if "coco" in metric:
+        coco = coco_metrics(rows, truth)
+    numbers = {each.name: getattr(coco, each.name) for each in dataclasses.fields(coco)}
+    return BoxScores(**numbers, voc=voc_metrics(rows, truth) if "voc" in metric else VocScores())
+
+
+def check_measure(how: MeasureOptions) -> None:
+    """Makes sure that it can be computed.
+
+    Raises:
+        HeatpointError: A name is unknown, or a threshold is no positive number.
+    """
+    for name in how.metric:
+        if name not in METRICS:
+            raise HeatpointError(
+                f"metric {name!r} is neither 'coco' nor 'voc'{suggest(name, METRICS)}"
+            )
+    check_choice("normaliser", how.normaliser, list(NORMALISERS))
+    if not how.thresholds or not all(0 < share < math.inf for share in how.thresholds):
+        raise HeatpointError(f"thresholds must be positive numbers, not {list(how.thresholds)}")
+
+
+def flat_scores(boxes: BoxScores | None, joints: JointScores | None) -> dict[str, float]:
+    """Returns every score by name: COCO's twelve numbers, the mean of each PCK, and ``oks_ap``."""
+    scores = {} if boxes is None else {name: getattr(boxes, name) for name in NUMBERS}
+    if joints is not None:
+        scores |= {name: each.mean for name, each in joints.pck.items()}
+        scores["oks_ap"] = joints.oks.ap
+    return scores
+
+
+def score_columns(model: Codec | Description) -> tuple[str, ...]:
+    """Returns the scores that tell how a model does, before any evaluation; the first decides.
+
+    They are names of ``Metrics.scores``; none for a model of which nothing can be scored. Joints
+    in crops are judged by PCK; in whole pictures by OKS, which false alarms lower.
+    """
+    found = {field.name for field in model.answer}
+    view = View.kinds[model.view] if isinstance(model.view, str) else model.view
+    if "keypoints" in found and view.asks:
+        return ("pck@0.1", "pck@0.05", "pck@0.2")
+    boxes = ("ap", "ap50", "ap75") if "boxes" in found else ()
+    return (("oks_ap", "pck@0.1") if "keypoints" in found else ()) + boxes
+
+
+def score_title(name: str) -> str:
+    """Returns the name of a score as people write it: "AP50" for "ap50"."""
+    return name.upper().replace("_", " ")
+
+
+def percent(value: float) -> str:
+    """Returns a share in percent, or n/a for NaN."""
+    return "  n/a" if math.isnan(value) else f"{100 * value:5.1f}"
+
+
+def null_for_nan(value: Any) -> Any:
+    """Returns nested dictionaries with None in place of NaN, which JSON lacks."""
+    if isinstance(value, dict):
+        return {key: null_for_nan(inner) for key, inner in value.items()}
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    return value
+
+
+def _box_lines(boxes: BoxScores) -> list[str]:
+    lines = [
+        "  ".join(f"{name} {percent(getattr(boxes, name))}" for name in names)
+        for names in (NUMBERS[:6], NUMBERS[6:])
+    ]
+    lines.append(
+        f"VOC AP50  11-point {percent(boxes.voc.ap50_11_point)}  "
+        f"all points {percent(boxes.voc.ap50_all_point)}"
+    )
+    wide = max(map(len, boxes.per_class), default=0)
+    for name, scores in boxes.per_class.items():
+        lines.append(f"{name:<{wide}}  ap {percent(scores['ap'])}  ap50 {percent(scores['ap50'])}")
+    return lines
+
+
+def _joint_lines(joints: JointScores, protocol: dict[str, Any]) -> list[str]:
+    oks = joints.oks
+    lines = []
+    if joints.missed:
+        lines.append(f"missed {joints.missed} subjects: no detected box on them")
+    lines += [f"left out: {count} {reason}" for reason, count in joints.left_out.items()]
+    if joints.pck:
+        named = "  ".join(f"{name} {percent(each.mean)}" for name, each in joints.pck.items())
+        lines.append(f"{named}   (by the {protocol['normaliser']})")
+    lines.append(
+        f"OKS  ap {percent(oks.ap)}  ap50 {percent(oks.ap50)}  ap75 {percent(oks.ap75)}  "
+        f"ar {percent(oks.ar)}   (sigmas: {protocol['sigmas']})"
+    )
+    if joints.error_per_joint:
+        lines.append(f"mean error {joints.mean_error:.2f} px")
+    wide = max(map(len, joints.error_per_joint), default=0)
+    for joint, error in joints.error_per_joint.items():
+        each = "  ".join(
+            f"{name} {percent(scores.per_joint[joint])}" for name, scores in joints.pck.items()
+        )
+        lines.append(f"{joint:<{wide}}  {each}  error {error:6.2f} px")
+    return lines

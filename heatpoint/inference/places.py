@@ -1,0 +1,207 @@
+"""Where a model of crops is to look: boxes given, read from a file, or found by a detector."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data.results import Detections
+from heatpoint.errors import HeatpointError, suggest
+from heatpoint.inference.sources import Source
+from heatpoint.system.files import read_json
+from heatpoint.views.base import Places, box_text
+
+ImageBoxes = NDArray[Any] | Sequence[Sequence[float]]
+"""The boxes of one image: (N, 4) xyxy in image pixels."""
+
+
+def places_of(boxes: ImageBoxes, where: str, scores: Sequence[float] | None = None) -> Places:
+    """Returns checked boxes; ``where`` names the image in messages.
+
+    Args:
+        boxes: (N, 4) xyxy in image pixels; an empty list for no subject.
+        where: The image.
+        scores: One per box in [0, 1], or None for 1.
+
+    Raises:
+        HeatpointError: Not four finite numbers per box, or a box without area.
+    """
+    try:
+        rows = np.asarray(boxes, np.float32)
+    except (TypeError, ValueError):
+        raise HeatpointError(f"the boxes of {where} are not rows of four numbers") from None
+    if rows.size == 0:
+        rows = rows.reshape(0, 4)
+    if rows.ndim != 2 or rows.shape[1] != 4:
+        raise HeatpointError(
+            f"the boxes of {where} must have shape (N, 4), x1, y1, x2, y2 in image pixels, not "
+            f"{rows.shape}"
+        )
+    for place, (x1, y1, x2, y2) in enumerate(rows.tolist()):
+        if not (math.isfinite(x1 + y1 + x2 + y2) and x2 > x1 and y2 > y1):
+            raise HeatpointError(
+                f"box {place} of {where}, {box_text((x1, y1, x2, y2))}, has no area; expected four "
+                "finite numbers x1 < x2, y1 < y2 in image pixels"
+            )
+    certain = np.ones(len(rows)) if scores is None else np.asarray(scores)
+    labels = np.zeros(len(rows), np.int64)
+    return Places(rows, certain.astype(np.float32), labels)
+
+
+def given_boxes(
+    boxes: str | Path | Sequence[ImageBoxes],
+    sources: Sequence[Source],
+    subject: str,
+    score_threshold: float,
+) -> list[Places]:
+    """Returns the subjects of each image from a file, or from a list with an entry per image.
+
+    Args:
+        boxes: A JSON file (see ``boxes_of_file``), or the boxes of each image in order.
+        sources: The images.
+        subject: What the subjects are; rows of other classes are left alone.
+        score_threshold: Least score of a row of a file of results.
+
+    Raises:
+        HeatpointError: The boxes are those of other images, or not usable.
+    """
+    if isinstance(boxes, (str, Path)):
+        return boxes_of_file(Path(boxes), sources, subject, score_threshold)
+    if len(boxes) != len(sources):
+        raise HeatpointError(
+            f"boxes holds {len(boxes)} entries for {len(sources)} images; give one list of boxes "
+            "for each image, empty where there is no subject"
+        )
+    return [
+        places_of(rows, source.path or f"image {place}")
+        for place, (rows, source) in enumerate(zip(boxes, sources, strict=True))
+    ]
+
+
+def boxes_of_file(
+    path: Path, sources: Sequence[Source], subject: str, score_threshold: float
+) -> list[Places]:
+    """Reads the boxes of images from a JSON file of one of two kinds.
+
+    COCO result rows with a ``file_name``, as ``heatpoint predict --json`` writes for a detector of
+    boxes: an image without a row has no subject, and rows of other classes are left alone. Or
+    ``{file name: [[x1, y1, x2, y2], ...]}``, where every image has an entry. File names match in
+    full, or by their last part where it is one image's only.
+
+    Raises:
+        HeatpointError: The file is of neither kind, or about other images; names them.
+    """
+    content = read_json(path)
+    rows: list[tuple[str, Any, float]] = []
+    if isinstance(content, dict):
+        rows = [(name, box, 1.0) for name, listed in content.items() for box in _list(listed, path)]
+        mentioned = list(content)
+    else:
+        rows = _result_rows(content, path, subject)
+        mentioned = [name for name, _, _ in rows]
+    by_name = _places(sources)
+    strangers = sorted({name for name in mentioned if _place(name, by_name) is None})
+    if strangers:
+        shown = ", ".join(strangers[:5]) + (" ..." if len(strangers) > 5 else "")
+        raise HeatpointError(
+            f"{path} holds boxes of {len(strangers)} images that are not among the "
+            f"{len(sources)} given: {shown}{suggest(strangers[0], by_name)}"
+        )
+    if isinstance(content, dict):
+        known = {_place(name, by_name) for name in content}
+        absent = [str(source) for place, source in enumerate(sources) if place not in known]
+        if absent:
+            raise HeatpointError(
+                f"{path} says nothing about {len(absent)} of the {len(sources)} images: "
+                f"{', '.join(absent[:5])}; give an empty list where there is no subject"
+            )
+    found: list[list[tuple[Any, float]]] = [[] for _ in sources]
+    for name, box, score in rows:
+        place = _place(name, by_name)
+        if place is not None and score >= score_threshold:
+            found[place].append((box, score))
+    return [
+        places_of([box for box, _ in entries], f"{source} in {path}", [s for _, s in entries])
+        for source, entries in zip(sources, found, strict=True)
+    ]
+
+
+def places_among(found: Detections, subject: str) -> Places:
+    """Returns the boxes of the class called ``subject``, or of the only class there is.
+
+    Raises:
+        HeatpointError: There is no such class.
+    """
+    rows = found[found.labels == _label(found.names, subject, "the detector of boxes")]
+    return Places(rows.boxes, rows.scores, np.zeros(len(rows), np.int64))
+
+
+def _label(names: Sequence[str], subject: str, where: str) -> int:
+    """Returns the class of the subjects: the one of their name, or the only one there is."""
+    if subject in names:
+        return list(names).index(subject)
+    if len(names) == 1:
+        return 0
+    raise HeatpointError(
+        f"{where} knows {', '.join(names[:10])}{' ...' if len(names) > 10 else ''}, but not "
+        f"{subject!r}, which the poses are of{suggest(subject, names)}"
+    )
+
+
+def _list(listed: Any, path: Path) -> list[Any]:
+    if not isinstance(listed, list):
+        raise HeatpointError(
+            f"{path}: expected a list of boxes [[x1, y1, x2, y2], ...] for each file name, not "
+            f"{listed!r:.60}"
+        )
+    return listed
+
+
+def _result_rows(content: Any, path: Path, subject: str) -> list[tuple[str, Any, float]]:
+    """Returns file name, xyxy box and score of the rows that are about the subjects."""
+    if not isinstance(content, list):
+        raise HeatpointError(
+            f"{path} holds no boxes: expected COCO result rows with file_name, or an object "
+            "{file name: [[x1, y1, x2, y2], ...]}"
+        )
+    for place, row in enumerate(content):
+        box = row.get("bbox") if isinstance(row, dict) else None
+        numbers = box if isinstance(box, list) and len(box) == 4 else [None]
+        if not (
+            isinstance(row, dict)
+            and row.get("file_name")
+            and all(isinstance(n, (int, float)) for n in [*numbers, row.get("score", 1.0)])
+        ):
+            raise HeatpointError(
+                f"row {place} of {path} lacks a file_name, or four numbers as bbox (x, y, width, "
+                "height); `heatpoint predict DETECTOR ... --json` writes such rows"
+            )
+    names = sorted({str(row["category_name"]) for row in content if "category_name" in row})
+    wanted = names[_label(names, subject, str(path))] if names else ""
+    return [
+        (
+            str(row["file_name"]),
+            [*row["bbox"][:2], row["bbox"][0] + row["bbox"][2], row["bbox"][1] + row["bbox"][3]],
+            float(row.get("score", 1.0)),
+        )
+        for row in content
+        if row.get("category_name", wanted) == wanted
+    ]
+
+
+def _places(sources: Sequence[Source]) -> dict[str, int]:
+    """Returns the place of each image by its path, and by its bare name where that is unique."""
+    bare: dict[str, list[int]] = {}
+    for place, source in enumerate(sources):
+        bare.setdefault(Path(source.path).name, []).append(place)
+    named = {name: places[0] for name, places in bare.items() if len(places) == 1 and name}
+    return named | {source.path: place for place, source in enumerate(sources) if source.path}
+
+
+def _place(name: str, by_name: dict[str, int]) -> int | None:
+    return by_name.get(name, by_name.get(Path(name).name))

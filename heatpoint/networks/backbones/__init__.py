@@ -1,1 +1,0 @@
-"""Backbones: images in, feature maps of ascending stride out."""

@@ -1,0 +1,230 @@
+"""Corner pooling (Law and Deng 2018, section 3.3): running maxima along one axis of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from heatpoint.errors import check_choice
+
+Direction = Literal["top", "left", "bottom", "right"]
+
+_AXES: dict[Direction, tuple[int, bool]] = {
+    "top": (-2, True),
+    "left": (-1, True),
+    "bottom": (-2, False),
+    "right": (-1, False),
+}
+"""Axis, and whether the scan runs from its end to its beginning."""
+
+CACHED = 1 << 19
+"""Numbers that are scanned together, so that they stay in the processor's cache."""
+
+_LONGEST = ContextVar("_LONGEST", default=16384)
+"""Most lines that an exported program can pool: 65536 pixels at stride 4, more than files have."""
+
+
+@contextmanager
+def at_most(lines: int) -> Iterator[None]:
+    """Lets exported programs pool maps of up to so many lines, with fewer comparisons."""
+    token = _LONGEST.set(lines)
+    try:
+        yield
+    finally:
+        _LONGEST.reset(token)
+
+
+def corner_pool(features: Tensor, direction: Direction) -> Tensor:
+    """Replaces each value by the maximum of itself and all values that lie behind it.
+
+    A corner of a box often lies where there is nothing to see of the object. "top" looks down
+    from each cell and "left" looks right, so that their sum gathers at the top-left corner what
+    the upper and the left edge say (equations 6 and 7); "bottom" looks up and "right" looks left.
+
+    The gradient goes to the maximum; of equal values, to the one that the scan reaches first,
+    which is the farthest, as in the released C++. While a program is exported or compiled,
+    another form takes over, of log2(n) comparisons of the map with its shifted self: the same
+    values bit for bit, but equal values share the gradient.
+
+    Args:
+        features: (..., h, w), floating.
+        direction: Edge or side that is gathered.
+
+    Returns:
+        A tensor of the same shape.
+
+    Raises:
+        HeatpointError: Unknown direction.
+    """
+    check_choice("direction", direction, get_args(Direction))
+    axis, backwards = _AXES[direction]
+    if torch.compiler.is_compiling():
+        return _shifted(features, axis, backwards)
+    pooled: Tensor = _Scan.apply(features, axis, backwards)
+    return pooled
+
+
+def _shifted(features: Tensor, axis: int, backwards: bool) -> Tensor:
+    """Returns the running maxima by comparing with the map shifted by 1, 2, 4, ... cells.
+
+    What would come from beyond the border comes from the first line of the scan instead, which
+    every maximum includes. A shift beyond the border then changes nothing, so that one written
+    form can serve maps of any length up to ``_LONGEST``.
+    """
+    # Whole lines are moved, since runtimes copy single numbers many times more slowly. With three
+    # axes there is one layout in memory: OpenVINO turns four to channels-last and back each time.
+    whole = features if axis == -2 else features.transpose(-1, -2)
+    length, across = whole.shape[-2:]
+    lines = whole.reshape(-1, length, across)
+    place = torch.arange(length, device=features.device)
+    shift, end = 1, _LONGEST.get() if torch.compiler.is_exporting() else length
+    while shift < end:
+        if backwards:
+            source = torch.minimum(place + shift, place[-1:])
+        else:
+            source = torch.maximum(place - shift, place[:1])
+        lines = torch.maximum(lines, lines.index_select(-2, source))
+        shift *= 2
+    whole = lines.reshape(whole.shape)
+    return whole if axis == -2 else whole.transpose(-1, -2)
+
+
+class _Scan(torch.autograd.Function):
+    """Scans line by line: each line of the result is the maximum of one before and the input's.
+
+    Where a line would be numbers here and there in memory, the values are taken as rows that lie
+    in one piece each, and scanned along them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, axis: int, backwards: bool) -> Tensor:
+        flat = _is_flat(features, axis)
+        if flat:
+            source = _rows(features, axis)
+            pooled = _scan_rows(source, backwards)
+        else:
+            source = features.movedim(axis, 0)
+            pooled = _scan_lines(source, backwards)
+        if ctx.needs_input_grad[0]:
+            ctx.axis, ctx.backwards, ctx.flat = axis, backwards, flat
+            ctx.save_for_backward(_starts(source, pooled, -1 if flat else 0, backwards))
+        return _whole(pooled, features, axis, flat)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
+        (starts,) = ctx.saved_tensors
+        if ctx.flat:
+            gradient = _collect_rows(_rows(outer, ctx.axis), starts, ctx.backwards)
+        else:
+            gradient = _collect_lines(outer.movedim(ctx.axis, 0), starts, ctx.backwards)
+        return _whole(gradient, outer, ctx.axis, ctx.flat), None, None
+
+
+def _is_flat(features: Tensor, axis: int) -> bool:
+    """Returns whether neighbours along the axis are neighbours in memory."""
+    # Metal cannot sum over segments.
+    return features.stride(axis) == 1 and features.shape[axis] > 1 and features.device.type != "mps"
+
+
+def _rows(values: Tensor, axis: int) -> Tensor:
+    """Returns the values as (the rest, n) with the axis, of length n, behind."""
+    last = values if axis == -1 else values.transpose(-1, -2)
+    return last.reshape(-1, last.shape[-1])
+
+
+def _scan_lines(source: Tensor, backwards: bool) -> Tensor:
+    """Returns the running maxima along the first axis."""
+    pooled = torch.empty_like(source)
+    before: Tensor | None = None
+    for index in _order(len(source), backwards):
+        if before is None:
+            pooled[index].copy_(source[index])
+        else:
+            torch.maximum(before, source[index], out=pooled[index])
+        before = pooled[index]
+    return pooled
+
+
+def _scan_rows(source: Tensor, backwards: bool) -> Tensor:
+    """Returns the running maxima of rows (m, n), by comparing with shifts of 1, 2, 4, ... cells.
+
+    Rows go through in pieces that stay in the processor's cache. Minus infinities beside them
+    save the comparison at the row's end a case of its own.
+    """
+    length = source.shape[1]
+    margin = 1 << ((length - 1).bit_length() - 1)
+    start = 0 if backwards else margin
+    pooled = torch.empty_like(source)
+    count = min(max(1, CACHED // length), max(1, len(source)))
+    shape = (2, count, length + margin)
+    space = source.new_full(shape, float("-inf"))
+    for values, out in zip(torch.split(source, count), torch.split(pooled, count), strict=True):
+        now, other = space[:, : len(values)]
+        now.narrow(1, start, length).copy_(values)
+        shift = 1
+        while shift < length:
+            behind = now.narrow(1, start + shift if backwards else start - shift, length)
+            goal = other.narrow(1, start, length) if 2 * shift < length else out
+            torch.maximum(now.narrow(1, start, length), behind, out=goal)
+            now, other, shift = other, now, 2 * shift
+    return pooled
+
+
+def _collect_lines(given: Tensor, starts: Tensor, backwards: bool) -> Tensor:
+    """Returns gradients of lines: each maximum's own, and those up to where the next takes over."""
+    gradient = torch.empty_like(given)
+    collected = given.new_zeros(given.shape[1:])
+    for index in _order(len(given), not backwards):
+        collected += given[index]
+        torch.mul(collected, starts[index], out=gradient[index])
+        collected -= gradient[index]
+    return gradient
+
+
+def _collect_rows(given: Tensor, starts: Tensor, backwards: bool) -> Tensor:
+    """Returns the same for rows: in memory, what a maximum collects is one piece after another."""
+    place = starts.flatten().nonzero()[:, 0]
+    if backwards:
+        edges = torch.cat((place.new_zeros(1), place + 1))
+    else:
+        edges = torch.cat((place, place.new_tensor([given.numel()])))
+    sums = torch.segment_reduce(given.flatten(), "sum", offsets=edges)
+    return given.new_zeros(given.numel()).index_copy_(0, place, sums).view_as(given)
+
+
+def _order(length: int, backwards: bool) -> range:
+    return range(length - 1, -1, -1) if backwards else range(length)
+
+
+def _whole(values: Tensor, example: Tensor, axis: int, flat: bool) -> Tensor:
+    """Returns rows or lines of the example in its shape and memory layout."""
+    if not flat:
+        values = values.movedim(0, axis)
+    elif axis == -1:
+        values = values.reshape(example.shape)
+    else:
+        values = values.reshape(example.transpose(-1, -2).shape).transpose(-1, -2)
+    if values.stride() == example.stride():
+        return values
+    return torch.empty_like(example).copy_(values)
+
+
+def _starts(source: Tensor, pooled: Tensor, axis: int, backwards: bool) -> Tensor:
+    """Returns where a new maximum takes over: greater than all that the scan has seen before."""
+    starts = torch.ones_like(source, dtype=torch.bool)
+    last = source.shape[axis] - 1
+    if last > 0:
+        here, before = (0, 1) if backwards else (1, 0)
+        torch.gt(
+            source.narrow(axis, here, last),
+            pooled.narrow(axis, before, last),
+            out=starts.narrow(axis, here, last),
+        )
+    return starts

@@ -1,1 +1,0 @@
-"""Layers that PyTorch lacks: pure functions of tensors."""

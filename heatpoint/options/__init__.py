@@ -1,0 +1,1 @@
+"""What options are made of: kinds of values, nested classes, keywords of functions."""

@@ -1,0 +1,131 @@
+"""The fields of an answer, and how each changes with the frame: all that finishing must know.
+
+A codec declares its fields; exported files carry them; ``mapped`` brings an answer from input to
+image pixels by the kind of each field alone. Nothing here imports torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry.affine import Affine
+
+Kind = Literal["score", "label", "box", "points", "length", "vector", "angle", "raw"]
+KINDS: tuple[str, ...] = get_args(Kind)
+
+Arrays = dict[str, NDArray[Any]]
+"""Fields by name: (B, K, *tail) of a batch, or (K, *tail) of one look."""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of an answer, (B, K, *tail).
+
+    Attributes:
+        name: "scores", "labels", "boxes", "keypoints", or any name of a codec's own.
+        tail: What follows (B, K) in its shape: () for one number, (4,) for a box, (J, 3) for
+            joints.
+        kind: How a change of frame acts on it. "box": xyxy, of which the upright box around the
+            mapped corners is taken. "points": the last axis begins with x and y, what follows
+            them stays. "length": in pixels, scaled by the root of the map's factor of area.
+            "vector": x and y of a displacement, turned and scaled. "angle": radians from the
+            x axis towards the y axis, turned. "score", "label" (int64) and "raw" stay.
+    """
+
+    name: str
+    tail: tuple[int, ...] = ()
+    kind: Kind = "raw"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "tail", tuple(self.tail))  # JSON holds lists
+        if self.kind not in KINDS or not all(isinstance(n, int) and n > 0 for n in self.tail):
+            raise HeatpointError(
+                f"a field's kind is one of {', '.join(KINDS)} and its tail whole numbers, not "
+                f"{self.kind!r} and {self.tail} ({self.name})"
+            )
+        last = self.tail[-1] if self.tail else 0
+        if not {"box": last == 4, "points": last >= 2, "vector": last == 2}.get(self.kind, True):
+            raise HeatpointError(
+                f"the tail of a field of the kind 'box' ends in 4, of 'points' in 2 or more and of "
+                f"'vector' in 2, but {self.name}, a {self.kind!r}, has {self.tail}"
+            )
+
+    @property
+    def type(self) -> type[np.generic]:
+        """The type of its numbers: int64 for labels, else float32."""
+        return np.int64 if self.kind == "label" else np.float32
+
+
+@dataclass(frozen=True)
+class Suppression:
+    """What rows need before they are results.
+
+    Attributes:
+        sigma: Width of a gaussian soft-NMS; None where rows need none.
+        weights: Name of a field (2,) that weights the upper-left and lower-right corners of boxes
+            that are merged; "" for the score of the whole row.
+    """
+
+    sigma: float | None = None
+    weights: str = ""
+
+
+NO_SUPPRESSION = Suppression()
+SCORES, LABELS = Field("scores", (), "score"), Field("labels", (), "label")
+BOXES = Field("boxes", (4,), "box")
+
+
+def mapped(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field], to_image: Affine) -> Arrays:
+    """Returns the rows of one look in image pixels; positions are float64, nothing is clipped.
+
+    Args:
+        rows: (K, *tail) by name, in input pixels.
+        fields: Their kinds.
+        to_image: Map from input to image pixels.
+    """
+    a, b, _, d, e, _ = to_image.matrix
+    done: Arrays = {}
+    for field in fields:
+        values = rows[field.name]
+        if field.kind == "box":
+            values = to_image.boxes(values.astype(np.float64))
+        elif field.kind == "points":
+            places = to_image.points(values[..., :2].astype(np.float64))
+            values = np.concatenate((places, values[..., 2:].astype(np.float64)), -1)
+        elif field.kind == "length":
+            values = values.astype(np.float64) * math.sqrt(abs(a * e - b * d))
+        elif field.kind == "vector":
+            values = values.astype(np.float64) @ np.array([[a, d], [b, e]])
+        elif field.kind == "angle":
+            x, y = np.cos(values.astype(np.float64)), np.sin(values.astype(np.float64))
+            values = np.arctan2(d * x + e * y, a * x + b * y)
+        done[field.name] = values
+    return done
+
+
+def extents(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field]) -> NDArray[np.float64]:
+    """Returns boxes (K, 4) around rows: their own, or around their first field of points.
+
+    Raises:
+        HeatpointError: The fields say nothing about places.
+    """
+    for kind in ("box", "points"):
+        for field in fields:
+            if field.kind != kind:
+                continue
+            values = rows[field.name].astype(np.float64)
+            places = values if kind == "box" else values[..., :2]
+            # There may be no row, from which NumPy could not tell the number of places.
+            places = places.reshape(len(places), math.prod(places.shape[1:]) // 2, 2)
+            return np.concatenate((places.min(1), places.max(1)), 1)
+    raise HeatpointError(
+        f"an answer of {', '.join(field.name for field in fields)} says nothing about places; "
+        "give one field the kind 'box' or 'points'"
+    )

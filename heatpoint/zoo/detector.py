@@ -1,0 +1,260 @@
+"""A detector: network, codec, names, skeleton and what else a reader of the file must know."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from heatpoint.codecs.base import Codec
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry.sizes import next_multiple
+from heatpoint.networks.heads import Producer
+from heatpoint.networks.network import Network
+from heatpoint.system.files import atomic_write
+from heatpoint.weights import checkpoint_path
+from heatpoint.zoo.file import FORMAT_VERSION, HEADER, fill, read
+from heatpoint.zoo.model import Model
+from heatpoint.zoo.names import find
+
+SIZE = 512
+"""Side of the default input of a detector that does not say."""
+
+
+@dataclass
+class Detector:
+    """Everything that is needed to find things, and nothing about training.
+
+    Attributes:
+        network: Images to maps.
+        codec: Maps to rows.
+        names: Class names in the order of the heatmap's channels; for the joints of one subject
+            what it is, one name.
+        meta: JSON-able facts. ``architecture`` is the name by which ``zoo.build`` makes the
+            network (without it, the file is loaded with a network of one's own), ``size`` the
+            default input size [height, width], and settings of the codec's view, such as
+            ``padding``; more may be added, such as the score and the protocol it was measured by.
+        skeleton: The joints, in the order of the keypoints; None for codecs that learn none.
+
+    Raises:
+        HeatpointError: The parts do not belong together.
+    """
+
+    network: Network
+    codec: Codec
+    names: tuple[str, ...]
+    meta: dict[str, Any] = field(default_factory=dict)
+    skeleton: Skeleton | None = None
+
+    def __post_init__(self) -> None:
+        self.names = _checked(self.names)
+        learns_joints = "keypoints" in self.codec.learns
+        kind = type(self.codec).__name__
+        if learns_joints and self.skeleton is None:
+            raise HeatpointError(f"a detector with a {kind} needs a skeleton that names its joints")
+        if not learns_joints and self.skeleton is not None:
+            raise HeatpointError(f"a {kind} finds no joints; leave the skeleton out")
+        if self.codec.view.asks and len(self.names) != 1:
+            raise HeatpointError(
+                f"a {kind} knows one kind of subject, got {len(self.names)} names: "
+                f"{', '.join(self.names)}"
+            )
+        self._check_codec(kind)
+        if isinstance(self.network.heads, Producer):
+            produced = self.network.heads.channels
+            needed = {spec.name: spec.channels for spec in self.codec.maps}
+            if produced != needed:
+                raise HeatpointError(
+                    f"the network produces the maps {produced}, but the codec needs {needed}; "
+                    "pass the codec when the network is built"
+                )
+
+    def _check_codec(self, kind: str) -> None:
+        """Makes sure that the codec is for these classes and joints."""
+        fitted = self.codec.fitted(
+            len(self.names), self.skeleton.flip if self.skeleton else None
+        ).as_dict()
+        for name, own in self.codec.as_dict().items():
+            wanted = fitted[name]
+            # No pairs may be written as none or as joints that all stay.
+            if name == "flip" and not own and list(wanted) == sorted(wanted):
+                continue
+            if own != wanted:
+                raise HeatpointError(
+                    f"the {kind} is for {name}={own}, but the {len(self.names)} class names"
+                    f"{' and the skeleton' if self.skeleton else ''} make {name}={wanted}"
+                )
+
+    @property
+    def called(self) -> str:
+        """What messages call the detector."""
+        return f"this detector ({self.meta.get('architecture', 'of no known architecture')})"
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Default input size (height, width) in pixels."""
+        if "size" not in self.meta:
+            side = next_multiple(SIZE, self.network.multiple, self.network.trim)
+            return side, side
+        height, width = self.meta["size"]
+        return int(height), int(width)
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """Settings of the codec's view by name: the detector's own, else the view's defaults."""
+        view = self.codec.view
+        return {name: float(self.meta.get(name, getattr(view, name))) for name in view.settings}
+
+    def save(self, path: str | Path) -> None:
+        """Writes weights and header as one safetensors file, atomically.
+
+        Raises:
+            HeatpointError: The file cannot be written.
+        """
+        from safetensors.torch import save
+
+        tensors = {
+            name: tensor.detach().cpu().contiguous()
+            for name, tensor in self.network.state_dict().items()
+        }
+        content = save(tensors, {HEADER: json.dumps(self.header())})
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
+
+    def header(self) -> dict[str, Any]:
+        """Returns what a file says about the detector, ready for JSON."""
+        header = {
+            "version": FORMAT_VERSION,
+            "codec": self.codec.as_dict(),
+            "names": list(self.names),
+            "meta": self.meta,
+        }
+        if self.skeleton is not None:
+            header["skeleton"] = self.skeleton.as_dict()
+        return header
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        device: str | torch.device = "cpu",
+        network: Network | None = None,
+    ) -> Detector:
+        """Rebuilds a saved detector in evaluation mode; fetches nothing and runs no foreign code.
+
+        Args:
+            path: A file, or the name of published weights that ``heatpoint fetch`` got.
+            device: Where the network is to be.
+            network: A network of one's own, which the tensors are loaded into; without it, the
+                architecture that the header names is built.
+
+        Raises:
+            HeatpointError: The file is missing, cut off, of another kind or of a newer version,
+                its codec is not known, or its tensors do not fit the network.
+        """
+        path = checkpoint_path(path)
+        header, tensors = read(path)
+        detector = cls.from_header(header, path, network)
+        fill(detector.network, tensors, path)
+        detector.network.to(device).eval()
+        return detector
+
+    @classmethod
+    def from_header(
+        cls, header: dict[str, Any], path: str | Path, network: Network | None = None
+    ) -> Detector:
+        """Builds the detector that a header describes, with random weights.
+
+        Raises:
+            HeatpointError: The header names no known codec or architecture; ``path`` is named.
+        """
+        codec, meta = Codec.from_dict(header["codec"], path), header["meta"]
+        stored = header.get("skeleton")
+        skeleton = None if stored is None else Skeleton.from_dict(stored, path)
+        if network is None:
+            if "architecture" not in meta:
+                raise HeatpointError(
+                    f"{path} names no architecture; load it with the network that it was made "
+                    "with: Detector.load(path, network=...)"
+                )
+            with torch.random.fork_rng(devices=[]):  # random weights are drawn and overwritten
+                network = _network(meta["architecture"], header["names"], codec, skeleton)
+        return cls(network, codec, tuple(header["names"]), meta, skeleton)
+
+    def adapt(self, names: Sequence[str], skeleton: Skeleton | None = None) -> list[str]:
+        """Changes classes and joints, keeping what was learnt about those that keep their name.
+
+        Only maps with channels per class or per joint change. A class or joint known by name takes
+        its channels along, wherever it now stands; the others start afresh.
+
+        Args:
+            names: New class names.
+            skeleton: New joints, for codecs that learn some; None keeps them.
+
+        Returns:
+            The tensors which hold fresh values, with the classes or joints concerned in brackets
+            where others of the tensor were kept; empty if none is new.
+
+        Raises:
+            HeatpointError: ``names`` is empty or repeats itself.
+        """
+        names = _checked(names)
+        joints = skeleton if "keypoints" in self.codec.learns and skeleton else self.skeleton
+        codec = self.codec.fitted(len(names), joints.flip if joints else None)
+        if self.codec.view.asks:  # what the one subject is called changes nothing
+            old_names = names
+        else:
+            old_names = self.names
+        sources: dict[str, tuple[Sequence[str], Sequence[str]]] = {"class": (old_names, names)}
+        if joints is not None and self.skeleton is not None:
+            sources["joint"] = (self.skeleton.joints, joints.joints)
+        heads = self.network.heads
+        fresh: list[str] = []
+        for spec in codec.maps:
+            if not spec.per:
+                continue
+            old, new = sources[spec.per]
+            if list(old) == list(new):
+                continue
+            assert isinstance(heads, Producer)
+            share = spec.channels // len(new)
+            position = {name: index for index, name in enumerate(old)}
+            rows = [
+                position[name] * share + channel if name in position else None
+                for name in new
+                for channel in range(share)
+            ]
+            before = dict(self.network.named_parameters())
+            heads.resize(spec, rows)
+            started = [name for name in new if name not in position]
+            if started:
+                which = f" [{', '.join(started)}]" if len(started) < len(new) else ""
+                now = self.network.named_parameters()
+                fresh += [key + which for key, tensor in now if before.get(key) is not tensor]
+        self.codec, self.names, self.skeleton = codec, names, joints
+        return fresh
+
+
+def _network(
+    architecture: str, names: Sequence[str], codec: Codec, skeleton: Skeleton | None
+) -> Network:
+    """Returns the network of a name, with random weights."""
+    found = find(architecture)
+    if isinstance(found, Model):
+        return found.parts(architecture, names, codec, False, skeleton)[0]
+    detector: Detector = found(names, codec, False)
+    return detector.network
+
+
+def _checked(names: Sequence[str]) -> tuple[str, ...]:
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
+    if not names or repeated:
+        reason = f"{repeated} occur more than once" if repeated else "there are none"
+        raise HeatpointError(f"class names must be different and at least one, but {reason}")
+    return tuple(names)

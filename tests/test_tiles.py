@@ -1,0 +1,202 @@
+"""Tiles: every object once, whatever the seams do to it; memory flat; a second look."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from seeing import SeeingEngine, scene
+
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry.affine import Affine, letterbox
+from heatpoint.inference.finish import Keep
+from heatpoint.inference.predict import predict
+from heatpoint.inference.runner import Runner
+from heatpoint.views.base import Look, Places, View, Whole, stacked
+from heatpoint.views.fields import Arrays, Field
+from heatpoint.views.picture import Picture
+from heatpoint.views.tiles import Tiles
+
+
+def found(image: np.ndarray, **options: object) -> list[tuple[int, ...]]:
+    """Returns the boxes that tiles of 64 pixels find, rounded and in order."""
+    (result,) = predict(SeeingEngine(), [image], tiles=64, **options)
+    return sorted(tuple(int(side) for side in box) for box in np.round(result.boxes))
+
+
+def test_tiles_cover_the_picture_and_end_with_it() -> None:
+    for size in [(64, 64), (65, 200), (500, 64), (1000, 777), (10, 10)]:
+        looks = Tiles((64, 64), 16, 0, (64, 64), 0.25).looks(size)
+        seen = np.zeros((max(size[0], 64), max(size[1], 64)), int)
+        for look in looks:
+            x1, y1, x2, y2 = map(int, look.box)
+            assert (y2 - y1, x2 - x1) == (64, 64)
+            seen[y1:y2, x1:x2] += 1
+        assert seen[: size[0], : size[1]].min() >= 1
+        assert seen.shape == (max(size[0], 64), max(size[1], 64))
+
+
+@pytest.mark.parametrize("overlap", [0.2, 0.5])
+def test_an_object_is_found_once_wherever_the_seams_run(overlap: float) -> None:
+    side = int(64 * overlap) - 2  # no larger than the overlap
+    for left in range(2, 130, 7):
+        for top in (3, 50, 60, 101):
+            box = (left, top, left + side, top + side)
+            assert found(scene((180, 200), [box]), overlap=overlap) == [box]
+
+
+def test_an_object_larger_than_the_overlap_is_put_together() -> None:
+    for box in [(30, 10, 75, 40), (20, 30, 60, 100), (5, 20, 190, 44), (40, 40, 88, 92)]:
+        assert found(scene((180, 200), [box]), overlap=0.2) == [box]
+
+
+def test_neighbours_stay_apart() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        boxes = []
+        for y in range(4, 150, 22):
+            for x in range(4, 180, 22):
+                dx, dy = (int(n) for n in rng.integers(0, 8, 2))
+                boxes.append((x + dx, y + dy, x + dx + 10, y + dy + 10))
+        assert found(scene((180, 210), boxes), overlap=0.25) == sorted(boxes)
+
+
+def test_a_small_object_beside_a_large_one_that_covers_the_seam_stays() -> None:
+    large, small = (40, 20, 90, 60), (50, 70, 60, 80)
+    assert found(scene((180, 200), [large, small]), overlap=0.2) == [large, small]
+
+
+def test_tiles_of_a_batch_run_together_and_of_an_illegal_size_grow() -> None:
+    engine = SeeingEngine()
+    predict(engine, [scene((180, 200), []), scene((64, 64), [])], tiles=60, batch_size=4)
+    assert {shape[1:] for shape in engine.shapes} == {(64, 64)}
+    assert max(shape[0] for shape in engine.shapes) == 4
+
+
+def test_a_fixed_input_is_served_with_enlarged_tiles() -> None:
+    engine = SeeingEngine(dynamic=False, size=(128, 128))
+    (result,) = predict(engine, [scene((180, 200), [(30, 30, 40, 42)])], tiles=64)
+    assert {shape[1:] for shape in engine.shapes} == {(128, 128)}
+    np.testing.assert_allclose(result.boxes, [[30, 30, 40, 42]], atol=0.6)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"overlap": 1.0}, "overlap"),
+        ({"scales": (1.0, 2.0)}, "scales"),
+        ({"keep_resolution": True}, "keep_resolution"),
+    ],
+)
+def test_what_does_not_go_with_tiles_is_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(HeatpointError, match=words):
+        found(scene((80, 80), []), **options)
+
+
+def test_points_belong_to_one_tile_each() -> None:
+    tiles = Tiles((64, 64), 16, 0, (64, 64), 0.5)
+    looks = tiles.looks((64, 160))
+    parts: list[Arrays] = []
+    for look in looks:
+        inside = [x for x in (10.0, 40.0, 70.0, 100.0, 150.0) if look.box[0] <= x < look.box[2]]
+        boxes = np.array([[x, 5.0, x, 5.0] for x in inside], np.float32).reshape(-1, 4)
+        scores, labels = np.ones(len(inside), np.float32), np.zeros(len(inside), np.int64)
+        parts.append({"boxes": boxes, "scores": scores, "labels": labels})
+    merged = tiles.merge(looks, parts, (), 100)
+    assert sorted(merged["boxes"][:, 0]) == [10.0, 40.0, 70.0, 100.0, 150.0]
+
+
+def test_a_part_of_a_raster_is_the_same_as_the_whole() -> None:
+    rng = np.random.default_rng(1)
+    image = rng.integers(0, 256, (300, 400, 3), np.uint8)
+
+    class Parts:
+        size = (300, 400)
+
+        def region(self, left: int, top: int, right: int, bottom: int) -> np.ndarray:
+            assert (right - left) * (bottom - top) < 300 * 400
+            return image[top:bottom, left:right]
+
+    for look in Tiles((64, 64), 16, 0, (64, 64), 0.2).looks((300, 400)):
+        np.testing.assert_array_equal(look.cut(Parts()), look.cut(Whole(image)))
+
+
+@dataclass(frozen=True)
+class Saccades(View):
+    """One coarse look at the whole, and one at full resolution around all that it found."""
+
+    def looks(self, image_size: tuple[int, int], places: Places | None = None) -> Sequence[Look]:
+        return [Look(self.size, letterbox(image_size, self.size))]
+
+    def again(
+        self, image_size: tuple[int, int], looks: Sequence[Look], parts: Sequence[Arrays]
+    ) -> Sequence[Look]:
+        if looks[-1].turn:
+            return []
+        more = []
+        for box in parts[0]["boxes"].astype(float):
+            left, top = (box[:2] + box[2:]) / 2 - np.array(self.size[::-1]) / 2
+            more.append(Look(self.size, Affine.translate(-round(left), -round(top)), turn=1))
+        return more
+
+    def merge(
+        self, looks: Sequence[Look], parts: Sequence[Arrays], fields: Sequence[Field], most: int
+    ) -> Arrays:
+        return stacked(parts[1:]) if len(parts) > 1 else parts[0]
+
+
+def test_a_view_looks_again_where_the_first_look_found_something() -> None:
+    boxes = [(30, 40, 61, 77), (500, 300, 533, 318)]
+    engine = SeeingEngine()
+    runner = Runner(engine, Saccades((64, 64), 16), Keep())
+    coarse = Runner(SeeingEngine(), Picture((64, 64), 16), Keep())
+    image = scene((512, 640), boxes)
+    (blurred,), (sharp,) = coarse([image]), runner([image])
+    exact = np.array(boxes, np.float32)
+    order = np.argsort(sharp.boxes[:, 0])
+    np.testing.assert_array_equal(sharp.boxes[order], exact)
+    assert np.abs(np.sort(blurred.boxes, 0) - np.sort(exact, 0)).max() > 1
+    assert engine.shapes == [(1, 64, 64), (2, 64, 64)]
+    assert len(runner([scene((512, 640), [])])[0]) == 0  # nothing asks for no second look
+
+
+MEMORY = """
+import resource, sys
+sys.path.insert(0, sys.argv[2])
+from seeing import SeeingEngine
+from heatpoint.inference.predict import predict
+predict(SeeingEngine(), [sys.argv[3]], tiles=512, batch_size=4)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+(found,) = predict(SeeingEngine(), [sys.argv[1]], tiles=1024, batch_size=4)
+print(len(found), (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+"""
+
+
+def test_a_large_tiff_is_read_by_parts(tmp_path: Path) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="tifffile is not installed")
+    small, large = tmp_path / "small.tif", tmp_path / "large.tif"
+    tifffile.imwrite(small, scene((600, 600), [(20, 20, 60, 60)]), tile=(256, 256))
+    side, boxes = 8192, [(100, 100, 180, 200), (4000, 5000, 4100, 5060), (8000, 8100, 8150, 8190)]
+
+    def tiles() -> object:
+        for top in range(0, side, 512):
+            band = np.zeros((512, side, 3), np.uint8)
+            for x1, y1, x2, y2 in boxes:
+                if y1 < top + 512 and y2 > top:
+                    band[max(0, y1 - top) : max(0, y2 - top), x1:x2] = 200
+            for left in range(0, side, 512):
+                yield band[:, left : left + 512]
+
+    tifffile.imwrite(
+        large, tiles(), shape=(side, side, 3), dtype=np.uint8, tile=(512, 512), compression="zlib"
+    )
+    words = [sys.executable, "-c", MEMORY, str(large), str(Path(__file__).parent), str(small)]
+    run = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
+    count, growth = map(int, run.stdout.split())
+    assert count == len(boxes)
+    assert growth < side * side * 3 // 2**20  # MiB; the picture alone would take 192
