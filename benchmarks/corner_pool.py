@@ -17,7 +17,7 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from heatpoint.networks.layers.corner_pool import Direction, corner_pool
+from heatpoint.networks.corner_pool import Direction, corner_pool
 
 Pool = Callable[[Tensor, Direction], Tensor]
 

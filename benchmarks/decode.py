@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heatpoint.codecs.base import Maps, Target
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.codecs.types import Maps, Target
 
 
 def published(maps: Maps, count: int = 100) -> Tensor:
@@ -42,7 +42,7 @@ def scenes(codec: CenterCodec, generator: torch.Generator) -> dict[str, Maps]:
     labels = torch.randint(0, codec.classes, (40,), generator=generator)
     encoded = codec.encode([Target(boxes, labels)], (512, 512))
     rest = {name: values for name, values in codec.ideal(encoded).items() if name != "heatmap"}
-    blobs = torch.logit(encoded.heatmap() * 0.8, eps=1e-3) + 0.5 * noise
+    blobs = torch.logit(encoded.preview() * 0.8, eps=1e-3) + 0.5 * noise
     return {"noise": {"heatmap": noise - 2.19, **rest}, "blobs": {"heatmap": blobs, **rest}}
 
 

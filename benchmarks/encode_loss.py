@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from heatpoint.codecs.base import Maps, Target
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.gaussian import gaussian_radius
-from heatpoint.codecs.types import Maps, Target
 
 IMAGES, CLASSES, CELLS, STRIDE = 32, 80, 128, 4
 SIZE = (CELLS * STRIDE, CELLS * STRIDE)

@@ -23,10 +23,11 @@ from PIL import Image
 from predict import draw_photos, race
 
 from heatpoint import zoo
-from heatpoint.detector.detector import Detector
 from heatpoint.geometry.affine import letterbox
+from heatpoint.inference.options import KeepOptions, RunOptions
 from heatpoint.inference.predict import open_runner
 from heatpoint.inference.sources import expand
+from heatpoint.zoo.detector import Detector
 
 
 def usual(detector: Detector, path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
@@ -72,7 +73,8 @@ def main() -> None:
             if name.endswith("last.size.bias"):
                 parameter.fill_(10.0)  # untrained sides are noise about 0; these are boxes
     size = (options.size, options.size)
-    runner = open_runner(detector, size=size, device="cpu")
+    run = RunOptions(size=size, device="cpu")
+    runner = open_runner(detector, run, KeepOptions(), 0.0)
     with tempfile.TemporaryDirectory() as folder:
         (path,) = draw_photos(Path(folder), 1)
         sources = expand([path])

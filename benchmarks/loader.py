@@ -20,9 +20,10 @@ import torch
 
 from heatpoint.data.annotations import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
-from heatpoint.data.dataset import EvalSet, TrainSet
+from heatpoint.data.dataset import TrainSet
 from heatpoint.data.images import load_image
-from heatpoint.views.picture import channels_first
+from heatpoint.views.base import Whole, channels_first
+from heatpoint.views.picture import Picture
 
 SIZE = (512, 512)
 
@@ -61,8 +62,8 @@ def main() -> None:
         annotations = Annotations(("thing",), [record], "drawn", (1,))
         augment, image, rng = Augment(), load_image(path), np.random.default_rng(2)
         train, cached = (TrainSet(annotations, SIZE, cache_bytes=n) for n in (0, 2**24))
-        evaluation = EvalSet(annotations, SIZE)
         view = augment.draw_map((480, 640), SIZE, rng).warp(image, SIZE)
+        (whole,) = Picture(SIZE).looks((480, 640))
         stages: dict[str, Callable[[int], object]] = {
             "read and decode": lambda i: load_image(path),
             "warp": lambda i: augment.draw_map((480, 640), SIZE, rng).warp(image, SIZE),
@@ -70,7 +71,7 @@ def main() -> None:
             "to tensor": lambda i: torch.from_numpy(channels_first(view)),
             "training sample": lambda i: train[i, 0],
             "training sample, cached": lambda i: cached[i, 0],
-            "evaluation sample": lambda i: evaluation[0],
+            "evaluation sample": lambda i: torch.from_numpy(whole.cut(Whole(load_image(path)))),
         }
         print(f"{path.stat().st_size / 1e3:.0f} kB JPEG, {rounds} rounds, one thread")
         print(f"{'stage':26}{'min ms':>8}{'median ms':>11}{'best per s':>12}{'median per s':>14}")

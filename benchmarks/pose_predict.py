@@ -34,15 +34,15 @@ def main() -> None:
 
     from heatpoint import zoo
     from heatpoint.data.skeleton import SKELETONS
-    from heatpoint.engines import open_engine
-    from heatpoint.inference.pose_runner import PoseRunner
+    from heatpoint.inference.options import KeepOptions, RunOptions
+    from heatpoint.inference.predict import open_runner
     from heatpoint.inference.sources import expand
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     detector = zoo.build(options.model, ["person"], skeleton=SKELETONS["coco17"])
     detector.network.eval()
-    runner = PoseRunner(open_engine(detector, device="cpu"))
+    runner = open_runner(detector, RunOptions(device="cpu"), KeepOptions(), 0.0)
     with tempfile.TemporaryDirectory() as name:
         paths = draw_photos(Path(name), options.images)
         sources = expand(list(paths))
@@ -55,7 +55,7 @@ def main() -> None:
         def plain() -> list[object]:
             return [naive(detector, path, boxes.boxes.tolist()) for path in paths]
 
-        size = "x".join(map(str, runner.size))
+        size = "x".join(map(str, detector.size))
         people = len(paths) * options.people
         print(f"{options.model}, crops of {size}, {options.threads} threads, precision auto")
         print(f"same joints to {compare(detector, paths[0], boxes):.2g} of a crop's side in fp32")
@@ -78,7 +78,7 @@ def draw_photos(folder: Path, count: int) -> list[Path]:
     """Writes JPEG files of 640 x 480, the size of COCO's."""
     import numpy as np
 
-    from heatpoint.inference.draw import write_picture
+    from heatpoint.data.draw import write_picture
     from heatpoint.synthetic.pictures import draw_scene
 
     paths = []
@@ -92,13 +92,13 @@ def draw_boxes(count: int):
     """Returns that many boxes of people of all sizes in a picture of 640 x 480."""
     import numpy as np
 
-    from heatpoint.views.subjects import subjects
+    from heatpoint.inference.places import places_of
 
     rng = np.random.default_rng(0)
     middle = rng.uniform((80, 80), (560, 400), (count, 2))
     height = rng.uniform(40, 400, (count, 1))
     half = np.concatenate([height * 0.2, height * 0.5], 1)
-    return subjects(np.concatenate([middle - half, middle + half], 1), "the benchmark")
+    return places_of(np.concatenate([middle - half, middle + half], 1), "the benchmark")
 
 
 def naive(detector, path: Path, boxes: list[list[float]]):
@@ -134,14 +134,15 @@ def compare(detector, path: Path, boxes) -> float:
     """Returns the median distance between the joints of both, in crops' sides."""
     import numpy as np
 
-    from heatpoint.engines import open_engine
-    from heatpoint.inference.pose_runner import PoseRunner
+    from heatpoint.inference.options import KeepOptions, RunOptions
+    from heatpoint.inference.predict import open_runner
     from heatpoint.inference.sources import expand
 
-    exact = PoseRunner(open_engine(detector, device="cpu", precision="fp32"))
-    ours = next(iter(exact.stream(expand(path), [boxes]))).poses.keypoints[..., :2]
+    run = RunOptions(device="cpu", precision="fp32")
+    exact = open_runner(detector, run, KeepOptions(), 0.0)
+    ours = next(iter(exact.stream(expand(path), [boxes]))).detections.keypoints[..., :2]
     theirs = np.stack(naive(detector, path, boxes.boxes.tolist()))
-    sides = (boxes.boxes[:, 2:] - boxes.boxes[:, :2]).max(1) * exact.padding
+    sides = (boxes.boxes[:, 2:] - boxes.boxes[:, :2]).max(1) * detector.settings["padding"]
     return float(np.median(np.linalg.norm(ours - theirs, axis=-1) / sides[:, None]))
 
 

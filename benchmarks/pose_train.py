@@ -25,16 +25,14 @@ from torch import nn
 
 from heatpoint import zoo
 from heatpoint.data.annotations import Annotations
-from heatpoint.data.dataset import Batch, collate
+from heatpoint.data.dataset import Batch, TrainSet, collate
 from heatpoint.data.images import load_image
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.read import read
-from heatpoint.data.subjects import CropTrainSet
-from heatpoint.detector.detector import Detector
 from heatpoint.geometry.crops import crop_affine
 from heatpoint.synthetic.figures import write_figures
-from heatpoint.training.ema import Ema
-from heatpoint.training.optimize import build_optimizer
+from heatpoint.training.optimize import Ema, build_optimizer
+from heatpoint.zoo.detector import Detector
 
 
 def main() -> None:
@@ -52,7 +50,7 @@ def main() -> None:
         assert data.skeleton is not None
         detector = zoo.build(chosen.model, data.names, skeleton=data.skeleton)
         size = (chosen.size, chosen.size)
-        views = CropTrainSet(data, size, PoseAugment.published(), seed=0, cache_bytes=1 << 30)
+        views = TrainSet(data, size, PoseAugment.published(), seed=0, cache_bytes=1 << 30)
         steps = {
             "ours": _ours(copy.deepcopy(detector), views),
             "usual": _usual(detector, views, data),
@@ -70,10 +68,10 @@ def main() -> None:
     print(f"usual / ours {medians['usual'] / medians['ours']:.2f}")
 
 
-def _ours(detector: Detector, views: CropTrainSet) -> Callable[[int], None]:
+def _ours(detector: Detector, views: TrainSet) -> Callable[[int], None]:
     network = detector.network.to(memory_format=torch.channels_last).train()
     optimizer = build_optimizer(network, "adamw", 1e-4, 0.01)
-    ema, codec, turn = Ema(network, 0.9998), detector.joint_codec, count()
+    ema, codec, turn = Ema(network, 0.9998), detector.codec, count()
 
     def step(batch: int) -> None:
         chosen = [(0, next(turn) % len(views)) for _ in range(batch)]
@@ -90,7 +88,7 @@ def _ours(detector: Detector, views: CropTrainSet) -> Callable[[int], None]:
     return step
 
 
-def _usual(detector: Detector, views: CropTrainSet, data: Annotations) -> Callable[[int], None]:
+def _usual(detector: Detector, views: TrainSet, data: Annotations) -> Callable[[int], None]:
     network, stride = detector.network.train(), detector.codec.stride
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     averaged, turn = copy.deepcopy(network), count()
@@ -100,7 +98,8 @@ def _usual(detector: Detector, views: CropTrainSet, data: Annotations) -> Callab
         rng = np.random.default_rng(next(turn))
         crops, heats, masks = [], [], []
         for _ in range(batch):
-            image, place = views.subjects[int(rng.integers(len(views.subjects)))]
+            image, objects = views.samples.places[int(rng.integers(len(views)))]
+            place = int(objects[0])
             record = data.images[image]
             assert record.keypoints is not None
             turned = crop_affine(record.boxes[place], views.size, 1.25 * rng.uniform(0.75, 1.25))

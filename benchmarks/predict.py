@@ -40,7 +40,8 @@ def main() -> None:
     import torch
 
     from heatpoint import zoo
-    from heatpoint.engines.timings import Timings
+    from heatpoint.inference.engines.timings import Timings
+    from heatpoint.inference.options import KeepOptions, RunOptions
     from heatpoint.inference.predict import open_runner
     from heatpoint.inference.sources import expand
 
@@ -56,7 +57,8 @@ def main() -> None:
         paths = draw_photos(folder, options.images)
         size = (options.size, options.size)
         timings = Timings()
-        runner = open_runner(detector, size=size, device="cpu", timings=timings)
+        run = RunOptions(size=size, device="cpu")
+        runner = open_runner(detector, run, KeepOptions(), 0.0, timings)
         sources = expand(list(paths))
 
         def ours_one() -> object:
@@ -93,7 +95,7 @@ def draw_photos(folder: Path, count: int) -> list[Path]:
     """Writes JPEG files of 640 x 480, the size of COCO's."""
     import numpy as np
 
-    from heatpoint.inference.draw import write_picture
+    from heatpoint.data.draw import write_picture
     from heatpoint.synthetic.pictures import draw_scene
 
     paths = []

@@ -22,9 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from heatpoint.codecs.corner_pairs import FoundCorners, pair_corners
-from heatpoint.inference.suppress import soft_nms, soft_nms_merge
+from heatpoint.inference.suppress import soften
 
-Kind = Literal["gaussian", "linear", "hard", "merge"]
+Kind = Literal["gaussian", "linear", "merge"]
 Row = list[float]
 """x1, y1, x2, y2, score, number, score of the top-left corner, of the bottom-right one."""
 
@@ -43,7 +43,7 @@ def lowered(shared: float, kind: Kind) -> float:
         return math.exp(-shared * shared / 0.5)
     if shared <= 0.5:
         return 1.0
-    return 1 - shared if kind == "linear" else 0.0
+    return 1 - shared
 
 
 def suppressed(rows: list[Row], kind: Kind) -> list[Row]:
@@ -105,11 +105,7 @@ def ours(
     labels: NDArray[np.int64],
     kind: Kind,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    if kind == "merge":
-        order, moved, decayed = soft_nms_merge(boxes, scores, corners, labels)
-        return order, moved, decayed
-    order, decayed = soft_nms(boxes, scores, labels, method=kind)
-    return order, boxes[order], decayed
+    return soften(boxes, scores, labels, corners, kind=kind, max_detections=len(boxes))
 
 
 def plain_pairs(upper: FoundCorners, lower: FoundCorners, threshold: float) -> list[Row]:

@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint import zoo
-from heatpoint.codecs.types import Target
-from heatpoint.training.ema import Ema
-from heatpoint.training.optimize import build_optimizer
+from heatpoint.codecs.base import Target
+from heatpoint.training.optimize import Ema, build_optimizer
+from heatpoint.zoo.detector import Detector
 
 
 def main() -> None:
@@ -62,7 +62,7 @@ def _target(size: int, classes: int) -> Target:
     return Target(torch.cat((start, start + sides), 1), torch.randint(classes, (7,)))
 
 
-def _ours(detector: zoo.Detector, images: Tensor, targets: list[Target]) -> Callable[[], None]:
+def _ours(detector: Detector, images: Tensor, targets: list[Target]) -> Callable[[], None]:
     network = detector.network.to(memory_format=torch.channels_last).train()
     optimizer = build_optimizer(network, "adamw", 1e-4, 0.01)
     ema = Ema(network, 0.9998)
@@ -80,7 +80,7 @@ def _ours(detector: zoo.Detector, images: Tensor, targets: list[Target]) -> Call
     return step
 
 
-def _usual(detector: zoo.Detector, images: Tensor, targets: list[Target]) -> Callable[[], None]:
+def _usual(detector: Detector, images: Tensor, targets: list[Target]) -> Callable[[], None]:
     network = detector.network.train()
     optimizer = torch.optim.Adam(network.parameters(), lr=1e-4)
     averaged = copy.deepcopy(network)
