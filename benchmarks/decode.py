@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heatpoint.codecs.base import Maps, Target
+from heatpoint.codecs import Maps, Target
 from heatpoint.codecs.center import CenterCodec
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from heatpoint.codecs.base import Maps, Target
+from heatpoint.codecs import Maps, Target
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.gaussian import gaussian_radius
 

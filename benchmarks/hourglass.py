@@ -23,8 +23,8 @@ from PIL import Image
 from predict import draw_photos, race
 
 from heatpoint import zoo
-from heatpoint.geometry.affine import letterbox
-from heatpoint.inference.options import KeepOptions, RunOptions
+from heatpoint.geometry import letterbox
+from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.predict import open_runner
 from heatpoint.inference.sources import expand
 from heatpoint.zoo.detector import Detector

@@ -18,12 +18,12 @@ import cv2
 import numpy as np
 import torch
 
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import TrainSet
 from heatpoint.data.images import load_image
-from heatpoint.views.base import Whole, channels_first
-from heatpoint.views.picture import Picture
+from heatpoint.views import Whole, channels_first
+from heatpoint.views.pictures import Picture
 
 SIZE = (512, 512)
 

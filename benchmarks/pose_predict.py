@@ -34,7 +34,7 @@ def main() -> None:
 
     from heatpoint import zoo
     from heatpoint.data.skeleton import SKELETONS
-    from heatpoint.inference.options import KeepOptions, RunOptions
+    from heatpoint.inference import KeepOptions, RunOptions
     from heatpoint.inference.predict import open_runner
     from heatpoint.inference.sources import expand
 
@@ -107,7 +107,7 @@ def naive(detector, path: Path, boxes: list[list[float]]):
     import numpy as np
     import torch
 
-    from heatpoint.geometry.crops import PADDING
+    from heatpoint.geometry import PADDING
 
     network, (height, width) = detector.network, detector.size
     padding = detector.meta.get("padding", PADDING)
@@ -134,7 +134,7 @@ def compare(detector, path: Path, boxes) -> float:
     """Returns the median distance between the joints of both, in crops' sides."""
     import numpy as np
 
-    from heatpoint.inference.options import KeepOptions, RunOptions
+    from heatpoint.inference import KeepOptions, RunOptions
     from heatpoint.inference.predict import open_runner
     from heatpoint.inference.sources import expand
 

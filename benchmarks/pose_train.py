@@ -24,12 +24,12 @@ import torch
 from torch import nn
 
 from heatpoint import zoo
-from heatpoint.data.annotations import Annotations
+from heatpoint.data import Annotations
 from heatpoint.data.dataset import Batch, TrainSet, collate
 from heatpoint.data.images import load_image
 from heatpoint.data.pose_augment import PoseAugment
-from heatpoint.data.read import read
-from heatpoint.geometry.crops import crop_affine
+from heatpoint.data.readers import read
+from heatpoint.geometry import crop_affine
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.training.optimize import Ema, build_optimizer
 from heatpoint.zoo.detector import Detector

@@ -40,8 +40,8 @@ def main() -> None:
     import torch
 
     from heatpoint import zoo
-    from heatpoint.inference.engines.timings import Timings
-    from heatpoint.inference.options import KeepOptions, RunOptions
+    from heatpoint.inference import KeepOptions, RunOptions
+    from heatpoint.inference.engines.engine import Timings
     from heatpoint.inference.predict import open_runner
     from heatpoint.inference.sources import expand
 
@@ -112,7 +112,7 @@ def usual(detector, path: Path, size: tuple[int, int]):
     import torch
     from PIL import Image
 
-    from heatpoint.geometry.affine import letterbox
+    from heatpoint.geometry import letterbox
 
     network = detector.network
     image = np.asarray(Image.open(path).convert("RGB"))

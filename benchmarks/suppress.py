@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from heatpoint.codecs.corner_pairs import FoundCorners, pair_corners
-from heatpoint.inference.suppress import soften
+from heatpoint.inference.finish import soften
 
 Kind = Literal["gaussian", "linear", "merge"]
 Row = list[float]

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint import zoo
-from heatpoint.codecs.base import Target
+from heatpoint.codecs import Target
 from heatpoint.training.optimize import Ema, build_optimizer
 from heatpoint.zoo.detector import Detector
 

@@ -19,13 +19,13 @@ from heatpoint.system import VERSION
 
 if TYPE_CHECKING:
     from heatpoint import plugins
-    from heatpoint.benchmarking.run import benchmark as benchmark
+    from heatpoint.benchmarking import benchmark as benchmark
     from heatpoint.codecs.center import CenterCodec as CenterCodec
     from heatpoint.codecs.corners import CornerCodec as CornerCodec
     from heatpoint.codecs.joints import JointCodec as JointCodec
-    from heatpoint.convert.fetch import fetch as fetch
-    from heatpoint.data.annotations import Annotations as Annotations
-    from heatpoint.data.read import read as read
+    from heatpoint.convert import fetch as fetch
+    from heatpoint.data import Annotations as Annotations
+    from heatpoint.data.readers import read as read
     from heatpoint.data.results import Detections as Detections
     from heatpoint.data.skeleton import Skeleton as Skeleton
     from heatpoint.demonstration import demo as demo
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 __version__ = VERSION
 
 _HOME = {
-    "Annotations": "heatpoint.data.annotations",
+    "Annotations": "heatpoint.data",
     "CenterCodec": "heatpoint.codecs.center",
     "CornerCodec": "heatpoint.codecs.corners",
     "Detections": "heatpoint.data.results",
@@ -53,18 +53,18 @@ _HOME = {
     "HeatpointError": "heatpoint.errors",
     "JointCodec": "heatpoint.codecs.joints",
     "Skeleton": "heatpoint.data.skeleton",
-    "benchmark": "heatpoint.benchmarking.run",
+    "benchmark": "heatpoint.benchmarking",
     "build": "heatpoint.zoo",
     "demo": "heatpoint.demonstration",
     "evaluate": "heatpoint.inference.evaluate",
     "export": "heatpoint.exporting",
-    "fetch": "heatpoint.convert.fetch",
+    "fetch": "heatpoint.convert",
     "inspect": "heatpoint.inspection",
     "limits": "heatpoint.inference.limits",
     "open_engine": "heatpoint.inference.engines",
     "plugin": "heatpoint.plugins:load",
     "predict": "heatpoint.inference.predict",
-    "read": "heatpoint.data.read",
+    "read": "heatpoint.data.readers",
     "train": "heatpoint.training",
 }
 

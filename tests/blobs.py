@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.geometry.affine import Image
-from heatpoint.networks.network import Backbone, Network
+from heatpoint.geometry import Image
+from heatpoint.networks import Backbone, Network
 from heatpoint.zoo.detector import Detector
 
 NAMES = ("spot", "red spot")

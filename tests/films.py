@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from blobs import spot_image
 
-from heatpoint.geometry.affine import Image
-from heatpoint.video.reading import Video
+from heatpoint.geometry import Image
+from heatpoint.video import Video
 from heatpoint.video.writing import CODECS
 
 SIZE, RATE, COUNT = (96, 128), 10.0, 12

@@ -9,10 +9,10 @@ import numpy as np
 
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.geometry.affine import Affine
+from heatpoint.geometry import Affine
 from heatpoint.inference.engines.engine import Answer
 from heatpoint.inference.finish import Keep, conclude, in_image
-from heatpoint.views.base import Look
+from heatpoint.views import Look
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field
 
 FIELDS = (BOXES, SCORES, LABELS)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.networks.network import Backbone, Network
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.networks import Backbone, Network
 from heatpoint.zoo.detector import Detector
 
 SPOTS = [(40.0, 30.0), (92.0, 60.0), (31.0, 82.0)]

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data.skeleton import Skeleton, name_side
-from heatpoint.geometry.affine import Affine
-from heatpoint.scoring.pck import PckScores
+from heatpoint.geometry import Affine
+from heatpoint.scoring.keypoints import PckScores
 
 # ---- CenterNet's geometry (Zhou et al., Objects as Points, section 5)
 

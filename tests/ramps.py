@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.geometry.affine import Image
-from heatpoint.networks.network import Backbone, Network
+from heatpoint.geometry import Image
+from heatpoint.networks import Backbone, Network
 from heatpoint.zoo.detector import Detector
 
 SKELETON = Skeleton(

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from heatpoint.inference.engines.engine import Engine
-from heatpoint.inference.engines.timings import Timings
-from heatpoint.inference.options import KeepOptions, RunOptions
+from heatpoint.inference import KeepOptions, RunOptions
+from heatpoint.inference.engines.engine import Engine, Timings
 from heatpoint.inference.predict import open_runner
 from heatpoint.inference.runner import Runner
-from heatpoint.options.keywords import built, leaves
+from heatpoint.options import built, leaves
 from heatpoint.zoo.detector import Detector
 
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from heatpoint.inference.engines.description import Description
-from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference.engines.engine import Timings
 from heatpoint.views.fields import BOXES, LABELS, SCORES
 
 ROWS = 100

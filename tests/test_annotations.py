@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatpoint.data.annotations import Annotations, ImageRecord, Objects, check_names
+from heatpoint.data import Annotations, ImageRecord, Objects, check_names
 from heatpoint.errors import HeatpointError
 
 

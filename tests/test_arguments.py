@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import pytest
 
 from heatpoint.cli import main
-from heatpoint.commands.arguments import parse as parse_words
+from heatpoint.commands import parse as parse_words
 from heatpoint.errors import HeatpointError
-from heatpoint.options.values import File, Pictures, Scales, Seconds, Size, floats, side_lengths
+from heatpoint.options import File, Pictures, Scales, Seconds, Size, floats, side_lengths
 from heatpoint.training.options import TrainOptions
 
 if TYPE_CHECKING:
-    from heatpoint.data.annotations import Annotations
+    from heatpoint.data import Annotations
 
 
 @dataclass

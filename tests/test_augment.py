@@ -14,7 +14,7 @@ from heatpoint.data.augment import BORDER, Augment, crop_border
 from heatpoint.data.scene import Scene
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import letterbox
+from heatpoint.geometry import letterbox
 
 LABELS = np.arange(3)
 BOXES = np.array([[10.0, 20.0, 60.0, 70.0], [80.0, 5.0, 150.0, 110.0], [100.0, 60.0, 130.0, 100.0]])

@@ -11,11 +11,10 @@ from typing import Any
 import pytest
 
 from heatpoint.benchmarking import contenders, race
-from heatpoint.benchmarking.chart import draw_chart
 from heatpoint.benchmarking.contenders import NAIVE, Contender, choose, choose_for_file
-from heatpoint.benchmarking.passage import STAGES, Row
 from heatpoint.benchmarking.race import Race
-from heatpoint.benchmarking.report import Report, Result, spread
+from heatpoint.benchmarking.report import Report, Result, draw_chart, spread
+from heatpoint.benchmarking.worker import STAGES, Row
 from heatpoint.cli import EXIT_MISTAKE
 from heatpoint.commands import benchmark as command
 from heatpoint.errors import HeatpointError
@@ -235,7 +234,7 @@ def test_a_failed_contender_is_told_and_changes_the_status(
 ) -> None:
     protocol = {"model": "x", "architecture": "", "size": [64, 64], "threads": 1, "processor": "y"}
     report = Report(protocol, [result(NAIVE, [1.0])], {"onnx": "not here"}, {"torch": "it died"})
-    monkeypatch.setattr("heatpoint.benchmarking.run.benchmark", lambda *_, **__: report)
+    monkeypatch.setattr("heatpoint.benchmarking.benchmark", lambda *_, **__: report)
     assert command.run(["x.safetensors", "--out", str(tmp_path)]) == EXIT_MISTAKE
     said = capsys.readouterr().err
     assert "left out onnx: not here" in said

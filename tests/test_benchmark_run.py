@@ -15,18 +15,17 @@ from numpy.typing import NDArray
 from ramps import joints_of, ramp_detector, ramp_image
 
 from heatpoint import zoo
+from heatpoint.benchmarking import benchmark
 from heatpoint.benchmarking.contenders import Contender
-from heatpoint.benchmarking.passage import STAGES, EnginePassage, Laps, NaivePassage
-from heatpoint.benchmarking.processes import Process
-from heatpoint.benchmarking.race import PER_ROUND
-from heatpoint.benchmarking.run import benchmark
+from heatpoint.benchmarking.race import PER_ROUND, Process
+from heatpoint.benchmarking.worker import STAGES, EnginePassage, Laps, NaivePassage
 from heatpoint.commands import benchmark as command
 from heatpoint.data.draw import write_picture
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference import KeepOptions, RunOptions
+from heatpoint.inference.engines.engine import Timings
 from heatpoint.inference.engines.torch import TorchEngine
-from heatpoint.inference.options import KeepOptions, RunOptions
 from heatpoint.inference.predict import open_runner
 from heatpoint.zoo.detector import Detector
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from heatpoint.codecs.base import Rows, Target
+from heatpoint.codecs import Rows, Target
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.errors import HeatpointError
 

@@ -10,11 +10,11 @@ from golden_files import cases, part, tensors
 from published import center_scale
 from torch import Tensor
 
-from heatpoint.codecs.base import Maps, Rows, Target
+from heatpoint.codecs import Maps, Rows, Target
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.encoded import CellSamples, CenterEncoded
 from heatpoint.codecs.gaussian import Windows
-from heatpoint.inference.suppress import nms
+from heatpoint.inference.finish import nms
 
 STRIDE = 4
 """Pixels of the input per cell in every file of these."""

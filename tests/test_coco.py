@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.annotations import Annotations
+from heatpoint.data import Annotations
 from heatpoint.data.readers.coco import read_coco, write_coco
 from heatpoint.errors import HeatpointError
 

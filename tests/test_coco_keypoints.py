@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.readers.coco import read_coco, write_coco
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.data.validate import clean, validate

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from heatpoint.codecs.base import Codec, Maps, MapSpec, Rows, Target
+from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
-from heatpoint.views.base import View
+from heatpoint.views import View
 from heatpoint.views.fields import Field
 
 SIZE = (64, 96)

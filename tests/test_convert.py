@@ -16,11 +16,11 @@ from torch import Tensor
 from heatpoint import zoo
 from heatpoint.commands.convert import run
 from heatpoint.convert import LAYOUTS, convert, convert_file
+from heatpoint.convert.detection import COCO, VOC
 from heatpoint.convert.hourglass import named
-from heatpoint.convert.names import COCO, VOC
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.weights.read import read_tensors
+from heatpoint.weights import read_tensors
 from heatpoint.zoo.detector import Detector
 
 

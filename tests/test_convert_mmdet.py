@@ -11,7 +11,7 @@ import torch
 from golden_files import cases, tensors
 from torch import Tensor
 
-from heatpoint.codecs.base import Maps, Target
+from heatpoint.codecs import Maps, Target
 from heatpoint.codecs.corners import CornerCodec
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "published-weights.md"

@@ -16,10 +16,9 @@ from runners import runner_of
 from test_convert_mismatch import shaped
 
 from heatpoint import zoo
-from heatpoint.codecs.base import Target
+from heatpoint.codecs import Target
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.convert import convert
-from heatpoint.convert.fetch import fetch
+from heatpoint.convert import convert, fetch
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.training import train

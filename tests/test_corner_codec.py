@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from heatpoint.codecs.base import Maps, Rows, Target
+from heatpoint.codecs import Maps, Rows, Target
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.losses import pull_push_loss
 from heatpoint.errors import HeatpointError

@@ -9,14 +9,14 @@ from golden_files import cases, tensors
 from published import INCLUSIVE, best_rows, soft_nms_in_place
 from torch import Tensor
 
-from heatpoint.codecs.base import Maps, Target
-from heatpoint.codecs.corner_encoded import CornerEncoded, Corners
+from heatpoint.codecs import Maps, Target
+from heatpoint.codecs.corner_pairs import CornerEncoded, Corners
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.gaussian import Windows
 from heatpoint.codecs.losses import pull_push_loss
-from heatpoint.geometry.affine import clip_boxes
-from heatpoint.inference.suppress import soften
-from heatpoint.views.picture import Picture
+from heatpoint.geometry import clip_boxes
+from heatpoint.inference.finish import soften
+from heatpoint.views.pictures import Picture
 
 KINDS = ("top_left", "bottom_right")
 TARGETS, LOSSES, DECODED = "targets_cornernet", "losses_cornernet", "decode_cornernet"

@@ -16,24 +16,23 @@ from runners import runner_of
 from heatpoint import zoo
 from heatpoint.cli import main
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Affine
+from heatpoint.geometry import Affine
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.predict import predict
 from heatpoint.inspection import inspect
 from heatpoint.inspection.oracle import oracle
-from heatpoint.networks.corner_heads import CornerHeads
+from heatpoint.networks import Network
 from heatpoint.networks.detection_hourglass import DetectionHourglass
-from heatpoint.networks.heads import StackHeads
-from heatpoint.networks.necks import EveryLevel
-from heatpoint.networks.network import Network
+from heatpoint.networks.features import EveryLevel
+from heatpoint.networks.heads import CornerHeads, StackHeads
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
 from heatpoint.training.loop import TrainResult
-from heatpoint.views.base import Whole
+from heatpoint.views import Whole
 from heatpoint.views.fields import Field
-from heatpoint.views.picture import Picture
+from heatpoint.views.pictures import Picture
 from heatpoint.zoo.detector import Detector
 
 QUICK = {

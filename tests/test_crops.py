@@ -10,9 +10,8 @@ from golden_files import arrays, cases
 from published import mirrored, pose_crop, pose_points
 
 from heatpoint.data.skeleton import SKELETONS
-from heatpoint.geometry.affine import Affine
-from heatpoint.geometry.crops import crop_affine
-from heatpoint.views.base import Look, Whole
+from heatpoint.geometry import Affine, crop_affine
+from heatpoint.views import Look, Whole
 
 
 def crop(box: Sequence[float], padding: float) -> Look:

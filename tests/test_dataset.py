@@ -12,7 +12,7 @@ import torch
 from PIL import Image as PIL
 from torch.utils.data import DataLoader
 
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import (
     Batch,
@@ -25,10 +25,9 @@ from heatpoint.data.dataset import (
 from heatpoint.data.images import BadImage, load_image
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.geometry.affine import letterbox
-from heatpoint.views.base import Whole
-from heatpoint.views.crops import Crops
-from heatpoint.views.picture import Picture
+from heatpoint.geometry import letterbox
+from heatpoint.views import Whole
+from heatpoint.views.pictures import Crops, Picture
 from heatpoint.views.tiles import Tiles
 
 SIZE = (64, 96)

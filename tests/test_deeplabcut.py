@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.read import read
+from heatpoint.data.readers import read
 from heatpoint.data.validate import validate
 from heatpoint.errors import HeatpointError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from heatpoint.data.read import read
+from heatpoint.data.readers import read
 from heatpoint.demonstration import DemoResult, demo
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate

@@ -15,10 +15,9 @@ from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import EXPORT_VERSION, Description
 from heatpoint.inference.engines.torch import describe
-from heatpoint.views.crops import Crops
 from heatpoint.views.fields import BOXES as BOX
 from heatpoint.views.fields import LABELS, SCORES, Field, Suppression
-from heatpoint.views.picture import Picture
+from heatpoint.views.pictures import Crops, Picture
 
 BOXES = Description(
     names=("cat", "Schöner Hund"),

@@ -11,16 +11,15 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from heatpoint import zoo
-from heatpoint.codecs.base import MapSpec
+from heatpoint.codecs import MapSpec
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.predict import predict
+from heatpoint.networks import Network
 from heatpoint.networks.detection_hourglass import DetectionHourglass
+from heatpoint.networks.features import EveryLevel, PlainResNet, TopDownNeck
 from heatpoint.networks.heads import MapHeads, SharedHeads, StackHeads
-from heatpoint.networks.necks import EveryLevel, TopDownNeck
-from heatpoint.networks.network import Network
-from heatpoint.networks.plain import PlainResNet
 from heatpoint.zoo.detector import Detector
 
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from heatpoint.data.annotations import ImageRecord
+from heatpoint.data import ImageRecord
 from heatpoint.data.draw import (
     draw_truth,
     drawing_paths,

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from heatpoint.data.annotations import ImageRecord
-from heatpoint.data.draw import draw_truth
-from heatpoint.data.draw_joints import COLOURS, draw_joints
+from heatpoint.data import ImageRecord
+from heatpoint.data.draw import COLOURS, draw_joints, draw_truth
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.geometry.affine import Image
+from heatpoint.geometry import Image
 
 SKELETON = Skeleton(
     ("neck", "left_hand", "right_hand", "tail"), ((0, 1), (0, 2), (0, 3), (1, 2)), ((1, 2),)

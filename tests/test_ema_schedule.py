@@ -10,18 +10,24 @@ import torch
 from torch import nn
 
 from heatpoint.errors import HeatpointError
-from heatpoint.training.checks import check
-from heatpoint.training.optimize import Ema, build_optimizer, default_rate, parameter_groups
+from heatpoint.training.optimize import (
+    Clock,
+    Ema,
+    Schedule,
+    build_optimizer,
+    default_rate,
+    parameter_groups,
+)
 from heatpoint.training.options import (
     TrainOptions,
+    check,
     differences,
     milestones,
     plain,
     total_epochs,
 )
 from heatpoint.training.processes import make_fabric
-from heatpoint.training.schedule import Clock, Schedule
-from heatpoint.views.base import input_size
+from heatpoint.views import input_size
 
 
 def test_ema_follows_its_formula():
@@ -88,7 +94,7 @@ def test_published_milestones():
 
 def test_clock_takes_what_ends_first(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("heatpoint.training.schedule.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("heatpoint.training.optimize.time.monotonic", lambda: now[0])
     clock = Clock(updates=100, seconds=60)
     assert clock.position(50) == 0.5
     now[0] += 45
@@ -106,7 +112,7 @@ def test_clock_takes_what_ends_first(monkeypatch):
 
 def test_processes_agree_on_time_and_reserve(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr("heatpoint.training.schedule.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("heatpoint.training.optimize.time.monotonic", lambda: now[0])
     first, second = Clock(None, 100), Clock(None, 100)
     now[0] = 30.0
     first.hold_back(20)  # the first process validates, the second waits a little less

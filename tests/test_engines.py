@@ -30,10 +30,9 @@ from drawn_graphs import (
 
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import EXPORT_VERSION, Description
-from heatpoint.inference.engines.engine import Answer
+from heatpoint.inference.engines.engine import Answer, Timings
 from heatpoint.inference.engines.onnx import OnnxEngine
 from heatpoint.inference.engines.openvino import OpenVinoEngine
-from heatpoint.inference.engines.timings import Timings
 
 Maker = Callable[..., Path]
 Kind = tuple[type[OnnxEngine] | type[OpenVinoEngine], Maker, str]

@@ -12,8 +12,8 @@ import torch
 
 from heatpoint.cli import main
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.data.annotations import Annotations
-from heatpoint.data.read import read
+from heatpoint.data import Annotations
+from heatpoint.data.readers import read
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate

@@ -14,7 +14,7 @@ import torch
 from blobs import NAMES, SIDE, spot_detector, spot_image
 
 from heatpoint import __version__
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.match import match_names

@@ -22,9 +22,9 @@ from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export
-from heatpoint.exporting.graph import Deployed
+from heatpoint.exporting.formats import Deployed
 from heatpoint.inference.engines.description import Description
-from heatpoint.networks.network import Backbone, Network
+from heatpoint.networks import Backbone, Network
 from heatpoint.zoo.detector import Detector
 
 onnx = pytest.importorskip("onnx", reason="needs the extra 'onnx'")

@@ -5,13 +5,13 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint import zoo
-from heatpoint.codecs.base import MapSpec
+from heatpoint.codecs import MapSpec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
+from heatpoint.networks import Network
 from heatpoint.networks.fast import fast
+from heatpoint.networks.features import PlainResNet
 from heatpoint.networks.heads import SharedHeads
-from heatpoint.networks.network import Network
-from heatpoint.networks.plain import PlainResNet
 
 
 def randomised(network: Network) -> Network:

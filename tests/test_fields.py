@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Affine
+from heatpoint.geometry import Affine
 from heatpoint.views.fields import BOXES, KINDS, LABELS, SCORES, Field, extents, mapped
 
 ROWS = 6

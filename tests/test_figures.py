@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatpoint.data.read import read
+from heatpoint.data.readers import read
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError
-from heatpoint.synthetic.body import capsule
-from heatpoint.synthetic.figures import FIGURE, FigureScene, draw_figures, write_figures
+from heatpoint.synthetic.figures import FIGURE, FigureScene, capsule, draw_figures, write_figures
 
 SIZE = (128, 128)
 

@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 from heatpoint.errors import HeatpointError
+from heatpoint.system import Interrupt, is_alive, locked, usable_cores
 from heatpoint.system.files import atomic_write, read_json, write_json
-from heatpoint.system.interrupt import Interrupt
-from heatpoint.system.processes import is_alive, locked, usable_cores
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
@@ -166,7 +165,7 @@ def test_a_killed_write_leaves_nothing_for_long(tmp_path: Path) -> None:
 HOLDER = """
 import sys, time
 from pathlib import Path
-from heatpoint.system.processes import locked
+from heatpoint.system import locked
 with locked(Path(sys.argv[1]), "busy"):
     print("held", flush=True)
     time.sleep(60)
@@ -233,7 +232,7 @@ def test_waiting_for_a_lock(tmp_path: Path) -> None:
 def test_cores_are_those_the_process_may_use() -> None:
     program = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); "
-        "from heatpoint.system.processes import usable_cores; print(usable_cores())"
+        "from heatpoint.system import usable_cores; print(usable_cores())"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True) == "1\n"
     assert usable_cores() == len(os.sched_getaffinity(0))

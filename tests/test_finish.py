@@ -8,7 +8,7 @@ from finishing import FIELDS, finish, look
 
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Affine
+from heatpoint.geometry import Affine
 from heatpoint.inference.engines.engine import Answer
 from heatpoint.views.fields import SCORES, Field
 

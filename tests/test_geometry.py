@@ -12,7 +12,7 @@ from golden_files import arrays
 from published import center_scale
 
 from heatpoint.data.augment import Augment
-from heatpoint.geometry.affine import (
+from heatpoint.geometry import (
     Affine,
     box_area,
     box_iou,

@@ -13,13 +13,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.errors import HeatpointError
-from heatpoint.networks.corner_heads import CornerBranch, CornerHeads
+from heatpoint.networks import Network
 from heatpoint.networks.corner_pool import corner_pool
 from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.networks.fast import fast
-from heatpoint.networks.heads import MapHeads, StackHeads
-from heatpoint.networks.necks import EveryLevel
-from heatpoint.networks.network import Network
+from heatpoint.networks.features import EveryLevel
+from heatpoint.networks.heads import CornerBranch, CornerHeads, MapHeads, StackHeads
 
 
 def narrow(stacks: int = 2, trim: int = 0) -> DetectionHourglass:

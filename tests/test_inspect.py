@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection import Inspection, inspect
 from heatpoint.inspection.oracle import OracleReport, oracle

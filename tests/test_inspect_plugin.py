@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from heatpoint import plugins
-from heatpoint.codecs.base import Codec, Encoded, Maps, MapSpec, Rows, Target, gathered
+from heatpoint.codecs import Codec, Encoded, Maps, MapSpec, Rows, Target, gathered
 from heatpoint.codecs.peaks import read_cells, top_peaks
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection import inspect
+from heatpoint.networks import Network
+from heatpoint.networks.features import PlainResNet, TopDownNeck
 from heatpoint.networks.heads import MapHeads
-from heatpoint.networks.necks import TopDownNeck
-from heatpoint.networks.network import Network
-from heatpoint.networks.plain import PlainResNet
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field
 from heatpoint.zoo.detector import Detector

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.data.read import read
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.readers import read
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection import Inspection, inspect
-from heatpoint.inspection.joints import JointCounts, JointReport, measure_joints
+from heatpoint.inspection.maps import JointCounts, JointReport, measure_joints
 from heatpoint.inspection.report import Spread
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
-from heatpoint.views.crops import Crops
+from heatpoint.views.pictures import Crops
 
 ARM = Skeleton(("nose", "left_wrist", "right_wrist"), pairs=((1, 2),))
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from heatpoint.codecs.base import Target
+from heatpoint.codecs import Target
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError

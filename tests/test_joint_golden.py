@@ -11,8 +11,8 @@ from golden_files import arrays, cases, part
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heatpoint.codecs.base import Target
-from heatpoint.codecs.joint_targets import JointEncoded
+from heatpoint.codecs import Target
+from heatpoint.codecs.joint_maps import JointEncoded
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.codecs.losses import blob_loss
 from heatpoint.data.skeleton import SKELETONS

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from heatpoint.data.annotations import MARGIN, joints_box
-from heatpoint.data.read import read
+from heatpoint.data import MARGIN, joints_box
+from heatpoint.data.readers import read
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError

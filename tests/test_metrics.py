@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.scoring.coco import NUMBERS, coco_metrics
-from heatpoint.scoring.voc import (
+from heatpoint.scoring.boxes import (
+    NUMBERS,
     average_precision_11_point,
     average_precision_all_point,
+    coco_metrics,
     voc_metrics,
 )
 

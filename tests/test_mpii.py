@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from published import pose_crop
 
-from heatpoint.data.read import read
+from heatpoint.data.readers import read
 from heatpoint.data.readers.mpii import person_box
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.crops import crop_affine
+from heatpoint.geometry import crop_affine
 
 JOINTS = [[float(10 + i), float(20 + i), float(i % 2)] for i in range(16)]
 

@@ -4,14 +4,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from heatpoint.codecs.base import MapSpec
+from heatpoint.codecs import MapSpec
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.sizes import next_multiple
+from heatpoint.geometry import next_multiple
+from heatpoint.networks import IMAGENET_MEAN, IMAGENET_STD, Network
+from heatpoint.networks.features import DeconvNeck, PlainResNet, TimmBackbone, TopDownNeck
 from heatpoint.networks.heads import MapHeads, SharedHeads
-from heatpoint.networks.necks import DeconvNeck, TopDownNeck
-from heatpoint.networks.network import IMAGENET_MEAN, IMAGENET_STD, Network
-from heatpoint.networks.plain import PlainResNet
-from heatpoint.networks.timm import TimmBackbone
 
 SPECS = (MapSpec("heatmap", 3, bias=-2.19), MapSpec("size", 2))
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.scoring.oks import COCO_SIGMAS, OKS_NUMBERS, default_sigmas, oks_metrics
+from heatpoint.scoring.keypoints import COCO_SIGMAS, OKS_NUMBERS, default_sigmas, oks_metrics
 
 COCO = SKELETONS["coco17"]
 TWO = Skeleton(("a", "b"))

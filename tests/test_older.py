@@ -15,7 +15,7 @@ from golden_files import filled
 from safetensors.torch import save_file
 
 from heatpoint import zoo
-from heatpoint.codecs.base import Codec
+from heatpoint.codecs import Codec
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
@@ -26,11 +26,9 @@ from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Answer, Engine
 from heatpoint.inference.engines.torch import TorchEngine, describe
 from heatpoint.inference.predict import predict
-from heatpoint.networks.corner_heads import CornerHeads
-from heatpoint.networks.heads import SharedHeads
-from heatpoint.networks.necks import TopDownNeck
-from heatpoint.networks.network import Network
-from heatpoint.networks.plain import PlainResNet
+from heatpoint.networks import Network
+from heatpoint.networks.features import PlainResNet, TopDownNeck
+from heatpoint.networks.heads import CornerHeads, SharedHeads
 from heatpoint.zoo.detector import Detector
 
 FOLDER = Path(__file__).parent / "golden" / "older"

@@ -11,7 +11,7 @@ from published import map_accuracy, sides_together
 
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.scoring.pck import (
+from heatpoint.scoring.keypoints import (
     joint_errors,
     pck,
     pckh,

@@ -11,8 +11,7 @@ from heatpoint.data.pose_augment import PoseAugment, lower_half
 from heatpoint.data.scene import Scene, mirrors, place
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Affine
-from heatpoint.geometry.crops import crop_affine
+from heatpoint.geometry import Affine, crop_affine
 
 LSP = SKELETONS["lsp14"]
 PAIR = Skeleton(("nose", "left_wrist", "right_wrist"), pairs=((1, 2),))

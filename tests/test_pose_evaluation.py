@@ -15,9 +15,9 @@ from PIL import Image as PIL
 from ramps import SKELETON, joints_of, ramp_detector, ramp_image
 
 from heatpoint import __version__
-from heatpoint.codecs.base import Maps, Rows
+from heatpoint.codecs import Maps, Rows
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.inference.engines.torch import describe

@@ -15,7 +15,7 @@ from PIL import Image as PIL
 from heatpoint import zoo
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference.engines.engine import Timings
 from heatpoint.inference.predict import iter_predict, predict, result_rows, write_results
 from heatpoint.inference.sources import expand
 

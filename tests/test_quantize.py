@@ -1,4 +1,4 @@
-"""Int8 exports: calibration, what stays in floating point, and the loss of accuracy."""
+"""Int8 exports: calibration, what stays in floating point, and the loss of quantize."""
 
 from __future__ import annotations
 
@@ -21,9 +21,8 @@ from runners import runner_of
 from heatpoint import zoo
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.exporting import accuracy, export, quantize
-from heatpoint.exporting.formats import to_openvino
-from heatpoint.exporting.graph import Deployed
+from heatpoint.exporting import export, quantize
+from heatpoint.exporting.formats import Deployed, to_openvino
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.torch import describe
@@ -216,7 +215,7 @@ def test_impossible_wishes_are_refused(
 def test_a_lossy_file_fails_the_accuracy_check(tmp_path: Path, pictures: Path) -> None:
     detector, out = layered_detector(), tmp_path / "model.xml"
     export(detector, out)
-    same = accuracy.check_accuracy(detector, out, annotated(pictures))
+    same = quantize.check_accuracy(detector, out, annotated(pictures))
     assert same is not None
     assert same.checkpoint == pytest.approx(same.exported)
     assert same.checkpoint > 0.5
@@ -224,10 +223,10 @@ def test_a_lossy_file_fails_the_accuracy_check(tmp_path: Path, pictures: Path) -
     nn.init.zeros_(blind.network.backbone.halve.weight)
     export(blind, out, check=False)
     with pytest.raises(HeatpointError, match=r"a loss of more than 0\.01; calibrate with more"):
-        accuracy.check_accuracy(detector, out, annotated(pictures))
-    lost = accuracy.check_accuracy(detector, out, annotated(pictures), max_drop=1.0)
+        quantize.check_accuracy(detector, out, annotated(pictures))
+    lost = quantize.check_accuracy(detector, out, annotated(pictures), max_drop=1.0)
     assert lost is not None
     assert lost.drop > 0.5
     empty = annotated(pictures)
     empty.images = [record.keep(np.zeros(len(record), bool)) for record in empty.images]
-    assert accuracy.check_accuracy(detector, out, empty) is None
+    assert quantize.check_accuracy(detector, out, empty) is None

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from heatpoint.data.read import read
+from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
 
 XML = (

@@ -17,9 +17,9 @@ import numpy as np
 import pytest
 import torch
 
-from heatpoint.data.read import read
+from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
-from heatpoint.networks import timm
+from heatpoint.networks import features
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import loop, train, validation
 from heatpoint.training.state import load_resume
@@ -265,13 +265,13 @@ def test_resuming_needs_neither_weights_nor_network(shapes, straight, tmp_path, 
 
 
 def test_resuming_downloads_no_pretrained_weights(shapes, tmp_path, monkeypatch):
-    real, asked = timm.create, []
+    real, asked = features.create, []
 
     def create(name: str, pretrained: bool):
         asked.append(pretrained)
         return real(name, False)
 
-    monkeypatch.setattr(timm, "create", create)
+    monkeypatch.setattr(features, "create", create)
     choice = {**QUICK, "model": "centernet_mobilenetv2", "pretrained": True, "eval_every": 9}
     train(shapes, shapes, out=str(tmp_path), stop_after=1, **choice)
     train(shapes, shapes, out=str(tmp_path), resume=True, stop_after=2, **choice)

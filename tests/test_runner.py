@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from runners import runner_of
 
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.geometry.affine import Image
-from heatpoint.inference.engines.timings import Timings
+from heatpoint.geometry import Image
+from heatpoint.inference import SoftNms
+from heatpoint.inference.engines.engine import Timings
 from heatpoint.inference.engines.torch import pick_device
-from heatpoint.inference.options import SoftNms
 from heatpoint.inference.sources import Source
-from heatpoint.views.base import Whole
+from heatpoint.views import Whole
 
 
 def centers(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

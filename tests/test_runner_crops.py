@@ -19,7 +19,7 @@ from heatpoint.inference.places import places_of
 from heatpoint.inference.runner import Found, Runner
 from heatpoint.inference.sources import Source
 from heatpoint.networks.fast import Precision
-from heatpoint.views.base import Whole
+from heatpoint.views import Whole
 
 Box = tuple[float, float, float, float]
 

@@ -9,9 +9,8 @@ import pytest
 from PIL import Image
 
 from heatpoint.cli import main
-from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.data.read import read
-from heatpoint.data.split import split, write_split
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.readers import read, split, write_split
 from heatpoint.errors import HeatpointError
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from heatpoint.codecs.base import MapSpec
+from heatpoint.codecs import MapSpec
+from heatpoint.networks import Network
 from heatpoint.networks.fast import fast
-from heatpoint.networks.necks import OneLevel
-from heatpoint.networks.network import Network
+from heatpoint.networks.features import OneLevel
 from heatpoint.networks.stacked_hourglass import Hourglass, HourglassStacks, HourglassStem
 
 

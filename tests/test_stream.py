@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from heatpoint.inference.stream import in_order, prefetch
+from heatpoint.inference.sources import in_order, prefetch
 
 PATIENCE = 30.0
 """Seconds after which a thread that nobody wakes makes a test fail."""

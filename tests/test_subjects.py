@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.dataset import EpochSampler, TrainSet, collate
 from heatpoint.data.images import BadImage, load_image
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.views.base import Places, Whole
-from heatpoint.views.crops import Crops
+from heatpoint.views import Places, Whole
+from heatpoint.views.pictures import Crops
 
 FIXED = {"scale": 0.0, "rotation": 0.0, "flip": 0.0, "gain": 0.0}
 PAIR = Skeleton(("left_hand", "right_hand"), pairs=((0, 1),))

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from published import INCLUSIVE, best_rows, soft_nms_in_place
 from torchvision.ops import batched_nms
 
-from heatpoint.inference import suppress
-from heatpoint.inference.suppress import nms, soften
+from heatpoint.inference import finish
+from heatpoint.inference.finish import nms, soften
 
 KINDS: tuple[Literal["gaussian", "linear"], ...] = ("gaussian", "linear")
 
@@ -83,7 +83,7 @@ def test_soft_nms_gives_the_published_rows_that_remain(
 ) -> None:
     stored, run = arrays("soft_nms"), RUN.fullmatch(name)
     assert run is not None
-    monkeypatch.setattr(suppress, "DROP_BELOW", float(run["drop"] or 0.001))
+    monkeypatch.setattr(finish, "DROP_BELOW", float(run["drop"] or 0.001))
     rows = stored[TABLES[run["table"]]]
     order, boxes, scores = one_class(
         rows,
@@ -149,7 +149,7 @@ def test_soft_nms_equals_the_row_by_row_algorithm(
     drop_below: float,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(suppress, "DROP_BELOW", drop_below)
+    monkeypatch.setattr(finish, "DROP_BELOW", drop_below)
     merge = kind == "merge"
     for seed in range(4):
         boxes, scores = crowded(70, seed)

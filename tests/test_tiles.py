@@ -13,13 +13,13 @@ import pytest
 from seeing import SeeingEngine, scene
 
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Affine, letterbox
+from heatpoint.geometry import Affine, letterbox
 from heatpoint.inference.finish import Keep
 from heatpoint.inference.predict import predict
 from heatpoint.inference.runner import Runner
-from heatpoint.views.base import Look, Places, View, Whole, stacked
+from heatpoint.views import Look, Places, View, Whole, stacked
 from heatpoint.views.fields import Arrays, Field
-from heatpoint.views.picture import Picture
+from heatpoint.views.pictures import Picture
 from heatpoint.views.tiles import Tiles
 
 

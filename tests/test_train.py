@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.data.read import read
+from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.synthetic.pictures import write_shapes
-from heatpoint.system.processes import locked
+from heatpoint.system import locked
 from heatpoint.training import TrainOptions, loop, train
 from heatpoint.training.options import FREE_ON_RESUME
 from heatpoint.zoo.detector import Detector

@@ -13,14 +13,14 @@ from torch import Tensor
 from torch.nn import functional
 
 from heatpoint import plugins, zoo
-from heatpoint.codecs.base import Codec, Encoded, Maps, MapSpec, Part, Rows, Target, check_size
-from heatpoint.data.read import read
+from heatpoint.codecs import Codec, Encoded, Maps, MapSpec, Part, Rows, Target, check_size
+from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.training import train
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field
 from heatpoint.zoo.detector import Detector
-from heatpoint.zoo.model import Model
+from heatpoint.zoo.families import Model
 
 QUICK = {
     "size": 64,

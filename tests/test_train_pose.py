@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 
-from heatpoint.data.read import read
+from heatpoint.data.readers import read
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
-from heatpoint.training.model import build_detector, kind_of
+from heatpoint.training.data import training_set
 from heatpoint.training.options import TrainOptions
-from heatpoint.training.samples import training_set
+from heatpoint.training.setup import build_detector, kind_of
 from heatpoint.training.state import load_resume
 from heatpoint.zoo.detector import Detector
 

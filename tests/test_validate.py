@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.data.checks import TOLERANCE
-from heatpoint.data.read import read
-from heatpoint.data.validate import clean, describe, validate
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.readers import read
+from heatpoint.data.validate import TOLERANCE, clean, describe, validate
 from heatpoint.errors import HeatpointError
 
 GOOD = [1.0, 1, 5, 5]

@@ -18,10 +18,9 @@ from runners import runner_of
 
 from heatpoint.cli import main
 from heatpoint.data.results import Detections
-from heatpoint.geometry.affine import Image
+from heatpoint.geometry import Image
 from heatpoint.inference.runner import Runner
-from heatpoint.video.looking import line, look
-from heatpoint.video.reading import Video
+from heatpoint.video import Video, line, look
 from heatpoint.video.writing import json_lines, video_file
 from heatpoint.zoo.detector import Detector
 

@@ -22,7 +22,7 @@ from films import (
 )
 
 from heatpoint.errors import HeatpointError
-from heatpoint.video.reading import Video
+from heatpoint.video import Video
 from heatpoint.video.writing import CODECS, video_file
 
 

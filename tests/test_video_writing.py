@@ -12,9 +12,8 @@ from films import SIZE, pictures
 
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Image
-from heatpoint.video.looking import line, look
-from heatpoint.video.reading import Video, VideoFrame
+from heatpoint.geometry import Image
+from heatpoint.video import Video, VideoFrame, line, look
 from heatpoint.video.writing import CODECS, json_lines, video_file
 
 

@@ -10,11 +10,10 @@ from golden_files import arrays
 from published import published_input
 
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.crops import crop_affine
-from heatpoint.views.base import Look, Places, View, Whole, channels_first, input_size
-from heatpoint.views.crops import Crops
+from heatpoint.geometry import crop_affine
+from heatpoint.views import Look, Places, View, Whole, channels_first, input_size
 from heatpoint.views.fields import LABELS, SCORES, Arrays
-from heatpoint.views.picture import Picture
+from heatpoint.views.pictures import Crops, Picture
 
 
 def picture(height: int, width: int) -> np.ndarray:

@@ -3,3 +3,161 @@
 Each contender is a process of its own, so this package imports nothing: a process loads what its
 engine needs and no more.
 """
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from heatpoint.benchmarking.contenders import choose, choose_for_file, export_all
+from heatpoint.benchmarking.race import PER_ROUND, Race
+from heatpoint.benchmarking.report import Report
+from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines import is_exported, open_engine
+from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.exported import check_cores
+from heatpoint.inference.sources import Source, expand
+from heatpoint.views import input_size
+
+DRAWN, DRAWN_SIZE = 8, (480, 640)
+"""Number and (height, width) of the pictures that are drawn where none are given."""
+
+_LIBRARIES = ("heatpoint", "torch", "onnxruntime", "openvino", "numpy", "opencv-python-headless")
+
+
+def benchmark(
+    model: str | Path,
+    *,
+    engines: Sequence[str] = (),
+    precisions: Sequence[str] = (),
+    size: int | Sequence[int] | None = None,
+    images: str | Path | Sequence[str | Path] | None = None,
+    threads: int | None = None,
+    rounds: int = 20,
+    starts: int = 2,
+    throughput: bool = False,
+    out: str | Path = "runs/benchmark",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Report:
+    """Times every stage from a picture on disk to results, batch 1, in one process per contender.
+
+    With a checkpoint the first contender is the network run naively (``NaivePassage``), and files
+    are exported to ``out`` for the engines that need them. An exported file is timed by itself.
+
+    Args:
+        model: A checkpoint, the name of fetched weights, or a .onnx or .xml file of export.
+        engines: "torch", "onnx", "openvino"; none for all that are installed.
+        precisions: "fp32", "bf16", "int8"; none for fp32 and, where the processor multiplies it,
+            bf16. 8-bit numbers are calibrated on a few of the pictures, for their speed only.
+        size: Input (height, width) in pixels, one number for both; None is the model's own.
+        images: Picture files, folders or patterns; None draws some of 640 x 480.
+        threads: Threads of each contender; all cores this process may use without.
+        rounds: How often each contender has its turn, of up to ``PER_ROUND`` pictures.
+        starts: Processes of each contender that are timed from their start, of which the quickest
+            counts: the first one finds its program still on disk.
+        throughput: Measures pictures per second, too.
+        out: Folder for exported files and drawn pictures.
+        progress: Told what is going on, and steps done and in all.
+
+    Raises:
+        HeatpointError: An argument is out of range, no picture is there, an engine that was asked
+            for is not installed, or no contender could run.
+
+    Example:
+        >>> report = benchmark("best.safetensors", engines=["openvino"])  # doctest: +SKIP
+        >>> report.results[1].times_as_fast(report.results[0]).median  # doctest: +SKIP
+    """
+    for name, value in (("rounds", rounds), ("starts", starts)):
+        if value < 1:
+            raise HeatpointError(f"{name} must be at least 1, not {value}")
+    threads, out, tell = check_cores(1, threads), Path(out), progress or _quiet
+    tell("preparing", 0, 1)
+    given = expand(images) if isinstance(images, (str, Path)) else None
+    if given is None and images is not None:
+        given = expand(list(images))  # type: ignore[arg-type]
+    left_out: dict[str, str] = {}
+    if is_exported(model):
+        about = open_engine(model, max_detections=1).description  # however few it gives
+        wanted = _legal(size, about)
+        chosen = choose_for_file(Path(model), about, engines, precisions)
+        sources = given or _draw(out, about)
+        files, failed = dict.fromkeys(chosen, Path(model)), dict[str, str]()
+    else:
+        chosen, left_out = choose(engines, precisions)
+        from heatpoint.inference.engines.torch import describe
+        from heatpoint.weights import checkpoint_path
+        from heatpoint.zoo.detector import Detector
+
+        detector = Detector.load(model)
+        about = describe(detector)
+        wanted = _legal(size, about)
+        sources = given or _draw(out, about)
+        tell("exporting", 0, 1)
+        files, failed = export_all(checkpoint_path(model), detector, chosen, wanted, sources, out)
+    paths = [source.path for source in sources][: rounds * PER_ROUND]
+    race = Race(wanted, threads, paths, tell, failed)
+    with ExitStack() as stack:
+        race.start(files, starts, stack)
+        race.run(rounds)
+        race.measure(throughput)
+        results = race.results()
+    protocol = {
+        "model": str(model),
+        "architecture": about.architecture,
+        "finds": about.finds,
+        "size": list(wanted),
+        "threads": threads,
+        "rounds": rounds,
+        "pictures": len(paths),
+        "drawn": given is None,
+        "operations": race.operations.get("network"),
+        "peaks": race.operations.get("peaks", {}),
+        "processor": processor(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    return Report(protocol, results, left_out, race.failed)
+
+
+def processor() -> str:
+    """Returns the name of this machine's processor as far as the system tells it."""
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _legal(size: int | Sequence[int] | None, about: Description) -> tuple[int, int]:
+    """Returns the input (height, width), which the model accepts."""
+    wanted = input_size(size, about.size, about.multiple, about.trim)
+    about.check_size(wanted, about.called)
+    return wanted
+
+
+def _draw(out: Path, about: Description) -> list[Source]:
+    """Draws pictures of what the model may look for."""
+    if about.skeleton is not None:
+        from heatpoint.synthetic.figures import write_figures as write
+    else:
+        from heatpoint.synthetic.pictures import write_shapes as write
+    folder = write(out / "pictures", DRAWN, DRAWN_SIZE).parent / "images"
+    return expand([folder / f"{index:06d}.jpg" for index in range(DRAWN)])
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _quiet(step: str, done: int, total: int) -> None:
+    """Tells nobody."""

@@ -209,8 +209,7 @@ def _export(
         # An untrained model has a speed, but finds nothing that could be compared.
         export(detector, path, size=size, check=False)
         return
-    from heatpoint.exporting.formats import to_openvino, write_openvino
-    from heatpoint.exporting.graph import Deployed
+    from heatpoint.exporting.formats import Deployed, to_openvino, write_openvino
     from heatpoint.exporting.quantize import Calibration, to_int8
     from heatpoint.inference.engines.torch import describe
 

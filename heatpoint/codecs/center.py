@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from heatpoint.codecs.base import (
+from heatpoint.codecs import (
     Codec,
     Maps,
     MapSpec,

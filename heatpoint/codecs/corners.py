@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heatpoint.codecs.base import (
+from heatpoint.codecs import (
     Codec,
     Maps,
     MapSpec,
@@ -22,8 +22,14 @@ from heatpoint.codecs.base import (
     gathered,
 )
 from heatpoint.codecs.center import IDEAL_MARGIN
-from heatpoint.codecs.corner_encoded import CornerEncoded, list_corners, slots_of
-from heatpoint.codecs.corner_pairs import find_corners, joined, pair_corners
+from heatpoint.codecs.corner_pairs import (
+    CornerEncoded,
+    find_corners,
+    joined,
+    list_corners,
+    pair_corners,
+    slots_of,
+)
 from heatpoint.codecs.encoded import check_objects, last_of_cell
 from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
 from heatpoint.codecs.losses import focal_loss, pull_push_loss, smooth_l1_loss

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heatpoint.codecs.base import Encoded
+from heatpoint.codecs import Encoded
 from heatpoint.codecs.gaussian import Windows, draw_windows, gaussian_windows
 
 

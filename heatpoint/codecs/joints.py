@@ -10,14 +10,13 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from heatpoint.codecs.base import Codec, Maps, MapSpec, Part, Rows, Target, check_size, check_values
-from heatpoint.codecs.joint_peaks import Refine, joint_peaks
-from heatpoint.codecs.joint_targets import BlobRule, JointEncoded, touches
+from heatpoint.codecs import Codec, Maps, MapSpec, Part, Rows, Target, check_size, check_values
+from heatpoint.codecs.joint_maps import BlobRule, JointEncoded, Refine, joint_peaks, touches
 from heatpoint.codecs.losses import blob_loss
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.views.base import View
-from heatpoint.views.crops import Crops
+from heatpoint.views import View
 from heatpoint.views.fields import SCORES, Field
+from heatpoint.views.pictures import Crops
 
 Align = Literal["center", "index"]
 Border = Literal["inside", "window"]

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heatpoint.commands.arguments import parse
-from heatpoint.options.values import Checkpoint, Folder, Pictures, Size
+from heatpoint.commands import parse
+from heatpoint.options import Checkpoint, Folder, Pictures, Size
 
 EXAMPLES = (
     "heatpoint benchmark runs/train/best.safetensors",
@@ -57,8 +57,8 @@ def run(words: Sequence[str]) -> int:
     options = parse(words, "benchmark", BenchmarkOptions, EXAMPLES)
     from pathlib import Path
 
-    from heatpoint.benchmarking.chart import draw_chart
-    from heatpoint.benchmarking.run import benchmark
+    from heatpoint.benchmarking import benchmark
+    from heatpoint.benchmarking.report import draw_chart
     from heatpoint.cli import EXIT_MISTAKE
     from heatpoint.commands.display import Progress, print_table
     from heatpoint.system.files import write_json

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heatpoint.commands.arguments import parse
-from heatpoint.options.values import Checkpoint, File, Names, Skeletons
+from heatpoint.commands import parse
+from heatpoint.options import Checkpoint, File, Names, Skeletons
 
 EXAMPLES = (
     "heatpoint convert ctdet_coco_dla_2x.pth --out coco.safetensors",

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from heatpoint.commands.arguments import parse
-from heatpoint.options.values import Folder, Minutes
+from heatpoint.commands import parse
+from heatpoint.options import Folder, Minutes
 
 EXAMPLES = (
     "heatpoint demo",

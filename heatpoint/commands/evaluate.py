@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from heatpoint.commands.arguments import parse
-from heatpoint.inference.score_options import EvaluateOptions
-from heatpoint.options.values import File, Folder
+from heatpoint.commands import parse
+from heatpoint.inference import EvaluateOptions
+from heatpoint.options import File, Folder
 
 EXAMPLES = (
     "heatpoint evaluate runs/train/best.safetensors val.json",
@@ -35,7 +35,7 @@ def run(words: Sequence[str]) -> int:
     """Scores, and prints the numbers."""
     options = parse(words, "evaluate", Evaluate, EXAMPLES)
     from heatpoint.commands.display import Progress
-    from heatpoint.data.read import read
+    from heatpoint.data.readers import read
     from heatpoint.inference.evaluate import run_evaluation
     from heatpoint.system.files import write_json
 

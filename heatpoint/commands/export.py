@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from heatpoint.commands.arguments import parse
-from heatpoint.options.values import Checkpoint, Data, File, Folder, Pictures, Size
+from heatpoint.commands import parse
+from heatpoint.options import Checkpoint, Data, File, Folder, Pictures, Size
 
 if TYPE_CHECKING:
-    from heatpoint.data.annotations import Annotations
+    from heatpoint.data import Annotations
     from heatpoint.inference.engines.description import Description
 
 EXAMPLES = (
@@ -98,7 +98,7 @@ def run(words: Sequence[str]) -> int:
 
 
 def _calibration(options: Export) -> Annotations | str | None:
-    from heatpoint.data.read import read
+    from heatpoint.data.readers import read
     from heatpoint.errors import HeatpointError
 
     if options.images and not options.calibrate:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heatpoint.commands.arguments import parse
-from heatpoint.options.values import File, Name
+from heatpoint.commands import parse
+from heatpoint.options import File, Name
 
 EXAMPLES = (
     "heatpoint fetch mmdet_cornernet_8xb6",
@@ -29,7 +29,7 @@ def run(words: Sequence[str]) -> int:
     """Fetches, and says where the checkpoint is and what it should score."""
     options = parse(words, "fetch", Fetch, EXAMPLES)
     from heatpoint.commands.display import Progress
-    from heatpoint.convert.fetch import fetch
+    from heatpoint.convert import fetch
     from heatpoint.weights import published
 
     record = published(options.name)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heatpoint.commands.arguments import parse
-from heatpoint.options.values import Data, Folder, Model, Size
+from heatpoint.commands import parse
+from heatpoint.options import Data, Folder, Model, Size
 
 EXAMPLES = (
     "heatpoint inspect train.json",

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from heatpoint.commands.arguments import parse
-from heatpoint.inference.score_options import LimitsOptions
-from heatpoint.options.values import File, Folder
+from heatpoint.commands import parse
+from heatpoint.inference import LimitsOptions
+from heatpoint.options import File, Folder
 
 EXAMPLES = (
     "heatpoint limits runs/train/best.safetensors val.json",
@@ -35,7 +35,7 @@ def run(words: Sequence[str]) -> int:
     """Scores with ever more true maps and prints a table."""
     options = parse(words, "limits", Limits, EXAMPLES)
     from heatpoint.commands.display import Progress, print_table
-    from heatpoint.data.read import read
+    from heatpoint.data.readers import read
     from heatpoint.inference.limits import run_limits
     from heatpoint.system.files import write_json
 

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from heatpoint.commands.arguments import parse
-from heatpoint.options.values import Skeletons
+from heatpoint.commands import parse
+from heatpoint.options import Skeletons
 
 EXAMPLES = ("heatpoint models", "heatpoint models --classes 3 --skeleton mpii16")
 

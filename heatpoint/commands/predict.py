@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from heatpoint.commands.arguments import parse
-from heatpoint.inference.options import PredictOptions
-from heatpoint.options.values import File, Folder
+from heatpoint.commands import parse
+from heatpoint.inference import PredictOptions
+from heatpoint.options import File, Folder
 
 if TYPE_CHECKING:
     from heatpoint.data.results import Detections
@@ -46,7 +46,7 @@ def run(words: Sequence[str]) -> int:
     options = parse(words, "predict", Predict, EXAMPLES)
     from heatpoint.commands.display import print_table, track
     from heatpoint.data.draw import drawing_paths, write_picture
-    from heatpoint.inference.engines.timings import Timings
+    from heatpoint.inference.engines.engine import Timings
     from heatpoint.inference.predict import start, write_results
 
     timings = Timings() if options.profile else None

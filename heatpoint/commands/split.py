@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from heatpoint.commands.arguments import parse
-from heatpoint.options.values import Data, Folder
+from heatpoint.commands import parse
+from heatpoint.options import Data, Folder
 
 EXAMPLES = (
     "heatpoint split all.json",
@@ -39,7 +39,7 @@ def run(words: Sequence[str]) -> int:
     options = parse(words, "split", Split, EXAMPLES)
     from pathlib import Path
 
-    from heatpoint.data.split import TRAIN, VAL, write_split
+    from heatpoint.data.readers import TRAIN, VAL, write_split
     from heatpoint.data.validate import describe
 
     parts = write_split(

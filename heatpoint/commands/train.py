@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from heatpoint.commands.arguments import parse
+from heatpoint.commands import parse
 from heatpoint.training import TrainOptions
 from heatpoint.training import run as train
 
@@ -38,7 +38,7 @@ def _fetch(weights: str) -> None:
     if record is None or record.cached.is_file() or several:
         return
     from heatpoint.commands.display import Progress
-    from heatpoint.convert.fetch import fetch
+    from heatpoint.convert import fetch
 
     with Progress(f"fetching {weights}") as progress:
         path = fetch(weights, progress=progress)

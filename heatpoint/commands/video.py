@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from heatpoint.commands.arguments import parse
-from heatpoint.inference.options import KeepOptions, PlaceOptions, RunOptions
-from heatpoint.options.values import Checkpoint, File, Seconds
+from heatpoint.commands import parse
+from heatpoint.inference import KeepOptions, PlaceOptions, RunOptions
+from heatpoint.options import Checkpoint, File, Seconds
 
 if TYPE_CHECKING:
-    from heatpoint.geometry.affine import Image
-    from heatpoint.video.reading import Video
+    from heatpoint.geometry import Image
+    from heatpoint.video import Video
 
     Run = Callable[[Iterable[Image]], Iterator[tuple[Image, Any]]]
 
@@ -79,7 +79,7 @@ def run(words: Sequence[str]) -> int:
     _check(options)
     from heatpoint.cli import EXIT_INTERRUPTED
     from heatpoint.inference.predict import SCORE, looking, open_runner
-    from heatpoint.video.reading import Video
+    from heatpoint.video import Video
 
     with Video(options.source) as video:
         if options.draw and options.fps is None and not video.knows_rate:
@@ -126,8 +126,8 @@ def _check(options: VideoOptions) -> None:
 def _work(options: VideoOptions, video: Video, find: Run) -> tuple[_Done, bool]:
     """Returns what was done, and whether a signal ended it."""
     from heatpoint.commands.display import track_frames
-    from heatpoint.system.interrupt import Interrupt
-    from heatpoint.video.looking import line, look
+    from heatpoint.system import Interrupt
+    from heatpoint.video import line, look
     from heatpoint.video.writing import json_lines, video_file
 
     done = _Done()

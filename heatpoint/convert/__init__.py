@@ -10,6 +10,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,29 +18,31 @@ import torch
 from torch import Tensor
 
 from heatpoint import zoo
-from heatpoint.convert import center, dense, hourglass, large_hourglass
+from heatpoint.convert import detection, hourglass
+from heatpoint.convert.detection import names_for
 from heatpoint.convert.layout import Fit, Layout, fit
-from heatpoint.convert.names import names_for
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.weights.read import read_tensors, unwrapped
+from heatpoint.system import locked
+from heatpoint.weights import Published, published, read_tensors, unwrapped
+from heatpoint.weights.download import Progress, digest, download
 from heatpoint.zoo.detector import Detector
 
 LAYOUTS: dict[str, Layout] = {
-    "xy_ctdet_coco_res_18": center.resnet("centernet_resnet18"),
-    "xy_ctdet_coco_res_34": center.resnet("centernet_resnet34"),
-    "xy_ctdet_coco_res_50": center.resnet("centernet_resnet50"),
-    "xy_ctdet_coco_res_101": center.resnet("centernet_resnet101"),
-    "xy_ctdet_coco_res_152": center.resnet("centernet_timm:resnet152"),
-    "bubbliiiing_resnet50_voc": dense.resnet50(),
-    "xy_ctdet_coco_hourglass": large_hourglass.centernet(),
-    "bubbliiiing_hourglass_coco": large_hourglass.bubbliiiing(),
-    "pprp_large_hourglass_80": large_hourglass.pprp(2),
-    "pprp_small_hourglass_80": large_hourglass.pprp(1),
-    "cornernet_hourglass104": large_hourglass.cornernet(),
-    "cornernet_lite_port_hourglass104": large_hourglass.cornernet_lite(),
-    "mmdet_cornernet_hourglass104": large_hourglass.mmdet_cornernet(),
-    "mmpose_hourglass52_coco": large_hourglass.mmpose(),
-    "mmpose_hourglass52_mpii": large_hourglass.mmpose(),
+    "xy_ctdet_coco_res_18": detection.resnet("centernet_resnet18"),
+    "xy_ctdet_coco_res_34": detection.resnet("centernet_resnet34"),
+    "xy_ctdet_coco_res_50": detection.resnet("centernet_resnet50"),
+    "xy_ctdet_coco_res_101": detection.resnet("centernet_resnet101"),
+    "xy_ctdet_coco_res_152": detection.resnet("centernet_timm:resnet152"),
+    "bubbliiiing_resnet50_voc": detection.resnet50(),
+    "xy_ctdet_coco_hourglass": detection.centernet(),
+    "bubbliiiing_hourglass_coco": detection.bubbliiiing(),
+    "pprp_large_hourglass_80": detection.pprp(2),
+    "pprp_small_hourglass_80": detection.pprp(1),
+    "cornernet_hourglass104": detection.cornernet(),
+    "cornernet_lite_port_hourglass104": detection.cornernet_lite(),
+    "mmdet_cornernet_hourglass104": detection.mmdet_cornernet(),
+    "mmpose_hourglass52_coco": detection.mmpose(),
+    "mmpose_hourglass52_mpii": detection.mmpose(),
     "bearpaw_hg1_b1_mpii": hourglass.bearpaw(1, 1),
     "bearpaw_hg2_b1_mpii": hourglass.bearpaw(2, 1),
     "bearpaw_hg8_b1_mpii": hourglass.bearpaw(8, 1),
@@ -121,7 +124,7 @@ def _candidates(layout: str, tensors: Mapping[str, Tensor]) -> dict[str, Layout]
     """Returns the layouts to try by name; of hourglasses only what the tensors' names tell."""
     if layout == "auto":
         boxes = {name: known for name, known in LAYOUTS.items() if known.codec is None}
-        return boxes | hourglass.recognised(tensors) | large_hourglass.recognised(tensors)
+        return boxes | hourglass.recognised(tensors) | detection.recognised(tensors)
     chosen = LAYOUTS.get(layout) or hourglass.named(layout)
     if chosen is None:
         raise HeatpointError(
@@ -175,3 +178,84 @@ def _untrained(layout: Layout, classes: int, names: Sequence[str] | None) -> Det
                 f"the checkpoint has {classes} classes, but {len(names)} names were given"
             )
         return zoo.build(layout.architecture, names)
+
+
+def fetch(name: str, file: str | Path | None = None, progress: Progress | None = None) -> Path:
+    """Returns the converted checkpoint of published weights, downloading it if it is not here.
+
+    Afterwards the name is taken wherever the path of a checkpoint is. The publisher's file is
+    removed once it is converted, unless it was not downloaded here.
+
+    Example:
+        >>> fetch("mmpose_hourglass52_coco_256")  # doctest: +SKIP
+        >>> predict("mmpose_hourglass52_coco_256", "runner.jpg")  # doctest: +SKIP
+
+    Args:
+        name: A key of ``weights.PUBLISHED``; ``heatpoint models`` lists them.
+        file: The publisher's file, if it is on this machine; nothing is downloaded then.
+        progress: Called with bytes done and bytes in all, 0 if that is unknown.
+
+    Raises:
+        HeatpointError: Unknown name, no way to the file, a file that is not the one published, or
+            no place for the result; says what to do.
+    """
+    record = published(name)
+    if file is None and record.cached.is_file():
+        return record.cached
+    # Another process may fetch the same weights: it is waited for, and its file is taken.
+    with locked(record.cached.with_suffix(".lock")):
+        if file is not None or not record.cached.is_file():
+            _fetch(record, file, progress)
+    return record.cached
+
+
+def _fetch(record: Published, file: str | Path | None, progress: Progress | None) -> None:
+    """Fetches as ``fetch``, while nobody else does."""
+    source = record.original if file is None else Path(file)
+    downloaded = file is None and not source.is_file()
+    if downloaded:
+        if not record.address:
+            raise HeatpointError(
+                f"{record.name} cannot be downloaded by a program: {record.by_hand} "
+                f"({record.page}); put it at {source}, or name it with file (--file), and run this "
+                "again"
+            )
+        download(record.address, source, record.sha256, progress)
+    elif not source.is_file():
+        raise HeatpointError(f"there is no file {source}")
+    actual = digest(source)
+    if not actual.startswith(record.sha256):
+        raise HeatpointError(
+            f"{source} is not the {record.file} that was published: expected SHA-256 "
+            f"{record.sha256}..., found {actual}; download it again"
+        )
+    detector = _kept(record, source)
+    detector.meta["published"] = {
+        **{key: value for key, value in asdict(record).items() if key in KEPT},
+        "sha256": actual,
+    }
+    detector.save(record.cached)
+    if downloaded:
+        source.unlink()
+
+
+KEPT = ("name", "file", "page", "licence", "data", "score", "protocol", "reported")
+"""Facts of the record that travel in the checkpoint."""
+
+
+def _kept(record: Published, source: Path) -> Detector:
+    """Returns the detector in the publisher's file, as the record describes it."""
+    detector = convert_file(source)
+    if detector.meta["layout"] != record.layout:  # a twin with the same tensors, or a wrong file
+        detector = convert_file(source, record.layout)
+    found = len(detector.skeleton or detector.names)
+    if found != record.classes:
+        raise HeatpointError(
+            f"{source} is not {record.name}: expected {record.classes} classes or joints, found "
+            f"{found}"
+        )
+    if record.sigma is not None:
+        codec = detector.codec.tuned(record.name, {"sigma": record.sigma})
+        detector = replace(detector, codec=codec)
+    detector.meta["size"] = list(record.size)
+    return detector

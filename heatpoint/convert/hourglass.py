@@ -14,8 +14,7 @@ from torch import Tensor
 
 from heatpoint.convert.layout import Layout, Stats
 from heatpoint.data.skeleton import SKELETONS, Skeleton
-from heatpoint.zoo.joint_codecs import bearpaw_codec, princeton_codec
-from heatpoint.zoo.table import TABLE
+from heatpoint.zoo.table import TABLE, bearpaw_codec, princeton_codec
 
 BEARPAW = re.compile(r"bearpaw_hg(\d+)_b(\d+)(_mpii)?")
 PRINCETON = re.compile(r"princeton_pytorch_stacked_hourglass_(\d+)hg(_mpii)?")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from heatpoint import zoo
-from heatpoint.codecs.base import Codec
+from heatpoint.codecs import Codec
 from heatpoint.data.skeleton import Skeleton
 
 Stats = tuple[tuple[float, float, float], tuple[float, float, float]]

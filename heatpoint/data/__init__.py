@@ -1,1 +1,334 @@
-"""Images and their annotations: read, checked, varied, and served in batches."""
+"""The one in-memory form of a labelled data set, whatever format it was read from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.errors import HeatpointError
+
+Box = tuple[float, float, float, float]
+
+MARGIN = 0.05
+"""What ``joints_box`` adds on each side, in longer sides: joints lie inside of the body."""
+
+TREATMENT = {
+    "missing image": "an error in training unless skip_bad; then left out",
+    "unreadable image": "an error in training unless skip_bad; then left out",
+    "image listed twice": "kept from COCO and text files, else left out the second time",
+    "image without annotation file": "left out",
+    "unknown image id": "left out",
+    "unknown category id": "left out",
+    "object without a box": "left out",
+    "object without a class": "left out",
+    "object of an unreadable image": "left out",
+    "non-finite box": "left out",
+    "degenerate box": "left out",
+    "box outside the image": "left out",
+    "box partly outside": "clipped",
+    "size mismatch": "the file's size is used",
+    "duplicate box": "kept",
+    "crowd region": "kept; not trained on, neither right nor wrong in evaluation",
+    "malformed joints": "the object's joints are left out",
+    "non-finite joint": "left out, that joint alone",
+    "joint outside the image": "kept",
+    "person without joints": "kept; no pose to learn",
+    "image without objects": "kept",
+}
+"""Everything that can be said about a data set, in the order of a report, and what the readers and
+``validate.clean`` do about it."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing about the data that its owner should know.
+
+    Attributes:
+        kind: What it is, a key of ``TREATMENT``.
+        image: Path of the image it concerns; "" if it belongs to none.
+        detail: What exactly, with numbers: the box, the line, the sizes.
+
+    Raises:
+        ValueError: The kind is unknown, so that no report would show it.
+    """
+
+    kind: str
+    image: str
+    detail: str
+
+    def __post_init__(self) -> None:
+        if self.kind not in TREATMENT:
+            raise ValueError(f"kind: expected one of {', '.join(TREATMENT)}, got {self.kind!r}")
+
+
+@dataclass
+class ImageRecord:
+    """One image and the objects in it, as the annotation says (nothing is repaired here).
+
+    Left empty, ``crowd`` and ``difficult`` become all False and
+    ``areas`` the areas of the boxes.
+
+    Attributes:
+        path: The image file; it need not exist.
+        size: (height, width) in image pixels as annotated, or None if the annotation is silent.
+        boxes: (N, 4) float64, xyxy in image pixels, continuous; may be wrong in every way.
+        labels: (N,) int64, class index from 0.
+        crowd: (N,) bool, regions that training leaves alone and evaluation neither rewards nor
+            punishes (COCO ``iscrowd`` and ``ignore``).
+        difficult: (N,) bool, objects VOC evaluation does not count.
+        areas: (N,) float64, square image pixels; the mask's area for COCO, else the box's.
+        image_id: The number results refer to.
+        keypoints: (N, J, 3) float64, x and y in image pixels, continuous, and visibility 0 (not
+            labelled; x and y are 0), 1 (hidden) or 2 (visible); None where there are no joints.
+        heads: (N,) float64, length that PCKh divides by: 0.6 of the diagonal of the head's box in
+            image pixels, NaN where it is not known; None where it is known of nobody.
+
+    Raises:
+        ValueError: Arrays of different lengths, boxes that are not (N, 4) or keypoints that are
+            not (N, J, 3).
+    """
+
+    path: Path
+    size: tuple[int, int] | None = None
+    boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
+    labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    difficult: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+    areas: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    image_id: int = 0
+    keypoints: NDArray[np.float64] | None = None
+    heads: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        self.path = Path(self.path)
+        boxes = np.asarray(self.boxes, np.float64)
+        self.boxes = boxes if boxes.size else boxes.reshape(0, 4)
+        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
+            raise ValueError(f"boxes of {self.path}: expected shape (N, 4), got {boxes.shape}")
+        n = len(self.boxes)
+        self.labels = np.asarray(self.labels, np.int64).reshape(-1)
+        self.crowd = _or_default(self.crowd, np.zeros(n, np.bool_))
+        self.difficult = _or_default(self.difficult, np.zeros(n, np.bool_))
+        self.areas = _or_default(self.areas, box_areas(self.boxes))
+        if self.heads is not None:
+            self.heads = np.asarray(self.heads, np.float64).reshape(-1)
+        for name in ("labels", "crowd", "difficult", "areas", "heads"):
+            value = getattr(self, name)
+            if value is not None and value.shape != (n,):
+                raise ValueError(
+                    f"{name} of {self.path}: expected {n} (one per box), got {len(value)}"
+                )
+        if self.keypoints is not None:
+            self.keypoints = np.asarray(self.keypoints, np.float64)
+            if self.keypoints.ndim != 3 or self.keypoints.shape[::2] != (n, 3):
+                raise ValueError(
+                    f"keypoints of {self.path}: expected shape ({n}, J, 3), "
+                    f"got {self.keypoints.shape}"
+                )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def keep(self, mask: NDArray[np.bool_]) -> ImageRecord:
+        """Returns the record with only the objects where ``mask``, (N,) bool, is True."""
+        kept: dict[str, Any] = {}
+        for name in ("boxes", "labels", "crowd", "difficult", "areas", "keypoints", "heads"):
+            values = getattr(self, name)
+            kept[name] = None if values is None else values[mask]
+        return replace(self, **kept)
+
+
+class Objects:
+    """The objects of one image while a reader collects them.
+
+    Args:
+        joints: J, the joints each object of the data set has; None if they have none.
+    """
+
+    def __init__(self, joints: int | None = None) -> None:
+        self._joints = joints
+        self._rows: list[tuple[Any, ...]] = []
+
+    def add(
+        self,
+        box: Box,
+        label: int,
+        crowd: bool = False,
+        difficult: bool = False,
+        area: float = math.nan,
+        keypoints: NDArray[np.float64] | None = None,
+        head: float = math.nan,
+    ) -> None:
+        """Adds one object.
+
+        Args:
+            box: xyxy in image pixels.
+            label: Class index.
+            crowd: A crowd region.
+            difficult: Not counted by VOC evaluation.
+            area: In square image pixels; NaN means the box's.
+            keypoints: (J, 3) as in ``ImageRecord``; None means that no joint is labelled.
+            head: Length that PCKh divides by; NaN if unknown.
+        """
+        points = np.zeros((self._joints or 0, 3)) if keypoints is None else keypoints
+        self._rows.append((box, label, crowd, difficult, area, points, head))
+
+    def record(self, path: Path, size: tuple[int, int] | None, image_id: int) -> ImageRecord:
+        """Returns the finished record of the image at ``path``."""
+        columns = list(zip(*self._rows, strict=True)) or [()] * 7
+        boxes, labels, crowd, difficult, areas, keypoints, heads = map(np.array, columns)
+        boxes = boxes.astype(np.float64).reshape(-1, 4)
+        joints = self._joints
+        return ImageRecord(
+            path,
+            size,
+            boxes,
+            labels,
+            crowd,
+            difficult,
+            np.where(np.isfinite(areas), areas, box_areas(boxes)),
+            image_id,
+            None if joints is None else keypoints.reshape(len(boxes), joints, 3),
+            heads if np.isfinite(heads).any() else None,
+        )
+
+
+@dataclass
+class Annotations:
+    """A labelled data set.
+
+    Attributes:
+        names: Class names; the index is the label.
+        images: One record per image, images without objects included.
+        source: Where it came from, as the user wrote it.
+        category_ids: The id class ``i`` has in the original file; 1 to C if left empty.
+        left_out: How many things the reader (or ``clean``) could not keep, by kind.
+        findings: What the reader noticed on its way; ``validate`` adds the rest.
+        searched: Folders in which images were looked for in vain; empty if some were found.
+        skeleton: What the joints are called; None where there are none, or they have no names.
+
+    Raises:
+        ValueError: Repeated names, or category ids that do not fit the names.
+        HeatpointError: Objects have more or fewer joints than the skeleton.
+    """
+
+    names: tuple[str, ...]
+    images: list[ImageRecord]
+    source: str = ""
+    category_ids: tuple[int, ...] = ()
+    left_out: dict[str, int] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    searched: tuple[str, ...] = ()
+    skeleton: Skeleton | None = None
+
+    def __post_init__(self) -> None:
+        self.names = tuple(self.names)
+        if len(set(self.names)) != len(self.names):
+            raise ValueError(f"names: expected distinct class names, got {self.names}")
+        self.category_ids = tuple(self.category_ids) or tuple(range(1, len(self.names) + 1))
+        if len(self.category_ids) != len(self.names):
+            raise ValueError(
+                f"category_ids: expected {len(self.names)} (one per name), "
+                f"got {len(self.category_ids)}"
+            )
+        if len(set(self.category_ids)) != len(self.category_ids):
+            raise ValueError(f"category_ids: expected distinct ids, got {self.category_ids}")
+        for record in self.images:
+            if self.skeleton is None or record.keypoints is None:
+                continue
+            got, wanted = record.keypoints.shape[1], len(self.skeleton)
+            if got != wanted:
+                raise HeatpointError(
+                    f"{self.source}: objects of {record.path.name} have {got} joints, but the "
+                    f"skeleton has {wanted} ({', '.join(self.skeleton.joints)}); give the "
+                    "skeleton the data was labelled with"
+                )
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def objects(self) -> int:
+        """Number of boxes over all images, crowd regions included."""
+        return sum(len(record) for record in self.images)
+
+    def counts(self) -> dict[str, int]:
+        """Returns the number of objects of each class, in class order, without crowd regions."""
+        total = np.zeros(len(self.names), np.int64)
+        for record in self.images:
+            total += np.bincount(record.labels[~record.crowd], minlength=len(self.names))
+        return dict(zip(self.names, total.tolist(), strict=True))
+
+    def subset(self, indices: Iterable[int]) -> Annotations:
+        """Returns the data set with only the images at ``indices``, in that order."""
+        return replace(self, images=[self.images[i] for i in indices])
+
+    def leave_out(self, kind: str, image: str, detail: str) -> None:
+        """Counts one thing a reader cannot keep and remembers why."""
+        self.left_out[kind] = self.left_out.get(kind, 0) + 1
+        self.findings.append(Finding(kind, image, detail))
+
+
+def box_areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns the areas (N,) of xyxy boxes (N, 4); 0 for a negative side, NaN for a NaN."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
+        areas: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
+    return areas
+
+
+def _or_default(values: ArrayLike, default: NDArray[Any]) -> NDArray[Any]:
+    """Returns values as a flat array of the default's type, or the default if there are none."""
+    flat = np.asarray(values, default.dtype).reshape(-1)
+    return flat if len(flat) else default
+
+
+def joints_box(keypoints: NDArray[np.float64]) -> Box | None:
+    """Returns the box of a subject that was labelled without one: its joints and a margin.
+
+    The extent of the labelled joints is grown on each side by ``MARGIN`` of its longer side, and
+    by one pixel at least, so that joints on one line have a box as well.
+
+    Args:
+        keypoints: (J, 3) x, y in image pixels and visibility.
+
+    Returns:
+        xyxy in image pixels; it may reach beyond the image. None if no joint is labelled; of
+        joints that are NaN the box is NaN.
+    """
+    points = keypoints[keypoints[:, 2] > 0, :2]
+    if len(points) == 0:
+        return None
+    low, high = points.min(0), points.max(0)
+    margin = max(1.0, MARGIN * float((high - low).max()))
+    x1, y1 = (low - margin).tolist()
+    x2, y2 = (high + margin).tolist()
+    return x1, y1, x2, y2
+
+
+def check_names(names: Sequence[str], where: str | Path) -> tuple[str, ...]:
+    """Returns class names as a tuple after making sure that a name means one class.
+
+    Raises:
+        HeatpointError: There is no name, an empty one, or one that occurs twice.
+    """
+    if not names:
+        raise HeatpointError(f"{where} names no class; expected at least one")
+    seen: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if not name:
+            raise HeatpointError(f"{where}: class {index} has an empty name; give it one")
+        if name in seen:
+            raise HeatpointError(
+                f"{where}: classes {seen[name]} and {index} are both called {name!r}; "
+                "rename one, or merge the two in the annotations"
+            )
+        seen[name] = index
+    return tuple(names)

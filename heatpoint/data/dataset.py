@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from heatpoint.data.annotations import Annotations
+from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
 from heatpoint.data.images import DecodedImages
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.scene import Scene, Variation
-from heatpoint.views.base import View, channels_first
-from heatpoint.views.target import Part, Target
+from heatpoint.views import View, channels_first
+from heatpoint.views.fields import Part, Target
 
 
 @dataclass
@@ -79,7 +79,7 @@ class TrainSet(Dataset[Sample]):
     """Random views of the training data, indexed by (epoch, index).
 
     Example:
-        >>> from heatpoint.data.annotations import Annotations
+        >>> from heatpoint.data import Annotations
         >>> nothing = Annotations(names=("cat",), images=[], source="", category_ids=(0,))
         >>> len(TrainSet(nothing, (512, 512)))
         0

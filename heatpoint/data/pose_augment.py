@@ -10,14 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.annotations import Annotations, joints_box
-from heatpoint.data.colour import recolour
-from heatpoint.data.scene import Floats, Samples, Scene, Variation
+from heatpoint.data import Annotations, joints_box
+from heatpoint.data.augment import recolour
+from heatpoint.data.scene import Floats, Samples, Scene, Subjects, Variation
 from heatpoint.data.skeleton import Skeleton, name_side
-from heatpoint.data.subjects import Subjects
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Affine, Image
-from heatpoint.geometry.crops import PADDING, crop_affine
+from heatpoint.geometry import PADDING, Affine, Image, crop_affine
 
 LOWER = ("hip", "knee", "ankle", "foot", "feet", "toe", "heel", "pelvis", "leg")
 """Words by which a joint's name puts it into the lower half of a body."""

@@ -15,7 +15,7 @@ from heatpoint.errors import HeatpointError
 if TYPE_CHECKING:
     import supervision
 
-    from heatpoint.geometry.affine import Image
+    from heatpoint.geometry import Image
 
 
 @dataclass(eq=False)
@@ -246,8 +246,7 @@ class Detections:
             image: The picture: a file, (H, W, 3) uint8 RGB array, Pillow image or encoded bytes.
             least: Score of a row that is drawn.
         """
-        from heatpoint.data.draw import draw_boxes
-        from heatpoint.data.draw_joints import draw_joints
+        from heatpoint.data.draw import draw_boxes, draw_joints
         from heatpoint.data.images import load_image
 
         pixels, shown = load_image(image), self[self.scores >= least]

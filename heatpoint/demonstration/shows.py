@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.draw import draw_truth, enlarge, montage, write_picture
 from heatpoint.data.images import load_image
 from heatpoint.data.results import Detections
-from heatpoint.geometry.affine import Image
+from heatpoint.geometry import Image
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
 

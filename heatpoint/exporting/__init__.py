@@ -10,17 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from heatpoint.data.annotations import Annotations
+from heatpoint.data import Annotations
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.exporting.accuracy import check_accuracy
-from heatpoint.exporting.formats import OPSETS, to_onnx, to_openvino, write_onnx, write_openvino
-from heatpoint.exporting.graph import Deployed
+from heatpoint.exporting.formats import (
+    OPSETS,
+    Deployed,
+    to_onnx,
+    to_openvino,
+    write_onnx,
+    write_openvino,
+)
 from heatpoint.exporting.parity import check_parity
-from heatpoint.exporting.quantize import read_calibration, to_int8
+from heatpoint.exporting.quantize import check_accuracy, read_calibration, to_int8
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.torch import describe
 from heatpoint.inference.sources import Images
-from heatpoint.views.base import input_size
+from heatpoint.views import input_size
 from heatpoint.zoo.detector import Detector
 
 ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]

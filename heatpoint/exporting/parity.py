@@ -12,18 +12,18 @@ from numpy.typing import NDArray
 
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Image, box_iou
+from heatpoint.geometry import Image, box_iou
+from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Engine
 from heatpoint.inference.engines.torch import TorchEngine
-from heatpoint.inference.options import KeepOptions, RunOptions
 from heatpoint.inference.places import places_of
 from heatpoint.inference.predict import open_runner
 from heatpoint.inference.sources import Images, expand
 from heatpoint.synthetic.figures import draw_figures
 from heatpoint.synthetic.pictures import draw_shapes
-from heatpoint.views.base import Places
+from heatpoint.views import Places
 from heatpoint.views.fields import Field
 from heatpoint.zoo.detector import Detector
 

@@ -1,1 +1,203 @@
-"""From pictures to results: running, finishing, suppressing, drawing."""
+"""The options of predict, evaluate, limits and video; what they share is nested in each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal, get_args
+
+from heatpoint.options import Checkpoint, Data, File, Name, Pictures, Scales, Size, Words
+from heatpoint.scoring import Normaliser
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from heatpoint.data import Annotations
+    from heatpoint.inference.engines.engine import Engine
+    from heatpoint.inference.places import ImageBoxes
+    from heatpoint.inference.sources import Images
+    from heatpoint.zoo.detector import Detector
+
+
+SoftNms = Literal["gaussian", "linear", "merge", "none"]
+"""What can be done about double boxes instead of removing them."""
+
+
+@dataclass
+class RunOptions:
+    """How a model is run over pictures."""
+
+    LOOK: ClassVar[str] = "what is looked at"
+
+    size: Size | Sequence[int] | None = None
+    """input size in pixels, 512 or 384x512 (height x width); the model's own by default"""
+
+    tiles: Size | Sequence[int] | None = None
+    """look at overlapping tiles of this many pixels of the picture, at its own resolution: for
+    small objects in large pictures"""
+
+    overlap: float = 0.2
+    """share of a tile that the next one shows too"""
+
+    keep_resolution: bool = False
+    """pad pictures to a legal size instead of resizing them"""
+
+    flip: bool = False
+    """average with the mirrored picture; twice the work"""
+
+    scales: Scales | Sequence[float] = (1.0,)
+    """test scales, merged by soft-NMS; 0.5,0.75,1,1.25,1.5 in the paper"""
+
+    MACHINE: ClassVar[str] = "machine"
+
+    device: Name | torch.device = "auto"
+    """auto, cpu, cuda, cuda:1, mps"""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """arithmetic of the network; auto is bf16 on CPUs with AMX and on GPUs that have it natively,
+    else fp32"""
+
+    streams: int = 1
+    """batches under way at once, for most pictures per second (exported files)"""
+
+
+@dataclass
+class ReadOptions:
+    """How pictures are read."""
+
+    READING: ClassVar[str] = "reading"
+
+    batch_size: int = 8
+    """pictures, crops or tiles per run of the network"""
+
+    workers: int = 2
+    """threads that read and resize pictures while the network runs; 0 for none"""
+
+    skip_bad: bool = False
+    """warn of unreadable pictures instead of stopping"""
+
+
+@dataclass
+class PlaceOptions:
+    """Where a model of one subject looks."""
+
+    PLACES: ClassVar[str] = "where models of joints look"
+
+    boxes: File | Path | Sequence[ImageBoxes] | None = None
+    """JSON file of boxes, as predict writes it for a detector of boxes, or {file name: [[x1, y1,
+    x2, y2], ...]}; without boxes and detector, one subject fills each picture"""
+
+    detector: Checkpoint | Path | Detector | Engine | None = None
+    """a model of boxes that finds where to look"""
+
+
+@dataclass
+class KeepOptions:
+    """Which of the things found are results."""
+
+    RESULTS: ClassVar[str] = "what becomes a result"
+
+    score: float | None = field(default=None, metadata={"alias": "conf"})
+    """least score of a result; where boxes are looked at, of these. By default 0.3, but 0 to
+    evaluate, because the area under a curve needs its far end"""
+
+    nms: float | None = None
+    """overlap (IoU) above which the worse of two boxes of one class is removed"""
+
+    soft_nms: SoftNms | None = None
+    """instead of nms: lower the scores of boxes that overlap better ones, or merge them; by
+    default what the model needs (corners gaussian), and gaussian for several scales"""
+
+    max_detections: int = 100
+    """most results per picture, or per tile"""
+
+
+@dataclass
+class PredictOptions:
+    """Finds what a model was trained to find, in pictures."""
+
+    model: Checkpoint | Path | Detector | Engine
+    """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
+    weights"""
+
+    images: list[Pictures] | Images
+    """picture files, folders or patterns"""
+
+    places: PlaceOptions = field(default_factory=PlaceOptions)
+
+    keep: KeepOptions = field(default_factory=KeepOptions)
+
+    run: RunOptions = field(default_factory=RunOptions)
+
+    read: ReadOptions = field(default_factory=ReadOptions)
+
+
+Metric = Literal["coco", "voc"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+
+
+@dataclass
+class MeasureOptions:
+    """How scores are computed."""
+
+    MEASURE: ClassVar[str] = "how scores are computed"
+
+    metric: Words | Sequence[Metric] = METRICS
+    """which scores of boxes to compute: coco, voc or both"""
+
+    normaliser: Normaliser = "extent"
+    """joints: the length that PCK's errors are divided by: the extent of the labelled joints, the
+    torso, the box or the head"""
+
+    thresholds: Scales | Sequence[float] = (0.05, 0.1, 0.2)
+    """joints: shares of that length below which, strictly, a joint is found"""
+
+    sigmas: Scales | Sequence[float] | None = None
+    """joints: OKS's, one per joint of the annotations; COCO's for its 17 joints and 0.1 for any
+    other skeleton by default"""
+
+
+@dataclass
+class EvaluateOptions:
+    """Scores a model on annotated pictures."""
+
+    model: Checkpoint | Path | Detector | Engine | None
+    """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
+    weights"""
+
+    data: Data | Path | Annotations
+    """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file; for joints COCO
+    keypoints, MPII, LSP, FLIC or DeepLabCut"""
+
+    detector: Checkpoint | Path | Detector | Engine | None = None
+    """a model of boxes that says where a model of joints looks; the annotated boxes by default, as
+    for published PCK and PCKh"""
+
+    results: File | Path | None = None
+    """COCO result JSON to score instead of running a model; rows with file_name and category_name,
+    as predict writes them, are matched by those, others by image_id and category_id"""
+
+    save_results: File | Path | None = None
+    """file to write the model's results to, as COCO result JSON"""
+
+    measure: MeasureOptions = field(default_factory=MeasureOptions)
+    keep: KeepOptions = field(default_factory=KeepOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    read: ReadOptions = field(default_factory=ReadOptions)
+
+
+@dataclass
+class LimitsOptions:
+    """Says which of a model's maps cost the most, by putting in the true ones one after another."""
+
+    model: Checkpoint | Path | Detector
+    """a checkpoint of train or convert"""
+
+    data: Data | Path | Annotations
+    """annotated data with the model's classes, in any format that train takes"""
+
+    keep: KeepOptions = field(default_factory=KeepOptions)
+    run: RunOptions = field(default_factory=RunOptions)
+    read: ReadOptions = field(default_factory=ReadOptions)

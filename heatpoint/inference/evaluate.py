@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from heatpoint.data.annotations import Annotations
+from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.engines.engine import Engine
-from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference import EvaluateOptions, MeasureOptions
+from heatpoint.inference.engines.engine import Engine, Timings
 from heatpoint.inference.match import Match, check_files, open_truth
 from heatpoint.inference.metrics import (
     Metrics,
@@ -24,15 +24,19 @@ from heatpoint.inference.metrics import (
 )
 from heatpoint.inference.predict import found_places, open_runner
 from heatpoint.inference.runner import Runner
-from heatpoint.inference.score_options import EvaluateOptions, MeasureOptions
 from heatpoint.inference.sources import Source
-from heatpoint.options.keywords import keywords
-from heatpoint.scoring.joints import MATCH, JointScores, is_subject
-from heatpoint.scoring.oks import default_sigmas, oks_metrics
-from heatpoint.scoring.pck import NORMALISERS
-from heatpoint.scoring.rows import joint_results, read_rows
+from heatpoint.options import keywords
+from heatpoint.scoring import joint_results, read_rows
+from heatpoint.scoring.keypoints import (
+    MATCH,
+    NORMALISERS,
+    JointScores,
+    default_sigmas,
+    is_subject,
+    oks_metrics,
+)
 from heatpoint.system.files import write_json
-from heatpoint.views.base import Places
+from heatpoint.views import Places
 
 PLACE_SCORE = 0.05
 """Least score of a box of ``detector``, where the user does not say."""

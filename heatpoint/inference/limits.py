@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from heatpoint.codecs.base import Target
-from heatpoint.data.annotations import ImageRecord
+from heatpoint.codecs import Target
+from heatpoint.data import ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import clip_boxes
+from heatpoint.geometry import clip_boxes
+from heatpoint.inference import LimitsOptions, MeasureOptions, RunOptions
 from heatpoint.inference.engines.torch import TorchEngine
 from heatpoint.inference.match import Match, open_truth
 from heatpoint.inference.metrics import (
@@ -30,14 +31,11 @@ from heatpoint.inference.metrics import (
     score_columns,
     score_title,
 )
-from heatpoint.inference.options import RunOptions
 from heatpoint.inference.predict import open_runner
 from heatpoint.inference.runner import Ask, Job, Runner, check_stream
-from heatpoint.inference.score_options import LimitsOptions, MeasureOptions
-from heatpoint.inference.sources import Source
-from heatpoint.inference.stream import read_ahead
-from heatpoint.options.keywords import keywords
-from heatpoint.views.base import Look
+from heatpoint.inference.sources import Source, read_ahead
+from heatpoint.options import keywords
+from heatpoint.views import Look
 
 
 @dataclass(frozen=True)

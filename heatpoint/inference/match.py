@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.data.read import read
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.readers import read
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.places import places_of
-from heatpoint.scoring.joints import is_subject
-from heatpoint.views.base import Places
+from heatpoint.scoring.keypoints import is_subject
+from heatpoint.views import Places
 
 
 @dataclass(frozen=True, eq=False)

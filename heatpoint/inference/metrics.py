@@ -8,21 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from heatpoint.data.annotations import Annotations
+from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError, check_choice, suggest
-from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference import METRICS, MeasureOptions
+from heatpoint.inference.engines.engine import Timings
 from heatpoint.inference.match import Match
-from heatpoint.inference.score_options import METRICS, MeasureOptions
-from heatpoint.scoring.coco import NUMBERS, CocoScores, coco_metrics
-from heatpoint.scoring.joints import JointScores, score_joints
-from heatpoint.scoring.pck import NORMALISERS
-from heatpoint.scoring.rows import Results, box_rows
-from heatpoint.scoring.voc import VocScores, voc_metrics
-from heatpoint.views.base import View
+from heatpoint.scoring import Results, box_rows
+from heatpoint.scoring.boxes import NUMBERS, CocoScores, VocScores, coco_metrics, voc_metrics
+from heatpoint.scoring.keypoints import NORMALISERS, JointScores, score_joints
+from heatpoint.views import View
 
 if TYPE_CHECKING:
-    from heatpoint.codecs.base import Codec
+    from heatpoint.codecs import Codec
     from heatpoint.inference.engines.description import Description
 
 

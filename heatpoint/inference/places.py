@@ -14,7 +14,7 @@ from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.inference.sources import Source
 from heatpoint.system.files import read_json
-from heatpoint.views.base import Places, box_text
+from heatpoint.views import Places, box_text
 
 ImageBoxes = NDArray[Any] | Sequence[Sequence[float]]
 """The boxes of one image: (N, 4) xyxy in image pixels."""

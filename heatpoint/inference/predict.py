@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any
 
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Image
-from heatpoint.inference.engines import Engine, open_engine
-from heatpoint.inference.engines.description import Description
-from heatpoint.inference.engines.timings import Timings
-from heatpoint.inference.finish import Keep, check_thresholds, choose_soft_nms
-from heatpoint.inference.options import (
+from heatpoint.geometry import Image
+from heatpoint.inference import (
     KeepOptions,
     PlaceOptions,
     PredictOptions,
     ReadOptions,
     RunOptions,
 )
+from heatpoint.inference.engines import Engine, open_engine
+from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.engine import Timings
+from heatpoint.inference.finish import Keep, check_thresholds, choose_soft_nms
 from heatpoint.inference.places import given_boxes, places_among
 from heatpoint.inference.runner import Found, Runner
 from heatpoint.inference.sources import Source, expand
-from heatpoint.options.keywords import keywords
+from heatpoint.options import keywords
 from heatpoint.system.files import write_json
-from heatpoint.views.base import Places, View, input_size
-from heatpoint.views.picture import Picture
+from heatpoint.views import Places, View, input_size
+from heatpoint.views.pictures import Picture
 from heatpoint.views.tiles import Tiles
 
 if TYPE_CHECKING:

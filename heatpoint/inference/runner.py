@@ -12,13 +12,12 @@ import numpy as np
 
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Image
+from heatpoint.geometry import Image
 from heatpoint.inference.engines.engine import Answer, Engine
 from heatpoint.inference.finish import Keep, conclude, in_image
-from heatpoint.inference.sources import Source
-from heatpoint.inference.stream import in_order, prefetch, read_ahead
+from heatpoint.inference.sources import Source, in_order, prefetch, read_ahead
 from heatpoint.system import VERSION
-from heatpoint.views.base import Look, Pixels, Places, Raster, View, Whole
+from heatpoint.views import Look, Pixels, Places, Raster, View, Whole
 from heatpoint.views.fields import BOXES, LABELS, Arrays
 
 

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from heatpoint.codecs.base import Codec, Target
-from heatpoint.data.annotations import Annotations, ImageRecord
+from heatpoint.codecs import Codec, Target
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.validate import Progress
-from heatpoint.geometry.affine import box_iou
+from heatpoint.geometry import box_iou
 from heatpoint.inference.finish import Keep, conclude, in_image
 from heatpoint.inspection.report import Counted, at_once, known_size, side_text, sought
-from heatpoint.scoring.coco import coco_metrics
-from heatpoint.views.base import Look
-from heatpoint.views.picture import Picture
+from heatpoint.scoring.boxes import coco_metrics
+from heatpoint.views import Look
+from heatpoint.views.pictures import Picture
 
 _FOUND = 0.5  # overlap at which an object counts as found, as in AP50
 _SURE = 0.5  # a perfect network is sure of what it found; the rest of the K rows is padding

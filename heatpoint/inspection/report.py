@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.codecs.base import Codec
-from heatpoint.data.annotations import Annotations, ImageRecord
-from heatpoint.geometry.affine import letterbox
+from heatpoint.codecs import Codec
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.geometry import letterbox
 
 _CELLS = 1 << 24  # of all maps of a batch: 64 MiB in float32
 _SMALL, _LARGE = 32.0**2, 96.0**2  # COCO's borders of small, medium and large, square pixels

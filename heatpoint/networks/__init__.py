@@ -1,1 +1,139 @@
-"""Networks: images in, maps out; nothing here knows a label."""
+"""What networks give: maps by name, and the specification of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import less, next_multiple
+
+Maps = dict[str, Tensor]
+"""One stack's output: name to ``(B, channels, h, w)``; logits where a probability is meant."""
+
+
+@dataclass(frozen=True)
+class MapSpec:
+    """One map that a codec needs and a network must produce.
+
+    Attributes:
+        name: Key in ``Maps``.
+        channels: Number of channels.
+        bias: Initial bias of the last layer; -2.19 = -ln(0.9 / 0.1) for heatmaps of objects.
+        branch: Name of the shared branch in front of the head (corner pooling, say); "" for none.
+        per: What the channels are about, in equal shares: "class", "joint", or "" for neither.
+            When classes or joints change, the channels of those that stay are kept.
+        std: Spread of the last layer's initial weights; None for PyTorch's own way.
+        stride: Input pixels per cell; 0 for the codec's.
+    """
+
+    name: str
+    channels: int
+    bias: float = 0.0
+    branch: str = ""
+    per: Literal["", "class", "joint"] = ""
+    std: float | None = None
+    stride: int = 0
+
+
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+"""ImageNet's mean and standard deviation of R, G and B on the 0-255 scale."""
+
+
+class Backbone(nn.Module):
+    """What every backbone declares; calling it yields one feature map per entry of ``strides``.
+
+    Attributes:
+        channels: Channels of each feature map, in the order of ``strides``.
+        strides: Input pixels per cell of each feature map, ascending.
+        multiple: Divisor that both sides of the input must have.
+        trim: Pixels by which both sides must fall short of that; 1 for CornerNet's 511.
+        mean: R, G and B means (0-255) of the images that the weights were made for.
+        std: R, G and B standard deviations (0-255) of the same.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    multiple: int
+    trim: int = 0
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
+    def inner(self, images: Tensor) -> dict[int, Tensor]:
+        """Returns the feature maps in front of the last one, by stride; of several the first."""
+        maps = list(zip(self.strides, self(images), strict=True))[:-1]
+        return dict(reversed(maps))
+
+
+class Network(nn.Module):
+    """Normalisation, backbone, neck and heads in a row.
+
+    It knows no labels and no losses, and its return type never depends on the mode.
+
+    Args:
+        backbone: Turns (B, 3, H, W) normalised RGB into feature maps of ascending stride.
+        neck: Turns the list of feature maps into one (B, channels, h, w) tensor.
+        heads: Turns that tensor into maps by name, or into such maps of each stack in a row.
+        stride: Input pixels per cell of the maps.
+
+    Attributes:
+        mean: (3,) buffer, R, G and B on the 0-255 scale.
+        std: (3,) buffer, R, G and B on the 0-255 scale.
+        multiple: Divisor that both input sides must have, after ``trim`` is added.
+        trim: Pixels by which both sides must fall short of a multiple; 0 for most networks.
+        stride: Input pixels per cell of the maps.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, backbone: Backbone, neck: nn.Module, heads: nn.Module, stride: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.neck = neck
+        self.heads = heads
+        self.multiple, self.trim = backbone.multiple, backbone.trim
+        self.stride = stride
+        self.register_buffer("mean", torch.tensor(backbone.mean))
+        self.register_buffer("std", torch.tensor(backbone.std))
+
+    def forward(self, images: Tensor) -> list[Maps]:
+        """Returns the maps of each stack, of which the last are the network's answer.
+
+        The others exist so that training can supervise them; most networks have one stack.
+
+        The normalisation runs in the dtype of ``mean``, everything behind it in the dtype of the
+        weights, so that ``fast`` can keep the former in float32 while the latter are bfloat16.
+
+        Args:
+            images: (B, 3, H, W) RGB, 0-255, uint8 or floating; any memory format.
+
+        Returns:
+            One dict per stack, name to (B, channels, H / stride, W / stride), rounded up.
+
+        Raises:
+            HeatpointError: H or W is not a multiple of ``multiple`` less ``trim``.
+        """
+        height, width = images.shape[-2:]
+        legal = tuple(next_multiple(side, self.multiple, self.trim) for side in (height, width))
+        if legal != (height, width):
+            raise HeatpointError(
+                f"images are {height}x{width} pixels (height x width), but this network needs "
+                f"multiples of {self.multiple}{less(self.trim)}: the next legal size is "
+                f"{legal[0]}x{legal[1]}"
+            )
+        mean, std = self.mean[:, None, None], self.std[:, None, None]
+        normalised = (images.to(self.mean.dtype) - mean) / std
+        features = self.backbone(normalised.to(next(self.parameters()).dtype))
+        maps: Maps | list[Maps] = self.heads(self.neck(features))
+        return maps if isinstance(maps, list) else [maps]
+
+    def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        """Sets R, G and B mean and standard deviation, each on the 0-255 scale."""
+        self.mean.copy_(torch.tensor(mean, dtype=torch.float64))
+        self.std.copy_(torch.tensor(std, dtype=torch.float64))

@@ -15,8 +15,8 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
+from heatpoint.networks import Backbone
 from heatpoint.networks.heads import hidden_convolution
-from heatpoint.networks.network import Backbone
 
 WIDTHS = (256, 256, 384, 384, 384, 512)
 """Channels at each level of the published networks, the first at stride 4, the last at 128."""

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint.errors import check_choice
+from heatpoint.networks import Network
 from heatpoint.networks.heads import StackHeads
-from heatpoint.networks.network import Network
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 

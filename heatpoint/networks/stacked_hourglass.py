@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from heatpoint.networks import Backbone, Maps, MapSpec
 from heatpoint.networks.heads import last_convolution
-from heatpoint.networks.maps import Maps, MapSpec
-from heatpoint.networks.network import Backbone
 
 StemKind = Literal["bearpaw", "paper"]
 

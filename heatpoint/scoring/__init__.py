@@ -2,7 +2,195 @@
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from heatpoint.data import Annotations
+from heatpoint.data.results import Detections
+from heatpoint.errors import HeatpointError, suggest
+from heatpoint.system.files import read_json
 
 Normaliser = Literal["extent", "torso", "box", "head"]
 """What PCK's errors are divided by."""
+
+
+Results = Sequence[Detections] | Sequence[Mapping[str, Any]]
+"""One ``Detections`` per image, in the order of the annotated images and with their names; or COCO
+result rows with the ids of the annotations, in full precision."""
+
+
+def image_ids(annotations: Annotations) -> list[int]:
+    """Returns the ids of the images.
+
+    Raises:
+        HeatpointError: Two images share one.
+    """
+    ids = [record.image_id for record in annotations.images]
+    if len(set(ids)) != len(ids):
+        raise HeatpointError(
+            f"{annotations.source or 'the annotations'} give one image id to several images; "
+            "results could not be told apart"
+        )
+    return ids
+
+
+def check_results(results: Sequence[Detections], annotations: Annotations) -> None:
+    """Makes sure that there is one result per image, with the annotated classes.
+
+    Raises:
+        HeatpointError: There is not.
+    """
+    if len(results) != len(annotations):
+        raise HeatpointError(
+            f"expected one result for each of the {len(annotations)} annotated images, got "
+            f"{len(results)}"
+        )
+    for result in results:
+        if result.names != annotations.names:
+            raise HeatpointError(
+                f"the results' classes are {result.names}, the annotations' "
+                f"{annotations.names}; map them first"
+            )
+
+
+def box_rows(results: Results, annotations: Annotations) -> list[dict[str, Any]]:
+    """Returns COCO result rows with image_id, category_id, bbox (x, y, width, height) and score.
+
+    Raises:
+        HeatpointError: The results do not belong to these images or classes, a row is not
+            complete or not finite, or two images share an id.
+    """
+    ids = image_ids(annotations)
+    found = [result for result in results if isinstance(result, Detections)]
+    if found and len(found) == len(results):
+        check_results(found, annotations)
+        return [
+            row
+            for image_id, one in zip(ids, found, strict=True)
+            for row in Detections(one.boxes, one.scores, one.labels, one.names).to_coco(
+                image_id, annotations.category_ids
+            )
+        ]
+    rows = [row for row in results if isinstance(row, Mapping)]
+    if len(rows) != len(results):
+        raise TypeError("results are either all Detections or all COCO result rows")
+    check_rows(rows, "bbox", 4, annotations)
+    return [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in rows]
+
+
+def check_rows(
+    rows: Sequence[Mapping[str, Any]], what: str, count: int, annotations: Annotations
+) -> None:
+    """Makes sure that COCO result rows are complete, finite and about the annotations.
+
+    Args:
+        rows: The rows.
+        what: "bbox" or "keypoints".
+        count: How many numbers these are.
+        annotations: The truth.
+
+    Raises:
+        HeatpointError: One is not.
+    """
+    ids = {"image_id": set(image_ids(annotations)), "category_id": set(annotations.category_ids)}
+    for place, row in enumerate(rows):
+        missing = [key for key in (*ids, what, "score") if key not in row]
+        if missing:
+            raise HeatpointError(
+                f"result {place} lacks {', '.join(missing)}; expected COCO result rows with "
+                f"image_id, category_id, {what} and score"
+            )
+        for key, known in ids.items():
+            if row[key] not in known:
+                raise HeatpointError(
+                    f"result {place} has {key} {row[key]!r}, which the annotations do not; are the "
+                    "results those of another data set?"
+                )
+        values = [*row[what], row["score"]]
+        if len(values) != count + 1 or not all(
+            isinstance(value, (int, float)) and math.isfinite(value) for value in values
+        ):
+            raise HeatpointError(
+                f"result {place} has {what} {row[what]} and score {row['score']}; expected "
+                f"{'five' if count == 4 else count + 1} finite numbers"
+            )
+
+
+def read_rows(path: Path, truth: Annotations) -> list[dict[str, Any]]:
+    """Returns the rows of a result file, with the ids of ``truth`` where they have names.
+
+    Raises:
+        HeatpointError: The file is no list of rows, or names what ``truth`` does not hold.
+    """
+    rows = read_json(path)
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise HeatpointError(
+            f"{path} is no COCO result file: expected a list of objects with image_id, "
+            "category_id, score, and bbox or keypoints"
+        )
+    ids_of_class = dict(zip(truth.names, truth.category_ids, strict=True))
+    ids_of_file = _ids_of_files(truth)
+    named = []
+    for row in rows:
+        if "category_name" in row:
+            row = row | {"category_id": _known(row, "category_name", ids_of_class, path)}
+        if row.get("file_name"):
+            row = row | {"image_id": _known(row, "file_name", ids_of_file, path)}
+        named.append(row)
+    return named
+
+
+def joint_results(rows: Sequence[Mapping[str, Any]], truth: Annotations) -> list[Detections]:
+    """Returns the results of each image from COCO keypoint rows, joints as ``truth`` has them.
+
+    The boxes are those around the joints. COCO's integers are the middles of pixels, 0.5 less
+    than coordinates here.
+
+    Raises:
+        HeatpointError: ``truth`` has no joints, or a row does not fit to it.
+    """
+    if truth.skeleton is None:
+        raise HeatpointError(
+            f"{truth.source or 'the annotations'} hold no keypoints; expected annotated joints to "
+            "score"
+        )
+    check_rows(rows, "keypoints", 3 * len(truth.skeleton), truth)
+    label_of = {category: label for label, category in enumerate(truth.category_ids)}
+    images = np.array([row["image_id"] for row in rows], np.int64)
+    labels = np.array([label_of[row["category_id"]] for row in rows], np.int64)
+    scores = np.array([row["score"] for row in rows], np.float32)
+    points = np.array([row["keypoints"] for row in rows], np.float32)
+    points = points.reshape(len(rows), len(truth.skeleton), 3) + np.array(
+        [0.5, 0.5, 0.0], np.float32
+    )
+    around = np.concatenate((points[..., :2].min(1), points[..., :2].max(1)), 1)
+    return [
+        Detections(
+            around[mine], scores[mine], labels[mine], truth.names, points[mine], truth.skeleton
+        )
+        for mine in (images == record.image_id for record in truth.images)
+    ]
+
+
+def _ids_of_files(truth: Annotations) -> dict[str, int]:
+    """Returns image ids by full path, and by bare name where only one image has it."""
+    bare: dict[str, list[int]] = {}
+    for record in truth.images:
+        bare.setdefault(record.path.name, []).append(record.image_id)
+    ids = {name: found[0] for name, found in bare.items() if len(found) == 1}
+    return ids | {str(record.path): record.image_id for record in truth.images}
+
+
+def _known(row: Mapping[str, Any], key: str, ids: Mapping[str, int], path: Path) -> int:
+    value = str(row[key])
+    found = ids.get(value, ids.get(Path(value).name) if key == "file_name" else None)
+    if found is None:
+        raise HeatpointError(
+            f"{path} has results for {key} {value!r}, which the annotations do not"
+            + suggest(value, ids)
+        )
+    return found

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.annotations import Annotations, Objects
+from heatpoint.data import Annotations, Objects
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Image
-from heatpoint.synthetic.canvas import Points, add_noise, background, fill, write_set
+from heatpoint.geometry import Image
+from heatpoint.synthetic import Points, add_noise, background, fill, write_set
 
 NAMES = ("disc", "ring", "triangle", "star", "cross")
 """Classes of the drawn shapes, in label order."""

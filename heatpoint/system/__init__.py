@@ -1,4 +1,214 @@
 """What is asked of the operating system: whole files, signals, silence."""
 
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, TypeVar
+
+from heatpoint.errors import HeatpointError
+
 VERSION = "0.2.0"
 """Version of the package."""
+
+
+_HELD: set[int] = set()
+"""Descriptors of the locks this process holds."""
+
+
+def usable_cores() -> int:
+    """Returns the number of cores this process may run on, which containers and taskset lower."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS and Windows
+
+
+def is_alive(process: int) -> bool:
+    """Tells whether a process of this number runs on this machine; true where that is unknown."""
+    if sys.platform == "win32":  # there, asking by a signal would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def locked(path: Path, busy: str = "") -> Iterator[None]:
+    """Holds a lock file, which is removed at the end; nobody else holds it meanwhile.
+
+    The system frees the lock of a process that dies, however it dies, so none is ever stale. A
+    file system without locks (some network ones) is worked on without.
+
+    Args:
+        path: The lock file; its folder is made.
+        busy: What to say if another process holds the lock; "" waits for it instead.
+
+    Raises:
+        HeatpointError: Another process holds the lock and ``busy`` is given, or the file cannot
+            be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(path, wait=not busy)
+    except BlockingIOError:
+        raise HeatpointError(busy) from None
+    except OSError as error:
+        raise HeatpointError(
+            f"cannot write {path}: {error.strerror or error}; choose another folder"
+        ) from error
+    _HELD.add(descriptor)
+    try:
+        yield
+    finally:
+        _HELD.discard(descriptor)
+        with suppress(OSError):  # its folder may be gone
+            path.unlink()
+        os.close(descriptor)
+
+
+def _acquire(path: Path, wait: bool) -> int:
+    """Returns the descriptor of the locked file at ``path``."""
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(descriptor, wait)
+            # Whoever held the lock has removed the file, so that another may stand there by now.
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, wait: bool) -> None:
+    """Locks an open file.
+
+    Raises:
+        BlockingIOError: Another process holds it, and it is not waited for.
+    """
+    if sys.platform == "win32":
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        raise
+    except OSError:  # a file system without locks
+        pass
+
+
+def _leave_to_parent() -> None:
+    """Closes the locks in a forked process, lest they outlive the one that took them."""
+    for descriptor in _HELD:
+        os.close(descriptor)
+    _HELD.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
+
+
+Result = TypeVar("Result")
+
+
+class Interrupt:
+    """Turns the first Ctrl-C or SIGTERM into a request that the loop reads between two steps.
+
+    A second signal raises ``KeyboardInterrupt`` at once. Signals can only be caught in the main
+    thread; elsewhere the object is inert and ``is_requested`` stays False.
+
+    Args:
+        quiet: Say nothing; for every process but the first.
+    """
+
+    def __init__(self, quiet: bool = False) -> None:
+        self._requested = False
+        self._quiet = quiet
+        self._may_break = False
+        self._former: dict[int, Any] = {}
+
+    def __enter__(self) -> Interrupt:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._former[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)
+        self._former.clear()
+
+    def is_requested(self) -> bool:
+        """Tells whether a signal has come."""
+        return self._requested
+
+    def breakable(self, work: Callable[[], Result]) -> Result | None:
+        """Runs work that a signal may break off; returns None if one did, or had come before.
+
+        A signal that comes between the end of the work and the end of this call counts, too.
+        """
+        if self.is_requested():
+            return None
+        try:
+            try:
+                self._may_break = True
+                return work()
+            finally:
+                self._may_break = False
+        except KeyboardInterrupt:
+            self._may_break = False
+            if not self.is_requested():
+                raise
+            return None
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self._requested:
+            raise KeyboardInterrupt
+        self._requested = True
+        if not self._quiet:
+            print("\nstopping after this step; once more: without saving", file=sys.stderr)
+        if self._may_break:
+            raise KeyboardInterrupt
+
+
+_STANDARD_ERROR = 2
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Sends standard error nowhere while a video is opened.
+
+    OpenCV and the libraries below it print there by themselves, past Python and past OpenCV's own
+    log level (the tag of VP8, a camera that is missing). What FFmpeg has to say about single
+    frames is turned off for good, as OpenCV reads that setting only once; the variable
+    OPENCV_FFMPEG_LOGLEVEL brings it back.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    kept = os.dup(_STANDARD_ERROR)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, _STANDARD_ERROR)
+        yield
+    finally:
+        os.dup2(kept, _STANDARD_ERROR)
+        os.close(kept)
+        os.close(nowhere)

@@ -18,7 +18,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from heatpoint.errors import HeatpointError
-from heatpoint.system.processes import is_alive
+from heatpoint.system import is_alive
 
 _PARTIAL = re.compile(r"\..+\.(?:(?P<host>[0-9a-f]{8})-)?(?P<process>\d+)\.partial(?:\..*)?")
 """Name of a temporary file: who writes it stands in it; the machine since the second edition."""

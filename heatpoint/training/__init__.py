@@ -2,7 +2,135 @@
 
 from __future__ import annotations
 
-from heatpoint.training.launch import run, train
-from heatpoint.training.options import TrainOptions
+import inspect
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec
+
+from heatpoint import plugins
+from heatpoint.errors import HeatpointError
+from heatpoint.training.options import TrainOptions, check
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from heatpoint.training.data import TrainingData
+    from heatpoint.training.loop import TrainResult
+
 
 __all__ = ["TrainOptions", "run", "train"]
+
+
+Arguments = ParamSpec("Arguments")
+
+
+def run(options: TrainOptions) -> TrainResult:
+    """Trains as the options say; ``train`` is this with keywords.
+
+    Raises:
+        HeatpointError: Something the user can mend, in the options, the data or the machine.
+        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after everything was saved.
+    """
+    check(options)
+    import torch
+
+    from heatpoint.training.data import check_samples, load_data
+    from heatpoint.training.processes import make_fabric
+    from heatpoint.training.setup import kind_of
+    from heatpoint.training.state import load_resume
+
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    stored = None
+    if options.resume:  # its file holds the network, so that nothing else is read or fetched
+        stored = load_resume(Path(options.out) / "resume.pt")["detector"]
+    kind = kind_of(options, stored)
+    check_samples(options, kind)
+    data = load_data(options, kind)
+    fabric = make_fabric(options)
+    # Data in memory goes to the processes once, not a second time inside of the options.
+    options = replace(options, data=data.train.source, val=data.val.source)
+    outcome: TrainResult | HeatpointError = fabric.launch(_Process(options, data))
+    if isinstance(outcome, HeatpointError):
+        raise outcome
+    if outcome.interrupted:
+        raise KeyboardInterrupt
+    return outcome
+
+
+def _keywords(
+    build: Callable[Arguments, TrainOptions],
+) -> Callable[[Callable[[TrainOptions], TrainResult]], Callable[Arguments, TrainResult]]:
+    """Gives a function of options the signature of their constructor, so that it is said once."""
+
+    def decorate(
+        function: Callable[[TrainOptions], TrainResult],
+    ) -> Callable[Arguments, TrainResult]:
+        @wraps(function)
+        def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> TrainResult:
+            return function(build(*args, **kwargs))
+
+        signature = inspect.signature(build).replace(return_annotation="TrainResult")
+        call.__signature__ = signature  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+@_keywords(TrainOptions)
+def train(options: TrainOptions) -> TrainResult:
+    """Trains a model; takes every field of ``TrainOptions`` as a keyword.
+
+    The folder ``out`` receives ``best.safetensors`` (the averaged weights of the highest
+    validation score), ``last.safetensors``, ``resume.pt``, ``options.json``, ``log.csv``,
+    TensorBoard events, ``curves.png`` and ``val_predictions.png``. The score of ``best``, AP for
+    boxes and PCK@0.1 for the joints of crops, is what ``evaluate`` gives for it.
+
+    With several ``devices`` the processes are started by this call; a script that makes it needs
+    the usual ``if __name__ == "__main__":``. Under torchrun or SLURM it joins theirs.
+
+    Example:
+        >>> result = train("train.json", "val.json", size=256, minutes=15)  # doctest: +SKIP
+        >>> result.ap  # doctest: +SKIP
+        0.62
+
+    Raises:
+        HeatpointError: Something the user can mend, in the options, the data or the machine.
+        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after everything was saved; the same
+            call with ``resume=True`` goes on.
+    """
+    return run(options)
+
+
+class _Process:
+    """What one of the processes does; no dataclass, for Fabric takes those apart on the way."""
+
+    def __init__(self, options: TrainOptions, data: TrainingData) -> None:
+        self._options, self._data = options, data
+        # Nothing here is of a plugin's own types: a fresh process knows them after loading only.
+        self._plugins = plugins.loaded()
+
+    def __call__(self, fabric: Fabric) -> TrainResult | HeatpointError:
+        """Trains; a mistake is returned, for an exception loses its type."""
+        from heatpoint.system import locked
+
+        for name in self._plugins:
+            plugins.load(name)
+        from heatpoint.training.loop import fit
+        from heatpoint.training.processes import on_first
+        from heatpoint.training.setup import Run
+
+        out = Path(self._options.out)
+        busy = f"another run is writing into {out}; wait for its end, or choose another out"
+        try:
+            with ExitStack() as stack:
+                lock = locked(out / ".lock", busy)
+                on_first(fabric, lambda: stack.enter_context(lock))
+                return fit(Run(self._options, self._data, fabric))
+        except HeatpointError as error:
+            if fabric.world_size == 1:
+                raise
+            return error

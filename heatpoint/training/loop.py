@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from heatpoint.codecs.base import Codec
+from heatpoint.codecs import Codec
 from heatpoint.data.dataset import Batch
 from heatpoint.errors import HeatpointError
 from heatpoint.training.optimize import set_rate

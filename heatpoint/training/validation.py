@@ -9,9 +9,8 @@ import torch
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.metrics import score_title
-from heatpoint.training.pictures import draw_predictions
 from heatpoint.training.processes import combined, on_first
-from heatpoint.training.report import draw_curves, write_csv
+from heatpoint.training.report import draw_curves, draw_predictions, write_csv
 from heatpoint.training.setup import Run
 from heatpoint.training.state import Row, save_resume
 

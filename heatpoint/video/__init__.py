@@ -1,1 +1,276 @@
-"""Videos, cameras and streams: read frame by frame, searched, drawn on and written."""
+"""Reads a video, a camera or a stream frame by frame, and says what could not be read.
+
+OpenCV reads here because its wheels bring their own FFmpeg under the LGPL on every system; those of
+PyAV hold GPL encoders, and supervision's reader cannot tell a broken frame from the end.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import cv2
+import numpy as np
+
+from heatpoint.data.results import Detections
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import Image
+from heatpoint.system import quiet
+
+ASSUMED_RATE = 30.0
+"""Frames per second of a source that does not say."""
+
+RATES = (0.1, 240.0)
+"""Least and greatest frame rate that is believed and written."""
+
+_PATIENCE, _LIVE_PATIENCE = 1000, 3
+"""Failed reads in a row that end a source. At the end of a file one costs a microsecond; of a
+camera each may wait for seconds."""
+
+_TIMEOUT = 10_000
+"""Milliseconds to wait for a stream."""
+
+
+@dataclass(frozen=True, eq=False)
+class VideoFrame:
+    """One picture of a video.
+
+    Attributes:
+        number: Its place, from 0; broken frames count, those left out too.
+        seconds: When it is shown, from the beginning; of a camera or live stream, when it came.
+        image: (h, w, 3) uint8 RGB, upright; None for a frame that could not be decoded.
+    """
+
+    number: int
+    seconds: float
+    image: Image | None
+
+
+class Video:
+    """A video file, a camera or a stream that is open.
+
+    Args:
+        source: A file, ``camera:0`` (the number of the device) or an address such as
+            ``rtsp://host/path``.
+
+    Attributes:
+        name: The source, for messages.
+        rate: Frames per second; ``ASSUMED_RATE`` where the source does not say.
+        knows_rate: Whether it says.
+        count: Frames that the file announces, None where that is not known.
+        live: Frames come when they come: a camera, or a stream without an end.
+        ending: A sentence on why there are fewer frames than announced; "" if there are not.
+
+    Raises:
+        HeatpointError: There is no such source, or it is no video.
+    """
+
+    def __init__(self, source: str) -> None:
+        self.name, self.ending = source, ""
+        camera = re.fullmatch(r"camera:(.*)", source)
+        self._capture = _camera(camera[1]) if camera else _file_or_stream(source)
+        # Only newer OpenCV turns the pictures of a phone upright without being asked to.
+        self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
+        self._lock = threading.Lock()
+        rate, count = self._capture.get(cv2.CAP_PROP_FPS), _count(self._capture)
+        self.knows_rate = RATES[0] <= rate <= RATES[1]
+        self.rate = rate if self.knows_rate else ASSUMED_RATE
+        self.count = None if camera else count
+        self.live = self.count is None and (camera is not None or "://" in source)
+
+    def __enter__(self) -> Video:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._lock:
+            self._capture.release()
+
+    def expected(self, every: int = 1, start: float = 0.0, stop: float | None = None) -> int | None:
+        """Returns about how many frames ``frames`` will yield, None where that is not known."""
+        if self.count is None:
+            return None
+        last = self.count if stop is None else min(self.count, math.ceil(stop * self.rate))
+        first = math.ceil(start * self.rate)
+        return max(0, math.ceil(last / every) - math.ceil(first / every))
+
+    def frames(
+        self, every: int = 1, start: float = 0.0, stop: float | None = None
+    ) -> Iterator[VideoFrame]:
+        """Yields the frames in order; may run in another thread than the one that closes.
+
+        A frame that cannot be decoded is yielded without a picture as soon as a later one can.
+
+        Args:
+            every: Only frames whose number is a multiple of it.
+            start: Seconds from the beginning before which frames are left out. They are decoded
+                all the same, because jumping is exact in few formats only.
+            stop: Seconds from the beginning from which on nothing is read, or None.
+
+        Raises:
+            HeatpointError: No frame can be read, or none lies between ``start`` and ``stop``.
+        """
+        began, seconds, number, failed, taken = time.monotonic(), -1 / self.rate, 0, 0, 0
+        while failed <= (_LIVE_PATIENCE if self.live else _PATIENCE):
+            if not self._grab():
+                failed += 1
+                continue
+            moments = [seconds + (place + 1) / self.rate for place in range(failed)]
+            moments.append(time.monotonic() - began if self.live else self._moment(number + failed))
+            for place, moment in enumerate(moments):
+                seconds = max(seconds, moment)
+                if stop is not None and seconds >= stop:
+                    self._check_taken(taken, start, stop, seconds)
+                    return
+                if seconds >= start and number % every == 0:
+                    taken += 1
+                    yield VideoFrame(number, seconds, self._image() if place == failed else None)
+                number += 1
+            failed = 0
+        if number == 0:
+            raise HeatpointError(f"{self.name} holds no frame that can be read")
+        if self.count is not None and number < self.count:
+            self.ending = (
+                f"{self.name} ends after {number} of the {self.count} frames that it announces; it "
+                "may have been cut off"
+            )
+        self._check_taken(taken, start, stop, seconds)
+
+    def _check_taken(self, taken: int, start: float, stop: float | None, seconds: float) -> None:
+        if not taken:
+            until = "" if stop is None else f" and before {stop:g} s"
+            raise HeatpointError(
+                f"no frame of {self.name} lies after {start:g} s{until}; the last one that was "
+                f"read is at {seconds:.2f} s"
+            )
+
+    def _grab(self) -> bool:
+        with self._lock:
+            return bool(self._capture.grab())
+
+    def _moment(self, number: int) -> float:
+        """Returns the seconds of the frame just grabbed; raw streams have no times of their own."""
+        with self._lock:
+            told: float = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        return told if told > 0 else number / self.rate
+
+    def _image(self) -> Image | None:
+        with self._lock:
+            good, pixels = self._capture.retrieve()
+        return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8) if good else None
+
+
+def _camera(device: str) -> cv2.VideoCapture:
+    if not device.isdecimal():
+        raise HeatpointError(
+            f"camera:{device} is no camera; give the number of the device, such as camera:0"
+        )
+    with quiet():
+        capture = cv2.VideoCapture(int(device))
+    if not capture.isOpened():
+        raise HeatpointError(
+            f"camera:{device} cannot be opened: it is not there, is used by another program, or "
+            "this user may not read it"
+        )
+    return capture
+
+
+def _file_or_stream(source: str) -> cv2.VideoCapture:
+    if "://" in source:
+        waits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
+        with quiet():
+            capture = cv2.VideoCapture(
+                source, cv2.CAP_FFMPEG, [number for wait in waits for number in (wait, _TIMEOUT)]
+            )
+        if not capture.isOpened():
+            raise HeatpointError(
+                f"{source} cannot be opened: nothing answers there within {_TIMEOUT // 1000} s, or "
+                "what does is no video"
+            )
+        return capture
+    path = Path(source).expanduser()
+    if path.is_dir():
+        raise HeatpointError(f"{source} is a folder; heatpoint predict takes folders of pictures")
+    if not path.is_file():
+        raise HeatpointError(f"video {source} does not exist (working folder: {Path.cwd()})")
+    if path.stat().st_size == 0:
+        raise HeatpointError(f"{source} is empty (0 bytes); expected a video")
+    with quiet():
+        # An absolute path: FFmpeg takes what is before a colon for a protocol.
+        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    if not capture.isOpened():
+        raise HeatpointError(
+            f"{source} cannot be opened as a video: it is something else, damaged, or an .mp4 or "
+            ".mov that was cut off and so lost the index at its end"
+        )
+    return capture
+
+
+def _count(capture: cv2.VideoCapture) -> int | None:
+    """Returns how many frames a file announces; what is not known is negative or absurd."""
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(count) if 0 < count < 1e9 else None
+
+
+def look(
+    frames: Iterable[VideoFrame],
+    run: Callable[[Iterable[Image]], Iterator[tuple[Image, Detections]]],
+) -> Generator[tuple[VideoFrame, Detections | None], None, None]:
+    """Yields every frame, in order, with what is found in it; None for one without a picture.
+
+    Args:
+        frames: As ``Video.frames`` yields them.
+        run: Takes the pictures, any number of them ahead and in any thread, and yields each with
+            what is in it, in order: ``Runner.frames``, say.
+    """
+    waiting: deque[VideoFrame] = deque()
+
+    def pictures() -> Iterator[Image]:
+        for frame in frames:
+            waiting.append(frame)
+            if frame.image is not None:
+                yield frame.image
+
+    for _, found in run(pictures()):
+        while (frame := waiting.popleft()).image is None:
+            yield frame, None
+        yield frame, found
+    for frame in waiting:
+        yield frame, None
+
+
+def line(frame: VideoFrame, found: Detections | None) -> dict[str, Any]:
+    """Returns what is written about one frame.
+
+    Args:
+        frame: The frame.
+        found: What is in it, in its pixels; None for a frame that could not be decoded.
+
+    Returns:
+        ``frame`` (its number), ``seconds`` and ``detections`` or ``poses``, rows like those of
+        ``heatpoint predict --json`` without image and file; or ``error`` instead.
+    """
+    place = {"frame": frame.number, "seconds": round(frame.seconds, 4)}
+    if found is None:
+        return {**place, "error": "the frame cannot be decoded"}
+    rows = [
+        {
+            "category_id": row.pop("category_id"),
+            "category_name": found.names[label],
+            **{name: value for name, value in row.items() if name != "image_id"},
+        }
+        for row, label in zip(found.to_coco(frame.number), found.labels.tolist(), strict=True)
+    ]
+    return {**place, "detections" if found.keypoints is None else "poses": rows}

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Image
+from heatpoint.geometry import Image
+from heatpoint.system import quiet
 from heatpoint.system.files import atomic_write
-from heatpoint.system.quiet import quiet
-from heatpoint.video.reading import RATES
+from heatpoint.video import RATES
 
 CODECS = {".mp4": "mp4v", ".webm": "VP80", ".avi": "MJPG"}
 """What OpenCV's wheels can encode on every system, by ending: MPEG-4 part 2 is quick and small, VP8

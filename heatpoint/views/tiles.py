@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.affine import Affine, box_area, box_iou
-from heatpoint.views.base import Look, Places, View, chosen, stacked
+from heatpoint.geometry import Affine, box_area, box_iou
+from heatpoint.views import Look, Places, View, chosen, stacked
 from heatpoint.views.fields import Arrays, Field
 
 SAME = 0.5

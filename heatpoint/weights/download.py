@@ -15,7 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from heatpoint.errors import HeatpointError
-from heatpoint.system.processes import locked
+from heatpoint.system import locked
 
 CHUNK = 1 << 20
 """Bytes that are read, written and told at a time."""

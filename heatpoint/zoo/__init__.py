@@ -11,17 +11,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from heatpoint.codecs.base import Codec
+from heatpoint.codecs import Codec
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.zoo.backbone_weights import load_backbone_weights
 from heatpoint.zoo.detector import Detector as Detector
 from heatpoint.zoo.families import FAMILIES as FAMILIES
-from heatpoint.zoo.model import Model as Model
-from heatpoint.zoo.names import find as find
-from heatpoint.zoo.names import kind as kind
-from heatpoint.zoo.names import learns_joints as learns_joints
-from heatpoint.zoo.names import models as models
+from heatpoint.zoo.families import Model as Model
+from heatpoint.zoo.table import find as find
+from heatpoint.zoo.table import kind as kind
+from heatpoint.zoo.table import learns_joints as learns_joints
+from heatpoint.zoo.table import models as models
 
 
 def build(

@@ -10,9 +10,9 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
-from heatpoint.networks.network import Network
-from heatpoint.networks.timm import TimmBackbone
-from heatpoint.weights.read import read_tensors
+from heatpoint.networks import Network
+from heatpoint.networks.features import TimmBackbone
+from heatpoint.weights import read_tensors
 
 UNIT = (127.5, 127.5, 127.5)
 

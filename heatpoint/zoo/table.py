@@ -1,20 +1,75 @@
-"""The table of models: variants that differ in a string or a number are rows."""
+"""Codecs of joints as they were published: the targets, loss and decoding of each program.
+
+They serve converted checkpoints, whose numbers mean something under their own rules only.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
-from heatpoint.codecs.base import Codec
+from heatpoint import plugins
+from heatpoint.codecs import Codec
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import Skeleton
+from heatpoint.errors import HeatpointError, suggest
+from heatpoint.networks import Network
 from heatpoint.networks.detection_hourglass import DetectionHourglass
+from heatpoint.networks.features import DeconvNeck, OneLevel, dense_resnet50
 from heatpoint.networks.heads import BareHeads, MapHeads
-from heatpoint.networks.necks import DeconvNeck, OneLevel
-from heatpoint.networks.network import Network
-from heatpoint.networks.resnet_dense import dense_resnet50
-from heatpoint.zoo.families import deconv, joints, large_hourglass, stacked, tiny, topdown
-from heatpoint.zoo.model import Model
+from heatpoint.zoo.families import (
+    FAMILIES,
+    Model,
+    deconv,
+    family,
+    joints,
+    large_hourglass,
+    stacked,
+    tiny,
+    topdown,
+)
+
+
+def bearpaw_codec(skeleton: Skeleton) -> JointCodec:
+    """Returns bearpaw's targets, loss and decoding."""
+    return JointCodec(
+        len(skeleton.joints),
+        skeleton.flip,
+        target="rounded",
+        border="window",
+        train_hidden=False,
+        normaliser="bearpaw",
+        refine="quarter",
+    )
+
+
+def princeton_codec(skeleton: Skeleton) -> JointCodec:
+    """Returns princeton's targets, loss and decoding."""
+    return JointCodec(
+        len(skeleton.joints),
+        skeleton.flip,
+        target="princeton",
+        border="window",
+        normaliser="princeton",
+        refine="quarter-princeton",
+        flip_merge="clipped",
+    )
+
+
+def mmpose_codec(skeleton: Skeleton) -> JointCodec:
+    """Returns mmpose's targets, for crops of 256x256 pixels, its loss and its decoding."""
+    return JointCodec(
+        len(skeleton.joints),
+        skeleton.flip,
+        sigma=2.0,
+        target="rounded",
+        align="index",
+        border="window",
+        normaliser="mmpose",
+        refine="quarter-mmpose",
+        flip_merge="shifted",
+    )
 
 
 def _dense_centers(names: Sequence[str], skeleton: Skeleton | None) -> Codec:
@@ -126,3 +181,50 @@ TABLE: dict[str, Model] = {
     ),
 }
 """Every model that has a name of its own, by that name."""
+
+
+Builder = Model | Callable[..., Any]
+"""A row, or a function ``(names, codec=None, pretrained=False)`` of a plugin that returns a
+``Detector``."""
+
+
+def models() -> dict[str, Builder]:
+    """Returns every model that has a name of its own, those of loaded plugins included."""
+    return {**TABLE, **plugins.models()}
+
+
+def find(name: str) -> Builder:
+    """Returns what builds the model of a name: a row of the table, of a plugin, or of a family.
+
+    Raises:
+        HeatpointError: There is no such model; names the nearest one.
+    """
+    known = models()
+    found = known.get(name) or family(name)
+    if found is None:
+        raise HeatpointError(
+            f"there is no model {name!r}{suggest(name, known)} (known: "
+            f"{', '.join([*known, *FAMILIES])})"
+        )
+    return found
+
+
+def kind(name: str) -> type[Codec]:
+    """Returns the kind of codec that a model is made for: what it learns, and from which view.
+
+    A builder of a plugin that does not say learns boxes in whole pictures, as ``Codec`` has it.
+
+    Raises:
+        HeatpointError: There is no such model.
+    """
+    found = find(name)
+    return found.kind if isinstance(found, Model) else Codec
+
+
+def learns_joints(name: str) -> bool:
+    """Tells whether a model learns joints, so that it is built for a skeleton.
+
+    Raises:
+        HeatpointError: There is no such model.
+    """
+    return "keypoints" in kind(name).learns

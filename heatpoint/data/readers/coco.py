@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.annotations import Annotations, Box, ImageRecord, Objects, check_names
+from heatpoint.data import Annotations, Box, ImageRecord, Objects, check_names
 from heatpoint.data.readers.files import locate_images
 from heatpoint.data.skeleton import SKELETONS, Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from heatpoint.data.annotations import Annotations, Objects, joints_box
+from heatpoint.data import Annotations, Objects, joints_box
 from heatpoint.data.readers.files import image_stem, read_split, read_text
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.annotations import Annotations, Box, Objects
+from heatpoint.data import Annotations, Box, Objects
 from heatpoint.data.readers.files import locate_images, no_such_split
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError

@@ -6,7 +6,7 @@ import math
 import re
 from pathlib import Path
 
-from heatpoint.data.annotations import Annotations, Box, Objects, check_names
+from heatpoint.data import Annotations, Box, Objects, check_names
 from heatpoint.data.images import SUFFIXES
 from heatpoint.data.readers.files import is_image_name, locate_images, read_lines, read_names
 from heatpoint.errors import HeatpointError

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from defusedxml import ElementTree
 
-from heatpoint.data.annotations import Annotations, Box, Objects, check_names
+from heatpoint.data import Annotations, Box, Objects, check_names
 from heatpoint.data.readers.files import image_stem, index_images, read_split
 from heatpoint.errors import HeatpointError
 

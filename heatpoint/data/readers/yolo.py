@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from heatpoint.data.annotations import Annotations, Box, Objects, check_names
+from heatpoint.data import Annotations, Box, Objects, check_names
 from heatpoint.data.images import SUFFIXES, image_size
 from heatpoint.data.readers.files import (
     image_stem,

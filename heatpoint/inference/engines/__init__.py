@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.engine import Engine as Engine
-from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference.engines.engine import Timings
 
 if TYPE_CHECKING:
     import torch

@@ -11,13 +11,13 @@ from typing import Any
 
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry.sizes import less, next_multiple
+from heatpoint.geometry import less, next_multiple
 from heatpoint.inference.engines import older
 from heatpoint.system import VERSION
-from heatpoint.views.base import View
-from heatpoint.views.crops import Crops as Crops
+from heatpoint.views import View
 from heatpoint.views.fields import BOXES, LABELS, NO_SUPPRESSION, SCORES, Field, Suppression
-from heatpoint.views.picture import Picture as Picture
+from heatpoint.views.pictures import Crops as Crops
+from heatpoint.views.pictures import Picture as Picture
 
 EXPORT_VERSION = 2
 """Version of the description in exported files; newer ones are read as far as they can be."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import KEY, Description
-from heatpoint.inference.engines.engine import Answer, Pixels
+from heatpoint.inference.engines.engine import Answer, Pixels, Timings
 from heatpoint.inference.engines.exported import (
     check_cores,
     check_ends,
@@ -17,7 +17,6 @@ from heatpoint.inference.engines.exported import (
     to_answer,
     unreadable,
 )
-from heatpoint.inference.engines.timings import Timings
 
 
 class OnnxEngine:

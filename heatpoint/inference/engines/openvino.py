@@ -11,7 +11,7 @@ import numpy as np
 
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference.engines.description import KEY, Description
-from heatpoint.inference.engines.engine import Answer, Pixels
+from heatpoint.inference.engines.engine import Answer, Pixels, Timings
 from heatpoint.inference.engines.exported import (
     check_cores,
     check_ends,
@@ -21,7 +21,6 @@ from heatpoint.inference.engines.exported import (
     to_answer,
     unreadable,
 )
-from heatpoint.inference.engines.timings import Timings
 
 if TYPE_CHECKING:
     import openvino

@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from heatpoint.codecs.base import Maps, with_honest_scores
+from heatpoint.codecs import Maps, with_honest_scores
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import Description
-from heatpoint.inference.engines.engine import Answer, Pixels
-from heatpoint.inference.engines.timings import Timings
+from heatpoint.inference.engines.engine import Answer, Pixels, Timings
 from heatpoint.networks.fast import Precision, choose_precision, fast
 from heatpoint.zoo.detector import Detector
 

@@ -1,4 +1,4 @@
-"""Counts the joints of a data set, and what crops and the heatmaps' resolution cost of them."""
+"""What is hard about a data set for corners: shared cells, crops, and pairs to be told apart."""
 
 from __future__ import annotations
 
@@ -9,15 +9,150 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from heatpoint.codecs.base import Codec, Target
-from heatpoint.data.annotations import Annotations
+from heatpoint.codecs import Codec, Target
+from heatpoint.data import Annotations
+from heatpoint.data.augment import SMALLEST_SIDE, Augment
+from heatpoint.data.scene import Subjects
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.data.subjects import Subjects
 from heatpoint.data.validate import Progress
-from heatpoint.inspection.report import Counted, Spread, at_once, evenly, known_size, side_text
-from heatpoint.scoring.pck import pck, subject_lengths
-from heatpoint.views.base import Places
-from heatpoint.views.crops import Crops
+from heatpoint.geometry import box_area, clip_boxes, letterbox
+from heatpoint.inspection.report import (
+    Counted,
+    Spread,
+    at_once,
+    evenly,
+    known_size,
+    side_text,
+    sought,
+)
+from heatpoint.scoring.keypoints import pck, subject_lengths
+from heatpoint.views import Places
+from heatpoint.views.pictures import Crops
+
+_SLACK = 1e-3  # pixels a corner may lie beyond the border before it is outside: rounding
+
+
+@dataclass(frozen=True)
+class CornerReport(Counted):
+    """What corners meet in a data set at the network's input.
+
+    Objects are those that training sees: without crowd regions and those marked difficult.
+
+    Attributes:
+        images: Images that were looked at.
+        objects: Objects in them.
+        top_left_shared: Objects whose top-left corner lies in the cell of that of an earlier
+            object of their class: one peak, offset and embedding for both.
+        bottom_right_shared: The same of bottom-right corners.
+        augment: Name of the augmentation of the training views.
+        viewed: Objects of which something is in view, one random training view per image.
+        outside: Those of them with a corner outside of the view; as the targets are made, it is
+            sought where the clipped box has it, on the border.
+        wrong_pairs: Top-left and bottom-right corners of two objects of one class and image that
+            would make a box: right of and below each other. Only embeddings reject them.
+        wrong_most: The most of them in one image.
+        wrong_images: Images with at least one.
+    """
+
+    images: int
+    objects: int
+    top_left_shared: int
+    bottom_right_shared: int
+    augment: str
+    viewed: int
+    outside: int
+    wrong_pairs: int
+    wrong_most: int
+    wrong_images: int
+
+    def lines(self) -> list[str]:
+        """Returns the report in words, one statement per line."""
+        if not self.objects:
+            return ["there is no object, so no corner"]
+        shared = self.top_left_shared + self.bottom_right_shared
+        lines = [
+            f"{self.top_left_shared:,} top-left and {self.bottom_right_shared:,} bottom-right "
+            f"corners of {self.objects:,} objects lie in the cell of another one of their class: "
+            "one peak for two"
+            if shared
+            else "no two corners of one kind and class share a cell"
+        ]
+        if self.viewed:
+            lines.append(
+                f"in training views ({self.augment}), {self.outside / self.viewed:.0%} of the "
+                "objects have a corner outside; it is then sought on the border"
+            )
+        if not self.wrong_pairs:
+            lines.append("no two objects of one class could be paired wrongly")
+            return lines
+        lines.append(
+            f"in {self.wrong_images:,} of {self.images:,} images, corners of different objects of "
+            f"one class could pair: {self.wrong_pairs / self.images:.1f} wrong pairs per image "
+            f"beside {self.objects / self.images:.1f} right ones, {self.wrong_most:,} at most; "
+            "only the embedding tells them apart"
+        )
+        return lines
+
+
+def inspect_corners(
+    annotations: Annotations,
+    codec: Codec,
+    size: tuple[int, int],
+    augment: Augment,
+    augment_name: str,
+    seed: int,
+) -> CornerReport:
+    """Counts what corners meet.
+
+    Args:
+        annotations: Cleaned annotations; every image has its size.
+        codec: Representation to be judged, which finds objects as pairs of corners.
+        size: (H, W) of the input in pixels.
+        augment: How training views vary; each view is of one image.
+        augment_name: What to call that.
+        seed: Chooses the views.
+    """
+    shared, wrong = np.zeros(2, np.int64), []
+    viewed = outside = objects = 0
+    rng = np.random.default_rng(seed)
+    for record in annotations.images:
+        wanted, image_size = sought(record), known_size(record)
+        boxes, labels = record.boxes[wanted], record.labels[wanted]
+        objects += len(boxes)
+        claimed = codec.claims(letterbox(image_size, size).boxes(boxes), size)
+        shared += [_shared(cells, labels) for cells in claimed]
+        wrong.append(sum(_wrong_pairs(boxes[labels == label]) for label in np.unique(labels)))
+        mapped = augment.draw_map(image_size, size, rng, boxes).boxes(boxes)
+        clipped = clip_boxes(mapped, augment.window or size)
+        kept = ((clipped[:, 2:] - clipped[:, :2]) > SMALLEST_SIDE).all(1)
+        kept &= box_area(clipped) >= augment.min_visible * box_area(mapped)
+        viewed += int(kept.sum())
+        outside += int((np.abs(mapped - clipped) > _SLACK).any(1)[kept].sum())
+    return CornerReport(
+        images=len(annotations),
+        objects=objects,
+        top_left_shared=int(shared[0]),
+        bottom_right_shared=int(shared[1]),
+        augment=augment_name,
+        viewed=viewed,
+        outside=outside,
+        wrong_pairs=int(sum(wrong)),
+        wrong_most=int(max(wrong, default=0)),
+        wrong_images=sum(count > 0 for count in wrong),
+    )
+
+
+def _shared(cells: NDArray[np.int64], labels: NDArray[np.int64]) -> int:
+    """Counts (N, 2) cells of (N,) labels that an earlier object of the same label has too."""
+    places = np.column_stack((cells, labels))
+    return len(places) - len(np.unique(places, axis=0))
+
+
+def _wrong_pairs(boxes: NDArray[np.float64]) -> int:
+    """Counts corners of two of (N, 4) boxes that decoding would accept as a box."""
+    right = boxes[:, None, :2] <= boxes[None, :, 2:]
+    return int(right.all(-1).sum()) - len(boxes)
+
 
 _NEAR = 0.05  # of PCK@0.05
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from heatpoint.inspection.joints import JointReport, Seen
+from heatpoint.codecs import Codec
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.dataset import Sample, TrainSet, varied
+from heatpoint.data.draw import draw_truth, enlarge, montage, write_picture
+from heatpoint.geometry import Image
+from heatpoint.inspection.maps import JointReport, Seen
 from heatpoint.inspection.report import DataReport, Measured
 from heatpoint.system.files import atomic_write
+from heatpoint.views import View
 
 _BAR, _PALE, _NOTHING = "#4c78a8", "#9ecae9", "#e4e4e4"
 _LINE, _TEXT = "#d1495b", "#333333"
@@ -198,3 +208,112 @@ def _mark(axes: Any, x: float, text: str) -> None:
         fontsize=8.5,
         color=_LINE,
     )
+
+
+_TILE = 384  # least height of a sample in pixels; smaller inputs are enlarged by a whole factor
+
+
+def draw_targets(
+    path: str | Path,
+    annotations: Annotations,
+    codec: Codec,
+    view: View,
+    augment: str,
+    samples: int,
+    seed: int,
+) -> None:
+    """Writes one picture of training samples, each beside what the maps should say about it.
+
+    Left of a pair is the sample, augmented as in training, with its boxes or joints; right of it
+    the same, darkened, under the blobs of all classes or joints, cell by cell. Images with objects
+    come first.
+
+    Args:
+        path: A file that ends in .png or .jpg.
+        annotations: Cleaned annotations.
+        codec: Makes the targets.
+        view: What a sample shows.
+        augment: How samples vary, named as in training.
+        samples: Number of pairs.
+        seed: Chooses samples and augmentation.
+    """
+    views = _training_views(annotations, view, augment, seed)
+    pictures = []
+    for index in _choose(annotations, views, samples, seed):
+        sample = views[0, index]
+        size = sample.image.shape[1], sample.image.shape[2]
+        with torch.inference_mode():
+            preview = codec.encode([sample.target], size).preview()[0]
+        pictures += [_drawn(sample, annotations), _overlay(_enlarged(sample)[0], preview)]
+    write_picture(path, montage(pictures, columns=4))
+
+
+def draw_mirrored(
+    path: str | Path, annotations: Annotations, view: View, samples: int, seed: int
+) -> None:
+    """Writes crops beside their mirror images, whose left and right joints have changed places.
+
+    Colours are those of the side a joint is now called by. In the mirror a right hand is a left
+    one, so each limb must change its colour; one that keeps it lacks its pair in the skeleton.
+
+    Args:
+        path: A file that ends in .png or .jpg.
+        annotations: Cleaned annotations with a skeleton.
+        view: What a crop shows.
+        samples: Number of crops.
+        seed: Chooses the subjects.
+    """
+    straight = _training_views(annotations, view, "none", seed)
+    mirrored = _training_views(annotations, view, "none", seed, flip=1.0)
+    pictures = [
+        _drawn(views[0, index], annotations)
+        for index in _choose(annotations, straight, samples, seed)
+        for views in (straight, mirrored)
+    ]
+    write_picture(path, montage(pictures, columns=2, titles=["as it is", "mirrored"]))
+
+
+def _training_views(
+    annotations: Annotations, view: View, augment: str, seed: int, flip: float | None = None
+) -> TrainSet:
+    """Returns the samples that training would see, of which ``flip`` are mirrored."""
+    changes: dict[str, float] = {name: getattr(view, name) for name in view.settings}
+    if flip is not None:
+        changes["flip"] = flip
+    chosen = replace(varied(type(view)).named(augment), **changes)  # type: ignore[type-var]
+    return TrainSet(annotations, view.size, chosen, seed)
+
+
+def _choose(annotations: Annotations, views: TrainSet, samples: int, seed: int) -> list[int]:
+    """Returns samples in random order, images without objects last."""
+    order = [int(index) for index in np.random.default_rng(seed).permutation(len(views))]
+    places = views.samples.places
+    order.sort(key=lambda index: not len(annotations.images[places[index][0]]))
+    return order[:samples]
+
+
+def _enlarged(sample: Sample) -> tuple[Image, int]:
+    return enlarge(sample.image.permute(1, 2, 0).numpy(), _TILE)
+
+
+def _drawn(sample: Sample, annotations: Annotations) -> Image:
+    """Returns the enlarged sample with its joints, or with its boxes if it has none."""
+    large, zoom = _enlarged(sample)
+    target, joints = sample.target, None
+    if target.keypoints is not None:
+        joints = target.keypoints.double().numpy() * (zoom, zoom, 1)
+    boxes = target.boxes.double().numpy() * zoom
+    truth = ImageRecord(Path(), None, boxes, target.labels.numpy(), keypoints=joints)
+    return draw_truth(large, truth, annotations.names, annotations.skeleton)
+
+
+def _overlay(image: Image, maps: Tensor) -> Image:
+    """Returns the picture in dark grey under the blobs of (channels, h, w) maps."""
+    height, width = image.shape[:2]
+    blobs = (maps.amax(0).clamp(0, 1).numpy() * 255).astype(np.uint8)
+    cells = cv2.resize(blobs, (width, height), interpolation=cv2.INTER_NEAREST)
+    colours = cv2.cvtColor(cv2.applyColorMap(cells, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    weight = (cells > 0)[..., None] * (0.25 + 0.75 * cells[..., None] / 255)
+    mixed: Image = np.round(grey * 0.5 * (1 - weight) + colours * weight).astype(np.uint8)
+    return mixed

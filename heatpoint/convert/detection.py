@@ -1,7 +1,4 @@
-"""Layouts of the detection hourglass: CornerNet, its two ports, CenterNet, its ports, and mmpose.
-
-All of them are CornerNet's layout with other words in some places.
-"""
+"""Class names of the data sets that published weights were trained on, in their order."""
 
 from __future__ import annotations
 
@@ -11,9 +8,121 @@ from functools import partial
 
 from torch import Tensor
 
-from heatpoint.convert import center, dense
 from heatpoint.convert.layout import COCO_BGR, Layout, Stats
-from heatpoint.zoo.joint_codecs import mmpose_codec
+from heatpoint.zoo.table import mmpose_codec
+
+COCO = (
+    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",
+    "traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog",
+    "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella",
+    "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "sports ball", "kite",
+    "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
+    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich",
+    "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
+    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote",
+    "keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book",
+    "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
+)  # fmt: skip
+
+VOC = (
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
+    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
+    "train", "tvmonitor",
+)  # fmt: skip
+
+
+def names_for(classes: int) -> tuple[str, ...]:
+    """Returns COCO's names for 80 classes, VOC's for 20, and numbered ones for other counts.
+
+    Checkpoints hold no names, so the count is all there is to go by.
+    """
+    if classes == len(COCO):
+        return COCO
+    if classes == len(VOC):
+        return VOC
+    return tuple(f"class_{index}" for index in range(classes))
+
+
+CENTER_HEADS = {"heatmap": "hm", "size": "wh", "offset": "reg"}
+
+VOC_SWAPPED: Stats = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""What the released code subtracts from B, G, R for VOC: ImageNet's values for R, G, B."""
+
+
+def resnet(architecture: str) -> Layout:
+    """Returns the layout of ``--arch res_N``: torchvision's names, ``deconv_layers`` and heads."""
+    return Layout(architecture, "hm.2.weight", "conv1.weight", center_name, center_stats)
+
+
+def center_name(name: str) -> str:
+    """Returns the published name of one of our tensors."""
+    if name.startswith("backbone.model."):
+        return name.removeprefix("backbone.model.")
+    if name.startswith("neck.layers."):
+        return name.replace("neck.layers.", "deconv_layers.")
+    _, part, map_name, rest = name.split(".", 3)
+    return (
+        f"{CENTER_HEADS[map_name]}.2.{rest}"
+        if part == "last"
+        else f"{CENTER_HEADS[map_name]}.{rest}"
+    )
+
+
+def center_stats(classes: int) -> Stats:
+    """Returns COCO's normalisation, or for VOC's 20 classes the swapped one of the released code.
+
+    The files do not say what they were trained on; the released code normalises by data set.
+    """
+    return VOC_SWAPPED if classes == 20 else COCO_BGR
+
+
+DENSE_HEADS = {"heatmap": "cls_head", "size": "wh_head", "offset": "reg_head"}
+
+STAGES = {
+    "conv1": "backbone.0",
+    "bn1": "backbone.1",
+    "layer1": "backbone.4",
+    "layer2": "backbone.5",
+    "layer3": "backbone.6",
+    "layer4": "backbone.7",
+}
+"""The published backbone is a Sequential; 2 and 3 are ReLU and max pool."""
+
+# COCO's values as typed there, a unit in the last place away from CenterNet's.
+DENSE_BGR: Stats = (
+    (0.40789655, 0.44719303, 0.47026116),
+    (0.2886383, 0.27408165, 0.27809834),
+)
+
+
+def resnet50() -> Layout:
+    """Returns the layout; the published network ends in a sigmoid, ours in the logits before."""
+    return Layout(
+        "bubbliiiing_resnet50",
+        "head.cls_head.3.weight",
+        "backbone.0.weight",
+        dense_name,
+        dense_stats,
+    )
+
+
+def dense_name(name: str) -> str:
+    """Returns the published name of one of our tensors."""
+    if name.startswith("backbone.model."):
+        stage, rest = name.removeprefix("backbone.model.").split(".", 1)
+        return f"{STAGES[stage]}.{rest}"
+    if name.startswith("neck.layers."):
+        return name.replace("neck.layers.", "decoder.deconv_layers.")
+    _, part, map_name, rest = name.split(".", 3)
+    number = "3." if part == "last" else ""
+    return f"head.{DENSE_HEADS[map_name]}.{number}{rest}"
+
+
+def dense_stats(classes: int) -> Stats:
+    """Returns COCO's normalisation, which its code uses for every data set."""
+    del classes
+    return DENSE_BGR
+
 
 Words = Sequence[tuple[str, str]]
 """Patterns, and what stands there instead; each is applied once, in this order."""
@@ -133,7 +242,7 @@ def centernet() -> Layout:
     """Returns the layout of xingyizhou/CenterNet with ``--arch hourglass``."""
     published = partial(_published, CENTERNET)
     return Layout(
-        "centernet_hourglass104", "hm.0.1.weight", "pre.0.conv.weight", published, center.stats
+        "centernet_hourglass104", "hm.0.1.weight", "pre.0.conv.weight", published, center_stats
     )
 
 
@@ -141,7 +250,7 @@ def bubbliiiing() -> Layout:
     """Returns the layout of bubbliiiing/centernet-pytorch: the same names, other last digits."""
     published = partial(_published, CENTERNET)
     return Layout(
-        "centernet_hourglass104", "hm.0.1.weight", "pre.0.conv.weight", published, dense.stats
+        "centernet_hourglass104", "hm.0.1.weight", "pre.0.conv.weight", published, dense_stats
     )
 
 
@@ -152,7 +261,7 @@ def pprp(stacks: int) -> Layout:
         "hmap.0.1.weight",
         "pre.0.conv.weight",
         partial(_published, PPRP),
-        center.stats,
+        center_stats,
     )
 
 

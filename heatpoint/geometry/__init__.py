@@ -1,1 +1,0 @@
-"""Frames, boxes and the maps between them; no torch."""

@@ -1,0 +1,244 @@
+"""A very small residual network of plain 3x3 convolutions, quick to train on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, cast
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from heatpoint.errors import HeatpointError, suggest
+from heatpoint.networks import Backbone
+
+
+class PlainResNet(Backbone):
+    """A stride-2 stem and one residual block per stage; feature maps from stride 4 on.
+
+    Args:
+        stem: Channels of the stem, at stride 2.
+        channels: Channels of the stages at strides 4, 8, 16 and so on.
+    """
+
+    def __init__(self, stem: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, stem, 3, 2, 1, bias=False), nn.BatchNorm2d(stem), nn.ReLU(inplace=True)
+        )
+        widths = [stem, *channels]
+        self.stages = nn.ModuleList(Block(before, after) for before, after in pairwise(widths))
+        self.channels = tuple(channels)
+        self.strides = tuple(4 << level for level in range(len(channels)))
+        self.multiple = self.strides[-1]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Returns one (B, channels[i], H / strides[i], W / strides[i]) per stage."""
+        features = self.stem(images)
+        outputs = []
+        for stage in self.stages:
+            features = stage(features)
+            outputs.append(features)
+        return outputs
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions, the first of stride 2, around a 1x1 shortcut of averaged cells."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.residual = nn.Sequential(
+            nn.Conv2d(in_channels, out_channels, 3, 2, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(2),
+            nn.Conv2d(in_channels, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns (B, out_channels, h / 2, w / 2) for (B, in_channels, h, w)."""
+        return functional.relu(self.residual(features) + self.shortcut(features))
+
+
+def dense_resnet50(pretrained: bool = False) -> TimmBackbone:
+    """Returns ResNet-50 with two changes that fit no ImageNet weights but its own.
+
+    The max pool has no padding and rounds up, and bottlenecks stride in their first 1x1
+    convolution instead of the 3x3 one (the original ResNet of He et al. 2016). Parameter names
+    and shapes stay those of torchvision's ResNet-50, whose weights therefore load without a word
+    although they belong to another function; its authors trained from them all the same.
+    """
+    backbone = TimmBackbone("resnet50", strides=(32,), pretrained=pretrained)
+    model: Any = backbone.model
+    model.maxpool = nn.MaxPool2d(3, 2, padding=0, ceil_mode=True)
+    for layer in (model.layer2, model.layer3, model.layer4):
+        layer[0].conv1.stride, layer[0].conv2.stride = (2, 2), (1, 1)
+    return backbone
+
+
+class TimmBackbone(Backbone):
+    """Feature maps of a timm model at chosen strides.
+
+    Which of the model's outputs has which stride is read from timm's ``feature_info``, never
+    guessed from the position. Layers behind the deepest wanted stride stay, unused.
+
+    Args:
+        name: timm's name of the model, with or without a tag of weights.
+        strides: Wanted strides, ascending.
+        pretrained: Fetches timm's weights for this name, with their mean and standard deviation.
+
+    Raises:
+        HeatpointError: timm has no such model, the model has no feature map of a wanted stride,
+            or its weights do not exist or cannot be fetched.
+    """
+
+    def __init__(self, name: str, strides: Sequence[int], pretrained: bool = False) -> None:
+        super().__init__()
+        model: Any = create(name, pretrained)
+        reductions = [int(reduction) for reduction in model.feature_info.reduction()]
+        lacking = sorted(set(strides) - set(reductions))
+        if lacking:
+            raise HeatpointError(
+                f"timm model {name!r} has feature maps of stride {reductions}, but this network "
+                f"needs {lacking} too; choose a model with the strides {list(strides)}"
+            )
+        # Of several outputs with one stride the last is the deepest.
+        last = len(reductions) - 1
+        self.picked = tuple(last - reductions[::-1].index(stride) for stride in strides)
+        self.model = model
+        self.reductions = tuple(reductions)
+        self.channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        channels = model.feature_info.channels()
+        self.channels = tuple(int(channels[index]) for index in self.picked)
+        self.strides = tuple(strides)
+        self.multiple = max(strides)
+        pretrained_cfg = getattr(model, "pretrained_cfg", None) or {}
+        if "mean" in pretrained_cfg:
+            self.mean = tuple(255.0 * value for value in pretrained_cfg["mean"])
+            self.std = tuple(255.0 * value for value in pretrained_cfg["std"])
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Returns one (B, channels[i], H / strides[i], W / strides[i]) per wanted stride."""
+        features = self.model(images)
+        picked = [features[index] for index in self.picked]
+        return [feature.permute(0, 3, 1, 2) for feature in picked] if self.channels_last else picked
+
+    def inner(self, images: Tensor) -> dict[int, Tensor]:
+        """Returns all of the model's own feature maps finer than the coarsest wanted one."""
+        maps = dict(zip(self.reductions, self.model(images), strict=True))
+        return {stride: feature for stride, feature in maps.items() if stride < self.strides[-1]}
+
+
+def create(name: str, pretrained: bool) -> nn.Module:
+    """Returns the timm model ``name`` as an extractor of features."""
+    import timm
+
+    architecture = name.split(".")[0]
+    if not timm.is_model(architecture):
+        raise HeatpointError(
+            f"timm has no model {architecture!r}{suggest(architecture, timm.list_models())}"
+        )
+    if pretrained and not timm.models.is_model_pretrained(name):
+        raise HeatpointError(f"timm has no pretrained weights for {name!r}; leave pretrained off")
+    try:
+        model: nn.Module = timm.create_model(name, pretrained=pretrained, features_only=True)
+    except OSError as error:
+        raise HeatpointError(
+            f"cannot fetch the weights of timm model {name!r} ({error}); "
+            "pass a downloaded file as backbone_weights instead"
+        ) from error
+    return model
+
+
+class DeconvNeck(nn.Module):
+    """Transposed convolutions on the deepest feature map, each doubling its sides.
+
+    This is the decoder of "Simple Baselines" (Xiao et al. 2018, section 2) that "Objects as
+    Points" (Zhou et al. 2019, section 5) puts on ResNets: 4x4, stride 2, no bias, batch norm,
+    ReLU. As in the released code the weights start from N(0, 0.001); the bilinear start belongs
+    to the networks with deformable convolutions only.
+
+    Args:
+        in_channels: Channels of the deepest feature map.
+        channels: Output channels of each step; the published network has (256, 256, 256).
+    """
+
+    def __init__(self, in_channels: int, channels: Sequence[int]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for out_channels in channels:
+            deconv = nn.ConvTranspose2d(in_channels, out_channels, 4, 2, 1, bias=False)
+            nn.init.normal_(deconv.weight, std=0.001)
+            layers += [deconv, nn.BatchNorm2d(out_channels), nn.ReLU(inplace=True)]
+            in_channels = out_channels
+        self.layers = nn.Sequential(*layers)
+        self.out_channels = in_channels
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Returns (B, channels[-1], h, w), h and w doubled once per step."""
+        return cast(Tensor, self.layers(features[-1]))
+
+
+class OneLevel(nn.Module):
+    """Hands on the only feature map of a backbone as it is."""
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Returns the feature map."""
+        (only,) = features
+        return only
+
+
+class EveryLevel(nn.Module):
+    """Hands on all feature maps of a backbone as they are: one for each stack."""
+
+    def forward(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Returns the feature maps."""
+        return list(features)
+
+
+class TopDownNeck(nn.Module):
+    """Adds coarse features to fine ones, narrowing on the way down; made for CPUs.
+
+    Each step runs its 3x3 convolution before the upsampling, where a cell is four times cheaper,
+    and narrows to the width of the next level at once. Plain convolutions only: depthwise ones
+    save multiplications but not time when PyTorch trains on a CPU.
+
+    Args:
+        in_channels: Channels of the backbone's feature maps, fine to coarse, strides doubling.
+        widths: Width of the neck at each of these levels.
+    """
+
+    def __init__(self, in_channels: Sequence[int], widths: Sequence[int]) -> None:
+        super().__init__()
+        self.laterals = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width))
+            for channels, width in zip(in_channels, widths, strict=True)
+        )
+        self.steps = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(coarse, fine, 3, padding=1, bias=False),
+                nn.BatchNorm2d(fine),
+                nn.ReLU(inplace=True),
+            )
+            for fine, coarse in pairwise(widths)
+        )
+        self.out_channels = widths[0]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Returns (B, widths[0], h, w) at the stride of the finest feature map."""
+        fused = functional.relu(self.laterals[-1](features[-1]))
+        for level in range(len(self.steps) - 1, -1, -1):
+            upper = functional.interpolate(self.steps[level](fused), scale_factor=2, mode="nearest")
+            fused = functional.relu(upper + self.laterals[level](features[level]))
+        return fused

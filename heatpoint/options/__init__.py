@@ -1,1 +1,0 @@
-"""What options are made of: kinds of values, nested classes, keywords of functions."""

@@ -1,0 +1,408 @@
+"""Which share of joints is found: PCK by several normalisers, PCKh as published, pixel errors.
+
+All of it compares a distance with ``threshold`` times a length of the subject, strictly: an error
+of exactly the limit is a miss, as in the released evaluations of MPII.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.results import Detections
+from heatpoint.data.skeleton import SKELETONS, Skeleton, name_side
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import box_iou
+from heatpoint.scoring import Normaliser, check_results, image_ids
+from heatpoint.scoring.boxes import compared
+
+NORMALISERS: dict[Normaliser, str] = {
+    "extent": "larger side of the box round the labelled joints",
+    "torso": "distance from the left shoulder to the right hip",
+    "box": "larger side of the annotated box",
+    "head": "0.6 of the head box's diagonal",
+}
+"""The lengths that errors are measured by; LSP and FLIC use the torso, MPII the head."""
+
+UNSCORED = frozenset({"pelvis", "thorax"})
+"""Joints of MPII that the published mean leaves out: other joints all but determine them."""
+
+
+@dataclass(frozen=True)
+class PckScores:
+    """Shares of correct joints, from 0 to 1; NaN where no joint is labelled.
+
+    Attributes:
+        mean: Mean over the scored joints, each with the same weight: the papers' number.
+        pooled: Correct joints over labelled joints, the scored ones together.
+        pooled_all: The same over every joint of the skeleton.
+        per_joint: Share of each joint by name, those left out of the means included.
+        labelled: Number of labelled joints by name.
+    """
+
+    mean: float
+    pooled: float
+    pooled_all: float
+    per_joint: dict[str, float]
+    labelled: dict[str, int]
+
+
+def joint_errors(predicted: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
+    """Returns the (N, J) distances in image pixels, NaN where the joint is not labelled.
+
+    Args:
+        predicted: (N, J, 2 or more) x and y in image pixels; infinite for a subject that was
+            not found.
+        truth: (N, J, 3) x, y in image pixels and visibility, 0 where not labelled.
+    """
+    apart = predicted[..., :2].astype(np.float64) - truth[..., :2].astype(np.float64)
+    distances = np.sqrt((apart**2).sum(-1))
+    return np.where(truth[..., 2] > 0, distances, np.nan)
+
+
+def pck(
+    errors: NDArray[np.float64],
+    lengths: NDArray[np.float64],
+    threshold: float,
+    joints: Sequence[str],
+    unscored: frozenset[str] = frozenset(),
+) -> PckScores:
+    """Returns the share of joints closer than ``threshold`` lengths to the truth.
+
+    Args:
+        errors: (N, J) distances in pixels, NaN where not labelled.
+        lengths: (N,) the subjects' lengths in pixels; NaN leaves a subject out.
+        threshold: Share of the length below which, strictly, a joint is found.
+        joints: The J names.
+        unscored: Names that count in ``per_joint`` and ``pooled_all`` only.
+    """
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shares = errors / lengths[:, None]
+    labelled = np.isfinite(lengths)[:, None] & ~np.isnan(errors)
+    found = labelled & (shares < threshold)
+    hits, counts = found.sum(0), labelled.sum(0)
+    rates = [_share(int(hit), int(count)) for hit, count in zip(hits, counts, strict=True)]
+    scored = np.array([name not in unscored for name in joints], bool)
+    known = [rate for rate, use in zip(rates, scored, strict=True) if use and not math.isnan(rate)]
+    return PckScores(
+        mean=float(np.mean(known)) if known else math.nan,
+        pooled=_share(int(hits[scored].sum()), int(counts[scored].sum())),
+        pooled_all=_share(int(hits.sum()), int(counts.sum())),
+        per_joint=dict(zip(joints, rates, strict=True)),
+        labelled=dict(zip(joints, counts.tolist(), strict=True)),
+    )
+
+
+def pckh(
+    errors: NDArray[np.float64],
+    heads: NDArray[np.float64],
+    joints: Sequence[str],
+    threshold: float = 0.5,
+) -> PckScores:
+    """Returns PCKh (Andriluka et al. 2014): distances below half the head's size.
+
+    The head's size is 0.6 of its box's diagonal. As in the published evaluation, the mean is over
+    the joints other than pelvis and thorax and does not weigh them by how often they are
+    labelled; ``pooled`` does (other papers), and ``pooled_all`` includes the two
+    (pytorch_stacked_hourglass), which is why its 90 % stands beside 88 % elsewhere.
+
+    Args:
+        errors: (N, J) distances in image pixels, NaN where not labelled.
+        heads: (N,) 0.6 of the head box's diagonal in image pixels, NaN where unknown.
+        joints: The J names; ``pelvis`` and ``thorax`` are known by them.
+        threshold: 0.5; 0.1 and 0.2 are published too.
+    """
+    return pck(errors, heads, threshold, joints, UNSCORED)
+
+
+def subject_lengths(
+    normaliser: Normaliser,
+    keypoints: NDArray[np.float64],
+    boxes: NDArray[np.float64],
+    heads: NDArray[np.float64] | None,
+    skeleton: Skeleton,
+) -> NDArray[np.float64]:
+    """Returns the (N,) lengths by which errors are divided, NaN where one is unknown or 0.
+
+    ``torso`` is the distance between the left shoulder and the right hip, both labelled (DeepPose,
+    Toshev & Szegedy 2014, section 4.1, for LSP and FLIC).
+
+    Args:
+        normaliser: A name of ``NORMALISERS``.
+        keypoints: (N, J, 3) truth in image pixels with visibility.
+        boxes: (N, 4) annotated boxes, xyxy in image pixels.
+        heads: (N,) head sizes, or None.
+        skeleton: Whose joint names say where shoulder and hip are.
+
+    Raises:
+        HeatpointError: The skeleton has no shoulder or hip, or no head size is annotated.
+    """
+    if normaliser == "head":
+        if heads is None:
+            raise HeatpointError(
+                "the annotations hold no head boxes, which the normaliser 'head' (PCKh) needs; "
+                "use 'extent', 'torso' or 'box'"
+            )
+        lengths = heads.astype(np.float64)
+    elif normaliser == "box":
+        lengths = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0)
+    elif normaliser == "torso":
+        shoulder, hip = _find(skeleton, "left", "shoulder"), _find(skeleton, "right", "hip")
+        apart = keypoints[:, shoulder, :2] - keypoints[:, hip, :2]
+        both = (keypoints[:, shoulder, 2] > 0) & (keypoints[:, hip, 2] > 0)
+        lengths = np.where(both, np.sqrt((apart**2).sum(1)), np.nan)
+    else:
+        labelled = keypoints[..., 2:] > 0
+        low = np.where(labelled, keypoints[..., :2], np.inf).min(1)
+        high = np.where(labelled, keypoints[..., :2], -np.inf).max(1)
+        lengths = (high - low).max(1, initial=-np.inf)
+    return np.where(np.isfinite(lengths) & (lengths > 0), lengths, np.nan)
+
+
+def _share(hits: int, count: int) -> float:
+    return hits / count if count else math.nan
+
+
+def _find(skeleton: Skeleton, side: str, part: str) -> int:
+    for place, name in enumerate(skeleton.joints):
+        if name_side(name) == (side, part):
+            return place
+    raise HeatpointError(
+        f"the normaliser 'torso' needs a {side} {part}, but the skeleton's joints are "
+        f"{', '.join(skeleton.joints)}; use 'extent' or 'box'"
+    )
+
+
+COCO_SIGMAS = (
+    *(0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072),
+    *(0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089),
+)
+"""How far apart two people label each of COCO's 17 joints, relative to the object's size."""
+
+OTHER_SIGMA = 0.1
+"""The sigma of every joint of any other skeleton, which is DeepLabCut's choice for animals."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OksScores:
+    """COCO's numbers for keypoints, from 0 to 1; NaN where there is nothing to find.
+
+    Attributes:
+        ap: Average precision, the mean over similarities (OKS) 0.50, 0.55, ..., 0.95.
+        ap50: AP at 0.5.
+        ap75: AP at 0.75.
+        ap_medium: AP of objects from 32 x 32 to 96 x 96 square image pixels.
+        ap_large: AP of objects above 96 x 96.
+        ar: Average recall with 20 results per image, the mean over similarities.
+        ar50: AR at 0.5.
+        ar75: AR at 0.75.
+        ar_medium: AR of medium objects.
+        ar_large: AR of large objects.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    ap_medium: float
+    ap_large: float
+    ar: float
+    ar50: float
+    ar75: float
+    ar_medium: float
+    ar_large: float
+
+
+OKS_NUMBERS = tuple(each.name for each in fields(OksScores))
+"""COCO's ten numbers of keypoints, in its order."""
+
+
+def default_sigmas(skeleton: Skeleton) -> tuple[tuple[float, ...], str]:
+    """Returns a skeleton's sigmas and their name: COCO's for its 17 joints, 0.1 for any other."""
+    if skeleton.joints == SKELETONS["coco17"].joints:
+        return COCO_SIGMAS, "coco17"
+    return (OTHER_SIGMA,) * len(skeleton.joints), f"{OTHER_SIGMA:g} for every joint"
+
+
+def oks_metrics(
+    results: Sequence[Detections],
+    annotations: Annotations,
+    sigmas: Sequence[float] | None = None,
+) -> OksScores:
+    """Returns COCO's ten numbers of keypoints, the mean over classes where there are several.
+
+    Crowd regions and objects without a labelled joint count neither for nor against, as COCO has
+    it. An object's size is ``ImageRecord.areas``: for COCO files the mask's area, else the box's,
+    which is larger, so that the same error costs less there. A result's size is that of its
+    joints' extent.
+
+    Args:
+        results: One per image, in the order of ``annotations.images`` and with its names.
+        annotations: The truth, with keypoints.
+        sigmas: One per joint, or None for ``default_sigmas``.
+
+    Raises:
+        HeatpointError: Another number of images, joints or sigmas than expected, two images share
+            an id, or an annotated box or joint is not a finite number.
+    """
+    skeleton = annotations.skeleton
+    if skeleton is None:
+        raise HeatpointError(f"{annotations.source or 'the annotations'} hold no keypoints")
+    chosen = default_sigmas(skeleton)[0] if sigmas is None else tuple(sigmas)
+    if len(chosen) != len(skeleton) or not all(0 < s < math.inf for s in chosen):
+        raise HeatpointError(
+            f"sigmas must be {len(skeleton)} positive numbers, one for each joint, not "
+            f"{list(chosen)}"
+        )
+    check_results(results, annotations)
+    rows = []
+    for image_id, found in zip(image_ids(annotations), results, strict=True):
+        joints = 0 if found.skeleton is None else len(found.skeleton)
+        if found.keypoints is None or joints != len(skeleton):
+            raise HeatpointError(
+                f"the results have {joints} joints, the annotations {len(skeleton)}"
+            )
+        keypoints = found.keypoints.astype(np.float64)
+        for points, score, label in zip(
+            keypoints, found.scores.tolist(), found.labels.tolist(), strict=True
+        ):
+            own = points[skeleton.joints_of(label), :2]
+            low, high = own.min(0), own.max(0)
+            rows.append(
+                {
+                    "image_id": image_id,
+                    "category_id": annotations.category_ids[label],
+                    "keypoints": points.ravel().tolist(),
+                    "score": score,
+                    "bbox": [*low.tolist(), *(high - low).tolist()],
+                    "area": float(np.prod(high - low)),
+                }
+            )
+    stats = compared(rows, annotations, np.array(chosen))[1]
+    return OksScores(**dict(zip(OKS_NUMBERS, stats[: len(OKS_NUMBERS)], strict=True)))
+
+
+MATCH = 0.5
+"""Overlap (IoU) from which a found box is that of an annotated subject."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JointScores:
+    """Scores of joints, from 0 to 1; NaN where there is nothing to find.
+
+    Attributes:
+        pck: By name: ``pck@0.1`` and so on, by the protocol's normaliser; and ``pckh@0.5`` where
+            the annotations know the heads. Empty for a file of results, whose rows do not say
+            which subject they are about.
+        oks: COCO's ten numbers of keypoints.
+        mean_error: Mean distance in image pixels over the labelled joints of the subjects found.
+        error_per_joint: The same for each joint by name.
+        subjects: Number of subjects: objects with a labelled joint, without crowd regions and
+            difficult ones.
+        missed: Subjects that no found box overlaps enough; all their joints are misses of PCK.
+        left_out: What is not counted, by reason.
+    """
+
+    pck: dict[str, PckScores]
+    oks: OksScores
+    mean_error: float
+    error_per_joint: dict[str, float]
+    subjects: int
+    missed: int
+    left_out: dict[str, int]
+
+
+def is_subject(record: ImageRecord) -> NDArray[np.bool_]:
+    """Returns (N,) bool: which objects of an image are subjects whose joints are scored."""
+    if record.keypoints is None:
+        return np.zeros(len(record), bool)
+    return (record.keypoints[..., 2] > 0).any(1) & ~(record.crowd | record.difficult)
+
+
+def score_joints(
+    truth: Annotations,
+    found: Sequence[Detections],
+    in_order: bool,
+    normaliser: Normaliser,
+    thresholds: Sequence[float],
+    sigmas: Sequence[float] | None,
+) -> JointScores:
+    """Returns the scores of joints.
+
+    Args:
+        truth: Annotations with a skeleton.
+        found: One result per image, joints in the order of ``truth.skeleton``.
+        in_order: Rows are those of the subjects in their order; else the overlap of their boxes
+            says whose they are.
+        normaliser: A name of ``pck.NORMALISERS``.
+        thresholds: Shares of the length; none leaves PCK out.
+        sigmas: OKS's, or None for those of the skeleton.
+    """
+    assert truth.skeleton is not None
+    joints = truth.skeleton.joints
+    meant = [record.keep(is_subject(record)) for record in truth.images]
+    rows = [
+        _points(one) if in_order else _points_by_box(one, record)
+        for one, record in zip(found, meant, strict=True)
+    ]
+    shape = (0, len(joints), 3)
+    labelled = [record.keypoints for record in meant if record.keypoints is not None]
+    keypoints = np.concatenate([np.zeros(shape), *labelled])
+    predicted = np.concatenate([np.zeros(shape), *rows])
+    boxes = np.concatenate([np.zeros((0, 4)), *(record.boxes for record in meant)])
+    heads = None
+    if any(record.heads is not None for record in meant):
+        known = [np.full(len(r), np.nan) if r.heads is None else r.heads for r in meant]
+        heads = np.concatenate(known)
+    errors = joint_errors(predicted, keypoints)
+    lengths = subject_lengths(normaliser, keypoints, boxes, heads, truth.skeleton)
+    scores = {f"pck@{share:g}": pck(errors, lengths, share, joints) for share in thresholds}
+    if heads is not None and np.isfinite(heads).any():
+        scores["pckh@0.5"] = pckh(errors, heads, joints)
+    measured = np.where(np.isfinite(errors), errors, np.nan)
+    objects = sum(len(record) for record in truth.images)
+    left_out = {
+        "objects without a labelled joint, crowd regions or difficult": objects - len(keypoints),
+        f"subjects without a length by {normaliser}": int(np.isnan(lengths).sum()),
+    }
+    return JointScores(
+        pck=scores,
+        oks=oks_metrics(found, truth, sigmas),
+        mean_error=_mean(measured),
+        error_per_joint={name: _mean(measured[:, i]) for i, name in enumerate(joints)},
+        subjects=len(keypoints),
+        missed=int(np.isinf(predicted).all((1, 2)).sum()),
+        left_out={reason: count for reason, count in left_out.items() if count},
+    )
+
+
+def _points(found: Detections) -> NDArray[np.float64]:
+    assert found.keypoints is not None
+    return found.keypoints.astype(np.float64)
+
+
+def _points_by_box(found: Detections, record: ImageRecord) -> NDArray[np.float64]:
+    """Returns (N, J, 3) of the row whose box overlaps each subject's most, infinite without one.
+
+    Rows choose in their order, that of the scores of boxes, among subjects of their class, as
+    COCO's matching has it.
+    """
+    points = _points(found)
+    taken = np.full((len(record), *points.shape[1:]), np.inf)
+    overlaps = box_iou(found.boxes.astype(np.float64), record.boxes)
+    overlaps = np.where(found.labels[:, None] == record.labels, overlaps, 0.0)
+    for one, row in zip(points, overlaps, strict=True):
+        row = np.where(np.isinf(taken[:, 0, 0]), row, 0.0)
+        if len(row) and row.max() >= MATCH:
+            taken[row.argmax()] = one
+    return taken
+
+
+def _mean(values: NDArray[np.float64]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else math.nan
