@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 from test_arguments import help_of
 
-from heatpoint.cli import COMMANDS, main
+from heatpoint.cli import COMMANDS, command_class, main
 from heatpoint.errors import HeatpointWarning, suggest
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ def test_every_command_explains_itself(
 
 def test_examples_can_be_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     for command in COMMANDS:
-        module = __import__(f"heatpoint.commands.{command}", fromlist=["EXAMPLES"])
-        for example in module.EXAMPLES:
+        for example in command_class(command).EXAMPLES:
             with pytest.raises(SystemExit) as stop:
                 main([*example.split()[1:], "--print-config"])
             assert stop.value.code == 0
@@ -107,15 +106,15 @@ def test_a_mistake_is_one_sentence_and_status_1(
 def test_warnings_about_data_show_no_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from heatpoint.commands import models
+    from heatpoint.commands.weights import Models
 
-    def run(words: list[str]) -> int:
+    def run(options: Models) -> int:
         warnings.simplefilter("always")
         warnings.warn("skipped: a.jpg is no picture", HeatpointWarning, stacklevel=1)
         warnings.warn("something else", DeprecationWarning, stacklevel=1)
         return 0
 
-    monkeypatch.setattr(models, "run", run)
+    monkeypatch.setattr(Models, "run", run)
     assert main(["models"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "heatpoint: skipped: a.jpg is no picture"

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
-from heatpoint.commands import parse
+from heatpoint.errors import EXIT_INTERRUPTED, HeatpointError
 from heatpoint.inference import KeepOptions, PlaceOptions, RunOptions
 from heatpoint.options import Checkpoint, File, Seconds
 
-if TYPE_CHECKING:
-    from heatpoint.geometry import Image
-    from heatpoint.video import Video
-
-    Run = Callable[[Iterable[Image]], Iterator[tuple[Image, Any]]]
-
-EXAMPLES = (
-    "heatpoint video best.safetensors film.mp4 --draw found.mp4",
-    "heatpoint video model.onnx camera:0 --json found.jsonl --every 2",
-)
-
 
 @dataclass
-class VideoOptions:
+class Video:
     """Finds what a model was trained to find, in each frame of a video, camera or stream."""
+
+    EXAMPLES = (
+        "heatpoint video best.safetensors film.mp4 --draw found.mp4",
+        "heatpoint video model.onnx camera:0 --json found.jsonl --every 2",
+    )
 
     model: Checkpoint
     """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
@@ -61,95 +54,71 @@ class VideoOptions:
 
     keep: KeepOptions = field(default_factory=KeepOptions)
 
-    run: RunOptions = field(default_factory=RunOptions)
+    look: RunOptions = field(default_factory=RunOptions)
 
+    def run(self) -> int:
+        """Looks at every frame and writes what was asked for; Ctrl-C finishes what is written."""
+        self._check()
+        from heatpoint.commands.display import track
+        from heatpoint.commands.finding import counted
+        from heatpoint.inference.predict import SCORE, looking, open_runner
+        from heatpoint.system import Interrupt
+        from heatpoint.video import Video as Film
+        from heatpoint.video import line, look
+        from heatpoint.video.writing import json_lines, video_file
 
-@dataclass
-class _Done:
-    """What has been seen so far: frames, what was found in them, and the broken ones."""
+        frames = things = broken = 0
+        with ExitStack() as stack:
+            film = stack.enter_context(Film(self.source))
+            if self.draw and self.fps is None and not film.knows_rate:
+                _say(
+                    f"{film.name} does not say its frame rate; {film.rate:g} frames/s are assumed, "
+                    "--fps sets another"
+                )
+            runner = open_runner(self.model, self.look, self.keep, SCORE)
+            find = looking(runner, self.places, self.look, self.keep)
+            interrupt = stack.enter_context(Interrupt())
+            rate = film.rate / self.every if self.fps is None else self.fps
+            drawn = stack.enter_context(video_file(self.draw, rate)) if self.draw else None
+            append = stack.enter_context(json_lines(self.json)) if self.json else None
+            part = self.every, self.start, self.stop
+            seen = stack.enter_context(closing(look(film.frames(*part), find)))
+            for frame, found in track(seen, film.expected(*part), "looking", "frames"):
+                if append:
+                    append(line(frame, found))
+                if drawn:
+                    shown = found.plot(frame.image) if found and frame.image is not None else None
+                    drawn.write(shown, frame.seconds if film.live else None)
+                frames += 1
+                things += len(found or ())
+                broken += found is None
+                if interrupt.is_requested():
+                    break
+        files = ", ".join(path for path in (self.draw, self.json) if path)
+        skeleton = runner.engine.description.skeleton
+        print(f"{counted(things, skeleton)} in {frames} frames: {files}")
+        if broken:
+            _say(f"{broken} of these frames could not be decoded")
+        if interrupt.is_requested():
+            _say("interrupted; the files hold everything up to there")
+            return EXIT_INTERRUPTED
+        if film.ending:
+            _say(film.ending)
+        return 0
 
-    frames: int = 0
-    found: int = 0
-    broken: int = 0
-
-
-def run(words: Sequence[str]) -> int:
-    """Looks at every frame and writes what was asked for; Ctrl-C finishes what is written."""
-    options = parse(words, "video", VideoOptions, EXAMPLES)
-    _check(options)
-    from heatpoint.cli import EXIT_INTERRUPTED
-    from heatpoint.inference.predict import SCORE, looking, open_runner
-    from heatpoint.video import Video
-
-    with Video(options.source) as video:
-        if options.draw and options.fps is None and not video.knows_rate:
-            _say(
-                f"{video.name} does not say its frame rate; {video.rate:g} frames/s are assumed, "
-                "--fps sets another"
+    def _check(self) -> None:
+        if not (self.draw or self.json):
+            raise HeatpointError("nothing is to be written: give --draw FILE, --json FILE or both")
+        files = [Path(path).absolute() for path in (self.draw, self.json, self.source) if path]
+        if len(set(files)) < len(files):
+            raise HeatpointError("--draw, --json and the source must be different files")
+        if self.every < 1:
+            raise HeatpointError(f"--every must be at least 1, not {self.every}")
+        if self.start < 0 or (self.stop is not None and self.stop <= self.start):
+            raise HeatpointError(
+                f"--start {self.start:g} must be at least 0 and less than --stop {self.stop}"
             )
-        runner = open_runner(options.model, options.run, options.keep, SCORE)
-        find = looking(runner, options.places, options.run, options.keep)
-        done, stopped = _work(options, video, find)
-    what = "objects" if runner.engine.description.skeleton is None else "poses"
-    files = ", ".join(path for path in (options.draw, options.json) if path)
-    print(f"{done.found} {what} in {done.frames} frames: {files}")
-    if done.broken:
-        _say(f"{done.broken} of these frames could not be decoded")
-    if stopped:
-        _say("interrupted; the files hold everything up to there")
-        return EXIT_INTERRUPTED
-    if video.ending:
-        _say(video.ending)
-    return 0
 
 
 def _say(text: str) -> None:
     print(f"heatpoint video: {text}", file=sys.stderr)
-
-
-def _check(options: VideoOptions) -> None:
-    from heatpoint.errors import HeatpointError
-
-    if not (options.draw or options.json):
-        raise HeatpointError("nothing is to be written: give --draw FILE, --json FILE or both")
-    files = [Path(path).absolute() for path in (options.draw, options.json, options.source) if path]
-    if len(set(files)) < len(files):
-        raise HeatpointError("--draw, --json and the source must be different files")
-    if options.every < 1:
-        raise HeatpointError(f"--every must be at least 1, not {options.every}")
-    if options.start < 0 or (options.stop is not None and options.stop <= options.start):
-        raise HeatpointError(
-            f"--start {options.start:g} must be at least 0 and less than --stop {options.stop}"
-        )
-
-
-def _work(options: VideoOptions, video: Video, find: Run) -> tuple[_Done, bool]:
-    """Returns what was done, and whether a signal ended it."""
-    from heatpoint.commands.display import track_frames
-    from heatpoint.system import Interrupt
-    from heatpoint.video import line, look
-    from heatpoint.video.writing import json_lines, video_file
-
-    done = _Done()
-    with ExitStack() as stack:
-        interrupt = stack.enter_context(Interrupt())
-        rate = video.rate / options.every if options.fps is None else options.fps
-        film = stack.enter_context(video_file(options.draw, rate)) if options.draw else None
-        append = stack.enter_context(json_lines(options.json)) if options.json else None
-        frames = video.frames(options.every, options.start, options.stop)
-        seen = stack.enter_context(closing(look(frames, find)))
-        expected = video.expected(options.every, options.start, options.stop)
-        for frame, found in track_frames(seen, expected, "looking"):
-            if append:
-                append(line(frame, found))
-            if film:
-                shown = None
-                if frame.image is not None and found is not None:
-                    shown = found.plot(frame.image)
-                film.write(shown, frame.seconds if video.live else None)
-            done.frames += 1
-            done.found += len(found) if found is not None else 0
-            done.broken += found is None
-            if interrupt.is_requested():
-                return done, True
-    return done, False
