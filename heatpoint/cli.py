@@ -11,6 +11,7 @@ import errno
 import os
 import sys
 import warnings
+from importlib import import_module
 from io import TextIOWrapper
 
 from heatpoint.errors import (
@@ -100,23 +101,20 @@ def _run(words: Sequence[str]) -> int:
         print(OVERVIEW.format("\n".join(lines)))
         return 0 if words else EXIT_USAGE
     if words[0] == "--version":
-        from heatpoint import __version__
+        from heatpoint.system import VERSION
 
-        print(f"heatpoint {__version__}")
+        print(f"heatpoint {VERSION}")
         return 0
     if words[0] not in COMMANDS:
         print(f"heatpoint: no command {words[0]!r}{suggest(words[0], COMMANDS)}", file=sys.stderr)
         print("heatpoint --help lists the commands", file=sys.stderr)
         return EXIT_USAGE
-    from heatpoint.commands import run
-
-    return run(words[1:], words[0], command_class(words[0]))
+    command = command_class(words[0])
+    return int(import_module("heatpoint.commands").run(words[1:], words[0], command))
 
 
 def command_class(word: str) -> type[Any]:
     """Returns the dataclass of a command."""
-    from importlib import import_module
-
     module, _, name = COMMANDS[word][0].partition(".")
     found: type[Any] = getattr(import_module(f"heatpoint.commands.{module}"), name)
     return found

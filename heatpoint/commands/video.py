@@ -87,7 +87,9 @@ class Video:
                 if append:
                     append(line(frame, found))
                 if drawn:
-                    shown = found.plot(frame.image) if found and frame.image is not None else None
+                    shown = None
+                    if frame.image is not None and found is not None:
+                        shown = found.plot(frame.image)
                     drawn.write(shown, frame.seconds if film.live else None)
                 frames += 1
                 things += len(found or ())
