@@ -14,14 +14,7 @@ import warnings
 from importlib import import_module
 from io import TextIOWrapper
 
-from heatpoint.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_MISTAKE,
-    EXIT_USAGE,
-    HeatpointError,
-    HeatpointWarning,
-    suggest,
-)
+from heatpoint import errors
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,13 +23,13 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "demo": ("training.Demo", "draw a data set, train on it, evaluate, predict, save pictures"),
-    "inspect": ("data.Inspect", "say what is in the data, what is wrong, what a model can reach"),
-    "split": ("data.Split", "divide a data set into one part to train on and one to validate on"),
+    "inspect": ("training.Inspect", "say what is in the data, what is wrong, what can be reached"),
+    "split": ("training.Split", "divide a data set: one part to train on, one to validate on"),
     "train": ("training.Train", "train a model on your own data"),
     "evaluate": ("finding.Evaluate", "score a checkpoint on annotated data"),
     "limits": ("finding.Limits", "say which of a checkpoint's maps cost the most AP"),
     "predict": ("finding.Predict", "find objects, or the joints of subjects, in pictures"),
-    "video": ("video.Video", "find them in a film or in what a camera sees"),
+    "video": ("finding.Video", "find them in a film or in what a camera sees"),
     "export": ("deployment.Export", "write a checkpoint as a file that runs without PyTorch"),
     "benchmark": ("deployment.Benchmark", "time each engine from a picture on disk to results"),
     "convert": ("weights.Convert", "turn a published checkpoint into one of ours"),
@@ -78,12 +71,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             finally:
                 if sys.stdout:
                     sys.stdout.flush()
-    except HeatpointError as error:
+    except errors.HeatpointError as error:
         print(f"{who}: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
+        return errors.EXIT_MISTAKE
     except KeyboardInterrupt:
         print(f"{who}: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return errors.EXIT_INTERRUPTED
     except BrokenPipeError:
         _drop_output()
         return 0
@@ -92,23 +85,26 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _drop_output()
         print(f"{who}: there is no room for what it writes: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
+        return errors.EXIT_MISTAKE
 
 
 def _run(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         lines = [f"  {name:<9} {summary}" for name, (_, summary) in COMMANDS.items()]
         print(OVERVIEW.format("\n".join(lines)))
-        return 0 if words else EXIT_USAGE
+        return 0 if words else errors.EXIT_USAGE
     if words[0] == "--version":
         from heatpoint.system import VERSION
 
         print(f"heatpoint {VERSION}")
         return 0
     if words[0] not in COMMANDS:
-        print(f"heatpoint: no command {words[0]!r}{suggest(words[0], COMMANDS)}", file=sys.stderr)
+        print(
+            f"heatpoint: no command {words[0]!r}{errors.suggest(words[0], COMMANDS)}",
+            file=sys.stderr,
+        )
         print("heatpoint --help lists the commands", file=sys.stderr)
-        return EXIT_USAGE
+        return errors.EXIT_USAGE
     command = command_class(words[0])
     return int(import_module("heatpoint.commands").run(words[1:], words[0], command))
 
@@ -122,7 +118,7 @@ def command_class(word: str) -> type[Any]:
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
     """Shows what is said about the user's data without the line of code that says it."""
-    if issubclass(category, HeatpointWarning):
+    if issubclass(category, errors.HeatpointWarning):
         print(f"heatpoint: {message}", file=sys.stderr)
     else:
         file, number, *_ = where

@@ -95,10 +95,6 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-def _amount(unit: str, what: str) -> Kind:
-    return Kind(unit, finite, f"a number of {what}")
-
-
 _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 SWITCH = Kind("", lambda text: _SWITCH[text.lower()], "true or false")
@@ -126,10 +122,10 @@ Size = Annotated[int | tuple[int, int], Kind("HxW", side_lengths)]
 """Height and width in pixels, one number for both."""
 Scales = Annotated[tuple[float, ...], Kind("X,X", floats)]
 Epochs = Annotated[list[int], Kind("N,N", whole_numbers, "whole numbers separated by commas")]
-Seconds = Annotated[float, _amount("SECONDS", "seconds")]
-Minutes = Annotated[float, _amount("MINUTES", "minutes")]
-Degrees = Annotated[float, _amount("DEGREES", "degrees")]
-Gigabytes = Annotated[float, _amount("GB", "gigabytes")]
+Seconds = Annotated[float, Kind("SECONDS", finite, "a number of seconds")]
+Minutes = Annotated[float, Kind("MINUTES", finite, "a number of minutes")]
+Degrees = Annotated[float, Kind("DEGREES", finite, "a number of degrees")]
+Gigabytes = Annotated[float, Kind("GB", finite, "a number of gigabytes")]
 Normaliser = Literal["extent", "torso", "box", "head"]
 """What PCK's errors are divided by."""
 
@@ -168,7 +164,9 @@ class Option:
     """One option: a field of a dataclass of options, or of one nested in it.
 
     Attributes:
-        names: The field's name, and a second one for the command line if it has one.
+        name: The field's name.
+        flags: Its names on the command line, with a second one if it has one; none for a
+            positional option.
         kind: How its words are written.
         default: The field's default, MISSING if it must be given.
         may_be_none: Whether None is one of its values.
@@ -178,7 +176,8 @@ class Option:
         group: Title of its group.
     """
 
-    names: tuple[str, ...]
+    name: str
+    flags: tuple[str, ...]
     kind: Kind
     default: Any
     may_be_none: bool
@@ -188,19 +187,9 @@ class Option:
     group: str
 
     @property
-    def name(self) -> str:
-        """The field's name."""
-        return self.names[0]
-
-    @property
-    def flags(self) -> list[str]:
-        """Its names on the command line; none for a positional one."""
-        return [] if self.default is MISSING else [flag(name) for name in self.names]
-
-    @property
     def shown(self) -> str:
         """What messages on the command line call it."""
-        return [*self.flags, self.name.upper()][0]
+        return (*self.flags, self.name.upper())[0]
 
     def read(self, word: str) -> Any:
         """Returns the value that a word says.
@@ -254,9 +243,10 @@ def leaves(options: type[Any], group: str = "") -> Iterator[Option]:
         else:
             found = [_option(fields[name], meant, options, group)]
         for option in found:
-            if not seen.isdisjoint(option.names):
+            names = {option.name, *option.flags}
+            if seen & names:
                 raise TypeError(f"{options.__name__} has two options called {option.name}")
-            seen.update(option.names)
+            seen |= names
             yield option
 
 
@@ -264,9 +254,11 @@ def _option(field: dataclasses.Field[Any], meant: Any, owner: type, group: str) 
     # What only Python can give, such as data in memory, no word can say.
     alternatives = [each for each in get_args(meant | None) if each is not OnlyPython]
     default = field.default if field.default_factory is MISSING else field.default_factory()
+    names = field.name, field.metadata.get("alias", "")
     several = get_origin(alternatives[0]) is list and default is MISSING
     return Option(
-        tuple(filter(None, (field.name, field.metadata.get("alias")))),
+        field.name,
+        () if default is MISSING else tuple(flag(name) for name in names if name),
         _kind(get_args(alternatives[0])[0] if several else alternatives[0], field.name),
         default,
         NoneType in get_args(meant),

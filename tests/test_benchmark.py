@@ -15,10 +15,9 @@ from heatpoint.benchmarking.contenders import NAIVE, Contender, choose, choose_f
 from heatpoint.benchmarking.race import Race
 from heatpoint.benchmarking.report import Report, Result, draw_chart, spread
 from heatpoint.benchmarking.worker import STAGES, Row
-from heatpoint.cli import EXIT_MISTAKE
 from heatpoint.commands import run
 from heatpoint.commands.deployment import Benchmark
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import EXIT_MISTAKE, HeatpointError
 from heatpoint.inference.engines.description import Description
 
 TORCH, ONNX = Contender("torch", "fp32"), Contender("onnx", "fp32")

@@ -1,7 +1,7 @@
 """A command is a dataclass of options with ``run``; words, config files and help follow from it.
 
-``EXAMPLES`` holds two whole command lines for its help; the fields are the options, in
-``heatpoint.options``' kinds of values.
+Its docstring says what it does, with two whole command lines under ``Examples:``; its fields are the
+options, in the kinds of values of ``heatpoint.options``, and the docstrings under them their help.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def run(words: Sequence[str], command: str, options: type[Any]) -> int:
         HeatpointError: A mistake; the options in it are named as flags.
     """
     try:
-        return parse(words, command, options, options.EXAMPLES).run() or 0
+        return parse(words, command, options).run() or 0
     except HeatpointError as error:
         raise HeatpointError(as_flags(str(error), options)) from error
 
@@ -102,22 +102,19 @@ def as_flags(message: str, options: type[Any]) -> str:
     return re.sub(alone, lambda found: flag(found[1]), message)
 
 
-def parse(
-    words: Sequence[str], command: str, options: type[Options], examples: Sequence[str]
-) -> Options:
+def parse(words: Sequence[str], command: str, options: type[Options]) -> Options:
     """Returns the options that the words of one command describe.
 
     Fields without a default are positional; a positional list takes one or more words. A boolean
     field ``skip_bad`` is the pair of flags ``--skip-bad`` and ``--no-skip-bad``. A field whose type
-    is a dataclass stands for the fields of that class. The class says what the command does and
-    the docstrings under its fields what they are for. A class variable that is a text is the title
-    of the group of fields below it; ``metadata={"alias": "conf"}`` gives a field a second name.
+    is a dataclass stands for the fields of that class. A class variable that is a text is the
+    title of the group of fields below it; ``metadata={"alias": "conf"}`` gives a field a second
+    name. The docstring's first paragraph and its examples are shown by ``--help``.
 
     Args:
         words: What follows the command's name.
         command: Name of the command.
         options: The dataclass.
-        examples: Whole command lines, shown by ``--help``.
 
     Raises:
         SystemExit: With status 2 after one sentence for a wrong word, 0 after ``--help`` and
@@ -125,7 +122,7 @@ def parse(
         HeatpointError: A size or a list that cannot be read, or a plugin that fails.
     """
     known = {option.name: option for option in leaves(options, "options")}
-    parser = _make_parser(command, options, known.values(), examples)
+    parser = _make_parser(command, options, known.values())
     end = words.index("--") if "--" in words else len(words)
     said, others = parser.parse_known_args(words[:end])
     strange = next((word.split("=")[0] for word in others if re.match(r"-\D", word)), None)
@@ -163,18 +160,16 @@ class _Parser(argparse.ArgumentParser):
         raise SystemExit(2)
 
 
-def _make_parser(
-    command: str, options: type, known: Iterable[Option], examples: Sequence[str]
-) -> _Parser:
+def _make_parser(command: str, options: type, known: Iterable[Option]) -> _Parser:
     positional = [
         option.shown + (" ..." if option.several else "") for option in known if not option.flags
     ]
-    about = inspect.cleandoc(options.__doc__ or "").split("\n\n")[0]
+    about, _, examples = inspect.cleandoc(options.__doc__ or "").partition("Examples:\n")
     parser = _Parser(
         prog=f"heatpoint {command}",
         usage=" ".join(["%(prog)s", *positional, "[options]"]),
-        description=textwrap.fill(about, shutil.get_terminal_size().columns - 2),
-        epilog="\n".join(["examples:", *(f"  {example}" for example in examples)]),
+        description=textwrap.fill(about.split("\n\n")[0], shutil.get_terminal_size().columns - 2),
+        epilog="examples:\n" + textwrap.indent(textwrap.dedent(examples), "  "),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
         add_help=False,
@@ -212,49 +207,46 @@ def _positional(parser: _Parser, known: Iterable[Option], words: Sequence[str]) 
     for option in known:
         if not option.flags and left:
             taken, left = (left, []) if option.several else (left[:1], left[1:])
-            try:
-                values[option.name] = _read(option, taken)
-            except argparse.ArgumentTypeError as error:
-                parser.error(f"{option.shown} {error}")
+            values[option.name] = _read(parser, option, taken, option.shown)
     if left:
         parser.error(f"one word too many: {short(left[0])}")
     return values
 
 
-def _read(option: Option, words: Sequence[str]) -> Any:
+def _read(parser: _Parser, option: Option, words: Sequence[str], called: str) -> Any:
     """Returns the value that words say: a list of values, or the parts of one."""
-    return list(map(option.read, words)) if option.several else option.read(",".join(words))
+    try:
+        return list(map(option.read, words)) if option.several else option.read(",".join(words))
+    except argparse.ArgumentTypeError as error:
+        parser.error(f"{called} {error}")
 
 
 def _read_config(parser: _Parser, file: str, known: Mapping[str, Option]) -> dict[str, Any]:
     """Returns the values of a YAML file of options, written as on the command line."""
     import yaml
 
-    path = Path(file).expanduser()
+    path, where = Path(file).expanduser(), f"--config {file}"
     try:
         # This loader leaves every value the text it is, and so has nothing that could run or grow.
         content = yaml.load(path.read_text("utf-8"), yaml.BaseLoader)
     except OSError as error:
-        parser.error(f"--config {file}: {error.strerror}")
+        parser.error(f"{where}: {error.strerror}")
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())[:200]
-        parser.error(f"--config {file} is no YAML file of options: {reason}")
+        parser.error(f"{where} is no YAML file of options: {reason}")
     if not isinstance(content, dict):
-        parser.error(f"--config {file} must hold lines such as 'size: 512'")
+        parser.error(f"{where} must hold lines such as 'size: 512'")
     values = {}
     for key, said in content.items():
         name = str(key).replace("-", "_")
         if name not in known:
-            parser.error(f"--config {file} has no option {short(key)}{suggest(name, known)}")
+            parser.error(f"{where} has no option {short(key)}{suggest(name, known)}")
         option, words = known[name], said if isinstance(said, list) else [said]
-        try:
-            if not all(isinstance(word, str) for word in words):
-                raise argparse.ArgumentTypeError("takes one value or a list of values")
-            if option.may_be_none and words in (["null"], ["~"]):
-                words = [""]
-            values[name] = _read(option, words)
-        except argparse.ArgumentTypeError as error:
-            parser.error(f"--config {file}: {name} {error}")
+        if not all(isinstance(word, str) for word in words):
+            parser.error(f"{where}: {name} takes one value or a list of values")
+        if option.may_be_none and words in (["null"], ["~"]):
+            words = [""]
+        values[name] = _read(parser, option, words, f"{where}: {name}")
     return values
 
 

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Export:
-    """Writes a checkpoint as one file that runs without PyTorch, and proves that it agrees."""
+    """Writes a checkpoint as one file that runs without PyTorch, and proves that it agrees.
 
-    EXAMPLES = (
-        "heatpoint export runs/train/best.safetensors model.onnx",
-        "heatpoint export best.safetensors model.xml --precision int8 --calibrate val.json",
-    )
+    Examples:
+        heatpoint export runs/train/best.safetensors model.onnx
+        heatpoint export best.safetensors model.xml --precision int8 --calibrate val.json
+    """
 
     checkpoint: Checkpoint
     """a checkpoint of train or convert, or the name of fetched weights"""
@@ -116,12 +116,12 @@ def _ends(path: str, about: Description) -> list[str]:
 
 @dataclass
 class Benchmark:
-    """Times a model from a picture on disk to results, stage by stage and engine by engine."""
+    """Times a model from a picture on disk to results, stage by stage and engine by engine.
 
-    EXAMPLES = (
-        "heatpoint benchmark runs/train/best.safetensors",
-        "heatpoint benchmark model.onnx --size 320 --throughput",
-    )
+    Examples:
+        heatpoint benchmark runs/train/best.safetensors
+        heatpoint benchmark model.onnx --size 320 --throughput
+    """
 
     checkpoint: Checkpoint
     """a checkpoint of train or convert, the name of fetched weights, or a .onnx or .xml file of

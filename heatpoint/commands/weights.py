@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass
 class Convert:
-    """Turns a published checkpoint into one of ours."""
+    """Turns a published checkpoint into one of ours.
 
-    EXAMPLES = (
-        "heatpoint convert ctdet_coco_dla_2x.pth --out coco.safetensors",
-        "heatpoint convert hg.pth --names person --skeleton mpii16",
-    )
+    Examples:
+        heatpoint convert ctdet_coco_dla_2x.pth --out coco.safetensors
+        heatpoint convert hg.pth --names person --skeleton mpii16
+    """
 
     checkpoint: Checkpoint
     """a published file: .pth, .pkl, .t7 or .safetensors"""
@@ -73,12 +73,12 @@ class Convert:
 
 @dataclass
 class Fetch:
-    """Gets published weights by name."""
+    """Gets published weights by name.
 
-    EXAMPLES = (
-        "heatpoint fetch mmdet_cornernet_8xb6",
-        "heatpoint fetch ctdet_coco_hg --file ~/ctdet_coco_hg.pth",
-    )
+    Examples:
+        heatpoint fetch mmdet_cornernet_8xb6
+        heatpoint fetch ctdet_coco_hg --file ~/ctdet_coco_hg.pth
+    """
 
     name: Name
     """a name that heatpoint models lists"""
@@ -110,9 +110,12 @@ def get(name: str, file: str | None = None) -> Path:
 
 @dataclass
 class Models:
-    """Lists the architectures that --model takes, and the weights that fetch gets."""
+    """Lists the architectures that --model takes, and the weights that fetch gets.
 
-    EXAMPLES = ("heatpoint models", "heatpoint models --classes 3 --skeleton mpii16")
+    Examples:
+        heatpoint models
+        heatpoint models --classes 3 --skeleton mpii16
+    """
 
     COUNT: ClassVar[str] = "what parameters are counted for"
 
