@@ -159,32 +159,41 @@ def types_of(options: type) -> dict[str, Any]:
     return types
 
 
-@dataclass(frozen=True)
 class Option:
     """One option: a field of a dataclass of options, or of one nested in it.
 
-    Attributes:
-        name: The field's name.
-        flags: Its names on the command line, with a second one if it has one; none for a
-            positional option.
-        kind: How its words are written.
-        default: The field's default, MISSING if it must be given.
-        may_be_none: Whether None is one of its values.
-        several: Whether it takes any number of words.
-        annotation: Its type, as the class writes it.
+    Args:
+        field: The field.
+        meant: What its annotation means.
         owner: The class that has the field.
         group: Title of its group.
+
+    Attributes:
+        name: The field's name.
+        annotation: Its type, as the class writes it.
+        default: The field's default, MISSING if it must be given.
+        flags: Its names on the command line, none for a positional one.
+        may_be_none: Whether None is one of its values.
+        several: Whether it takes any number of words.
+        kind: How its words are written.
+        owner: The class that has the field.
+        group: Title of its group.
+
+    Raises:
+        TypeError: No word can say one of its values.
     """
 
-    name: str
-    flags: tuple[str, ...]
-    kind: Kind
-    default: Any
-    may_be_none: bool
-    several: bool
-    annotation: Any
-    owner: type
-    group: str
+    def __init__(self, field: dataclasses.Field[Any], meant: Any, owner: type, group: str) -> None:
+        self.name, self.annotation, self.owner, self.group = field.name, field.type, owner, group
+        factory = field.default_factory
+        self.default: Any = field.default if factory is MISSING else factory()
+        names = () if self.default is MISSING else (self.name, field.metadata.get("alias"))
+        self.flags = [flag(name) for name in names if name]
+        self.may_be_none = NoneType in get_args(meant)
+        # What only Python can give, such as data in memory, no word can say.
+        written = next(each for each in get_args(meant | None) if each is not OnlyPython)
+        self.several = get_origin(written) is list and self.default is MISSING
+        self.kind = _kind(get_args(written)[0] if self.several else written, self.name)
 
     @property
     def shown(self) -> str:
@@ -241,32 +250,13 @@ def leaves(options: type[Any], group: str = "") -> Iterator[Option]:
                 raise TypeError(f"{name} must start from the defaults of its own class")
             found = list(leaves(meant, group))
         else:
-            found = [_option(fields[name], meant, options, group)]
+            found = [Option(fields[name], meant, options, group)]
         for option in found:
             names = {option.name, *option.flags}
             if seen & names:
                 raise TypeError(f"{options.__name__} has two options called {option.name}")
             seen |= names
             yield option
-
-
-def _option(field: dataclasses.Field[Any], meant: Any, owner: type, group: str) -> Option:
-    # What only Python can give, such as data in memory, no word can say.
-    alternatives = [each for each in get_args(meant | None) if each is not OnlyPython]
-    default = field.default if field.default_factory is MISSING else field.default_factory()
-    names = field.name, field.metadata.get("alias", "")
-    several = get_origin(alternatives[0]) is list and default is MISSING
-    return Option(
-        field.name,
-        () if default is MISSING else tuple(flag(name) for name in names if name),
-        _kind(get_args(alternatives[0])[0] if several else alternatives[0], field.name),
-        default,
-        NoneType in get_args(meant),
-        several,
-        field.type,
-        owner,
-        group,
-    )
 
 
 def _kind(meant: Any, name: str) -> Kind:

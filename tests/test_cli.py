@@ -14,6 +14,9 @@ import pytest
 from test_arguments import help_of
 
 from heatpoint.cli import COMMANDS, command_class, main
+from heatpoint.commands import as_flags
+from heatpoint.commands.finding import Predict
+from heatpoint.commands.training import Demo
 from heatpoint.errors import HeatpointWarning, suggest
 
 if TYPE_CHECKING:
@@ -79,6 +82,26 @@ def test_misspelt_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("keep_resolution is for pictures", "--keep-resolution is for pictures"),
+        ("lower batch_size or size", "lower --batch-size or size"),
+        ("leave out nms and soft_nms.", "leave out nms and --soft-nms."),
+        ("(soft_nms='none', skip_bad)", "(--soft-nms='none', --skip-bad)"),
+        ("export it with --max-detections 5", "export it with --max-detections 5"),
+        (
+            "runs/skip_bad: no 'skip_bad', skip_bad.json",
+            "runs/skip_bad: no 'skip_bad', skip_bad.json",
+        ),
+        ("my_skip_bad, skip_bad_too and eval_every", "my_skip_bad, skip_bad_too and eval_every"),
+    ],
+)
+def test_messages_name_options_as_flags(message: str, expected: str) -> None:
+    assert as_flags(message, Predict) == expected
+    assert as_flags(message, Demo) == message  # which has no such options
+
+
+@pytest.mark.parametrize(
     ("words", "part"),
     [
         (["evaluate", "nowhere.safetensors", "nowhere.json"], "nowhere.json"),
@@ -91,6 +114,10 @@ def test_misspelt_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str
         (["train", "nowhere.json"], "--val"),
         (["predict", "x", "y", "--size", "tiny"], "384x512"),
         (["models", "--plugin", "nowhere.py"], "nowhere.py"),
+        (
+            ["train", "x.json", "--val", "x.json", "--batch-size", "0"],
+            "--batch-size must be at least",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_1(

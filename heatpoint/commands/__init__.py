@@ -1,7 +1,8 @@
 """A command is a dataclass of options with ``run``; words, config files and help follow from it.
 
-Its docstring says what it does, with two whole command lines under ``Examples:``; its fields are the
-options, in the kinds of values of ``heatpoint.options``, and the docstrings under them their help.
+Its docstring says what it does, with two whole command lines under ``Examples:``. Its fields are
+the options, in the kinds of values of ``heatpoint.options``; the docstrings under them are their
+help.
 """
 
 from __future__ import annotations
