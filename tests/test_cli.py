@@ -114,6 +114,7 @@ def test_messages_name_options_as_flags(message: str, expected: str) -> None:
         (["train", "nowhere.json"], "--val"),
         (["predict", "x", "y", "--size", "tiny"], "384x512"),
         (["models", "--plugin", "nowhere.py"], "nowhere.py"),
+        (["models", "--classes", "0"], "--classes must be at least 1, not 0"),
         (
             ["train", "x.json", "--val", "x.json", "--batch-size", "0"],
             "--batch-size must be at least",

@@ -70,7 +70,7 @@ class Predict:
             write_results(self.json, found)
             print(f"{done} {len(found)} pictures: {self.json}")
         elif not self.draw:
-            tell, columns = (_joints, JOINT_COLUMNS) if skeleton else (_boxes, COLUMNS)
+            tell, columns = (_boxes, COLUMNS) if skeleton is None else (_joints, JOINT_COLUMNS)
             rows = [row for one in found for row in tell(Path(one.path).name, one.detections)]
             print_table(columns, rows)
             print(f"{done} {len(found)} pictures")

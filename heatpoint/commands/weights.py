@@ -135,6 +135,8 @@ class Models:
         from heatpoint.data.skeleton import skeleton_of
         from heatpoint.weights import PUBLISHED
 
+        if self.classes < 1:
+            raise HeatpointError(f"--classes must be at least 1, not {self.classes}")
         skeleton = skeleton_of(self.skeleton)
         listed = tomllib.loads((Path(__file__).parent / "models.toml").read_text("utf-8"))
         models = listed["models"]

@@ -35,10 +35,10 @@ def is_alive(process: int) -> bool:
         return True
     try:
         os.kill(process, 0)
+    except PermissionError:  # another user's
+        pass
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
-        return True
     return True
 
 
