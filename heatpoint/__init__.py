@@ -12,12 +12,10 @@ Example:
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
-from heatpoint.system import VERSION
-
+TYPE_CHECKING = False  # typing takes longer to import than all that --help needs
 if TYPE_CHECKING:
+    from typing import Any
+
     from heatpoint import plugins
     from heatpoint.benchmarking import benchmark as benchmark
     from heatpoint.codecs.center import CenterCodec as CenterCodec
@@ -42,9 +40,10 @@ if TYPE_CHECKING:
 
     plugin = plugins.load
 
-__version__ = VERSION
+__version__: str
 
 _HOME = {
+    "__version__": "heatpoint.system:VERSION",
     "Annotations": "heatpoint.data",
     "CenterCodec": "heatpoint.codecs.center",
     "CornerCodec": "heatpoint.codecs.corners",
@@ -68,12 +67,14 @@ _HOME = {
     "train": "heatpoint.training",
 }
 
-__all__ = sorted([*_HOME, "__version__"])
+__all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'heatpoint' has no attribute {name!r}")
+    from importlib import import_module
+
     module, _, there = _HOME[name].partition(":")
     value = getattr(import_module(module), there or name)
     globals()[name] = value

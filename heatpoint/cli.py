@@ -1,7 +1,8 @@
 """The command line: each command builds one dataclass of options and makes one library call.
 
-A command is a module of ``commands`` with a function ``run(words)`` and ``EXAMPLES`` for its help.
-Nothing heavy is imported before a command runs, so that ``heatpoint --help`` answers at once.
+A command is such a dataclass in a module of ``commands``, with ``EXAMPLES`` for its help and a
+method ``run`` that may return an exit status. Nothing heavy is imported before a command runs, not
+even ``typing``, so that ``heatpoint --help`` answers at once.
 """
 
 from __future__ import annotations
@@ -10,30 +11,41 @@ import errno
 import os
 import sys
 import warnings
-from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import TextIO
 
-from heatpoint.errors import HeatpointError, HeatpointWarning, suggest
+from heatpoint import errors
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 COMMANDS = {
-    "demo": "draw a data set, train on it, evaluate, predict, save pictures",
-    "inspect": "say what is in the data, what is wrong with it, what a model can reach on it",
-    "split": "divide a data set into one part to train on and one to validate on",
-    "train": "train a model on your own data",
-    "evaluate": "score a checkpoint on annotated data",
-    "limits": "say which of a checkpoint's maps cost the most AP",
-    "predict": "find objects, or the joints of subjects, in pictures",
-    "video": "find them in a film or in what a camera sees",
-    "export": "write a checkpoint as a file that runs without PyTorch",
-    "benchmark": "say where the time goes, from a picture on disk to results, for each engine",
-    "convert": "turn a published checkpoint into one of ours",
-    "fetch": "get published weights by name",
-    "models": "list the architectures and the published weights",
+    "demo": ("training.Demo", "draw a data set, train on it, evaluate, predict, save pictures"),
+    "inspect": ("training.Inspect", "say what is in the data, what is wrong, what can be reached"),
+    "split": ("training.Split", "divide a data set: one part to train on, one to validate on"),
+    "train": ("training.Train", "train a model on your own data"),
+    "evaluate": ("finding.Evaluate", "score a checkpoint on annotated data"),
+    "limits": ("finding.Limits", "say which of a checkpoint's maps cost the most AP"),
+    "predict": ("finding.Predict", "find objects, or the joints of subjects, in pictures"),
+    "video": ("finding.Video", "find them in a film or in what a camera sees"),
+    "export": ("deployment.Export", "write a checkpoint as a file that runs without PyTorch"),
+    "benchmark": ("deployment.Benchmark", "time each engine from a picture on disk to results"),
+    "convert": ("weights.Convert", "turn a published checkpoint into one of ours"),
+    "fetch": ("weights.Fetch", "get published weights by name"),
+    "models": ("weights.Models", "list the architectures and the published weights"),
 }
+"""The class and the summary of each command."""
 
-EXIT_MISTAKE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+OVERVIEW = """usage: heatpoint COMMAND ...
+
+Objects as peaks of heatmaps: train, evaluate, predict and export on your own data.
+
+commands:
+{}
+
+heatpoint COMMAND --help explains a command; heatpoint demo needs nothing at all."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,18 +65,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that lacks a letter stops nothing
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _show_warning
+            warnings.showwarning = _show_warning  # type: ignore[assignment]
             try:
                 return _run(words)
             finally:
                 if sys.stdout:
                     sys.stdout.flush()
-    except HeatpointError as error:
+    except errors.HeatpointError as error:
         print(f"{who}: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
+        return errors.EXIT_MISTAKE
     except KeyboardInterrupt:
         print(f"{who}: interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return errors.EXIT_INTERRUPTED
     except BrokenPipeError:
         _drop_output()
         return 0
@@ -73,40 +85,44 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _drop_output()
         print(f"{who}: there is no room for what it writes: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
+        return errors.EXIT_MISTAKE
 
 
 def _run(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
-        print(_overview())
-        return 0 if words else EXIT_USAGE
+        lines = [f"  {name:<9} {summary}" for name, (_, summary) in COMMANDS.items()]
+        print(OVERVIEW.format("\n".join(lines)))
+        return 0 if words else errors.EXIT_USAGE
     if words[0] == "--version":
         from heatpoint.system import VERSION
 
         print(f"heatpoint {VERSION}")
         return 0
     if words[0] not in COMMANDS:
-        print(f"heatpoint: no command {words[0]!r}{suggest(words[0], COMMANDS)}", file=sys.stderr)
+        print(
+            f"heatpoint: no command {words[0]!r}{errors.suggest(words[0], COMMANDS)}",
+            file=sys.stderr,
+        )
         print("heatpoint --help lists the commands", file=sys.stderr)
-        return EXIT_USAGE
-    command = import_module(f"heatpoint.commands.{words[0]}")
-    return int(command.run(words[1:]) or 0)
+        return errors.EXIT_USAGE
+    command = command_class(words[0])
+    return int(import_module("heatpoint.commands").run(words[1:], words[0], command))
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
+def command_class(word: str) -> type[Any]:
+    """Returns the dataclass of a command."""
+    module, _, name = COMMANDS[word][0].partition(".")
+    found: type[Any] = getattr(import_module(f"heatpoint.commands.{module}"), name)
+    return found
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any) -> None:
     """Shows what is said about the user's data without the line of code that says it."""
-    if issubclass(category, HeatpointWarning):
-        text = f"heatpoint: {message}\n"
+    if issubclass(category, errors.HeatpointWarning):
+        print(f"heatpoint: {message}", file=sys.stderr)
     else:
-        text = warnings.formatwarning(message, category, filename, lineno, line)
-    (file or sys.stderr).write(text)
+        file, number, *_ = where
+        sys.stderr.write(warnings.formatwarning(message, category, file, number))
 
 
 def _drop_output() -> None:
@@ -114,19 +130,3 @@ def _drop_output() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-
-
-def _overview() -> str:
-    lines = [f"  {name:<9} {summary}" for name, summary in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: heatpoint COMMAND ...",
-            "",
-            "Objects as peaks of heatmaps: train, evaluate, predict and export on your own data.",
-            "",
-            "commands:",
-            *lines,
-            "",
-            "heatpoint COMMAND --help explains a command; heatpoint demo needs nothing at all.",
-        ]
-    )

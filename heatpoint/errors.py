@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Sequence
+TYPE_CHECKING = False  # typing takes longer to import than all that --help needs
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+EXIT_MISTAKE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
+"""Exit statuses of the command line."""
 
 
 class HeatpointError(Exception):
@@ -23,6 +28,8 @@ def suggest(word: str, known: Iterable[str]) -> str:
 
     Returns ``""`` where none is near: a wrong guess is worse than none.
     """
+    import difflib
+
     known = list(known)
     begun = [name for name in known if len(word) > 2 and name.startswith(word)]
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.7) or begun[:1]

@@ -13,10 +13,13 @@ import math
 import os
 import re
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from functools import wraps
-from typing import Annotated, Any, TypeVar
+from inspect import Parameter
+from types import NoneType
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin
 
 from heatpoint.errors import HeatpointError
 
@@ -27,7 +30,8 @@ class Kind:
 
     Attributes:
         shown: What help calls the value, such as ``FILE``.
-        parse: Turns a word into the value; raises ValueError or HeatpointError if it cannot.
+        parse: Turns a word into the value; raises ValueError, KeyError or HeatpointError
+            if it cannot.
         expects: What a word must be, for the message: "takes ..., not 'abc'".
     """
 
@@ -77,17 +81,30 @@ def finite(text: str) -> float:
     return value
 
 
-def _whole_numbers(text: str) -> list[int]:
+def whole_numbers(text: str) -> list[int]:
+    """Returns the numbers of a list such as ``"90,120"``.
+
+    Raises:
+        ValueError: A part is no whole number.
+    """
     return [int(part) for part in text.split(",")]
 
 
-def _amount(unit: str, what: str) -> Kind:
-    return Kind(unit, finite, f"a number of {what}")
+def words(text: str) -> tuple[str, ...]:
+    """Returns the words of a list such as ``"cat, dog"``; none of an empty one."""
+    return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
-NUMBER = Kind("X", finite, "a number")
-WHOLE_NUMBER = Kind("N", int, "a whole number")
-TEXT = Kind("TEXT", str)
+_SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
+
+SWITCH = Kind("", lambda text: _SWITCH[text.lower()], "true or false")
+PLAIN = {
+    bool: SWITCH,
+    int: Kind("N", int, "a whole number"),
+    float: Kind("X", finite, "a number"),
+    str: Kind("TEXT", str),
+}
+"""How the words of Python's own types are written."""
 
 File = Annotated[str, Kind("FILE", os.path.expanduser)]
 Folder = Annotated[str, Kind("FOLDER", os.path.expanduser)]
@@ -99,17 +116,18 @@ Model = Annotated[str, Kind("MODEL", os.path.expanduser)]
 Skeletons = Annotated[str, Kind("SKELETON", os.path.expanduser)]
 """The name of a skeleton, or a file of one."""
 Name = Annotated[str, Kind("NAME", str)]
-Names = Annotated[str, Kind("NAME,NAME", str)]
-Words = Annotated[tuple[str, ...], Kind("NAME,NAME", lambda text: tuple(text.split(",")))]
+Words = Annotated[tuple[str, ...], Kind("NAME,NAME", words)]
 
 Size = Annotated[int | tuple[int, int], Kind("HxW", side_lengths)]
 """Height and width in pixels, one number for both."""
 Scales = Annotated[tuple[float, ...], Kind("X,X", floats)]
-Epochs = Annotated[list[int], Kind("N,N", _whole_numbers, "whole numbers separated by commas")]
-Seconds = Annotated[float, _amount("SECONDS", "seconds")]
-Minutes = Annotated[float, _amount("MINUTES", "minutes")]
-Degrees = Annotated[float, _amount("DEGREES", "degrees")]
-Gigabytes = Annotated[float, _amount("GB", "gigabytes")]
+Epochs = Annotated[list[int], Kind("N,N", whole_numbers, "whole numbers separated by commas")]
+Seconds = Annotated[float, Kind("SECONDS", finite, "a number of seconds")]
+Minutes = Annotated[float, Kind("MINUTES", finite, "a number of minutes")]
+Degrees = Annotated[float, Kind("DEGREES", finite, "a number of degrees")]
+Gigabytes = Annotated[float, Kind("GB", finite, "a number of gigabytes")]
+Normaliser = Literal["extent", "torso", "box", "head"]
+"""What PCK's errors are divided by."""
 
 
 Result = TypeVar("Result")
@@ -141,19 +159,117 @@ def types_of(options: type) -> dict[str, Any]:
     return types
 
 
-def leaves(options: type[Any]) -> Iterator[dataclasses.Field[Any]]:
-    """Yields every option of a dataclass and, in the place of a nested one, those of that.
+class Option:
+    """One option: a field of a dataclass of options, or of one nested in it.
+
+    Args:
+        field: The field.
+        meant: What its annotation means.
+        owner: The class that has the field.
+        group: Title of its group.
+
+    Attributes:
+        name: The field's name.
+        annotation: Its type, as the class writes it.
+        default: The field's default, MISSING if it must be given.
+        flags: Its names on the command line, none for a positional one.
+        may_be_none: Whether None is one of its values.
+        several: Whether it takes any number of words.
+        kind: How its words are written.
+        owner: The class that has the field.
+        group: Title of its group.
 
     Raises:
-        TypeError: Two options have one name, or a nested class is given other defaults than its
-            own.
+        TypeError: No word can say one of its values.
     """
+
+    def __init__(self, field: dataclasses.Field[Any], meant: Any, owner: type, group: str) -> None:
+        self.name, self.annotation, self.owner, self.group = field.name, field.type, owner, group
+        factory = field.default_factory
+        self.default: Any = field.default if factory is MISSING else factory()
+        names = () if self.default is MISSING else (self.name, field.metadata.get("alias"))
+        self.flags = [flag(name) for name in names if name]
+        self.may_be_none = NoneType in get_args(meant)
+        # What only Python can give, such as data in memory, no word can say.
+        written = next(each for each in get_args(meant | None) if each is not OnlyPython)
+        self.several = get_origin(written) is list and self.default is MISSING
+        self.kind = _kind(get_args(written)[0] if self.several else written, self.name)
+
+    @property
+    def shown(self) -> str:
+        """What messages on the command line call it."""
+        return (*self.flags, self.name.upper())[0]
+
+    def read(self, word: str) -> Any:
+        """Returns the value that a word says.
+
+        Raises:
+            ArgumentTypeError: It says none; tells what was expected.
+            HeatpointError: The same, for kinds with a notation of their own.
+        """
+        if not word and self.may_be_none:
+            return None
+        try:
+            return self.kind.parse(word)
+        except HeatpointError as error:
+            raise HeatpointError(f"{self.shown}: {error}") from None
+        except (ValueError, KeyError):
+            raise ArgumentTypeError(f"takes {self.kind.expects}, not {short(word)}") from None
+
+
+def flag(name: str) -> str:
+    """Returns ``"--skip-bad"`` for ``"skip_bad"``."""
+    return "--" + name.replace("_", "-")
+
+
+def short(word: object) -> str:
+    """Returns a word as messages quote it, cut if it is long."""
+    text = repr(word)
+    return text if len(text) <= 80 else f"{text[:60]}…'"
+
+
+def leaves(options: type[Any], group: str = "") -> Iterator[Option]:
+    """Yields every option of a dataclass and, in the place of a nested one, those of that.
+
+    A class variable that is a text is the title of the group of fields below it;
+    ``metadata={"alias": "conf"}`` gives a field a second name.
+
+    Raises:
+        TypeError: Two options have one name, no word can say one, or a nested class is given other
+            defaults than its own.
+    """
+    fields = {field.name: field for field in dataclasses.fields(options)}
     seen: set[str] = set()
-    for field in _walk(options):
-        if field.name in seen:
-            raise TypeError(f"{options.__name__} has two options called {field.name}")
-        seen.add(field.name)
-        yield field
+    for name, meant in types_of(options).items():
+        if get_origin(meant) is ClassVar and isinstance(title := getattr(options, name), str):
+            group = title
+        if name not in fields:
+            continue
+        if isinstance(meant, type) and dataclasses.is_dataclass(meant):
+            if fields[name].default_factory not in (MISSING, meant):
+                raise TypeError(f"{name} must start from the defaults of its own class")
+            found = list(leaves(meant, group))
+        else:
+            found = [Option(fields[name], meant, options, group)]
+        for option in found:
+            names = {option.name, *option.flags}
+            if seen & names:
+                raise TypeError(f"{options.__name__} has two options called {option.name}")
+            seen |= names
+            yield option
+
+
+def _kind(meant: Any, name: str) -> Kind:
+    if get_origin(meant) is Annotated:
+        return next(each for each in get_args(meant) if isinstance(each, Kind))
+    if get_origin(meant) is Literal:
+        choices = {word: word for word in get_args(meant)}
+        known = [word for word in choices if word]
+        shown = "{" + ",".join(known) + "}"
+        return Kind(shown, choices.__getitem__, f"one of {', '.join(known)}")
+    if meant not in PLAIN:
+        raise TypeError(f"no word can say the option {name}, which is {meant}")
+    return PLAIN[meant]
 
 
 def built(options: type[Result], values: Mapping[str, Any]) -> Result:
@@ -161,7 +277,7 @@ def built(options: type[Result], values: Mapping[str, Any]) -> Result:
 
     Args:
         options: The dataclass.
-        values: Values by the names of options, flat.
+        values: Values by the names of options, flat; others are passed over.
     """
     types, given = types_of(options), dict[str, Any]()
     for field in dataclasses.fields(options):  # type: ignore[arg-type]
@@ -170,6 +286,16 @@ def built(options: type[Result], values: Mapping[str, Any]) -> Result:
         elif field.name in values:
             given[field.name] = values[field.name]
     return options(**given)
+
+
+def passed(options: object, *others: str) -> dict[str, Any]:
+    """Returns the options that a function takes as keywords of the same names.
+
+    Args:
+        options: An instance of a dataclass of options without nested ones.
+        others: Names of the options that the function does not take so.
+    """
+    return {name: value for name, value in vars(options).items() if name not in others}
 
 
 def keywords(
@@ -187,50 +313,26 @@ def keywords(
     """
 
     def decorate(function: Callable[..., Result]) -> Callable[..., Result]:
-        own = [field.name for field in leaves(options)]
         shown = [
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.POSITIONAL_OR_KEYWORD
-                if number < positional
-                else inspect.Parameter.KEYWORD_ONLY,
-                default=_default(field),
-                annotation=field.type,
+            Parameter(
+                option.name,
+                Parameter.POSITIONAL_OR_KEYWORD if number < positional else Parameter.KEYWORD_ONLY,
+                default=Parameter.empty if option.default is MISSING else option.default,
+                annotation=option.annotation,
             )
-            for number, field in enumerate(leaves(options))
+            for number, option in enumerate(leaves(options))
         ]
         signature = inspect.signature(function)
-        further = list(signature.parameters.values())[1:]
+        _, *further = signature.parameters.values()
         signature = signature.replace(parameters=[*shown, *further])
 
         @wraps(function)
         def call(*args: Any, **kwargs: Any) -> Result:
             given = signature.bind(*args, **kwargs).arguments
-            chosen = {name: value for name, value in given.items() if name in own}
-            others = {name: value for name, value in given.items() if name not in own}
-            return function(built(options, chosen), **others)
+            others = {own.name: given[own.name] for own in further if own.name in given}
+            return function(built(options, given), **others)
 
         call.__signature__ = signature  # type: ignore[attr-defined]
         return call
 
     return decorate
-
-
-def _walk(options: type[Any]) -> Iterator[dataclasses.Field[Any]]:
-    types = types_of(options)
-    for field in dataclasses.fields(options):
-        nested = types[field.name]
-        if not dataclasses.is_dataclass(nested):
-            yield field
-            continue
-        if field.default_factory not in (dataclasses.MISSING, nested):
-            raise TypeError(f"{field.name} must start from the defaults of its own class")
-        assert isinstance(nested, type)
-        yield from _walk(nested)
-
-
-def _default(field: dataclasses.Field[Any]) -> Any:
-    if field.default_factory is not dataclasses.MISSING:
-        return field.default_factory()
-    missing = field.default is dataclasses.MISSING
-    return inspect.Parameter.empty if missing else field.default

@@ -45,17 +45,18 @@ def load(name: str | Path) -> None:
     key = str(path.resolve()) if is_file else str(name)
     if key in _LOADED:
         return
+    missing = HeatpointError(
+        f"there is no plugin {name}: give a Python file or the name of an installed module"
+    )
     if is_file and not path.is_file():
-        raise HeatpointError(f"there is no plugin {name}: give a Python file or a module's name")
+        raise missing
     try:
         module = _run(path.resolve()) if is_file else importlib.import_module(key)
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and key.split(".")[0] == error.name:
-            raise HeatpointError(
-                f"there is no plugin {name}: give a Python file or the name of an installed module"
-            ) from None
-        where, why = _place(error, path), _reason(error)
-        raise HeatpointError(f"plugin {name} failed{where}: {why}") from error
+            raise missing from None
+        reason = f"{_place(error, path)}: {_reason(error)}"
+        raise HeatpointError(f"plugin {name} failed{reason}") from error
     _check_models(name, getattr(module, "MODELS", {}))
     _LOADED[key] = module
     os.environ[VARIABLE] = "\n".join(_LOADED)
@@ -68,11 +69,10 @@ def loaded() -> tuple[str, ...]:
 
 def models() -> dict[str, Any]:
     """Returns the rows and builders of all loaded plugins by the names of their models."""
-    return {
-        name: builder
-        for module in _LOADED.values()
-        for name, builder in getattr(module, "MODELS", {}).items()
-    }
+    found: dict[str, Any] = {}
+    for module in _LOADED.values():
+        found |= getattr(module, "MODELS", {})
+    return found
 
 
 def _run(path: Path) -> ModuleType:

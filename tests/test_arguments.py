@@ -31,6 +31,10 @@ class Options:
     """Tries.
 
     This is for readers of the code only.
+
+    Examples:
+        heatpoint try a.jpg
+        heatpoint try a.jpg --x %
     """
 
     FILES: ClassVar[str] = "what is read"
@@ -65,7 +69,7 @@ class Options:
 
 
 def parse(*words: str) -> Options:
-    return parse_words(words, "try", Options, ["heatpoint try a.jpg", "heatpoint try a.jpg --x %"])
+    return parse_words(words, "try", Options)
 
 
 def test_words_become_options() -> None:
@@ -107,7 +111,7 @@ def test_mistakes_in_classes_of_options_are_noticed() -> None:
         (Unsayable, "no word can say the option pairs"),
     ):
         with pytest.raises(TypeError, match=part):
-            parse_words([], "try", wrong, [])
+            parse_words([], "try", wrong)
 
 
 def test_home_is_found_in_every_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -220,7 +224,7 @@ def test_printed_options_are_a_config_file(
     printed = capsys.readouterr().out
     assert "data: null\n" in printed
     (tmp_path / "train.yaml").write_text(printed)
-    read = parse_words(["d", "--config", str(tmp_path / "train.yaml")], "train", TrainOptions, [])
+    read = parse_words(["d", "--config", str(tmp_path / "train.yaml")], "train", TrainOptions)
     assert read == TrainOptions("d")
 
 

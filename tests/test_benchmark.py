@@ -15,9 +15,9 @@ from heatpoint.benchmarking.contenders import NAIVE, Contender, choose, choose_f
 from heatpoint.benchmarking.race import Race
 from heatpoint.benchmarking.report import Report, Result, draw_chart, spread
 from heatpoint.benchmarking.worker import STAGES, Row
-from heatpoint.cli import EXIT_MISTAKE
-from heatpoint.commands import benchmark as command
-from heatpoint.errors import HeatpointError
+from heatpoint.commands import run
+from heatpoint.commands.deployment import Benchmark
+from heatpoint.errors import EXIT_MISTAKE, HeatpointError
 from heatpoint.inference.engines.description import Description
 
 TORCH, ONNX = Contender("torch", "fp32"), Contender("onnx", "fp32")
@@ -235,7 +235,8 @@ def test_a_failed_contender_is_told_and_changes_the_status(
     protocol = {"model": "x", "architecture": "", "size": [64, 64], "threads": 1, "processor": "y"}
     report = Report(protocol, [result(NAIVE, [1.0])], {"onnx": "not here"}, {"torch": "it died"})
     monkeypatch.setattr("heatpoint.benchmarking.benchmark", lambda *_, **__: report)
-    assert command.run(["x.safetensors", "--out", str(tmp_path)]) == EXIT_MISTAKE
+    words = ["x.safetensors", "--out", str(tmp_path)]
+    assert run(words, "benchmark", Benchmark) == EXIT_MISTAKE
     said = capsys.readouterr().err
     assert "left out onnx: not here" in said
     assert "torch failed: it died" in said
@@ -257,4 +258,4 @@ def test_mistakes_are_found_before_anything_starts(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HeatpointError, match=part):
-        command.run(["x.safetensors", *words])
+        run(["x.safetensors", *words], "benchmark", Benchmark)

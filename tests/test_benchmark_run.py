@@ -19,7 +19,8 @@ from heatpoint.benchmarking import benchmark
 from heatpoint.benchmarking.contenders import Contender
 from heatpoint.benchmarking.race import PER_ROUND, Process
 from heatpoint.benchmarking.worker import STAGES, EnginePassage, Laps, NaivePassage
-from heatpoint.commands import benchmark as command
+from heatpoint.commands import run
+from heatpoint.commands.deployment import Benchmark
 from heatpoint.data.draw import write_picture
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
@@ -153,7 +154,7 @@ def test_command_times_a_checkpoint_and_what_is_exported_from_it(
     pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
     zoo.build("centernet_tiny", ["thing"]).save(tmp_path / "tiny.safetensors")
     words = f"--engine onnx --size 64 --rounds 2 --starts 1 --threads 1 --out {tmp_path / 'out'}"
-    status = command.run([str(tmp_path / "tiny.safetensors"), *words.split()])
+    status = run([str(tmp_path / "tiny.safetensors"), *words.split()], "benchmark", Benchmark)
     shown = capsys.readouterr()
     assert status == 0, shown.err
     report = json.loads((tmp_path / "out" / "benchmark.json").read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -12,7 +13,10 @@ from typing import TYPE_CHECKING
 import pytest
 from test_arguments import help_of
 
-from heatpoint.cli import COMMANDS, main
+from heatpoint.cli import COMMANDS, command_class, main
+from heatpoint.commands import as_flags
+from heatpoint.commands.finding import Predict
+from heatpoint.commands.training import Demo
 from heatpoint.errors import HeatpointWarning, suggest
 
 if TYPE_CHECKING:
@@ -38,8 +42,7 @@ def test_every_command_explains_itself(
 
 def test_examples_can_be_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     for command in COMMANDS:
-        module = __import__(f"heatpoint.commands.{command}", fromlist=["EXAMPLES"])
-        for example in module.EXAMPLES:
+        for example in re.findall("heatpoint .*", command_class(command).__doc__ or ""):
             with pytest.raises(SystemExit) as stop:
                 main([*example.split()[1:], "--print-config"])
             assert stop.value.code == 0
@@ -79,6 +82,26 @@ def test_misspelt_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("keep_resolution is for pictures", "--keep-resolution is for pictures"),
+        ("lower batch_size or size", "lower --batch-size or size"),
+        ("leave out nms and soft_nms.", "leave out nms and --soft-nms."),
+        ("(soft_nms='none', skip_bad)", "(--soft-nms='none', --skip-bad)"),
+        ("export it with --max-detections 5", "export it with --max-detections 5"),
+        (
+            "runs/skip_bad: no 'skip_bad', skip_bad.json",
+            "runs/skip_bad: no 'skip_bad', skip_bad.json",
+        ),
+        ("my_skip_bad, skip_bad_too and eval_every", "my_skip_bad, skip_bad_too and eval_every"),
+    ],
+)
+def test_messages_name_options_as_flags(message: str, expected: str) -> None:
+    assert as_flags(message, Predict) == expected
+    assert as_flags(message, Demo) == message  # which has no such options
+
+
+@pytest.mark.parametrize(
     ("words", "part"),
     [
         (["evaluate", "nowhere.safetensors", "nowhere.json"], "nowhere.json"),
@@ -91,6 +114,11 @@ def test_misspelt_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str
         (["train", "nowhere.json"], "--val"),
         (["predict", "x", "y", "--size", "tiny"], "384x512"),
         (["models", "--plugin", "nowhere.py"], "nowhere.py"),
+        (["models", "--classes", "0"], "--classes must be at least 1, not 0"),
+        (
+            ["train", "x.json", "--val", "x.json", "--batch-size", "0"],
+            "--batch-size must be at least",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_1(
@@ -107,15 +135,15 @@ def test_a_mistake_is_one_sentence_and_status_1(
 def test_warnings_about_data_show_no_code(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from heatpoint.commands import models
+    from heatpoint.commands.weights import Models
 
-    def run(words: list[str]) -> int:
+    def run(options: Models) -> int:
         warnings.simplefilter("always")
         warnings.warn("skipped: a.jpg is no picture", HeatpointWarning, stacklevel=1)
         warnings.warn("something else", DeprecationWarning, stacklevel=1)
         return 0
 
-    monkeypatch.setattr(models, "run", run)
+    monkeypatch.setattr(Models, "run", run)
     assert main(["models"]) == 0
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "heatpoint: skipped: a.jpg is no picture"

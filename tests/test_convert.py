@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from heatpoint import zoo
-from heatpoint.commands.convert import run
+from heatpoint.commands import run
+from heatpoint.commands.weights import Convert
 from heatpoint.convert import LAYOUTS, convert, convert_file
 from heatpoint.convert.detection import COCO, VOC
 from heatpoint.convert.hourglass import named
@@ -223,10 +224,10 @@ def test_the_command_names_joints(
     names = [f"point {index}" for index in range(16)]
     (tmp_path / "own.json").write_text(json.dumps({"joints": names, "pairs": [[0, 1]]}))
     words = [str(source), "--out", str(out), "--names", "cat", "--skeleton"]
-    assert run([*words, str(tmp_path / "own.json")]) == 0
+    assert run([*words, str(tmp_path / "own.json")], "convert", Convert) == 0
     assert "bearpaw_hg1_b1_mpii: 16 joints of a cat, 3,58" in capsys.readouterr().out
     detector = Detector.load(out)
     assert detector.skeleton == Skeleton(tuple(names), pairs=((0, 1),))
     assert detector.codec.flip == (1, 0, *range(2, 16))
     with pytest.raises(HeatpointError, match=r"coco17 has 17 joints, but .* has 16"):
-        run([*words, "coco17"])
+        run([*words, "coco17"], "convert", Convert)

@@ -3,95 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import TypeVar
 
+from rich import progress
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 Item = TypeVar("Item")
 
 
-class Progress:
+class Progress(progress.Progress):
     """A bar on standard error that takes ``(done, total)``; silent where there is no terminal.
 
     Args:
         text: What is going on.
+        columns: What is shown behind the text; the bar, the number and the time left by default.
     """
 
-    def __init__(self, text: str) -> None:
-        self._bars = _bars(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._task = self._bars.add_task(text, total=None)
-
-    def __enter__(self) -> Progress:
-        self._bars.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._bars.stop()
+    def __init__(self, text: str, *columns: progress.ProgressColumn) -> None:
+        console = Console(stderr=True, emoji=False)
+        super().__init__(
+            progress.TextColumn("{task.description}"),
+            *(columns or _counted()),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._shown = self.add_task(text, total=None)
 
     def __call__(self, done: int, total: int) -> None:
         """Moves the bar to ``done`` of ``total``."""
-        self._bars.update(self._task, completed=done, total=total)
+        self.update(self._shown, completed=done, total=total)
 
     def step(self, name: str, done: int, total: int) -> None:
         """Names what is going on and moves the bar."""
-        self._bars.update(self._task, description=name, completed=done, total=total)
+        self.update(self._shown, description=name, completed=done, total=total)
 
 
-def track(items: Iterable[Item], total: int, text: str) -> Iterator[Item]:
-    """Yields the items while a bar counts them."""
-    with Progress(text) as progress:
-        for done, item in enumerate(items, 1):
-            yield item
-            progress(done, total)
-
-
-def track_frames(frames: Iterable[Item], total: int | None, text: str) -> Iterator[Item]:
-    """Yields the frames of a film while their number and speed are shown.
+def track(
+    items: Iterable[Item], total: int | None, text: str, unit: str = "pictures"
+) -> Iterator[Item]:
+    """Yields the items while their number and speed are shown.
 
     Args:
-        frames: Anything.
+        items: Anything.
         total: How many are expected; None where nobody knows.
         text: What is going on.
+        unit: What the items are.
     """
-    count: tuple[ProgressColumn, ...] = (TextColumn("{task.completed} frames"),)
-    if total is not None:
-        count = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with _bars(*count, _Speed()) as bars:
-        task = bars.add_task(text, total=total)
-        for frame in frames:
-            yield frame
-            bars.advance(task)
+    counted = [] if total is None else _counted()
+    with Progress(text, *counted, _Speed(unit)) as bars:
+        yield from bars.track(items, total, task_id=bars.task_ids[0])
 
 
-class _Speed(ProgressColumn):
-    """Frames per second of the last half minute."""
+class _Speed(progress.ProgressColumn):
+    """Items per second of the last half minute; their number where no bar shows it."""
 
-    def render(self, task: Task) -> Text:
-        """Returns the speed, nothing before the second frame."""
-        return Text(f"{task.speed:.1f} frames/s" if task.speed else "")
+    def __init__(self, unit: str) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def render(self, task: progress.Task) -> Text:
+        """Returns the speed, nothing before the second item."""
+        number = f"{task.completed:.0f} {self._unit}" if task.total is None else ""
+        return Text(number + (f" {task.speed:.1f} {self._unit}/s" if task.speed else ""))
 
 
-def _bars(*columns: ProgressColumn) -> Bars:
-    console = Console(stderr=True, emoji=False)
-    name = TextColumn("{task.description}")
-    return Bars(name, *columns, console=console, transient=True, disable=not console.is_terminal)
+def _counted() -> list[progress.ProgressColumn]:
+    return [progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn()]
 
 
 class _Output(Console):

@@ -6,8 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
-from heatpoint.options import Checkpoint, Data, File, Name, Pictures, Scales, Size, Words
-from heatpoint.scoring import Normaliser
+from heatpoint.options import (
+    Checkpoint,
+    Data,
+    File,
+    Name,
+    Normaliser,
+    Pictures,
+    Scales,
+    Size,
+    Words,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

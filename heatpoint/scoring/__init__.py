@@ -5,18 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError, suggest
+from heatpoint.options import Normaliser as Normaliser
 from heatpoint.system.files import read_json
-
-Normaliser = Literal["extent", "torso", "box", "head"]
-"""What PCK's errors are divided by."""
-
 
 Results = Sequence[Detections] | Sequence[Mapping[str, Any]]
 """One ``Detections`` per image, in the order of the annotated images and with their names; or COCO

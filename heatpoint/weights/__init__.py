@@ -1,6 +1,7 @@
 """Published weights by name: what they are, and which file here a name stands for.
 
-Nothing here opens a connection; ``heatpoint fetch`` does, when asked.
+Nothing here opens a connection; ``heatpoint fetch`` does, when asked. The table is read without
+PyTorch, for ``heatpoint models``.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
-
-import torch
-from safetensors.torch import load_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.weights.download import cache_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Triple = tuple[float, float, float]
 
@@ -166,6 +166,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         HeatpointError: The file is missing, cut off, holds no named tensors, or is a pickle that
             needs more than tensors and plain values, which could run code when read.
     """
+    import torch
+    from safetensors.torch import load_file
+
     path = Path(path)
     if not path.is_file():
         raise HeatpointError(f"there is no file {path}")
@@ -202,6 +205,8 @@ def unwrapped(content: Any, source: str) -> dict[str, Tensor]:
     Raises:
         HeatpointError: There are no named tensors, or some entries are none.
     """
+    from torch import Tensor
+
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]

@@ -1,0 +1,287 @@
+"""What a model finds, and how well: ``heatpoint predict``, ``video``, ``evaluate``, ``limits``."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from heatpoint.errors import EXIT_INTERRUPTED, HeatpointError
+from heatpoint.inference import (
+    EvaluateOptions,
+    KeepOptions,
+    LimitsOptions,
+    PlaceOptions,
+    PredictOptions,
+    RunOptions,
+)
+from heatpoint.options import Checkpoint, File, Folder, Seconds
+
+if TYPE_CHECKING:
+    from heatpoint.data.results import Detections
+    from heatpoint.data.skeleton import Skeleton
+
+COLUMNS = ("picture", "class", "score", "x1", "y1", "x2", "y2")
+JOINT_COLUMNS = ("picture", "subject", "joint", "score", "x", "y")
+
+
+@dataclass
+class Predict:
+    """Finds what a model was trained to find, in pictures.
+
+    Examples:
+        heatpoint predict runs/train/best.safetensors photos --draw found
+        heatpoint predict model.onnx photo.jpg --score 0.5 --json found.json
+    """
+
+    find: PredictOptions
+
+    OUTPUT: ClassVar[str] = "what is written"
+
+    json: File = ""
+    """file for the results, COCO rows with file and class names; printed as a table without it"""
+
+    draw: Folder = ""
+    """folder for the pictures with what is found drawn in"""
+
+    profile: bool = False
+    """say where the time went"""
+
+    def run(self) -> None:
+        """Predicts, and writes what was asked for."""
+        from heatpoint.commands.display import print_table, track
+        from heatpoint.data.draw import drawing_paths, write_picture
+        from heatpoint.inference.engines.engine import Timings
+        from heatpoint.inference.predict import start, write_results
+
+        timings = Timings() if self.profile else None
+        sources, runner, stream = start(self.find, timings)
+        drawn = drawing_paths([source.path for source in sources], self.draw) if self.draw else []
+        found = []
+        for one in track(stream, len(sources), "predicting"):
+            found.append(one)
+            if drawn:
+                write_picture(drawn[one.index], one.detections.plot(one.path))
+        skeleton = runner.engine.description.skeleton
+        done = f"{counted(sum(len(one.detections) for one in found), skeleton)} in"
+        if self.json:
+            write_results(self.json, found)
+            print(f"{done} {len(found)} pictures: {self.json}")
+        elif not self.draw:
+            tell, columns = (_boxes, COLUMNS) if skeleton is None else (_joints, JOINT_COLUMNS)
+            rows = [row for one in found for row in tell(Path(one.path).name, one.detections)]
+            print_table(columns, rows)
+            print(f"{done} {len(found)} pictures")
+        if self.draw:
+            print(f"{len(found)} pictures drawn in {self.draw}")
+        if timings:
+            print(timings.summary())
+
+
+def counted(count: int, skeleton: Skeleton | None) -> str:
+    """Returns how much was found, such as ``"3 poses"``."""
+    return f"{count} {'object' if skeleton is None else 'pose'}{'' if count == 1 else 's'}"
+
+
+def _boxes(picture: str, found: Detections) -> list[tuple[str, ...]]:
+    return [
+        (picture, found.names[label], f"{score:.2f}", *(f"{side:.1f}" for side in box))
+        for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+    ]
+
+
+def _joints(picture: str, found: Detections) -> list[tuple[str, ...]]:
+    assert found.keypoints is not None
+    assert found.skeleton is not None
+    return [
+        (picture, f"{found.names[label]} {place}", joint, f"{score:.2f}", f"{x:.1f}", f"{y:.1f}")
+        for place, (label, joints) in enumerate(zip(found.labels, found.keypoints, strict=True), 1)
+        for joint, (x, y, score) in zip(found.skeleton.joints, joints, strict=True)
+    ]
+
+
+@dataclass
+class Video:
+    """Finds what a model was trained to find, in each frame of a video, camera or stream.
+
+    Examples:
+        heatpoint video best.safetensors film.mp4 --draw found.mp4
+        heatpoint video model.onnx camera:0 --json found.jsonl --every 2
+    """
+
+    model: Checkpoint
+    """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
+    weights"""
+
+    source: File
+    """a video file, camera:0 (the number of the device) or the address of a stream"""
+
+    OUTPUT: ClassVar[str] = "what is written"
+
+    draw: File = ""
+    """video to write with what is found drawn in: .mp4 (quick and small), .webm (plays in
+    browsers, slow to write) or .avi (survives being cut)"""
+
+    json: File = ""
+    """file for the results, one JSON object per line and frame"""
+
+    every: int = 1
+    """look at each N-th frame only"""
+
+    start: Seconds = 0.0
+    """seconds from the beginning at which to start"""
+
+    stop: Seconds | None = None
+    """seconds from the beginning at which to stop"""
+
+    fps: float | None = None
+    """frames per second of the drawn video; by default the source's, over --every"""
+
+    places: PlaceOptions = field(default_factory=PlaceOptions)
+
+    keep: KeepOptions = field(default_factory=KeepOptions)
+
+    look: RunOptions = field(default_factory=RunOptions)
+
+    def run(self) -> int:
+        """Looks at every frame and writes what was asked for; Ctrl-C finishes what is written."""
+        self._check()
+        from heatpoint.commands.display import track
+        from heatpoint.inference.predict import SCORE, looking, open_runner
+        from heatpoint.system import Interrupt
+        from heatpoint.video import Video as Film
+        from heatpoint.video import line, look
+        from heatpoint.video.writing import json_lines, video_file
+
+        frames = things = broken = 0
+        with ExitStack() as stack:
+            film = stack.enter_context(Film(self.source))
+            if self.draw and self.fps is None and not film.knows_rate:
+                _say(
+                    f"{film.name} does not say its frame rate; {film.rate:g} frames/s are assumed, "
+                    "--fps sets another"
+                )
+            runner = open_runner(self.model, self.look, self.keep, SCORE)
+            find = looking(runner, self.places, self.look, self.keep)
+            interrupt = stack.enter_context(Interrupt())
+            rate = film.rate / self.every if self.fps is None else self.fps
+            drawn = stack.enter_context(video_file(self.draw, rate)) if self.draw else None
+            append = stack.enter_context(json_lines(self.json)) if self.json else None
+            part = self.every, self.start, self.stop
+            seen = stack.enter_context(closing(look(film.frames(*part), find)))
+            for frame, found in track(seen, film.expected(*part), "looking", "frames"):
+                if append:
+                    append(line(frame, found))
+                if drawn:
+                    shown = None
+                    if frame.image is not None and found is not None:
+                        shown = found.plot(frame.image)
+                    drawn.write(shown, frame.seconds if film.live else None)
+                frames += 1
+                things += len(found or ())
+                broken += found is None
+                if interrupt.is_requested():
+                    break
+        files = ", ".join(path for path in (self.draw, self.json) if path)
+        skeleton = runner.engine.description.skeleton
+        print(f"{counted(things, skeleton)} in {frames} frames: {files}")
+        if broken:
+            _say(f"{broken} of these frames could not be decoded")
+        if interrupt.is_requested():
+            _say("interrupted; the files hold everything up to there")
+            return EXIT_INTERRUPTED
+        if film.ending:
+            _say(film.ending)
+        return 0
+
+    def _check(self) -> None:
+        if not (self.draw or self.json):
+            raise HeatpointError("nothing is to be written: give --draw FILE, --json FILE or both")
+        files = [Path(path).absolute() for path in (self.draw, self.json, self.source) if path]
+        if len(set(files)) < len(files):
+            raise HeatpointError("--draw, --json and the source must be different files")
+        if self.every < 1:
+            raise HeatpointError(f"--every must be at least 1, not {self.every}")
+        if self.start < 0 or (self.stop is not None and self.stop <= self.start):
+            raise HeatpointError(
+                f"--start {self.start:g} must be at least 0 and less than --stop {self.stop}"
+            )
+
+
+def _say(text: str) -> None:
+    print(f"heatpoint video: {text}", file=sys.stderr)
+
+
+@dataclass
+class Files:
+    """What evaluate and limits read and write beside their model and data."""
+
+    FILES: ClassVar[str] = "files"
+
+    images: Folder | None = None
+    """folder of the pictures, if not beside the annotations"""
+
+    json: File = ""
+    """file for the numbers and the protocol they were measured by"""
+
+    def write(self, numbers: dict[str, Any]) -> None:
+        """Writes the numbers if that was asked for."""
+        from heatpoint.system.files import write_json
+
+        if self.json:
+            write_json(self.json, numbers)
+            print(f"numbers and protocol: {self.json}")
+
+
+@dataclass
+class Evaluate:
+    """Scores a model on annotated pictures.
+
+    Examples:
+        heatpoint evaluate runs/train/best.safetensors val.json
+        heatpoint evaluate model.onnx voc:val --nms 0.5 --json numbers.json
+    """
+
+    score: EvaluateOptions
+    files: Files = field(default_factory=Files)
+
+    def run(self) -> None:
+        """Scores, and prints the numbers."""
+        from heatpoint.commands.display import Progress
+        from heatpoint.data.readers import read
+        from heatpoint.inference.evaluate import run_evaluation
+
+        self.score.data = read(str(self.score.data), self.files.images)
+        with Progress("evaluating") as progress:
+            metrics = run_evaluation(self.score, progress)
+        print(metrics.summary())
+        self.files.write(metrics.as_dict())
+
+
+@dataclass
+class Limits:
+    """Says which of a model's maps cost the most, by putting in the true ones one after another.
+
+    Examples:
+        heatpoint limits runs/train/best.safetensors val.json
+        heatpoint limits best.safetensors voc:val --size 384 --json limits.json
+    """
+
+    measure: LimitsOptions
+    files: Files = field(default_factory=Files)
+
+    def run(self) -> None:
+        """Scores with ever more true maps and prints a table."""
+        from heatpoint.commands.display import Progress, print_table
+        from heatpoint.data.readers import read
+        from heatpoint.inference.limits import run_limits
+
+        self.measure.data = read(str(self.measure.data), self.files.images)
+        with Progress("scoring") as progress:
+            found = run_limits(self.measure, progress)
+        print(f"{found.images} images, {found.objects} objects")
+        print_table(("maps", *found.titles, "gain"), found.table())
+        print(found.verdict())
+        self.files.write(found.as_dict())

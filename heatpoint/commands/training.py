@@ -1,0 +1,149 @@
+"""The way to a model: ``heatpoint demo``, ``inspect``, ``split`` and ``train``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from heatpoint.options import Data, Folder, Minutes, Model, Size, passed
+from heatpoint.training import TrainOptions, run
+
+
+@dataclass
+class Demo:
+    """Draws a data set, trains on it, evaluates, predicts and saves pictures.
+
+    Examples:
+        heatpoint demo
+        heatpoint demo --task pose --minutes 1
+    """
+
+    task: Literal["boxes", "pose"] = "boxes"
+    """what to find: boxes of shapes, or the joints of articulated figures"""
+
+    out: Folder | None = None
+    """folder for everything; runs/demo or runs/demo-pose by default"""
+
+    minutes: Minutes = 1.7
+    """time for everything, of which training takes what the rest leaves"""
+
+    seed: int = 0
+    """seed of the pictures and of the training"""
+
+    def run(self) -> None:
+        """Runs the demo."""
+        from heatpoint.demonstration import demo
+
+        demo(**passed(self))
+
+
+@dataclass
+class Inspect:
+    """Says what is in the data, what is wrong with it, and what a model can reach on it.
+
+    Examples:
+        heatpoint inspect train.json
+        heatpoint inspect train.json --model centernet_resnet18 --size 384
+    """
+
+    data: Data
+    """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file"""
+
+    images: Folder | None = None
+    """folder of the pictures, if not beside the annotations"""
+
+    model: Model | None = None
+    """architecture or checkpoint whose size and stride to use; heatpoint models lists them. With
+    one of joints, joints are inspected"""
+
+    size: Size | None = None
+    """input size, 512 or 384x512 (height x width); the model's own by default"""
+
+    padding: float | None = None
+    """for models of joints: side of a crop over that of its box; the model's by default"""
+
+    out: Folder = "runs/inspect"
+    """folder for report.json and the pictures"""
+
+    def run(self) -> None:
+        """Inspects and prints the report."""
+        from heatpoint.commands.display import Progress
+        from heatpoint.inspection import inspect
+
+        with Progress("inspecting") as progress:
+            inspection = inspect(**passed(self), progress=progress.step)
+        print(inspection.summary())
+        print(f"report and pictures: {self.out}")
+
+
+@dataclass
+class Split:
+    """Divides a data set into train.json and val.json, the same way every time.
+
+    Examples:
+        heatpoint split all.json
+        heatpoint split yolo_folder --val 100 --out parts
+    """
+
+    data: Data
+    """annotations of any format that can be read"""
+
+    val: float = 0.2
+    """images to validate on: a share below 1, or their number"""
+
+    seed: int = 0
+    """chooses the images"""
+
+    out: Folder = "runs/split"
+    """folder for train.json and val.json"""
+
+    images: Folder | None = None
+    """folder of the pictures, if not beside the annotations"""
+
+    def run(self) -> None:
+        """Divides, and prints what went where."""
+        from heatpoint.data.readers import TRAIN, VAL, write_split
+        from heatpoint.data.validate import describe
+
+        parts = write_split(**passed(self))
+        for part, name in zip(parts, (TRAIN, VAL), strict=True):
+            print(f"{Path(self.out) / name}: {len(part):,} images, {part.objects:,} objects")
+        if parts[0].left_out:
+            print(f"in {self.data}: {describe(parts[0].left_out)}")
+
+
+@dataclass
+class Train:
+    """Trains a model on your own data.
+
+    Examples:
+        heatpoint train train.json --val val.json --minutes 30
+        heatpoint train voc:train --val voc:val --model centernet_mobilenetv2 --size 320
+    """
+
+    options: TrainOptions
+
+    def run(self) -> None:
+        """Trains; the options are the keywords of ``heatpoint.train``.
+
+        Published weights named by ``--weights`` are fetched: naming them there is asking for them.
+        A resumed run needs them no more.
+        """
+        if not self.options.resume:
+            _fetch(self.options.weights)
+        run(self.options)
+
+
+def _fetch(weights: str) -> None:
+    """Fetches published weights that are not here, unless other processes would do it as well."""
+    from heatpoint.weights import PUBLISHED
+
+    record = None if Path(weights).is_file() else PUBLISHED.get(weights)
+    several = any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
+    if record is None or record.cached.is_file() or several:
+        return
+    from heatpoint.commands.weights import get
+
+    print(f"{weights}: {get(weights)} (licence: {record.licence})")
