@@ -1,16 +1,117 @@
-"""Finds and reads the files of a data set, and says where it looked when it cannot."""
+"""What readers share: finding and reading files, splits, joints, and what to say of mistakes."""
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from heatpoint.data import Annotations, Box, Objects, check_names
 from heatpoint.data.images import SUFFIXES
 from heatpoint.errors import HeatpointError, suggest
 
 _SHOWN = 12
+_NOT_SPLITS = {"classes", "license", "readme", "readme-upstream", "requirements"}
+
+Row = TypeVar("Row")
+
+
+class Person(NamedTuple):
+    """A labelled subject of a data set of joints.
+
+    Attributes:
+        image: The picture it is on.
+        joints: (J, 3) as in ``ImageRecord``.
+        box: xyxy in image pixels; None where nothing says where the subject is.
+        detail: What to say where there is no box.
+        size: (height, width) of the picture in pixels, or None.
+        head: Length that PCKh divides by; NaN if unknown.
+    """
+
+    image: Path
+    joints: NDArray[np.float64]
+    box: Box | None
+    detail: str
+    size: tuple[int, int] | None = None
+    head: float = math.nan
+
+
+def add_people(annotations: Annotations, people: Iterable[Person]) -> Annotations:
+    """Adds people to a data set without images and returns it; those of one image are together."""
+    found: dict[Path, Objects] = {}
+    sizes: dict[Path, tuple[int, int] | None] = {}
+    for image, joints, box, detail, size, head in people:
+        sizes[image] = size
+        objects = found.setdefault(image, Objects(len(joints)))
+        if box is None:
+            annotations.leave_out("object without a box", str(image), detail)
+        else:
+            objects.add(box, 0, keypoints=joints, head=head)
+    annotations.images = [
+        objects.record(image, sizes[image], number)
+        for number, (image, objects) in enumerate(found.items(), start=1)
+    ]
+    return annotations
+
+
+def add_boxes(
+    annotations: Annotations,
+    image: Path,
+    size: tuple[int, int] | None,
+    boxes: Iterable[tuple[Box, int, str]],
+) -> None:
+    """Adds an image to a data set; boxes of a class without a name are left out and counted.
+
+    Args:
+        annotations: The data set.
+        image: The file.
+        size: Its (height, width) in pixels, or None.
+        boxes: xyxy in image pixels, class index from 0, and the line that says so.
+    """
+    objects, last = Objects(), len(annotations.names) - 1
+    for box, label, where in boxes:
+        if 0 <= label <= last:
+            objects.add(box, label)
+        else:
+            detail = f"{where}: class {label}, expected 0 to {last}"
+            annotations.leave_out("unknown category id", str(image), detail)
+    annotations.images.append(objects.record(image, size, len(annotations.images) + 1))
+
+
+def as_joints(points: NDArray[np.float64], visibility: ArrayLike) -> NDArray[np.float64]:
+    """Returns joints (..., 3) of points (..., 2) and visibility (...); zeros where that is 0."""
+    seen = np.asarray(visibility, np.float64)[..., None]
+    return np.where(seen == 0, 0.0, np.concatenate((points, seen), -1))
+
+
+def unexpected(where: object, expected: str, got: object, remedy: str = "") -> HeatpointError:
+    """Returns the error for content that is not what it should be.
+
+    Args:
+        where: The file, with the line or row if it is one of many.
+        expected: What should be there.
+        got: What is there.
+        remedy: What to do, from a semicolon on, where it is not plain.
+    """
+    return HeatpointError(f"{where}: expected {expected}, got {got}{remedy}")
+
+
+def known_size(height: Any, width: Any) -> tuple[int, int] | None:
+    """Returns the size of an image if both sides are numbers from 1 on, else None."""
+    sides = height, width
+    if all(isinstance(side, int | float) and 1 <= side < math.inf for side in sides):
+        return int(height), int(width)
+    return None
+
+
+def first_file(places: Iterable[Path]) -> Path | None:
+    """Returns the first of some places at which there is a file, None if there is none."""
+    return next((path for path in places if path.is_file()), None)
 
 
 def is_image_name(path: Path) -> bool:
@@ -70,12 +171,11 @@ def locate_images(
     folders = [*image_folders(annotation), *at_last] if images is None else [Path(images)]
     if images is not None and not folders[0].is_dir():
         raise HeatpointError(f"{images} is not a folder; expected the images of {annotation}")
-    plain = [name.replace("\\", "/") for name in names]
-    for folder in folders:
-        paths = [_inside(folder, name) for name in plain] if folder.is_dir() else []
-        if any(path is not None for path in paths):
-            there = zip(paths, plain, strict=True)
-            return [folder / name if path is None else path for path, name in there], ()
+    plain = [Path(name.replace("\\", "/")) for name in names]
+    for folder in filter(Path.is_dir, folders):
+        found = [first_file((folder / name, folder / name.name)) for name in plain]
+        if any(found):
+            return [path or folder / name for path, name in zip(found, plain, strict=True)], ()
     if images is not None and names:
         raise HeatpointError(
             f"{images} holds none of the {len(names)} images of {annotation}; "
@@ -85,9 +185,15 @@ def locate_images(
     return [folders[0] / name for name in plain], searched
 
 
-def _inside(folder: Path, name: str) -> Path | None:
-    places = (folder / name, folder / Path(name).name)
-    return next((path for path in places if path.is_file()), None)
+def once(images: Iterable[Path], annotations: Annotations, split: str | None) -> Iterator[Path]:
+    """Yields the images of a split without those listed before, which are left out and counted."""
+    seen: set[Path] = set()
+    for image in images:
+        if image in seen:
+            annotations.leave_out("image listed twice", str(image), f"split {split}")
+        else:
+            seen.add(image)
+            yield image
 
 
 def read_text(path: Path) -> str:
@@ -106,27 +212,36 @@ def read_text(path: Path) -> str:
         raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def read_lines(path: Path) -> list[str]:
-    """Returns the lines of a text file, stripped of white space at both ends.
+def read_lines(path: Path) -> list[tuple[int, str]]:
+    """Returns the lines of a text file that are not empty, with their numbers from 1.
+
+    They are stripped of white space at both ends.
 
     Raises:
         HeatpointError: The file is missing, unreadable, or not UTF-8 text.
     """
-    return [line.strip() for line in read_text(path).split("\n")]
+    lines = enumerate((line.strip() for line in read_text(path).split("\n")), start=1)
+    return [(number, line) for number, line in lines if line]
 
 
-def read_names(path: Path) -> list[str]:
+def read_names(path: Path) -> tuple[str, ...]:
     """Returns class names, one per line; empty lines at the end are not classes.
 
     Raises:
-        HeatpointError: The file cannot be read.
+        HeatpointError: The file cannot be read, names no class, or a name is empty or not unique.
     """
     text = read_text(path).rstrip()
-    return [line.strip() for line in text.split("\n")] if text else []
+    return check_names([line.strip() for line in text.split("\n")] if text else [], path)
+
+
+def split_lists(folder: Path) -> dict[str, Path]:
+    """Returns the text files in a folder that may list the images of a split, by its name."""
+    files = sorted(folder.glob("*.txt"))
+    return {path.stem: path for path in files if path.stem.lower() not in _NOT_SPLITS}
 
 
 def read_split(folder: Path, split: str, lists: Mapping[str, Path], layout: str) -> list[str]:
-    """Returns the lines of a split's list that are not empty.
+    r"""Returns the lines of a split's list that are not empty, with ``/`` in place of ``\``.
 
     Args:
         folder: What the split is one of, for the message.
@@ -139,44 +254,37 @@ def read_split(folder: Path, split: str, lists: Mapping[str, Path], layout: str)
     """
     if split not in lists:
         raise no_such_split(folder, split, lists, layout)
-    return [line for line in read_lines(lists[split]) if line]
+    return [line.replace("\\", "/") for _, line in read_lines(lists[split])]
+
+
+def flagged(
+    rows: Sequence[Row], split: str | None, flags: Mapping[str, Iterable[Any]], path: Path, key: str
+) -> list[Row]:
+    """Returns the rows of a split in a file whose rows say which split they belong to.
+
+    Args:
+        rows: The rows.
+        split: Its name; None for all rows.
+        flags: For each split that the file knows, whether each row belongs to it.
+        path: The file, for the message.
+        key: What the flags are called, for the message.
+
+    Raises:
+        HeatpointError: There is no such split.
+    """
+    if split is None:
+        return list(rows)
+    if split not in flags:
+        raise no_such_split(path, split, flags, key)
+    return [row for row, flag in zip(rows, flags[split], strict=True) if flag]
 
 
 def no_such_split(folder: Path, split: str, known: Iterable[str], layout: str) -> HeatpointError:
     """Returns the error for a split that ``folder`` does not have; lists those it has."""
     names = sorted(known)
-    if not names:
-        return HeatpointError(
-            f"{folder} has no split {split!r}, nor any other; expected {layout}. "
-            "Leave the split off to read everything"
-        )
-    shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+    more = ", ..." if len(names) > _SHOWN else ""
+    there = ", ".join(names[:_SHOWN]) or "none at all: leave the split off to read everything"
     return HeatpointError(
-        f"{folder} has no split {split!r} ({layout}); it has {shown}{suggest(split, names)}"
+        f"{folder} has no split {split!r} (expected {layout}); it has {there}{more}"
+        f"{suggest(split, names)}"
     )
-
-
-def read_matlab(path: Path, name: str) -> Any:
-    """Returns the variable ``name`` of a .mat file, as ``scipy.io.loadmat`` gives it.
-
-    Raises:
-        HeatpointError: The file is missing, damaged, of MATLAB's version 7.3, or has no such
-            variable.
-    """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        content = loadmat(path)
-    except FileNotFoundError:
-        raise HeatpointError(f"{path} does not exist") from None
-    except NotImplementedError:
-        raise HeatpointError(
-            f"{path} is a MATLAB file of version 7.3; save it once more with '-v7'"
-        ) from None
-    except (MatReadError, ValueError, TypeError, OSError, EOFError) as error:
-        raise HeatpointError(f"{path} is no whole MATLAB file: {error}") from None
-    if name not in content:
-        there = ", ".join(sorted(key for key in content if not key.startswith("__"))) or "nothing"
-        raise HeatpointError(f"{path}: expected the variable {name!r}, got {there}")
-    return content[name]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
 
-from heatpoint.data import Annotations, Box, Objects, check_names
+from heatpoint.data import Annotations, Box
 from heatpoint.data.images import SUFFIXES
-from heatpoint.data.readers.files import is_image_name, locate_images, read_lines, read_names
-from heatpoint.errors import HeatpointError
+from heatpoint.data.readers.files import (
+    add_boxes,
+    first_file,
+    is_image_name,
+    locate_images,
+    read_lines,
+    read_names,
+    unexpected,
+)
 
 _NUMBER = r"[-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
 _NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})+", re.IGNORECASE)
@@ -37,58 +43,40 @@ def read_text_lines(
         HeatpointError: The file or folder is missing, or a line is malformed (names file:line).
     """
     path = Path(path)
-    parsed: list[tuple[str, list[tuple[Box, int]], int]] = []
-    for number, line in enumerate(read_lines(path), start=1):
-        if line:
-            name, boxes = _parse(line, f"{path}:{number}")
-            parsed.append((name, boxes, number))
-
-    paths, searched = locate_images([name for name, _, _ in parsed], path, images, [Path()])
-    largest = max((label for _, boxes, _ in parsed for _, label in boxes), default=0)
+    parsed = [_parse(line, f"{path}:{number}") for number, line in read_lines(path)]
+    paths, searched = locate_images([name for name, _ in parsed], path, images, [Path()])
+    largest = max((label for _, boxes in parsed for _, label, _ in boxes), default=0)
     classes = _names(path, names, largest)
     ids = tuple(range(len(classes)))
     annotations = Annotations(classes, [], str(path), ids, searched=searched)
-    for file, (_, boxes, number) in zip(paths, parsed, strict=True):
-        objects = Objects()
-        for box, label in boxes:
-            if 0 <= label < len(classes):
-                objects.add(box, label)
-            else:
-                detail = f"line {number}: class {label}, expected 0 to {len(classes) - 1}"
-                annotations.leave_out("unknown category id", str(file), detail)
-        annotations.images.append(objects.record(file, None, len(annotations.images) + 1))
+    for file, (_, boxes) in zip(paths, parsed, strict=True):
+        add_boxes(annotations, file, None, boxes)
     return annotations
 
 
-def _parse(line: str, where: str) -> tuple[str, list[tuple[Box, int]]]:
+def _parse(line: str, where: str) -> tuple[str, list[tuple[Box, int, str]]]:
     """Splits a line into the path and its boxes, taken off the end one at a time."""
-    boxes: list[tuple[Box, int]] = []
+    boxes: list[tuple[Box, int, str]] = []
     while " " in line or "\t" in line:
         head, tail = line.rsplit(maxsplit=1)
         if not _NUMBERS.fullmatch(tail):
             break
         values = [float(value) for value in tail.split(",")]
         if len(values) != 5:
-            raise HeatpointError(
-                f"{where}: expected x1,y1,x2,y2,class, got {len(values)} values in {tail!r}"
-            )
-        if not math.isfinite(values[4]) or values[4] != int(values[4]):
-            raise HeatpointError(f"{where}: expected a whole number as class, got {tail!r}")
-        boxes.append(((values[0], values[1], values[2], values[3]), int(values[4])))
+            raise unexpected(where, "x1,y1,x2,y2,class", f"{len(values)} values in {tail!r}")
+        x1, y1, x2, y2, label = values
+        if not label.is_integer():
+            raise unexpected(where, "a whole number as class", repr(tail))
+        boxes.append(((x1, y1, x2, y2), int(label), where))
         line = head
     rest = _PATH_AND_MORE.fullmatch(line)
     if rest and not is_image_name(Path(line)):
-        raise HeatpointError(
-            f"{where}: expected boxes x1,y1,x2,y2,class behind {rest[1]!r}, got {rest[2]!r}"
-        )
+        raise unexpected(where, f"boxes x1,y1,x2,y2,class behind {rest[1]!r}", repr(rest[2]))
     return line, boxes[::-1]
 
 
 def _names(path: Path, names: str | Path | None, largest: int) -> tuple[str, ...]:
-    if names is not None:
-        return check_names(read_names(Path(names)), names)
-    for candidate in (f"{path.stem}_classes.txt", "classes.txt", "voc_classes.txt"):
-        beside = path.with_name(candidate)
-        if beside.is_file():
-            return check_names(read_names(beside), beside)
-    return tuple(str(label) for label in range(largest + 1))
+    beside = (f"{path.stem}_classes.txt", "classes.txt", "voc_classes.txt")
+    if names is None:
+        names = first_file(path.with_name(name) for name in beside)
+    return read_names(Path(names)) if names else tuple(map(str, range(largest + 1)))

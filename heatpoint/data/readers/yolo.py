@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from heatpoint.data import Annotations, Box, Objects, check_names
+import numpy as np
+
+from heatpoint.data import Annotations, Box, check_names
 from heatpoint.data.images import SUFFIXES, image_size
 from heatpoint.data.readers.files import (
+    add_boxes,
+    first_file,
     image_stem,
     index_images,
     is_image_name,
     list_images,
+    once,
     read_lines,
     read_names,
     read_split,
     read_text,
+    split_lists,
+    unexpected,
 )
 from heatpoint.errors import HeatpointError
 
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 NAMES_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
-_NOT_SPLITS = {"classes", "requirements", "readme"}
 _LAYOUT = "a list such as train.txt, or a folder images/train or train/images"
+
+
+def is_yolo(folder: Path) -> bool:
+    """Returns whether a folder has label files, or class names beside images."""
+    if (folder / "labels").is_dir() or any(folder.glob("*/labels")):
+        return True
+    named = first_file(folder / name for name in YAML_FILES + NAMES_FILES)
+    return named is not None and bool(list_images(folder))
 
 
 def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
@@ -52,46 +64,31 @@ def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
     folder = Path(folder)
     names, keypoints = _classes(folder)
     annotations = Annotations(names, [], str(folder), tuple(range(len(names))))
-    seen: set[Path] = set()
-    for path in _images(folder, split):
-        if path in seen:
-            annotations.leave_out("image listed twice", str(path), f"split {split}")
-            continue
-        seen.add(path)
-        label_file = _label_file(path)
+    for path in once(_images(folder, split), annotations, split):
         try:
             size = image_size(path)
         except HeatpointError:
             size = None
-        objects = Objects()
-        for label, box, number in _boxes(label_file, keypoints) if label_file else ():
+        boxes: list[tuple[Box, int, str]] = []
+        label_file = _label_file(path)
+        for number, line in read_lines(label_file) if label_file else ():
             where = f"{label_file}:{number}"
-            if not 0 <= label < len(names):
-                detail = f"{where}: class {label}, expected 0 to {len(names) - 1}"
-                annotations.leave_out("unknown category id", str(path), detail)
-            elif size is None:
+            label, (x1, y1, x2, y2) = _parse(line, where, keypoints)
+            if size is None:
                 detail = f"{where}: without the image's size the box has no pixels"
                 annotations.leave_out("object of an unreadable image", str(path), detail)
             else:
                 height, width = size
-                x1, y1, x2, y2 = box
-                objects.add((x1 * width, y1 * height, x2 * width, y2 * height), label)
-        annotations.images.append(objects.record(path, size, len(annotations.images) + 1))
+                boxes.append(((x1 * width, y1 * height, x2 * width, y2 * height), label, where))
+        add_boxes(annotations, path, size, boxes)
     return annotations
 
 
 def _splits(folder: Path) -> dict[str, Path]:
     """Returns the splits of a YOLO folder: name to list file or image folder."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.glob("*")):
-        if path.suffix == ".txt" and path.stem.lower() not in _NOT_SPLITS:
-            found[path.stem] = path
-        elif (path / "images").is_dir():
-            found.setdefault(path.name, path / "images")
-    for path in sorted(folder.glob("images/*")):
-        if path.is_dir():
-            found.setdefault(path.name, path)
-    return found
+    inner = {path.name: path for path in sorted(folder.glob("images/*")) if path.is_dir()}
+    outer = {path.parent.name: path for path in sorted(folder.glob("*/images")) if path.is_dir()}
+    return inner | outer | split_lists(folder)
 
 
 def _images(folder: Path, split: str | None) -> list[Path]:
@@ -103,22 +100,16 @@ def _images(folder: Path, split: str | None) -> list[Path]:
     if split in known and known[split].is_dir():
         return list_images(known[split])
     index = index_images(folder / "images")
-    return [_listed(folder, line, index) for line in read_split(folder, split, known, _LAYOUT)]
+    return [_listed(folder, name, index) for name in read_split(folder, split, known, _LAYOUT)]
 
 
-def _listed(folder: Path, line: str, index: dict[str, Path]) -> Path:
+def _listed(folder: Path, name: str, index: dict[str, Path]) -> Path:
     """Returns the image a line of a list means; a path that does not exist if there is none."""
-    name = line.replace("\\", "/")
-    for base in (folder, folder / "images"):
-        path = base / name
-        if is_image_name(path) and path.is_file():
-            return path
-        for suffix in SUFFIXES:
-            with_suffix = path.with_name(path.name + suffix)
-            if with_suffix.is_file():
-                return with_suffix
-    fallback = name if is_image_name(Path(name)) else f"{name}.jpg"
-    return index.get(image_stem(name), folder / "images" / Path(fallback).name)
+    endings = ("", *SUFFIXES) if is_image_name(Path(name)) else SUFFIXES
+    bases = folder, folder / "images"
+    there = first_file(base / f"{name}{ending}" for base in bases for ending in endings)
+    missing = folder / "images" / Path(name + endings[0]).name
+    return there or index.get(image_stem(name), missing)
 
 
 def _label_file(image: Path) -> Path | None:
@@ -128,44 +119,36 @@ def _label_file(image: Path) -> Path | None:
     if "images" in parts:
         i = len(parts) - 1 - parts[::-1].index("images")
         places.insert(0, Path(*parts[:i], "labels", *parts[i + 1 :], f"{image.stem}.txt"))
-    return next((path for path in places if path.is_file()), None)
+    return first_file(places)
 
 
-def _boxes(path: Path, keypoints: bool) -> Iterator[tuple[int, Box, int]]:
-    """Yields label, relative xyxy box and line number of every line of a label file."""
-    for number, line in enumerate(read_lines(path), start=1):
-        if not line:
-            continue
-        try:
-            first, *values = (float(value) for value in line.split())
-        except ValueError:
-            raise HeatpointError(f"{path}:{number}: expected numbers, got {line!r}") from None
-        if not math.isfinite(first) or first != int(first):
-            raise HeatpointError(f"{path}:{number}: expected a class index first, got {line!r}")
-        polygon = len(values) >= 6 and len(values) % 2 == 0
-        if len(values) == 4 or (keypoints and len(values) > 4):
-            x, y, w, h = values[:4]
-            yield int(first), (x - w / 2, y - h / 2, x + w / 2, y + h / 2), number
-        elif polygon:
-            # min() and max() may pass over a NaN; the box of a broken polygon is broken.
-            broken = math.nan if any(map(math.isnan, values)) else 0.0
-            xs, ys = [x + broken for x in values[0::2]], [y + broken for y in values[1::2]]
-            yield int(first), (min(xs), min(ys), max(xs), max(ys)), number
-        else:
-            raise HeatpointError(
-                f"{path}:{number}: expected 'class cx cy w h' or a class and at least three "
-                f"points, got {len(values) + 1} values: {line[:60]!r}"
-            )
+def _parse(line: str, where: str, keypoints: bool) -> tuple[int, Box]:
+    """Returns the class index and the relative xyxy box of a line of a label file."""
+    try:
+        label, *values = (float(value) for value in line.split())
+    except ValueError:
+        raise unexpected(where, "numbers", repr(line)) from None
+    if not label.is_integer():
+        raise unexpected(where, "a class index first", repr(line))
+    if len(values) == 4 or (keypoints and len(values) > 4):
+        x, y, w, h = values[:4]
+        return int(label), (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
+    if len(values) < 6 or len(values) % 2:
+        wanted = "'class cx cy w h' or a class and at least three points"
+        raise unexpected(where, wanted, f"{len(values) + 1} values: {line[:60]!r}")
+    points = np.array(values).reshape(-1, 2)
+    (x1, y1), (x2, y2) = points.min(0).tolist(), points.max(0).tolist()
+    return int(label), (x1, y1, x2, y2)
 
 
 def _classes(folder: Path) -> tuple[tuple[str, ...], bool]:
     """Returns the class names, and whether label lines carry keypoints behind the box."""
-    for path in (folder / name for name in YAML_FILES):
-        if path.is_file():
-            return _yaml_classes(path)
-    for path in (folder / name for name in NAMES_FILES):
-        if path.is_file():
-            return check_names(read_names(path), path), False
+    settings = first_file(folder / name for name in YAML_FILES)
+    if settings is not None:
+        return _yaml_classes(settings)
+    listed = first_file(folder / name for name in NAMES_FILES)
+    if listed is not None:
+        return read_names(listed), False
     raise HeatpointError(
         f"{folder}: expected the class names, one per line, in classes.txt; looked for "
         f"{', '.join(YAML_FILES + NAMES_FILES)}"
@@ -182,8 +165,8 @@ def _yaml_classes(path: Path) -> tuple[tuple[str, ...], bool]:
     names = data.get("names") if isinstance(data, dict) else None
     if isinstance(names, dict):
         if set(names) != set(range(len(names))):
-            raise HeatpointError(f"{path}: expected 'names' numbered from 0, got {list(names)}")
+            raise unexpected(path, "'names' numbered from 0", list(names))
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list):
-        raise HeatpointError(f"{path}: expected 'names' to list the classes, got {names!r}")
+        raise unexpected(path, "'names' to list the classes", repr(names))
     return check_names([str(name) for name in names], path), "kpt_shape" in data
