@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
@@ -65,19 +66,15 @@ def box_rows(results: Results, annotations: Annotations) -> list[dict[str, Any]]
             complete or not finite, or two images share an id.
     """
     ids = image_ids(annotations)
-    found = [result for result in results if isinstance(result, Detections)]
-    if found and len(found) == len(results):
-        check_results(found, annotations)
-        return [
-            row
-            for image_id, one in zip(ids, found, strict=True)
-            for row in Detections(one.boxes, one.scores, one.labels, one.names).to_coco(
-                image_id, annotations.category_ids
-            )
-        ]
-    rows = [row for row in results if isinstance(row, Mapping)]
-    if len(rows) != len(results):
+    found = [one for one in results if isinstance(one, Detections)]
+    rows = [row for row in results if not isinstance(row, Detections)]
+    if found and rows:
         raise TypeError("results are either all Detections or all COCO result rows")
+    if found:
+        check_results(found, annotations)
+        boxes = [Detections(one.boxes, one.scores, one.labels, one.names) for one in found]
+        named = zip(ids, boxes, strict=True)
+        return [row for name, one in named for row in one.to_coco(name, annotations.category_ids)]
     check_rows(rows, "bbox", 4, annotations)
     return [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in rows]
 
@@ -134,14 +131,12 @@ def read_rows(path: Path, truth: Annotations) -> list[dict[str, Any]]:
         )
     ids_of_class = dict(zip(truth.names, truth.category_ids, strict=True))
     ids_of_file = _ids_of_files(truth)
-    named = []
     for row in rows:
         if "category_name" in row:
-            row = row | {"category_id": _known(row, "category_name", ids_of_class, path)}
+            row["category_id"] = _known(row, "category_name", ids_of_class, path)
         if row.get("file_name"):
-            row = row | {"image_id": _known(row, "file_name", ids_of_file, path)}
-        named.append(row)
-    return named
+            row["image_id"] = _known(row, "file_name", ids_of_file, path)
+    return rows
 
 
 def joint_results(rows: Sequence[Mapping[str, Any]], truth: Annotations) -> list[Detections]:
@@ -159,21 +154,39 @@ def joint_results(rows: Sequence[Mapping[str, Any]], truth: Annotations) -> list
             "score"
         )
     check_rows(rows, "keypoints", 3 * len(truth.skeleton), truth)
-    label_of = {category: label for label, category in enumerate(truth.category_ids)}
-    images = np.array([row["image_id"] for row in rows], np.int64)
-    labels = np.array([label_of[row["category_id"]] for row in rows], np.int64)
-    scores = np.array([row["score"] for row in rows], np.float32)
-    points = np.array([row["keypoints"] for row in rows], np.float32)
-    points = points.reshape(len(rows), len(truth.skeleton), 3) + np.array(
-        [0.5, 0.5, 0.0], np.float32
-    )
+    images, labels, scores, values = columns(rows, "keypoints", truth)
+    points = values.astype(np.float32).reshape(len(rows), len(truth.skeleton), 3)
+    points += np.array([0.5, 0.5, 0.0], np.float32)
     around = np.concatenate((points[..., :2].min(1), points[..., :2].max(1)), 1)
-    return [
-        Detections(
-            around[mine], scores[mine], labels[mine], truth.names, points[mine], truth.skeleton
-        )
-        for mine in (images == record.image_id for record in truth.images)
-    ]
+    whole = Detections(around, scores, labels, truth.names, points, truth.skeleton)
+    return [whole[images == place] for place in range(len(truth))]
+
+
+def columns(
+    rows: Sequence[Mapping[str, Any]], what: str, truth: Annotations
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
+    """Returns what checked rows say: place of the image, label and score, (N,), and numbers (N, M).
+
+    Args:
+        rows: The rows.
+        what: The numbers: "bbox" or "keypoints".
+        truth: The annotations.
+    """
+    label_of = {category: label for label, category in enumerate(truth.category_ids)}
+    place_of = {image_id: place for place, image_id in enumerate(image_ids(truth))}
+    return (
+        np.array([place_of[row["image_id"]] for row in rows], np.int64),
+        np.array([label_of[row["category_id"]] for row in rows], np.int64),
+        np.array([row["score"] for row in rows], np.float64),
+        np.array([row[what] for row in rows], np.float64),
+    )
+
+
+def known_mean(values: ArrayLike) -> float:
+    """Returns the mean of those values that are finite, NaN if none is."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _ids_of_files(truth: Annotations) -> dict[str, int]:
