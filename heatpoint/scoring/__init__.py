@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -39,47 +39,89 @@ def image_ids(annotations: Annotations) -> list[int]:
     return ids
 
 
-def check_results(results: Sequence[Detections], annotations: Annotations) -> None:
-    """Makes sure that there is one result per image, with the annotated classes.
+class Table(NamedTuple):
+    """What was found in all images, one row each.
 
-    Raises:
-        HeatpointError: There is not.
+    Attributes:
+        images: (N,) int64, place of the image among the annotated ones.
+        labels: (N,) int64, class index.
+        scores: (N,) float64.
+        values: float64 image pixels: (N, 4) x, y, width, height of boxes; or (N, J, 3) joints.
     """
-    if len(results) != len(annotations):
-        raise HeatpointError(
-            f"expected one result for each of the {len(annotations)} annotated images, got "
-            f"{len(results)}"
-        )
-    for result in results:
-        if result.names != annotations.names:
-            raise HeatpointError(
-                f"the results' classes are {result.names}, the annotations' "
-                f"{annotations.names}; map them first"
-            )
+
+    images: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    values: NDArray[np.float64]
 
 
-def box_rows(results: Results, annotations: Annotations) -> list[dict[str, Any]]:
-    """Returns COCO result rows with image_id, category_id, bbox (x, y, width, height) and score.
+def tabulated(results: Results, truth: Annotations, joints: int | None = None) -> Table:
+    """Returns what was found in all images as one table.
+
+    Args:
+        results: The results.
+        truth: The annotations.
+        joints: J, to return joints; None returns boxes.
 
     Raises:
-        HeatpointError: The results do not belong to these images or classes, a row is not
+        HeatpointError: The results do not belong to these images, classes or joints, a row is not
             complete or not finite, or two images share an id.
     """
-    ids = image_ids(annotations)
+    place_of = {image_id: place for place, image_id in enumerate(image_ids(truth))}
     found = [one for one in results if isinstance(one, Detections)]
     rows = [row for row in results if not isinstance(row, Detections)]
     if found and rows:
         raise TypeError("results are either all Detections or all COCO result rows")
     if found:
-        check_results(found, annotations)
-        boxes = [Detections(one.boxes, one.scores, one.labels, one.names) for one in found]
-        named = zip(ids, boxes, strict=True)
-        return [row for name, one in named for row in one.to_coco(name, annotations.category_ids)]
-    check_rows(rows, "bbox", 4, annotations)
-    return [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in rows]
+        values = _checked(found, truth, joints)
+        return Table(
+            np.repeat(np.arange(len(found)), [len(one) for one in found]),
+            np.concatenate([one.labels for one in found]),
+            np.concatenate([one.scores for one in found]).astype(np.float64),
+            values,
+        )
+    what = "bbox" if joints is None else "keypoints"
+    shape = (4,) if joints is None else (joints, 3)
+    _check_rows(rows, what, math.prod(shape), truth)
+    values = np.array([row[what] for row in rows], np.float64).reshape(-1, *shape)
+    if joints is not None:
+        values[..., :2] += 0.5  # COCO's integers are the middles of pixels
+    label_of = {category: label for label, category in enumerate(truth.category_ids)}
+    return Table(
+        np.array([place_of[row["image_id"]] for row in rows], np.int64),
+        np.array([label_of[row["category_id"]] for row in rows], np.int64),
+        np.array([row["score"] for row in rows], np.float64),
+        values,
+    )
 
 
-def check_rows(
+def _checked(
+    found: Sequence[Detections], truth: Annotations, joints: int | None
+) -> NDArray[np.float64]:
+    """Returns the values of a table, after making sure that results fit to the annotations."""
+    if len(found) != len(truth):
+        raise HeatpointError(
+            f"expected one result for each of the {len(truth)} annotated images, got {len(found)}"
+        )
+    arrays = []
+    for one in found:
+        if one.names != truth.names:
+            raise HeatpointError(
+                f"the results' classes are {one.names}, the annotations' {truth.names}; map them "
+                "first"
+            )
+        array = one.boxes if joints is None else one.keypoints
+        have = 0 if one.skeleton is None else len(one.skeleton)
+        if array is None or joints not in (None, have):
+            raise HeatpointError(f"the results have {have} joints, the annotations {joints}")
+        arrays.append(array)
+    values = np.concatenate(arrays).astype(np.float64)
+    if joints is None:
+        values[:, 2:] -= values[:, :2]
+    return values
+
+
+def _check_rows(
     rows: Sequence[Mapping[str, Any]], what: str, count: int, annotations: Annotations
 ) -> None:
     """Makes sure that COCO result rows are complete, finite and about the annotations.
@@ -137,49 +179,6 @@ def read_rows(path: Path, truth: Annotations) -> list[dict[str, Any]]:
         if row.get("file_name"):
             row["image_id"] = _known(row, "file_name", ids_of_file, path)
     return rows
-
-
-def joint_results(rows: Sequence[Mapping[str, Any]], truth: Annotations) -> list[Detections]:
-    """Returns the results of each image from COCO keypoint rows, joints as ``truth`` has them.
-
-    The boxes are those around the joints. COCO's integers are the middles of pixels, 0.5 less
-    than coordinates here.
-
-    Raises:
-        HeatpointError: ``truth`` has no joints, or a row does not fit to it.
-    """
-    if truth.skeleton is None:
-        raise HeatpointError(
-            f"{truth.source or 'the annotations'} hold no keypoints; expected annotated joints to "
-            "score"
-        )
-    check_rows(rows, "keypoints", 3 * len(truth.skeleton), truth)
-    images, labels, scores, values = columns(rows, "keypoints", truth)
-    points = values.astype(np.float32).reshape(len(rows), len(truth.skeleton), 3)
-    points += np.array([0.5, 0.5, 0.0], np.float32)
-    around = np.concatenate((points[..., :2].min(1), points[..., :2].max(1)), 1)
-    whole = Detections(around, scores, labels, truth.names, points, truth.skeleton)
-    return [whole[images == place] for place in range(len(truth))]
-
-
-def columns(
-    rows: Sequence[Mapping[str, Any]], what: str, truth: Annotations
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-    """Returns what checked rows say: place of the image, label and score, (N,), and numbers (N, M).
-
-    Args:
-        rows: The rows.
-        what: The numbers: "bbox" or "keypoints".
-        truth: The annotations.
-    """
-    label_of = {category: label for label, category in enumerate(truth.category_ids)}
-    place_of = {image_id: place for place, image_id in enumerate(image_ids(truth))}
-    return (
-        np.array([place_of[row["image_id"]] for row in rows], np.int64),
-        np.array([label_of[row["category_id"]] for row in rows], np.int64),
-        np.array([row["score"] for row in rows], np.float64),
-        np.array([row[what] for row in rows], np.float64),
-    )
 
 
 def known_mean(values: ArrayLike) -> float:

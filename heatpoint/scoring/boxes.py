@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -14,7 +13,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.readers.coco import as_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_iou
-from heatpoint.scoring import Results, box_rows, columns, known_mean
+from heatpoint.scoring import Results, Table, known_mean, tabulated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,7 @@ def coco_metrics(results: Results, annotations: Annotations) -> CocoScores:
         HeatpointError: The results do not belong to these images or classes, or two images share
             an id.
     """
-    evaluator, stats = compared(box_rows(results, annotations), annotations)
+    evaluator, stats = compared(tabulated(results, annotations), annotations)
     # (overlaps, recalls, classes, sizes, limits); 0: all sizes, -1: 100 detections.
     precision = evaluator.eval["precision"][:, :, :, 0, -1]
     places = {category: place for place, category in enumerate(evaluator.params.catIds)}
@@ -86,28 +85,37 @@ def coco_metrics(results: Results, annotations: Annotations) -> CocoScores:
 
 
 def compared(
-    rows: Sequence[dict[str, Any]],
-    annotations: Annotations,
-    sigmas: NDArray[np.float64] | None = None,
+    found: Table, annotations: Annotations, sigmas: NDArray[np.float64] | None = None
 ) -> tuple[Any, list[float]]:
     """Returns COCO's evaluator after its work, and its numbers, NaN where nothing is to be found.
 
     Args:
-        rows: Result rows, with ``bbox`` also for joints: its area is the result's size.
+        found: Boxes or joints.
         annotations: The truth.
         sigmas: (J,) to compare joints; None compares boxes.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    truth = COCO(_truth(annotations, sigmas is not None))
-    numbered = [
-        {**row, "id": index, "iscrowd": 0, "area": row["bbox"][2] * row["bbox"][3]}
-        for index, row in enumerate(rows, start=1)
-    ]
+    truth, skeleton = COCO(_truth(annotations, sigmas is not None)), annotations.skeleton
+    rows: list[dict[str, Any]] = []
+    for place, label, score, values in zip(*found, strict=True):
+        sides = values[2:]
+        if sigmas is not None and skeleton is not None:
+            sides = np.ptp(values[skeleton.joints_of(label), :2], 0)
+        row = {
+            "id": len(rows) + 1,
+            "image_id": annotations.images[place].image_id,
+            "category_id": annotations.category_ids[label],
+            "bbox" if sigmas is None else "keypoints": values.ravel().tolist(),
+            "score": float(score),
+            "area": float(sides[0] * sides[1]),
+            "iscrowd": 0,
+        }
+        rows.append(row)
     shared = {key: truth.dataset[key] for key in ("images", "categories")}
     evaluator = COCOeval_faster(
         truth,
-        COCO({**shared, "annotations": numbered}),
+        COCO({**shared, "annotations": rows}),
         iouType="bbox" if sigmas is None else "keypoints",
         kpt_oks_sigmas=sigmas,
         print_function=_silent,
@@ -185,8 +193,7 @@ def voc_metrics(
     Raises:
         HeatpointError: As ``coco_metrics``.
     """
-    rows = sorted(box_rows(results, annotations), key=lambda row: -row["score"])
-    labels, right, wrong = _judged(rows, annotations, overlap)
+    labels, right, wrong = _judged(tabulated(results, annotations), annotations, overlap)
     counted = [record.labels[~(record.crowd | record.difficult)] for record in annotations.images]
     totals = np.bincount(np.concatenate([labels[:0], *counted]), minlength=len(annotations.names))
     eleven: dict[str, float] = {}
@@ -201,17 +208,17 @@ def voc_metrics(
 
 
 def _judged(
-    rows: Sequence[dict[str, Any]], annotations: Annotations, overlap: float
+    found: Table, annotations: Annotations, overlap: float
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
     """Says of every detection, by descending score, if it is right or wrong.
 
     Returns:
         (N,) labels, (N,) right, (N,) wrong. Those of ignored objects are neither.
     """
-    images, labels, _, boxes = columns(rows, "bbox", annotations)
-    boxes = boxes.reshape(-1, 4)
+    order = np.argsort(-found.scores, kind="stable")
+    images, labels, boxes = found.images[order], found.labels[order], found.values[order]
     boxes[:, 2:] += boxes[:, :2]
-    right, wrong = np.zeros((2, len(rows)), np.bool_)
+    right, wrong = np.zeros((2, len(order)), np.bool_)
     by_image = np.argsort(images, kind="stable")
     starts = np.searchsorted(images[by_image], np.arange(len(annotations)))
     for record, own in zip(annotations.images, np.split(by_image, starts)[1:], strict=True):

@@ -19,7 +19,7 @@ from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import SKELETONS, Skeleton, name_side
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_iou
-from heatpoint.scoring import Normaliser, check_results, image_ids, known_mean
+from heatpoint.scoring import Normaliser, Results, known_mean, tabulated
 from heatpoint.scoring.boxes import compared
 
 NORMALISERS: dict[Normaliser, str] = {
@@ -219,9 +219,7 @@ def default_sigmas(skeleton: Skeleton) -> tuple[tuple[float, ...], str]:
 
 
 def oks_metrics(
-    results: Sequence[Detections],
-    annotations: Annotations,
-    sigmas: Sequence[float] | None = None,
+    results: Results, annotations: Annotations, sigmas: Sequence[float] | None = None
 ) -> OksScores:
     """Returns COCO's ten numbers of keypoints, the mean over classes where there are several.
 
@@ -231,44 +229,26 @@ def oks_metrics(
     joints' extent.
 
     Args:
-        results: One per image, in the order of ``annotations.images`` and with its names.
+        results: See ``scoring.Results``.
         annotations: The truth, with keypoints.
         sigmas: One per joint, or None for ``default_sigmas``.
 
     Raises:
-        HeatpointError: Another number of images, joints or sigmas than expected, two images share
-            an id, or an annotated box or joint is not a finite number.
+        HeatpointError: Another number of images, joints or sigmas than expected, a row is not
+            complete, two images share an id, or an annotated box or joint is not a finite number.
     """
     skeleton = annotations.skeleton
     if skeleton is None:
-        raise HeatpointError(f"{annotations.source or 'the annotations'} hold no keypoints")
+        where = annotations.source or "the annotations"
+        raise HeatpointError(f"{where} hold no keypoints; expected annotated joints to score")
     chosen = default_sigmas(skeleton)[0] if sigmas is None else tuple(sigmas)
     if len(chosen) != len(skeleton) or not all(0 < s < math.inf for s in chosen):
         raise HeatpointError(
             f"sigmas must be {len(skeleton)} positive numbers, one for each joint, not "
             f"{list(chosen)}"
         )
-    check_results(results, annotations)
-    rows = []
-    for image_id, found in zip(image_ids(annotations), results, strict=True):
-        joints = 0 if found.skeleton is None else len(found.skeleton)
-        if found.keypoints is None or joints != len(skeleton):
-            raise HeatpointError(
-                f"the results have {joints} joints, the annotations {len(skeleton)}"
-            )
-        keypoints = found.keypoints.astype(np.float64)
-        each = zip(keypoints, found.scores.tolist(), found.labels.tolist(), strict=True)
-        for points, score, label in each:
-            own = points[skeleton.joints_of(label), :2]
-            row = {
-                "image_id": image_id,
-                "category_id": annotations.category_ids[label],
-                "keypoints": points.ravel().tolist(),
-                "score": score,
-                "bbox": [*own.min(0).tolist(), *np.ptp(own, 0).tolist()],
-            }
-            rows.append(row)
-    stats = compared(rows, annotations, np.array(chosen))[1]
+    found = tabulated(results, annotations, len(skeleton))
+    stats = compared(found, annotations, np.array(chosen))[1]
     return OksScores(**dict(zip(OKS_NUMBERS, stats[: len(OKS_NUMBERS)], strict=True)))
 
 

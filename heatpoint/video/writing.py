@@ -94,9 +94,8 @@ class VideoFile:
             raise HeatpointError(f"{self._name} was not written: there is no frame to draw")
         with quiet():
             # In raw mode nothing is decoded; what the header says is true even if the rest is lost.
-            capture = cv2.VideoCapture(
-                str(self._path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1]
-            )
+            name = str(self._path.absolute())
+            capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
         count = 0
         while capture.grab():
             count += 1
@@ -117,9 +116,8 @@ class VideoFile:
     def _open(self) -> cv2.VideoWriter:
         code = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
         with quiet():
-            writer = cv2.VideoWriter(
-                str(self._path.absolute()), cv2.CAP_FFMPEG, code, self._rate, self._size
-            )
+            name = str(self._path.absolute())
+            writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, code, self._rate, self._size)
         if not writer.isOpened():
             raise HeatpointError(
                 f"cannot write {self._name} with {self._size[0]} x {self._size[1]} pixels (width x "
@@ -130,15 +128,15 @@ class VideoFile:
     def _fitted(self, picture: Image) -> Image:
         """Returns the BGR picture, as large as the first: encoders need even sides."""
         height, width = picture.shape[:2]
+        size = tuple(max(_LEAST_SIDE, side + side % 2) for side in (width, height))
         if self._last is None:
-            self._size = _even(width), _even(height)
-        elif (_even(width), _even(height)) != self._size:
+            self._size = size
+        if size == self._size:
+            more = size[1] - height, size[0] - width
+            fitted = cv2.copyMakeBorder(picture, 0, more[0], 0, more[1], cv2.BORDER_REPLICATE)
+        else:
             fitted = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
-            return np.asarray(cv2.cvtColor(fitted, cv2.COLOR_RGB2BGR), np.uint8)
-        padded = cv2.copyMakeBorder(
-            picture, 0, self._size[1] - height, 0, self._size[0] - width, cv2.BORDER_REPLICATE
-        )
-        return np.asarray(cv2.cvtColor(padded, cv2.COLOR_RGB2BGR), np.uint8)
+        return np.asarray(cv2.cvtColor(fitted, cv2.COLOR_RGB2BGR), np.uint8)
 
 
 @contextmanager
@@ -153,7 +151,6 @@ def video_file(path: str | Path, rate: float) -> Iterator[VideoFile]:
         HeatpointError: The path, the ending or the rate is unusable, or the system refuses.
     """
     path = Path(path)
-    _check_no_folder(path)
     if path.suffix.lower() not in CODECS:
         raise HeatpointError(
             f"{path} cannot be written: a video ends in {', '.join(CODECS)}, not in "
@@ -184,8 +181,6 @@ def json_lines(path: str | Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     Raises:
         HeatpointError: The system refuses.
     """
-    path = Path(path)
-    _check_no_folder(path)
     with (
         atomic_write(path) as temporary,
         open(temporary, "w", encoding="utf-8", newline="\n", buffering=_LINE) as file,
@@ -196,12 +191,3 @@ def json_lines(path: str | Path) -> Iterator[Callable[[dict[str, Any]], None]]:
             file.flush()
 
         yield append
-
-
-def _check_no_folder(path: Path) -> None:
-    if path.is_dir():
-        raise HeatpointError(f"cannot write {path}: it is a folder; give the name of a file")
-
-
-def _even(side: int) -> int:
-    return max(_LEAST_SIDE, side + side % 2)
