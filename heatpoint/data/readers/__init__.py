@@ -54,7 +54,7 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
             followed by a colon and a split (``bccd:train``); a path that exists with its colon,
             such as one on a Windows drive, is taken whole.
         images: Folder of the images of a COCO, MPII or text file, if it is none of those that
-            ``files.image_folders`` lists. Folders, and DeepLabCut's files, have their own.
+            ``steps.image_folders`` lists. Folders, and DeepLabCut's files, have their own.
 
     Raises:
         HeatpointError: Nothing is there, it is none of these formats, it has no images, or its

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Box, Objects, check_names
-from heatpoint.data.readers.files import as_joints, known_size, locate_images, unexpected
+from heatpoint.data.readers import steps
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import fits, read_json, write_json
@@ -35,9 +36,9 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
     where a category names them. Images without annotations are kept. Boxes are kept as they are,
     ``x, y, w, h`` turned into corners, even NaN and negative ones: ``validate`` reports them.
 
-    Images are looked for in ``images`` if given, else in the folders of ``image_folders``. When
-    none is found there, the annotations are still read (scores can be computed without pixels)
-    and ``searched`` lists the folders.
+    Images are looked for in ``images`` if given, else in the folders of ``steps.image_folders``.
+    When none is found there, the annotations are still read (scores can be computed without
+    pixels) and ``searched`` lists the folders.
 
     Args:
         path: The JSON file.
@@ -54,7 +55,7 @@ def parse_coco(data: Any, path: Path, images: str | Path | None) -> Annotations:
     """Returns the data set of a COCO file whose JSON is read already; see ``read_coco``."""
     if not isinstance(data, dict):
         got = "a list (detections, perhaps)" if isinstance(data, list) else type(data).__name__
-        raise unexpected(path, "a COCO object with 'images'", got)
+        raise steps.unexpected(path, "a COCO object with 'images'", got)
     listed, objects, categories = (
         _section(data, key, path) for key in ("images", "annotations", "categories")
     )
@@ -72,12 +73,12 @@ def parse_coco(data: Any, path: Path, images: str | Path | None) -> Annotations:
     if "" in files:
         nameless = listed[files.index("")].get("id")
         raise HeatpointError(f"{path}: image {nameless!r} has no 'file_name'")
-    paths, annotations.searched = locate_images(files, path, images)
+    paths, annotations.searched = steps.locate_images(files, path, images)
     places = _by_id(listed, "images", [file.name for file in paths], path)
     image_of = {number: paths[place] for number, place in places.items()}
     found = _objects(objects, image_of, annotations)
     for number, place in places.items():
-        size = known_size(listed[place].get("height"), listed[place].get("width"))
+        size = steps.known_size(listed[place].get("height"), listed[place].get("width"))
         annotations.images.append(found[number].record(paths[place], size, number))
     return annotations
 
@@ -86,7 +87,7 @@ def _section(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]
     value = data.get(key)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         got = f"keys {sorted(data)[:6]}" if key not in data else "something else"
-        raise unexpected(path, f"{key!r} to be a list of objects", got)
+        raise steps.unexpected(path, f"{key!r} to be a list of objects", got)
     return value
 
 
@@ -108,12 +109,10 @@ def _number(item: dict[str, Any], key: str, what: str, path: Path) -> int:
     """Returns an id as an integer; "7" and 7.0 are 7."""
     value = item.get(key)
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
+        with suppress(ValueError, OverflowError):
             if float(value) == int(value):
                 return int(value)
-        except (ValueError, OverflowError):
-            pass
-    raise unexpected(path, f"an integer as {key!r} of {what}", repr(value))
+    raise steps.unexpected(path, f"an integer as {key!r} of {what}", repr(value))
 
 
 def _objects(
@@ -193,7 +192,7 @@ def _joints(value: Any, joints: int) -> NDArray[np.float64]:
         raise ValueError("'keypoints' are not all numbers") from None
     if not np.isin(table[:, 2], (0, 1, 2)).all():
         raise ValueError("expected 0, 1 or 2 as visibility")
-    return as_joints(table[:, :2] + PIXEL, table[:, 2])
+    return steps.as_joints(table[:, :2] + PIXEL, table[:, 2])
 
 
 def _skeleton(categories: list[dict[str, Any]], path: Path) -> Skeleton | None:
@@ -209,7 +208,7 @@ def _skeleton(categories: list[dict[str, Any]], path: Path) -> Skeleton | None:
     for item in filter(lambda category: category.get("keypoints"), categories):
         names, where = item["keypoints"], f"{path}: category {item.get('name')!r}"
         if not isinstance(names, list):
-            raise unexpected(where, "'keypoints' to list names", repr(names))
+            raise steps.unexpected(where, "'keypoints' to list names", repr(names))
         plain = {"joints": names, "edges": _from_zero(item.get("skeleton"), len(names), where)}
         if "flip_pairs" in item:
             plain["pairs"] = item["flip_pairs"]
@@ -225,13 +224,11 @@ def _skeleton(categories: list[dict[str, Any]], path: Path) -> Skeleton | None:
 
 def _from_zero(edges: Any, joints: int, where: str) -> list[list[int]]:
     edges = edges or []
-    if not isinstance(edges, list):
-        raise unexpected(where, "'skeleton' to list edges", repr(edges))
-    for edge in edges:
+    for edge in edges if isinstance(edges, list) else [edges]:
         sound = fits(edge, list[int]) and len(edge) == 2
         if not sound or not all(1 <= end <= joints for end in edge):
             wanted = f"edges of 'skeleton' to be two numbers from 1 to {joints}"
-            raise unexpected(where, wanted, repr(edge))
+            raise steps.unexpected(where, wanted, repr(edge))
     return [[one - 1, other - 1] for one, other in edges]
 
 

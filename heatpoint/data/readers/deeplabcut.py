@@ -9,21 +9,14 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from heatpoint.data import Annotations, Objects, joints_box
-from heatpoint.data.readers.files import (
-    as_joints,
-    first_file,
-    image_stem,
-    read_split,
-    read_text,
-    split_lists,
-    unexpected,
-)
+from heatpoint.data.readers import steps
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
 
@@ -52,7 +45,7 @@ def is_deeplabcut(path: Path) -> bool:
     """Returns whether a file is a .csv file that begins as DeepLabCut's do."""
     if path.suffix.lower() != ".csv":
         return False
-    rows = read_text(path).splitlines()[: len(_HEADINGS)]
+    rows = steps.read_text(path).splitlines()[: len(_HEADINGS)]
     first = [row.split(",")[0].strip() for row in rows]
     return first[:1] == ["scorer"] or "bodyparts" in first
 
@@ -77,12 +70,12 @@ def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
     if path.is_dir():
         path = _only_file(path)
     folder = path.parent
-    rows = list(csv.reader(io.StringIO(read_text(path))))
+    rows = list(csv.reader(io.StringIO(steps.read_text(path))))
     heading = _heading(rows, path)
     wanted: set[str] | None = None
     if split is not None:
         layout = "a list of pictures such as train.txt"
-        wanted = set(read_split(folder, split, split_lists(folder), layout))
+        wanted = set(steps.read_split(folder, split, steps.split_lists(folder), layout))
     skeleton = Skeleton(heading.parts, pairs=pairs_by_name(heading.parts))
     annotations = Annotations(("animal",), [], str(path), skeleton=skeleton)
     width = len(rows[0])
@@ -92,20 +85,20 @@ def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
             continue
         if len(cells) != width:
             remedy = "; the file may be cut off"
-            raise unexpected(where, f"{width} columns as in the headings", len(cells), remedy)
+            raise steps.unexpected(where, f"{width} columns as in the headings", len(cells), remedy)
         name = "/".join(filter(None, cells[: heading.first])).replace("\\", "/")
-        if wanted is not None and not {name, image_stem(name), Path(name).name} & wanted:
+        if wanted is not None and not {name, steps.image_stem(name), Path(name).name} & wanted:
             continue
         cells.append("")  # column -1
         values = [_number(cells[column], where) for pair in heading.columns for column in pair]
         points = np.array(values).reshape(-1, len(skeleton), 2) + 0.5
         objects = Objects(len(skeleton))
-        for joints in as_joints(points, 2.0 * ~np.isnan(points).any(-1)):
+        for joints in steps.as_joints(points, 2.0 * ~np.isnan(points).any(-1)):
             box = joints_box(joints)
             if box is not None:
                 objects.add(box, 0, keypoints=joints)
         places = [base / name for base in (folder, folder.parent, folder.parent.parent)]
-        file = first_file([*places, folder / Path(name).name]) or places[0]
+        file = steps.first_file([*places, folder / Path(name).name]) or places[0]
         annotations.images.append(objects.record(file, None, len(annotations.images) + 1))
     if wanted is not None and not annotations.images:
         raise HeatpointError(f"{path}:{split}: no labelled picture is in {split}.txt")
@@ -129,30 +122,28 @@ def _heading(rows: list[list[str]], path: Path) -> _Heading:
     if tuple(begun) != wanted:
         got = ", ".join(repr(name[:24]) for name in begun)
         headings = f"rows of headings that begin with {', '.join(wanted)}"
-        raise unexpected(path, headings, got, "; DeepLabCut writes them all")
-    parts, coords = head[-2:]
-    animals = head[1] if several else ["animal"] * len(parts)
-    if len(coords) > min(len(parts), len(animals)):
-        raise HeatpointError(f"{path}: the rows of headings are of different lengths")
+        raise steps.unexpected(path, headings, got, "; DeepLabCut writes them all")
+    try:
+        keys = [tuple(column[1:]) for column in zip(*head, strict=True)]
+    except ValueError:
+        raise HeatpointError(f"{path}: the rows of headings are of different lengths") from None
     # Newer versions spread the picture's path over three columns, whose headings are empty.
-    first = next((i for i in range(1, len(coords)) if coords[i]), len(coords))
-    places: dict[tuple[str, str, str], int] = {}
-    for i in range(first, len(coords)):
-        key = (animals[i], parts[i], coords[i])
+    first = next((i for i, key in enumerate(keys) if i and key[-1]), len(keys))
+    places: dict[tuple[str, ...], int] = {}
+    for i, key in enumerate(keys[first:], start=first):
         if places.setdefault(key, i) != i:
             raise HeatpointError(f"{path}: columns {places[key] + 1} and {i + 1} are both {key}")
-    names = tuple(dict.fromkeys(parts[first:]))
+    parts = tuple(dict.fromkeys(key[-2] for key in places))
     columns: list[tuple[int, int]] = []
-    for animal in dict.fromkeys(animals[first:]):
-        for name in names:
-            x, y = (places.get((animal, name, axis), -1) for axis in ("x", "y"))
-            if (x < 0) != (y < 0):
-                lost = "x" if x < 0 else "y"
-                raise HeatpointError(f"{path}: {name} has no column {lost!r} beside its other one")
-            columns.append((x, y))
+    for animal, part in itertools.product(dict.fromkeys(key[:-2] for key in places), parts):
+        x, y = (places.get((*animal, part, axis), -1) for axis in "xy")
+        if (x < 0) != (y < 0):
+            lost = "x" if x < 0 else "y"
+            raise HeatpointError(f"{path}: {part} has no column {lost!r} beside its other one")
+        columns.append((x, y))
     if all(x < 0 for x, _ in columns):
         raise HeatpointError(f"{path}: expected columns x and y of at least one body part")
-    return _Heading(names, columns, first, len(wanted))
+    return _Heading(parts, columns, first, len(wanted))
 
 
 def _number(cell: str, where: str) -> float:
@@ -160,4 +151,4 @@ def _number(cell: str, where: str) -> float:
     try:
         return float(cell or "nan")
     except ValueError:
-        raise unexpected(where, "a number", repr(cell)) from None
+        raise steps.unexpected(where, "a number", repr(cell)) from None

@@ -11,26 +11,15 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, joints_box
-from heatpoint.data.readers.files import (
-    Person,
-    add_people,
-    as_joints,
-    flagged,
-    image_stem,
-    list_images,
-    once,
-    read_lines,
-    read_split,
-    split_lists,
-    unexpected,
-)
+from heatpoint.data import Annotations
+from heatpoint.data.readers import steps
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -68,12 +57,12 @@ def read_lsp(folder: str | Path, split: str | None = None) -> Annotations:
     files = _lsp_files(folder, len(joints))
     rows = {file: row for row, file in enumerate(files)}
     annotations = Annotations(("person",), [], str(folder), skeleton=LSP_SKELETON)
-    chosen = list(range(len(files)))
+    chosen: Iterable[int] = range(len(files))
     if split is not None:
-        chosen = [rows[file] for file in once(_listed(folder, split, files), annotations, split)]
+        listed = _listed(folder, split, files)
+        chosen = [rows[file] for file in steps.once(listed, annotations, split)]
     detail = "no joint is labelled, so nothing says where the person is"
-    people = [Person(files[row], joints[row], joints_box(joints[row]), detail) for row in chosen]
-    add_people(annotations, people)
+    steps.add_people(annotations, [steps.around(files[i], joints[i], detail) for i in chosen])
     for record in annotations.images:
         record.image_id = rows[record.path] + 1
     return annotations
@@ -93,19 +82,21 @@ def _lsp_joints(path: Path) -> NDArray[np.float64]:
             f"'joints' of shape (3, {count}, N), Leeds Sports Pose, or ({count}, 3, N), its "
             "extended set"
         )
-        raise unexpected(path, layouts, values.shape)
+        raise steps.unexpected(path, layouts, values.shape)
     original = values.shape[0] == 3
     table = values.transpose((2, 1, 0) if original else (2, 0, 1)).astype(np.float64)
     flag = table[..., 2]
     if not np.isin(flag, (0, 1)).all():
-        raise unexpected(path, "0 or 1 as third value of a joint", np.unique(flag)[:4].tolist())
-    return as_joints(table[..., :2] - 0.5, 2 - flag if original else 2 * flag)
+        raise steps.unexpected(
+            path, "0 or 1 as third value of a joint", np.unique(flag)[:4].tolist()
+        )
+    return steps.as_joints(table[..., :2] - 0.5, 2 - flag if original else 2 * flag)
 
 
 def _lsp_files(folder: Path, count: int) -> list[Path]:
     """Returns the image of each row of the joints; one that is missing need not exist."""
     images, order = folder / "images", folder / ORDER
-    there = list_images(images)
+    there = steps.list_images(images)
     if not order.is_file():
         if len(there) != count:
             raise HeatpointError(
@@ -113,7 +104,7 @@ def _lsp_files(folder: Path, count: int) -> list[Path]:
                 f"those of the joints in their order in {order}, one a line"
             )
         return there
-    stems = [image_stem(line) for _, line in read_lines(order)]
+    stems = [steps.image_stem(line) for _, line in steps.read_lines(order)]
     if len(stems) != count:
         raise HeatpointError(
             f"{order} names {len(stems)} images, but {folder / LSP_FILE} has {count}; they must be "
@@ -125,15 +116,15 @@ def _lsp_files(folder: Path, count: int) -> list[Path]:
 
 def _listed(folder: Path, split: str, files: list[Path]) -> list[Path]:
     """Returns the images of a split."""
-    lists = {name: path for name, path in split_lists(folder).items() if path.name != ORDER}
+    lists = {name: path for name, path in steps.split_lists(folder).items() if path.name != ORDER}
     by_stem = {path.stem: path for path in files}
-    names = read_split(folder, split, lists, "a list of names such as train.txt")
+    names = steps.read_split(folder, split, lists, "a list of names such as train.txt")
     for name in names:
-        if image_stem(name) not in by_stem:
+        if steps.image_stem(name) not in by_stem:
             raise HeatpointError(
                 f"{lists[split]} lists {name!r}, which has no joints in {LSP_FILE}"
             )
-    return [by_stem[image_stem(name)] for name in names]
+    return [by_stem[steps.image_stem(name)] for name in names]
 
 
 def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
@@ -156,7 +147,7 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
     fields = table.dtype.names or ()
     if not set(_FIELDS) <= set(fields):
         got = ", ".join(fields) or "no fields"
-        raise unexpected(path, f"examples with {', '.join(_FIELDS)}", got)
+        raise steps.unexpected(path, f"examples with {', '.join(_FIELDS)}", got)
     flags = {
         name: [np.ravel(item[field]).any() for item in table]
         for name, field in _FLAGS.items()
@@ -164,20 +155,22 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
     }
     people = []
     examples = list(enumerate(table, start=1))
-    for number, item in flagged(examples, split, flags, path, "istrain and istest"):
+    for number, item in steps.flagged(examples, split, flags, path, "istrain and istest"):
         joints = _flic_joints(item["coords"], f"{path}: example {number}")
         detail = f"example {number} has no labelled joint, so nothing says where it is"
         image = folder / "images" / str(next(iter(np.ravel(item["filepath"])), ""))
-        people.append(Person(image, joints, joints_box(joints), detail))
-    return add_people(Annotations(("person",), [], str(folder), skeleton=FLIC_SKELETON), people)
+        people.append(steps.around(image, joints, detail))
+    return steps.add_people(
+        Annotations(("person",), [], str(folder), skeleton=FLIC_SKELETON), people
+    )
 
 
 def _flic_joints(coords: Any, where: str) -> NDArray[np.float64]:
     values = np.asarray(coords)
     if values.ndim != 2 or values.shape[0] != 2 or values.shape[1] <= max(PLACES):
-        raise unexpected(where, "coords of shape (2, 29)", values.shape)
+        raise steps.unexpected(where, "coords of shape (2, 29)", values.shape)
     points = values[:, PLACES].T.astype(np.float64) - 0.5
-    return as_joints(points, 2.0 * np.isfinite(points).all(1))
+    return steps.as_joints(points, 2.0 * np.isfinite(points).all(1))
 
 
 def read_matlab(path: Path, name: str) -> Any:
@@ -202,5 +195,5 @@ def read_matlab(path: Path, name: str) -> Any:
         raise HeatpointError(f"{path} is no whole MATLAB file: {error}") from None
     if name not in content:
         there = ", ".join(sorted(key for key in content if not key.startswith("__"))) or "nothing"
-        raise unexpected(path, f"the variable {name!r}", there)
+        raise steps.unexpected(path, f"the variable {name!r}", there)
     return content[name]

@@ -15,15 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Box
-from heatpoint.data.readers.files import (
-    Person,
-    add_people,
-    as_joints,
-    flagged,
-    known_size,
-    locate_images,
-    unexpected,
-)
+from heatpoint.data.readers import steps
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -67,7 +59,7 @@ def read_mpii_json(
         data: The parsed file, for which ``is_mpii`` holds.
         path: The file.
         split: ``train`` or ``val`` by ``isValidation``; None for all.
-        images: Folder of the images, if not one of ``image_folders``.
+        images: Folder of the images, if not one of ``steps.image_folders``.
 
     Raises:
         HeatpointError: A row lacks a field or holds something else (names the row); there is no
@@ -82,7 +74,7 @@ def read_mpii_json(
     if all("isValidation" in row for row in data):
         held = [bool(row["isValidation"]) for row in data]
         flags = {"train": [not each for each in held], "val": held}
-    people = flagged(people, split, flags, path, "'isValidation' in every row")
+    people = steps.flagged(people, split, flags, path, "'isValidation' in every row")
     return _with_images(people, path, images)
 
 
@@ -98,7 +90,7 @@ def read_mpii_h5(
     Args:
         path: The file.
         split: ``train`` or ``test`` of an ``annot.h5``; None for all.
-        images: Folder of the images, if not one of ``image_folders``.
+        images: Folder of the images, if not one of ``steps.image_folders``.
 
     Raises:
         HeatpointError: h5py is not installed, the file is no HDF5 or lacks a field, there is no
@@ -124,7 +116,7 @@ def read_mpii_h5(
         )
     center, scale, part, visible = (np.asarray(table[key], np.float64) for key in _H5_KEYS[1:])
     if part.ndim != 3 or part.shape[1:] != (len(SKELETON), 2):
-        raise unexpected(path, f"'part' of shape (N, {len(SKELETON)}, 2)", part.shape)
+        raise steps.unexpected(path, f"'part' of shape (N, {len(SKELETON)}, 2)", part.shape)
     flags = {}
     if "istrain" in table:
         part = np.where(part > 0, part + 1, part)
@@ -135,12 +127,13 @@ def read_mpii_h5(
         center[:, 1] -= np.where(center[:, 0] == -1, 0.0, DOWN * scale)
     heads = np.asarray(table.get("normalize", np.zeros(len(part))), np.float64)
     heads = np.where(heads > 0, heads, math.nan)
-    columns = table["imgname"], center.tolist(), scale.tolist(), part, visible, heads.tolist()
+    joints = np.concatenate((part, visible[..., None]), -1)
+    columns = table["imgname"], center.tolist(), scale.tolist(), joints, heads.tolist()
     people = [
-        _person(_text(name), (x, y), size, points, seen, head=head)
-        for name, (x, y), size, points, seen, head in zip(*columns, strict=True)
+        _person(_text(name), (x, y), size, each)._replace(head=head)
+        for name, (x, y), size, each, head in zip(*columns, strict=True)
     ]
-    people = flagged(people, split, flags, path, "'istrain' of annot.h5")
+    people = steps.flagged(people, split, flags, path, "'istrain' of annot.h5")
     return _with_images(people, path, images)
 
 
@@ -151,7 +144,7 @@ def _text(name: Any) -> str:
     return "".join(chr(int(code)) for code in np.ravel(name) if int(code) > 0)
 
 
-def _json_person(row: Any, keys: tuple[str, ...], where: str) -> Person:
+def _json_person(row: Any, keys: tuple[str, ...], where: str) -> steps.Person:
     lacking = [key for key in keys if not isinstance(row, dict) or key not in row]
     if lacking:
         raise HeatpointError(
@@ -170,38 +163,34 @@ def _json_person(row: Any, keys: tuple[str, ...], where: str) -> Person:
         raise HeatpointError(f"{where}: expected numbers: {error}") from None
     if table.shape != (len(SKELETON), 3):
         wanted = f"{len(SKELETON)} joints of x, y and visibility"
-        raise unexpected(where, wanted, f"an array of shape {table.shape}")
-    size = known_size(row.get("img_height"), row.get("img_width"))
-    return _person(str(image), (x, y), scale, table[:, :2], table[:, 2], size)
+        raise steps.unexpected(where, wanted, f"an array of shape {table.shape}")
+    size = steps.known_size(row.get("img_height"), row.get("img_width"))
+    return _person(str(image), (x, y), scale, table)._replace(size=size)
 
 
 def _person(
-    image: str,
-    center: tuple[float, float],
-    scale: float,
-    points: NDArray[np.float64],
-    visible: NDArray[np.float64],
-    size: tuple[int, int] | None = None,
-    head: float = math.nan,
-) -> Person:
-    """Returns a person whose joints, (J, 2), count from pixel 1 and are 0 hidden or 1 visible.
+    image: str, center: tuple[float, float], scale: float, joints: NDArray[np.float64]
+) -> steps.Person:
+    """Returns a person whose joints, (J, 3), count from pixel 1 and are 0 hidden or 1 visible.
 
     A joint at (0, 0) or with a negative coordinate is not labelled.
     """
+    points = joints[:, :2]
     absent = (points == 0).all(1) | (points < 0).any(1)
-    joints = as_joints(points - 0.5, np.where(absent, 0, np.where(visible > 0, 2, 1)))
+    visibility = np.where(absent, 0, np.where(joints[:, 2] > 0, 2, 1))
     detail = f"centre {center} and scale {scale:g} say nothing of a person"
-    return Person(Path(image), joints, person_box(center, scale), detail, size, head)
+    box = person_box(center, scale)
+    return steps.Person(Path(image), steps.as_joints(points - 0.5, visibility), box, detail)
 
 
-def _with_images(people: list[Person], path: Path, images: str | Path | None) -> Annotations:
+def _with_images(people: list[steps.Person], path: Path, images: str | Path | None) -> Annotations:
     """Returns the data set of people whose pictures are still to be found."""
     annotations = Annotations(("person",), [], str(path), skeleton=SKELETON)
     names = list(dict.fromkeys(str(person.image) for person in people))
-    files, annotations.searched = locate_images(names, path, images)
+    files, annotations.searched = steps.locate_images(names, path, images)
     there = dict(zip(names, files, strict=True))
     found = [person._replace(image=there[str(person.image)]) for person in people]
-    return add_people(annotations, found)
+    return steps.add_people(annotations, found)
 
 
 def person_box(center: tuple[float, float], scale: float) -> Box | None:

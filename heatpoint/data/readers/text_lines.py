@@ -7,15 +7,7 @@ from pathlib import Path
 
 from heatpoint.data import Annotations, Box
 from heatpoint.data.images import SUFFIXES
-from heatpoint.data.readers.files import (
-    add_boxes,
-    first_file,
-    is_image_name,
-    locate_images,
-    read_lines,
-    read_names,
-    unexpected,
-)
+from heatpoint.data.readers import steps
 
 _NUMBER = r"[-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
 _NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})+", re.IGNORECASE)
@@ -32,7 +24,7 @@ def read_text_lines(
     A box is ``x1,y1,x2,y2,c``: corners in image pixels and the class index from 0. Paths may
     contain spaces. A line of a path alone is an image without objects; empty lines are passed
     over. Relative paths are looked for in ``images`` if given, else in the folders of
-    ``files.image_folders``, then in the current folder.
+    ``steps.image_folders``, then in the current folder.
 
     Class names stand one per line in ``names`` if given, else in the first of
     ``<stem>_classes.txt``, ``classes.txt`` and ``voc_classes.txt`` beside the file. Without any of
@@ -43,14 +35,14 @@ def read_text_lines(
         HeatpointError: The file or folder is missing, or a line is malformed (names file:line).
     """
     path = Path(path)
-    parsed = [_parse(line, f"{path}:{number}") for number, line in read_lines(path)]
-    paths, searched = locate_images([name for name, _ in parsed], path, images, [Path()])
+    parsed = [_parse(line, f"{path}:{number}") for number, line in steps.read_lines(path)]
+    paths, searched = steps.locate_images([name for name, _ in parsed], path, images, [Path()])
     largest = max((label for _, boxes in parsed for _, label, _ in boxes), default=0)
     classes = _names(path, names, largest)
     ids = tuple(range(len(classes)))
     annotations = Annotations(classes, [], str(path), ids, searched=searched)
     for file, (_, boxes) in zip(paths, parsed, strict=True):
-        add_boxes(annotations, file, None, boxes)
+        steps.add_boxes(annotations, file, None, boxes)
     return annotations
 
 
@@ -63,20 +55,20 @@ def _parse(line: str, where: str) -> tuple[str, list[tuple[Box, int, str]]]:
             break
         values = [float(value) for value in tail.split(",")]
         if len(values) != 5:
-            raise unexpected(where, "x1,y1,x2,y2,class", f"{len(values)} values in {tail!r}")
+            raise steps.unexpected(where, "x1,y1,x2,y2,class", f"{len(values)} values in {tail!r}")
         x1, y1, x2, y2, label = values
         if not label.is_integer():
-            raise unexpected(where, "a whole number as class", repr(tail))
+            raise steps.unexpected(where, "a whole number as class", repr(tail))
         boxes.append(((x1, y1, x2, y2), int(label), where))
         line = head
     rest = _PATH_AND_MORE.fullmatch(line)
-    if rest and not is_image_name(Path(line)):
-        raise unexpected(where, f"boxes x1,y1,x2,y2,class behind {rest[1]!r}", repr(rest[2]))
+    if rest and not steps.is_image_name(Path(line)):
+        raise steps.unexpected(where, f"boxes x1,y1,x2,y2,class behind {rest[1]!r}", repr(rest[2]))
     return line, boxes[::-1]
 
 
 def _names(path: Path, names: str | Path | None, largest: int) -> tuple[str, ...]:
     beside = (f"{path.stem}_classes.txt", "classes.txt", "voc_classes.txt")
     if names is None:
-        names = first_file(path.with_name(name) for name in beside)
-    return read_names(Path(names)) if names else tuple(map(str, range(largest + 1)))
+        names = steps.first_file(path.with_name(name) for name in beside)
+    return steps.read_names(Path(names)) if names else tuple(map(str, range(largest + 1)))

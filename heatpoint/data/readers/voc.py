@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from defusedxml import ElementTree
 
 from heatpoint.data import Annotations, Box, Objects, check_names
-from heatpoint.data.readers.files import (
-    image_stem,
-    index_images,
-    known_size,
-    once,
-    read_split,
-    split_lists,
-    unexpected,
-)
+from heatpoint.data.readers import steps
 from heatpoint.errors import HeatpointError
 
 if TYPE_CHECKING:
@@ -55,15 +47,15 @@ def read_voc(folder: str | Path, split: str | None = None) -> Annotations:
     labels, pictures = folder / "Annotations", folder / "JPEGImages"
     files = {path.stem: path for path in sorted(labels.glob("*.xml"))}
     if not files:
-        raise unexpected(folder, f"XML files in {labels}", "none")
-    images = index_images(pictures)
+        raise steps.unexpected(folder, f"XML files in {labels}", "none")
+    images = steps.index_images(pictures)
     parsed = _parse_all(files)
     found = {name for image in parsed.values() for name, _, _ in image.objects if name}
     names = check_names(sorted(found), labels)
     stems = sorted(files.keys() | images.keys()) if split is None else _split(folder, split, files)
     annotations = Annotations(names, [], str(folder))
     listed = (images.get(stem, pictures / f"{stem}.jpg") for stem in stems)
-    for path in once(listed, annotations, split):
+    for path in steps.once(listed, annotations, split):
         image = parsed.get(path.stem)
         if image is None:
             detail = f"expected {labels / path.stem}.xml"
@@ -71,7 +63,7 @@ def read_voc(folder: str | Path, split: str | None = None) -> Annotations:
             continue
         file, objects = files[path.stem].name, Objects()
         if path.stem not in images:
-            path = images.get(image_stem(image.filename), path)
+            path = images.get(steps.image_stem(image.filename), path)
         for number, (name, box, difficult) in enumerate(image.objects, start=1):
             what = f"object {number} of {file}"
             if not name:
@@ -110,7 +102,7 @@ def _parse(root: Element) -> _Image:
         numbers = [value for value in corners if value is not None]
         box = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
         objects.append((_text(item, "name"), box, bool(_value(item, "difficult"))))
-    size = known_size(_value(root, "size/height"), _value(root, "size/width"))
+    size = steps.known_size(_value(root, "size/height"), _value(root, "size/width"))
     return _Image(_text(root, "filename"), size, objects)
 
 
@@ -128,11 +120,11 @@ def _value(element: Element, tag: str) -> float | None:
 
 def _split(folder: Path, split: str, files: dict[str, Path]) -> list[str]:
     """Returns the image names of a list; a class list's flag (``name -1``) is dropped."""
-    lists = split_lists(folder / "ImageSets/Main")
+    lists = steps.split_lists(folder / "ImageSets/Main")
     stems: list[str] = []
-    for line in read_split(folder, split, lists, "lists in ImageSets/Main"):
+    for line in steps.read_split(folder, split, lists, "lists in ImageSets/Main"):
         head, _, flag = line.rpartition(" ")
         if line not in files and flag in ("-1", "0", "1") and head:
             line = head.strip()
-        stems.append(line if line in files else image_stem(line))
+        stems.append(line if line in files else steps.image_stem(line))
     return [stem for stem in stems if stem]

@@ -9,21 +9,7 @@ import numpy as np
 
 from heatpoint.data import Annotations, Box, check_names
 from heatpoint.data.images import SUFFIXES, image_size
-from heatpoint.data.readers.files import (
-    add_boxes,
-    first_file,
-    image_stem,
-    index_images,
-    is_image_name,
-    list_images,
-    once,
-    read_lines,
-    read_names,
-    read_split,
-    read_text,
-    split_lists,
-    unexpected,
-)
+from heatpoint.data.readers import steps
 from heatpoint.errors import HeatpointError
 
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
@@ -35,8 +21,8 @@ def is_yolo(folder: Path) -> bool:
     """Returns whether a folder has label files, or class names beside images."""
     if (folder / "labels").is_dir() or any(folder.glob("*/labels")):
         return True
-    named = first_file(folder / name for name in YAML_FILES + NAMES_FILES)
-    return named is not None and bool(list_images(folder))
+    named = steps.first_file(folder / name for name in YAML_FILES + NAMES_FILES)
+    return named is not None and bool(steps.list_images(folder))
 
 
 def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
@@ -64,14 +50,14 @@ def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
     folder = Path(folder)
     names, keypoints = _classes(folder)
     annotations = Annotations(names, [], str(folder), tuple(range(len(names))))
-    for path in once(_images(folder, split), annotations, split):
+    for path in steps.once(_images(folder, split), annotations, split):
         try:
             size = image_size(path)
         except HeatpointError:
             size = None
         boxes: list[tuple[Box, int, str]] = []
         label_file = _label_file(path)
-        for number, line in read_lines(label_file) if label_file else ():
+        for number, line in steps.read_lines(label_file) if label_file else ():
             where = f"{label_file}:{number}"
             label, (x1, y1, x2, y2) = _parse(line, where, keypoints)
             if size is None:
@@ -80,7 +66,7 @@ def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
             else:
                 height, width = size
                 boxes.append(((x1 * width, y1 * height, x2 * width, y2 * height), label, where))
-        add_boxes(annotations, path, size, boxes)
+        steps.add_boxes(annotations, path, size, boxes)
     return annotations
 
 
@@ -88,28 +74,30 @@ def _splits(folder: Path) -> dict[str, Path]:
     """Returns the splits of a YOLO folder: name to list file or image folder."""
     inner = {path.name: path for path in sorted(folder.glob("images/*")) if path.is_dir()}
     outer = {path.parent.name: path for path in sorted(folder.glob("*/images")) if path.is_dir()}
-    return inner | outer | split_lists(folder)
+    return inner | outer | steps.split_lists(folder)
 
 
 def _images(folder: Path, split: str | None) -> list[Path]:
     known = _splits(folder)
     if split is None:
         roots = [folder / "images", *(path for path in known.values() if path.is_dir())]
-        everything = dict.fromkeys(path for root in roots for path in list_images(root))
-        return list(everything) or list_images(folder)
+        everything = dict.fromkeys(path for root in roots for path in steps.list_images(root))
+        return list(everything) or steps.list_images(folder)
     if split in known and known[split].is_dir():
-        return list_images(known[split])
-    index = index_images(folder / "images")
-    return [_listed(folder, name, index) for name in read_split(folder, split, known, _LAYOUT)]
+        return steps.list_images(known[split])
+    index = steps.index_images(folder / "images")
+    return [
+        _listed(folder, name, index) for name in steps.read_split(folder, split, known, _LAYOUT)
+    ]
 
 
 def _listed(folder: Path, name: str, index: dict[str, Path]) -> Path:
     """Returns the image a line of a list means; a path that does not exist if there is none."""
-    endings = ("", *SUFFIXES) if is_image_name(Path(name)) else SUFFIXES
+    endings = ("", *SUFFIXES) if steps.is_image_name(Path(name)) else SUFFIXES
     bases = folder, folder / "images"
-    there = first_file(base / f"{name}{ending}" for base in bases for ending in endings)
+    there = steps.first_file(base / f"{name}{ending}" for base in bases for ending in endings)
     missing = folder / "images" / Path(name + endings[0]).name
-    return there or index.get(image_stem(name), missing)
+    return there or index.get(steps.image_stem(name), missing)
 
 
 def _label_file(image: Path) -> Path | None:
@@ -119,7 +107,7 @@ def _label_file(image: Path) -> Path | None:
     if "images" in parts:
         i = len(parts) - 1 - parts[::-1].index("images")
         places.insert(0, Path(*parts[:i], "labels", *parts[i + 1 :], f"{image.stem}.txt"))
-    return first_file(places)
+    return steps.first_file(places)
 
 
 def _parse(line: str, where: str, keypoints: bool) -> tuple[int, Box]:
@@ -127,15 +115,15 @@ def _parse(line: str, where: str, keypoints: bool) -> tuple[int, Box]:
     try:
         label, *values = (float(value) for value in line.split())
     except ValueError:
-        raise unexpected(where, "numbers", repr(line)) from None
+        raise steps.unexpected(where, "numbers", repr(line)) from None
     if not label.is_integer():
-        raise unexpected(where, "a class index first", repr(line))
+        raise steps.unexpected(where, "a class index first", repr(line))
     if len(values) == 4 or (keypoints and len(values) > 4):
         x, y, w, h = values[:4]
         return int(label), (x - w / 2, y - h / 2, x + w / 2, y + h / 2)
     if len(values) < 6 or len(values) % 2:
         wanted = "'class cx cy w h' or a class and at least three points"
-        raise unexpected(where, wanted, f"{len(values) + 1} values: {line[:60]!r}")
+        raise steps.unexpected(where, wanted, f"{len(values) + 1} values: {line[:60]!r}")
     points = np.array(values).reshape(-1, 2)
     (x1, y1), (x2, y2) = points.min(0).tolist(), points.max(0).tolist()
     return int(label), (x1, y1, x2, y2)
@@ -143,12 +131,12 @@ def _parse(line: str, where: str, keypoints: bool) -> tuple[int, Box]:
 
 def _classes(folder: Path) -> tuple[tuple[str, ...], bool]:
     """Returns the class names, and whether label lines carry keypoints behind the box."""
-    settings = first_file(folder / name for name in YAML_FILES)
+    settings = steps.first_file(folder / name for name in YAML_FILES)
     if settings is not None:
         return _yaml_classes(settings)
-    listed = first_file(folder / name for name in NAMES_FILES)
+    listed = steps.first_file(folder / name for name in NAMES_FILES)
     if listed is not None:
-        return read_names(listed), False
+        return steps.read_names(listed), False
     raise HeatpointError(
         f"{folder}: expected the class names, one per line, in classes.txt; looked for "
         f"{', '.join(YAML_FILES + NAMES_FILES)}"
@@ -159,14 +147,14 @@ def _yaml_classes(path: Path) -> tuple[tuple[str, ...], bool]:
     import yaml
 
     try:
-        data: Any = yaml.safe_load(read_text(path))
+        data: Any = yaml.safe_load(steps.read_text(path))
     except yaml.YAMLError as error:
         raise HeatpointError(f"{path} is not valid YAML: {error}") from None
     names = data.get("names") if isinstance(data, dict) else None
     if isinstance(names, dict):
         if set(names) != set(range(len(names))):
-            raise unexpected(path, "'names' numbered from 0", list(names))
+            raise steps.unexpected(path, "'names' numbered from 0", list(names))
         names = [names[i] for i in range(len(names))]
     if not isinstance(names, list):
-        raise unexpected(path, "'names' to list the classes", repr(names))
+        raise steps.unexpected(path, "'names' to list the classes", repr(names))
     return check_names([str(name) for name in names], path), "kpt_shape" in data

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from heatpoint.data import Annotations, Box, Objects, check_names
+from heatpoint.data import Annotations, Box, Objects, check_names, joints_box
 from heatpoint.data.images import SUFFIXES
 from heatpoint.errors import HeatpointError, suggest
 
@@ -39,6 +39,11 @@ class Person(NamedTuple):
     detail: str
     size: tuple[int, int] | None = None
     head: float = math.nan
+
+
+def around(image: Path, joints: NDArray[np.float64], detail: str) -> Person:
+    """Returns a person that was labelled without a box; ``joints_box`` gives it."""
+    return Person(image, joints, joints_box(joints), detail)
 
 
 def add_people(annotations: Annotations, people: Iterable[Person]) -> Annotations:
