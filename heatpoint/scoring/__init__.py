@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -22,21 +22,6 @@ Normaliser = Literal["extent", "torso", "box", "head"]
 Results = Sequence[Detections] | Sequence[Mapping[str, Any]]
 """One ``Detections`` per image, in the order of the annotated images and with their names; or COCO
 result rows with the ids of the annotations, in full precision."""
-
-
-def image_ids(annotations: Annotations) -> list[int]:
-    """Returns the ids of the images.
-
-    Raises:
-        HeatpointError: Two images share one.
-    """
-    ids = [record.image_id for record in annotations.images]
-    if len(set(ids)) != len(ids):
-        raise HeatpointError(
-            f"{annotations.source or 'the annotations'} give one image id to several images; "
-            "results could not be told apart"
-        )
-    return ids
 
 
 class Table(NamedTuple):
@@ -67,7 +52,12 @@ def tabulated(results: Results, truth: Annotations, joints: int | None = None) -
         HeatpointError: The results do not belong to these images, classes or joints, a row is not
             complete or not finite, or two images share an id.
     """
-    place_of = {image_id: place for place, image_id in enumerate(image_ids(truth))}
+    place_of = {record.image_id: place for place, record in enumerate(truth.images)}
+    if len(place_of) != len(truth):
+        raise HeatpointError(
+            f"{truth.source or 'the annotations'} give one image id to several images; results "
+            "could not be told apart"
+        )
     found = [one for one in results if isinstance(one, Detections)]
     rows = [row for row in results if not isinstance(row, Detections)]
     if found and rows:
@@ -82,17 +72,16 @@ def tabulated(results: Results, truth: Annotations, joints: int | None = None) -
         )
     what = "bbox" if joints is None else "keypoints"
     shape = (4,) if joints is None else (joints, 3)
-    _check_rows(rows, what, math.prod(shape), truth)
+    label_of = {category: label for label, category in enumerate(truth.category_ids)}
+    known = {"image_id": place_of, "category_id": label_of}
+    _check_rows(rows, what, math.prod(shape), known)
     values = np.array([row[what] for row in rows], np.float64).reshape(-1, *shape)
     if joints is not None:
         values[..., :2] += 0.5  # COCO's integers are the middles of pixels
-    label_of = {category: label for label, category in enumerate(truth.category_ids)}
-    return Table(
-        np.array([place_of[row["image_id"]] for row in rows], np.int64),
-        np.array([label_of[row["category_id"]] for row in rows], np.int64),
-        np.array([row["score"] for row in rows], np.float64),
-        values,
+    places, labels = (
+        np.array([ids[row[key]] for row in rows], np.int64) for key, ids in known.items()
     )
+    return Table(places, labels, np.array([row["score"] for row in rows], np.float64), values)
 
 
 def _checked(
@@ -122,7 +111,7 @@ def _checked(
 
 
 def _check_rows(
-    rows: Sequence[Mapping[str, Any]], what: str, count: int, annotations: Annotations
+    rows: Sequence[Mapping[str, Any]], what: str, count: int, known: Mapping[str, Container[Any]]
 ) -> None:
     """Makes sure that COCO result rows are complete, finite and about the annotations.
 
@@ -130,21 +119,20 @@ def _check_rows(
         rows: The rows.
         what: "bbox" or "keypoints".
         count: How many numbers these are.
-        annotations: The truth.
+        known: The ids of images and classes that are annotated, by the name of their field.
 
     Raises:
         HeatpointError: One is not.
     """
-    ids = {"image_id": set(image_ids(annotations)), "category_id": set(annotations.category_ids)}
     for place, row in enumerate(rows):
-        missing = [key for key in (*ids, what, "score") if key not in row]
+        missing = [key for key in (*known, what, "score") if key not in row]
         if missing:
             raise HeatpointError(
                 f"result {place} lacks {', '.join(missing)}; expected COCO result rows with "
                 f"image_id, category_id, {what} and score"
             )
-        for key, known in ids.items():
-            if row[key] not in known:
+        for key, ids in known.items():
+            if row[key] not in ids:
                 raise HeatpointError(
                     f"result {place} has {key} {row[key]!r}, which the annotations do not; are the "
                     "results those of another data set?"

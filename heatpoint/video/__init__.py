@@ -135,11 +135,15 @@ class Video:
         """Yields number, seconds and whether it can be decoded of each frame as it is reached."""
         began, seconds, number, failed = time.monotonic(), -1 / self.rate, 0, 0
         while failed <= (_LIVE_PATIENCE if self.live else _PATIENCE):
-            if not self._grab():
+            told = self._grab()
+            if told is None:
                 failed += 1
                 continue
-            moments = [seconds + (place + 1) / self.rate for place in range(failed)]
-            moments.append(time.monotonic() - began if self.live else self._moment(number + failed))
+            if self.live:
+                told = time.monotonic() - began
+            elif told <= 0:  # raw streams have no times of their own
+                told = (number + failed) / self.rate
+            moments = [*(seconds + (place + 1) / self.rate for place in range(failed)), told]
             for place, moment in enumerate(moments):
                 seconds = max(seconds, moment)
                 yield number, seconds, place == failed
@@ -153,15 +157,11 @@ class Video:
                 "may have been cut off"
             )
 
-    def _grab(self) -> bool:
+    def _grab(self) -> float | None:
+        """Returns when the next frame is shown, 0 or less if it does not say; None without it."""
         with self._lock:
-            return bool(self._capture.grab())
-
-    def _moment(self, number: int) -> float:
-        """Returns the seconds of the frame just grabbed; raw streams have no times of their own."""
-        with self._lock:
-            told: float = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        return told if told > 0 else number / self.rate
+            good = self._capture.grab()
+            return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if good else None
 
     def _image(self) -> Image | None:
         with self._lock:
@@ -248,12 +248,8 @@ def line(frame: VideoFrame, found: Detections | None) -> dict[str, Any]:
     place = {"frame": frame.number, "seconds": round(frame.seconds, 4)}
     if found is None:
         return {**place, "error": "the frame cannot be decoded"}
-    rows = [
-        {
-            "category_id": row.pop("category_id"),
-            "category_name": found.names[label],
-            **{name: value for name, value in row.items() if name != "image_id"},
-        }
-        for row, label in zip(found.to_coco(frame.number), found.labels.tolist(), strict=True)
-    ]
+    rows = []
+    for row, label in zip(found.to_coco(frame.number), found.labels.tolist(), strict=True):
+        del row["image_id"]
+        rows.append({"category_id": row["category_id"], "category_name": found.names[label]} | row)
     return {**place, "detections" if found.keypoints is None else "poses": rows}

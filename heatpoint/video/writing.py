@@ -62,21 +62,16 @@ class VideoFile:
             HeatpointError: The system refuses.
         """
         if picture is None:
-            if self._last is None:
-                self._owed += 1
-            else:
-                self._append(self._last, 1)
+            self._append(self._last, 1)
             return
-        fitted = self._fitted(picture)
+        fitted, times = self._fitted(picture), 1
         if self._last is None:
-            self._first_moment = seconds or 0.0
-            self._append(fitted, 1 + self._owed)
-        elif seconds is None:
-            self._append(fitted, 1)
-        else:
+            self._first_moment, times = seconds or 0.0, 1 + self._owed
+        elif seconds is not None:
             due = round((seconds - self._first_moment) * self._rate) + 1 - self.frames
             self._append(self._last, due - 1)
-            self._append(fitted, min(due, 1))
+            times = min(due, 1)
+        self._append(fitted, times)
         self._last = fitted
 
     def release(self) -> None:
@@ -106,7 +101,10 @@ class VideoFile:
                 "file; is the disk full?"
             )
 
-    def _append(self, fitted: Image, times: int) -> None:
+    def _append(self, fitted: Image | None, times: int) -> None:
+        if fitted is None:
+            self._owed += times
+            return
         if self._writer is None:
             self._writer = self._open()
         for _ in range(times):

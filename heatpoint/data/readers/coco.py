@@ -142,13 +142,16 @@ def _objects(
             detail = f"{what}: expected 'bbox' to be x, y, width, height, got {item.get('bbox')!r}"
             annotations.leave_out("object without a box", image, detail)
             continue
-        keypoints = None
-        if joints is not None and item.get("keypoints") is not None:
-            try:
-                keypoints = _joints(item["keypoints"], joints)
-                fitting += 1
-            except ValueError as error:
-                annotations.leave_out("malformed joints", image, f"{what}: {error}")
+        keypoints, given = None, item.get("keypoints")
+        if joints is not None and given is not None:
+            keypoints = _joints(given, joints)
+            fitting += keypoints is not None
+            if keypoints is None:
+                got = f"{len(given)} numbers" if isinstance(given, list) else type(given).__name__
+                wanted = f"{3 * joints}: x, y and 0, 1 or 2 as visibility of each joint"
+                annotations.leave_out(
+                    "malformed joints", image, f"{what}: {got}, expected {wanted}"
+                )
         area, head = item.get("area"), item.get("head_size")
         found[image_id].add(
             box,
@@ -176,23 +179,16 @@ def _corners(box: Any) -> Box | None:
     return x, y, x + width, y + height
 
 
-def _joints(value: Any, joints: int) -> NDArray[np.float64]:
-    """Returns ``keypoints`` of an object as (J, 3) in image pixels.
-
-    Raises:
-        ValueError: They are something else; says what.
-    """
-    if not isinstance(value, list):
-        raise ValueError(f"expected 'keypoints' to be a list, got {type(value).__name__}")
-    if len(value) != 3 * joints:
-        raise ValueError(f"{len(value)} numbers, expected {3 * joints} for {joints} joints")
+def _joints(value: Any, joints: int) -> NDArray[np.float64] | None:
+    """Turns ``keypoints`` into joints (J, 3) in image pixels; None if they are anything else."""
+    if not isinstance(value, list) or len(value) != 3 * joints:
+        return None
     try:
         table = np.array(value, np.float64).reshape(joints, 3)
     except (TypeError, ValueError):
-        raise ValueError("'keypoints' are not all numbers") from None
-    if not np.isin(table[:, 2], (0, 1, 2)).all():
-        raise ValueError("expected 0, 1 or 2 as visibility")
-    return steps.as_joints(table[:, :2] + PIXEL, table[:, 2])
+        return None
+    sound = np.isin(table[:, 2], (0, 1, 2)).all()
+    return steps.as_joints(table[:, :2] + PIXEL, table[:, 2]) if sound else None
 
 
 def _skeleton(categories: list[dict[str, Any]], path: Path) -> Skeleton | None:

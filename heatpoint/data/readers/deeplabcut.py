@@ -19,6 +19,7 @@ from heatpoint.data import Annotations, Objects, joints_box
 from heatpoint.data.readers import steps
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
+from heatpoint.system.files import read_text
 
 PATTERN = "CollectedData*.csv"
 _HEADINGS = ("scorer", "individuals", "bodyparts", "coords")
@@ -45,7 +46,7 @@ def is_deeplabcut(path: Path) -> bool:
     """Returns whether a file is a .csv file that begins as DeepLabCut's do."""
     if path.suffix.lower() != ".csv":
         return False
-    rows = steps.read_text(path).splitlines()[: len(_HEADINGS)]
+    rows = read_text(path).splitlines()[: len(_HEADINGS)]
     first = [row.split(",")[0].strip() for row in rows]
     return first[:1] == ["scorer"] or "bodyparts" in first
 
@@ -70,7 +71,7 @@ def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
     if path.is_dir():
         path = _only_file(path)
     folder = path.parent
-    rows = list(csv.reader(io.StringIO(steps.read_text(path))))
+    rows = list(csv.reader(io.StringIO(read_text(path))))
     heading = _heading(rows, path)
     wanted: set[str] | None = None
     if split is not None:
@@ -123,10 +124,9 @@ def _heading(rows: list[list[str]], path: Path) -> _Heading:
         got = ", ".join(repr(name[:24]) for name in begun)
         headings = f"rows of headings that begin with {', '.join(wanted)}"
         raise steps.unexpected(path, headings, got, "; DeepLabCut writes them all")
-    try:
-        keys = [tuple(column[1:]) for column in zip(*head, strict=True)]
-    except ValueError:
-        raise HeatpointError(f"{path}: the rows of headings are of different lengths") from None
+    if len(head[-1]) > min(map(len, head)):
+        raise HeatpointError(f"{path}: the rows of headings are of different lengths")
+    keys = [tuple(column[1:]) for column in zip(*head, strict=False)]
     # Newer versions spread the picture's path over three columns, whose headings are empty.
     first = next((i for i, key in enumerate(keys) if i and key[-1]), len(keys))
     places: dict[tuple[str, ...], int] = {}

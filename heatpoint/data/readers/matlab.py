@@ -96,22 +96,17 @@ def _lsp_joints(path: Path) -> NDArray[np.float64]:
 def _lsp_files(folder: Path, count: int) -> list[Path]:
     """Returns the image of each row of the joints; one that is missing need not exist."""
     images, order = folder / "images", folder / ORDER
-    there = steps.list_images(images)
-    if not order.is_file():
-        if len(there) != count:
-            raise HeatpointError(
-                f"{folder / LSP_FILE} has {count} images, but {images} holds {len(there)}; name "
-                f"those of the joints in their order in {order}, one a line"
-            )
-        return there
-    stems = [steps.image_stem(line) for _, line in steps.read_lines(order)]
-    if len(stems) != count:
+    files = steps.list_images(images)
+    if order.is_file():
+        by_stem = {path.stem: path for path in files}
+        stems = [steps.image_stem(line) for _, line in steps.read_lines(order)]
+        files = [by_stem.get(stem, images / f"{stem}.jpg") for stem in stems]
+    if len(files) != count:
         raise HeatpointError(
-            f"{order} names {len(stems)} images, but {folder / LSP_FILE} has {count}; they must be "
-            "the same, in the same order"
+            f"{folder / LSP_FILE} has {count} images, but {order if order.is_file() else images} "
+            f"holds {len(files)}; name those of the joints in their order in {order}, one a line"
         )
-    by_stem = {path.stem: path for path in there}
-    return [by_stem.get(stem, images / f"{stem}.jpg") for stem in stems]
+    return files
 
 
 def _listed(folder: Path, split: str, files: list[Path]) -> list[Path]:

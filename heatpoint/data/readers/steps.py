@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from heatpoint.data import Annotations, Box, Objects, check_names, joints_box
 from heatpoint.data.images import SUFFIXES
 from heatpoint.errors import HeatpointError, suggest
+from heatpoint.system.files import read_text
 
 _SHOWN = 12
 _NOT_SPLITS = {"classes", "license", "readme", "readme-upstream", "requirements"}
@@ -199,22 +200,6 @@ def once(images: Iterable[Path], annotations: Annotations, split: str | None) ->
         else:
             seen.add(image)
             yield image
-
-
-def read_text(path: Path) -> str:
-    """Returns the contents of a text file without its byte order mark.
-
-    Raises:
-        HeatpointError: The file is missing, unreadable, or not UTF-8 text.
-    """
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise HeatpointError(f"{path} does not exist") from None
-    except UnicodeDecodeError:
-        raise HeatpointError(f"{path} is not a UTF-8 text file; save it as UTF-8") from None
-    except OSError as error:
-        raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def read_lines(path: Path) -> list[tuple[int, str]]:

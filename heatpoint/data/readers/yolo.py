@@ -11,6 +11,7 @@ from heatpoint.data import Annotations, Box, check_names
 from heatpoint.data.images import SUFFIXES, image_size
 from heatpoint.data.readers import steps
 from heatpoint.errors import HeatpointError
+from heatpoint.system.files import read_text
 
 YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
 NAMES_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
@@ -147,14 +148,12 @@ def _yaml_classes(path: Path) -> tuple[tuple[str, ...], bool]:
     import yaml
 
     try:
-        data: Any = yaml.safe_load(steps.read_text(path))
+        data: Any = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
         raise HeatpointError(f"{path} is not valid YAML: {error}") from None
     names = data.get("names") if isinstance(data, dict) else None
-    if isinstance(names, dict):
-        if set(names) != set(range(len(names))):
-            raise steps.unexpected(path, "'names' numbered from 0", list(names))
-        names = [names[i] for i in range(len(names))]
-    if not isinstance(names, list):
-        raise steps.unexpected(path, "'names' to list the classes", repr(names))
-    return check_names([str(name) for name in names], path), "kpt_shape" in data
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or set(names) != set(range(len(names))):
+        raise steps.unexpected(path, "'names' to list the classes, or numbered from 0", repr(names))
+    return check_names([str(names[i]) for i in range(len(names))], path), "kpt_shape" in data
