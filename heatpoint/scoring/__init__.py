@@ -19,6 +19,8 @@ Normaliser = Literal["extent", "torso", "box", "head"]
 """What PCK's errors are divided by."""
 
 
+Floats = NDArray[np.float64]
+
 Results = Sequence[Detections] | Sequence[Mapping[str, Any]]
 """One ``Detections`` per image, in the order of the annotated images and with their names; or COCO
 result rows with the ids of the annotations, in full precision."""
@@ -36,8 +38,8 @@ class Table(NamedTuple):
 
     images: NDArray[np.int64]
     labels: NDArray[np.int64]
-    scores: NDArray[np.float64]
-    values: NDArray[np.float64]
+    scores: Floats
+    values: Floats
 
 
 def tabulated(results: Results, truth: Annotations, joints: int | None = None) -> Table:
@@ -78,15 +80,12 @@ def tabulated(results: Results, truth: Annotations, joints: int | None = None) -
     values = np.array([row[what] for row in rows], np.float64).reshape(-1, *shape)
     if joints is not None:
         values[..., :2] += 0.5  # COCO's integers are the middles of pixels
-    places, labels = (
-        np.array([ids[row[key]] for row in rows], np.int64) for key, ids in known.items()
-    )
+    places = np.array([place_of[row["image_id"]] for row in rows], np.int64)
+    labels = np.array([label_of[row["category_id"]] for row in rows], np.int64)
     return Table(places, labels, np.array([row["score"] for row in rows], np.float64), values)
 
 
-def _checked(
-    found: Sequence[Detections], truth: Annotations, joints: int | None
-) -> NDArray[np.float64]:
+def _checked(found: Sequence[Detections], truth: Annotations, joints: int | None) -> Floats:
     """Returns the values of a table, after making sure that results fit to the annotations."""
     if len(found) != len(truth):
         raise HeatpointError(

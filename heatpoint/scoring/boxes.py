@@ -13,7 +13,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.readers.coco import as_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_iou
-from heatpoint.scoring import Results, Table, known_mean, tabulated
+from heatpoint.scoring import Floats, Results, Table, known_mean, tabulated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ def coco_metrics(results: Results, annotations: Annotations) -> CocoScores:
 
 
 def compared(
-    found: Table, annotations: Annotations, sigmas: NDArray[np.float64] | None = None
+    found: Table, annotations: Annotations, sigmas: Floats | None = None
 ) -> tuple[Any, list[float]]:
     """Returns COCO's evaluator after its work, and its numbers, NaN where nothing is to be found.
 
@@ -153,9 +153,6 @@ def _silent(*_: object) -> None:
     """Takes the evaluator's progress lines and says nothing."""
 
 
-Floats = NDArray[np.float64]
-
-
 @dataclass(frozen=True)
 class VocScores:
     """VOC's numbers, from 0 to 1; NaN where there is nothing to find.
@@ -173,11 +170,7 @@ class VocScores:
     class_all_point: dict[str, float] = field(default_factory=dict)
 
 
-def voc_metrics(
-    results: Results,
-    annotations: Annotations,
-    overlap: float = 0.5,
-) -> VocScores:
+def voc_metrics(results: Results, annotations: Annotations, overlap: float = 0.5) -> VocScores:
     """Returns VOC's two average precisions, overall and of every class.
 
     A detection belongs to the object of its class that it overlaps most, free or taken: the first

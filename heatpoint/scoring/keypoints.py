@@ -19,7 +19,7 @@ from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import SKELETONS, Skeleton, name_side
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_iou
-from heatpoint.scoring import Normaliser, Results, known_mean, tabulated
+from heatpoint.scoring import Floats, Normaliser, Results, known_mean, tabulated
 from heatpoint.scoring.boxes import compared
 
 NORMALISERS: dict[Normaliser, str] = {
@@ -53,7 +53,7 @@ class PckScores:
     labelled: dict[str, int]
 
 
-def joint_errors(predicted: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
+def joint_errors(predicted: NDArray[Any], truth: NDArray[Any]) -> Floats:
     """Returns the (N, J) distances in image pixels, NaN where the joint is not labelled.
 
     Args:
@@ -66,8 +66,8 @@ def joint_errors(predicted: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.flo
 
 
 def pck(
-    errors: NDArray[np.float64],
-    lengths: NDArray[np.float64],
+    errors: Floats,
+    lengths: Floats,
     threshold: float,
     joints: Sequence[str],
     unscored: frozenset[str] = frozenset(),
@@ -93,12 +93,7 @@ def pck(
     return PckScores(known_mean(rates[scored]), pooled, pooled_all, per_joint, known)
 
 
-def pckh(
-    errors: NDArray[np.float64],
-    heads: NDArray[np.float64],
-    joints: Sequence[str],
-    threshold: float = 0.5,
-) -> PckScores:
+def pckh(errors: Floats, heads: Floats, joints: Sequence[str], threshold: float = 0.5) -> PckScores:
     """Returns PCKh (Andriluka et al. 2014): distances below half the head's size.
 
     The head's size is 0.6 of its box's diagonal. As in the published evaluation, the mean is over
@@ -117,11 +112,11 @@ def pckh(
 
 def subject_lengths(
     normaliser: Normaliser,
-    keypoints: NDArray[np.float64],
-    boxes: NDArray[np.float64],
-    heads: NDArray[np.float64] | None,
+    keypoints: Floats,
+    boxes: Floats,
+    heads: Floats | None,
     skeleton: Skeleton,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Returns the (N,) lengths by which errors are divided, NaN where one is unknown or 0.
 
     ``torso`` is the distance between the left shoulder and the right hip, both labelled (DeepPose,

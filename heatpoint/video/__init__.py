@@ -175,9 +175,7 @@ def _opened(source: str) -> cv2.VideoCapture:
     if source.startswith(_CAMERA):
         device = source.removeprefix(_CAMERA)
         if not device.isdecimal():
-            raise HeatpointError(
-                f"{source} is no camera; give the number of the device, such as {_CAMERA}0"
-            )
+            raise HeatpointError(f"{source} is no camera; give its number, such as {_CAMERA}0")
         where = (int(device),)
         why = ": it is not there, is used by another program, or this user may not read it"
     elif "://" in source:
@@ -187,9 +185,7 @@ def _opened(source: str) -> cv2.VideoCapture:
     else:
         path = Path(source).expanduser()
         if path.is_dir():
-            raise HeatpointError(
-                f"{source} is a folder; heatpoint predict takes folders of pictures"
-            )
+            raise HeatpointError(f"{source} is a folder; heatpoint predict takes folders of images")
         if not path.is_file():
             raise HeatpointError(f"video {source} does not exist (working folder: {Path.cwd()})")
         if path.stat().st_size == 0:

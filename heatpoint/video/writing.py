@@ -46,9 +46,8 @@ class VideoFile:
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._last: Image | None = None
-        self._owed = 0
         self._first_moment = 0.0
-        self.frames = 0
+        self._owed = self.frames = 0
 
     def write(self, picture: Image | None, seconds: float | None = None) -> None:
         """Appends a picture; the first one decides about the size, others are fitted to it.

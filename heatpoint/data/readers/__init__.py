@@ -19,16 +19,6 @@ from heatpoint.data.readers.yolo import NAMES_FILES, YAML_FILES, is_yolo, read_y
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_json
 
-FORMATS = (
-    "a COCO JSON file, a text file of lines 'path x1,y1,x2,y2,class ...', a Pascal VOC folder "
-    "(with Annotations/*.xml), a YOLO folder (with images, labels and classes.txt), or joints: "
-    "MPII (.json or .h5), Leeds Sports Pose (a folder with joints.mat), FLIC (with examples.mat), "
-    "DeepLabCut (CollectedData.csv); with the split behind a colon ('folder:train') if only one is "
-    "meant"
-)
-
-_SLASH = {"/", "\\"}
-
 
 def _holds(pattern: str) -> Callable[[Path], bool]:
     return lambda folder: any(folder.glob(pattern))
@@ -42,6 +32,13 @@ _FOLDERS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, str | None], A
     f"{PATTERN} (DeepLabCut)": (_holds(PATTERN), read_deeplabcut),
 }
 """What is looked for in a folder, in this order: in words, and as a test; and the reader."""
+
+
+FORMATS = (
+    "a COCO JSON file, a text file of lines 'path x1,y1,x2,y2,class ...', joints of MPII (.json or "
+    f".h5), or a folder that holds {', or '.join(_FOLDERS)}; with the split behind a colon "
+    "('folder:train') if only one is meant"
+)
 
 
 def read(data: str | Path, images: str | Path | None = None) -> Annotations:
@@ -121,9 +118,7 @@ def _read_folder(folder: Path, split: str | None) -> Annotations:
     inside = sorted(folder.glob("*.json")) + sorted(folder.glob("annotations/*.json"))
     if inside:
         some = ", ".join(str(path) for path in inside[:4])
-        raise HeatpointError(
-            f"{folder} is a folder; to read COCO annotations, give the file: {some}"
-        )
+        raise HeatpointError(f"{folder} is a folder; for COCO annotations give the file: {some}")
     there = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
     got = f"got {there}" if there else "the folder is empty"
     raise HeatpointError(f"{folder}: looked for {'; '.join(_FOLDERS)}; *.json (COCO); {got}")
@@ -171,11 +166,7 @@ def split(annotations: Annotations, val: float, seed: int = 0) -> tuple[Annotati
 
 
 def write_split(
-    data: str | Path,
-    out: str | Path,
-    val: float,
-    seed: int = 0,
-    images: str | Path | None = None,
+    data: str | Path, out: str | Path, val: float, seed: int = 0, images: str | Path | None = None
 ) -> tuple[Annotations, Annotations]:
     """Reads a data set of any format, divides it, and writes ``train.json`` and ``val.json``.
 

@@ -148,10 +148,8 @@ def _objects(
             fitting += keypoints is not None
             if keypoints is None:
                 got = f"{len(given)} numbers" if isinstance(given, list) else type(given).__name__
-                wanted = f"{3 * joints}: x, y and 0, 1 or 2 as visibility of each joint"
-                annotations.leave_out(
-                    "malformed joints", image, f"{what}: {got}, expected {wanted}"
-                )
+                rule = f"{3 * joints}: x, y and 0, 1 or 2 as visibility of each joint"
+                annotations.leave_out("malformed joints", image, f"{what}: {got}, expected {rule}")
         area, head = item.get("area"), item.get("head_size")
         found[image_id].add(
             box,
@@ -201,7 +199,7 @@ def _skeleton(categories: list[dict[str, Any]], path: Path) -> Skeleton | None:
         HeatpointError: Two categories name different joints, or an edge or pair is wrong.
     """
     found: Skeleton | None = None
-    for item in filter(lambda category: category.get("keypoints"), categories):
+    for item in (category for category in categories if category.get("keypoints")):
         names, where = item["keypoints"], f"{path}: category {item.get('name')!r}"
         if not isinstance(names, list):
             raise steps.unexpected(where, "'keypoints' to list names", repr(names))
@@ -228,29 +226,27 @@ def _from_zero(edges: Any, joints: int, where: str) -> list[list[int]]:
     return [[one - 1, other - 1] for one, other in edges]
 
 
-def as_coco(
-    annotations: Annotations, folder: Path = Path(), shift: float = PIXEL
-) -> dict[str, Any]:
+def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> dict[str, Any]:
     """Returns a data set as the content of a COCO file.
 
     Difficult objects carry ``"difficult": 1`` and head sizes ``"head_size"``, which COCO tools pass
     over.
 
     Args:
-        annotations: The data set.
+        data: The data set.
         folder: Image paths are stored relative to it where that is possible.
         shift: What is taken from joints in image pixels.
     """
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
-    for record in annotations.images:
+    for record in data.images:
         size = {} if record.size is None else {"height": record.size[0], "width": record.size[1]}
         images.append({"id": record.image_id, "file_name": _relative(record.path, folder)} | size)
         for i, (x1, y1, x2, y2) in enumerate(record.boxes.tolist()):
             item: dict[str, Any] = {
                 "id": len(objects) + 1,
                 "image_id": record.image_id,
-                "category_id": annotations.category_ids[int(record.labels[i])],
+                "category_id": data.category_ids[int(record.labels[i])],
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "area": float(record.areas[i]),
                 "iscrowd": int(record.crowd[i]),
@@ -262,10 +258,10 @@ def as_coco(
             if record.heads is not None and math.isfinite(record.heads[i]):
                 item["head_size"] = float(record.heads[i])
             objects.append(item)
-    skeleton = {} if annotations.skeleton is None else _category_joints(annotations.skeleton)
+    skeleton = {} if data.skeleton is None else _category_joints(data.skeleton)
     categories = [
         {"id": number, "name": name} | skeleton
-        for number, name in zip(annotations.category_ids, annotations.names, strict=True)
+        for number, name in zip(data.category_ids, data.names, strict=True)
     ]
     return {"images": images, "annotations": objects, "categories": categories}
 

@@ -87,9 +87,7 @@ def _lsp_joints(path: Path) -> NDArray[np.float64]:
     table = values.transpose((2, 1, 0) if original else (2, 0, 1)).astype(np.float64)
     flag = table[..., 2]
     if not np.isin(flag, (0, 1)).all():
-        raise steps.unexpected(
-            path, "0 or 1 as third value of a joint", np.unique(flag)[:4].tolist()
-        )
+        raise steps.unexpected(path, "0 or 1 as third value of a joint", np.unique(flag)[:4])
     return steps.as_joints(table[..., :2] - 0.5, 2 - flag if original else 2 * flag)
 
 
@@ -114,11 +112,9 @@ def _listed(folder: Path, split: str, files: list[Path]) -> list[Path]:
     lists = {name: path for name, path in steps.split_lists(folder).items() if path.name != ORDER}
     by_stem = {path.stem: path for path in files}
     names = steps.read_split(folder, split, lists, "a list of names such as train.txt")
-    for name in names:
-        if steps.image_stem(name) not in by_stem:
-            raise HeatpointError(
-                f"{lists[split]} lists {name!r}, which has no joints in {LSP_FILE}"
-            )
+    lost = [name for name in names if steps.image_stem(name) not in by_stem]
+    if lost:
+        raise HeatpointError(f"{lists[split]} lists {lost[0]!r}, which has no joints in {LSP_FILE}")
     return [by_stem[steps.image_stem(name)] for name in names]
 
 
@@ -148,6 +144,7 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
         for name, field in _FLAGS.items()
         if field in fields
     }
+    annotations = Annotations(("person",), [], str(folder), skeleton=FLIC_SKELETON)
     people = []
     examples = list(enumerate(table, start=1))
     for number, item in steps.flagged(examples, split, flags, path, "istrain and istest"):
@@ -155,9 +152,7 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
         detail = f"example {number} has no labelled joint, so nothing says where it is"
         image = folder / "images" / str(next(iter(np.ravel(item["filepath"])), ""))
         people.append(steps.around(image, joints, detail))
-    return steps.add_people(
-        Annotations(("person",), [], str(folder), skeleton=FLIC_SKELETON), people
-    )
+    return steps.add_people(annotations, people)
 
 
 def _flic_joints(coords: Any, where: str) -> NDArray[np.float64]:
@@ -183,9 +178,7 @@ def read_matlab(path: Path, name: str) -> Any:
     except FileNotFoundError:
         raise HeatpointError(f"{path} does not exist") from None
     except NotImplementedError:
-        raise HeatpointError(
-            f"{path} is a MATLAB file of version 7.3; save it once more with '-v7'"
-        ) from None
+        raise HeatpointError(f"{path} is of MATLAB's version 7.3; save it with '-v7'") from None
     except (MatReadError, ValueError, TypeError, OSError, EOFError) as error:
         raise HeatpointError(f"{path} is no whole MATLAB file: {error}") from None
     if name not in content:

@@ -41,9 +41,8 @@ _H5_KEYS = ("imgname", "center", "scale", "part", "visible")
 
 def is_mpii(data: Any) -> bool:
     """Returns whether parsed JSON looks like one of the published MPII files."""
-    if not isinstance(data, list) or not data or not isinstance(data[0], dict):
-        return False
-    return any(data[0].keys() >= {keys[2], keys[3]} for keys in _KEYS)
+    first = data[0] if isinstance(data, list) and data else None
+    return isinstance(first, dict) and any(first.keys() >= {*keys[2:4]} for keys in _KEYS)
 
 
 def read_mpii_json(
@@ -74,8 +73,8 @@ def read_mpii_json(
     if all("isValidation" in row for row in data):
         held = [bool(row["isValidation"]) for row in data]
         flags = {"train": [not each for each in held], "val": held}
-    people = steps.flagged(people, split, flags, path, "'isValidation' in every row")
-    return _with_images(people, path, images)
+    chosen = steps.flagged(people, split, flags, path, "'isValidation' in every row")
+    return _with_images(chosen, path, images)
 
 
 def read_mpii_h5(
@@ -133,8 +132,8 @@ def read_mpii_h5(
         _person(_text(name), (x, y), size, each)._replace(head=head)
         for name, (x, y), size, each, head in zip(*columns, strict=True)
     ]
-    people = steps.flagged(people, split, flags, path, "'istrain' of annot.h5")
-    return _with_images(people, path, images)
+    chosen = steps.flagged(people, split, flags, path, "'istrain' of annot.h5")
+    return _with_images(chosen, path, images)
 
 
 def _text(name: Any) -> str:

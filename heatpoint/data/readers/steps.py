@@ -21,6 +21,9 @@ _NOT_SPLITS = {"classes", "license", "readme", "readme-upstream", "requirements"
 
 Row = TypeVar("Row")
 
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
 
 class Person(NamedTuple):
     """A labelled subject of a data set of joints.
@@ -38,7 +41,7 @@ class Person(NamedTuple):
     joints: NDArray[np.float64]
     box: Box | None
     detail: str
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     head: float = math.nan
 
 
@@ -50,7 +53,7 @@ def around(image: Path, joints: NDArray[np.float64], detail: str) -> Person:
 def add_people(annotations: Annotations, people: Iterable[Person]) -> Annotations:
     """Adds people to a data set without images and returns it; those of one image are together."""
     found: dict[Path, Objects] = {}
-    sizes: dict[Path, tuple[int, int] | None] = {}
+    sizes: dict[Path, Size | None] = {}
     for image, joints, box, detail, size, head in people:
         sizes[image] = size
         objects = found.setdefault(image, Objects(len(joints)))
@@ -66,10 +69,7 @@ def add_people(annotations: Annotations, people: Iterable[Person]) -> Annotation
 
 
 def add_boxes(
-    annotations: Annotations,
-    image: Path,
-    size: tuple[int, int] | None,
-    boxes: Iterable[tuple[Box, int, str]],
+    annotations: Annotations, image: Path, size: Size | None, boxes: Iterable[tuple[Box, int, str]]
 ) -> None:
     """Adds an image to a data set; boxes of a class without a name are left out and counted.
 
@@ -107,7 +107,7 @@ def unexpected(where: object, expected: str, got: object, remedy: str = "") -> H
     return HeatpointError(f"{where}: expected {expected}, got {got}{remedy}")
 
 
-def known_size(height: Any, width: Any) -> tuple[int, int] | None:
+def known_size(height: Any, width: Any) -> Size | None:
     """Returns the size of an image if both sides are numbers from 1 on, else None."""
     sides = height, width
     if all(isinstance(side, int | float) and 1 <= side < math.inf for side in sides):

@@ -87,9 +87,8 @@ def _images(folder: Path, split: str | None) -> list[Path]:
     if split in known and known[split].is_dir():
         return steps.list_images(known[split])
     index = steps.index_images(folder / "images")
-    return [
-        _listed(folder, name, index) for name in steps.read_split(folder, split, known, _LAYOUT)
-    ]
+    names = steps.read_split(folder, split, known, _LAYOUT)
+    return [_listed(folder, name, index) for name in names]
 
 
 def _listed(folder: Path, name: str, index: dict[str, Path]) -> Path:
