@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -137,9 +138,8 @@ def _check_rows(
                     "results those of another data set?"
                 )
         values = [*row[what], row["score"]]
-        if len(values) != count + 1 or not all(
-            isinstance(value, (int, float)) and math.isfinite(value) for value in values
-        ):
+        finite = all(isinstance(each, int | float) and math.isfinite(each) for each in values)
+        if len(values) != count + 1 or not finite:
             raise HeatpointError(
                 f"result {place} has {what} {row[what]} and score {row['score']}; expected "
                 f"{'five' if count == 4 else count + 1} finite numbers"
@@ -177,10 +177,8 @@ def known_mean(values: ArrayLike) -> float:
 
 def _ids_of_files(truth: Annotations) -> dict[str, int]:
     """Returns image ids by full path, and by bare name where only one image has it."""
-    bare: dict[str, list[int]] = {}
-    for record in truth.images:
-        bare.setdefault(record.path.name, []).append(record.image_id)
-    ids = {name: found[0] for name, found in bare.items() if len(found) == 1}
+    times = Counter(record.path.name for record in truth.images)
+    ids = {r.path.name: r.image_id for r in truth.images if times[r.path.name] == 1}
     return ids | {str(record.path): record.image_id for record in truth.images}
 
 

@@ -112,10 +112,9 @@ def compared(
             "iscrowd": 0,
         }
         rows.append(row)
-    shared = {key: truth.dataset[key] for key in ("images", "categories")}
     evaluator = COCOeval_faster(
         truth,
-        COCO({**shared, "annotations": rows}),
+        COCO(truth.dataset | {"annotations": rows}),
         iouType="bbox" if sigmas is None else "keypoints",
         kpt_oks_sigmas=sigmas,
         print_function=_silent,

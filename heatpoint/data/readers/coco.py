@@ -59,16 +59,12 @@ def parse_coco(data: Any, path: Path, images: str | Path | None) -> Annotations:
     listed, objects, categories = (
         _section(data, key, path) for key in ("images", "annotations", "categories")
     )
-    names = [str(item.get("name") or "").strip() for item in categories]
-    classes = _by_id(categories, "categories", [repr(name) for name in names], path)
+    called = [str(item.get("name") or "").strip() for item in categories]
+    classes = _by_id(categories, "categories", [repr(name) for name in called], path)
     category_ids = tuple(sorted(classes))
-    annotations = Annotations(
-        check_names([names[classes[number]] for number in category_ids], path),
-        [],
-        str(path),
-        category_ids,
-        skeleton=_skeleton(categories, path),
-    )
+    names = check_names([called[classes[number]] for number in category_ids], path)
+    skeleton = _skeleton(categories, path)
+    annotations = Annotations(names, [], str(path), category_ids, skeleton=skeleton)
     files = [str(item.get("file_name") or "") for item in listed]
     if "" in files:
         nameless = listed[files.index("")].get("id")
@@ -258,11 +254,13 @@ def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> d
             if record.heads is not None and math.isfinite(record.heads[i]):
                 item["head_size"] = float(record.heads[i])
             objects.append(item)
-    skeleton = {} if data.skeleton is None else _category_joints(data.skeleton)
-    categories = [
-        {"id": number, "name": name} | skeleton
-        for number, name in zip(data.category_ids, data.names, strict=True)
-    ]
+    joints: dict[str, Any] = {}
+    if data.skeleton is not None:
+        joints["keypoints"] = list(data.skeleton.joints)
+        joints["skeleton"] = [[one + 1, other + 1] for one, other in data.skeleton.edges]
+        joints["flip_pairs"] = [list(pair) for pair in data.skeleton.pairs]
+    named = zip(data.category_ids, data.names, strict=True)
+    categories = [{"id": number, "name": name} | joints for number, name in named]
     return {"images": images, "annotations": objects, "categories": categories}
 
 
@@ -294,13 +292,4 @@ def _object_joints(joints: NDArray[np.float64], shift: float) -> dict[str, Any]:
     return {
         "keypoints": [value for (x, y), seen in rows for value in (x, y, seen)],
         "num_keypoints": int(labelled.sum()),
-    }
-
-
-def _category_joints(skeleton: Skeleton) -> dict[str, Any]:
-    """Returns what a skeleton adds to a COCO category."""
-    return {
-        "keypoints": list(skeleton.joints),
-        "skeleton": [[one + 1, other + 1] for one, other in skeleton.edges],
-        "flip_pairs": [list(pair) for pair in skeleton.pairs],
     }

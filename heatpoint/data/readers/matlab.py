@@ -78,10 +78,7 @@ def _lsp_joints(path: Path) -> NDArray[np.float64]:
     if values.ndim == 2:
         values = values[..., None]  # MATLAB drops the axis of a single image
     if values.ndim != 3 or values.shape[:2] not in ((3, count), (count, 3)):
-        layouts = (
-            f"'joints' of shape (3, {count}, N), Leeds Sports Pose, or ({count}, 3, N), its "
-            "extended set"
-        )
+        layouts = f"'joints' of shape (3, {count}, N), LSP, or ({count}, 3, N), extended LSP"
         raise steps.unexpected(path, layouts, values.shape)
     original = values.shape[0] == 3
     table = values.transpose((2, 1, 0) if original else (2, 0, 1)).astype(np.float64)
@@ -139,11 +136,8 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
     if not set(_FIELDS) <= set(fields):
         got = ", ".join(fields) or "no fields"
         raise steps.unexpected(path, f"examples with {', '.join(_FIELDS)}", got)
-    flags = {
-        name: [np.ravel(item[field]).any() for item in table]
-        for name, field in _FLAGS.items()
-        if field in fields
-    }
+    known = {name: field for name, field in _FLAGS.items() if field in fields}
+    flags = {name: [np.ravel(item[field]).any() for item in table] for name, field in known.items()}
     annotations = Annotations(("person",), [], str(folder), skeleton=FLIC_SKELETON)
     people = []
     examples = list(enumerate(table, start=1))

@@ -65,10 +65,7 @@ def read_mpii_json(
             such split; ``images`` holds none of the images.
     """
     keys = next(keys for keys in _KEYS if keys[3] in data[0])
-    people = [
-        _json_person(row, keys, f"{path}: person {number}")
-        for number, row in enumerate(data, start=1)
-    ]
+    people = [_json_person(row, keys, f"{path}: person {i}") for i, row in enumerate(data, start=1)]
     flags: dict[str, list[bool]] = {}
     if all("isValidation" in row for row in data):
         held = [bool(row["isValidation"]) for row in data]
