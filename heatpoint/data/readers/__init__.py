@@ -13,9 +13,8 @@ from heatpoint.data.readers.coco import parse_coco, write_coco
 from heatpoint.data.readers.deeplabcut import PATTERN, is_deeplabcut, read_deeplabcut
 from heatpoint.data.readers.matlab import FLIC_FILE, LSP_FILE, read_flic, read_lsp
 from heatpoint.data.readers.mpii import is_mpii, read_mpii_h5, read_mpii_json
-from heatpoint.data.readers.text_lines import read_text_lines
+from heatpoint.data.readers.text import YOLO_NAMES, is_yolo, read_text_lines, read_yolo
 from heatpoint.data.readers.voc import read_voc
-from heatpoint.data.readers.yolo import NAMES_FILES, YAML_FILES, is_yolo, read_yolo
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_json
 
@@ -26,7 +25,7 @@ def _holds(pattern: str) -> Callable[[Path], bool]:
 
 _FOLDERS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, str | None], Annotations]]] = {
     "Annotations/*.xml (Pascal VOC)": (_holds("Annotations/*.xml"), read_voc),
-    f"images, labels, {', '.join(YAML_FILES + NAMES_FILES)} (YOLO)": (is_yolo, read_yolo),
+    f"images, labels, {', '.join(YOLO_NAMES)} (YOLO)": (is_yolo, read_yolo),
     f"{LSP_FILE} (Leeds Sports Pose)": (_holds(LSP_FILE), read_lsp),
     f"{FLIC_FILE} (FLIC)": (_holds(FLIC_FILE), read_flic),
     f"{PATTERN} (DeepLabCut)": (_holds(PATTERN), read_deeplabcut),
@@ -159,10 +158,8 @@ def split(annotations: Annotations, val: float, seed: int = 0) -> tuple[Annotati
         )
     chosen = np.random.default_rng(seed).permutation(len(paths))[:count]
     held = {paths[index] for index in chosen.tolist()}
-    parts: tuple[list[int], list[int]] = ([], [])
-    for index, record in enumerate(annotations.images):
-        parts[record.path in held].append(index)
-    return annotations.subset(parts[0]), annotations.subset(parts[1])
+    apart = np.array([record.path in held for record in annotations.images])
+    return annotations.subset(np.flatnonzero(~apart)), annotations.subset(np.flatnonzero(apart))
 
 
 def write_split(

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from heatpoint.data import Annotations, Box, Objects, check_names, joints_box
+from heatpoint.data import Annotations, Box, Objects, joints_box
 from heatpoint.data.images import SUFFIXES
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_text
@@ -66,27 +66,6 @@ def add_people(annotations: Annotations, people: Iterable[Person]) -> Annotation
         for number, (image, objects) in enumerate(found.items(), start=1)
     ]
     return annotations
-
-
-def add_boxes(
-    annotations: Annotations, image: Path, size: Size | None, boxes: Iterable[tuple[Box, int, str]]
-) -> None:
-    """Adds an image to a data set; boxes of a class without a name are left out and counted.
-
-    Args:
-        annotations: The data set.
-        image: The file.
-        size: Its (height, width) in pixels, or None.
-        boxes: xyxy in image pixels, class index from 0, and the line that says so.
-    """
-    objects, last = Objects(), len(annotations.names) - 1
-    for box, label, where in boxes:
-        if 0 <= label <= last:
-            objects.add(box, label)
-        else:
-            detail = f"{where}: class {label}, expected 0 to {last}"
-            annotations.leave_out("unknown category id", str(image), detail)
-    annotations.images.append(objects.record(image, size, len(annotations.images) + 1))
 
 
 def as_joints(points: NDArray[np.float64], visibility: ArrayLike) -> NDArray[np.float64]:
@@ -212,16 +191,6 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """
     lines = enumerate((line.strip() for line in read_text(path).split("\n")), start=1)
     return [(number, line) for number, line in lines if line]
-
-
-def read_names(path: Path) -> tuple[str, ...]:
-    """Returns class names, one per line; empty lines at the end are not classes.
-
-    Raises:
-        HeatpointError: The file cannot be read, names no class, or a name is empty or not unique.
-    """
-    text = read_text(path).rstrip()
-    return check_names([line.strip() for line in text.split("\n")] if text else [], path)
 
 
 def split_lists(folder: Path) -> dict[str, Path]:

@@ -1,28 +1,47 @@
-"""Reads YOLO folders: one text file per image, ``class cx cy w h`` relative to the image."""
+"""Reads text formats: YOLO folders, and files of one image per line.
+
+In a YOLO folder there is one text file per image, ``class cx cy w h`` relative to the image. The
+other format is ``path x1,y1,x2,y2,c x1,y1,x2,y2,c ...``, one image per line.
+"""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from heatpoint.data import Annotations, Box, check_names
+from heatpoint.data import Annotations, Box, Objects, check_names
 from heatpoint.data.images import SUFFIXES, image_size
 from heatpoint.data.readers import steps
+from heatpoint.data.readers.steps import Size
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_text
 
-YAML_FILES = ("data.yaml", "data.yml", "dataset.yaml")
-NAMES_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
+YOLO_NAMES = (
+    *("data.yaml", "data.yml", "dataset.yaml"),
+    *("classes.txt", "obj.names", "labels/classes.txt"),
+)
+"""Files of a YOLO folder that may hold the names of its classes, the first one first."""
+
+Boxes = list[tuple[Box, int, str]]
+"""Boxes of an image, xyxy in pixels, with the class index from 0 and the line that says so."""
+
 _LAYOUT = "a list such as train.txt, or a folder images/train or train/images"
+
+_NUMBER = r"[-+]?(?:nan|inf|(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)"
+_NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})+", re.IGNORECASE)
+_PATH_AND_MORE = re.compile(
+    rf"(.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))\s+(\S.*)", re.IGNORECASE
+)
 
 
 def is_yolo(folder: Path) -> bool:
     """Returns whether a folder has label files, or class names beside images."""
     if (folder / "labels").is_dir() or any(folder.glob("*/labels")):
         return True
-    named = steps.first_file(folder / name for name in YAML_FILES + NAMES_FILES)
+    named = steps.first_file(folder / name for name in YOLO_NAMES)
     return named is not None and bool(steps.list_images(folder))
 
 
@@ -56,7 +75,7 @@ def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
             size = image_size(path)
         except HeatpointError:
             size = None
-        boxes: list[tuple[Box, int, str]] = []
+        boxes: Boxes = []
         label_file = _label_file(path)
         for number, line in steps.read_lines(label_file) if label_file else ():
             where = f"{label_file}:{number}"
@@ -67,7 +86,7 @@ def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
             else:
                 height, width = size
                 boxes.append(((x1 * width, y1 * height, x2 * width, y2 * height), label, where))
-        steps.add_boxes(annotations, path, size, boxes)
+        _add_boxes(annotations, path, size, boxes)
     return annotations
 
 
@@ -131,16 +150,13 @@ def _parse(line: str, where: str, keypoints: bool) -> tuple[int, Box]:
 
 def _classes(folder: Path) -> tuple[tuple[str, ...], bool]:
     """Returns the class names, and whether label lines carry keypoints behind the box."""
-    settings = steps.first_file(folder / name for name in YAML_FILES)
-    if settings is not None:
-        return _yaml_classes(settings)
-    listed = steps.first_file(folder / name for name in NAMES_FILES)
-    if listed is not None:
-        return steps.read_names(listed), False
-    raise HeatpointError(
-        f"{folder}: expected the class names, one per line, in classes.txt; looked for "
-        f"{', '.join(YAML_FILES + NAMES_FILES)}"
-    )
+    file = steps.first_file(folder / name for name in YOLO_NAMES)
+    if file is None:
+        raise HeatpointError(
+            f"{folder}: expected the class names, one per line, in classes.txt; looked for "
+            f"{', '.join(YOLO_NAMES)}"
+        )
+    return _yaml_classes(file) if file.suffix in (".yaml", ".yml") else (_read_names(file), False)
 
 
 def _yaml_classes(path: Path) -> tuple[tuple[str, ...], bool]:
@@ -156,3 +172,83 @@ def _yaml_classes(path: Path) -> tuple[tuple[str, ...], bool]:
     if not isinstance(names, dict) or set(names) != set(range(len(names))):
         raise steps.unexpected(path, "'names' to list the classes, or numbered from 0", repr(names))
     return check_names([str(names[i]) for i in range(len(names))], path), "kpt_shape" in data
+
+
+def read_text_lines(
+    path: str | Path, images: str | Path | None = None, names: str | Path | None = None
+) -> Annotations:
+    """Reads a text file of one image per line, its boxes behind its path.
+
+    A box is ``x1,y1,x2,y2,c``: corners in image pixels and the class index from 0. Paths may
+    contain spaces. A line of a path alone is an image without objects; empty lines are passed
+    over. Relative paths are looked for in ``images`` if given, else in the folders of
+    ``steps.image_folders``, then in the current folder.
+
+    Class names stand one per line in ``names`` if given, else in the first of
+    ``<stem>_classes.txt``, ``classes.txt`` and ``voc_classes.txt`` beside the file. Without any of
+    them the indices become the names, "0" up to the largest in this file: give a names file when
+    two splits must agree.
+
+    Raises:
+        HeatpointError: The file or folder is missing, or a line is malformed (names file:line).
+    """
+    path = Path(path)
+    parsed = [_parse_line(line, f"{path}:{number}") for number, line in steps.read_lines(path)]
+    paths, searched = steps.locate_images([name for name, _ in parsed], path, images, [Path()])
+    largest = max((label for _, boxes in parsed for _, label, _ in boxes), default=0)
+    classes = _line_names(path, names, largest)
+    ids = tuple(range(len(classes)))
+    annotations = Annotations(classes, [], str(path), ids, searched=searched)
+    for file, (_, boxes) in zip(paths, parsed, strict=True):
+        _add_boxes(annotations, file, None, boxes)
+    return annotations
+
+
+def _parse_line(line: str, where: str) -> tuple[str, Boxes]:
+    """Splits a line into the path and its boxes, taken off the end one at a time."""
+    boxes: Boxes = []
+    while " " in line or "\t" in line:
+        head, tail = line.rsplit(maxsplit=1)
+        if not _NUMBERS.fullmatch(tail):
+            break
+        values = [float(value) for value in tail.split(",")]
+        if len(values) != 5:
+            raise steps.unexpected(where, "x1,y1,x2,y2,class", f"{len(values)} values in {tail!r}")
+        x1, y1, x2, y2, label = values
+        if not label.is_integer():
+            raise steps.unexpected(where, "a whole number as class", repr(tail))
+        boxes.append(((x1, y1, x2, y2), int(label), where))
+        line = head
+    rest = _PATH_AND_MORE.fullmatch(line)
+    if rest and not steps.is_image_name(Path(line)):
+        raise steps.unexpected(where, f"boxes x1,y1,x2,y2,class behind {rest[1]!r}", repr(rest[2]))
+    return line, boxes[::-1]
+
+
+def _line_names(path: Path, names: str | Path | None, largest: int) -> tuple[str, ...]:
+    beside = (f"{path.stem}_classes.txt", "classes.txt", "voc_classes.txt")
+    if names is None:
+        names = steps.first_file(path.with_name(name) for name in beside)
+    return _read_names(Path(names)) if names else tuple(map(str, range(largest + 1)))
+
+
+def _add_boxes(annotations: Annotations, image: Path, size: Size | None, boxes: Boxes) -> None:
+    """Adds an image to a data set; boxes of a class without a name are left out and counted."""
+    objects, last = Objects(), len(annotations.names) - 1
+    for box, label, where in boxes:
+        if 0 <= label <= last:
+            objects.add(box, label)
+        else:
+            detail = f"{where}: class {label}, expected 0 to {last}"
+            annotations.leave_out("unknown category id", str(image), detail)
+    annotations.images.append(objects.record(image, size, len(annotations.images) + 1))
+
+
+def _read_names(path: Path) -> tuple[str, ...]:
+    """Returns class names, one per line; empty lines at the end are not classes.
+
+    Raises:
+        HeatpointError: The file cannot be read, names no class, or a name is empty or not unique.
+    """
+    text = read_text(path).rstrip()
+    return check_names([line.strip() for line in text.split("\n")] if text else [], path)
