@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -189,15 +188,8 @@ def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Met
     protocol: dict[str, Any] = {"results": str(options.results)}
     boxes = joints = None
     if rows and all("keypoints" in row and "bbox" not in row for row in rows):
-        joints = JointScores(
-            pck={},
-            oks=oks_metrics(rows, truth, how.sigmas),
-            mean_error=math.nan,
-            error_per_joint={},
-            subjects=sum(int(is_subject(record).sum()) for record in truth.images),
-            missed=0,
-            left_out={},
-        )
+        subjects = sum(int(is_subject(record).sum()) for record in truth.images)
+        joints = JointScores(oks=oks_metrics(rows, truth, how.sigmas), subjects=subjects)
         protocol["sigmas"] = _sigmas(truth, how)
     else:
         boxes = score_boxes(rows, truth, how.metric)

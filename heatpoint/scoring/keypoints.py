@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -268,13 +268,13 @@ class JointScores:
         left_out: What is not counted, by reason.
     """
 
-    pck: dict[str, PckScores]
+    pck: dict[str, PckScores] = field(default_factory=dict)
     oks: OksScores
-    mean_error: float
-    error_per_joint: dict[str, float]
+    mean_error: float = math.nan
+    error_per_joint: dict[str, float] = field(default_factory=dict)
     subjects: int
-    missed: int
-    left_out: dict[str, int]
+    missed: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def is_subject(record: ImageRecord) -> NDArray[np.bool_]:
