@@ -93,6 +93,17 @@ def test_order_and_splits(tmp_path: Path) -> None:
         read(f"{tmp_path}:val")
 
 
+def test_an_image_listed_twice_counts_once(tmp_path: Path) -> None:
+    write(tmp_path, table(2))
+    (tmp_path / "val.txt").write_text("im0002\nim0001\nim0002.jpg\n")
+    data = read(f"{tmp_path}:val")
+    assert [(record.path.stem, record.image_id) for record in data.images] == [
+        ("im0002", 2),
+        ("im0001", 1),
+    ]
+    assert data.left_out == {"image listed twice": 1}
+
+
 def test_missing_image_is_reported(tmp_path: Path) -> None:
     write(tmp_path, table(2), images=1)
     (tmp_path / "images.txt").write_text("im0001\nim0002\n")

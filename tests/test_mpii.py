@@ -84,6 +84,11 @@ def test_unlabelled_joints(tmp_path: Path) -> None:
     assert data.images[0].keypoints[0, :2].tolist() == [[0, 0, 0], [0, 0, 0]]
 
 
+def test_a_size_that_is_no_number_is_not_known(tmp_path: Path) -> None:
+    rows = [person(img_width=float("inf")), person("b.jpg", img_height="48")]
+    assert [record.size for record in read(write(tmp_path, rows)).images] == [None, None]
+
+
 def test_person_without_any_joint_or_centre(tmp_path: Path) -> None:
     nobody = person(joint_self=[[0.0, 0.0, 0.0]] * 16)
     data = read(write(tmp_path, [nobody, person(objpos=[-1.0, -1.0]), person(scale_provided=-1.0)]))

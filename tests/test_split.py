@@ -50,7 +50,7 @@ def test_an_image_listed_twice_stays_whole() -> None:
     assert not set(names(train)) & set(names(held))
 
 
-@pytest.mark.parametrize("val", [0.0, -1, 2.5, float("nan"), 50, 100])
+@pytest.mark.parametrize("val", [0.0, -1, 2.5, float("nan"), float("inf"), 50, 100])
 def test_numbers_that_mean_nothing(val: float) -> None:
     with pytest.raises(HeatpointError, match="val"):
         split(many(50), val)

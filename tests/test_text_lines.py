@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.readers.text_lines import read_text_lines
+from heatpoint.data.readers.text import read_text_lines
 from heatpoint.errors import HeatpointError
 
 

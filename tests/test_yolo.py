@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.readers.yolo import read_yolo
+from heatpoint.data.readers.text import read_yolo
 from heatpoint.errors import HeatpointError
 
 

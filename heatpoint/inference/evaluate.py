@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +25,7 @@ from heatpoint.inference.predict import found_places, open_runner
 from heatpoint.inference.runner import Runner
 from heatpoint.inference.sources import Source
 from heatpoint.options import keywords
-from heatpoint.scoring import joint_results, read_rows
+from heatpoint.scoring import read_rows
 from heatpoint.scoring.keypoints import (
     MATCH,
     NORMALISERS,
@@ -189,17 +188,9 @@ def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Met
     protocol: dict[str, Any] = {"results": str(options.results)}
     boxes = joints = None
     if rows and all("keypoints" in row and "bbox" not in row for row in rows):
-        found = joint_results(rows, truth)
+        subjects = sum(int(is_subject(record).sum()) for record in truth.images)
+        joints = JointScores(oks=oks_metrics(rows, truth, how.sigmas), subjects=subjects)
         protocol["sigmas"] = _sigmas(truth, how)
-        joints = JointScores(
-            pck={},
-            oks=oks_metrics(found, truth, how.sigmas),
-            mean_error=math.nan,
-            error_per_joint={},
-            subjects=sum(int(is_subject(record).sum()) for record in truth.images),
-            missed=0,
-            left_out={},
-        )
     else:
         boxes = score_boxes(rows, truth, how.metric)
     return Metrics(

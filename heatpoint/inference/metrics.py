@@ -14,7 +14,7 @@ from heatpoint.errors import HeatpointError, check_choice, suggest
 from heatpoint.inference import METRICS, MeasureOptions
 from heatpoint.inference.engines.engine import Timings
 from heatpoint.inference.match import Match
-from heatpoint.scoring import Results, box_rows
+from heatpoint.scoring import Results
 from heatpoint.scoring.boxes import NUMBERS, CocoScores, VocScores, coco_metrics, voc_metrics
 from heatpoint.scoring.keypoints import NORMALISERS, JointScores, score_joints
 from heatpoint.views import View
@@ -121,12 +121,11 @@ def measured(
 
 def score_boxes(results: Results, truth: Annotations, metric: Sequence[str]) -> BoxScores:
     """Returns the scores of boxes; NaN where a metric was not asked for."""
-    rows = box_rows(results, truth)
     coco = CocoScores(**dict.fromkeys(NUMBERS, math.nan), per_class={})
     if "coco" in metric:
-        coco = coco_metrics(rows, truth)
+        coco = coco_metrics(results, truth)
     numbers = {each.name: getattr(coco, each.name) for each in dataclasses.fields(coco)}
-    return BoxScores(**numbers, voc=voc_metrics(rows, truth) if "voc" in metric else VocScores())
+    return BoxScores(**numbers, voc=voc_metrics(results, truth) if "voc" in metric else VocScores())
 
 
 def check_measure(how: MeasureOptions) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
@@ -15,72 +17,98 @@ from heatpoint.errors import HeatpointError, suggest
 from heatpoint.options import Normaliser as Normaliser
 from heatpoint.system.files import read_json
 
+Floats = NDArray[np.float64]
+
 Results = Sequence[Detections] | Sequence[Mapping[str, Any]]
 """One ``Detections`` per image, in the order of the annotated images and with their names; or COCO
 result rows with the ids of the annotations, in full precision."""
 
 
-def image_ids(annotations: Annotations) -> list[int]:
-    """Returns the ids of the images.
+class Table(NamedTuple):
+    """What was found in all images, one row each.
 
-    Raises:
-        HeatpointError: Two images share one.
+    Attributes:
+        images: (N,) int64, place of the image among the annotated ones.
+        labels: (N,) int64, class index.
+        scores: (N,) float64.
+        values: float64 image pixels: (N, 4) x, y, width, height of boxes; or (N, J, 3) joints.
     """
-    ids = [record.image_id for record in annotations.images]
-    if len(set(ids)) != len(ids):
-        raise HeatpointError(
-            f"{annotations.source or 'the annotations'} give one image id to several images; "
-            "results could not be told apart"
-        )
-    return ids
+
+    images: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    scores: Floats
+    values: Floats
 
 
-def check_results(results: Sequence[Detections], annotations: Annotations) -> None:
-    """Makes sure that there is one result per image, with the annotated classes.
+def tabulated(results: Results, truth: Annotations, joints: int | None = None) -> Table:
+    """Returns what was found in all images as one table.
 
-    Raises:
-        HeatpointError: There is not.
-    """
-    if len(results) != len(annotations):
-        raise HeatpointError(
-            f"expected one result for each of the {len(annotations)} annotated images, got "
-            f"{len(results)}"
-        )
-    for result in results:
-        if result.names != annotations.names:
-            raise HeatpointError(
-                f"the results' classes are {result.names}, the annotations' "
-                f"{annotations.names}; map them first"
-            )
-
-
-def box_rows(results: Results, annotations: Annotations) -> list[dict[str, Any]]:
-    """Returns COCO result rows with image_id, category_id, bbox (x, y, width, height) and score.
+    Args:
+        results: The results.
+        truth: The annotations.
+        joints: J, to return joints; None returns boxes.
 
     Raises:
-        HeatpointError: The results do not belong to these images or classes, a row is not
+        HeatpointError: The results do not belong to these images, classes or joints, a row is not
             complete or not finite, or two images share an id.
     """
-    ids = image_ids(annotations)
-    found = [result for result in results if isinstance(result, Detections)]
-    if found and len(found) == len(results):
-        check_results(found, annotations)
-        return [
-            row
-            for image_id, one in zip(ids, found, strict=True)
-            for row in Detections(one.boxes, one.scores, one.labels, one.names).to_coco(
-                image_id, annotations.category_ids
-            )
-        ]
-    rows = [row for row in results if isinstance(row, Mapping)]
-    if len(rows) != len(results):
+    place_of = {record.image_id: place for place, record in enumerate(truth.images)}
+    if len(place_of) != len(truth):
+        raise HeatpointError(
+            f"{truth.source or 'the annotations'} give one image id to several images; results "
+            "could not be told apart"
+        )
+    found = [one for one in results if isinstance(one, Detections)]
+    rows = [row for row in results if not isinstance(row, Detections)]
+    if found and rows:
         raise TypeError("results are either all Detections or all COCO result rows")
-    check_rows(rows, "bbox", 4, annotations)
-    return [{key: row[key] for key in ("image_id", "category_id", "bbox", "score")} for row in rows]
+    if found:
+        values = _checked(found, truth, joints)
+        return Table(
+            np.repeat(np.arange(len(found)), [len(one) for one in found]),
+            np.concatenate([one.labels for one in found]),
+            np.concatenate([one.scores for one in found]).astype(np.float64),
+            values,
+        )
+    what = "bbox" if joints is None else "keypoints"
+    shape = (4,) if joints is None else (joints, 3)
+    label_of = {category: label for label, category in enumerate(truth.category_ids)}
+    known = {"image_id": place_of, "category_id": label_of}
+    _check_rows(rows, what, math.prod(shape), known)
+    values = np.array([row[what] for row in rows], np.float64).reshape(-1, *shape)
+    if joints is not None:
+        values[..., :2] += 0.5  # COCO's integers are the middles of pixels
+    places = np.array([place_of[row["image_id"]] for row in rows], np.int64)
+    labels = np.array([label_of[row["category_id"]] for row in rows], np.int64)
+    return Table(places, labels, np.array([row["score"] for row in rows], np.float64), values)
 
 
-def check_rows(
-    rows: Sequence[Mapping[str, Any]], what: str, count: int, annotations: Annotations
+def _checked(found: Sequence[Detections], truth: Annotations, joints: int | None) -> Floats:
+    """Returns the values of a table, after making sure that results fit to the annotations."""
+    if len(found) != len(truth):
+        raise HeatpointError(
+            f"expected one result for each of the {len(truth)} annotated images, got {len(found)}"
+        )
+    arrays = []
+    for one in found:
+        if one.names != truth.names:
+            raise HeatpointError(
+                f"the results' classes are {one.names}, the annotations' {truth.names}; map them "
+                "first"
+            )
+        array = one.boxes if joints is None else one.keypoints
+        have = 0 if one.skeleton is None else len(one.skeleton)
+        if array is None or joints not in (None, have):
+            raise HeatpointError(f"the results have {have} joints, the annotations {joints}")
+        arrays.append(array)
+    values = np.concatenate(arrays).astype(np.float64)
+    if joints is None:
+        values[:, 2:] -= values[:, :2]
+    return values
+
+
+def _check_rows(
+    rows: Sequence[Mapping[str, Any]], what: str, count: int, known: Mapping[str, Container[Any]]
 ) -> None:
     """Makes sure that COCO result rows are complete, finite and about the annotations.
 
@@ -88,29 +116,27 @@ def check_rows(
         rows: The rows.
         what: "bbox" or "keypoints".
         count: How many numbers these are.
-        annotations: The truth.
+        known: The ids of images and classes that are annotated, by the name of their field.
 
     Raises:
         HeatpointError: One is not.
     """
-    ids = {"image_id": set(image_ids(annotations)), "category_id": set(annotations.category_ids)}
     for place, row in enumerate(rows):
-        missing = [key for key in (*ids, what, "score") if key not in row]
+        missing = [key for key in (*known, what, "score") if key not in row]
         if missing:
             raise HeatpointError(
                 f"result {place} lacks {', '.join(missing)}; expected COCO result rows with "
                 f"image_id, category_id, {what} and score"
             )
-        for key, known in ids.items():
-            if row[key] not in known:
+        for key, ids in known.items():
+            if row[key] not in ids:
                 raise HeatpointError(
                     f"result {place} has {key} {row[key]!r}, which the annotations do not; are the "
                     "results those of another data set?"
                 )
         values = [*row[what], row["score"]]
-        if len(values) != count + 1 or not all(
-            isinstance(value, (int, float)) and math.isfinite(value) for value in values
-        ):
+        finite = all(isinstance(each, int | float) and math.isfinite(each) for each in values)
+        if len(values) != count + 1 or not finite:
             raise HeatpointError(
                 f"result {place} has {what} {row[what]} and score {row['score']}; expected "
                 f"{'five' if count == 4 else count + 1} finite numbers"
@@ -131,54 +157,25 @@ def read_rows(path: Path, truth: Annotations) -> list[dict[str, Any]]:
         )
     ids_of_class = dict(zip(truth.names, truth.category_ids, strict=True))
     ids_of_file = _ids_of_files(truth)
-    named = []
     for row in rows:
         if "category_name" in row:
-            row = row | {"category_id": _known(row, "category_name", ids_of_class, path)}
+            row["category_id"] = _known(row, "category_name", ids_of_class, path)
         if row.get("file_name"):
-            row = row | {"image_id": _known(row, "file_name", ids_of_file, path)}
-        named.append(row)
-    return named
+            row["image_id"] = _known(row, "file_name", ids_of_file, path)
+    return rows
 
 
-def joint_results(rows: Sequence[Mapping[str, Any]], truth: Annotations) -> list[Detections]:
-    """Returns the results of each image from COCO keypoint rows, joints as ``truth`` has them.
-
-    The boxes are those around the joints. COCO's integers are the middles of pixels, 0.5 less
-    than coordinates here.
-
-    Raises:
-        HeatpointError: ``truth`` has no joints, or a row does not fit to it.
-    """
-    if truth.skeleton is None:
-        raise HeatpointError(
-            f"{truth.source or 'the annotations'} hold no keypoints; expected annotated joints to "
-            "score"
-        )
-    check_rows(rows, "keypoints", 3 * len(truth.skeleton), truth)
-    label_of = {category: label for label, category in enumerate(truth.category_ids)}
-    images = np.array([row["image_id"] for row in rows], np.int64)
-    labels = np.array([label_of[row["category_id"]] for row in rows], np.int64)
-    scores = np.array([row["score"] for row in rows], np.float32)
-    points = np.array([row["keypoints"] for row in rows], np.float32)
-    points = points.reshape(len(rows), len(truth.skeleton), 3) + np.array(
-        [0.5, 0.5, 0.0], np.float32
-    )
-    around = np.concatenate((points[..., :2].min(1), points[..., :2].max(1)), 1)
-    return [
-        Detections(
-            around[mine], scores[mine], labels[mine], truth.names, points[mine], truth.skeleton
-        )
-        for mine in (images == record.image_id for record in truth.images)
-    ]
+def known_mean(values: ArrayLike) -> float:
+    """Returns the mean of those values that are finite, NaN if none is."""
+    known = np.asarray(values, np.float64)
+    known = known[np.isfinite(known)]
+    return float(known.mean()) if len(known) else math.nan
 
 
 def _ids_of_files(truth: Annotations) -> dict[str, int]:
     """Returns image ids by full path, and by bare name where only one image has it."""
-    bare: dict[str, list[int]] = {}
-    for record in truth.images:
-        bare.setdefault(record.path.name, []).append(record.image_id)
-    ids = {name: found[0] for name, found in bare.items() if len(found) == 1}
+    times = Counter(record.path.name for record in truth.images)
+    ids = {r.path.name: r.image_id for r in truth.images if times[r.path.name] == 1}
     return ids | {str(record.path): record.image_id for record in truth.images}
 
 

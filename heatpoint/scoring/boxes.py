@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations
+from heatpoint.data.readers.coco import as_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_iou
-from heatpoint.scoring import Results, box_rows, image_ids
+from heatpoint.scoring import Floats, Results, Table, known_mean, tabulated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,17 +63,14 @@ def coco_metrics(results: Results, annotations: Annotations) -> CocoScores:
     ranges go by ``ImageRecord.areas``, which for COCO files is the mask's area.
 
     Args:
-        results: See ``rows.Results``.
+        results: See ``scoring.Results``.
         annotations: The truth.
 
     Raises:
         HeatpointError: The results do not belong to these images or classes, or two images share
             an id.
     """
-    found = [
-        {**row, "area": row["bbox"][2] * row["bbox"][3]} for row in box_rows(results, annotations)
-    ]
-    evaluator, stats = compared(found, annotations)
+    evaluator, stats = compared(tabulated(results, annotations), annotations)
     # (overlaps, recalls, classes, sizes, limits); 0: all sizes, -1: 100 detections.
     precision = evaluator.eval["precision"][:, :, :, 0, -1]
     places = {category: place for place, category in enumerate(evaluator.params.catIds)}
@@ -88,25 +85,36 @@ def coco_metrics(results: Results, annotations: Annotations) -> CocoScores:
 
 
 def compared(
-    rows: Sequence[dict[str, Any]],
-    annotations: Annotations,
-    sigmas: NDArray[np.float64] | None = None,
+    found: Table, annotations: Annotations, sigmas: Floats | None = None
 ) -> tuple[Any, list[float]]:
     """Returns COCO's evaluator after its work, and its numbers, NaN where nothing is to be found.
 
     Args:
-        rows: Result rows, with ``area``.
+        found: Boxes or joints.
         annotations: The truth.
         sigmas: (J,) to compare joints; None compares boxes.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    truth = COCO(_truth(annotations, sigmas is not None))
-    numbered = [{**row, "id": index + 1, "iscrowd": 0} for index, row in enumerate(rows)]
-    shared = {key: truth.dataset[key] for key in ("images", "categories")}
+    truth, skeleton = COCO(_truth(annotations, sigmas is not None)), annotations.skeleton
+    rows: list[dict[str, Any]] = []
+    for place, label, score, values in zip(*found, strict=True):
+        sides = values[2:]
+        if sigmas is not None and skeleton is not None:
+            sides = np.ptp(values[skeleton.joints_of(label), :2], 0)
+        row = {
+            "id": len(rows) + 1,
+            "image_id": annotations.images[place].image_id,
+            "category_id": annotations.category_ids[label],
+            "bbox" if sigmas is None else "keypoints": values.ravel().tolist(),
+            "score": float(score),
+            "area": float(sides[0] * sides[1]),
+            "iscrowd": 0,
+        }
+        rows.append(row)
     evaluator = COCOeval_faster(
         truth,
-        COCO({**shared, "annotations": numbered}),
+        COCO(truth.dataset | {"annotations": rows}),
         iouType="bbox" if sigmas is None else "keypoints",
         kpt_oks_sigmas=sigmas,
         print_function=_silent,
@@ -118,42 +126,21 @@ def compared(
 
 
 def _truth(annotations: Annotations, joints: bool) -> dict[str, Any]:
-    """Returns the annotations as the dictionary a COCO file holds."""
-    ids = image_ids(annotations)
-    objects: list[dict[str, Any]] = []
+    """Returns the content of a COCO file, joints in image pixels, of what is compared."""
+    images = []
     for record in annotations.images:
-        keypoints = record.keypoints if joints else None
-        if joints and keypoints is None:
-            continue
-        ignored = record.crowd if joints else record.crowd | record.difficult
-        sides = record.boxes[:, 2:] - record.boxes[:, :2]
-        bboxes = np.concatenate([record.boxes[:, :2], sides], 1)
-        if not (np.isfinite(bboxes).all() and (keypoints is None or np.isfinite(keypoints).all())):
+        if not joints:
+            record = replace(record, crowd=record.crowd | record.difficult, keypoints=None)
+        elif record.keypoints is None:
+            record = record.keep(np.zeros(len(record), np.bool_))
+        numbers = [values for values in (record.boxes, record.keypoints) if values is not None]
+        if not all(np.isfinite(values).all() for values in numbers):
             raise HeatpointError(
                 f"{record.path} has a box or joint that is not a finite number; heatpoint.data."
                 "validate.clean leaves such boxes out and counts them"
             )
-        for place, label in enumerate(record.labels.tolist()):
-            row = {
-                "id": len(objects) + 1,
-                "image_id": record.image_id,
-                "category_id": annotations.category_ids[label],
-                "bbox": bboxes[place].tolist(),
-                "area": float(record.areas[place]),
-                "iscrowd": int(ignored[place]),
-            }
-            if keypoints is not None:
-                row["keypoints"] = keypoints[place].ravel().tolist()
-                row["num_keypoints"] = int((keypoints[place, :, 2] > 0).sum())
-            objects.append(row)
-    return {
-        "images": [{"id": image_id} for image_id in ids],
-        "categories": [
-            {"id": category, "name": name}
-            for category, name in zip(annotations.category_ids, annotations.names, strict=True)
-        ],
-        "annotations": objects,
-    }
+        images.append(record)
+    return as_coco(replace(annotations, images=images), shift=0.0)
 
 
 def _score(value: float) -> float:
@@ -163,9 +150,6 @@ def _score(value: float) -> float:
 
 def _silent(*_: object) -> None:
     """Takes the evaluator's progress lines and says nothing."""
-
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -185,11 +169,7 @@ class VocScores:
     class_all_point: dict[str, float] = field(default_factory=dict)
 
 
-def voc_metrics(
-    results: Results,
-    annotations: Annotations,
-    overlap: float = 0.5,
-) -> VocScores:
+def voc_metrics(results: Results, annotations: Annotations, overlap: float = 0.5) -> VocScores:
     """Returns VOC's two average precisions, overall and of every class.
 
     A detection belongs to the object of its class that it overlaps most, free or taken: the first
@@ -198,71 +178,55 @@ def voc_metrics(
     inside; our continuous boxes hold it already, so that its "+ 1" is not needed.
 
     Args:
-        results: See ``rows.Results``.
+        results: See ``scoring.Results``.
         annotations: The truth.
         overlap: Least intersection over union of a right detection.
 
     Raises:
-        HeatpointError: As ``coco.coco_metrics``.
+        HeatpointError: As ``coco_metrics``.
     """
-    rows = box_rows(results, annotations)
-    label_of = {category: label for label, category in enumerate(annotations.category_ids)}
-    image_of = {record.image_id: place for place, record in enumerate(annotations.images)}
-    images = np.array([image_of[row["image_id"]] for row in rows], np.int64)
-    labels = np.array([label_of[row["category_id"]] for row in rows], np.int64)
-    scores = np.array([row["score"] for row in rows], np.float64)
-    boxes = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
-    boxes[:, 2:] += boxes[:, :2]
+    labels, right, wrong = _judged(tabulated(results, annotations), annotations, overlap)
+    counted = [record.labels[~(record.crowd | record.difficult)] for record in annotations.images]
+    totals = np.bincount(np.concatenate([labels[:0], *counted]), minlength=len(annotations.names))
     eleven: dict[str, float] = {}
     area: dict[str, float] = {}
     for label, name in enumerate(annotations.names):
-        chosen = np.flatnonzero(labels == label)
-        chosen = chosen[np.argsort(-scores[chosen], kind="stable")]
-        right, wrong, total = _match(boxes[chosen], images[chosen], annotations, label, overlap)
-        recall, precision = _curve(right, wrong, total)
+        mine, total = labels == label, totals[label]
+        hits, misses = np.cumsum(right[mine]), np.cumsum(wrong[mine])
+        recall, precision = hits / max(total, 1), hits / np.maximum(hits + misses, 1)
         eleven[name] = average_precision_11_point(recall, precision) if total else math.nan
         area[name] = average_precision_all_point(recall, precision) if total else math.nan
-    return VocScores(_mean(eleven), _mean(area), eleven, area)
+    return VocScores(known_mean([*eleven.values()]), known_mean([*area.values()]), eleven, area)
 
 
-def _match(
-    boxes: Floats, images: NDArray[np.int64], annotations: Annotations, label: int, overlap: float
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], int]:
-    """Says of every detection of one class, (N,) by descending score, if it is right or wrong.
+def _judged(
+    found: Table, annotations: Annotations, overlap: float
+) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Says of every detection, by descending score, if it is right or wrong.
 
     Returns:
-        (N,) right, (N,) wrong, and the number of objects to be found. Ignored ones are neither.
+        (N,) labels, (N,) right, (N,) wrong. Those of ignored objects are neither.
     """
-    right = np.zeros(len(boxes), np.bool_)
-    wrong = np.zeros(len(boxes), np.bool_)
-    order = np.argsort(images, kind="stable")
-    starts = np.searchsorted(images[order], np.arange(len(annotations.images) + 1))
-    total = 0
-    for place, record in enumerate(annotations.images):
-        mine = record.labels == label
-        ignored = (record.crowd | record.difficult)[mine]
-        total += int((~ignored).sum())
-        rows = order[starts[place] : starts[place + 1]]
-        if not len(rows):
+    order = np.argsort(-found.scores, kind="stable")
+    images, labels, boxes = found.images[order], found.labels[order], found.values[order]
+    boxes[:, 2:] += boxes[:, :2]
+    right, wrong = np.zeros((2, len(order)), np.bool_)
+    by_image = np.argsort(images, kind="stable")
+    starts = np.searchsorted(images[by_image], np.arange(len(annotations)))
+    for record, own in zip(annotations.images, np.split(by_image, starts)[1:], strict=True):
+        if not len(record):
+            wrong[own] = True
             continue
-        if not mine.any():
-            wrong[rows] = True
-            continue
-        overlaps = box_iou(boxes[rows], record.boxes[mine])
-        taken = np.zeros(len(ignored), np.bool_)
-        for row, best, value in zip(rows, overlaps.argmax(1), overlaps.max(1), strict=True):
+        overlaps = box_iou(boxes[own], record.boxes)
+        overlaps[labels[own, None] != record.labels] = -1.0
+        ignored, taken = record.crowd | record.difficult, np.zeros(len(record), np.bool_)
+        for row, best, value in zip(own, overlaps.argmax(1), overlaps.max(1), strict=True):
             if value < overlap:
                 wrong[row] = True
             elif not ignored[best]:
                 (wrong if taken[best] else right)[row] = True
                 taken[best] = True
-    return right, wrong, total
-
-
-def _curve(right: NDArray[np.bool_], wrong: NDArray[np.bool_], total: int) -> tuple[Floats, Floats]:
-    """Returns recall and precision after each detection, both (N,)."""
-    hits, misses = np.cumsum(right), np.cumsum(wrong)
-    return hits / max(total, 1), hits / np.maximum(hits + misses, 1)
+    return labels, right, wrong
 
 
 def average_precision_11_point(recall: Floats, precision: Floats) -> float:
@@ -288,9 +252,3 @@ def average_precision_all_point(recall: Floats, precision: Floats) -> float:
     envelope = np.maximum.accumulate(precision[::-1])[::-1]
     steps = np.diff(recall, prepend=0.0)
     return float((steps * envelope).sum())
-
-
-def _mean(values: dict[str, float]) -> float:
-    """Returns the mean of those that are numbers, NaN if none is."""
-    known = [value for value in values.values() if not math.isnan(value)]
-    return sum(known) / len(known) if known else math.nan

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import SKELETONS, Skeleton, name_side
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_iou
-from heatpoint.scoring import Normaliser, check_results, image_ids
+from heatpoint.scoring import Floats, Normaliser, Results, known_mean, tabulated
 from heatpoint.scoring.boxes import compared
 
 NORMALISERS: dict[Normaliser, str] = {
@@ -53,7 +53,7 @@ class PckScores:
     labelled: dict[str, int]
 
 
-def joint_errors(predicted: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.float64]:
+def joint_errors(predicted: NDArray[Any], truth: NDArray[Any]) -> Floats:
     """Returns the (N, J) distances in image pixels, NaN where the joint is not labelled.
 
     Args:
@@ -62,13 +62,12 @@ def joint_errors(predicted: NDArray[Any], truth: NDArray[Any]) -> NDArray[np.flo
         truth: (N, J, 3) x, y in image pixels and visibility, 0 where not labelled.
     """
     apart = predicted[..., :2].astype(np.float64) - truth[..., :2].astype(np.float64)
-    distances = np.sqrt((apart**2).sum(-1))
-    return np.where(truth[..., 2] > 0, distances, np.nan)
+    return np.where(truth[..., 2] > 0, np.linalg.norm(apart, axis=-1), np.nan)
 
 
 def pck(
-    errors: NDArray[np.float64],
-    lengths: NDArray[np.float64],
+    errors: Floats,
+    lengths: Floats,
     threshold: float,
     joints: Sequence[str],
     unscored: frozenset[str] = frozenset(),
@@ -82,29 +81,19 @@ def pck(
         joints: The J names.
         unscored: Names that count in ``per_joint`` and ``pooled_all`` only.
     """
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = errors / lengths[:, None]
     labelled = np.isfinite(lengths)[:, None] & ~np.isnan(errors)
-    found = labelled & (shares < threshold)
-    hits, counts = found.sum(0), labelled.sum(0)
-    rates = [_share(int(hit), int(count)) for hit, count in zip(hits, counts, strict=True)]
     scored = np.array([name not in unscored for name in joints], bool)
-    known = [rate for rate, use in zip(rates, scored, strict=True) if use and not math.isnan(rate)]
-    return PckScores(
-        mean=float(np.mean(known)) if known else math.nan,
-        pooled=_share(int(hits[scored].sum()), int(counts[scored].sum())),
-        pooled_all=_share(int(hits.sum()), int(counts.sum())),
-        per_joint=dict(zip(joints, rates, strict=True)),
-        labelled=dict(zip(joints, counts.tolist(), strict=True)),
-    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = labelled & (errors / lengths[:, None] < threshold)
+        hits, counts = found.sum(0), labelled.sum(0)
+        rates, pooled_all = hits / counts, float(hits.sum() / counts.sum())
+        pooled = float(hits[scored].sum() / counts[scored].sum())
+    per_joint = dict(zip(joints, rates.tolist(), strict=True))
+    known = dict(zip(joints, counts.tolist(), strict=True))
+    return PckScores(known_mean(rates[scored]), pooled, pooled_all, per_joint, known)
 
 
-def pckh(
-    errors: NDArray[np.float64],
-    heads: NDArray[np.float64],
-    joints: Sequence[str],
-    threshold: float = 0.5,
-) -> PckScores:
+def pckh(errors: Floats, heads: Floats, joints: Sequence[str], threshold: float = 0.5) -> PckScores:
     """Returns PCKh (Andriluka et al. 2014): distances below half the head's size.
 
     The head's size is 0.6 of its box's diagonal. As in the published evaluation, the mean is over
@@ -123,11 +112,11 @@ def pckh(
 
 def subject_lengths(
     normaliser: Normaliser,
-    keypoints: NDArray[np.float64],
-    boxes: NDArray[np.float64],
-    heads: NDArray[np.float64] | None,
+    keypoints: Floats,
+    boxes: Floats,
+    heads: Floats | None,
     skeleton: Skeleton,
-) -> NDArray[np.float64]:
+) -> Floats:
     """Returns the (N,) lengths by which errors are divided, NaN where one is unknown or 0.
 
     ``torso`` is the distance between the left shoulder and the right hip, both labelled (DeepPose,
@@ -153,20 +142,15 @@ def subject_lengths(
     elif normaliser == "box":
         lengths = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0)
     elif normaliser == "torso":
-        shoulder, hip = _find(skeleton, "left", "shoulder"), _find(skeleton, "right", "hip")
-        apart = keypoints[:, shoulder, :2] - keypoints[:, hip, :2]
-        both = (keypoints[:, shoulder, 2] > 0) & (keypoints[:, hip, 2] > 0)
-        lengths = np.where(both, np.sqrt((apart**2).sum(1)), np.nan)
+        shoulder = keypoints[:, _find(skeleton, "left", "shoulder")]
+        hip = keypoints[:, _find(skeleton, "right", "hip")]
+        lengths = np.where(shoulder[:, 2] > 0, joint_errors(shoulder, hip), np.nan)
     else:
         labelled = keypoints[..., 2:] > 0
         low = np.where(labelled, keypoints[..., :2], np.inf).min(1)
         high = np.where(labelled, keypoints[..., :2], -np.inf).max(1)
         lengths = (high - low).max(1, initial=-np.inf)
     return np.where(np.isfinite(lengths) & (lengths > 0), lengths, np.nan)
-
-
-def _share(hits: int, count: int) -> float:
-    return hits / count if count else math.nan
 
 
 def _find(skeleton: Skeleton, side: str, part: str) -> int:
@@ -230,9 +214,7 @@ def default_sigmas(skeleton: Skeleton) -> tuple[tuple[float, ...], str]:
 
 
 def oks_metrics(
-    results: Sequence[Detections],
-    annotations: Annotations,
-    sigmas: Sequence[float] | None = None,
+    results: Results, annotations: Annotations, sigmas: Sequence[float] | None = None
 ) -> OksScores:
     """Returns COCO's ten numbers of keypoints, the mean over classes where there are several.
 
@@ -242,48 +224,26 @@ def oks_metrics(
     joints' extent.
 
     Args:
-        results: One per image, in the order of ``annotations.images`` and with its names.
+        results: See ``scoring.Results``.
         annotations: The truth, with keypoints.
         sigmas: One per joint, or None for ``default_sigmas``.
 
     Raises:
-        HeatpointError: Another number of images, joints or sigmas than expected, two images share
-            an id, or an annotated box or joint is not a finite number.
+        HeatpointError: Another number of images, joints or sigmas than expected, a row is not
+            complete, two images share an id, or an annotated box or joint is not a finite number.
     """
     skeleton = annotations.skeleton
     if skeleton is None:
-        raise HeatpointError(f"{annotations.source or 'the annotations'} hold no keypoints")
+        where = annotations.source or "the annotations"
+        raise HeatpointError(f"{where} hold no keypoints; expected annotated joints to score")
     chosen = default_sigmas(skeleton)[0] if sigmas is None else tuple(sigmas)
     if len(chosen) != len(skeleton) or not all(0 < s < math.inf for s in chosen):
         raise HeatpointError(
             f"sigmas must be {len(skeleton)} positive numbers, one for each joint, not "
             f"{list(chosen)}"
         )
-    check_results(results, annotations)
-    rows = []
-    for image_id, found in zip(image_ids(annotations), results, strict=True):
-        joints = 0 if found.skeleton is None else len(found.skeleton)
-        if found.keypoints is None or joints != len(skeleton):
-            raise HeatpointError(
-                f"the results have {joints} joints, the annotations {len(skeleton)}"
-            )
-        keypoints = found.keypoints.astype(np.float64)
-        for points, score, label in zip(
-            keypoints, found.scores.tolist(), found.labels.tolist(), strict=True
-        ):
-            own = points[skeleton.joints_of(label), :2]
-            low, high = own.min(0), own.max(0)
-            rows.append(
-                {
-                    "image_id": image_id,
-                    "category_id": annotations.category_ids[label],
-                    "keypoints": points.ravel().tolist(),
-                    "score": score,
-                    "bbox": [*low.tolist(), *(high - low).tolist()],
-                    "area": float(np.prod(high - low)),
-                }
-            )
-    stats = compared(rows, annotations, np.array(chosen))[1]
+    found = tabulated(results, annotations, len(skeleton))
+    stats = compared(found, annotations, np.array(chosen))[1]
     return OksScores(**dict(zip(OKS_NUMBERS, stats[: len(OKS_NUMBERS)], strict=True)))
 
 
@@ -308,13 +268,13 @@ class JointScores:
         left_out: What is not counted, by reason.
     """
 
-    pck: dict[str, PckScores]
+    pck: dict[str, PckScores] = field(default_factory=dict)
     oks: OksScores
-    mean_error: float
-    error_per_joint: dict[str, float]
+    mean_error: float = math.nan
+    error_per_joint: dict[str, float] = field(default_factory=dict)
     subjects: int
-    missed: int
-    left_out: dict[str, int]
+    missed: int = 0
+    left_out: dict[str, int] = field(default_factory=dict)
 
 
 def is_subject(record: ImageRecord) -> NDArray[np.bool_]:
@@ -339,21 +299,17 @@ def score_joints(
         found: One result per image, joints in the order of ``truth.skeleton``.
         in_order: Rows are those of the subjects in their order; else the overlap of their boxes
             says whose they are.
-        normaliser: A name of ``pck.NORMALISERS``.
+        normaliser: A name of ``NORMALISERS``.
         thresholds: Shares of the length; none leaves PCK out.
         sigmas: OKS's, or None for those of the skeleton.
     """
     assert truth.skeleton is not None
     joints = truth.skeleton.joints
     meant = [record.keep(is_subject(record)) for record in truth.images]
-    rows = [
-        _points(one) if in_order else _points_by_box(one, record)
-        for one, record in zip(found, meant, strict=True)
-    ]
-    shape = (0, len(joints), 3)
+    rows = [_points(one, record, in_order) for one, record in zip(found, meant, strict=True)]
+    nobody = np.zeros((0, len(joints), 3))
     labelled = [record.keypoints for record in meant if record.keypoints is not None]
-    keypoints = np.concatenate([np.zeros(shape), *labelled])
-    predicted = np.concatenate([np.zeros(shape), *rows])
+    keypoints, predicted = np.concatenate([nobody, *labelled]), np.concatenate([nobody, *rows])
     boxes = np.concatenate([np.zeros((0, 4)), *(record.boxes for record in meant)])
     heads = None
     if any(record.heads is not None for record in meant):
@@ -364,7 +320,6 @@ def score_joints(
     scores = {f"pck@{share:g}": pck(errors, lengths, share, joints) for share in thresholds}
     if heads is not None and np.isfinite(heads).any():
         scores["pckh@0.5"] = pckh(errors, heads, joints)
-    measured = np.where(np.isfinite(errors), errors, np.nan)
     objects = sum(len(record) for record in truth.images)
     left_out = {
         "objects without a labelled joint, crowd regions or difficult": objects - len(keypoints),
@@ -373,36 +328,29 @@ def score_joints(
     return JointScores(
         pck=scores,
         oks=oks_metrics(found, truth, sigmas),
-        mean_error=_mean(measured),
-        error_per_joint={name: _mean(measured[:, i]) for i, name in enumerate(joints)},
+        mean_error=known_mean(errors),
+        error_per_joint={name: known_mean(errors[:, i]) for i, name in enumerate(joints)},
         subjects=len(keypoints),
         missed=int(np.isinf(predicted).all((1, 2)).sum()),
         left_out={reason: count for reason, count in left_out.items() if count},
     )
 
 
-def _points(found: Detections) -> NDArray[np.float64]:
-    assert found.keypoints is not None
-    return found.keypoints.astype(np.float64)
+def _points(found: Detections, record: ImageRecord, in_order: bool) -> NDArray[np.float32]:
+    """Returns (N, J, 3) of the row that is meant for each subject, infinite without one.
 
-
-def _points_by_box(found: Detections, record: ImageRecord) -> NDArray[np.float64]:
-    """Returns (N, J, 3) of the row whose box overlaps each subject's most, infinite without one.
-
-    Rows choose in their order, that of the scores of boxes, among subjects of their class, as
-    COCO's matching has it.
+    If rows are not those of the subjects in their order, it is the one whose box overlaps the
+    subject's most. They choose in their order, that of the scores of boxes, among subjects of
+    their class, as COCO's matching has it.
     """
-    points = _points(found)
-    taken = np.full((len(record), *points.shape[1:]), np.inf)
+    assert found.keypoints is not None
+    if in_order:
+        return found.keypoints
+    taken = np.full((len(record), *found.keypoints.shape[1:]), np.inf, np.float32)
     overlaps = box_iou(found.boxes.astype(np.float64), record.boxes)
-    overlaps = np.where(found.labels[:, None] == record.labels, overlaps, 0.0)
-    for one, row in zip(points, overlaps, strict=True):
-        row = np.where(np.isinf(taken[:, 0, 0]), row, 0.0)
-        if len(row) and row.max() >= MATCH:
-            taken[row.argmax()] = one
+    overlaps[found.labels[:, None] != record.labels] = 0.0
+    for points, row in zip(found.keypoints, overlaps, strict=True):
+        row[np.isfinite(taken[:, 0, 0])] = 0.0
+        if row.max(initial=0.0) >= MATCH:
+            taken[row.argmax()] = points
     return taken
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else math.nan

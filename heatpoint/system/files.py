@@ -109,21 +109,35 @@ def write_json(path: str | Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
+def read_text(path: Path, kind: str = "a UTF-8 text file; save it as UTF-8") -> str:
+    """Returns the contents of a text file without its byte order mark.
+
+    Args:
+        path: The file.
+        kind: What it should be, for the message.
+
+    Raises:
+        HeatpointError: The file is missing, unreadable, or not UTF-8 text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise HeatpointError(f"{path} does not exist") from None
+    except UnicodeDecodeError:
+        raise HeatpointError(f"{path} is not {kind}") from None
+    except OSError as error:
+        raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def read_json(path: str | Path) -> Any:
     """Reads a JSON file, with or without a byte order mark.
 
     Raises:
         HeatpointError: The file is missing or is not JSON (cut in half, say); names where.
     """
-    path = Path(path)
+    text = read_text(Path(path), "a JSON text file")
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError:
-        raise HeatpointError(f"{path} does not exist") from None
-    except OSError as error:
-        raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
-    except UnicodeDecodeError:
-        raise HeatpointError(f"{path} is not a JSON text file") from None
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise HeatpointError(
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; "

@@ -7,14 +7,12 @@ PyAV hold GPL encoders, and supervision's reader cannot tell a broken frame from
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import cv2
@@ -34,6 +32,8 @@ RATES = (0.1, 240.0)
 _PATIENCE, _LIVE_PATIENCE = 1000, 3
 """Failed reads in a row that end a source. At the end of a file one costs a microsecond; of a
 camera each may wait for seconds."""
+
+_CAMERA = "camera:"
 
 _TIMEOUT = 10_000
 """Milliseconds to wait for a stream."""
@@ -75,26 +75,21 @@ class Video:
 
     def __init__(self, source: str) -> None:
         self.name, self.ending = source, ""
-        camera = re.fullmatch(r"camera:(.*)", source)
-        self._capture = _camera(camera[1]) if camera else _file_or_stream(source)
+        self._capture, self._lock = _opened(source), threading.Lock()
         # Only newer OpenCV turns the pictures of a phone upright without being asked to.
         self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 1)
-        self._lock = threading.Lock()
-        rate, count = self._capture.get(cv2.CAP_PROP_FPS), _count(self._capture)
+        rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.knows_rate = RATES[0] <= rate <= RATES[1]
         self.rate = rate if self.knows_rate else ASSUMED_RATE
-        self.count = None if camera else count
-        self.live = self.count is None and (camera is not None or "://" in source)
+        camera, count = source.startswith(_CAMERA), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        # What is not known is negative or absurd.
+        self.count = int(count) if 0 < count < 1e9 and not camera else None
+        self.live = self.count is None and (camera or "://" in source)
 
     def __enter__(self) -> Video:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._lock:
             self._capture.release()
 
@@ -122,21 +117,36 @@ class Video:
         Raises:
             HeatpointError: No frame can be read, or none lies between ``start`` and ``stop``.
         """
-        began, seconds, number, failed, taken = time.monotonic(), -1 / self.rate, 0, 0, 0
+        seconds, taken = 0.0, False
+        for number, seconds, whole in self._grabbed():
+            if stop is not None and seconds >= stop:
+                break
+            if seconds >= start and number % every == 0:
+                taken = True
+                yield VideoFrame(number, seconds, self._image() if whole else None)
+        if not taken:
+            until = "" if stop is None else f" and before {stop:g} s"
+            raise HeatpointError(
+                f"no frame of {self.name} lies after {start:g} s{until}; the last one that was "
+                f"read is at {seconds:.2f} s"
+            )
+
+    def _grabbed(self) -> Iterator[tuple[int, float, bool]]:
+        """Yields number, seconds and whether it can be decoded of each frame as it is reached."""
+        began, seconds, number, failed = time.monotonic(), -1 / self.rate, 0, 0
         while failed <= (_LIVE_PATIENCE if self.live else _PATIENCE):
-            if not self._grab():
+            told = self._grab()
+            if told is None:
                 failed += 1
                 continue
-            moments = [seconds + (place + 1) / self.rate for place in range(failed)]
-            moments.append(time.monotonic() - began if self.live else self._moment(number + failed))
+            if self.live:
+                told = time.monotonic() - began
+            elif told <= 0:  # raw streams have no times of their own
+                told = (number + failed) / self.rate
+            moments = [*(seconds + (place + 1) / self.rate for place in range(failed)), told]
             for place, moment in enumerate(moments):
                 seconds = max(seconds, moment)
-                if stop is not None and seconds >= stop:
-                    self._check_taken(taken, start, stop, seconds)
-                    return
-                if seconds >= start and number % every == 0:
-                    taken += 1
-                    yield VideoFrame(number, seconds, self._image() if place == failed else None)
+                yield number, seconds, place == failed
                 number += 1
             failed = 0
         if number == 0:
@@ -146,25 +156,12 @@ class Video:
                 f"{self.name} ends after {number} of the {self.count} frames that it announces; it "
                 "may have been cut off"
             )
-        self._check_taken(taken, start, stop, seconds)
 
-    def _check_taken(self, taken: int, start: float, stop: float | None, seconds: float) -> None:
-        if not taken:
-            until = "" if stop is None else f" and before {stop:g} s"
-            raise HeatpointError(
-                f"no frame of {self.name} lies after {start:g} s{until}; the last one that was "
-                f"read is at {seconds:.2f} s"
-            )
-
-    def _grab(self) -> bool:
+    def _grab(self) -> float | None:
+        """Returns when the next frame is shown, 0 or less if it does not say; None without it."""
         with self._lock:
-            return bool(self._capture.grab())
-
-    def _moment(self, number: int) -> float:
-        """Returns the seconds of the frame just grabbed; raw streams have no times of their own."""
-        with self._lock:
-            told: float = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        return told if told > 0 else number / self.rate
+            good = self._capture.grab()
+            return float(self._capture.get(cv2.CAP_PROP_POS_MSEC)) / 1000 if good else None
 
     def _image(self) -> Image | None:
         with self._lock:
@@ -172,56 +169,38 @@ class Video:
         return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.uint8) if good else None
 
 
-def _camera(device: str) -> cv2.VideoCapture:
-    if not device.isdecimal():
-        raise HeatpointError(
-            f"camera:{device} is no camera; give the number of the device, such as camera:0"
-        )
-    with quiet():
-        capture = cv2.VideoCapture(int(device))
-    if not capture.isOpened():
-        raise HeatpointError(
-            f"camera:{device} cannot be opened: it is not there, is used by another program, or "
-            "this user may not read it"
-        )
-    return capture
-
-
-def _file_or_stream(source: str) -> cv2.VideoCapture:
-    if "://" in source:
+def _opened(source: str) -> cv2.VideoCapture:
+    """Returns what reads a camera, a stream or a file."""
+    where: tuple[Any, ...]
+    if source.startswith(_CAMERA):
+        device = source.removeprefix(_CAMERA)
+        if not device.isdecimal():
+            raise HeatpointError(f"{source} is no camera; give its number, such as {_CAMERA}0")
+        where = (int(device),)
+        why = ": it is not there, is used by another program, or this user may not read it"
+    elif "://" in source:
         waits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
-        with quiet():
-            capture = cv2.VideoCapture(
-                source, cv2.CAP_FFMPEG, [number for wait in waits for number in (wait, _TIMEOUT)]
-            )
-        if not capture.isOpened():
-            raise HeatpointError(
-                f"{source} cannot be opened: nothing answers there within {_TIMEOUT // 1000} s, or "
-                "what does is no video"
-            )
-        return capture
-    path = Path(source).expanduser()
-    if path.is_dir():
-        raise HeatpointError(f"{source} is a folder; heatpoint predict takes folders of pictures")
-    if not path.is_file():
-        raise HeatpointError(f"video {source} does not exist (working folder: {Path.cwd()})")
-    if path.stat().st_size == 0:
-        raise HeatpointError(f"{source} is empty (0 bytes); expected a video")
-    with quiet():
+        where = (source, cv2.CAP_FFMPEG, [number for wait in waits for number in (wait, _TIMEOUT)])
+        why = f": nothing answers there within {_TIMEOUT // 1000} s, or what does is no video"
+    else:
+        path = Path(source).expanduser()
+        if path.is_dir():
+            raise HeatpointError(f"{source} is a folder; heatpoint predict takes folders of images")
+        if not path.is_file():
+            raise HeatpointError(f"video {source} does not exist (working folder: {Path.cwd()})")
+        if path.stat().st_size == 0:
+            raise HeatpointError(f"{source} is empty (0 bytes); expected a video")
         # An absolute path: FFmpeg takes what is before a colon for a protocol.
-        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-    if not capture.isOpened():
-        raise HeatpointError(
-            f"{source} cannot be opened as a video: it is something else, damaged, or an .mp4 or "
-            ".mov that was cut off and so lost the index at its end"
+        where = (str(path.absolute()), cv2.CAP_FFMPEG)
+        why = (
+            " as a video: it is something else, damaged, or an .mp4 or .mov that was cut off and "
+            "so lost the index at its end"
         )
+    with quiet():
+        capture = cv2.VideoCapture(*where)
+    if not capture.isOpened():
+        raise HeatpointError(f"{source} cannot be opened{why}")
     return capture
-
-
-def _count(capture: cv2.VideoCapture) -> int | None:
-    """Returns how many frames a file announces; what is not known is negative or absurd."""
-    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return int(count) if 0 < count < 1e9 else None
 
 
 def look(
@@ -265,12 +244,8 @@ def line(frame: VideoFrame, found: Detections | None) -> dict[str, Any]:
     place = {"frame": frame.number, "seconds": round(frame.seconds, 4)}
     if found is None:
         return {**place, "error": "the frame cannot be decoded"}
-    rows = [
-        {
-            "category_id": row.pop("category_id"),
-            "category_name": found.names[label],
-            **{name: value for name, value in row.items() if name != "image_id"},
-        }
-        for row, label in zip(found.to_coco(frame.number), found.labels.tolist(), strict=True)
-    ]
+    rows = []
+    for row, label in zip(found.to_coco(frame.number), found.labels.tolist(), strict=True):
+        del row["image_id"]
+        rows.append({"category_id": row["category_id"], "category_name": found.names[label]} | row)
     return {**place, "detections" if found.keypoints is None else "poses": rows}

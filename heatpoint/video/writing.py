@@ -46,9 +46,8 @@ class VideoFile:
         self._writer: cv2.VideoWriter | None = None
         self._size = (0, 0)
         self._last: Image | None = None
-        self._owed = 0
         self._first_moment = 0.0
-        self.frames = 0
+        self._owed = self.frames = 0
 
     def write(self, picture: Image | None, seconds: float | None = None) -> None:
         """Appends a picture; the first one decides about the size, others are fitted to it.
@@ -62,21 +61,16 @@ class VideoFile:
             HeatpointError: The system refuses.
         """
         if picture is None:
-            if self._last is None:
-                self._owed += 1
-            else:
-                self._append(self._last, 1)
+            self._append(self._last, 1)
             return
-        fitted = self._fitted(picture)
+        fitted, times = self._fitted(picture), 1
         if self._last is None:
-            self._first_moment = seconds or 0.0
-            self._append(fitted, 1 + self._owed)
-        elif seconds is None:
-            self._append(fitted, 1)
-        else:
+            self._first_moment, times = seconds or 0.0, 1 + self._owed
+        elif seconds is not None:
             due = round((seconds - self._first_moment) * self._rate) + 1 - self.frames
             self._append(self._last, due - 1)
-            self._append(fitted, min(due, 1))
+            times = min(due, 1)
+        self._append(fitted, times)
         self._last = fitted
 
     def release(self) -> None:
@@ -94,9 +88,8 @@ class VideoFile:
             raise HeatpointError(f"{self._name} was not written: there is no frame to draw")
         with quiet():
             # In raw mode nothing is decoded; what the header says is true even if the rest is lost.
-            capture = cv2.VideoCapture(
-                str(self._path.absolute()), cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1]
-            )
+            name = str(self._path.absolute())
+            capture = cv2.VideoCapture(name, cv2.CAP_FFMPEG, [cv2.CAP_PROP_FORMAT, -1])
         count = 0
         while capture.grab():
             count += 1
@@ -107,7 +100,10 @@ class VideoFile:
                 "file; is the disk full?"
             )
 
-    def _append(self, fitted: Image, times: int) -> None:
+    def _append(self, fitted: Image | None, times: int) -> None:
+        if fitted is None:
+            self._owed += times
+            return
         if self._writer is None:
             self._writer = self._open()
         for _ in range(times):
@@ -117,9 +113,8 @@ class VideoFile:
     def _open(self) -> cv2.VideoWriter:
         code = cv2.VideoWriter.fourcc(*CODECS[self._path.suffix.lower()])
         with quiet():
-            writer = cv2.VideoWriter(
-                str(self._path.absolute()), cv2.CAP_FFMPEG, code, self._rate, self._size
-            )
+            name = str(self._path.absolute())
+            writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, code, self._rate, self._size)
         if not writer.isOpened():
             raise HeatpointError(
                 f"cannot write {self._name} with {self._size[0]} x {self._size[1]} pixels (width x "
@@ -130,15 +125,15 @@ class VideoFile:
     def _fitted(self, picture: Image) -> Image:
         """Returns the BGR picture, as large as the first: encoders need even sides."""
         height, width = picture.shape[:2]
+        size = tuple(max(_LEAST_SIDE, side + side % 2) for side in (width, height))
         if self._last is None:
-            self._size = _even(width), _even(height)
-        elif (_even(width), _even(height)) != self._size:
+            self._size = size
+        if size == self._size:
+            more = size[1] - height, size[0] - width
+            fitted = cv2.copyMakeBorder(picture, 0, more[0], 0, more[1], cv2.BORDER_REPLICATE)
+        else:
             fitted = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
-            return np.asarray(cv2.cvtColor(fitted, cv2.COLOR_RGB2BGR), np.uint8)
-        padded = cv2.copyMakeBorder(
-            picture, 0, self._size[1] - height, 0, self._size[0] - width, cv2.BORDER_REPLICATE
-        )
-        return np.asarray(cv2.cvtColor(padded, cv2.COLOR_RGB2BGR), np.uint8)
+        return np.asarray(cv2.cvtColor(fitted, cv2.COLOR_RGB2BGR), np.uint8)
 
 
 @contextmanager
@@ -153,7 +148,6 @@ def video_file(path: str | Path, rate: float) -> Iterator[VideoFile]:
         HeatpointError: The path, the ending or the rate is unusable, or the system refuses.
     """
     path = Path(path)
-    _check_no_folder(path)
     if path.suffix.lower() not in CODECS:
         raise HeatpointError(
             f"{path} cannot be written: a video ends in {', '.join(CODECS)}, not in "
@@ -184,8 +178,6 @@ def json_lines(path: str | Path) -> Iterator[Callable[[dict[str, Any]], None]]:
     Raises:
         HeatpointError: The system refuses.
     """
-    path = Path(path)
-    _check_no_folder(path)
     with (
         atomic_write(path) as temporary,
         open(temporary, "w", encoding="utf-8", newline="\n", buffering=_LINE) as file,
@@ -196,12 +188,3 @@ def json_lines(path: str | Path) -> Iterator[Callable[[dict[str, Any]], None]]:
             file.flush()
 
         yield append
-
-
-def _check_no_folder(path: Path) -> None:
-    if path.is_dir():
-        raise HeatpointError(f"cannot write {path}: it is a folder; give the name of a file")
-
-
-def _even(side: int) -> int:
-    return max(_LEAST_SIDE, side + side % 2)

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from heatpoint.data import Annotations
-from heatpoint.data.readers.coco import read_coco, write_coco
-from heatpoint.data.readers.deeplabcut import find_csv, is_deeplabcut, read_deeplabcut
-from heatpoint.data.readers.files import list_images
+from heatpoint.data.readers.coco import parse_coco, write_coco
+from heatpoint.data.readers.deeplabcut import PATTERN, is_deeplabcut, read_deeplabcut
 from heatpoint.data.readers.matlab import FLIC_FILE, LSP_FILE, read_flic, read_lsp
 from heatpoint.data.readers.mpii import is_mpii, read_mpii_h5, read_mpii_json
-from heatpoint.data.readers.text_lines import read_text_lines
+from heatpoint.data.readers.text import YOLO_NAMES, is_yolo, read_text_lines, read_yolo
 from heatpoint.data.readers.voc import read_voc
-from heatpoint.data.readers.yolo import NAMES_FILES, YAML_FILES, read_yolo
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_json
 
-FORMATS = (
-    "a COCO JSON file, a text file of lines 'path x1,y1,x2,y2,class ...', a Pascal VOC folder "
-    "(with Annotations/*.xml), a YOLO folder (with images, labels and classes.txt), or joints: "
-    "MPII (.json or .h5), Leeds Sports Pose (a folder with joints.mat), FLIC (with examples.mat), "
-    "DeepLabCut (CollectedData.csv); with the split behind a colon ('folder:train') if only one is "
-    "meant"
-)
 
-_SLASH = {"/", "\\"}
+def _holds(pattern: str) -> Callable[[Path], bool]:
+    return lambda folder: any(folder.glob(pattern))
+
+
+_FOLDERS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, str | None], Annotations]]] = {
+    "Annotations/*.xml (Pascal VOC)": (_holds("Annotations/*.xml"), read_voc),
+    f"images, labels, {', '.join(YOLO_NAMES)} (YOLO)": (is_yolo, read_yolo),
+    f"{LSP_FILE} (Leeds Sports Pose)": (_holds(LSP_FILE), read_lsp),
+    f"{FLIC_FILE} (FLIC)": (_holds(FLIC_FILE), read_flic),
+    f"{PATTERN} (DeepLabCut)": (_holds(PATTERN), read_deeplabcut),
+}
+"""What is looked for in a folder, in this order: in words, and as a test; and the reader."""
+
+
+FORMATS = (
+    "a COCO JSON file, a text file of lines 'path x1,y1,x2,y2,class ...', joints of MPII (.json or "
+    f".h5), or a folder that holds {', or '.join(_FOLDERS)}; with the split behind a colon "
+    "('folder:train') if only one is meant"
+)
 
 
 def read(data: str | Path, images: str | Path | None = None) -> Annotations:
@@ -39,22 +50,19 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
             followed by a colon and a split (``bccd:train``); a path that exists with its colon,
             such as one on a Windows drive, is taken whole.
         images: Folder of the images of a COCO, MPII or text file, if it is none of those that
-            ``files.image_folders`` lists. Folders, and DeepLabCut's files, have their own.
+            ``steps.image_folders`` lists. Folders, and DeepLabCut's files, have their own.
 
     Raises:
         HeatpointError: Nothing is there, it is none of these formats, it has no images, or its
             reader finds a mistake that leaves nothing sensible to keep.
     """
     path, split = _parse(data)
-    if path.is_dir():
-        if images is not None:
-            raise HeatpointError(
-                f"images is {str(images)!r}, but {path} is a folder with images of its own; "
-                "leave images out"
-            )
-        annotations = _read_folder(path, split)
-    else:
-        annotations = _read_file(path, split, images)
+    folder = path.is_dir()
+    if images is not None and (folder or is_deeplabcut(path)):
+        raise HeatpointError(
+            f"images is {str(images)!r}, but {path} has images of its own; leave images out"
+        )
+    annotations = _read_folder(path, split) if folder else _read_file(path, split, images)
     annotations.source = str(data)
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
@@ -63,14 +71,14 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
 
 def _parse(data: str | Path) -> tuple[Path, str | None]:
     """Splits ``folder:split``; the path returned exists."""
-    text = str(data)
-    if text and Path(text).exists():
-        return Path(text), None
-    head, colon, split = text.rpartition(":")
-    if colon and head and not _SLASH & set(split) and Path(head).exists():
-        return Path(head), split
+    if str(data) and Path(data).exists():
+        return Path(data), None
+    head, colon, split = str(data).rpartition(":")
     # "C:train" and "C:\data" name a drive, not a folder with a split.
-    missing = Path(head) if colon and len(head) > 1 and not _SLASH & set(split) else Path(text)
+    named = bool(colon and head) and not {"/", "\\"} & set(split)
+    if named and Path(head).exists():
+        return Path(head), split
+    missing = Path(head if named and len(head) > 1 else data)
     beside = missing.parent
     near = suggest(missing.name, (p.name for p in beside.iterdir())) if beside.is_dir() else ""
     raise HeatpointError(f"{missing} does not exist{near or f'; expected {FORMATS}'}")
@@ -78,26 +86,20 @@ def _parse(data: str | Path) -> tuple[Path, str | None]:
 
 def _read_file(path: Path, split: str | None, images: str | Path | None) -> Annotations:
     suffix = path.suffix.lower()
-    if suffix == ".csv" and is_deeplabcut(path):
-        if images is not None:
-            raise HeatpointError(
-                f"images is {str(images)!r}, but {path} names its pictures beside it; leave images "
-                "out"
-            )
+    if is_deeplabcut(path):
         return read_deeplabcut(path, split)
     if suffix in (".h5", ".hdf5"):
         return read_mpii_h5(path, split, images)
-    if suffix == ".json" and _holds_a_list(path):
-        data = read_json(path)
-        if is_mpii(data):
-            return read_mpii_json(data, path, split, images)
+    content: Any = read_json(path) if suffix == ".json" else None
+    if is_mpii(content):
+        return read_mpii_json(content, path, split, images)
     if split is not None:
         raise HeatpointError(f"{path} is a file and has no split {split!r}; leave ':{split}' off")
     if suffix == ".json":
-        return read_coco(path, images)
+        return parse_coco(content, path, images)
     if suffix == ".txt":
         annotations = read_text_lines(path, images)
-        if annotations.objects == 0 and _is_yolo(path.parent):
+        if annotations.objects == 0 and is_yolo(path.parent):
             raise HeatpointError(
                 f"{path} has no boxes and is part of a YOLO folder; give the folder, with a split "
                 f"if only one is meant, such as {path.parent}:{path.stem}"
@@ -108,50 +110,17 @@ def _read_file(path: Path, split: str | None, images: str | Path | None) -> Anno
     raise HeatpointError(f"{path}: expected {FORMATS}{folder}")
 
 
-def _holds_a_list(path: Path) -> bool:
-    """Tells by its first bytes whether a JSON file is a list; COCO's can be half a gigabyte."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(64).lstrip().startswith(b"[")
-    except OSError:
-        return False  # the reader says why
-
-
 def _read_folder(folder: Path, split: str | None) -> Annotations:
-    if any((folder / "Annotations").glob("*.xml")):
-        return read_voc(folder, split)
-    if _is_yolo(folder):
-        return read_yolo(folder, split)
-    if (folder / LSP_FILE).is_file():
-        return read_lsp(folder, split)
-    if (folder / FLIC_FILE).is_file():
-        return read_flic(folder, split)
-    labels = find_csv(folder)
-    if labels is not None:
-        return read_deeplabcut(labels, split)
+    for is_meant, read_it in _FOLDERS.values():
+        if is_meant(folder):
+            return read_it(folder, split)
     inside = sorted(folder.glob("*.json")) + sorted(folder.glob("annotations/*.json"))
     if inside:
         some = ", ".join(str(path) for path in inside[:4])
-        raise HeatpointError(
-            f"{folder} is a folder; to read COCO annotations, give the file: {some}"
-        )
-    looked = "Annotations/*.xml (Pascal VOC); images, labels, " + ", ".join(
-        YAML_FILES + NAMES_FILES
-    )
-    there = sorted(path.name for path in folder.iterdir())
-    got = f"got {', '.join(there[:8])}" if there else "the folder is empty"
-    raise HeatpointError(
-        f"{folder}: looked for {looked} (YOLO); joints.mat (Leeds "
-        f"Sports Pose); examples.mat (FLIC); CollectedData*.csv (DeepLabCut); *.json (COCO); {got}"
-    )
-
-
-def _is_yolo(folder: Path) -> bool:
-    """Returns whether a folder has label files, or class names beside images."""
-    if (folder / "labels").is_dir() or any(folder.glob("*/labels")):
-        return True
-    named = any((folder / name).is_file() for name in YAML_FILES + NAMES_FILES)
-    return named and bool(list_images(folder))
+        raise HeatpointError(f"{folder} is a folder; for COCO annotations give the file: {some}")
+    there = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
+    got = f"got {there}" if there else "the folder is empty"
+    raise HeatpointError(f"{folder}: looked for {'; '.join(_FOLDERS)}; *.json (COCO); {got}")
 
 
 TRAIN, VAL = "train.json", "val.json"
@@ -179,7 +148,7 @@ def split(annotations: Annotations, val: float, seed: int = 0) -> tuple[Annotati
     paths = list(dict.fromkeys(record.path for record in annotations.images))
     if seed < 0:
         raise HeatpointError(f"seed must not be negative, got {seed}")
-    if not val > 0 or (val >= 1 and val != int(val)):
+    if not val > 0 or (val >= 1 and not float(val).is_integer()):
         raise HeatpointError(f"val is a share below 1 or a whole number of images, got {val:g}")
     count = round(val * len(paths)) if val < 1 else int(val)
     if not 0 < count < len(paths):
@@ -189,18 +158,12 @@ def split(annotations: Annotations, val: float, seed: int = 0) -> tuple[Annotati
         )
     chosen = np.random.default_rng(seed).permutation(len(paths))[:count]
     held = {paths[index] for index in chosen.tolist()}
-    parts: tuple[list[int], list[int]] = ([], [])
-    for index, record in enumerate(annotations.images):
-        parts[record.path in held].append(index)
-    return annotations.subset(parts[0]), annotations.subset(parts[1])
+    apart = np.array([record.path in held for record in annotations.images])
+    return annotations.subset(np.flatnonzero(~apart)), annotations.subset(np.flatnonzero(apart))
 
 
 def write_split(
-    data: str | Path,
-    out: str | Path,
-    val: float,
-    seed: int = 0,
-    images: str | Path | None = None,
+    data: str | Path, out: str | Path, val: float, seed: int = 0, images: str | Path | None = None
 ) -> tuple[Annotations, Annotations]:
     """Reads a data set of any format, divides it, and writes ``train.json`` and ``val.json``.
 

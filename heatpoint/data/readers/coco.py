@@ -7,20 +7,21 @@ writing. Its edges count joints from 1. It has no left-right pairs; a category m
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, Box, ImageRecord, Objects, check_names
-from heatpoint.data.readers.files import locate_images
-from heatpoint.data.skeleton import SKELETONS, Skeleton, pairs_by_name
+from heatpoint.data import Annotations, Box, Objects, check_names
+from heatpoint.data.readers import steps
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.system.files import read_json, write_json
+from heatpoint.system.files import fits, read_json, write_json
 
 PIXEL = 0.5
 """From the index of a pixel to the continuous coordinate of its middle."""
@@ -35,9 +36,9 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
     where a category names them. Images without annotations are kept. Boxes are kept as they are,
     ``x, y, w, h`` turned into corners, even NaN and negative ones: ``validate`` reports them.
 
-    Images are looked for in ``images`` if given, else in the folders of ``image_folders``. When
-    none is found there, the annotations are still read (scores can be computed without pixels)
-    and ``searched`` lists the folders.
+    Images are looked for in ``images`` if given, else in the folders of ``steps.image_folders``.
+    When none is found there, the annotations are still read (scores can be computed without
+    pixels) and ``searched`` lists the folders.
 
     Args:
         path: The JSON file.
@@ -47,147 +48,86 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
         HeatpointError: The file is missing, cut off, or not COCO; a name or id stands for two
             things; ``images`` is no folder or holds none of the images.
     """
-    path = Path(path)
-    data = read_json(path)
+    return parse_coco(read_json(path), Path(path), images)
+
+
+def parse_coco(data: Any, path: Path, images: str | Path | None) -> Annotations:
+    """Returns the data set of a COCO file whose JSON is read already; see ``read_coco``."""
     if not isinstance(data, dict):
         got = "a list (detections, perhaps)" if isinstance(data, list) else type(data).__name__
-        raise HeatpointError(f"{path}: expected a COCO object with 'images', got {got}")
-    sections = {key: _section(data, key, path) for key in ("images", "annotations", "categories")}
-    names, category_ids = _categories(sections["categories"], path)
-    skeleton = _skeleton(sections["categories"], path)
-    records, searched = _records(sections["images"], path, images)
-    annotations = Annotations(
-        names,
-        list(records.values()),
-        str(path),
-        category_ids,
-        searched=searched,
-        skeleton=skeleton,
+        raise steps.unexpected(path, "a COCO object with 'images'", got)
+    listed, objects, categories = (
+        _section(data, key, path) for key in ("images", "annotations", "categories")
     )
-    _add_objects(annotations, records, sections["annotations"])
+    called = [str(item.get("name") or "").strip() for item in categories]
+    classes = _by_id(categories, "categories", [repr(name) for name in called], path)
+    category_ids = tuple(sorted(classes))
+    names = check_names([called[classes[number]] for number in category_ids], path)
+    skeleton = _skeleton(categories, path)
+    annotations = Annotations(names, [], str(path), category_ids, skeleton=skeleton)
+    files = [str(item.get("file_name") or "") for item in listed]
+    if "" in files:
+        nameless = listed[files.index("")].get("id")
+        raise HeatpointError(f"{path}: image {nameless!r} has no 'file_name'")
+    paths, annotations.searched = steps.locate_images(files, path, images)
+    places = _by_id(listed, "images", [file.name for file in paths], path)
+    image_of = {number: paths[place] for number, place in places.items()}
+    found = _objects(objects, image_of, annotations)
+    for number, place in places.items():
+        size = steps.known_size(listed[place].get("height"), listed[place].get("width"))
+        annotations.images.append(found[number].record(paths[place], size, number))
     return annotations
-
-
-def write_coco(annotations: Annotations, path: str | Path) -> None:
-    """Writes a data set as COCO JSON; ``read_coco`` gives the same data set back.
-
-    Image paths are stored relative to the folder of ``path`` where that is possible. Difficult
-    objects carry ``"difficult": 1`` and head sizes ``"head_size"``, which COCO tools pass over.
-
-    Raises:
-        HeatpointError: The file cannot be written.
-    """
-    path = Path(path)
-    images: list[dict[str, Any]] = []
-    objects: list[dict[str, Any]] = []
-    for record in annotations.images:
-        entry: dict[str, Any] = {
-            "id": record.image_id,
-            "file_name": _relative(record.path, path.parent),
-        }
-        if record.size is not None:
-            entry |= {"height": record.size[0], "width": record.size[1]}
-        images.append(entry)
-        for i, (x1, y1, x2, y2) in enumerate(record.boxes.tolist()):
-            item: dict[str, Any] = {
-                "id": len(objects) + 1,
-                "image_id": record.image_id,
-                "category_id": annotations.category_ids[int(record.labels[i])],
-                "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": float(record.areas[i]),
-                "iscrowd": int(record.crowd[i]),
-            }
-            if record.difficult[i]:
-                item["difficult"] = 1
-            objects.append(item | _object_joints(record, i))
-    skeleton = {} if annotations.skeleton is None else _category_joints(annotations.skeleton)
-    categories = [
-        {"id": number, "name": name} | skeleton
-        for number, name in zip(annotations.category_ids, annotations.names, strict=True)
-    ]
-    write_json(path, {"images": images, "annotations": objects, "categories": categories})
 
 
 def _section(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
     value = data.get(key)
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         got = f"keys {sorted(data)[:6]}" if key not in data else "something else"
-        raise HeatpointError(f"{path}: expected {key!r} to be a list of objects, got {got}")
+        raise steps.unexpected(path, f"{key!r} to be a list of objects", got)
     return value
+
+
+def _by_id(
+    section: list[dict[str, Any]], kind: str, names: Sequence[str], path: Path
+) -> dict[int, int]:
+    """Returns the place in a section of each id."""
+    places: dict[int, int] = {}
+    for place, (item, name) in enumerate(zip(section, names, strict=True)):
+        number = _number(item, "id", f"{name} in {kind!r}", path)
+        if number in places:
+            both = f"{names[places[number]]} and {name}"
+            raise HeatpointError(f"{path}: in {kind!r}, {both} share the id {number}")
+        places[number] = place
+    return places
 
 
 def _number(item: dict[str, Any], key: str, what: str, path: Path) -> int:
     """Returns an id as an integer; "7" and 7.0 are 7."""
     value = item.get(key)
     if isinstance(value, int | float | str) and not isinstance(value, bool):
-        try:
+        with suppress(ValueError, OverflowError):
             if float(value) == int(value):
                 return int(value)
-        except (ValueError, OverflowError):
-            pass
-    raise HeatpointError(f"{path}: expected an integer as {key!r} of {what}, got {value!r}")
+    raise steps.unexpected(path, f"an integer as {key!r} of {what}", repr(value))
 
 
-def _categories(
-    section: list[dict[str, Any]], path: Path
-) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    pairs = sorted(
-        (_number(item, "id", "a category", path), str(item.get("name") or "").strip())
-        for item in section
-    )
-    ids = tuple(number for number, _ in pairs)
-    for before, after in itertools.pairwise(pairs):
-        if before[0] == after[0]:
-            raise HeatpointError(
-                f"{path}: categories {before[1]!r} and {after[1]!r} share the id {after[0]}"
-            )
-    return check_names([name for _, name in pairs], path), ids
-
-
-def _records(
-    section: list[dict[str, Any]], path: Path, images: str | Path | None
-) -> tuple[dict[int, ImageRecord], tuple[str, ...]]:
-    names = [str(item.get("file_name") or "") for item in section]
-    for item, name in zip(section, names, strict=True):
-        if not name:
-            raise HeatpointError(f"{path}: image {item.get('id')!r} has no 'file_name'")
-    paths, searched = locate_images(names, path, images)
-    records: dict[int, ImageRecord] = {}
-    for item, file in zip(section, paths, strict=True):
-        number = _number(item, "id", f"image {file.name}", path)
-        if number in records:
-            raise HeatpointError(
-                f"{path}: images {records[number].path.name} and {file.name} share the id {number}"
-            )
-        records[number] = ImageRecord(file, _size(item), image_id=number)
-    return records, searched
-
-
-def _size(item: dict[str, Any]) -> tuple[int, int] | None:
-    height, width = item.get("height"), item.get("width")
-    if not isinstance(height, int | float) or not isinstance(width, int | float):
-        return None
-    if not (math.isfinite(height) and math.isfinite(width) and height >= 1 and width >= 1):
-        return None
-    return int(height), int(width)
-
-
-def _add_objects(
-    annotations: Annotations, records: dict[int, ImageRecord], section: list[dict[str, Any]]
-) -> None:
+def _objects(
+    section: list[dict[str, Any]], image_of: dict[int, Path], annotations: Annotations
+) -> dict[int, Objects]:
+    """Returns the objects of each image by its id."""
     label_of = {number: label for label, number in enumerate(annotations.category_ids)}
     path = Path(annotations.source)
     joints = None if annotations.skeleton is None else len(annotations.skeleton)
-    found = {number: Objects(joints) for number in records}
+    found = {number: Objects(joints) for number in image_of}
     fitting = 0
-    for index, item in enumerate(section):
-        what = f"annotation {item.get('id', f'number {index + 1}')}"
+    for place, item in enumerate(section, start=1):
+        what = f"annotation {item.get('id', f'number {place}')}"
         image_id = _number(item, "image_id", what, path)
-        if image_id not in records:
+        if image_id not in image_of:
             detail = f"{what} is for image {image_id}, which the file does not list"
             annotations.leave_out("unknown image id", "", detail)
             continue
-        image = str(records[image_id].path)
+        image = str(image_of[image_id])
         category = _number(item, "category_id", what, path)
         if category not in label_of:
             detail = f"{what} has category {category}, which the file does not list"
@@ -198,12 +138,14 @@ def _add_objects(
             detail = f"{what}: expected 'bbox' to be x, y, width, height, got {item.get('bbox')!r}"
             annotations.leave_out("object without a box", image, detail)
             continue
-        keypoints = None
-        if joints is not None and item.get("keypoints") is not None:
-            keypoints, why = _joints(item["keypoints"], joints)
+        keypoints, given = None, item.get("keypoints")
+        if joints is not None and given is not None:
+            keypoints = _joints(given, joints)
             fitting += keypoints is not None
             if keypoints is None:
-                annotations.leave_out("malformed joints", image, f"{what}: {why}")
+                got = f"{len(given)} numbers" if isinstance(given, list) else type(given).__name__
+                rule = f"{3 * joints}: x, y and 0, 1 or 2 as visibility of each joint"
+                annotations.leave_out("malformed joints", image, f"{what}: {got}, expected {rule}")
         area, head = item.get("area"), item.get("head_size")
         found[image_id].add(
             box,
@@ -219,57 +161,48 @@ def _add_objects(
         raise HeatpointError(
             f"{path}: no object has the {joints} joints that the category names; {one.detail}"
         )
-    annotations.images = [
-        found[number].record(record.path, record.size, number) for number, record in records.items()
-    ]
+    return found
 
 
 def _corners(box: Any) -> Box | None:
     """Turns ``[x, y, width, height]`` into corners; None if it is anything else."""
-    if not isinstance(box, list) or len(box) != 4:
-        return None
     try:
-        x, y, width, height = (float(value) for value in box)
+        x, y, width, height = map(float, box if isinstance(box, list) else ())
     except (TypeError, ValueError, OverflowError):
         return None
     return x, y, x + width, y + height
 
 
-def _relative(file: Path, folder: Path) -> str:
+def _joints(value: Any, joints: int) -> NDArray[np.float64] | None:
+    """Turns ``keypoints`` into joints (J, 3) in image pixels; None if they are anything else."""
+    if not isinstance(value, list) or len(value) != 3 * joints:
+        return None
     try:
-        return Path(os.path.relpath(file, folder)).as_posix()
-    except ValueError:  # another drive on Windows
-        return Path(os.path.abspath(file)).as_posix()
+        table = np.array(value, np.float64).reshape(joints, 3)
+    except (TypeError, ValueError):
+        return None
+    sound = np.isin(table[:, 2], (0, 1, 2)).all()
+    return steps.as_joints(table[:, :2] + PIXEL, table[:, 2]) if sound else None
 
 
 def _skeleton(categories: list[dict[str, Any]], path: Path) -> Skeleton | None:
     """Returns the skeleton that the categories share, or None if none names joints.
 
-    Pairs come from ``flip_pairs`` (indices from 0) where it is there, from the shipped skeleton of
-    the same joints, or from names that differ in their side only (``skeleton.pairs_by_name``).
+    Pairs come from ``flip_pairs`` (indices from 0) where it is there, else from names that differ
+    in their side only (``skeleton.pairs_by_name``).
 
     Raises:
         HeatpointError: Two categories name different joints, or an edge or pair is wrong.
     """
     found: Skeleton | None = None
-    for item in categories:
-        names = item.get("keypoints")
-        if not names:
-            continue
-        where = f"{path}: category {item.get('name')!r}"
+    for item in (category for category in categories if category.get("keypoints")):
+        names, where = item["keypoints"], f"{path}: category {item.get('name')!r}"
         if not isinstance(names, list):
-            raise HeatpointError(f"{where}: expected 'keypoints' to list names, got {names!r}")
-        joints = tuple(str(name) for name in names)
-        shipped = next((s for s in SKELETONS.values() if s.joints == joints), None)
-        pairs = pairs_by_name(joints) if shipped is None else shipped.pairs
-        skeleton = Skeleton.from_dict(
-            {
-                "joints": names,
-                "edges": _from_zero(item.get("skeleton") or [], len(names), where),
-                "pairs": item.get("flip_pairs", [list(pair) for pair in pairs]),
-            },
-            where,
-        )
+            raise steps.unexpected(where, "'keypoints' to list names", repr(names))
+        plain = {"joints": names, "edges": _from_zero(item.get("skeleton"), len(names), where)}
+        if "flip_pairs" in item:
+            plain["pairs"] = item["flip_pairs"]
+        skeleton = Skeleton.from_dict(plain, where)
         if found is not None and found != skeleton:
             raise HeatpointError(
                 f"{where} names other joints than the category before; one data set has one "
@@ -279,60 +212,84 @@ def _skeleton(categories: list[dict[str, Any]], path: Path) -> Skeleton | None:
     return found
 
 
-def _joints(value: Any, joints: int) -> tuple[NDArray[np.float64] | None, str]:
-    """Returns ``keypoints`` of an object as (J, 3) in image pixels, or None and what is wrong."""
-    if not isinstance(value, list):
-        return None, f"expected 'keypoints' to be a list, got {type(value).__name__}"
-    if len(value) != 3 * joints:
-        return None, f"{len(value)} numbers, expected {3 * joints} for {joints} joints"
-    try:
-        table = np.array(value, np.float64).reshape(joints, 3)
-    except (TypeError, ValueError):
-        return None, "'keypoints' are not all numbers"
-    if not np.isin(table[:, 2], (0, 1, 2)).all():
-        return None, "expected 0, 1 or 2 as visibility"
-    table[:, :2] += PIXEL
-    table[table[:, 2] == 0] = 0.0
-    return table, ""
-
-
-def _object_joints(record: ImageRecord, index: int) -> dict[str, Any]:
-    """Returns what object ``index`` of a record adds to its COCO annotation."""
-    item: dict[str, Any] = {}
-    if record.keypoints is not None:
-        table = record.keypoints[index].copy()
-        labelled = table[:, 2] > 0
-        table[labelled, :2] -= PIXEL
-        # 2.0 as visibility is refused by tools that index with it.
-        item["keypoints"] = [
-            value if place % 3 < 2 else int(value)
-            for place, value in enumerate(table.ravel().tolist())
-        ]
-        item["num_keypoints"] = int(labelled.sum())
-    if record.heads is not None and math.isfinite(record.heads[index]):
-        item["head_size"] = float(record.heads[index])
-    return item
-
-
-def _category_joints(skeleton: Skeleton) -> dict[str, Any]:
-    """Returns what a skeleton adds to a COCO category."""
-    return {
-        "keypoints": list(skeleton.joints),
-        "skeleton": [[one + 1, other + 1] for one, other in skeleton.edges],
-        "flip_pairs": [list(pair) for pair in skeleton.pairs],
-    }
-
-
 def _from_zero(edges: Any, joints: int, where: str) -> list[list[int]]:
-    if not isinstance(edges, list):
-        raise HeatpointError(f"{where}: expected 'skeleton' to list edges, got {edges!r}")
-    shifted = []
-    for edge in edges:
-        sound = isinstance(edge, list) and len(edge) == 2
-        if not sound or not all(isinstance(end, int) and 1 <= end <= joints for end in edge):
-            raise HeatpointError(
-                f"{where}: expected edges of 'skeleton' to be two numbers from 1 to {joints}, "
-                f"got {edge!r}"
-            )
-        shifted.append([edge[0] - 1, edge[1] - 1])
-    return shifted
+    edges = edges or []
+    for edge in edges if isinstance(edges, list) else [edges]:
+        sound = fits(edge, list[int]) and len(edge) == 2
+        if not sound or not all(1 <= end <= joints for end in edge):
+            wanted = f"edges of 'skeleton' to be two numbers from 1 to {joints}"
+            raise steps.unexpected(where, wanted, repr(edge))
+    return [[one - 1, other - 1] for one, other in edges]
+
+
+def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> dict[str, Any]:
+    """Returns a data set as the content of a COCO file.
+
+    Difficult objects carry ``"difficult": 1`` and head sizes ``"head_size"``, which COCO tools pass
+    over.
+
+    Args:
+        data: The data set.
+        folder: Image paths are stored relative to it where that is possible.
+        shift: What is taken from joints in image pixels.
+    """
+    images: list[dict[str, Any]] = []
+    objects: list[dict[str, Any]] = []
+    for record in data.images:
+        size = {} if record.size is None else {"height": record.size[0], "width": record.size[1]}
+        images.append({"id": record.image_id, "file_name": _relative(record.path, folder)} | size)
+        for i, (x1, y1, x2, y2) in enumerate(record.boxes.tolist()):
+            item: dict[str, Any] = {
+                "id": len(objects) + 1,
+                "image_id": record.image_id,
+                "category_id": data.category_ids[int(record.labels[i])],
+                "bbox": [x1, y1, x2 - x1, y2 - y1],
+                "area": float(record.areas[i]),
+                "iscrowd": int(record.crowd[i]),
+            }
+            if record.difficult[i]:
+                item["difficult"] = 1
+            if record.keypoints is not None:
+                item |= _object_joints(record.keypoints[i], shift)
+            if record.heads is not None and math.isfinite(record.heads[i]):
+                item["head_size"] = float(record.heads[i])
+            objects.append(item)
+    joints: dict[str, Any] = {}
+    if data.skeleton is not None:
+        joints["keypoints"] = list(data.skeleton.joints)
+        joints["skeleton"] = [[one + 1, other + 1] for one, other in data.skeleton.edges]
+        joints["flip_pairs"] = [list(pair) for pair in data.skeleton.pairs]
+    named = zip(data.category_ids, data.names, strict=True)
+    categories = [{"id": number, "name": name} | joints for number, name in named]
+    return {"images": images, "annotations": objects, "categories": categories}
+
+
+def write_coco(annotations: Annotations, path: str | Path) -> None:
+    """Writes a data set as COCO JSON; ``read_coco`` gives the same data set back.
+
+    Image paths are stored relative to the folder of ``path`` where that is possible. Difficult
+    objects and head sizes are kept in fields that COCO tools pass over.
+
+    Raises:
+        HeatpointError: The file cannot be written.
+    """
+    write_json(path, as_coco(annotations, Path(path).parent))
+
+
+def _relative(file: Path, folder: Path) -> str:
+    try:
+        return Path(os.path.relpath(file, folder)).as_posix()
+    except ValueError:  # another drive on Windows
+        return Path(os.path.abspath(file)).as_posix()
+
+
+def _object_joints(joints: NDArray[np.float64], shift: float) -> dict[str, Any]:
+    """Returns what joints (J, 3) add to the COCO annotation of an object."""
+    labelled = joints[:, 2] > 0
+    points = np.where(labelled[:, None], joints[:, :2] - shift, joints[:, :2])
+    # 2.0 as visibility is refused by tools that index with it.
+    rows = zip(points.tolist(), joints[:, 2].astype(np.int64).tolist(), strict=True)
+    return {
+        "keypoints": [value for (x, y), seen in rows for value in (x, y, seen)],
+        "num_keypoints": int(labelled.sum()),
+    }

@@ -9,56 +9,46 @@ from __future__ import annotations
 
 import csv
 import io
-import math
-from dataclasses import dataclass
+import itertools
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from heatpoint.data import Annotations, Objects, joints_box
-from heatpoint.data.readers.files import image_stem, read_split, read_text
+from heatpoint.data.readers import steps
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
+from heatpoint.system.files import read_text
 
 PATTERN = "CollectedData*.csv"
 _HEADINGS = ("scorer", "individuals", "bodyparts", "coords")
 
 
-@dataclass(frozen=True)
-class _Heading:
+class _Heading(NamedTuple):
     """Where the columns of a file are.
 
     Attributes:
         parts: Body parts.
-        animals: Per animal, per part, the columns of x and y; None where the file has none.
+        columns: Columns of x and y of each part of the first animal, then of the next one, and so
+            on; -1 where the file has none.
         first: Number of columns that name the picture.
         rows: Number of rows of headings.
     """
 
     parts: tuple[str, ...]
-    animals: list[list[tuple[int, int] | None]]
+    columns: list[tuple[int, int]]
     first: int
     rows: int
 
 
-def find_csv(folder: Path) -> Path | None:
-    """Returns the one labels file of a folder, or None if there is none.
-
-    Raises:
-        HeatpointError: There are several.
-    """
-    there = sorted(folder.glob(PATTERN))
-    if len(there) > 1:
-        names = ", ".join(path.name for path in there)
-        raise HeatpointError(f"{folder} holds {names}; give the file of the labels you mean")
-    return there[0] if there else None
-
-
 def is_deeplabcut(path: Path) -> bool:
-    """Returns whether a .csv file begins as DeepLabCut's do."""
+    """Returns whether a file is a .csv file that begins as DeepLabCut's do."""
+    if path.suffix.lower() != ".csv":
+        return False
     rows = read_text(path).splitlines()[: len(_HEADINGS)]
     first = [row.split(",")[0].strip() for row in rows]
-    return bool(first) and (first[0] == "scorer" or "bodyparts" in first)
+    return first[:1] == ["scorer"] or "bodyparts" in first
 
 
 def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
@@ -70,104 +60,95 @@ def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
     and above it for labels inside of ``labeled-data/video``.
 
     Args:
-        path: The .csv file.
+        path: The .csv file, or a folder with one.
         split: A list ``<split>.txt`` of pictures beside the file; None for all.
 
     Raises:
-        HeatpointError: A row of headings or a column is missing or a value is no number (names
-            the line); there is no such split.
+        HeatpointError: A folder holds several files; a row of headings or a column is missing or a
+            value is no number (names the line); there is no such split.
     """
     path = Path(path)
+    if path.is_dir():
+        path = _only_file(path)
+    folder = path.parent
     rows = list(csv.reader(io.StringIO(read_text(path))))
     heading = _heading(rows, path)
-    lists = {file.stem: file for file in path.parent.glob("*.txt") if file.stem != "README"}
     wanted: set[str] | None = None
     if split is not None:
-        lines = read_split(path.parent, split, lists, "a list of pictures such as train.txt")
-        wanted = {line.replace("\\", "/") for line in lines}
+        layout = "a list of pictures such as train.txt"
+        wanted = set(steps.read_split(folder, split, steps.split_lists(folder), layout))
     skeleton = Skeleton(heading.parts, pairs=pairs_by_name(heading.parts))
     annotations = Annotations(("animal",), [], str(path), skeleton=skeleton)
     width = len(rows[0])
     for number, row in enumerate(rows[heading.rows :], start=heading.rows + 1):
-        if not any(cell.strip() for cell in row):
+        where, cells = f"{path}:{number}", [cell.strip() for cell in row]
+        if not any(cells):
             continue
-        if len(row) != width:
-            raise HeatpointError(
-                f"{path}:{number}: expected {width} columns as in the headings, got {len(row)}; "
-                "the file may be cut off"
-            )
-        name = "/".join(cell.strip() for cell in row[: heading.first] if cell.strip())
-        name = name.replace("\\", "/")
-        if wanted is not None and not {name, image_stem(name), Path(name).name} & wanted:
+        if len(cells) != width:
+            remedy = "; the file may be cut off"
+            raise steps.unexpected(where, f"{width} columns as in the headings", len(cells), remedy)
+        name = "/".join(filter(None, cells[: heading.first])).replace("\\", "/")
+        if wanted is not None and not {name, steps.image_stem(name), Path(name).name} & wanted:
             continue
+        cells.append("")  # column -1
+        values = [_number(cells[column], where) for pair in heading.columns for column in pair]
+        points = np.array(values).reshape(-1, len(skeleton), 2) + 0.5
         objects = Objects(len(skeleton))
-        for columns in heading.animals:
-            joints = np.zeros((len(skeleton), 3))
-            for j, place in enumerate(columns):
-                if place is not None:
-                    joints[j] = _joint(row[place[0]], row[place[1]], f"{path}:{number}")
+        for joints in steps.as_joints(points, 2.0 * ~np.isnan(points).any(-1)):
             box = joints_box(joints)
             if box is not None:
                 objects.add(box, 0, keypoints=joints)
-        file = _picture(path.parent, name)
+        places = [base / name for base in (folder, folder.parent, folder.parent.parent)]
+        file = steps.first_file([*places, folder / Path(name).name]) or places[0]
         annotations.images.append(objects.record(file, None, len(annotations.images) + 1))
     if wanted is not None and not annotations.images:
         raise HeatpointError(f"{path}:{split}: no labelled picture is in {split}.txt")
     return annotations
 
 
+def _only_file(folder: Path) -> Path:
+    there = sorted(folder.glob(PATTERN))
+    if len(there) != 1:
+        names = ", ".join(path.name for path in there) or f"no {PATTERN}"
+        raise HeatpointError(f"{folder} holds {names}; give the file of the labels you mean")
+    return there[0]
+
+
 def _heading(rows: list[list[str]], path: Path) -> _Heading:
     """Finds the columns by the rows of headings."""
     several = len(rows) > 1 and rows[1][:1] == ["individuals"]
     wanted = _HEADINGS if several else tuple(name for name in _HEADINGS if name != "individuals")
-    found = [row[0].strip() if row else "" for row in rows[: len(wanted)]]
-    if tuple(found) != wanted:
-        raise HeatpointError(
-            f"{path}: expected rows of headings that begin with {', '.join(wanted)}, got "
-            f"{', '.join(repr(name[:24]) for name in found)}; DeepLabCut writes them all"
-        )
-    parts, coords = ([cell.strip() for cell in rows[len(wanted) - k]] for k in (2, 1))
-    animals = [cell.strip() for cell in rows[1]] if several else ["animal"] * len(parts)
+    head = [[cell.strip() for cell in row] for row in rows[: len(wanted)]]
+    begun = [row[0] if row else "" for row in head]
+    if tuple(begun) != wanted:
+        got = ", ".join(repr(name[:24]) for name in begun)
+        headings = f"rows of headings that begin with {', '.join(wanted)}"
+        raise steps.unexpected(path, headings, got, "; DeepLabCut writes them all")
+    if len(head[-1]) > min(map(len, head)):
+        raise HeatpointError(f"{path}: the rows of headings are of different lengths")
+    keys = [tuple(column[1:]) for column in zip(*head, strict=False)]
     # Newer versions spread the picture's path over three columns, whose headings are empty.
-    first = next((i for i in range(1, len(coords)) if coords[i]), len(coords))
-    places: dict[tuple[str, str, str], int] = {}
-    for i in range(first, len(coords)):
-        if i >= len(parts) or i >= len(animals):
-            raise HeatpointError(f"{path}: the rows of headings are of different lengths")
-        key = (animals[i], parts[i], coords[i])
-        if key in places:
+    first = next((i for i, key in enumerate(keys) if i and key[-1]), len(keys))
+    places: dict[tuple[str, ...], int] = {}
+    for i, key in enumerate(keys[first:], start=first):
+        if places.setdefault(key, i) != i:
             raise HeatpointError(f"{path}: columns {places[key] + 1} and {i + 1} are both {key}")
-        places[key] = i
-    names = tuple(dict.fromkeys(parts[first:]))
-    columns: list[list[tuple[int, int] | None]] = []
-    for animal in dict.fromkeys(animals[first:]):
-        columns.append([])
-        for name in names:
-            x, y = (places.get((animal, name, axis)) for axis in ("x", "y"))
-            if (x is None) != (y is None):
-                lost = "x" if x is None else "y"
-                raise HeatpointError(f"{path}: {name} has no column {lost!r} beside its other one")
-            columns[-1].append(None if x is None or y is None else (x, y))
-    if not names or all(place is None for row in columns for place in row):
+    parts = tuple(dict.fromkeys(key[-2] for key in places))
+    columns: list[tuple[int, int]] = []
+    for animal, part in itertools.product(dict.fromkeys(key[:-2] for key in places), parts):
+        x, y = (places.get((*animal, part, axis), -1) for axis in "xy")
+        if (x < 0) != (y < 0):
+            lost = "x" if x < 0 else "y"
+            raise HeatpointError(f"{path}: {part} has no column {lost!r} beside its other one")
+        columns.append((x, y))
+    if all(x < 0 for x, _ in columns):
         raise HeatpointError(f"{path}: expected columns x and y of at least one body part")
-    return _Heading(names, columns, first, len(wanted))
+    return _Heading(parts, columns, first, len(wanted))
 
 
-def _joint(x: str, y: str, where: str) -> tuple[float, float, float]:
-    """Returns x, y in image pixels and visibility of two cells."""
-    values = []
-    for cell in (x.strip(), y.strip()):
-        try:
-            values.append(float(cell or "nan"))
-        except ValueError:
-            raise HeatpointError(f"{where}: expected a number, got {cell!r}") from None
-    if any(map(math.isnan, values)):
-        return 0.0, 0.0, 0.0
-    return values[0] + 0.5, values[1] + 0.5, 2.0
-
-
-def _picture(folder: Path, name: str) -> Path:
-    """Returns the picture a row means; a path that does not exist if it is not there."""
-    places = [base / name for base in (folder, folder.parent, folder.parent.parent)]
-    places.append(folder / Path(name).name)
-    return next((place for place in places if place.is_file()), places[0])
+def _number(cell: str, where: str) -> float:
+    """Returns the number in a cell, NaN for an empty one."""
+    try:
+        return float(cell or "nan")
+    except ValueError:
+        raise steps.unexpected(where, "a number", repr(cell)) from None

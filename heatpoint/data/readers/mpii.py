@@ -8,15 +8,14 @@ crop (Newell et al. 2016 and every port).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, Box, Objects
-from heatpoint.data.readers.files import locate_images, no_such_split
+from heatpoint.data import Annotations, Box
+from heatpoint.data.readers import steps
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -31,41 +30,19 @@ DOWN = 15.0
 ENLARGED = 1.25
 """What the original's HDF5 files have multiplied the scale by already."""
 
-
-class _Keys(NamedTuple):
-    """What one of the published JSON files calls its fields."""
-
-    image: str
-    center: str
-    scale: str
-    joints: str
-    visible: str
-
-
 _KEYS = (
-    _Keys("img_paths", "objpos", "scale_provided", "joint_self", ""),
-    _Keys("image", "center", "scale", "joints", "joints_vis"),
+    ("img_paths", "objpos", "scale_provided", "joint_self"),
+    ("image", "center", "scale", "joints", "joints_vis"),
 )
+"""What the published JSON files call image, centre, scale, joints, and visibility if apart."""
+
 _H5_KEYS = ("imgname", "center", "scale", "part", "visible")
-
-
-@dataclass
-class _Person:
-    """One row of a file: where, and (16, 3) x, y and 0 or 1 as the file has them, from pixel 1."""
-
-    image: str
-    center: tuple[float, float]
-    scale: float
-    joints: NDArray[np.float64]
-    size: tuple[int, int] | None = None
-    head: float = math.nan
 
 
 def is_mpii(data: Any) -> bool:
     """Returns whether parsed JSON looks like one of the published MPII files."""
-    if not isinstance(data, list) or not data or not isinstance(data[0], dict):
-        return False
-    return any(keys.joints in data[0] and keys.scale in data[0] for keys in _KEYS)
+    first = data[0] if isinstance(data, list) and data else None
+    return isinstance(first, dict) and any(first.keys() >= {*keys[2:4]} for keys in _KEYS)
 
 
 def read_mpii_json(
@@ -81,29 +58,20 @@ def read_mpii_json(
         data: The parsed file, for which ``is_mpii`` holds.
         path: The file.
         split: ``train`` or ``val`` by ``isValidation``; None for all.
-        images: Folder of the images, if not one of ``image_folders``.
+        images: Folder of the images, if not one of ``steps.image_folders``.
 
     Raises:
         HeatpointError: A row lacks a field or holds something else (names the row); there is no
             such split; ``images`` holds none of the images.
     """
-    keys = next(keys for keys in _KEYS if keys.joints in data[0])
-    people = []
-    for number, row in enumerate(data):
-        where = f"{path}: person {number + 1}"
-        if not isinstance(row, dict):
-            raise HeatpointError(f"{where}: expected an object, got {type(row).__name__}")
-        person = _json_person(row, keys, where)
-        if split is None:
-            people.append(person)
-            continue
-        if "isValidation" not in row:
-            raise no_such_split(path, split, (), "'isValidation' in every row")
-        if split not in ("train", "val"):
-            raise no_such_split(path, split, ("train", "val"), "by 'isValidation'")
-        if bool(row["isValidation"]) == (split == "val"):
-            people.append(person)
-    return _collect(people, path, images)
+    keys = next(keys for keys in _KEYS if keys[3] in data[0])
+    people = [_json_person(row, keys, f"{path}: person {i}") for i, row in enumerate(data, start=1)]
+    flags: dict[str, list[bool]] = {}
+    if all("isValidation" in row for row in data):
+        held = [bool(row["isValidation"]) for row in data]
+        flags = {"train": [not each for each in held], "val": held}
+    chosen = steps.flagged(people, split, flags, path, "'isValidation' in every row")
+    return _with_images(chosen, path, images)
 
 
 def read_mpii_h5(
@@ -118,7 +86,7 @@ def read_mpii_h5(
     Args:
         path: The file.
         split: ``train`` or ``test`` of an ``annot.h5``; None for all.
-        images: Folder of the images, if not one of ``image_folders``.
+        images: Folder of the images, if not one of ``steps.image_folders``.
 
     Raises:
         HeatpointError: h5py is not installed, the file is no HDF5 or lacks a field, there is no
@@ -142,101 +110,83 @@ def read_mpii_h5(
             f"{path}: expected the fields {', '.join(_H5_KEYS)} of MPII, found no "
             f"{missing[0]!r} among {', '.join(sorted(table))}"
         )
-    part = np.asarray(table["part"], np.float64)
+    center, scale, part, visible = (np.asarray(table[key], np.float64) for key in _H5_KEYS[1:])
     if part.ndim != 3 or part.shape[1:] != (len(SKELETON), 2):
-        raise HeatpointError(
-            f"{path}: expected 'part' of shape (N, {len(SKELETON)}, 2), got {part.shape}"
-        )
-    return _collect(_h5_people(table, part, path, split), path, images)
-
-
-def _h5_people(
-    table: dict[str, Any], part: NDArray[np.float64], path: Path, split: str | None
-) -> list[_Person]:
-    center, scale = (np.asarray(table[key], np.float64) for key in ("center", "scale"))
-    raw = "istrain" in table
-    if raw:
+        raise steps.unexpected(path, f"'part' of shape (N, {len(SKELETON)}, 2)", part.shape)
+    flags = {}
+    if "istrain" in table:
         part = np.where(part > 0, part + 1, part)
+        training = np.ravel(table["istrain"]).astype(np.int64)
+        flags = {"train": training == 1, "test": training == 0}
     else:
-        known = center[:, 0] != -1
         scale = scale / ENLARGED
-        center[known, 1] -= DOWN * scale[known]
-    kept = np.ones(len(part), np.bool_)
-    if split is not None:
-        known_splits = ("train", "test") if raw else ()
-        if split not in known_splits:
-            raise no_such_split(path, split, known_splits, "'istrain' of annot.h5")
-        kept = np.asarray(table["istrain"], np.int64).reshape(-1) == int(split == "train")
-    visible = np.asarray(table["visible"], np.float64)
-    heads = np.asarray(table.get("normalize", np.full(len(part), np.nan)), np.float64)
-    return [
-        _Person(
-            _text(table["imgname"][i]),
-            (float(center[i, 0]), float(center[i, 1])),
-            float(scale[i]),
-            np.concatenate((part[i], visible[i][:, None]), 1),
-            head=float(heads[i]) if heads[i] > 0 else math.nan,
-        )
-        for i in np.flatnonzero(kept).tolist()
+        center[:, 1] -= np.where(center[:, 0] == -1, 0.0, DOWN * scale)
+    heads = np.asarray(table.get("normalize", np.zeros(len(part))), np.float64)
+    heads = np.where(heads > 0, heads, math.nan)
+    joints = np.concatenate((part, visible[..., None]), -1)
+    columns = table["imgname"], center.tolist(), scale.tolist(), joints, heads.tolist()
+    people = [
+        _person(_text(name), (x, y), size, each)._replace(head=head)
+        for name, (x, y), size, each, head in zip(*columns, strict=True)
     ]
+    chosen = steps.flagged(people, split, flags, path, "'istrain' of annot.h5")
+    return _with_images(chosen, path, images)
 
 
 def _text(name: Any) -> str:
     """Returns a file name stored as bytes or as an array of character codes."""
     if isinstance(name, bytes):
         return name.decode()
-    if isinstance(name, str):
-        return name
     return "".join(chr(int(code)) for code in np.ravel(name) if int(code) > 0)
 
 
-def _json_person(row: dict[str, Any], keys: _Keys, where: str) -> _Person:
-    for key in keys:
-        if key and key not in row:
-            raise HeatpointError(
-                f"{where} has no {key!r}; expected {', '.join(filter(None, keys))}"
-            )
+def _json_person(row: Any, keys: tuple[str, ...], where: str) -> steps.Person:
+    lacking = [key for key in keys if not isinstance(row, dict) or key not in row]
+    if lacking:
+        raise HeatpointError(
+            f"{where} has no {lacking[0]!r}; expected an object with {', '.join(keys)}, got "
+            f"{str(row)[:60]}"
+        )
+    image, center, scale, joints, *visible = (row[key] for key in keys)
     try:
-        joints = np.array(row[keys.joints], np.float64)
-        if keys.visible:
-            visible = np.array(row[keys.visible], np.float64).reshape(-1, 1)
-            joints = np.concatenate((joints, visible), 1)
-        x, y = (float(value) for value in row[keys.center])
-        scale = float(row[keys.scale])
+        table = np.array(joints, np.float64)
+        if visible:
+            apart = np.array(visible[0], np.float64).reshape(-1, 1)
+            table = np.concatenate((table, apart), 1)
+        x, y = (float(value) for value in center)
+        scale = float(scale)
     except (TypeError, ValueError) as error:
         raise HeatpointError(f"{where}: expected numbers: {error}") from None
-    if joints.shape != (len(SKELETON), 3):
-        raise HeatpointError(
-            f"{where}: expected {len(SKELETON)} joints of x, y and visibility, got an array of "
-            f"shape {joints.shape}"
-        )
-    sides = row.get("img_height"), row.get("img_width")
-    known = all(isinstance(side, int | float) and side >= 1 for side in sides)
-    size = (int(sides[0]), int(sides[1])) if known else None  # type: ignore[arg-type]
-    return _Person(str(row[keys.image]), (x, y), scale, joints, size)
+    if table.shape != (len(SKELETON), 3):
+        wanted = f"{len(SKELETON)} joints of x, y and visibility"
+        raise steps.unexpected(where, wanted, f"an array of shape {table.shape}")
+    size = steps.known_size(row.get("img_height"), row.get("img_width"))
+    return _person(str(image), (x, y), scale, table)._replace(size=size)
 
 
-def _collect(people: list[_Person], path: Path, images: str | Path | None) -> Annotations:
-    """Returns the data set of people, those of one image together."""
+def _person(
+    image: str, center: tuple[float, float], scale: float, joints: NDArray[np.float64]
+) -> steps.Person:
+    """Returns a person whose joints, (J, 3), count from pixel 1 and are 0 hidden or 1 visible.
+
+    A joint at (0, 0) or with a negative coordinate is not labelled.
+    """
+    points = joints[:, :2]
+    absent = (points == 0).all(1) | (points < 0).any(1)
+    visibility = np.where(absent, 0, np.where(joints[:, 2] > 0, 2, 1))
+    detail = f"centre {center} and scale {scale:g} say nothing of a person"
+    box = person_box(center, scale)
+    return steps.Person(Path(image), steps.as_joints(points - 0.5, visibility), box, detail)
+
+
+def _with_images(people: list[steps.Person], path: Path, images: str | Path | None) -> Annotations:
+    """Returns the data set of people whose pictures are still to be found."""
     annotations = Annotations(("person",), [], str(path), skeleton=SKELETON)
-    names = list(dict.fromkeys(person.image for person in people))
-    files, annotations.searched = locate_images(names, path, images)
-    found = {name: Objects(len(SKELETON)) for name in names}
-    sizes = {person.image: person.size for person in people}
-    file_of = dict(zip(names, files, strict=True))
-    for person in people:
-        box = person_box(person.center, person.scale)
-        if box is None:
-            detail = f"centre {person.center} and scale {person.scale:g} say nothing of a person"
-            annotations.leave_out("object without a box", str(file_of[person.image]), detail)
-        else:
-            keypoints = _from_one(person.joints)
-            found[person.image].add(box, 0, keypoints=keypoints, head=person.head)
-    annotations.images = [
-        found[name].record(file_of[name], sizes[name], number)
-        for number, name in enumerate(names, start=1)
-    ]
-    return annotations
+    names = list(dict.fromkeys(str(person.image) for person in people))
+    files, annotations.searched = steps.locate_images(names, path, images)
+    there = dict(zip(names, files, strict=True))
+    found = [person._replace(image=there[str(person.image)]) for person in people]
+    return steps.add_people(annotations, found)
 
 
 def person_box(center: tuple[float, float], scale: float) -> Box | None:
@@ -249,14 +199,3 @@ def person_box(center: tuple[float, float], scale: float) -> Box | None:
         return None
     x, y, half = center[0] - 0.5, center[1] + DOWN * scale - 0.5, SIDE / 2 * scale
     return x - half, y - half, x + half, y + half
-
-
-def _from_one(joints: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Turns joints counted from pixel 1, (J, 3) with 0 hidden and 1 visible, into ours.
-
-    A joint at (0, 0) or with a negative coordinate is not labelled.
-    """
-    absent = (joints[:, :2] == 0).all(1) | (joints[:, :2] < 0).any(1)
-    table = np.concatenate((joints[:, :2] - 0.5, np.where(joints[:, 2:] > 0, 2.0, 1.0)), 1)
-    table[absent] = 0.0
-    return table

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from defusedxml import ElementTree
 
 from heatpoint.data import Annotations, Box, Objects, check_names
-from heatpoint.data.readers.files import image_stem, index_images, read_split
+from heatpoint.data.readers import steps
 from heatpoint.errors import HeatpointError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 
-@dataclass(frozen=True)
-class _Image:
+class _Image(NamedTuple):
     """What one XML file says; objects are class, corners (None if absent) and difficult or not."""
 
     filename: str
@@ -47,41 +44,35 @@ def read_voc(folder: str | Path, split: str | None = None) -> Annotations:
             broken, or no object has a class.
     """
     folder = Path(folder)
-    files = {path.stem: path for path in sorted((folder / "Annotations").glob("*.xml"))}
+    labels, pictures = folder / "Annotations", folder / "JPEGImages"
+    files = {path.stem: path for path in sorted(labels.glob("*.xml"))}
     if not files:
-        raise HeatpointError(f"{folder}: expected XML files in {folder / 'Annotations'}, got none")
-    images = index_images(folder / "JPEGImages")
+        raise steps.unexpected(folder, f"XML files in {labels}", "none")
+    images = steps.index_images(pictures)
     parsed = _parse_all(files)
     found = {name for image in parsed.values() for name, _, _ in image.objects if name}
-    names = check_names(sorted(found), folder / "Annotations")
-    label_of = {name: label for label, name in enumerate(names)}
+    names = check_names(sorted(found), labels)
     stems = sorted(files.keys() | images.keys()) if split is None else _split(folder, split, files)
     annotations = Annotations(names, [], str(folder))
-    seen: set[str] = set()
-    for stem in stems:
-        path = images.get(stem)
-        if stem in seen:
-            annotations.leave_out("image listed twice", str(path or stem), f"split {split}")
+    listed = (images.get(stem, pictures / f"{stem}.jpg") for stem in stems)
+    for path in steps.once(listed, annotations, split):
+        image = parsed.get(path.stem)
+        if image is None:
+            detail = f"expected {labels / path.stem}.xml"
+            annotations.leave_out("image without annotation file", str(path), detail)
             continue
-        seen.add(stem)
-        if stem not in parsed:
-            expected = folder / "Annotations" / f"{stem}.xml"
-            where = str(path or folder / "JPEGImages" / stem)
-            annotations.leave_out("image without annotation file", where, f"expected {expected}")
-            continue
-        image = parsed[stem]
-        if path is None:
-            path = images.get(image_stem(image.filename), folder / "JPEGImages" / f"{stem}.jpg")
-        objects = Objects()
+        file, objects = files[path.stem].name, Objects()
+        if path.stem not in images:
+            path = images.get(steps.image_stem(image.filename), path)
         for number, (name, box, difficult) in enumerate(image.objects, start=1):
-            what = f"object {number} of {files[stem].name}"
+            what = f"object {number} of {file}"
             if not name:
                 annotations.leave_out("object without a class", str(path), f"{what} has no <name>")
             elif box is None:
                 detail = f"{what}: expected numbers xmin, ymin, xmax, ymax in <bndbox>"
                 annotations.leave_out("object without a box", str(path), detail)
             else:
-                objects.add(box, label_of[name], difficult=difficult)
+                objects.add(box, names.index(name), difficult=difficult)
         annotations.images.append(objects.record(path, image.size, len(annotations.images) + 1))
     return annotations
 
@@ -93,10 +84,8 @@ def _parse_all(files: dict[str, Path]) -> dict[str, _Image]:
         try:
             parsed[stem] = _parse(ElementTree.parse(path).getroot())
         # Besides broken XML: what defusedxml forbids, and encodings that are unknown.
-        except (ElementTree.ParseError, ValueError, LookupError) as error:
-            broken.append(f"{path.name} ({error})")
-        except OSError as error:
-            broken.append(f"{path.name} ({error.strerror or error})")
+        except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
+            broken.append(f"{path.name} ({getattr(error, 'strerror', None) or error})")
     if broken:
         more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
         raise HeatpointError(
@@ -107,16 +96,13 @@ def _parse_all(files: dict[str, Path]) -> dict[str, _Image]:
 
 
 def _parse(root: Element) -> _Image:
-    size = None
-    height, width = _value(root, "size/height"), _value(root, "size/width")
-    if height and width and 1 <= height < math.inf and 1 <= width < math.inf:
-        size = (int(height), int(width))
     objects: list[tuple[str, Box | None, bool]] = []
     for item in root.findall("object"):
-        box = [_value(item, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
-        numbers = [value for value in box if value is not None]
-        corners = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
-        objects.append((_text(item, "name"), corners, bool(_value(item, "difficult"))))
+        corners = [_value(item, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
+        numbers = [value for value in corners if value is not None]
+        box = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
+        objects.append((_text(item, "name"), box, bool(_value(item, "difficult"))))
+    size = steps.known_size(_value(root, "size/height"), _value(root, "size/width"))
     return _Image(_text(root, "filename"), size, objects)
 
 
@@ -134,11 +120,11 @@ def _value(element: Element, tag: str) -> float | None:
 
 def _split(folder: Path, split: str, files: dict[str, Path]) -> list[str]:
     """Returns the image names of a list; a class list's flag (``name -1``) is dropped."""
-    lists = {path.stem: path for path in (folder / "ImageSets/Main").glob("*.txt")}
+    lists = steps.split_lists(folder / "ImageSets/Main")
     stems: list[str] = []
-    for line in read_split(folder, split, lists, "lists in ImageSets/Main"):
+    for line in steps.read_split(folder, split, lists, "lists in ImageSets/Main"):
         head, _, flag = line.rpartition(" ")
         if line not in files and flag in ("-1", "0", "1") and head:
             line = head.strip()
-        stems.append(line if line in files else image_stem(line))
+        stems.append(line if line in files else steps.image_stem(line))
     return [stem for stem in stems if stem]
