@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,9 @@ from torch import Tensor
 from heatpoint.codecs import Codec
 from heatpoint.data.dataset import Batch
 from heatpoint.errors import HeatpointError
-from heatpoint.training.optimize import set_rate
-from heatpoint.training.options import total_epochs
+from heatpoint.training.options import plain, total_epochs
 from heatpoint.training.processes import any_process, combined, on_first
-from heatpoint.training.report import score_title, write_options
+from heatpoint.training.report import score_text, write_options
 from heatpoint.training.setup import Run
 from heatpoint.training.state import Row
 from heatpoint.training.validation import record, save, validate
@@ -74,18 +74,17 @@ def fit(run: Run) -> TrainResult:
     Raises:
         HeatpointError: A loss that is not finite, a disk that is full; nothing saved is lost.
     """
-    on_first(run.fabric, lambda: write_options(run.out, run.parts.options, run.derived()))
+    on_first(run.fabric, lambda: write_options(run.out, plain(run.options), run.derived()))
     agree(run)
-    epochs = total_epochs(run.options)
-    position = run.position
-    target = min(n for n in (epochs, run.options.stop_after, float("inf")) if n is not None)
+    position, epochs = run.position, total_epochs(run.options)
+    target = min(epochs or math.inf, run.options.stop_after or math.inf)
     # A validation that a signal broke off is made up for.
-    over = run.fabric.broadcast(is_over(run) and position.validated == position.updates)
+    over = is_over(run) and position.validated == position.updates
     stopped = False
     with run.interrupt:
         while position.epoch < target and not (over or stopped):
             train_epoch(run)
-            over = run.fabric.broadcast(is_over(run))
+            over = is_over(run)
             stopped = any_process(run.fabric, run.interrupt.is_requested())
             if not stopped:
                 stopped = not end_epoch(run, over or position.epoch + 1 >= target)
@@ -113,48 +112,45 @@ def fit(run: Run) -> TrainResult:
 
 def train_epoch(run: Run) -> None:
     """Takes the updates of the running epoch that are not taken yet; stops early if it must."""
-    position = run.position
-    title = f"epoch {position.epoch + 1}" + (f"/{n}" if (n := total_epochs(run.options)) else "")
-    run.display.start_epoch(title, run.steps, position.step, position.best)
+    position, epochs = run.position, total_epochs(run.options)
+    title = f"epoch {position.epoch + 1}" + (f"/{epochs}" if epochs else "")
+    best = "" if position.best is None else score_text(run.main, position.best)
     run.network.train()
     for norm in run.frozen:
         norm.eval()
-    local = run.loader.batch_size or 1
-    run.sampler.set_epoch(position.epoch, position.step * run.accumulate * local)
-    batches = iter(run.loader) if position.step < run.steps else iter(())
-    try:
+    run.sampler.set_epoch(position.epoch, position.step * run.images // run.fabric.world_size)
+    batches = iter(run.loader)
+    with run.display.epoch(title, run.steps, position.step, best):
         while position.step < run.steps and not must_stop(run):
             take_update(run, list(islice(batches, run.accumulate)))
-            run.display.advance(
-                position.step,
-                run.images,
-                lambda: float(run.sums.sum()) / position.step,
-                lambda: run.clock.remaining(position.updates),
-            )
+            if run.display.is_due(run.images):
+                loss = float(run.sums.sum()) / position.step
+                run.display.show(position.step, loss, run.clock.remaining(position.updates))
         look(run)
-    finally:
-        run.display.end_epoch()
 
 
 def take_update(run: Run, batches: Sequence[Batch]) -> None:
     """Moves the weights by the gradient of one or several batches."""
-    position = run.position
+    position, fabric = run.position, run.fabric
     rate = run.rate * run.schedule.factor(run.clock.position(position.updates), position.updates)
-    set_rate(run.parts.optimizer, rate)
-    run.parts.optimizer.zero_grad(set_to_none=True)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad(set_to_none=True)
     terms = backward(run, batches)
-    limit = run.options.clip or float("inf")
+    limit = run.options.clip or math.inf
     norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), limit)
     run.sums += terms
     indices = [index for batch in batches for index in batch.indices]
     run.recent.append((torch.cat((terms, norm.reshape(1))), indices, position.updates, rate))
-    if alone_on_cpu(run) or position.updates % LOOK_EVERY == 0:
+    # On the CPU alone there is neither device nor process to wait for.
+    costs_nothing = fabric.world_size == 1 and fabric.device.type == "cpu"
+    if costs_nothing or position.updates % LOOK_EVERY == 0:
         look(run)
-    run.parts.optimizer.step()
-    run.parts.ema.update()
+    run.optimizer.step()
+    run.ema.update()
     position.step += 1
     position.updates += 1
-    if run.fabric.is_global_zero and position.updates % LOOK_EVERY == 0:
+    if fabric.is_global_zero and position.updates % LOOK_EVERY == 0:
         run.events.add({"loss": float(terms.sum()), "learning_rate": rate}, position.updates)
 
 
@@ -167,34 +163,21 @@ def backward(run: Run, batches: Sequence[Batch]) -> Tensor:
     fabric = run.fabric
     codec: Codec = run.averaged.codec
     batches = [batch.to(fabric.device) for batch in batches]
-    encoded = [codec.encode(batch.targets, view_size(batch)) for batch in batches]
-    own = torch.stack([batch.counts for batch in encoded]).sum(0)
-    counts = combined(fabric, own, "sum")
+    height, width = batches[0].images.shape[-2:]  # which may be windows of the run's input size
+    encoded = [codec.encode(batch.targets, (height, width)) for batch in batches]
+    counts = combined(fabric, torch.stack([batch.counts for batch in encoded]).sum(0), "sum")
     total = torch.zeros_like(run.sums)
     for number, (batch, wanted) in enumerate(zip(batches, encoded, strict=True), start=1):
         images = batch.images.contiguous(memory_format=torch.channels_last)
         with fabric.no_backward_sync(run.network, enabled=number < len(batches)):
-            stacks = run.network(images)
-            shared = wanted.with_counts(counts)
-            losses = [codec.loss(maps, shared) for maps in stacks]
-            terms = torch.stack([sum_of(losses, name) for name in run.terms])
-            if codec.stacks == "mean":
-                terms = terms / len(stacks)
+            losses = [codec.loss(maps, wanted.with_counts(counts)) for maps in run.network(images)]
+            stacks = torch.stack([torch.stack([one[n] for n in run.terms]) for one in losses])
+            terms = stacks.mean(0) if codec.stacks == "mean" else stacks.sum(0)
             # Processes average their gradients, but the common divisor asks for their sum.
             terms = terms * fabric.world_size
             fabric.backward(terms.sum())
         total += terms.detach()
     return total
-
-
-def view_size(batch: Batch) -> tuple[int, int]:
-    """Returns (H, W) of the views, which may be windows of the run's input size."""
-    return batch.images.shape[-2], batch.images.shape[-1]
-
-
-def sum_of(losses: Sequence[dict[str, Tensor]], name: str) -> Tensor:
-    """Returns one term summed over the stacks."""
-    return torch.stack([terms[name] for terms in losses]).sum()
 
 
 def look(run: Run) -> None:
@@ -223,10 +206,8 @@ def not_finite(run: Run) -> str:
         return ""
     first = int(bad[0])
     _, images, update, rate = recent[first]
-    terms = ", ".join(
-        f"{name} {value:.4g}"
-        for name, value in zip((*run.terms, "gradient norm"), values[first].tolist(), strict=True)
-    )
+    named = zip((*run.terms, "gradient norm"), values[first].tolist(), strict=True)
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in named)
     shown = ", ".join(run.paths[i] for i in images[:16])
     more = f" and {len(images) - 16} more" if len(images) > 16 else ""
     return (
@@ -244,22 +225,16 @@ def agree(run: Run) -> None:
 
 def must_stop(run: Run) -> bool:
     """Tells whether a signal has come or time is over; processes decide together, now and then."""
-    if run.fabric.world_size == 1:
-        return run.interrupt.is_requested() or is_over(run)
-    if run.position.updates % LOOK_EVERY:
-        return False
-    agree(run)
+    if run.fabric.world_size > 1:
+        if run.position.updates % LOOK_EVERY:
+            return False
+        agree(run)
     return any_process(run.fabric, run.interrupt.is_requested() or is_over(run))
 
 
 def is_over(run: Run) -> bool:
     """Tells whether the run's time is over, or its last update taken."""
     return run.clock.position(run.position.updates) >= 1
-
-
-def alone_on_cpu(run: Run) -> bool:
-    """Tells whether looking at a number costs nothing: no device and no process to wait for."""
-    return run.fabric.world_size == 1 and run.fabric.device.type == "cpu"
 
 
 def end_epoch(run: Run, last: bool) -> bool:
@@ -269,15 +244,13 @@ def end_epoch(run: Run, last: bool) -> bool:
         False if a signal broke off the validation: the epoch stays open, to be validated when
         the run is resumed.
     """
-    start = time.monotonic()
-    position = run.position
-    complete = position.step >= run.steps
+    start, position = time.monotonic(), run.position
     due = last or (position.epoch + 1) % run.options.eval_every == 0
     metrics = validate(run) if due else {}
     if metrics is None:
         return False
     record(run, metrics)
-    if complete:
+    if position.step >= run.steps:
         position.epoch, position.step = position.epoch + 1, 0
         run.sums.zero_()
     if due:
@@ -291,7 +264,7 @@ def closing(result: TrainResult) -> str:
     """Returns the last sentence of a run."""
     score = "no validation yet"
     if result.score is not None:
-        score = f"best {score_title(result.score_name)} {100 * result.score:.1f}"
+        score = f"best {score_text(result.score_name, result.score)}"
     if result.interrupted:
         return f"interrupted and saved after update {result.updates}; resume goes on ({score})"
     where = result.best if result.score is not None else result.last

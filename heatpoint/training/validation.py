@@ -8,9 +8,8 @@ import torch
 
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
-from heatpoint.inference.metrics import score_title
 from heatpoint.training.processes import combined, on_first
-from heatpoint.training.report import draw_curves, draw_predictions, write_csv
+from heatpoint.training.report import draw_curves, draw_predictions, score_text, write_csv
 from heatpoint.training.setup import Run
 from heatpoint.training.state import Row, save_resume
 
@@ -24,9 +23,7 @@ def validate(run: Run) -> Row | None:
     def score() -> Row:
         if not run.scores:
             return {}
-        metrics = evaluate(
-            run.averaged, run.data.val, size=run.size, device=run.fabric.device, metric=("coco",)
-        )
+        metrics = evaluate(run.averaged, run.data.val, device=run.fabric.device, metric=("coco",))
         found = {name: metrics.scores[name] for name in run.scores}
         return {name: None if math.isnan(value) else value for name, value in found.items()}
 
@@ -48,7 +45,7 @@ def record(run: Run, metrics: Row) -> None:
         "updates": position.updates,
         "seconds": round(run.clock.elapsed(), 1),
         "images_per_second": round(run.display.speed(), 1),
-        "learning_rate": float(run.parts.optimizer.param_groups[0]["lr"]),
+        "learning_rate": float(run.optimizer.param_groups[0]["lr"]),
         "loss": sum(means),
         **{f"loss/{name}": mean for name, mean in zip(run.terms, means, strict=True)},
         **metrics,
@@ -61,11 +58,8 @@ def record(run: Run, metrics: Row) -> None:
             position.best, position.best_epoch = float(score), float(row["epoch"] or 0)
     shown = [f"loss {row['loss']:.3f}", f"{row['images_per_second']} images/s"]
     if score is not None:
-        best = " (best)" if position.best_epoch == row["epoch"] else ""
-        shown.append(f"{score_title(run.main)} {100 * score:.1f}{best}")
-        shown += [
-            f"{score_title(name)} {100 * (metrics[name] or 0):.1f}" for name in run.scores[1:2]
-        ]
+        shown += [score_text(name, metrics[name] or 0) for name in run.scores[:2]]
+        shown[2] += " (best)" if position.best_epoch == row["epoch"] else ""
     run.display.say(f"epoch {row['epoch']:g}  " + "  ".join(shown))
     if run.fabric.is_global_zero:
         run.events.add({n: v for n, v in row.items() if n != "epoch"}, position.updates)
@@ -96,29 +90,21 @@ def save(run: Run, metrics: Row | None = None) -> None:
                 "saved in it, so the run ends"
             )
         run.events.flush()
-        run.averaged.meta.update(training_meta(run, metrics))
+        run.averaged.meta["trained"] = {
+            "epochs": round(position.epoch, 3),
+            "updates": position.updates,
+            "images": len(run.data.train),
+            "score": metrics or None,
+            "torch": str(torch.__version__),
+        }
         run.averaged.save(run.out / "last.safetensors")
-        latest = position.history[-1]["epoch"] if position.history else None
-        if metrics and latest == position.best_epoch:
+        if metrics and position.history[-1]["epoch"] == position.best_epoch:
             run.averaged.save(run.out / "best.safetensors")
         write_csv(run.out, position.history)
         if metrics and run.options.pictures:
             draw_curves(run.out / "curves.png", position.history, run.terms, run.scores)
             picture = run.out / "val_predictions.png"
-            draw_predictions(picture, run.averaged, run.data.shown, run.size, run.fabric.device)
-        save_resume(run.out / "resume.pt", run.parts)
+            draw_predictions(picture, run.averaged, run.data.shown, run.fabric.device)
+        save_resume(run.out / "resume.pt", run.state())
 
     on_first(run.fabric, write)
-
-
-def training_meta(run: Run, metrics: Row | None) -> dict[str, object]:
-    """Returns what a checkpoint says about its origin."""
-    return {
-        "trained": {
-            "epochs": round(run.position.epoch, 3),
-            "updates": run.position.updates,
-            "images": len(run.data.train),
-            "score": dict(metrics) if metrics else None,
-            "torch": str(torch.__version__),
-        }
-    }
