@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from heatpoint.training.data import TrainingData
-    from heatpoint.training.loop import TrainResult
+    from heatpoint.training.state import TrainResult
 
 
 __all__ = ["TrainOptions", "run", "train"]

@@ -105,11 +105,8 @@ def load_data(options: TrainOptions, kind: type[Codec]) -> TrainingData:
         HeatpointError: Data cannot be read, images are bad, nothing is to be learnt from, or the
             validation data is about other things.
     """
-    sources = ((options.data, options.images), (options.val, options.val_images))
-    given = [
-        data if isinstance(data, Annotations) else read(data, folder or None)
-        for data, folder in sources
-    ]
+    both = ((options.data, options.images), (options.val, options.val_images))
+    given = [d if isinstance(d, Annotations) else read(d, folder or None) for d, folder in both]
     if "keypoints" in kind.learns:
         given = [with_skeleton(annotations, options.skeleton) for annotations in given]
     read_train, read_val = given
@@ -179,11 +176,9 @@ def _check_pair(train: Annotations, val: Annotations, kind: type[Codec]) -> None
         remedy = "label the same joints in both, or name those of both with skeleton"
         compared.append(("joints", train.skeleton.joints, val.skeleton.joints, remedy))
     for what, one, other, remedy in compared:
-        only = (
-            (train, [n for n in one if n not in other]),
-            (val, [n for n in other if n not in one]),
-        )
-        found = [f"only in {data.source}: {', '.join(names)}" for data, names in only if names]
+        missing, extra = [n for n in one if n not in other], [n for n in other if n not in one]
+        only = ((train.source, missing), (val.source, extra))
+        found = [f"only in {source}: {', '.join(names)}" for source, names in only if names]
         if found:
             raise HeatpointError(
                 f"training and validation data have different {what}; {'; '.join(found)}; {remedy}"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -15,53 +13,15 @@ from torch import Tensor
 from heatpoint.codecs import Codec
 from heatpoint.data.dataset import Batch
 from heatpoint.errors import HeatpointError
+from heatpoint.inference.evaluate import evaluate
+from heatpoint.training import report
 from heatpoint.training.options import plain, total_epochs
 from heatpoint.training.processes import any_process, combined, on_first
-from heatpoint.training.report import score_text, write_options
 from heatpoint.training.setup import Run
-from heatpoint.training.state import Row
-from heatpoint.training.validation import record, save, validate
+from heatpoint.training.state import Row, TrainResult, save_resume
 
 LOOK_EVERY = 20
 """Updates between two looks at the numbers on an accelerator, or at the other processes."""
-
-
-@dataclass
-class TrainResult:
-    """What a run came to.
-
-    Attributes:
-        out: The run's folder.
-        best: Checkpoint with the highest score; it does not exist before a validation.
-        last: Checkpoint of the last weights.
-        score: Highest validation score in [0, 1], that of ``best``; None before a validation.
-        score_name: What it is: "ap" (COCO, 0.5:0.95) for boxes, "pck@0.1" for joints in crops.
-        best_epoch: Epoch that ``best`` is from.
-        epochs: Finished epochs.
-        updates: Updates of the weights.
-        seconds: Wall-clock time.
-        finished: Whether the schedule came to its end.
-        interrupted: Whether a signal stopped the run.
-        history: One row per epoch, as in log.csv.
-    """
-
-    out: Path
-    best: Path
-    last: Path
-    score: float | None
-    score_name: str
-    best_epoch: float
-    epochs: int
-    updates: int
-    seconds: float
-    finished: bool
-    interrupted: bool
-    history: list[Row] = field(default_factory=list)
-
-    @property
-    def ap(self) -> float | None:
-        """The score of a run that learnt boxes; None before a validation and for joints."""
-        return self.score if self.score_name == "ap" else None
 
 
 def fit(run: Run) -> TrainResult:
@@ -74,7 +34,7 @@ def fit(run: Run) -> TrainResult:
     Raises:
         HeatpointError: A loss that is not finite, a disk that is full; nothing saved is lost.
     """
-    on_first(run.fabric, lambda: write_options(run.out, plain(run.options), run.derived()))
+    on_first(run.fabric, lambda: report.write_options(run.out, plain(run.options), run.derived()))
     agree(run)
     position, epochs = run.position, total_epochs(run.options)
     target = min(epochs or math.inf, run.options.stop_after or math.inf)
@@ -114,7 +74,7 @@ def train_epoch(run: Run) -> None:
     """Takes the updates of the running epoch that are not taken yet; stops early if it must."""
     position, epochs = run.position, total_epochs(run.options)
     title = f"epoch {position.epoch + 1}" + (f"/{epochs}" if epochs else "")
-    best = "" if position.best is None else score_text(run.main, position.best)
+    best = "" if position.best is None else report.score_text(run.main, position.best)
     run.network.train()
     for norm in run.frozen:
         norm.eval()
@@ -260,11 +220,107 @@ def end_epoch(run: Run, last: bool) -> bool:
     return True
 
 
+def validate(run: Run) -> Row | None:
+    """Scores the averaged weights as ``evaluate`` does; returns None if a signal broke it off.
+
+    One process works, the others wait.
+    """
+
+    def score() -> Row:
+        if not run.scores:
+            return {}
+        metrics = evaluate(run.averaged, run.data.val, device=run.fabric.device, metric=("coco",))
+        found = {name: metrics.scores[name] for name in run.scores}
+        return {name: None if math.isnan(value) else value for name, value in found.items()}
+
+    return on_first(run.fabric, lambda: run.interrupt.breakable(score))
+
+
+def record(run: Run, metrics: Row) -> None:
+    """Adds the epoch's row to the history, and remembers whether it is the best so far.
+
+    Args:
+        run: The run.
+        metrics: Validation scores; empty if this epoch is not validated.
+    """
+    position = run.position
+    taken = max(1, position.step)
+    means = (combined(run.fabric, run.sums, "mean") / taken).tolist()
+    row: Row = {
+        "epoch": round(position.epoch + position.step / run.steps, 3),
+        "updates": position.updates,
+        "seconds": round(run.clock.elapsed(), 1),
+        "images_per_second": round(run.display.speed(), 1),
+        "learning_rate": float(run.optimizer.param_groups[0]["lr"]),
+        "loss": sum(means),
+        **{f"loss/{name}": mean for name, mean in zip(run.terms, means, strict=True)},
+        **metrics,
+    }
+    position.history.append(row)
+    score = metrics.get(run.main)
+    if score is not None:
+        position.validated = position.updates
+        if position.best is None or score > position.best:
+            position.best, position.best_epoch = float(score), float(row["epoch"] or 0)
+    shown = [f"loss {row['loss']:.3f}", f"{row['images_per_second']} images/s"]
+    if score is not None:
+        shown += [report.score_text(name, metrics[name] or 0) for name in run.scores[:2]]
+        shown[2] += " (best)" if position.best_epoch == row["epoch"] else ""
+    run.display.say(f"epoch {row['epoch']:g}  " + "  ".join(shown))
+    if run.fabric.is_global_zero:
+        run.events.add({n: v for n, v in row.items() if n != "epoch"}, position.updates)
+
+
+def save(run: Run, metrics: Row | None = None) -> None:
+    """Writes checkpoints, log, pictures, and last of all the resume file, each atomically.
+
+    The order makes every moment a safe one to be killed at: until the resume file is renamed the
+    former one stands, and resuming from it writes the same checkpoints again.
+
+    Args:
+        run: The run.
+        metrics: Scores of a validation that was just made; None when a signal stopped the run.
+
+    Raises:
+        HeatpointError: A file cannot be written; what was there before is untouched.
+    """
+    position = run.position
+    position.seconds = run.clock.elapsed()
+    run.sums = combined(run.fabric, run.sums, "mean")
+    position.sums = run.sums.tolist()
+
+    def write() -> None:
+        if not run.out.is_dir():
+            raise HeatpointError(
+                f"the folder {run.out} is gone, deleted or moved while training; nothing can be "
+                "saved in it, so the run ends"
+            )
+        run.events.flush()
+        run.averaged.meta["trained"] = {
+            "epochs": round(position.epoch, 3),
+            "updates": position.updates,
+            "images": len(run.data.train),
+            "score": metrics or None,
+            "torch": str(torch.__version__),
+        }
+        run.averaged.save(run.out / "last.safetensors")
+        if metrics and position.history[-1]["epoch"] == position.best_epoch:
+            run.averaged.save(run.out / "best.safetensors")
+        report.write_csv(run.out, position.history)
+        if metrics and run.options.pictures:
+            report.draw_curves(run.out / "curves.png", position.history, run.terms, run.scores)
+            picture = run.out / "val_predictions.png"
+            report.draw_predictions(picture, run.averaged, run.data.shown, run.fabric.device)
+        save_resume(run.out / "resume.pt", run.state())
+
+    on_first(run.fabric, write)
+
+
 def closing(result: TrainResult) -> str:
     """Returns the last sentence of a run."""
     score = "no validation yet"
     if result.score is not None:
-        score = f"best {score_text(result.score_name, result.score)}"
+        score = f"best {report.score_text(result.score_name, result.score)}"
     if result.interrupted:
         return f"interrupted and saved after update {result.updates}; resume goes on ({score})"
     where = result.best if result.score is not None else result.last

@@ -185,12 +185,8 @@ def freeze(backbone: Backbone, stride: int) -> list[nn.Module]:
     for parameter, gradient in zip(parameters, used, strict=True):
         if gradient is not None:
             parameter.requires_grad_(False)
-    return [
-        module
-        for module in backbone.modules()
-        if hasattr(module, "running_mean")
-        and not any(parameter.requires_grad for parameter in module.parameters(recurse=False))
-    ]
+    norms = [module for module in backbone.modules() if hasattr(module, "running_mean")]
+    return [n for n in norms if not any(p.requires_grad for p in n.parameters(recurse=False))]
 
 
 class Ema:

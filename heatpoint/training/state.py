@@ -1,4 +1,4 @@
-"""What a resumed run needs: everything that decides the next weights, in one file."""
+"""Where a run stands, what it came to, and the one file that a resumed run needs."""
 
 from __future__ import annotations
 
@@ -50,6 +50,44 @@ class Position:
     best_epoch: float = 0
     sums: list[float] = field(default_factory=list)
     history: list[Row] = field(default_factory=list)
+
+
+@dataclass
+class TrainResult:
+    """What a run came to.
+
+    Attributes:
+        out: The run's folder.
+        best: Checkpoint with the highest score; it does not exist before a validation.
+        last: Checkpoint of the last weights.
+        score: Highest validation score in [0, 1], that of ``best``; None before a validation.
+        score_name: What it is: "ap" (COCO, 0.5:0.95) for boxes, "pck@0.1" for joints in crops.
+        best_epoch: Epoch that ``best`` is from.
+        epochs: Finished epochs.
+        updates: Updates of the weights.
+        seconds: Wall-clock time.
+        finished: Whether the schedule came to its end.
+        interrupted: Whether a signal stopped the run.
+        history: One row per epoch, as in log.csv.
+    """
+
+    out: Path
+    best: Path
+    last: Path
+    score: float | None
+    score_name: str
+    best_epoch: float
+    epochs: int
+    updates: int
+    seconds: float
+    finished: bool
+    interrupted: bool
+    history: list[Row] = field(default_factory=list)
+
+    @property
+    def ap(self) -> float | None:
+        """The score of a run that learnt boxes; None before a validation and for joints."""
+        return self.score if self.score_name == "ap" else None
 
 
 def save_resume(path: Path, state: dict[str, Any]) -> None:
