@@ -1,4 +1,4 @@
-"""The body of a drawn figure: its parts, a random pose of it, and how it is painted."""
+"""Draws pictures of articulated figures whose joints are known exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of a run is over, and by what the learning rate is multiplied there."""
+"""How weights move: clock and learning rate, optimiser, frozen layers, moving average."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Refuses options of a training run that cannot be meant, before anything is read."""
+"""The options of a training run, and which cannot be meant; known before anything is read."""
 
 from __future__ import annotations
 

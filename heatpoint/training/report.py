@@ -1,4 +1,4 @@
-"""Puts the truth of a few validation images beside what the model says about them."""
+"""What a run shows while it lasts, and leaves: options, numbers, curves, pictures."""
 
 from __future__ import annotations
 

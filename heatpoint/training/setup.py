@@ -1,4 +1,4 @@
-"""The detector a run starts from: built anew, or taken from a file and fitted to the data."""
+"""All parts of a run, and the detector it starts from: built anew, or taken from a file."""
 
 from __future__ import annotations
 
