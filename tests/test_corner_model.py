@@ -29,7 +29,7 @@ from heatpoint.networks.features import EveryLevel
 from heatpoint.networks.heads import CornerHeads, StackHeads
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
-from heatpoint.training.loop import TrainResult
+from heatpoint.training.state import TrainResult
 from heatpoint.views import Whole
 from heatpoint.views.fields import Field
 from heatpoint.views.pictures import Picture

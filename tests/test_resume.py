@@ -21,7 +21,7 @@ from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import features
 from heatpoint.synthetic.pictures import write_shapes
-from heatpoint.training import loop, train, validation
+from heatpoint.training import loop, train
 from heatpoint.training.state import load_resume
 from heatpoint.zoo.detector import Detector
 
@@ -139,7 +139,7 @@ def test_a_signal_within_an_epoch_loses_nothing(shapes, straight, tmp_path, monk
 
 @pytest.mark.parametrize("epoch", [2, 4])
 def test_a_signal_within_validation_is_made_up_for(shapes, straight, tmp_path, monkeypatch, epoch):
-    real = validation.evaluate
+    real = loop.evaluate
 
     def evaluate(*words, **named):
         calls.append(1)
@@ -148,7 +148,7 @@ def test_a_signal_within_validation_is_made_up_for(shapes, straight, tmp_path, m
         return real(*words, **named)
 
     calls: list[int] = []
-    monkeypatch.setattr(validation, "evaluate", evaluate)
+    monkeypatch.setattr(loop, "evaluate", evaluate)
     with pytest.raises(KeyboardInterrupt):
         train(shapes, shapes, out=str(tmp_path), **QUICK)
     monkeypatch.undo()
@@ -157,7 +157,7 @@ def test_a_signal_within_validation_is_made_up_for(shapes, straight, tmp_path, m
 
 
 def test_death_between_checkpoint_and_resume_file(shapes, straight, tmp_path, monkeypatch):
-    real, calls = validation.save_resume, []
+    real, calls = loop.save_resume, []
 
     def die(path, parts):
         calls.append(1)
@@ -165,7 +165,7 @@ def test_death_between_checkpoint_and_resume_file(shapes, straight, tmp_path, mo
             raise SystemExit("killed")
         real(path, parts)
 
-    monkeypatch.setattr(validation, "save_resume", die)
+    monkeypatch.setattr(loop, "save_resume", die)
     with pytest.raises(SystemExit):
         train(shapes, shapes, out=str(tmp_path), **QUICK)
     monkeypatch.undo()

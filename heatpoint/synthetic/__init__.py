@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, Objects
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
@@ -39,25 +40,33 @@ def fill(
     cv2.fillPoly(image, corners, colour, line, _SHIFT)
 
 
-def background(size: tuple[int, int], rng: np.random.Generator, clutter: bool) -> Image:
+def background(
+    what: str, least: int, size: tuple[int, int], rng: np.random.Generator, clutter: bool
+) -> Image:
     """Returns a picture of nothing: uneven grey with lines and shapeless blobs, or one flat colour.
 
     Args:
+        what: What is to be drawn on it, for the message.
+        least: Pixels that a side must have for that.
         size: Height and width in pixels.
         rng: Source of every random choice.
         clutter: False gives the flat colour.
+
+    Raises:
+        HeatpointError: The picture is too small.
     """
     height, width = size
+    if min(size) < least:
+        raise HeatpointError(
+            f"{what} are drawn on pictures of {least}x{least} pixels or more, not {height}x{width}"
+        )
     if not clutter:
         return np.full((height, width, 3), rng.integers(256, size=3), dtype=np.uint8)
     coarse = rng.integers(40, 216, size=(2, 2, 1)) + rng.integers(-20, 21, size=(2, 2, 3))
     patches = rng.integers(-12, 13, size=(6, 6, 3))
-    image: Image = np.clip(
-        cv2.resize(coarse.astype(np.float64), (width, height), interpolation=cv2.INTER_LINEAR)
-        + cv2.resize(patches.astype(np.float64), (width, height), interpolation=cv2.INTER_CUBIC),
-        0,
-        255,
-    ).astype(np.uint8)
+    grey = cv2.resize(coarse.astype(np.float64), (width, height), interpolation=cv2.INTER_LINEAR)
+    spots = cv2.resize(patches.astype(np.float64), (width, height), interpolation=cv2.INTER_CUBIC)
+    image: Image = np.clip(grey + spots, 0, 255).astype(np.uint8)
     for _ in range(int(rng.integers(4))):
         start, end = (rng.random((2, 2)) * (width, height) * (1 << _SHIFT)).astype(int).tolist()
         thickness = int(rng.integers(1, 3))
@@ -82,6 +91,11 @@ def dull(rng: np.random.Generator) -> list[int]:
     return [int(v) for v in np.clip(rng.integers(256) + rng.integers(-30, 31, size=3), 0, 255)]
 
 
+def between(low: float, high: float, rng: np.random.Generator) -> float:
+    """Returns a random number between two, even in its logarithm."""
+    return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
+
 def add_noise(image: Image, rng: np.random.Generator) -> None:
     """Adds grey noise of random strength to a picture, in place."""
     strength = rng.uniform(0, 8)
@@ -95,7 +109,7 @@ def write_set(
     size: tuple[int, int],
     seed: int,
     annotations: Annotations,
-    draw: Callable[[np.random.Generator], tuple[Image, Objects]],
+    draw: Callable[[np.random.Generator], tuple[Image, ImageRecord]],
 ) -> Path:
     """Writes a data set of drawn pictures and returns the path of its COCO JSON file.
 
@@ -108,7 +122,7 @@ def write_set(
         size: Height and width of every picture in pixels.
         seed: Together with its number it decides all chance in a picture.
         annotations: The data set without images.
-        draw: Draws a picture, (H, W, 3) uint8 RGB, and returns it and its objects.
+        draw: Draws a picture, (H, W, 3) uint8 RGB, and returns it and the record of its objects.
 
     Raises:
         HeatpointError: ``count`` is below 1, or the folder is not writable.
@@ -120,12 +134,13 @@ def write_set(
         path.unlink(missing_ok=True)
         (path.parent / "images").mkdir(parents=True, exist_ok=True)
         for number in range(count):
-            image, objects = draw(np.random.default_rng((seed, number)))
+            image, record = draw(np.random.default_rng((seed, number)))
             file = path.parent / f"images/{number:06d}.jpg"
             bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
             file.write_bytes(data.tobytes())
-            annotations.images.append(objects.record(file, size, number + 1))
+            record = replace(record, path=file, size=size, image_id=number + 1)
+            annotations.images.append(record)
     except OSError as error:
         raise HeatpointError(
             f"cannot write to {path.parent}: {error.strerror or error}; free space or choose "

@@ -1,4 +1,4 @@
-"""The body of a drawn figure: its parts, a random pose of it, and how it is painted."""
+"""Draws pictures of articulated figures whose joints are known exactly."""
 
 from __future__ import annotations
 
@@ -10,17 +10,16 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, Objects
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
-from heatpoint.synthetic import Points, add_noise, background, dull, fill, write_set
+from heatpoint.synthetic import Points, add_noise, background, between, dull, fill, write_set
 
 Colour = Literal["left", "right", "torso", "head"]
 
 
 class Part(NamedTuple):
-    """One piece that is painted: a capsule between two joints, or the torso.
+    """One piece that is painted: a capsule between two joints, a bone, or a disc around one.
 
     Attributes:
         start: Joint at one end.
@@ -29,7 +28,6 @@ class Part(NamedTuple):
         colour: Whose colour it has.
         shade: Factor on that colour; it tells an upper from a lower limb.
         joints: Joints that count as seen where this part shows.
-        bone: Whether it is an edge of the skeleton.
     """
 
     start: int
@@ -38,7 +36,6 @@ class Part(NamedTuple):
     colour: Colour
     shade: float
     joints: tuple[int, ...]
-    bone: bool = True
 
 
 HEAD_RADIUS = 0.065
@@ -59,13 +56,12 @@ PARTS = (
     Part(2, 3, (0.03, 0.03), "torso", 1.0, _TRUNK),
     Part(8, 9, (0.03, 0.03), "torso", 1.0, _TRUNK),
     Part(1, 0, (0.028, 0.028), "head", 0.8, (1, 0)),
-    Part(0, 0, (HEAD_RADIUS, HEAD_RADIUS), "head", 1.0, (0,), bone=False),
+    Part(0, 0, (HEAD_RADIUS, HEAD_RADIUS), "head", 1.0, (0,)),
 )
 """Joints are those of ``figures.FIGURE``."""
 
-_TORSO = (8, 9, 10, 11)
-_HEAD = (12, 13)
-_LIMBS = ((0, 1), (2, 3), (4, 5), (6, 7))
+_LIMBS = np.arange(8).reshape(4, 2)
+_TORSO, _HEAD = (8, 9, 10, 11), (12, 13)
 _WARM, _COLD = (-0.04, 0.13), (0.5, 0.68)  # hues from 0 to 1
 
 
@@ -76,13 +72,13 @@ class Pose:
     Attributes:
         points: (14, 2) x, y in image pixels.
         height: Of the figure when upright, in image pixels.
-        front: Which of the four limbs (left arm, right arm, left leg, right leg) lie before the
+        front: (4,) which of the limbs (left arm, right arm, left leg, right leg) lie before the
             torso.
     """
 
     points: Points
     height: float
-    front: tuple[bool, bool, bool, bool]
+    front: NDArray[np.bool_]
 
     @classmethod
     def random(cls, height: float, rng: np.random.Generator) -> Pose:
@@ -105,13 +101,7 @@ class Pose:
             points[10 + side] = points[8 + side] + 0.24 * _direction(0, outward * leg)
             bend = leg + rng.uniform(-1.0, 0.2)
             points[12 + side] = points[10 + side] + 0.23 * _direction(0, outward * bend)
-        arms, legs = rng.random(2) < 0.75, rng.random(2) < 0.9
-        front = (bool(arms[0]), bool(arms[1]), bool(legs[0]), bool(legs[1]))
-        return cls(points * height, height, front)
-
-    def moved(self, by: Points) -> Pose:
-        """Returns the pose moved by (x, y) pixels."""
-        return replace(self, points=self.points + by)
+        return cls(points * height, height, rng.random(4) < (0.75, 0.75, 0.9, 0.9))
 
     def extent(self) -> tuple[Points, Points]:
         """Returns the upper left and the lower right corner of the body, (2,) each."""
@@ -120,10 +110,9 @@ class Pose:
         low = (self.points - margin[:, None]).min(0)
         return low, (self.points + margin[:, None]).max(0)
 
-    def inside(self, size: tuple[int, int]) -> NDArray[np.bool_]:
+    def inside(self, size: tuple[int, ...]) -> NDArray[np.bool_]:
         """Returns which joints lie in a picture ``size`` (H, W) large, (14,)."""
-        x, y = self.points.T
-        inside: NDArray[np.bool_] = (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
+        inside: NDArray[np.bool_] = np.all((self.points >= 0) & (self.points < size[::-1]), axis=1)
         return inside
 
 
@@ -140,14 +129,11 @@ def draw_pose(
         rng: Chooses the colours.
     """
     colours = _colours(rng)
-    limbs = list(zip(_LIMBS, pose.front, strict=True))
-    behind = [part for limb, front in limbs if not front for part in limb]
-    before = [part for limb, front in limbs if front for part in limb]
+    behind, before = (_LIMBS[which].ravel().tolist() for which in (~pose.front, pose.front))
     for number in (*behind, *_TORSO, *_HEAD, *before):
         part = PARTS[number]
         start, end = pose.points[part.start], pose.points[part.end]
-        radii = part.radii[0] * pose.height, part.radii[1] * pose.height
-        outlines = [capsule(start, end, *radii)]
+        outlines = [capsule(start, end, part.radii[0] * pose.height, part.radii[1] * pose.height)]
         if number == _TORSO[0]:
             outlines.append(pose.points[[2, 3, 9, 8]])
         shade = [part.shade * value for value in colours[part.colour]]
@@ -198,7 +184,7 @@ _JOINTS = (
 )
 FIGURE = Skeleton(
     tuple(_JOINTS.split()),
-    tuple((part.start, part.end) for part in PARTS if part.bone),
+    tuple((part.start, part.end) for part in PARTS if part.start != part.end),
     ((2, 3), (4, 5), (6, 7), (8, 9), (10, 11), (12, 13)),
 )
 """Skeleton of the drawn figures."""
@@ -242,27 +228,21 @@ def draw_figures(
     Raises:
         HeatpointError: The picture is too small to hold a figure.
     """
-    if min(size) < 64:
-        raise HeatpointError(
-            f"figures are drawn on pictures of 64x64 pixels or more, not {size[0]}x{size[1]}"
-        )
-    image = background(size, rng, clutter)
+    image = background("figures", 64, size, rng, clutter)
     owner = np.zeros(size, np.int16)  # 1 + part + parts of the figures before; 0 is the background
     wanted = 1 + int(rng.random() < _SEVERAL) + int(rng.random() < _SEVERAL / 3)
     poses: list[Pose] = []
-    while len(poses) < wanted:
-        pose = _place(size, rng, wanted > 1, poses)
-        if pose is None:
-            break
+    while len(poses) < wanted and (pose := _place(size, rng, wanted > 1, poses)):
         draw_pose(image, owner, pose, 1 + len(poses) * len(PARTS), rng)
         poses.append(pose)
     if clutter and rng.random() < _BARS:
         _cover(image, owner, poses, rng)
     if clutter:
         add_noise(image, rng)
+    extents = [np.concatenate(pose.extent()) for pose in poses]
     return FigureScene(
         image,
-        np.array([_box(pose, size) for pose in poses]),
+        np.clip(np.reshape(extents, (-1, 4)), 0, (*size[::-1], *size[::-1])),
         np.array([_labels(pose, owner, i) for i, pose in enumerate(poses)]),
         np.array([0.6 * 2 * np.sqrt(2) * HEAD_RADIUS * pose.height for pose in poses]),
     )
@@ -286,12 +266,12 @@ def write_figures(
         HeatpointError: ``count`` is below 1, ``size`` is too small, or the folder is not writable.
     """
 
-    def draw(rng: np.random.Generator) -> tuple[Image, Objects]:
+    def draw(rng: np.random.Generator) -> tuple[Image, ImageRecord]:
         scene = draw_figures(size, rng)
-        objects = Objects(len(FIGURE))
-        for box, joints, head in zip(scene.boxes, scene.joints, scene.heads, strict=True):
-            objects.add(tuple(box.tolist()), 0, keypoints=joints, head=float(head))
-        return scene.image, objects
+        labels, joints = np.zeros(len(scene.boxes), np.int64), scene.joints
+        return scene.image, ImageRecord(
+            Path(), size, scene.boxes, labels, keypoints=joints, heads=scene.heads
+        )
 
     annotations = Annotations(("figure",), [], skeleton=FIGURE)
     return write_set(folder, count, size, seed, annotations, draw)
@@ -301,23 +281,19 @@ def _place(
     size: tuple[int, int], rng: np.random.Generator, several: bool, before: list[Pose]
 ) -> Pose | None:
     """Returns a pose that shows enough of itself and stands clear of others; None if none does."""
-    height, width = size
     for _ in range(20):
-        largest = 0.7 if several else _LARGEST
-        share = float(np.exp(rng.uniform(np.log(_SMALLEST), np.log(largest))))
+        share = between(_SMALLEST, 0.7 if several else _LARGEST, rng)
         pose = Pose.random(share * min(size), rng)
         low, high = pose.extent()
-        room = np.array([width, height]) - (high - low)
-        if rng.random() < _CUT:
-            move = rng.uniform(-0.4, 0.4, 2) * (high - low)
-        elif (room < 0).any():
+        room = np.array(size[::-1]) - (high - low)
+        beyond = rng.random() < _CUT
+        if (room < 0).any() and not beyond:
             continue
-        else:
-            move = np.zeros(2)
-        pose = pose.moved(rng.random(2) * np.maximum(room, 0) + move - low)
-        if pose.inside(size).sum() < _LEAST_JOINTS:
-            continue
-        if all(_apart(pose, other) for other in before):
+        move = rng.uniform(-0.4, 0.4, 2) * (high - low) if beyond else 0.0
+        at = rng.random(2) * np.maximum(room, 0) + move
+        pose = replace(pose, points=pose.points + (at - low))
+        shown = pose.inside(size).sum() >= _LEAST_JOINTS
+        if shown and all(_apart(pose, other) for other in before):
             return pose
     return None
 
@@ -351,18 +327,10 @@ def _cover(
 
 def _labels(pose: Pose, owner: NDArray[np.int16], number: int) -> NDArray[np.float64]:
     """Returns the joints (14, 3) of figure ``number`` with visibility."""
-    size = (owner.shape[0], owner.shape[1])
-    inside = pose.inside(size)
     table = np.zeros((len(FIGURE), 3))
-    for joint in np.flatnonzero(inside):
+    for joint in np.flatnonzero(pose.inside(owner.shape)):
         x, y = pose.points[joint]
         part = int(owner[int(y), int(x)]) - 1 - number * len(PARTS)
         shows = 0 <= part < len(PARTS) and joint in PARTS[part].joints
         table[joint] = x, y, 2.0 if shows else 1.0
     return table
-
-
-def _box(pose: Pose, size: tuple[int, int]) -> Points:
-    low, high = pose.extent()
-    sides = np.array([size[1], size[0]], np.float64)
-    return np.concatenate((np.clip(low, 0, sides), np.clip(high, 0, sides)))

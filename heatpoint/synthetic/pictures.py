@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, Objects
-from heatpoint.errors import HeatpointError
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.geometry import Image
-from heatpoint.synthetic import Points, add_noise, background, fill, write_set
+from heatpoint.synthetic import Points, add_noise, background, between, fill, write_set
 
 NAMES = ("disc", "ring", "triangle", "star", "cross")
 """Classes of the drawn shapes, in label order."""
@@ -70,12 +70,7 @@ def draw_scene(size: tuple[int, int], rng: np.random.Generator, clutter: bool = 
     Raises:
         HeatpointError: The picture is too small to hold a shape.
     """
-    height, width = size
-    if min(size) < 32:
-        raise HeatpointError(
-            f"shapes are drawn on pictures of 32x32 pixels or more, not {height}x{width}"
-        )
-    image = background(size, rng, clutter)
+    image = background("shapes", 32, size, rng, clutter)
     owner = np.full(size, -1, dtype=np.int16)
     whole: list[int] = []
     labels: list[int] = []
@@ -84,20 +79,22 @@ def draw_scene(size: tuple[int, int], rng: np.random.Generator, clutter: bool = 
     for _ in range(wanted):
         label = int(rng.integers(len(NAMES)))
         for _ in range(8):
-            share = float(np.exp(rng.uniform(np.log(_SMALLEST), np.log(_LARGEST))))
-            x, y, mask = _place(_outline(label, rng), share * min(size), size, rng)
-            if _fits(mask, x, y, owner, whole):
+            diameter = between(_SMALLEST, _LARGEST, rng) * min(size)
+            shape = _placed(_outline(label, rng), diameter, size, rng)
+            if _fits(shape, owner, whole):
                 break
         else:
             continue  # the picture is full: this shape is left out of image and labels alike
-        solid, inside, at = _crop(mask, x, y, size)
-        _paint(image, inside, at, _colour_against(image, solid, at, rng), rng, clutter)
-        owner[at][solid] = len(labels)
-        whole.append(int(np.count_nonzero(mask >= 128)))
+        _paint(image, shape, rng, clutter)
+        owner[shape.at][shape.solid] = len(labels)
+        whole.append(shape.whole)
         labels.append(label)
     if clutter:
         add_noise(image, rng)
-    boxes, areas = _extents(owner, len(labels))
+    extents = [cv2.boundingRect((owner == n).view(np.uint8)) for n in range(len(labels))]
+    boxes = np.array(extents, np.float64).reshape(-1, 4)
+    boxes[:, 2:] += boxes[:, :2]
+    areas = _pixels(owner, len(labels)).astype(np.float64)
     return Scene(image, boxes, np.array(labels, dtype=np.int64), areas, owner)
 
 
@@ -119,14 +116,30 @@ def write_shapes(
         HeatpointError: ``count`` is below 1, ``size`` is too small, or the folder is not writable.
     """
 
-    def draw(rng: np.random.Generator) -> tuple[Image, Objects]:
+    def draw(rng: np.random.Generator) -> tuple[Image, ImageRecord]:
         scene = draw_scene(size, rng)
-        objects = Objects()
-        for box, label, area in zip(scene.boxes, scene.labels, scene.areas, strict=True):
-            objects.add(tuple(box.tolist()), int(label), area=float(area))
-        return scene.image, objects
+        return scene.image, ImageRecord(Path(), size, scene.boxes, scene.labels, areas=scene.areas)
 
     return write_set(folder, count, size, seed, Annotations(NAMES, []), draw)
+
+
+class _Shape(NamedTuple):
+    """A shape that was put somewhere.
+
+    Attributes:
+        at: Rows and columns of its window, as far as it is in the picture.
+        coverage: (h, w) uint8, how much of each pixel there the shape covers, of 255.
+        whole: Number of pixels that show the shape, in the picture and beyond it.
+    """
+
+    at: tuple[slice, slice]
+    coverage: Image
+    whole: int
+
+    @property
+    def solid(self) -> NDArray[np.bool_]:
+        """(h, w), which pixels show the shape: those it covers half of or more."""
+        return self.coverage >= 128
 
 
 def _outline(label: int, rng: np.random.Generator) -> list[Points]:
@@ -152,23 +165,24 @@ def _polygon(corners: int) -> Points:
     return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
-def _place(
-    contours: list[Points],
-    diameter: float,
-    size: tuple[int, int],
-    rng: np.random.Generator,
-) -> tuple[int, int, Image]:
-    """Puts a shape somewhere: returns left, top and coverage (h, w) uint8 of its own window."""
+def _placed(
+    contours: list[Points], diameter: float, size: tuple[int, int], rng: np.random.Generator
+) -> _Shape:
+    """Turns and squeezes a shape, and puts it somewhere."""
     axis, angle = rng.uniform(0, np.pi), rng.uniform(0, 2 * np.pi)
     squeeze = np.diag((1.0, rng.uniform(0.7, 1.0)))
     matrix = _rotation(axis) @ squeeze @ _rotation(angle) * (diameter / 2)
     centre = rng.random(2) * (size[1], size[0])
     contours = [contour @ matrix.T + centre for contour in contours]
     corner = np.floor(contours[0].min(0)).astype(int) - 2
-    extent = np.ceil(contours[0].max(0)).astype(int) + 2 - corner
-    mask = np.zeros((extent[1], extent[0]), dtype=np.uint8)
+    x, y = corner.tolist()
+    width, height = (np.ceil(contours[0].max(0)).astype(int) + 2 - corner).tolist()
+    mask = np.zeros((height, width), dtype=np.uint8)
     fill(mask, [contour - corner for contour in contours], 255)
-    return int(corner[0]), int(corner[1]), mask
+    rows = slice(max(y, 0), min(y + height, size[0]))
+    columns = slice(max(x, 0), min(x + width, size[1]))
+    inside = mask[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
+    return _Shape((rows, columns), inside, int(np.count_nonzero(mask >= 128)))
 
 
 def _rotation(angle: float) -> Points:
@@ -177,72 +191,38 @@ def _rotation(angle: float) -> Points:
     return np.array([(c, -s), (s, c)])
 
 
-def _crop(
-    mask: Image, x: int, y: int, size: tuple[int, int]
-) -> tuple[NDArray[np.bool_], Image, tuple[slice, slice]]:
-    """Returns the part of a window inside the picture: own pixels, coverage, and where it lies."""
-    rows = slice(max(y, 0), min(y + mask.shape[0], size[0]))
-    columns = slice(max(x, 0), min(x + mask.shape[1], size[1]))
-    inside = mask[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x]
-    return inside >= 128, inside, (rows, columns)
+def _pixels(owner: NDArray[np.int16], count: int) -> NDArray[np.int64]:
+    """Returns how many pixels show each of so many shapes, (count,)."""
+    return np.bincount(owner.ravel() + 1, minlength=count + 1)[1:]
 
 
-def _fits(mask: Image, x: int, y: int, owner: NDArray[np.int16], whole: list[int]) -> bool:
+def _fits(shape: _Shape, owner: NDArray[np.int16], whole: list[int]) -> bool:
     """Tells whether a shape, and every shape it covers, would keep enough pixels in view."""
-    solid, _, at = _crop(mask, x, y, (owner.shape[0], owner.shape[1]))
-    if np.count_nonzero(solid) < _VISIBLE * np.count_nonzero(mask >= 128):
+    if np.count_nonzero(shape.solid) < _VISIBLE * shape.whole:
         return False
-    hidden = np.bincount(owner[at][solid] + 1, minlength=len(whole) + 1)[1:]
+    hidden = _pixels(owner[shape.at][shape.solid], len(whole))
     if not hidden.any():
         return True
-    shown = np.bincount(owner.ravel() + 1, minlength=len(whole) + 1)[1:]
-    return bool(np.all(shown - hidden >= _VISIBLE * np.array(whole)))
+    left = _pixels(owner, len(whole)) - hidden
+    return bool(np.all(left >= _VISIBLE * np.array(whole)))
 
 
-def _colour_against(
-    image: Image, solid: NDArray[np.bool_], at: tuple[slice, slice], rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Returns a vivid colour far enough from the mean of the pixels it will cover."""
-    under = image[at][solid].mean(0)
+def _paint(image: Image, shape: _Shape, rng: np.random.Generator, clutter: bool) -> None:
+    """Blends a shape into the picture by its coverage; clutter shades it along one direction.
+
+    Its colour is vivid and far enough from the mean of the pixels it covers.
+    """
+    at, under = shape.at, image[shape.at][shape.solid].mean(0)
     while True:
-        strong, weak, any_ = rng.integers(170, 256), rng.integers(80), rng.integers(256)
-        colour = rng.permutation(np.array([strong, weak, any_], dtype=np.float64))
+        values = rng.integers(170, 256), rng.integers(80), rng.integers(256)
+        colour = rng.permutation(np.array(values, np.float64))
         if float(np.linalg.norm(colour - under)) > _CONTRAST:
-            return colour
-
-
-def _paint(
-    image: Image,
-    coverage: Image,
-    at: tuple[slice, slice],
-    colour: NDArray[np.float64],
-    rng: np.random.Generator,
-    clutter: bool,
-) -> None:
-    """Blends a shape into the picture by its coverage; clutter shades it along one direction."""
-    height, width = coverage.shape
-    fill = np.broadcast_to(colour.astype(np.float32), (height, width, 3))
+            break
+    paint = colour.astype(np.float32)
     if clutter:
         slope = rng.uniform(-25, 25, size=2).astype(np.float32)
-        shade = (
-            np.linspace(-1, 1, height, dtype=np.float32)[:, None] * slope[0]
-            + np.linspace(-1, 1, width, dtype=np.float32) * slope[1]
-        )
-        fill = fill + shade[:, :, None]
-    weight = coverage.astype(np.float32)[:, :, None] / 255
-    mixed = image[at] * (1 - weight) + fill * weight
+        down, along = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape.coverage.shape)
+        paint = paint + (down[:, None] * slope[0] + along * slope[1])[:, :, None]
+    weight = shape.coverage.astype(np.float32)[:, :, None] / 255
+    mixed = image[at] * (1 - weight) + paint * weight
     image[at] = np.clip(np.round(mixed), 0, 255).astype(np.uint8)
-
-
-def _extents(
-    owner: NDArray[np.int16], count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Returns boxes (N, 4) and areas (N,) of the pixels that show each shape."""
-    boxes = np.zeros((count, 4))
-    areas = np.zeros(count)
-    for number in range(count):
-        mask = (owner == number).view(np.uint8)
-        left, top, width, height = cv2.boundingRect(mask)
-        boxes[number] = left, top, left + width, top + height
-        areas[number] = cv2.countNonZero(mask)
-    return boxes, areas

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import wraps
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec
+from typing import TYPE_CHECKING
 
-from heatpoint import plugins
 from heatpoint.errors import HeatpointError
+from heatpoint.options import keywords
 from heatpoint.training.options import TrainOptions, check
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from heatpoint.training.data import TrainingData
-    from heatpoint.training.loop import TrainResult
+    from heatpoint.training.state import TrainResult
 
 
 __all__ = ["TrainOptions", "run", "train"]
-
-
-Arguments = ParamSpec("Arguments")
 
 
 def run(options: TrainOptions) -> TrainResult:
@@ -53,7 +48,9 @@ def run(options: TrainOptions) -> TrainResult:
     fabric = make_fabric(options)
     # Data in memory goes to the processes once, not a second time inside of the options.
     options = replace(options, data=data.train.source, val=data.val.source)
-    outcome: TrainResult | HeatpointError = fabric.launch(_Process(options, data))
+    # Bound beforehand, for Fabric takes dataclasses among its own arguments apart on the way.
+    work = partial(_train, options, data)
+    outcome: TrainResult | HeatpointError = fabric.launch(work)
     if isinstance(outcome, HeatpointError):
         raise outcome
     if outcome.interrupted:
@@ -61,26 +58,7 @@ def run(options: TrainOptions) -> TrainResult:
     return outcome
 
 
-def _keywords(
-    build: Callable[Arguments, TrainOptions],
-) -> Callable[[Callable[[TrainOptions], TrainResult]], Callable[Arguments, TrainResult]]:
-    """Gives a function of options the signature of their constructor, so that it is said once."""
-
-    def decorate(
-        function: Callable[[TrainOptions], TrainResult],
-    ) -> Callable[Arguments, TrainResult]:
-        @wraps(function)
-        def call(*args: Arguments.args, **kwargs: Arguments.kwargs) -> TrainResult:
-            return function(build(*args, **kwargs))
-
-        signature = inspect.signature(build).replace(return_annotation="TrainResult")
-        call.__signature__ = signature  # type: ignore[attr-defined]
-        return call
-
-    return decorate
-
-
-@_keywords(TrainOptions)
+@keywords(TrainOptions, positional=2)
 def train(options: TrainOptions) -> TrainResult:
     """Trains a model; takes every field of ``TrainOptions`` as a keyword.
 
@@ -105,32 +83,22 @@ def train(options: TrainOptions) -> TrainResult:
     return run(options)
 
 
-class _Process:
-    """What one of the processes does; no dataclass, for Fabric takes those apart on the way."""
+def _train(
+    options: TrainOptions, data: TrainingData, fabric: Fabric
+) -> TrainResult | HeatpointError:
+    """Trains in one of the processes; a mistake is returned, for an exception loses its type."""
+    from heatpoint.system import locked
+    from heatpoint.training.loop import fit
+    from heatpoint.training.processes import on_first
+    from heatpoint.training.setup import Run
 
-    def __init__(self, options: TrainOptions, data: TrainingData) -> None:
-        self._options, self._data = options, data
-        # Nothing here is of a plugin's own types: a fresh process knows them after loading only.
-        self._plugins = plugins.loaded()
-
-    def __call__(self, fabric: Fabric) -> TrainResult | HeatpointError:
-        """Trains; a mistake is returned, for an exception loses its type."""
-        from heatpoint.system import locked
-
-        for name in self._plugins:
-            plugins.load(name)
-        from heatpoint.training.loop import fit
-        from heatpoint.training.processes import on_first
-        from heatpoint.training.setup import Run
-
-        out = Path(self._options.out)
-        busy = f"another run is writing into {out}; wait for its end, or choose another out"
-        try:
-            with ExitStack() as stack:
-                lock = locked(out / ".lock", busy)
-                on_first(fabric, lambda: stack.enter_context(lock))
-                return fit(Run(self._options, self._data, fabric))
-        except HeatpointError as error:
-            if fabric.world_size == 1:
-                raise
-            return error
+    out = Path(options.out)
+    busy = f"another run is writing into {out}; wait for its end, or choose another out"
+    try:
+        with ExitStack() as stack:
+            on_first(fabric, lambda: stack.enter_context(locked(out / ".lock", busy)))
+            return fit(Run(options, data, fabric))
+    except HeatpointError as error:
+        if fabric.world_size == 1:
+            raise
+        return error

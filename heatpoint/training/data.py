@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,10 +29,9 @@ def check_samples(options: TrainOptions, kind: type[Codec]) -> None:
         HeatpointError: Names the option, and what it is for.
     """
     model, own = options.weights or options.model, varied(kind.view)
-    defaults = {field.name: field.default for field in fields(options)}
     for other in (Augment, PoseAugment):
         for name in other.options.keys() - own.options.keys():
-            if getattr(options, name) != defaults[name]:
+            if getattr(options, name) != getattr(TrainOptions, name):
                 raise HeatpointError(
                     f"{name} is an option of models that look at {other.sees}, but {model} looks "
                     f"at {own.sees}; leave it out or choose another model (heatpoint models lists "
@@ -52,36 +50,30 @@ def training_set(options: TrainOptions, train: Annotations, detector: Detector) 
     Raises:
         HeatpointError: A window that does not fit the input, or options that exclude each other.
     """
-    codec = detector.codec
-    kind = varied(codec.view)
-    augment = kind.named(options.augment)
-    own = detector.settings
+    codec, size, network = detector.codec, detector.size, detector.network
+    kind, own = varied(codec.view), detector.settings
+    chosen = {field: own.get(field, getattr(options, name)) for name, field in kind.options.items()}
+    if chosen.get("window") is not None:
+        window = input_size(chosen["window"], size, network.multiple, network.trim, "window")
+        if window[0] > size[0] or window[1] > size[1]:
+            raise HeatpointError(
+                f"window {window[0]}x{window[1]} is larger than the input of {size[0]}x{size[1]} "
+                "pixels; choose a part of it"
+            )
+        chosen["window"] = window
+    chosen["flip"] = options.flip
+    has_pairs = train.skeleton is not None and train.skeleton.pairs
+    if options.flip is None and "keypoints" in codec.learns and not has_pairs:
+        chosen["flip"] = 0.0
+    # What is not chosen is as in the recipe; a switch turns half of the samples.
     given: dict[str, Any] = {
-        field: own.get(field, getattr(options, name)) for name, field in kind.options.items()
+        name: 0.5 if value is True else value
+        for name, value in chosen.items()
+        if value is not None and value is not False
     }
-    if given.get("window") is not None:
-        given["window"] = _window(given["window"], detector)
-    # A switch turns half of the samples.
-    given = {name: 0.5 if value is True else value for name, value in given.items()}
-    given = {n: value for n, value in given.items() if value is not None and value is not False}
-    given["flip"] = options.flip
-    if options.flip is None:
-        pairs = train.skeleton is not None and train.skeleton.pairs
-        given["flip"] = augment.flip if "keypoints" not in codec.learns or pairs else 0.0
+    augment = replace(kind.named(options.augment), **given)  # type: ignore[type-var]
     cache = round(options.cache * 2**30)
-    augment = replace(augment, **given)  # type: ignore[type-var]
-    return TrainSet(train, detector.size, augment, options.seed, cache, codec.learns)
-
-
-def _window(window: int | list[int], detector: Detector) -> tuple[int, int]:
-    network, size = detector.network, detector.size
-    height, width = input_size(window, size, network.multiple, network.trim, "window")
-    if height > size[0] or width > size[1]:
-        raise HeatpointError(
-            f"window {height}x{width} is larger than the input of {size[0]}x{size[1]} pixels; "
-            "choose a part of it"
-        )
-    return height, width
+    return TrainSet(train, size, augment, options.seed, cache, codec.learns)
 
 
 @dataclass
@@ -113,19 +105,19 @@ def load_data(options: TrainOptions, kind: type[Codec]) -> TrainingData:
         HeatpointError: Data cannot be read, images are bad, nothing is to be learnt from, or the
             validation data is about other things.
     """
-    read_train = _read(options.data, options.images)
-    read_val = _read(options.val, options.val_images)
+    both = ((options.data, options.images), (options.val, options.val_images))
+    given = [d if isinstance(d, Annotations) else read(d, folder or None) for d, folder in both]
     if "keypoints" in kind.learns:
-        read_train = with_skeleton(read_train, options.skeleton)
-        read_val = with_skeleton(read_val, options.skeleton)
+        given = [with_skeleton(annotations, options.skeleton) for annotations in given]
+    read_train, read_val = given
     _check_pair(read_train, read_val, kind)
     train, notes = _clean(read_train, options.skip_bad, "training", kind)
-    val, more = _clean(read_val, options.skip_bad, "validation", kind)
+    shown, more = _clean(read_val, options.skip_bad, "validation", kind)
     if options.skip_bad:
-        readable = {record.path for record in val.images}
+        readable = {record.path for record in shown.images}
         kept = [i for i, record in enumerate(read_val.images) if record.path in readable]
         read_val = read_val.subset(kept)
-    return TrainingData(train, read_val, val, notes + more)
+    return TrainingData(train, read_val, shown, notes + more)
 
 
 def with_skeleton(annotations: Annotations, skeleton: str) -> Annotations:
@@ -175,23 +167,17 @@ def fingerprint(train: Annotations) -> dict[str, Any]:
     return found
 
 
-def _read(data: str | Annotations, images: str) -> Annotations:
-    return data if isinstance(data, Annotations) else read(data, images or None)
-
-
 def _check_pair(train: Annotations, val: Annotations, kind: type[Codec]) -> None:
     """Makes sure that both are about the same classes and joints, in whatever order."""
-    compared: list[tuple[str, Sequence[str], Sequence[str], str]] = []
+    compared = []
     if not kind.view.asks:
         compared.append(("classes", train.names, val.names, "list the same classes in both"))
     if "keypoints" in kind.learns and train.skeleton and val.skeleton:
         remedy = "label the same joints in both, or name those of both with skeleton"
         compared.append(("joints", train.skeleton.joints, val.skeleton.joints, remedy))
     for what, one, other, remedy in compared:
-        only = (
-            (train.source, [name for name in one if name not in other]),
-            (val.source, [name for name in other if name not in one]),
-        )
+        missing, extra = [n for n in one if n not in other], [n for n in other if n not in one]
+        only = ((train.source, missing), (val.source, extra))
         found = [f"only in {source}: {', '.join(names)}" for source, names in only if names]
         if found:
             raise HeatpointError(
@@ -202,43 +188,33 @@ def _check_pair(train: Annotations, val: Annotations, kind: type[Codec]) -> None
 def _clean(
     annotations: Annotations, skip_bad: bool, role: str, kind: type[Codec]
 ) -> tuple[Annotations, list[str]]:
-    """Returns the data without what is wrong in it, and sentences about it."""
-    cleaned, counts = clean(annotations, skip_bad)
-    empty = sum(not len(record) for record in cleaned.images)
-    text = (
-        f"{role} data {annotations.source}: {len(cleaned):,} images ({empty:,} of them empty), "
-        f"{_content(cleaned, kind)}"
-    )
-    found = describe(counts)
-    return cleaned, [text, f"  {found}"] if found else [text]
-
-
-def _content(annotations: Annotations, kind: type[Codec]) -> str:
-    """Returns what there is to learn, in words.
+    """Returns the data without what is wrong in it, and sentences about it.
 
     Raises:
-        HeatpointError: There is nothing.
+        HeatpointError: There is nothing to learn.
     """
-    samples = varied(kind.view)().samples(annotations)
+    cleaned, counts = clean(annotations, skip_bad)
+    samples = varied(kind.view)().samples(cleaned)
     number = sum(len(objects) for _, objects in samples.places)
     if not number:
-        raise HeatpointError(f"{annotations.source} holds no object to learn from or to score")
+        raise HeatpointError(f"{cleaned.source} holds no object to learn from or to score")
+    empty = sum(not len(record) for record in cleaned.images)
+    text = f"{role} data {cleaned.source}: {len(cleaned):,} images ({empty:,} of them empty), "
     if kind.view.asks:
-        text = f"{number:,} subjects"
+        text += f"{number:,} subjects"
     else:
-        by_class = annotations.counts()
+        by_class = cleaned.counts()
         classes = ", ".join(f"{name} {count:,}" for name, count in list(by_class.items())[:12])
         more = f" and {len(by_class) - 12} more classes" if len(by_class) > 12 else ""
-        text = f"{sum(by_class.values()):,} objects ({classes}{more})"
-    if "keypoints" in kind.learns and annotations.skeleton is not None:
-        records = [annotations.images[image].keypoints for image, _ in samples.places]
-        labelled = sum(
-            int((joints[objects, :, 2] > 0).sum())
-            for joints, (_, objects) in zip(records, samples.places, strict=True)
-            if joints is not None
-        )
-        text += f" of {len(annotations.skeleton)} joints, {labelled:,} of them labelled"
-        if not annotations.skeleton.pairs:
+        text += f"{sum(by_class.values()):,} objects ({classes}{more})"
+    if "keypoints" in kind.learns and cleaned.skeleton is not None:
+        labelled = 0
+        for image, objects in samples.places:
+            joints = cleaned.images[image].keypoints
+            labelled += 0 if joints is None else int((joints[objects, :, 2] > 0).sum())
+        text += f" of {len(cleaned.skeleton)} joints, {labelled:,} of them labelled"
+        if not cleaned.skeleton.pairs:
             text += ", no left and right pairs to mirror"
     rest = ", ".join(f"{count:,} {why}" for why, count in samples.left_out.items() if count)
-    return text + (f"; objects left out: {rest}" if rest else "")
+    text += f"; objects left out: {rest}" if rest else ""
+    return cleaned, [text, f"  {describe(counts)}"] if counts else [text]

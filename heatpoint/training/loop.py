@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -14,54 +13,15 @@ from torch import Tensor
 from heatpoint.codecs import Codec
 from heatpoint.data.dataset import Batch
 from heatpoint.errors import HeatpointError
-from heatpoint.training.optimize import set_rate
-from heatpoint.training.options import total_epochs
+from heatpoint.inference.evaluate import evaluate
+from heatpoint.training import report
+from heatpoint.training.options import plain, total_epochs
 from heatpoint.training.processes import any_process, combined, on_first
-from heatpoint.training.report import score_title, write_options
 from heatpoint.training.setup import Run
-from heatpoint.training.state import Row
-from heatpoint.training.validation import record, save, validate
+from heatpoint.training.state import Row, TrainResult, save_resume
 
 LOOK_EVERY = 20
 """Updates between two looks at the numbers on an accelerator, or at the other processes."""
-
-
-@dataclass
-class TrainResult:
-    """What a run came to.
-
-    Attributes:
-        out: The run's folder.
-        best: Checkpoint with the highest score; it does not exist before a validation.
-        last: Checkpoint of the last weights.
-        score: Highest validation score in [0, 1], that of ``best``; None before a validation.
-        score_name: What it is: "ap" (COCO, 0.5:0.95) for boxes, "pck@0.1" for joints in crops.
-        best_epoch: Epoch that ``best`` is from.
-        epochs: Finished epochs.
-        updates: Updates of the weights.
-        seconds: Wall-clock time.
-        finished: Whether the schedule came to its end.
-        interrupted: Whether a signal stopped the run.
-        history: One row per epoch, as in log.csv.
-    """
-
-    out: Path
-    best: Path
-    last: Path
-    score: float | None
-    score_name: str
-    best_epoch: float
-    epochs: int
-    updates: int
-    seconds: float
-    finished: bool
-    interrupted: bool
-    history: list[Row] = field(default_factory=list)
-
-    @property
-    def ap(self) -> float | None:
-        """The score of a run that learnt boxes; None before a validation and for joints."""
-        return self.score if self.score_name == "ap" else None
 
 
 def fit(run: Run) -> TrainResult:
@@ -74,18 +34,17 @@ def fit(run: Run) -> TrainResult:
     Raises:
         HeatpointError: A loss that is not finite, a disk that is full; nothing saved is lost.
     """
-    on_first(run.fabric, lambda: write_options(run.out, run.parts.options, run.derived()))
+    on_first(run.fabric, lambda: report.write_options(run.out, plain(run.options), run.derived()))
     agree(run)
-    epochs = total_epochs(run.options)
-    position = run.position
-    target = min(n for n in (epochs, run.options.stop_after, float("inf")) if n is not None)
+    position, epochs = run.position, total_epochs(run.options)
+    target = min(epochs or math.inf, run.options.stop_after or math.inf)
     # A validation that a signal broke off is made up for.
-    over = run.fabric.broadcast(is_over(run) and position.validated == position.updates)
+    over = is_over(run) and position.validated == position.updates
     stopped = False
     with run.interrupt:
         while position.epoch < target and not (over or stopped):
             train_epoch(run)
-            over = run.fabric.broadcast(is_over(run))
+            over = is_over(run)
             stopped = any_process(run.fabric, run.interrupt.is_requested())
             if not stopped:
                 stopped = not end_epoch(run, over or position.epoch + 1 >= target)
@@ -113,48 +72,45 @@ def fit(run: Run) -> TrainResult:
 
 def train_epoch(run: Run) -> None:
     """Takes the updates of the running epoch that are not taken yet; stops early if it must."""
-    position = run.position
-    title = f"epoch {position.epoch + 1}" + (f"/{n}" if (n := total_epochs(run.options)) else "")
-    run.display.start_epoch(title, run.steps, position.step, position.best)
+    position, epochs = run.position, total_epochs(run.options)
+    title = f"epoch {position.epoch + 1}" + (f"/{epochs}" if epochs else "")
+    best = "" if position.best is None else report.score_text(run.main, position.best)
     run.network.train()
     for norm in run.frozen:
         norm.eval()
-    local = run.loader.batch_size or 1
-    run.sampler.set_epoch(position.epoch, position.step * run.accumulate * local)
-    batches = iter(run.loader) if position.step < run.steps else iter(())
-    try:
+    run.sampler.set_epoch(position.epoch, position.step * run.images // run.fabric.world_size)
+    batches = iter(run.loader)
+    with run.display.epoch(title, run.steps, position.step, best):
         while position.step < run.steps and not must_stop(run):
             take_update(run, list(islice(batches, run.accumulate)))
-            run.display.advance(
-                position.step,
-                run.images,
-                lambda: float(run.sums.sum()) / position.step,
-                lambda: run.clock.remaining(position.updates),
-            )
+            if run.display.is_due(run.images):
+                loss = float(run.sums.sum()) / position.step
+                run.display.show(position.step, loss, run.clock.remaining(position.updates))
         look(run)
-    finally:
-        run.display.end_epoch()
 
 
 def take_update(run: Run, batches: Sequence[Batch]) -> None:
     """Moves the weights by the gradient of one or several batches."""
-    position = run.position
+    position, fabric = run.position, run.fabric
     rate = run.rate * run.schedule.factor(run.clock.position(position.updates), position.updates)
-    set_rate(run.parts.optimizer, rate)
-    run.parts.optimizer.zero_grad(set_to_none=True)
+    for group in run.optimizer.param_groups:
+        group["lr"] = rate
+    run.optimizer.zero_grad(set_to_none=True)
     terms = backward(run, batches)
-    limit = run.options.clip or float("inf")
+    limit = run.options.clip or math.inf
     norm = torch.nn.utils.clip_grad_norm_(run.network.parameters(), limit)
     run.sums += terms
     indices = [index for batch in batches for index in batch.indices]
     run.recent.append((torch.cat((terms, norm.reshape(1))), indices, position.updates, rate))
-    if alone_on_cpu(run) or position.updates % LOOK_EVERY == 0:
+    # On the CPU alone there is neither device nor process to wait for.
+    costs_nothing = fabric.world_size == 1 and fabric.device.type == "cpu"
+    if costs_nothing or position.updates % LOOK_EVERY == 0:
         look(run)
-    run.parts.optimizer.step()
-    run.parts.ema.update()
+    run.optimizer.step()
+    run.ema.update()
     position.step += 1
     position.updates += 1
-    if run.fabric.is_global_zero and position.updates % LOOK_EVERY == 0:
+    if fabric.is_global_zero and position.updates % LOOK_EVERY == 0:
         run.events.add({"loss": float(terms.sum()), "learning_rate": rate}, position.updates)
 
 
@@ -167,34 +123,21 @@ def backward(run: Run, batches: Sequence[Batch]) -> Tensor:
     fabric = run.fabric
     codec: Codec = run.averaged.codec
     batches = [batch.to(fabric.device) for batch in batches]
-    encoded = [codec.encode(batch.targets, view_size(batch)) for batch in batches]
-    own = torch.stack([batch.counts for batch in encoded]).sum(0)
-    counts = combined(fabric, own, "sum")
+    height, width = batches[0].images.shape[-2:]  # which may be windows of the run's input size
+    encoded = [codec.encode(batch.targets, (height, width)) for batch in batches]
+    counts = combined(fabric, torch.stack([batch.counts for batch in encoded]).sum(0), "sum")
     total = torch.zeros_like(run.sums)
     for number, (batch, wanted) in enumerate(zip(batches, encoded, strict=True), start=1):
         images = batch.images.contiguous(memory_format=torch.channels_last)
         with fabric.no_backward_sync(run.network, enabled=number < len(batches)):
-            stacks = run.network(images)
-            shared = wanted.with_counts(counts)
-            losses = [codec.loss(maps, shared) for maps in stacks]
-            terms = torch.stack([sum_of(losses, name) for name in run.terms])
-            if codec.stacks == "mean":
-                terms = terms / len(stacks)
+            losses = [codec.loss(maps, wanted.with_counts(counts)) for maps in run.network(images)]
+            stacks = torch.stack([torch.stack([one[n] for n in run.terms]) for one in losses])
+            terms = stacks.mean(0) if codec.stacks == "mean" else stacks.sum(0)
             # Processes average their gradients, but the common divisor asks for their sum.
             terms = terms * fabric.world_size
             fabric.backward(terms.sum())
         total += terms.detach()
     return total
-
-
-def view_size(batch: Batch) -> tuple[int, int]:
-    """Returns (H, W) of the views, which may be windows of the run's input size."""
-    return batch.images.shape[-2], batch.images.shape[-1]
-
-
-def sum_of(losses: Sequence[dict[str, Tensor]], name: str) -> Tensor:
-    """Returns one term summed over the stacks."""
-    return torch.stack([terms[name] for terms in losses]).sum()
 
 
 def look(run: Run) -> None:
@@ -223,10 +166,8 @@ def not_finite(run: Run) -> str:
         return ""
     first = int(bad[0])
     _, images, update, rate = recent[first]
-    terms = ", ".join(
-        f"{name} {value:.4g}"
-        for name, value in zip((*run.terms, "gradient norm"), values[first].tolist(), strict=True)
-    )
+    named = zip((*run.terms, "gradient norm"), values[first].tolist(), strict=True)
+    terms = ", ".join(f"{name} {value:.4g}" for name, value in named)
     shown = ", ".join(run.paths[i] for i in images[:16])
     more = f" and {len(images) - 16} more" if len(images) > 16 else ""
     return (
@@ -244,22 +185,16 @@ def agree(run: Run) -> None:
 
 def must_stop(run: Run) -> bool:
     """Tells whether a signal has come or time is over; processes decide together, now and then."""
-    if run.fabric.world_size == 1:
-        return run.interrupt.is_requested() or is_over(run)
-    if run.position.updates % LOOK_EVERY:
-        return False
-    agree(run)
+    if run.fabric.world_size > 1:
+        if run.position.updates % LOOK_EVERY:
+            return False
+        agree(run)
     return any_process(run.fabric, run.interrupt.is_requested() or is_over(run))
 
 
 def is_over(run: Run) -> bool:
     """Tells whether the run's time is over, or its last update taken."""
     return run.clock.position(run.position.updates) >= 1
-
-
-def alone_on_cpu(run: Run) -> bool:
-    """Tells whether looking at a number costs nothing: no device and no process to wait for."""
-    return run.fabric.world_size == 1 and run.fabric.device.type == "cpu"
 
 
 def end_epoch(run: Run, last: bool) -> bool:
@@ -269,15 +204,13 @@ def end_epoch(run: Run, last: bool) -> bool:
         False if a signal broke off the validation: the epoch stays open, to be validated when
         the run is resumed.
     """
-    start = time.monotonic()
-    position = run.position
-    complete = position.step >= run.steps
+    start, position = time.monotonic(), run.position
     due = last or (position.epoch + 1) % run.options.eval_every == 0
     metrics = validate(run) if due else {}
     if metrics is None:
         return False
     record(run, metrics)
-    if complete:
+    if position.step >= run.steps:
         position.epoch, position.step = position.epoch + 1, 0
         run.sums.zero_()
     if due:
@@ -287,11 +220,107 @@ def end_epoch(run: Run, last: bool) -> bool:
     return True
 
 
+def validate(run: Run) -> Row | None:
+    """Scores the averaged weights as ``evaluate`` does; returns None if a signal broke it off.
+
+    One process works, the others wait.
+    """
+
+    def score() -> Row:
+        if not run.scores:
+            return {}
+        metrics = evaluate(run.averaged, run.data.val, device=run.fabric.device, metric=("coco",))
+        found = {name: metrics.scores[name] for name in run.scores}
+        return {name: None if math.isnan(value) else value for name, value in found.items()}
+
+    return on_first(run.fabric, lambda: run.interrupt.breakable(score))
+
+
+def record(run: Run, metrics: Row) -> None:
+    """Adds the epoch's row to the history, and remembers whether it is the best so far.
+
+    Args:
+        run: The run.
+        metrics: Validation scores; empty if this epoch is not validated.
+    """
+    position = run.position
+    taken = max(1, position.step)
+    means = (combined(run.fabric, run.sums, "mean") / taken).tolist()
+    row: Row = {
+        "epoch": round(position.epoch + position.step / run.steps, 3),
+        "updates": position.updates,
+        "seconds": round(run.clock.elapsed(), 1),
+        "images_per_second": round(run.display.speed(), 1),
+        "learning_rate": float(run.optimizer.param_groups[0]["lr"]),
+        "loss": sum(means),
+        **{f"loss/{name}": mean for name, mean in zip(run.terms, means, strict=True)},
+        **metrics,
+    }
+    position.history.append(row)
+    score = metrics.get(run.main)
+    if score is not None:
+        position.validated = position.updates
+        if position.best is None or score > position.best:
+            position.best, position.best_epoch = float(score), float(row["epoch"] or 0)
+    shown = [f"loss {row['loss']:.3f}", f"{row['images_per_second']} images/s"]
+    if score is not None:
+        shown += [report.score_text(name, metrics[name] or 0) for name in run.scores[:2]]
+        shown[2] += " (best)" if position.best_epoch == row["epoch"] else ""
+    run.display.say(f"epoch {row['epoch']:g}  " + "  ".join(shown))
+    if run.fabric.is_global_zero:
+        run.events.add({n: v for n, v in row.items() if n != "epoch"}, position.updates)
+
+
+def save(run: Run, metrics: Row | None = None) -> None:
+    """Writes checkpoints, log, pictures, and last of all the resume file, each atomically.
+
+    The order makes every moment a safe one to be killed at: until the resume file is renamed the
+    former one stands, and resuming from it writes the same checkpoints again.
+
+    Args:
+        run: The run.
+        metrics: Scores of a validation that was just made; None when a signal stopped the run.
+
+    Raises:
+        HeatpointError: A file cannot be written; what was there before is untouched.
+    """
+    position = run.position
+    position.seconds = run.clock.elapsed()
+    run.sums = combined(run.fabric, run.sums, "mean")
+    position.sums = run.sums.tolist()
+
+    def write() -> None:
+        if not run.out.is_dir():
+            raise HeatpointError(
+                f"the folder {run.out} is gone, deleted or moved while training; nothing can be "
+                "saved in it, so the run ends"
+            )
+        run.events.flush()
+        run.averaged.meta["trained"] = {
+            "epochs": round(position.epoch, 3),
+            "updates": position.updates,
+            "images": len(run.data.train),
+            "score": metrics or None,
+            "torch": str(torch.__version__),
+        }
+        run.averaged.save(run.out / "last.safetensors")
+        if metrics and position.history[-1]["epoch"] == position.best_epoch:
+            run.averaged.save(run.out / "best.safetensors")
+        report.write_csv(run.out, position.history)
+        if metrics and run.options.pictures:
+            report.draw_curves(run.out / "curves.png", position.history, run.terms, run.scores)
+            picture = run.out / "val_predictions.png"
+            report.draw_predictions(picture, run.averaged, run.data.shown, run.fabric.device)
+        save_resume(run.out / "resume.pt", run.state())
+
+    on_first(run.fabric, write)
+
+
 def closing(result: TrainResult) -> str:
     """Returns the last sentence of a run."""
     score = "no validation yet"
     if result.score is not None:
-        score = f"best {score_title(result.score_name)} {100 * result.score:.1f}"
+        score = f"best {report.score_text(result.score_name, result.score)}"
     if result.interrupted:
         return f"interrupted and saved after update {result.updates}; resume goes on ({score})"
     where = result.best if result.score is not None else result.last

@@ -1,10 +1,9 @@
-"""Refuses options of a training run that cannot be meant, before anything is read."""
+"""The options of a training run, and which cannot be meant; known before anything is read."""
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
 from heatpoint.errors import HeatpointError
@@ -28,28 +27,19 @@ if TYPE_CHECKING:
     from heatpoint.data import Annotations
 
 
-_RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
-    (
-        "must be at least 1",
-        lambda value: value >= 1,
-        ("batch_size", "accumulate", "eval_every", "max_detections", "devices", "nodes", "threads"),
-    ),
-    (
-        "must be at least 0",
-        lambda value: value >= 0,
-        ("workers", "weight_decay", "warmup", "clip", "freeze", "seed", "cache"),
-    ),
-    (
-        "must be above 0",
-        lambda value: value > 0,
-        ("epochs", "minutes", "lr", "stop_after", "padding"),
-    ),
-    ("is a probability", lambda value: 0 <= value <= 1, ("mosaic", "flip", "half_body")),
-    ("is a decay of at least 0 and below 1", lambda value: 0 <= value < 1, ("ema",)),
-    ("is an angle from 0 to 180 degrees", lambda value: 0 <= value <= 180, ("rotate",)),
-    ("is an IoU between 0 and 1", lambda value: 0 < value < 1, ("overlap",)),
+_MIN_1 = ("batch_size", "accumulate", "eval_every", "max_detections", "devices", "nodes", "threads")
+_MIN_0 = ("workers", "weight_decay", "warmup", "clip", "freeze", "seed", "cache")
+_ABOVE_0 = ("epochs", "minutes", "lr", "stop_after", "padding")
+_RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
+    (_MIN_1, "must be at least 1", lambda value: value >= 1),
+    (_MIN_0, "must be at least 0", lambda value: value >= 0),
+    (_ABOVE_0, "must be above 0", lambda value: value > 0),
+    (("mosaic", "flip", "half_body"), "is a probability", lambda value: 0 <= value <= 1),
+    (("ema",), "is a decay of at least 0 and below 1", lambda value: 0 <= value < 1),
+    (("rotate",), "is an angle from 0 to 180 degrees", lambda value: 0 <= value <= 180),
+    (("overlap",), "is an IoU between 0 and 1", lambda value: 0 < value < 1),
 )
-"""What is allowed, a test of it, and the numbers that must pass it."""
+"""Names of numbers, what is allowed for them, and a test of it."""
 
 
 def check(options: TrainOptions) -> None:
@@ -58,16 +48,14 @@ def check(options: TrainOptions) -> None:
     Raises:
         HeatpointError: Names the option, the value, and what is allowed.
     """
-    for words, allowed, names in _RANGES:
+    values, types = vars(options), types_of(TrainOptions)
+    for names, words, is_allowed in _RANGES:
         for name in names:
-            value = getattr(options, name)
-            if value is not None and not allowed(value):
-                raise HeatpointError(f"{name} {words}, not {value}")
-    types = types_of(TrainOptions)
-    for name in (field.name for field in fields(TrainOptions)):
-        hint, value = types[name], getattr(options, name)
-        choices = get_args(hint)
-        if get_origin(hint) is Literal and value not in choices:
+            if values[name] is not None and not is_allowed(values[name]):
+                raise HeatpointError(f"{name} {words}, not {values[name]}")
+    for name, value in values.items():
+        choices = get_args(types[name])
+        if get_origin(types[name]) is Literal and value not in choices:
             named = ", ".join(repr(word) for word in choices if word)
             raise HeatpointError(f"{name} is one of {named}, not {value!r}")
     epochs = total_epochs(options)
@@ -78,7 +66,7 @@ def check(options: TrainOptions) -> None:
             raise HeatpointError(
                 f"steps are epochs above 0 and below epochs={epochs}, not {options.steps}"
             )
-    if isinstance(options.val, str) and not options.val:
+    if options.val == "":
         raise HeatpointError(
             "name validation data with val (or --val): it decides which weights are best; "
             "heatpoint never holds out part of the training data unasked"
@@ -93,10 +81,9 @@ PUBLISHED_EPOCHS = 140
 
 FREE_ON_RESUME = frozenset(
     {
-        *("data", "val", "images", "val_images", "out"),
-        *("epochs", "minutes", "stop_after", "eval_every", "resume"),
-        *("devices", "nodes", "accelerator", "strategy", "workers", "threads", "cache", "pictures"),
-        "recompute",
+        *("data", "val", "images", "val_images", "out", "resume", "pictures", "recompute"),
+        *("epochs", "minutes", "stop_after", "eval_every"),
+        *("accelerator", "devices", "nodes", "strategy", "workers", "threads", "cache"),
     }
 )
 """Options that may differ when a run is resumed.
@@ -315,13 +302,9 @@ def milestones(options: TrainOptions) -> tuple[float, ...]:
 
 def plain(options: TrainOptions) -> dict[str, Any]:
     """Returns the options as JSON values; data given in memory is named by its source."""
-    values = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    for name in ("data", "val"):
-        if not isinstance(values[name], str):
-            values[name] = values[name].source
-    values["steps"] = None if options.steps is None else list(options.steps)
-    for name in ("size", "window"):
-        if values[name] is not None and not isinstance(values[name], int):
+    values = {name: getattr(value, "source", value) for name, value in vars(options).items()}
+    for name in ("size", "window", "steps"):
+        if not isinstance(values[name], int | None):
             values[name] = list(values[name])
     return values
 
@@ -331,9 +314,11 @@ def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
     An option that did not exist when the run was saved had its default's effect.
     """
-    defaults = {field.name: field.default for field in dataclasses.fields(TrainOptions)}
-    return [
-        f"{name} was {saved.get(name, defaults.get(name))!r} and is {value!r}"
+    compared = {
+        name: (saved.get(name, getattr(TrainOptions, name)), value)
         for name, value in now.items()
-        if name not in FREE_ON_RESUME and saved.get(name, defaults.get(name)) != value
+        if name not in FREE_ON_RESUME
+    }
+    return [
+        f"{n} was {was!r} and is {value!r}" for n, (was, value) in compared.items() if was != value
     ]

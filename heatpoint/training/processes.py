@@ -27,9 +27,8 @@ its connections close, and whoever started the processes (this program, torchrun
 others. A sign of life sent from a thread would not say more: a process that hangs has threads, too.
 """
 
-_STARTS: dict[str, Literal["popen", "spawn", "fork"]] = {
-    **{"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"},
-}
+_STARTS: dict[str, Literal["popen", "spawn", "fork"]]
+_STARTS = {"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
 
 
 def make_fabric(options: TrainOptions) -> Fabric:
@@ -38,12 +37,12 @@ def make_fabric(options: TrainOptions) -> Fabric:
     Raises:
         HeatpointError: The accelerator or the devices asked for are not there.
     """
-    devices, nodes = options.devices, options.nodes
+    devices, nodes, accelerator = options.devices, options.nodes, options.accelerator
     torchrun = "TORCHELASTIC_RUN_ID" in os.environ
     if torchrun:
         devices = int(os.environ["LOCAL_WORLD_SIZE"])
         nodes = int(os.environ["WORLD_SIZE"]) // devices
-    strategy, accelerator = options.strategy, options.accelerator
+    strategy = options.strategy
     if strategy == "auto" and devices * nodes > 1:
         strategy = "ddp" if torchrun or "SLURM_NTASKS" in os.environ else "ddp_spawn"
     start = _STARTS.get(strategy)
@@ -68,9 +67,7 @@ def wants_bf16(precision: Literal["auto", "bf16", "fp32"], accelerator: str) -> 
         return precision == "bf16"
     if accelerator in ("auto", "cuda") and torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    if accelerator == "mps" or (accelerator == "auto" and torch.backends.mps.is_available()):
-        return False
-    return has_amx()
+    return has_amx()  # which no machine with mps is
 
 
 def describe_device(fabric: Fabric) -> str:

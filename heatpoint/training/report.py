@@ -1,4 +1,4 @@
-"""Puts the truth of a few validation images beside what the model says about them."""
+"""What a run shows while it lasts, and leaves: options, numbers, curves, pictures."""
 
 from __future__ import annotations
 
@@ -6,73 +6,93 @@ import csv
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from heatpoint.data import Annotations
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.dataset import varied
-from heatpoint.data.draw import draw_truth, montage, write_picture
+from heatpoint.data.draw import draw_truth, enlarge, montage, write_picture
 from heatpoint.data.images import load_image
+from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
+from heatpoint.geometry import Image
+from heatpoint.inference.metrics import score_title
 from heatpoint.inference.predict import predict
 from heatpoint.system.files import atomic_write, write_json
+from heatpoint.training.state import Row
 from heatpoint.zoo.detector import Detector
 
 COUNT = 4
 ROW_WIDTH = 1000
+TILE = 256
+"""Least height in pixels of a picture on which boxes and joints are drawn."""
+
+Drawn = TypeVar("Drawn", ImageRecord, Detections)
 
 
 def draw_predictions(
-    path: Path,
-    detector: Detector,
-    shown: Annotations,
-    size: tuple[int, int],
-    device: torch.device,
+    path: Path, detector: Detector, shown: Annotations, device: torch.device
 ) -> None:
     """Writes rows of truth and prediction, each 1000 pixels wide; nothing if there is no object.
 
     Args:
         path: PNG file to write, atomically.
-        detector: What is to be seen at work; where it asks about places, it gets the annotated.
+        detector: What is to be seen at work.
         shown: Cleaned data, some images of which are drawn.
-        size: (H, W) of the input in pixels.
         device: Where the network runs.
 
     Raises:
         HeatpointError: The file cannot be written.
     """
-    view = detector.codec.view
     wanted = [np.zeros(len(record), bool) for record in shown.images]
-    for index, objects in varied(view)().samples(shown).places:
+    for index, objects in varied(detector.codec.view)().samples(shown).places:
         wanted[index][objects] = True
     spread = range(0, len(shown), max(1, len(shown) // COUNT))
     chosen = [index for index in spread if wanted[index].any()][:COUNT]
     records = [shown.images[index].keep(wanted[index]) for index in chosen]
-    images = [load_image(record.path) for record in records]
-    found = predict(
-        detector,
-        images,
-        boxes=[record.boxes for record in records] if view.asks else None,
-        size=size,
-        device=device,
-        workers=0,
-    )
-    joints = shown.skeleton if "keypoints" in detector.codec.learns else None
-    pictures = [
-        picture
-        for image, record, one in zip(images, records, found, strict=True)
-        for picture in (draw_truth(image, record, shown.names, joints), one.plot(image))
-    ]
-    if pictures:
-        write_picture(path, montage(pictures, 2, ["truth", "predicted"], width=ROW_WIDTH))
+    if records:
+        pairs = compared(detector, replace(shown, images=records), device)
+        write_picture(path, montage(pairs, 1, width=ROW_WIDTH))
+
+
+def compared(
+    detector: Detector, truth: Annotations, device: str | torch.device = "auto"
+) -> list[Image]:
+    """Returns each image twice in one picture: its truth, and what a detector says about it.
+
+    Args:
+        detector: The model; where it asks about places, it gets the annotated ones.
+        truth: The images; small ones are enlarged, so that boxes and joints can be told.
+        device: Where the network runs.
+    """
+    images = [load_image(record.path) for record in truth.images]
+    boxes = [record.boxes for record in truth.images] if detector.codec.view.asks else None
+    found = predict(detector, images, boxes=boxes, device=device, workers=0)
+    joints = truth.skeleton if "keypoints" in detector.codec.learns else None
+    pairs = []
+    for image, record, one in zip(images, truth.images, found, strict=True):
+        large, zoom = enlarge(image, TILE)
+        drawn = draw_truth(large, _enlarged(record, zoom), truth.names, joints)
+        pair = [drawn, _enlarged(one, zoom).plot(large)]
+        pairs.append(montage(pair, 2, ["truth", "prediction"]))
+    return pairs
+
+
+def _enlarged(drawn: Drawn, zoom: int) -> Drawn:
+    """Returns objects as they lie in a picture that is ``zoom`` times as large."""
+    joints = drawn.keypoints
+    if joints is not None:
+        joints = joints * np.array((zoom, zoom, 1), np.float32)
+    return replace(drawn, boxes=drawn.boxes * zoom, keypoints=joints)
 
 
 LIVE_EVERY = 0.5
@@ -81,81 +101,64 @@ LIVE_EVERY = 0.5
 PLAIN_EVERY = 30.0
 """Seconds between two lines elsewhere."""
 
-_PACKAGES = (
-    *("heatpoint", "torch", "torchvision", "timm", "lightning-fabric", "numpy"),
-    "opencv-python-headless",
-)
-
-Row = Mapping[str, float | int | None]
-"""What log.csv says about an epoch."""
-
 
 class Display:
     """Shows loss, best score, images per second and time left, on the standard output.
 
     Args:
-        score: Column of the score that decides which weights are best.
         quiet: Show nothing; for every process but the first.
-        console: Where to show it.
     """
 
-    def __init__(self, score: str, quiet: bool = False, console: Console | None = None) -> None:
-        self._score = score
-        self._console = console or Console(
-            quiet=quiet, highlight=False, soft_wrap=True, emoji=False
-        )
-        self._quiet = quiet
-        self._live: Progress | None = None
-        self._shown = self._since = time.monotonic()
-        self._images = 0
-        self._title = ""
-        self._best = ""
+    def __init__(self, quiet: bool = False) -> None:
+        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
 
-    def say(self, text: str) -> None:
-        """Prints a line, above the live one if there is one."""
-        self._console.print(text, markup=False)
+    def say(self, *lines: str) -> None:
+        """Prints lines, above the live one if there is one."""
+        for line in lines:
+            self._console.print(line, markup=False)
 
-    def start_epoch(self, title: str, steps: int, done: int, best: float | None) -> None:
-        """Begins an epoch of ``steps`` updates of which ``done`` are behind."""
-        self._title, self._images = title, 0
+    @contextmanager
+    def epoch(self, title: str, steps: int, done: int, best: str) -> Iterator[None]:
+        """Shows an epoch of ``steps`` updates while it runs, of which ``done`` are behind.
+
+        Args:
+            title: What the epoch is called.
+            steps: Updates in it.
+            done: Updates of it that were taken before.
+            best: The best score so far, as ``score_text`` says it; "" before the first one.
+        """
+        self._title, self._best, self._images = title, best and f"best {best}", 0
         self._shown = self._since = time.monotonic()
-        self._best = "" if best is None else f"best {score_title(self._score)} {100 * best:.1f}"
-        if self._console.is_terminal and not self._quiet:
-            self._live = Progress(
+        line: AbstractContextManager[Progress | None] = nullcontext()
+        if self._console.is_terminal and not self._console.quiet:
+            line = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=20),
                 TextColumn("{task.completed}/{task.total}  {task.fields[numbers]}"),
                 console=self._console,
                 transient=True,
             )
-            self._live.add_task(title, total=steps, completed=done, numbers="")
-            self._live.start()
+            line.add_task(title, total=steps, completed=done, numbers="")
+        with line as self._live:
+            yield
 
-    def advance(
-        self,
-        step: int,
-        images: int,
-        loss: Callable[[], float],
-        remaining: Callable[[], float | None],
-    ) -> None:
-        """Counts an update; asks for the loss, which waits for the device, only when it is shown.
+    def is_due(self, images: int) -> bool:
+        """Counts the images of an update, and tells whether it is time to ``show`` numbers."""
+        self._images += images
+        passed = time.monotonic() - self._shown
+        return not self._console.quiet and passed >= (LIVE_EVERY if self._live else PLAIN_EVERY)
+
+    def show(self, step: int, loss: float, left: float | None) -> None:
+        """Shows how the epoch goes.
 
         Args:
             step: Updates of this epoch so far.
-            images: Images in this update.
-            loss: Returns the mean loss of the running epoch.
-            remaining: Returns an estimate of the seconds left, or None.
+            loss: The mean loss of the running epoch.
+            left: An estimate of the seconds left, or None.
         """
-        self._images += images
-        if self._quiet:
-            return
-        now = time.monotonic()
-        if now - self._shown < (LIVE_EVERY if self._live else PLAIN_EVERY):
-            return
-        self._shown = now
-        left = remaining()
-        numbers = [f"loss {loss():.3f}", f"{self.speed():.1f} images/s", self._best]
-        numbers.append("" if left is None else f"{duration(left)} left")
+        self._shown = time.monotonic()
+        remaining = "" if left is None else f"{duration(left)} left"
+        numbers = (f"loss {loss:.3f}", f"{self.speed():.1f} images/s", self._best, remaining)
         text = "  ".join(part for part in numbers if part)
         if self._live is not None:
             self._live.update(self._live.task_ids[0], completed=step, numbers=text)
@@ -166,16 +169,10 @@ class Display:
         """Returns the images per second of the running epoch."""
         return self._images / max(time.monotonic() - self._since, 1e-9)
 
-    def end_epoch(self) -> None:
-        """Takes the live line away."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
 
-
-def score_title(score: str) -> str:
-    """Returns the name of a score as people write it: "AP50" for the column "ap50"."""
-    return score.upper()
+def score_text(name: str, score: float) -> str:
+    """Returns a score in [0, 1] as people write it: "AP50 61.3" for the column "ap50"."""
+    return f"{score_title(name)} {100 * score:.1f}"
 
 
 def duration(seconds: float) -> str:
@@ -187,10 +184,13 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
 
 
+_PACKAGES = ("heatpoint", "torch", "torchvision", "timm", "lightning-fabric", "numpy")
+
+
 def versions() -> dict[str, str]:
     """Returns what the run depends on: Python, machine and packages by version."""
     found = {"python": platform.python_version(), "machine": platform.platform()}
-    for name in _PACKAGES:
+    for name in (*_PACKAGES, "opencv-python-headless"):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
@@ -201,7 +201,7 @@ def versions() -> dict[str, str]:
 
 def write_options(folder: Path, options: Mapping[str, Any], derived: Mapping[str, Any]) -> None:
     """Writes ``options.json``: what was asked, what followed from it, and all versions."""
-    record = {"options": dict(options), "derived": dict(derived), "versions": versions()}
+    record = {"options": options, "derived": derived, "versions": versions()}
     write_json(folder / "options.json", record)
 
 
@@ -229,17 +229,25 @@ class Events:
     """
 
     def __init__(self, folder: Path, purge_from: int = 0) -> None:
-        self._folder = folder
-        self._purge = purge_from
+        self._folder, self._purge = folder, purge_from
         self._writer: Any = None
 
     def add(self, values: Mapping[str, float | int | None], step: int) -> None:
         """Adds the numbers that are there, under their names; ``flush`` tells what went wrong."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        numbers = [{"tag": n, "simple_value": v} for n, v in values.items() if v is not None]
+        events: list[dict[str, Any]] = [{"step": step, "summary": {"value": numbers}}]
         with suppress(OSError):
             if self._writer is None:
-                self._open()
-            numbers = [{"tag": n, "simple_value": v} for n, v in values.items() if v is not None]
-            self._write(step=step, summary={"value": numbers})
+                name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}"
+                self._writer = RecordWriter(open(self._folder / name, "ab"))  # noqa: SIM115
+                events.insert(0, {"file_version": "brain.Event:2"})
+                if self._purge:
+                    events.insert(1, {"step": self._purge, "session_log": {"status": "START"}})
+            for event in events:
+                self._writer.write(Event(wall_time=time.time(), **event).SerializeToString())
             self._writer.flush()
 
     def flush(self) -> None:
@@ -256,20 +264,6 @@ class Events:
                 f"cannot write TensorBoard events to {self._folder}: {error.strerror or error}; "
                 "resume goes on from what was saved last"
             ) from error
-
-    def _open(self) -> None:
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}"
-        self._writer = RecordWriter(open(self._folder / name, "ab"))  # noqa: SIM115
-        self._write(file_version="brain.Event:2")
-        if self._purge:
-            self._write(step=self._purge, session_log={"status": "START"})
-
-    def _write(self, **fields: Any) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-
-        self._writer.write(Event(wall_time=time.time(), **fields).SerializeToString())
 
 
 def draw_curves(
@@ -289,28 +283,18 @@ def draw_curves(
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4), layout="constrained")
-    losses, measured = figure.subplots(1, 2)
-    _line(losses, history, "loss", "all")
-    for name in terms:
-        _line(losses, history, f"loss/{name}", name)
-    losses.set(title="training loss", xlabel="epoch", yscale="log")
-    for name in scores:
-        _line(measured, history, name, score_title(name))
-    measured.set(title="validation", xlabel="epoch", ylim=(0, 1))
-    for axes in (losses, measured):
+    left, right = figure.subplots(1, 2)
+    losses = {"loss": "all", **{f"loss/{name}": name for name in terms}}
+    for axes, columns in ((left, losses), (right, {name: score_title(name) for name in scores})):
+        for name, label in columns.items():
+            rows = [row for row in history if row.get(name) is not None]
+            if rows:
+                x, y = [row["epoch"] for row in rows], [row[name] for row in rows]
+                axes.plot(x, y, label=label, marker="o", markersize=3)
         axes.grid(alpha=0.3)
         if axes.get_legend_handles_labels()[0]:
             axes.legend()
+    left.set(title="training loss", xlabel="epoch", yscale="log")
+    right.set(title="validation", xlabel="epoch", ylim=(0, 1))
     with atomic_write(path) as temporary:
         figure.savefig(temporary, dpi=100)
-
-
-def _line(axes: object, history: Sequence[Row], name: str, label: str) -> None:
-    points = [
-        (row["epoch"], row[name])
-        for row in history
-        if row.get(name) is not None and row.get("epoch") is not None
-    ]
-    if points:
-        x, y = zip(*points, strict=True)
-        axes.plot(x, y, label=label, marker="o", markersize=3)  # type: ignore[attr-defined]

@@ -1,8 +1,9 @@
-"""The detector a run starts from: built anew, or taken from a file and fitted to the data."""
+"""All parts of a run, and the detector it starts from: built anew, or taken from a file."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -22,19 +23,11 @@ from heatpoint.networks import Network
 from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.system import Interrupt, usable_cores
 from heatpoint.training.data import TrainingData, fingerprint, training_set
-from heatpoint.training.optimize import (
-    DECAY,
-    Clock,
-    Ema,
-    Schedule,
-    build_optimizer,
-    default_rate,
-    freeze,
-)
-from heatpoint.training.options import TrainOptions, milestones, plain, total_epochs
+from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, default_rate, freeze
+from heatpoint.training.options import TrainOptions, differences, milestones, plain, total_epochs
 from heatpoint.training.processes import describe_device
 from heatpoint.training.report import Display, Events
-from heatpoint.training.state import Parts, Position, load_resume, restore
+from heatpoint.training.state import Position, load_resume
 from heatpoint.views import input_size
 from heatpoint.weights import checkpoint_path
 from heatpoint.zoo.detector import Detector, read_header
@@ -53,12 +46,10 @@ def kind_of(options: TrainOptions, stored: dict[str, Any] | None = None) -> type
     Raises:
         HeatpointError: No such model, an unreadable checkpoint, or a codec that is not known.
     """
-    if stored is not None:
-        return type(Codec.from_dict(stored["codec"], options.out))
-    if options.weights:
-        path = checkpoint_path(options.weights)
-        return type(Codec.from_dict(read_header(path)["codec"], path))
-    return zoo.kind(options.model)
+    if stored is None and not options.weights:
+        return zoo.kind(options.model)
+    path = options.out if stored else checkpoint_path(options.weights)
+    return type(Codec.from_dict((stored or read_header(Path(path)))["codec"], path))
 
 
 def build_detector(
@@ -77,43 +68,9 @@ def build_detector(
             that the model cannot take.
     """
     if stored is not None:
-        return _recomputing(Detector.from_header(stored, options.out), options), []
-    notes = []
-    asks = kind_of(options).view.asks
-    names = (subject_name(train),) if asks else train.names
-    if options.weights:
-        detector = Detector.load(options.weights)
-        fresh = detector.adapt(names, train.skeleton)
-        tensors = f"initialised anew for this data: {', '.join(fresh)}" if fresh else "all kept"
-        notes.append(f"weights of {options.weights}: {tensors}")
+        detector, notes = Detector.from_header(stored, options.out), list[str]()
     else:
-        detector = zoo.build(
-            options.model,
-            names,
-            options.backbone_weights or None,
-            options.pretrained,
-            skeleton=train.skeleton,
-        )
-        if not options.backbone_weights and not options.pretrained:
-            notes.append(
-                "the backbone starts from random weights; pretrained or backbone_weights learn "
-                "much faster"
-            )
-    chosen = {name: getattr(options, name) for name in CODEC_OPTIONS}
-    given = {name: value for name, value in chosen.items() if value not in (None, "")}
-    codec = detector.codec.tuned(detector.meta.get("architecture", "this model"), given)
-    detector = replace(detector, codec=codec)
-    network = detector.network
-    size = input_size(options.size, detector.size, network.multiple, network.trim)
-    detector.meta["size"] = list(size)
-    for name, value in detector.settings.items():
-        own = getattr(options, name, None)
-        detector.meta[name] = value if own is None else own
-    return _recomputing(detector, options), notes
-
-
-def _recomputing(detector: Detector, options: TrainOptions) -> Detector:
-    """Returns the detector, told to compute activations again if that is asked for."""
+        detector, notes = _chosen(options, train)
     if options.recompute:
         backbone = detector.network.backbone
         if not isinstance(backbone, DetectionHourglass):
@@ -122,7 +79,37 @@ def _recomputing(detector: Detector, options: TrainOptions) -> Detector:
                 f"{detector.meta.get('architecture')} has not; leave it out"
             )
         backbone.recompute()
-    return detector
+    return detector, notes
+
+
+def _chosen(options: TrainOptions, train: Annotations) -> tuple[Detector, list[str]]:
+    """Returns the detector that the options describe, fitted to the data; see above."""
+    names = (subject_name(train),) if kind_of(options).view.asks else train.names
+    backbone, notes = options.backbone_weights, []
+    if options.weights:
+        detector = Detector.load(options.weights)
+        fresh = detector.adapt(names, train.skeleton)
+        tensors = f"initialised anew for this data: {', '.join(fresh)}" if fresh else "all kept"
+        notes.append(f"weights of {options.weights}: {tensors}")
+    else:
+        detector = zoo.build(
+            options.model, names, backbone, options.pretrained, skeleton=train.skeleton
+        )
+        if not backbone and not options.pretrained:
+            notes.append(
+                "the backbone starts from random weights; pretrained or backbone_weights learn "
+                "much faster"
+            )
+    given = {name: getattr(options, name) for name in CODEC_OPTIONS}
+    given = {name: value for name, value in given.items() if value not in (None, "")}
+    codec = detector.codec.tuned(detector.meta.get("architecture", "this model"), given)
+    detector, network = replace(detector, codec=codec), detector.network
+    size = input_size(options.size, detector.size, network.multiple, network.trim)
+    detector.meta["size"] = list(size)
+    for name, value in detector.settings.items():
+        own = getattr(options, name, None)
+        detector.meta[name] = value if own is None else own
+    return detector, notes
 
 
 class Run:
@@ -136,6 +123,7 @@ class Run:
         size: (H, W) of the input in pixels.
         terms: Names of the loss terms.
         scores: Columns of a validation in log.csv; the first decides which weights are best.
+        main: That one; "" where nothing can be scored.
         paths: Picture of each sample.
         sampler: Order of the samples.
         loader: Batches of this process.
@@ -145,9 +133,12 @@ class Run:
         left_out: Images that each epoch leaves out, because they fill no update.
         rate: Peak learning rate.
         frozen: Norms that stay in evaluation mode.
-        parts: What a resume file is taken from.
-        averaged: The detector that is validated and saved; its network is the moving average.
         network: The network that is trained, wrapped by Fabric; its forward is that of ``Network``.
+        ema: Its moving average.
+        averaged: The detector that is validated and saved; its network is that average.
+        optimizer: The optimiser, bare.
+        identity: What identifies the data, by ``fingerprint``.
+        position: Where the run stands.
         sums: (T,) sum of the terms over the updates of the running epoch, on the device.
         recent: Updates that were not looked at yet: (T + 1,) loss terms and norm of the gradient,
             indices of the images, number of the update, learning rate.
@@ -166,38 +157,30 @@ class Run:
             )
         state = load_resume(path) if options.resume else None
         self.interrupt = Interrupt(quiet=not fabric.is_global_zero)
+        self.display = Display(quiet=not fabric.is_global_zero)
+        self.display.say(*data.notes)
         torch.manual_seed(options.seed)
         with fabric.rank_zero_first():
             stored = state["detector"] if state else None
             detector, notes = build_detector(options, data.train, stored)
         self.size, self.terms = detector.size, detector.codec.terms
         self.scores = score_columns(detector.codec)
-        self.display = Display(self.main, quiet=not fabric.is_global_zero)
-        for note in data.notes:
-            self.display.say(note)
-        samples = training_set(options, data.train, detector)
-        self.paths = samples.paths
-        self._cut_into_batches(samples)
+        self.main = next(iter(self.scores), "")
+        self._cut_into_batches(training_set(options, data.train, detector))
 
         self.rate = options.lr or default_rate(options.optimizer, self.images)
         network = detector.network.to(memory_format=torch.channels_last).to(fabric.device)
-        ema = Ema(network, options.ema)
-        network = self._synchronised(network)
+        self.ema = Ema(network, options.ema)
+        self.averaged = replace(detector, network=cast(Network, self.ema.module))
+        if options.sync_batchnorm:
+            network = self._synchronised(network)
         self.frozen = freeze(network.backbone, options.freeze) if options.freeze else []
-        decay = DECAY[options.optimizer] if options.weight_decay is None else options.weight_decay
-        self.parts = Parts(
-            network,
-            ema,
-            build_optimizer(network, options.optimizer, self.rate, decay),
-            Position(),
-            plain(options),
-            fingerprint(data.train),
-            detector.header(),
-        )
-        if state is not None:
-            restore(state, self.parts, path)
-        self.averaged = replace(detector, network=cast(Network, ema.module))
+        decay = options.weight_decay
+        self.optimizer = build_optimizer(network, options.optimizer, self.rate, decay)
         self.network = fabric.setup_module(network, move_to_device=False)
+        self.position, self.identity = Position(), fingerprint(data.train)
+        if state is not None:
+            self._restore(state, path)
 
         epochs, position = total_epochs(options), self.position
         seconds = None if options.minutes is None else 60 * options.minutes
@@ -207,23 +190,18 @@ class Run:
         self.sums = torch.tensor(position.sums or [0.0] * len(self.terms), device=fabric.device)
         self.recent: list[tuple[Tensor, list[int], int, float]] = []
         self.events = Events(self.out, position.updates)
-        for note in (*notes, self._summary(network)):
-            self.display.say(note)
+        parameters = sum(p.numel() for p in network.parameters())
+        self.display.say(
+            *notes,
+            f"{options.model}: {parameters / 1e6:.1f} M parameters, input "
+            f"{self.size[0]}x{self.size[1]}; {self.steps} updates of {self.images} images per "
+            f"epoch, learning rate {self.rate:.2g}; {describe_device(fabric)}",
+        )
         if self.left_out:
             self.display.say(
-                f"each epoch leaves out {self.left_out} of {len(samples)} images, others every "
+                f"each epoch leaves out {self.left_out} of {len(self.paths)} images, others every "
                 f"time: the last ones do not fill an update of {self.images}"
             )
-
-    @property
-    def main(self) -> str:
-        """The score that decides which weights are best; "" where nothing can be scored."""
-        return next(iter(self.scores), "")
-
-    @property
-    def position(self) -> Position:
-        """Where the run stands."""
-        return self.parts.position
 
     def derived(self) -> dict[str, Any]:
         """Returns what followed from the options, for ``options.json``."""
@@ -235,25 +213,91 @@ class Run:
             "learning_rate": self.rate,
             "codec": self.averaged.codec.as_dict(),
             "device": describe_device(self.fabric),
-            "data": self.parts.data,
+            "data": self.identity,
         }
 
+    def state(self) -> dict[str, Any]:
+        """Returns everything that decides the next weights, for the resume file.
+
+        The random state is that of this process: nothing but dropout draws from it, because order
+        and augmentation are functions of (seed, epoch, index).
+        """
+        return {
+            "options": plain(self.options),
+            "data": self.identity,
+            "detector": json.dumps(self.averaged.header()),
+            "position": asdict(self.position),
+            "network": self.network.state_dict(),
+            "ema": self.ema.module.state_dict(),
+            "ema_updates": self.ema.updates,
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        }
+
+    def _restore(self, state: dict[str, Any], path: Path) -> None:
+        """Puts the content of a resume file back.
+
+        Raises:
+            HeatpointError: Options or data differ from those of the run; lists the differences.
+        """
+        found = differences(state["options"], plain(self.options))
+        found += [
+            f"the {name} of the data were {state['data'].get(name)!r} and are {value!r}"
+            for name, value in self.identity.items()
+            if state["data"].get(name) != value
+        ]
+        if found:
+            raise HeatpointError(
+                f"cannot resume {self.out} with other options: {'; '.join(found)}; "
+                "repeat those of the run (options.json), or start a new one in another folder"
+            )
+        try:
+            self.network.load_state_dict(state["network"])
+            self.ema.module.load_state_dict(state["ema"])
+            self.ema.updates = state["ema_updates"]
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.position = Position(**state["position"])
+            torch.set_rng_state(state["random"])
+            if torch.cuda.is_available() and len(state["random_cuda"]) == torch.cuda.device_count():
+                torch.cuda.set_rng_state_all(state["random_cuda"])
+        except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise HeatpointError(
+                f"{path} does not hold the state of this model ({reason}); start anew from "
+                "last.safetensors with weights, in another folder"
+            ) from error
+
     def _cut_into_batches(self, samples: TrainSet) -> None:
-        """Decides how many images make a batch and an update, and who loads them."""
-        options, fabric = self.options, self.fabric
-        batch, self.accumulate = fit_batch(options, len(samples), fabric.world_size)
+        """Decides how many images make a batch and an update, and who loads them.
+
+        Batch size and batches per update are lowered where there are too few images. By default
+        one process loads on the CPU, and up to eight per device elsewhere.
+
+        Raises:
+            HeatpointError: The batch cannot be split evenly over the processes.
+        """
+        options, fabric, processes = self.options, self.fabric, self.fabric.world_size
+        images, on_cpu = len(samples), self.fabric.device.type == "cpu"
+        if options.batch_size % processes:
+            raise HeatpointError(
+                f"batch_size {options.batch_size} cannot be split evenly over {processes} processes"
+            )
+        if images < processes:
+            raise HeatpointError(f"{images} images cannot be shared by {processes} processes")
+        batch = min(options.batch_size, images // processes * processes)
+        self.accumulate = max(1, min(options.accumulate, images // batch))
         if (batch, self.accumulate) != (options.batch_size, options.accumulate):
             self.display.say(
                 f"few images: {batch} per forward pass, {self.accumulate} passes per update"
             )
-        self.sampler = EpochSampler(
-            len(samples), options.seed, fabric.global_rank, fabric.world_size
-        )
-        local = batch // fabric.world_size
-        workers = default_workers(fabric) if options.workers is None else options.workers
+        workers = options.workers
+        if workers is None:
+            workers = 1 if on_cpu else max(1, min(8, usable_cores() // processes))
+        self.sampler = EpochSampler(images, options.seed, fabric.global_rank, processes)
         self.loader = DataLoader[Batch](
             samples,  # type: ignore[arg-type]
-            batch_size=local,
+            batch_size=batch // processes,
             sampler=self.sampler,
             num_workers=workers,
             collate_fn=collate,
@@ -265,16 +309,15 @@ class Run:
             generator=torch.Generator(),
         )
         self.images = batch * self.accumulate
-        self.steps = len(self.sampler) // local // self.accumulate
-        self.left_out = max(0, len(samples) - self.steps * self.images)
+        self.steps = len(self.loader) // self.accumulate
+        self.left_out = max(0, images - self.steps * self.images)
+        self.paths = samples.paths
 
     def _synchronised(self, network: Network) -> Network:
-        """Returns the network with batch norms that share their statistics, if that is asked for.
+        """Returns the network with batch norms that share their statistics.
 
         The weights stay the same tensors under the same names.
         """
-        if not self.options.sync_batchnorm:
-            return network
         if self.fabric.world_size > 1 and self.fabric.device.type != "cuda":
             self.display.say(
                 "sync_batchnorm works between CUDA devices only: each process keeps its own "
@@ -285,34 +328,3 @@ class Run:
         from timm.layers.norm_act import convert_sync_batchnorm
 
         return cast(Network, convert_sync_batchnorm(network))  # type: ignore[no-untyped-call]
-
-    def _summary(self, network: Network) -> str:
-        parameters = sum(p.numel() for p in network.parameters())
-        return (
-            f"{self.options.model}: {parameters / 1e6:.1f} M parameters, input "
-            f"{self.size[0]}x{self.size[1]}; {self.steps} updates of {self.images} images per "
-            f"epoch, learning rate {self.rate:.2g}; {describe_device(self.fabric)}"
-        )
-
-
-def fit_batch(options: TrainOptions, images: int, processes: int) -> tuple[int, int]:
-    """Returns batch size and batches per update, lowered where there are too few images.
-
-    Raises:
-        HeatpointError: The batch cannot be split evenly over the processes.
-    """
-    if options.batch_size % processes:
-        raise HeatpointError(
-            f"batch_size {options.batch_size} cannot be split evenly over {processes} processes"
-        )
-    if images < processes:
-        raise HeatpointError(f"{images} images cannot be shared by {processes} processes")
-    batch = min(options.batch_size, images // processes * processes)
-    return batch, max(1, min(options.accumulate, images // batch))
-
-
-def default_workers(fabric: Fabric) -> int:
-    """Returns one loading process on the CPU, up to eight per device elsewhere."""
-    if fabric.device.type == "cpu":
-        return 1
-    return max(1, min(8, usable_cores() // max(1, fabric.world_size)))

@@ -1,24 +1,21 @@
-"""What a resumed run needs: everything that decides the next weights, in one file."""
+"""Where a run stands, what it came to, and the one file that a resumed run needs."""
 
 from __future__ import annotations
 
 import io
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
 import torch
-from torch import nn
 
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import atomic_write, fits
-from heatpoint.training.optimize import Ema
-from heatpoint.training.options import differences
 from heatpoint.zoo.detector import check_header
 
 FORMAT = 2
 Row = dict[str, float | int | None]
+"""What log.csv says about an epoch."""
 
 _CONTENT: dict[str, Any] = {
     **{"options": dict, "data": dict, "detector": str, "position": dict},
@@ -56,53 +53,52 @@ class Position:
 
 
 @dataclass
-class Parts:
-    """The objects a resume file is taken from and put back into.
+class TrainResult:
+    """What a run came to.
 
     Attributes:
-        network: The trained network, bare.
-        ema: Its moving average.
-        optimizer: The optimiser, bare.
-        position: Where the run stands; replaced by ``restore``.
-        options: Plain options of the run.
-        data: What identifies the data, by ``fingerprint``.
-        detector: What the network, its codec and names are rebuilt from, by ``Detector.header``.
+        out: The run's folder.
+        best: Checkpoint with the highest score; it does not exist before a validation.
+        last: Checkpoint of the last weights.
+        score: Highest validation score in [0, 1], that of ``best``; None before a validation.
+        score_name: What it is: "ap" (COCO, 0.5:0.95) for boxes, "pck@0.1" for joints in crops.
+        best_epoch: Epoch that ``best`` is from.
+        epochs: Finished epochs.
+        updates: Updates of the weights.
+        seconds: Wall-clock time.
+        finished: Whether the schedule came to its end.
+        interrupted: Whether a signal stopped the run.
+        history: One row per epoch, as in log.csv.
     """
 
-    network: nn.Module
-    ema: Ema
-    optimizer: torch.optim.Optimizer
-    position: Position
-    options: dict[str, Any]
-    data: dict[str, Any]
-    detector: dict[str, Any]
+    out: Path
+    best: Path
+    last: Path
+    score: float | None
+    score_name: str
+    best_epoch: float
+    epochs: int
+    updates: int
+    seconds: float
+    finished: bool
+    interrupted: bool
+    history: list[Row] = field(default_factory=list)
+
+    @property
+    def ap(self) -> float | None:
+        """The score of a run that learnt boxes; None before a validation and for joints."""
+        return self.score if self.score_name == "ap" else None
 
 
-def save_resume(path: Path, parts: Parts) -> None:
-    """Writes the resume file, atomically.
-
-    The random state is that of this process: nothing but dropout draws from it, because order and
-    augmentation are functions of (seed, epoch, index).
+def save_resume(path: Path, state: dict[str, Any]) -> None:
+    """Writes the resume file, what ``Run.state`` returned, atomically.
 
     Raises:
         HeatpointError: It cannot be written; the former file stays.
     """
-    state = {
-        "format": FORMAT,
-        "options": parts.options,
-        "data": parts.data,
-        "detector": json.dumps(parts.detector),
-        "position": asdict(parts.position),
-        "network": parts.network.state_dict(),
-        "ema": parts.ema.module.state_dict(),
-        "ema_updates": parts.ema.updates,
-        "optimizer": parts.optimizer.state_dict(),
-        "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
     # In memory first: torch's own writer reports a full disk as a RuntimeError without its cause.
     buffer = io.BytesIO()
-    torch.save(state, buffer)
+    torch.save({"format": FORMAT, **state}, buffer)
     with atomic_write(path) as temporary:
         temporary.write_bytes(buffer.getbuffer())
 
@@ -122,15 +118,13 @@ def load_resume(path: Path) -> dict[str, Any]:
         )
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        written = state["format"]
-        if written == FORMAT:
-            found = {name: state[name] for name in _CONTENT}
-            if not all(fits(found[name], kind) for name, kind in _CONTENT.items()):
-                raise TypeError
+        if state["format"] == FORMAT:
             kinds = get_type_hints(Position)
-            if not all(fits(found["position"][name], kind) for name, kind in kinds.items()):
+            checked = [(state[name], kind) for name, kind in _CONTENT.items()]
+            checked += [(state["position"][name], kind) for name, kind in kinds.items()]
+            if not all(fits(value, kind) for value, kind in checked):
                 raise TypeError
-            return {**found, "detector": check_header(found["detector"], path)}
+            return {**state, "detector": check_header(state["detector"], path)}
     except HeatpointError:
         raise
     except OSError as error:
@@ -141,40 +135,6 @@ def load_resume(path: Path) -> dict[str, Any]:
             "last.safetensors with weights, in another folder"
         ) from error
     raise HeatpointError(
-        f"{path} has format {written}, this version reads {FORMAT}; "
+        f"{path} has format {state['format']}, this version reads {FORMAT}; "
         "start from last.safetensors with weights instead"
     )
-
-
-def restore(state: dict[str, Any], parts: Parts, path: Path) -> None:
-    """Puts a resume file's content back into the parts of a run that was just assembled.
-
-    Raises:
-        HeatpointError: Options or data differ from those of the run; lists the differences.
-    """
-    found = differences(state["options"], parts.options)
-    found += [
-        f"the {name} of the data were {state['data'].get(name)!r} and are {value!r}"
-        for name, value in parts.data.items()
-        if state["data"].get(name) != value
-    ]
-    if found:
-        raise HeatpointError(
-            f"cannot resume {path.parent} with other options: {'; '.join(found)}; "
-            "repeat those of the run (options.json), or start a new one in another folder"
-        )
-    try:
-        parts.network.load_state_dict(state["network"])
-        parts.ema.module.load_state_dict(state["ema"])
-        parts.ema.updates = state["ema_updates"]
-        parts.optimizer.load_state_dict(state["optimizer"])
-        parts.position = Position(**state["position"])
-        torch.set_rng_state(state["random"])
-        if torch.cuda.is_available() and len(state["random_cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(state["random_cuda"])
-    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise HeatpointError(
-            f"{path} does not hold the state of this model ({reason}); start anew from "
-            "last.safetensors with weights, in another folder"
-        ) from error

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Literal
+from typing import Any, Literal
 
-from heatpoint.demonstration.shows import SHOWS, write_sheet
+import torch
+
+from heatpoint.data import Annotations
+from heatpoint.data.draw import montage, write_picture
+from heatpoint.data.readers import read
+from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.inference.evaluate import evaluate
+from heatpoint.inspection import inspect
+from heatpoint.synthetic.figures import write_figures
+from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.system.files import atomic_write, write_json
-
-if TYPE_CHECKING:
-    pass
-
+from heatpoint.training import train
+from heatpoint.training.report import compared
+from heatpoint.zoo.detector import Detector
 
 __all__ = ["DemoResult", "demo"]
 
@@ -28,6 +36,85 @@ _SHORTEST = 1 / 60
 
 _TRIALS = 5
 """Turns in which numbers of threads are compared."""
+
+_RECIPE = {"batch_size": 8, "ema": 0.998, "augment": "none", "cache": 1, "workers": 0}
+"""Options of training that all demos share."""
+
+_SHEET = 12
+"""Pictures on the sheet of truth and predictions."""
+
+_NEXT = """\
+Now your own {data}:
+  heatpoint inspect train.json --model {model}
+  heatpoint train train.json --val val.json --model {model} --pretrained
+  heatpoint evaluate runs/train/best.safetensors val.json
+  heatpoint predict runs/train/best.safetensors photos {places}--draw found
+This {result} is a checkpoint like any other:
+  heatpoint predict {checkpoint} {images} --draw found"""
+
+
+@dataclass(frozen=True)
+class Show:
+    """One demo.
+
+    Attributes:
+        out: Default folder.
+        model: Architecture.
+        images: Default number of training pictures.
+        step: What the pictures' side must be a multiple of; the input's is of 32.
+        write: Draws pictures into a folder, so many, of a size, by a seed, and returns the path of
+            their COCO JSON file.
+        recipe: Options of training that were found to learn most within the time.
+        scores: Names of the scores that are told, the main one first.
+        closing: What ``_NEXT`` says of it: kinds of data, a model to go on with, how it is told
+            where to look, and what was made.
+    """
+
+    out: str
+    model: str
+    images: int
+    step: int
+    write: Callable[[str | Path, int, tuple[int, int], int], Path]
+    recipe: dict[str, Any]
+    scores: tuple[str, ...]
+    closing: dict[str, str]
+
+
+_SHOWS = {
+    "boxes": Show(
+        out="runs/demo",
+        model="centernet_tiny",
+        images=2000,
+        step=32,
+        write=write_shapes,
+        # Every picture is a new one already, so that none is varied.
+        recipe={"lr": 0.014, "size_region": 0.5, "giou_weight": 1.0, "eval_every": 4},
+        scores=("ap", "ap50"),
+        closing={
+            "data": "data (COCO JSON, a Pascal VOC or YOLO folder)",
+            "model": "centernet_resnet18",
+            "places": "",
+            "result": "detector of shapes",
+        },
+    ),
+    "pose": Show(
+        out="runs/demo-pose",
+        model="pose_tiny",
+        images=1500,
+        step=64,  # a crop at half the picture's side is sharp enough, and four times as quick
+        write=write_figures,
+        # Sides are told by colour, so that a mirror image would lie.
+        recipe={"lr": 0.01, "eval_every": 2},
+        scores=("pck@0.1", "pck@0.05"),
+        closing={
+            "data": "keypoints (COCO, MPII, LSP, FLIC or DeepLabCut)",
+            "model": "pose_mobilenetv2",
+            "places": "--boxes boxes.json ",
+            "result": "model of figures",
+        },
+    ),
+}
+"""The demos by name."""
 
 
 @dataclass(frozen=True)
@@ -87,38 +174,40 @@ def demo(
         HeatpointError: The folder holds a demo, an argument is out of range, or something cannot
             be written.
     """
-    check_choice("task", task, tuple(SHOWS))
-    show = SHOWS[task]
+    check_choice("task", task, tuple(_SHOWS))
+    show = _SHOWS[task]
     out = Path(out or show.out)
     count = show.images if images is None else images
+    scored = max(8, count // 25)
     if (out / "train").exists():
         raise HeatpointError(f"{out} already holds a demo; remove it or choose another folder")
     if minutes is None and epochs is None:
         raise HeatpointError("the demo needs an end: give minutes or epochs")
     if size < show.step or size % show.step:
         raise HeatpointError(f"size must be a multiple of {show.step}, not {size}")
-    from heatpoint.data.readers import read
-    from heatpoint.data.validate import clean
-    from heatpoint.inference.evaluate import evaluate
-    from heatpoint.inspection import inspect
-    from heatpoint.training import train
 
-    side = size * 32 // show.step
-    clock = _Clock()
-    say(f"drawing {count} pictures to train on and {max(8, count // 25)} to score")
+    start, seconds = time.monotonic(), dict[str, float]()
+
+    def ends(step: str) -> None:
+        seconds[step] = round(time.monotonic() - start - sum(seconds.values()), 2)
+
+    say(f"drawing {count} pictures to train on and {scored} to score")
     # Seeds 2 n and 2 n + 1: no picture of one set is in the other, whatever the seed.
     data = show.write(out / "data" / "train", count, (size, size), 2 * seed)
-    val = show.write(out / "data" / "val", max(8, count // 25), (size, size), 2 * seed + 1)
-    clock.lap("draw")
+    val = show.write(out / "data" / "val", scored, (size, size), 2 * seed + 1)
+    ends("draw")
 
+    side = size * 32 // show.step
     inspection = inspect(
         data, model=show.model, size=side, out=out / "inspect", augment="none", limit=100
     )
     say("\n".join(inspection.verdict()))
-    clock.lap("inspect")
+    ends("inspect")
 
     say(f"training {show.model} from random weights")
-    left = None if minutes is None else _left(minutes, clock)
+    left = None
+    if minutes is not None:
+        left = max(_SHORTEST, minutes - (1 + _REST) * sum(seconds.values()) / 60)
     trained = train(
         str(data),
         str(val),
@@ -127,22 +216,18 @@ def demo(
         size=side,
         minutes=left,
         epochs=epochs,
-        batch_size=8,
-        ema=0.998,
-        augment="none",
-        cache=1,
-        workers=0,
         threads=_quickest_threads(),
         seed=seed,
+        **_RECIPE,
         **show.recipe,
     )
-    clock.lap("train")
+    ends("train")
 
     truth, _ = clean(read(val))
     metrics = evaluate(trained.best, truth)
     scores = {name: metrics.scores[name] for name in show.scores}
     say(metrics.summary())
-    clock.lap("evaluate")
+    ends("evaluate")
 
     files = {
         "metrics": out / "metrics.json",
@@ -150,11 +235,11 @@ def demo(
         "predictions": out / "predictions.png",
         "targets": out / "inspect" / "targets.png",
     }
-    write_sheet(files["predictions"], trained.best, truth)
-    clock.lap("predict")
+    _write_sheet(files["predictions"], trained.best, truth)
+    ends("predict")
     with atomic_write(files["curves"]) as temporary:
         temporary.write_bytes((trained.out / "curves.png").read_bytes())
-    seconds = clock.seconds()
+    seconds["total"] = round(sum(seconds.values()), 2)
     report = {"updates": trained.updates, "seconds": seconds, **metrics.as_dict()}
     write_json(files["metrics"], report)
     numbers = ", ".join(f"{name.upper()} {value:.3f}" for name, value in scores.items())
@@ -163,13 +248,8 @@ def demo(
         f"after {seconds['total']:.0f} s in all\n"
         f"truth and predictions side by side: {files['predictions']}\n"
     )
-    say(show.closing.format(checkpoint=trained.best, images=val.parent / "images"))
+    say(_NEXT.format(checkpoint=trained.best, images=val.parent / "images", **show.closing))
     return DemoResult(out, trained.best, scores, trained.updates, seconds, files)
-
-
-def _left(minutes: float, clock: _Clock) -> float:
-    """Returns the minutes that training may take for the demo to take ``minutes`` in all."""
-    return max(_SHORTEST, minutes - (1 + _REST) * clock.total() / 60)
 
 
 def _quickest_threads() -> int:
@@ -179,8 +259,6 @@ def _quickest_threads() -> int:
     two cores busy, two threads have been seen to be ten times slower than one. What the machine's
     load says about that comes too late: installing this package counts for a minute.
     """
-    import torch
-
     most = torch.get_num_threads()
     layer = torch.nn.Conv2d(32, 32, 3, padding=1).to(memory_format=torch.channels_last)
     features = torch.rand(8, 32, 32, 32).to(memory_format=torch.channels_last)
@@ -196,23 +274,19 @@ def _quickest_threads() -> int:
     return min(taken, key=lambda threads: median(taken[threads]))
 
 
-class _Clock:
-    """Measures steps that follow each other."""
+def _write_sheet(path: Path, checkpoint: Path, truth: Annotations) -> None:
+    """Writes truth and prediction of the first pictures, three pairs in a row.
 
-    def __init__(self) -> None:
-        self._start = self._last = time.monotonic()
-        self._laps: dict[str, float] = {}
+    Those with at least two objects come first. They are chosen before anything is known about how
+    well the model does on them.
 
-    def lap(self, name: str) -> None:
-        """Ends a step."""
-        now = time.monotonic()
-        self._laps[name] = round(now - self._last, 2)
-        self._last = now
-
-    def total(self) -> float:
-        """Returns the seconds of all steps so far."""
-        return self._last - self._start
-
-    def seconds(self) -> dict[str, float]:
-        """Returns the seconds of each step so far and of all together."""
-        return {**self._laps, "total": round(self.total(), 2)}
+    Args:
+        path: A file that ends in .png or .jpg.
+        checkpoint: The model; one that asks about places gets the annotated ones.
+        truth: Pictures with their objects.
+    """
+    detector = Detector.load(checkpoint)
+    least = 1 if detector.codec.view.asks else 2
+    records = [record for record in truth.images if len(record) >= least] or truth.images
+    pairs = compared(detector, replace(truth, images=records[:_SHEET]))
+    write_picture(path, montage(pairs, columns=3, gap=24))
