@@ -87,30 +87,21 @@ class Published:
         return cache_folder() / "downloads" / self.name / self.file
 
 
-def _read() -> dict[str, Published]:
-    """Returns the records of ``published.toml`` by name, in its order."""
-    facts: dict[str, Any] = tomllib.loads(
-        (Path(__file__).parent / "published.toml").read_text(encoding="utf-8")
+_FACTS = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
+
+PIXELS = {
+    name: Pixels(one["channels"], tuple(one["mean"]), tuple(one["std"]))
+    for name, one in _FACTS["pixels"].items()
+}
+"""What published networks see of a picture, by name."""
+
+PUBLISHED = {
+    name: Published(
+        name=name, size=tuple(facts.pop("size")), pixels=PIXELS[facts.pop("pixels")], **facts
     )
-    pixels = {
-        name: Pixels(one["channels"], tuple(one["mean"]), tuple(one["std"]))
-        for name, one in facts["pixels"].items()
-    }
-    return {
-        name: Published(
-            **{
-                **values,
-                "name": name,
-                "size": tuple(values["size"]),
-                "pixels": pixels[values["pixels"]],
-            }
-        )
-        for name, values in facts["weights"].items()
-    }
-
-
-PUBLISHED = _read()
-"""Every record by name."""
+    for name, facts in _FACTS["weights"].items()
+}
+"""Every record by name, in the order of ``published.toml``."""
 
 
 def published(name: str) -> Published:
@@ -159,6 +150,21 @@ PREFIXES = ("module.", "model.")
 """What wrappers such as DataParallel put in front of every name."""
 
 
+def first_bytes(path: Path) -> bytes:
+    """Returns the nine bytes that a file begins with; of safetensors eight of length and a brace.
+
+    Raises:
+        HeatpointError: The file is missing, or may not be read.
+    """
+    if not path.is_file():
+        raise HeatpointError(f"there is no file {path}")
+    try:
+        with open(path, "rb") as file:
+            return file.read(9)
+    except OSError as error:
+        raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Returns the named tensors of a PyTorch or safetensors file, unwrapped, on the CPU.
 
@@ -167,12 +173,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             needs more than tensors and plain values, which could run code when read.
     """
     path = Path(path)
-    if not path.is_file():
-        raise HeatpointError(f"there is no file {path}")
+    start = first_bytes(path)
     try:
-        with open(path, "rb") as file:
-            start = file.read(9)
-        if start[8:] == b"{" and start[6:8] == b"\x00\x00":  # header length below 2**48, then JSON
+        if start[6:] == b"\x00\x00{":  # header length below 2**48, then JSON
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -182,8 +185,6 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             f"{path} is not read, because it holds more than tensors and plain values and could "
             f"run code ({reason}); save only model.state_dict() in the program it comes from"
         ) from None
-    except PermissionError as error:
-        raise HeatpointError(f"cannot read {path}: {error.strerror}") from None
     except Exception as error:  # a damaged file makes torch raise errors of every kind
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HeatpointError(

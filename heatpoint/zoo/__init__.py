@@ -16,6 +16,7 @@ from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.zoo.backbone_weights import load_backbone_weights
 from heatpoint.zoo.detector import Detector as Detector
+from heatpoint.zoo.detector import untrained
 from heatpoint.zoo.families import FAMILIES as FAMILIES
 from heatpoint.zoo.families import Model as Model
 from heatpoint.zoo.table import find as find
@@ -52,12 +53,7 @@ def build(
         raise HeatpointError(
             "backbone_weights and pretrained are both given; leave one of them out"
         )
-    found = find(name)
-    if isinstance(found, Model):
-        detector = Detector(*found.parts(name, names, codec, pretrained, skeleton))
-    else:
-        detector = found(names, codec, pretrained)
-        detector.meta.setdefault("architecture", name)
+    detector = untrained(name, names, codec, pretrained, skeleton)
     if backbone_weights:
         unused = load_backbone_weights(detector.network, backbone_weights)
         detector.meta["backbone_weights"] = {"file": Path(backbone_weights).name, "unused": unused}

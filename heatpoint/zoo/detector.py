@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
 
 from heatpoint.codecs import Codec
 from heatpoint.data.skeleton import Skeleton
@@ -18,8 +20,8 @@ from heatpoint.geometry import next_multiple
 from heatpoint.networks import Network
 from heatpoint.networks.heads import Producer
 from heatpoint.system.files import atomic_write, fits
-from heatpoint.weights import checkpoint_path
-from heatpoint.zoo.families import Model
+from heatpoint.weights import checkpoint_path, first_bytes
+from heatpoint.zoo.families import Model, fitted
 from heatpoint.zoo.table import find
 
 FORMAT_VERSION = 1
@@ -34,32 +36,15 @@ LARGEST = 8192
 _PARTS: dict[str, Any] = {"version": int, "codec": dict, "names": list[str], "meta": dict}
 
 
-def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Returns header and tensors of a detector file; raises as ``read_header``."""
-    from safetensors import safe_open
-
-    header = read_header(path)
-    with safe_open(path, framework="pt") as opened:
-        return header, {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-
-
 def read_header(path: Path) -> dict[str, Any]:
     """Returns the header of a detector file, after making sure that it is one.
 
     Raises:
         HeatpointError: It is missing, cut off, of another kind or of a newer version.
     """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise HeatpointError(f"there is no file {path}")
-    try:
-        with open(path, "rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
-    is_safetensors = start[8:] == b"{"  # behind eight bytes of header length
-    if not is_safetensors and (start[:2] == b"PK" or start[:1] == b"\x80"):
+    start = first_bytes(path)
+    is_safetensors = start[8:] == b"{"
+    if not is_safetensors and start.startswith((b"PK", b"\x80")):
         raise HeatpointError(
             f"{path} is a PyTorch checkpoint, not a heatpoint detector; "
             "turn it into one with `heatpoint convert`"
@@ -103,35 +88,28 @@ def check_header(text: str, path: Path) -> dict[str, Any]:
             f"{FORMAT_VERSION}; install a newer one"
         )
     for name, kind in _PARTS.items():
-        if not fits(header.get(name), kind):
-            raise _damaged(path, f"{name} is {_short(header.get(name))}")
+        _check_part(name, header.get(name), kind, path)
     names, meta = header["names"], header["meta"]
+    _check_part("architecture", meta.get("architecture", ""), str, path)
+    _check_part("class", header["codec"].get("class"), str, path)
     if not names or len(set(names)) < len(names):
         raise _damaged(path, "its names are none or repeat themselves")
     size = meta.get("size", [1, 1])  # a detector of one's own network need not say
     if not fits(size, list[int]) or len(size) != 2 or not 1 <= min(size) <= max(size) <= LARGEST:
-        raise _damaged(
-            path, f"expected a size of height and width up to {LARGEST}, found {_short(size)}"
-        )
-    for key, value in (
-        ("architecture", meta.get("architecture", "")),
-        ("class", header["codec"].get("class")),
-    ):
-        if not fits(value, str):
-            raise _damaged(path, f"{key} is {_short(value)}")
+        shown = f"expected a size of height and width up to {LARGEST}, found {size!r:.60}"
+        raise _damaged(path, shown)
     return header
+
+
+def _check_part(name: str, value: object, kind: Any, path: Path) -> None:
+    if not fits(value, kind):
+        raise _damaged(path, f"{name} is {'missing' if value is None else f'{value!r:.60}'}")
 
 
 def _damaged(path: Path, what: str) -> HeatpointError:
     return HeatpointError(
         f"the header of {path} is damaged: {what}; copy the file again, or train or convert anew"
     )
-
-
-def _short(value: object) -> str:
-    """Returns a value as a message shows it."""
-    text = "missing" if value is None else repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def fill(network: Network, tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -194,33 +172,26 @@ class Detector:
             raise HeatpointError(f"a {kind} finds no joints; leave the skeleton out")
         if self.codec.view.asks and len(self.names) != 1:
             raise HeatpointError(
-                f"a {kind} knows one kind of subject, got {len(self.names)} names: "
-                f"{', '.join(self.names)}"
+                f"{self.called} finds the joints of one kind of subject, got {len(self.names)} "
+                f"names: {', '.join(self.names)}; give one"
             )
-        self._check_codec(kind)
-        if isinstance(self.network.heads, Producer):
-            produced = self.network.heads.channels
-            needed = {spec.name: spec.channels for spec in self.codec.maps}
-            if produced != needed:
-                raise HeatpointError(
-                    f"the network produces the maps {produced}, but the codec needs {needed}; "
-                    "pass the codec when the network is built"
-                )
-
-    def _check_codec(self, kind: str) -> None:
-        """Makes sure that the codec is for these classes and joints."""
-        fitted = self.codec.fitted(
-            len(self.names), self.skeleton.flip if self.skeleton else None
-        ).as_dict()
+        needed = fitted(self.codec, self.names, self.skeleton).as_dict()
         for name, own in self.codec.as_dict().items():
-            wanted = fitted[name]
             # No pairs may be written as none or as joints that all stay.
-            if name == "flip" and not own and list(wanted) == sorted(wanted):
+            if name == "flip" and not own and list(needed[name]) == sorted(needed[name]):
                 continue
-            if own != wanted:
+            if own != needed[name]:
                 raise HeatpointError(
                     f"the {kind} is for {name}={own}, but the {len(self.names)} class names"
-                    f"{' and the skeleton' if self.skeleton else ''} make {name}={wanted}"
+                    f"{' and the skeleton' if self.skeleton else ''} make {name}={needed[name]}"
+                )
+        if isinstance(self.network.heads, Producer):
+            produced = self.network.heads.channels
+            wanted = {spec.name: spec.channels for spec in self.codec.maps}
+            if produced != wanted:
+                raise HeatpointError(
+                    f"the network produces the maps {produced}, but the codec needs {wanted}; "
+                    "pass the codec when the network is built"
                 )
 
     @property
@@ -249,8 +220,6 @@ class Detector:
         Raises:
             HeatpointError: The file cannot be written.
         """
-        from safetensors.torch import save
-
         tensors = {
             name: tensor.detach().cpu().contiguous()
             for name, tensor in self.network.state_dict().items()
@@ -291,9 +260,8 @@ class Detector:
                 its codec is not known, or its tensors do not fit the network.
         """
         path = checkpoint_path(path)
-        header, tensors = read(path)
-        detector = cls.from_header(header, path, network)
-        fill(detector.network, tensors, path)
+        detector = cls.from_header(read_header(path), path, network)
+        fill(detector.network, load_file(path), path)
         detector.network.to(device).eval()
         return detector
 
@@ -316,7 +284,9 @@ class Detector:
                     "with: Detector.load(path, network=...)"
                 )
             with torch.random.fork_rng(devices=[]):  # random weights are drawn and overwritten
-                network = _network(meta["architecture"], header["names"], codec, skeleton)
+                network = untrained(
+                    meta["architecture"], header["names"], codec, skeleton=skeleton
+                ).network
         return cls(network, codec, tuple(header["names"]), meta, skeleton)
 
     def adapt(self, names: Sequence[str], skeleton: Skeleton | None = None) -> list[str]:
@@ -338,11 +308,9 @@ class Detector:
         """
         names = _checked(names)
         joints = skeleton if "keypoints" in self.codec.learns and skeleton else self.skeleton
-        codec = self.codec.fitted(len(names), joints.flip if joints else None)
-        if self.codec.view.asks:  # what the one subject is called changes nothing
-            old_names = names
-        else:
-            old_names = self.names
+        codec = fitted(self.codec, names, joints)
+        # What the one subject is called changes nothing.
+        old_names = names if self.codec.view.asks else self.names
         sources: dict[str, tuple[Sequence[str], Sequence[str]]] = {"class": (old_names, names)}
         if joints is not None and self.skeleton is not None:
             sources["joint"] = (self.skeleton.joints, joints.joints)
@@ -373,15 +341,20 @@ class Detector:
         return fresh
 
 
-def _network(
-    architecture: str, names: Sequence[str], codec: Codec, skeleton: Skeleton | None
-) -> Network:
-    """Returns the network of a name, with random weights."""
+def untrained(
+    architecture: str,
+    names: Sequence[str],
+    codec: Codec | None = None,
+    pretrained: bool = False,
+    skeleton: Skeleton | None = None,
+) -> Detector:
+    """Returns the detector of a name, with random weights or timm's; see ``zoo.build``."""
     found = find(architecture)
     if isinstance(found, Model):
-        return found.parts(architecture, names, codec, False, skeleton)[0]
-    detector: Detector = found(names, codec, False)
-    return detector.network
+        return Detector(*found.parts(architecture, names, codec, pretrained, skeleton))
+    detector: Detector = found(names, codec, pretrained)
+    detector.meta.setdefault("architecture", architecture)
+    return detector
 
 
 def _checked(names: Sequence[str]) -> tuple[str, ...]:

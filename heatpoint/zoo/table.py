@@ -1,18 +1,18 @@
-"""Codecs of joints as they were published: the targets, loss and decoding of each program.
+"""Every model by name: one row each, and what finds a row.
 
-They serve converted checkpoints, whose numbers mean something under their own rules only.
+Codecs of joints that are named after a publisher are his: his targets, loss and decoding. They
+serve converted checkpoints, whose numbers mean something under their own rules only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from heatpoint import plugins
 from heatpoint.codecs import Codec
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.networks import Network
 from heatpoint.networks.detection_hourglass import DetectionHourglass
@@ -20,60 +20,46 @@ from heatpoint.networks.features import DeconvNeck, OneLevel, dense_resnet50
 from heatpoint.networks.heads import BareHeads, MapHeads
 from heatpoint.zoo.families import (
     FAMILIES,
+    RELEASED,
     Model,
     deconv,
     family,
-    joints,
     large_hourglass,
+    row,
     stacked,
     tiny,
     topdown,
 )
 
+BEARPAW = JointCodec(
+    1, target="rounded", border="window", train_hidden=False, normaliser="bearpaw", refine="quarter"
+)
+"""bearpaw's targets, loss and decoding."""
 
-def bearpaw_codec(skeleton: Skeleton) -> JointCodec:
-    """Returns bearpaw's targets, loss and decoding."""
-    return JointCodec(
-        len(skeleton.joints),
-        skeleton.flip,
-        target="rounded",
-        border="window",
-        train_hidden=False,
-        normaliser="bearpaw",
-        refine="quarter",
-    )
+PRINCETON = JointCodec(
+    1,
+    target="princeton",
+    border="window",
+    normaliser="princeton",
+    refine="quarter-princeton",
+    flip_merge="clipped",
+)
+"""princeton's targets, loss and decoding."""
 
+MMPOSE = JointCodec(
+    1,
+    sigma=2.0,
+    target="rounded",
+    align="index",
+    border="window",
+    normaliser="mmpose",
+    refine="quarter-mmpose",
+    flip_merge="shifted",
+)
+"""mmpose's targets, for crops of 256x256 pixels, its loss and its decoding."""
 
-def princeton_codec(skeleton: Skeleton) -> JointCodec:
-    """Returns princeton's targets, loss and decoding."""
-    return JointCodec(
-        len(skeleton.joints),
-        skeleton.flip,
-        target="princeton",
-        border="window",
-        normaliser="princeton",
-        refine="quarter-princeton",
-        flip_merge="clipped",
-    )
-
-
-def mmpose_codec(skeleton: Skeleton) -> JointCodec:
-    """Returns mmpose's targets, for crops of 256x256 pixels, its loss and its decoding."""
-    return JointCodec(
-        len(skeleton.joints),
-        skeleton.flip,
-        sigma=2.0,
-        target="rounded",
-        align="index",
-        border="window",
-        normaliser="mmpose",
-        refine="quarter-mmpose",
-        flip_merge="shifted",
-    )
-
-
-def _dense_centers(names: Sequence[str], skeleton: Skeleton | None) -> Codec:
-    return CenterCodec(len(names), normaliser="objects", collisions="last", one_class_per_cell=True)
+BUBBLIIIING = CenterCodec(1, normaliser="objects", collisions="last", one_class_per_cell=True)
+"""The targets and loss of bubbliiiing's centernet-pytorch."""
 
 
 def _dense(codec: Codec, pretrained: bool) -> Network:
@@ -87,42 +73,27 @@ def _mmpose(codec: Codec, pretrained: bool) -> Network:
     return Network(trunk, OneLevel(), BareHeads(256, codec.maps), stride=4)
 
 
+_DECONV = "with three transposed convolutions"
+_MOBILE = "mobilenetv2_100"
+_PLAIN = "a few plain convolutions"
+_ZHOU = "as published (Zhou et al. 2019)"
+
 TABLE: dict[str, Model] = {
-    "centernet_resnet18": deconv(
-        "resnet18",
-        "centernet",
-        "ResNet-18 with three transposed convolutions, as published (Zhou et al. 2019)",
-    ),
-    "centernet_resnet34": deconv(
-        "resnet34", "centernet", "ResNet-34 with three transposed convolutions"
-    ),
-    "centernet_resnet50": deconv(
-        "resnet50", "centernet", "ResNet-50 with three transposed convolutions"
-    ),
-    "centernet_resnet101": deconv(
-        "resnet101",
-        "centernet",
-        "ResNet-101 with three transposed convolutions, as published (Zhou et al. 2019)",
-    ),
-    "centernet_hourglass104": large_hourglass(
-        2, "centernet", "two large hourglasses, as published (Zhou et al. 2019)"
-    ),
+    "centernet_resnet18": deconv("resnet18", "centernet", f"ResNet-18 {_DECONV}, {_ZHOU}"),
+    "centernet_resnet34": deconv("resnet34", "centernet", f"ResNet-34 {_DECONV}"),
+    "centernet_resnet50": deconv("resnet50", "centernet", f"ResNet-50 {_DECONV}"),
+    "centernet_resnet101": deconv("resnet101", "centernet", f"ResNet-101 {_DECONV}, {_ZHOU}"),
+    "centernet_hourglass104": large_hourglass(2, "centernet", f"two large hourglasses, {_ZHOU}"),
     "centernet_hourglass52": large_hourglass(1, "centernet", "one large hourglass"),
     "centernet_mobilenetv2": topdown(
-        "mobilenetv2_100",
-        "centernet",
-        "MobileNetV2 with a narrow top-down neck and shared heads, for CPUs",
+        _MOBILE, "centernet", "MobileNetV2 with a narrow top-down neck and shared heads, for CPUs"
     ),
     "centernet_tiny": tiny(
-        "centernet",
-        (192, 192),
-        "a few plain convolutions that learn simple scenes from scratch within a minute",
-        "centernet_mobilenetv2",
+        "centernet", f"{_PLAIN} that learn simple scenes from scratch within a minute"
     ),
-    "bubbliiiing_resnet50": Model(
+    "bubbliiiing_resnet50": row(
         "ResNet-50 of bubbliiiing's centernet-pytorch, for its converted weights",
-        CenterCodec,
-        _dense_centers,
+        BUBBLIIIING,
         _dense,
         (512, 512),
     ),
@@ -133,15 +104,10 @@ TABLE: dict[str, Model] = {
         1, "cornernet", "one large hourglass with corner pooling"
     ),
     "cornernet_mobilenetv2": topdown(
-        "mobilenetv2_100",
-        "cornernet",
-        "MobileNetV2 with a narrow top-down neck and corner pooling, for CPUs",
+        _MOBILE, "cornernet", "MobileNetV2 with a narrow top-down neck and corner pooling, for CPUs"
     ),
     "cornernet_tiny": tiny(
-        "cornernet",
-        (192, 192),
-        "a few plain convolutions and corner pooling, for simple scenes and for trials",
-        "cornernet_mobilenetv2",
+        "cornernet", f"{_PLAIN} and corner pooling, for simple scenes and for trials"
     ),
     "hourglass_1stack": stacked(1, 1, "bearpaw", "one hourglass behind bearpaw's stem"),
     "hourglass_2stack": stacked(2, 1, "bearpaw", "two stacked hourglasses, bearpaw's stem"),
@@ -156,28 +122,17 @@ TABLE: dict[str, Model] = {
         "paper",
         "eight stacked hourglasses behind the paper's stem, as published (Newell et al. 2016)",
     ),
-    "mmpose_hourglass52": Model(
+    "mmpose_hourglass52": row(
         "one hourglass of the large kind made for boxes, as mmpose uses it",
-        JointCodec,
-        joints(sigma=2.0),
+        RELEASED["pose"],
         _mmpose,
         (256, 256),
-        imagenet=False,
         instead="pose_mobilenetv2",
     ),
-    "pose_mobilenetv2": topdown(
-        "mobilenetv2_100", "pose", "MobileNetV2 with a slim top-down neck, for CPUs"
-    ),
-    "pose_tiny": tiny(
-        "pose",
-        (128, 128),
-        "a few plain convolutions that learn drawn figures from scratch within a minute",
-        "pose_mobilenetv2",
-    ),
+    "pose_mobilenetv2": topdown(_MOBILE, "pose", "MobileNetV2 with a slim top-down neck, for CPUs"),
+    "pose_tiny": tiny("pose", f"{_PLAIN} that learn drawn figures from scratch within a minute"),
     "pose_resnet50": deconv(
-        "resnet50",
-        "pose",
-        "ResNet-50 with three transposed convolutions: Simple Baselines (Xiao et al. 2018)",
+        "resnet50", "pose", f"ResNet-50 {_DECONV}: Simple Baselines (Xiao et al. 2018)"
     ),
 }
 """Every model that has a name of its own, by that name."""
