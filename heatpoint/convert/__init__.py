@@ -66,16 +66,33 @@ def convert(
 def _converted(
     tensors: dict[str, Tensor], layout: str, names: Sequence[str] | None, source: str
 ) -> Detector:
+    """Returns the detector of the layout that fits best, with the tensors in their places."""
     tried = _candidates(layout, tensors)
     fits = {name: fit(candidate, tensors) for name, candidate in tried.items()}
     nearest = min(fits, key=lambda name: fits[name].distance)
-    best = fits[nearest]
+    best, chosen = fits[nearest], tried[nearest]
     if not best.complete or (layout == "auto" and best.strange):
         if layout == "auto":
             others = {name: other for name, other in LAYOUTS.items() if name not in fits}
             fits |= {name: fit(other, tensors) for name, other in others.items()}
         raise HeatpointError(_mismatch(source, fits, tensors))
-    return _build(nearest, tried[nearest], tensors, names, best.unused)
+    classes, turn = chosen.classes(tensors), -1 if chosen.channels == "bgr" else 1
+    detector = _untrained(chosen, classes, names)
+    network = detector.network
+    if tensors[chosen.first].dtype == torch.float64:
+        network.double()
+    state = network.state_dict()
+    for own in state.keys() - {"mean", "std"}:
+        published = chosen.published(own)
+        if published in tensors:  # counters of batch norms may be missing
+            turned = turn < 0 and published == chosen.first
+            state[own] = tensors[published].flip(1) if turned else tensors[published]
+    network.load_state_dict(state)
+    mean, std = ([255.0 * value for value in values[::turn]] for values in chosen.stats(classes))
+    network.set_normalisation(mean, std)
+    network.eval()
+    detector.meta |= {"layout": nearest, "unused": list(best.unused)}
+    return detector
 
 
 def _mismatch(source: str, fits: Mapping[str, Fit], tensors: Mapping[str, Tensor]) -> str:
@@ -103,32 +120,6 @@ def _candidates(layout: str, tensors: Mapping[str, Tensor]) -> dict[str, Layout]
             f"there is no layout {layout!r}{suggest(layout, LAYOUTS)} (known: {', '.join(LAYOUTS)})"
         )
     return {layout: chosen}
-
-
-def _build(
-    name: str,
-    layout: Layout,
-    tensors: Mapping[str, Tensor],
-    names: Sequence[str] | None,
-    unused: Sequence[str],
-) -> Detector:
-    classes = layout.classes(tensors)
-    detector = _untrained(layout, classes, names)
-    network, turn = detector.network, -1 if layout.channels == "bgr" else 1
-    if tensors[layout.first].dtype == torch.float64:
-        network.double()
-    state = network.state_dict()
-    for own in state.keys() - {"mean", "std"}:
-        published = layout.published(own)
-        if published in tensors:  # counters of batch norms may be missing
-            turned = turn < 0 and published == layout.first
-            state[own] = tensors[published].flip(1) if turned else tensors[published]
-    network.load_state_dict(state)
-    mean, std = ([255.0 * value for value in values[::turn]] for values in layout.stats(classes))
-    network.set_normalisation(mean, std)
-    network.eval()
-    detector.meta |= {"layout": name, "unused": list(unused)}
-    return detector
 
 
 def _untrained(layout: Layout, classes: int, names: Sequence[str] | None) -> Detector:

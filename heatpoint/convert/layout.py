@@ -32,10 +32,10 @@ class Layout:
 
     Attributes:
         architecture: Name in ``zoo.build`` of the network that computes the same.
+        words: What makes published names of ours.
         heatmap: Published name of the last weight of the heatmap; its rows are the classes or
             the joints.
         first: Published name of the first weight, whose input channels are ``channels``.
-        words: What makes published names of ours.
         pixels: Channels and normalisation of the training's images.
         codec: Makes the published representation of a skeleton; None for networks of boxes.
         dead: Names of tensors that the published network has but never computes with.
@@ -43,9 +43,9 @@ class Layout:
     """
 
     architecture: str
-    heatmap: str
-    first: str
     words: Words
+    heatmap: str
+    first: str = "pre.0.conv.weight"
     pixels: Pixels = PIXELS["coco_bgr"]
     codec: Callable[[Skeleton], Codec] | None = None
     dead: re.Pattern[str] | None = None
@@ -113,6 +113,7 @@ class Fit:
 
     Attributes:
         expected: Number of the layout's tensors, without counters of batch norms.
+        agreeing: Number of those that are there in the layout's shape.
         missing: Published names the checkpoint lacks.
         reshaped: Published names it has in another shape, each with its shape and the layout's.
         unused: Names in the checkpoint the layout does not know, other shapes included.
@@ -120,6 +121,7 @@ class Fit:
     """
 
     expected: int
+    agreeing: int
     missing: tuple[str, ...]
     reshaped: tuple[tuple[str, list[int], list[int]], ...]
     unused: tuple[str, ...]
@@ -134,12 +136,6 @@ class Fit:
     def distance(self) -> int:
         """Number of tensors that stand in the way."""
         return len(self.missing) + len(self.reshaped) + len(self.strange)
-
-    @property
-    def agreeing(self) -> int:
-        """Number of tensors with the layout's name and shape, without counters of batch norms."""
-        counters = sum(name.endswith(COUNTER) for name, _, _ in self.reshaped)
-        return self.expected - len(self.missing) - len(self.reshaped) + counters
 
     @property
     def likeness(self) -> float:
@@ -171,6 +167,7 @@ def fit(layout: Layout, tensors: Mapping[str, Tensor]) -> Fit:
         known |= {name for name in found if layout.dead.fullmatch(name)}
     return Fit(
         expected=len(needed),
+        agreeing=sum(found.get(name) == expected[name] for name in needed),
         missing=tuple(name for name in needed if name not in found),
         reshaped=tuple(
             (name, list(found[name]), list(shape))

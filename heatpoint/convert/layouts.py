@@ -50,9 +50,6 @@ def skeleton_for(joints: int) -> Skeleton:
     return known.get(joints) or Skeleton(tuple(f"joint_{index}" for index in range(joints)))
 
 
-FIRST = "pre.0.conv.weight"
-"""First weight of most hourglasses."""
-
 MAPS: Words = ((r"^heatmap\.", "hm."), (r"^size\.", "wh."), (r"^offset\.", "reg."))
 """CenterNet's names of the maps."""
 
@@ -216,13 +213,13 @@ UNUSED_RESIDUAL = re.compile(r"backbone\.inters\.0\..*")
 UNUSED_SHORTCUT = re.compile(r".*\.skip_layer\.conv\.(weight|bias)")
 """princeton's residuals have this convolution even where they add their input as it is."""
 
-VOC_SWAPPED = replace(PIXELS["imagenet_rgb"], channels="bgr")
+SWAPPED = replace(PIXELS["imagenet_rgb"], channels="bgr")
 """What the released code subtracts from B, G, R for VOC: ImageNet's values for R, G, B."""
 
 
 def resnet(architecture: str) -> Layout:
     """Returns the layout of xingyizhou/CenterNet with ``--arch res_N``."""
-    return Layout(architecture, "hm.2.weight", "conv1.weight", RESNET, voc=VOC_SWAPPED)
+    return Layout(architecture, RESNET, "hm.2.weight", "conv1.weight", voc=SWAPPED)
 
 
 def mmpose(head: str = "keypoint_head") -> Layout:
@@ -232,40 +229,27 @@ def mmpose(head: str = "keypoint_head") -> Layout:
         head: What the tensors of the head begin with; "head" in files of mmpose 1.x.
     """
     last = f"{head}.multi_final_layers.0."
+    words = (*MMDET, (r"^heads\.last\.joints\.", last))
+    first, pixels = "backbone.stem.0.conv.weight", PIXELS["imagenet_rgb"]
+    codec = partial(fitted, table.MMPOSE, ("person",))
     return Layout(
-        "mmpose_hourglass52",
-        f"{last}weight",
-        "backbone.stem.0.conv.weight",
-        (*MMDET, (r"^heads\.last\.joints\.", last)),
-        PIXELS["imagenet_rgb"],
-        partial(fitted, table.MMPOSE, ("person",)),
-        UNUSED_RESIDUAL,
+        "mmpose_hourglass52", words, f"{last}weight", first, pixels, codec, UNUSED_RESIDUAL
     )
 
 
 def bearpaw(stacks: int, blocks: int = 1) -> Layout:
     """Returns bearpaw's layout; images are RGB less the mean, and never divided by the std."""
-    return Layout(
-        _stacked("", stacks, blocks),
-        "score.0.weight",
-        "conv1.weight",
-        BEARPAW,
-        PIXELS["bearpaw_rgb"],
-        partial(fitted, table.BEARPAW, ("person",)),
-    )
+    codec = partial(fitted, table.BEARPAW, ("person",))
+    own, pixels = _stacked("", stacks, blocks), PIXELS["bearpaw_rgb"]
+    return Layout(own, BEARPAW, "score.0.weight", "conv1.weight", pixels, codec)
 
 
 def princeton(stacks: int) -> Layout:
     """Returns princeton's layout; images are RGB in [0, 1]."""
-    return Layout(
-        _stacked("princeton_", stacks, 1),
-        "outs.0.conv.weight",
-        "pre.0.conv.weight",
-        PRINCETON,
-        PIXELS["plain_rgb"],
-        partial(fitted, table.PRINCETON, ("person",)),
-        UNUSED_SHORTCUT,
-    )
+    codec = partial(fitted, table.PRINCETON, ("person",))
+    own, pixels = _stacked("princeton_", stacks, 1), PIXELS["plain_rgb"]
+    heatmap = "outs.0.conv.weight"
+    return Layout(own, PRINCETON, heatmap, pixels=pixels, codec=codec, dead=UNUSED_SHORTCUT)
 
 
 def _stacked(publisher: str, stacks: int, blocks: int) -> str:
@@ -275,6 +259,12 @@ def _stacked(publisher: str, stacks: int, blocks: int) -> str:
     return name if is_known else f"{publisher}hourglass:{stacks}x{blocks}"
 
 
+BUBBLIIIING = PIXELS["bubbliiiing_bgr"]
+"""COCO's values as typed there, a unit in the last place away from CenterNet's."""
+
+LARGE, SMALL = "centernet_hourglass104", "centernet_hourglass52"
+CORNERS = "cornernet_hourglass104"
+
 LAYOUTS: dict[str, Layout] = {
     "xy_ctdet_coco_res_18": resnet("centernet_resnet18"),
     "xy_ctdet_coco_res_34": resnet("centernet_resnet34"),
@@ -282,35 +272,21 @@ LAYOUTS: dict[str, Layout] = {
     "xy_ctdet_coco_res_101": resnet("centernet_resnet101"),
     "xy_ctdet_coco_res_152": resnet("centernet_timm:resnet152"),
     "bubbliiiing_resnet50_voc": Layout(
-        "bubbliiiing_resnet50",
-        "head.cls_head.3.weight",
-        "backbone.0.weight",
-        DENSE,
-        PIXELS["bubbliiiing_bgr"],
+        "bubbliiiing_resnet50", DENSE, "head.cls_head.3.weight", "backbone.0.weight", BUBBLIIIING
     ),
-    "xy_ctdet_coco_hourglass": Layout(
-        "centernet_hourglass104", "hm.0.1.weight", FIRST, CENTERNET, voc=VOC_SWAPPED
-    ),
-    "bubbliiiing_hourglass_coco": Layout(
-        "centernet_hourglass104", "hm.0.1.weight", FIRST, CENTERNET, PIXELS["bubbliiiing_bgr"]
-    ),
-    "pprp_large_hourglass_80": Layout(
-        "centernet_hourglass104", "hmap.0.1.weight", FIRST, PPRP, voc=VOC_SWAPPED
-    ),
-    "pprp_small_hourglass_80": Layout(
-        "centernet_hourglass52", "hmap.0.1.weight", FIRST, PPRP, voc=VOC_SWAPPED
-    ),
-    "cornernet_hourglass104": Layout(
-        "cornernet_hourglass104", "tl_heats.0.1.weight", FIRST, CORNERNET
-    ),
+    "xy_ctdet_coco_hourglass": Layout(LARGE, CENTERNET, "hm.0.1.weight", voc=SWAPPED),
+    "bubbliiiing_hourglass_coco": Layout(LARGE, CENTERNET, "hm.0.1.weight", pixels=BUBBLIIIING),
+    "pprp_large_hourglass_80": Layout(LARGE, PPRP, "hmap.0.1.weight", voc=SWAPPED),
+    "pprp_small_hourglass_80": Layout(SMALL, PPRP, "hmap.0.1.weight", voc=SWAPPED),
+    "cornernet_hourglass104": Layout(CORNERS, CORNERNET, "tl_heats.0.1.weight"),
     "cornernet_lite_port_hourglass104": Layout(
-        "cornernet_hourglass104", "tl_heats.0.1.weight", f"hg.{FIRST}", LITE
+        CORNERS, LITE, "tl_heats.0.1.weight", "hg.pre.0.conv.weight"
     ),
     "mmdet_cornernet_hourglass104": Layout(
-        "cornernet_hourglass104",
+        CORNERS,
+        MMDET,
         "bbox_head.tl_heat.0.1.conv.weight",
         "backbone.stem.0.conv.weight",
-        MMDET,
         PIXELS["imagenet_rgb"],
     ),
     "mmpose_hourglass52_coco": mmpose(),

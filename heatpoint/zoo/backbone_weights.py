@@ -14,6 +14,8 @@ from heatpoint.networks import Network
 from heatpoint.networks.features import TimmBackbone
 from heatpoint.weights import read_tensors
 
+Tensors = Mapping[str, Tensor]
+
 UNIT = (127.5, 127.5, 127.5)
 
 INPUT_OF_FILE: dict[str, tuple[Sequence[float], Sequence[float]]] = {
@@ -60,7 +62,12 @@ def load_backbone_weights(
     renamed = {name: mobilenetv2_name(name) if is_numbered else name for name in found}
     tensors = {renamed[name]: tensor for name, tensor in found.items() if renamed[name] in own}
     unused = [name for name in found if renamed[name] not in own]
-    _check_fit(own, tensors, [name for name in unused if not CLASSIFIER.match(name)], path)
+    misfits = _misfits(own, tensors, [name for name in unused if not CLASSIFIER.match(name)])
+    if misfits:
+        raise HeatpointError(
+            f"{path} does not fit the backbone: tensors {misfits}; choose weights of the same "
+            "architecture"
+        )
     module.load_state_dict(tensors, strict=False)
 
     known = INPUT_OF_FILE.get(hashlib.sha256(Path(path).read_bytes()).hexdigest())
@@ -107,12 +114,8 @@ def mobilenetv2_name(name: str) -> str:
     return name.replace(layer, _TIMM[layer], 1) if layer in _TIMM else name
 
 
-def _check_fit(
-    own: Mapping[str, Tensor],
-    given: Mapping[str, Tensor],
-    left_over: Sequence[str],
-    path: str | Path,
-) -> None:
+def _misfits(own: Tensors, given: Tensors, unknown: Sequence[str]) -> str:
+    """Returns which tensors are not as the backbone's own, "" if all are."""
     faults = {
         "missing": [n for n in own if n not in given and not n.endswith("num_batches_tracked")],
         "of another shape": [
@@ -120,15 +123,10 @@ def _check_fit(
             for name, tensor in given.items()
             if tensor.shape != own[name].shape
         ],
-        "unknown": left_over,
+        "unknown": unknown,
     }
-    told = [
+    return ", ".join(
         f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for what, names in faults.items()
         if names
-    ]
-    if told:
-        raise HeatpointError(
-            f"{path} does not fit the backbone: tensors {', '.join(told)}; "
-            "choose weights of the same architecture"
-        )
+    )
