@@ -75,6 +75,7 @@ def _mmpose(codec: Codec, pretrained: bool) -> Network:
 
 _DECONV = "with three transposed convolutions"
 _MOBILE = "mobilenetv2_100"
+_PAPER = "stacked hourglasses behind the paper's stem"
 _PLAIN = "a few plain convolutions"
 _ZHOU = "as published (Zhou et al. 2019)"
 
@@ -113,21 +114,16 @@ TABLE: dict[str, Model] = {
     "hourglass_2stack": stacked(2, 1, "bearpaw", "two stacked hourglasses, bearpaw's stem"),
     "hourglass_4stack": stacked(4, 1, "bearpaw", "four stacked hourglasses, bearpaw's stem"),
     "hourglass_8stack": stacked(8, 1, "bearpaw", "eight stacked hourglasses, bearpaw's stem"),
-    "princeton_hourglass_2stack": stacked(
-        2, 1, "paper", "two stacked hourglasses behind the paper's stem"
-    ),
+    "princeton_hourglass_2stack": stacked(2, 1, "paper", f"two {_PAPER}"),
     "princeton_hourglass_8stack": stacked(
-        8,
-        1,
-        "paper",
-        "eight stacked hourglasses behind the paper's stem, as published (Newell et al. 2016)",
+        8, 1, "paper", f"eight {_PAPER}, as published (Newell et al. 2016)"
     ),
     "mmpose_hourglass52": row(
         "one hourglass of the large kind made for boxes, as mmpose uses it",
         RELEASED["pose"],
         _mmpose,
         (256, 256),
-        instead="pose_mobilenetv2",
+        "pose_mobilenetv2",
     ),
     "pose_mobilenetv2": topdown(_MOBILE, "pose", "MobileNetV2 with a slim top-down neck, for CPUs"),
     "pose_tiny": tiny("pose", f"{_PLAIN} that learn drawn figures from scratch within a minute"),
