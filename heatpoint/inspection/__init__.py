@@ -221,7 +221,6 @@ def _representation(
     settings: dict[str, float] = {}
     if model is not None:
         detector = _detector(model, annotations)
-        _check_joints(detector, annotations)
         codec, skeleton, settings = detector.codec, detector.skeleton, detector.settings
         multiple, trim = detector.network.multiple, detector.network.trim
         called, own = str(model), detector.size
@@ -247,32 +246,31 @@ def _representation(
 
 
 def _detector(model: str | Path, annotations: Annotations) -> Detector:
-    # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
-    path = Path(model)
-    is_file = path is model or path.suffix == ".safetensors" or path.is_file()
-    if is_file or model in PUBLISHED:
-        return Detector.load(model)
-    model = str(model)
-    names = [subject_name(annotations)] if zoo.learns_joints(model) else annotations.names
-    return zoo.build(model, names, skeleton=annotations.skeleton)
-
-
-def _check_joints(detector: Detector, annotations: Annotations) -> None:
-    """Makes sure that data for a model of joints has joints, and those of the model.
+    """Returns the detector of a model; of one of joints, the data must have just those.
 
     Raises:
-        HeatpointError: It has none, or others.
+        HeatpointError: There is no such model, or the data has no joints, or others.
     """
+    # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
+    path, skeleton = Path(model), annotations.skeleton
+    is_file = path is model or path.suffix == ".safetensors" or path.is_file()
+    if is_file or model in PUBLISHED:
+        detector = Detector.load(model)
+    else:
+        joints = zoo.learns_joints(str(model))
+        names = [subject_name(annotations)] if joints else annotations.names
+        detector = zoo.build(str(model), names, skeleton=skeleton)
     if detector.skeleton is None:
-        return
-    known, skeleton = detector.skeleton.joints, annotations.skeleton
+        return detector
     if skeleton is None or all(record.keypoints is None for record in annotations.images):
         raise HeatpointError(
             f"{annotations.source} has no joints; leave model out, or name one that finds boxes"
         )
+    known = detector.skeleton.joints
     if known != skeleton.joints:
         raise HeatpointError(
             f"the model finds {len(known)} joints ({', '.join(known)}), but {annotations.source} "
             f"has {len(skeleton.joints)} ({', '.join(skeleton.joints)}); give a model by its "
             "architecture's name to look at the data alone"
         )
+    return detector

@@ -222,19 +222,18 @@ class JointReport(Counted):
         if not self.subjects:
             return lines
         hidden = sum(counts.hidden for counts in self.joints.values())
-        side = side_text(self.size)
+        side, floor, whole = side_text(self.size), self.floor, self.whole_cells
         lines += [
             f"labelled joints per subject {self.per_subject} of {len(self.joints)}; "
             f"{hidden:,} hidden ({hidden / self.labelled:.1%})",
-            f"longer side of a subject {self.sides} pixels; enlarged {self.zooms} times at "
-            f"{side} px",
+            f"longer side of a subject {self.sides} pixels; "
+            f"enlarged {self.zooms} times at {side} px",
             f"the crop (padding {self.padding:g}) loses {self.outside:,} of {self.labelled:,} "
             f"labelled joints ({self.outside / self.labelled:.2%})",
-            f"a perfect network is off by {self.floor.input_pixels:.3f} input pixels "
-            f"({self.floor.image_pixels:.3f} of the image) and reaches PCK@0.05 "
-            f"{self.floor.pck:.3f} at {side} px and stride {self.stride}; without refinement "
-            f"between the cells {self.whole_cells.input_pixels:.3f} "
-            f"({self.whole_cells.image_pixels:.3f}) and {self.whole_cells.pck:.3f}",
+            f"a perfect network is off by {floor.input_pixels:.3f} input pixels "
+            f"({floor.image_pixels:.3f} of the image) and reaches PCK@0.05 {floor.pck:.3f} at "
+            f"{side} px and stride {self.stride}; without refinement between the cells "
+            f"{whole.input_pixels:.3f} ({whole.image_pixels:.3f}) and {whole.pck:.3f}",
         ]
         rare = [name for name, counts in self.joints.items() if counts[:2] == (0, 0)]
         if rare:
@@ -316,11 +315,7 @@ def _seen(subjects: Subjects, view: Crops) -> Seen:
 
 
 def _floor(
-    seen: Seen,
-    codec: Codec,
-    skeleton: Skeleton,
-    size: tuple[int, int],
-    progress: Progress | None,
+    seen: Seen, codec: Codec, skeleton: Skeleton, size: tuple[int, int], progress: Progress | None
 ) -> Floor:
     """Encodes every subject, decodes what a perfect network would answer, and measures it."""
     if not len(seen.joints):

@@ -116,10 +116,7 @@ class OracleReport(Counted):
 
 
 def oracle(
-    annotations: Annotations,
-    codec: Codec,
-    size: tuple[int, int],
-    progress: Progress | None = None,
+    annotations: Annotations, codec: Codec, size: tuple[int, int], progress: Progress | None = None
 ) -> OracleReport:
     """Encodes every image, decodes what a perfect network would answer, and scores the result.
 

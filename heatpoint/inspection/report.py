@@ -214,10 +214,7 @@ def evenly(count: int, limit: int) -> NDArray[np.int64]:
 
 
 def perfect(
-    codec: Codec,
-    targets: Sequence[Target],
-    size: tuple[int, int],
-    progress: Progress | None,
+    codec: Codec, targets: Sequence[Target], size: tuple[int, int], progress: Progress | None
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """Yields what a network that is always right would answer to each target: its rows by name.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
@@ -76,42 +78,24 @@ def load_backbone_weights(
     return unused
 
 
-MOBILENETV2_STAGES = (1, 2, 3, 4, 3, 3, 1)
-"""Blocks per stage of MobileNetV2 (Sandler et al. 2018, table 2)."""
+@cache
+def _mobilenetv2_names() -> dict[str, str]:
+    """Returns timm's names of MobileNetV2's tensors by torchvision's.
 
-_EXPANDING = {
-    "conv.0.0": "conv_pw",
-    "conv.0.1": "bn1",
-    "conv.1.0": "conv_dw",
-    "conv.1.1": "bn2",
-    "conv.2": "conv_pwl",
-    "conv.3": "bn3",
-}
-# The first block has no expanding convolution, which shifts its layers by one.
-_FIRST = {"conv.0.0": "conv_dw", "conv.0.1": "bn1", "conv.1": "conv_pw", "conv.2": "bn2"}
-_FEATURES: list[tuple[str, dict[str, str]]] = [
-    ("", {"0": "conv_stem", "1": "bn1"}),
-    *(
-        (f"blocks.{stage}.{block}.", _EXPANDING if stage else _FIRST)
-        for stage, blocks in enumerate(MOBILENETV2_STAGES)
-        for block in range(blocks)
-    ),
-    ("", {"0": "conv_head", "1": "bn2"}),
-]
-_TIMM = {
-    f"features.{number}.{layer}": place + name
-    for number, (place, layers) in enumerate(_FEATURES)
-    for layer, name in layers.items()
-}
+    torchvision numbers all blocks and the layers in them, timm numbers stages and names layers;
+    both have the same layers in the same order (Sandler et al. 2018, table 2).
+    """
+    import timm
+    from torchvision.models import mobilenet_v2
+
+    with torch.device("meta"):  # names without weights
+        theirs, ours = mobilenet_v2(), timm.create_model("mobilenetv2_100")
+    return dict(zip(theirs.state_dict(), ours.state_dict(), strict=True))
 
 
 def mobilenetv2_name(name: str) -> str:
-    """Returns timm's name for a tensor of torchvision's MobileNetV2.
-
-    torchvision numbers all blocks and the layers in them, timm numbers stages and names layers.
-    """
-    layer = name.rpartition(".")[0]
-    return name.replace(layer, _TIMM[layer], 1) if layer in _TIMM else name
+    """Returns timm's name for a tensor of torchvision's MobileNetV2; others stay."""
+    return _mobilenetv2_names().get(name, name)
 
 
 def _misfits(own: Tensors, given: Tensors, unknown: Sequence[str]) -> str:
