@@ -30,9 +30,6 @@ _CLASSES = 20
 _POINTS = 20000
 _TICKS = 4  # fewer powers of two on an axis of sides are filled up
 
-Charts = Mapping[str, Callable[[Any], None]]
-"""By their titles what draws them into the axes it is given."""
-
 
 def draw_charts(
     path: str | Path, report: DataReport, measured: Measured, stride: int, max_detections: int
@@ -81,8 +78,8 @@ def draw_joint_charts(path: str | Path, report: JointReport, seen: Seen) -> None
     _write(path, title, charts)
 
 
-def _write(path: str | Path, title: str, charts: Charts) -> None:
-    """Writes a page of four charts."""
+def _write(path: str | Path, title: str, charts: Mapping[str, Callable[[Any], None]]) -> None:
+    """Writes a page of four charts: by title, what draws one into the axes that it is given."""
     # Figure without pyplot: no global state, no display, no backend chosen for the user.
     from matplotlib.figure import Figure
 

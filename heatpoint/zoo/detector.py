@@ -1,4 +1,4 @@
-"""The file of a detector: a safetensors file whose header says how to rebuild it."""
+"""Detectors, and their file: a safetensors file whose header says how to rebuild one."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from heatpoint.networks import Network
 from heatpoint.networks.heads import Producer
 from heatpoint.system.files import atomic_write, fits
 from heatpoint.weights import checkpoint_path, first_bytes
+from heatpoint.zoo.backbone_weights import load_backbone_weights
 from heatpoint.zoo.families import Model, fitted
 from heatpoint.zoo.table import find
 
@@ -284,9 +285,8 @@ class Detector:
                     "with: Detector.load(path, network=...)"
                 )
             with torch.random.fork_rng(devices=[]):  # random weights are drawn and overwritten
-                network = untrained(
-                    meta["architecture"], header["names"], codec, skeleton=skeleton
-                ).network
+                architecture, names = meta["architecture"], header["names"]
+                network = build(architecture, names, codec=codec, skeleton=skeleton).network
         return cls(network, codec, tuple(header["names"]), meta, skeleton)
 
     def adapt(self, names: Sequence[str], skeleton: Skeleton | None = None) -> list[str]:
@@ -341,19 +341,43 @@ class Detector:
         return fresh
 
 
-def untrained(
-    architecture: str,
+def build(
+    name: str,
     names: Sequence[str],
-    codec: Codec | None = None,
+    backbone_weights: str | Path | None = None,
     pretrained: bool = False,
+    codec: Codec | None = None,
     skeleton: Skeleton | None = None,
 ) -> Detector:
-    """Returns the detector of a name, with random weights or timm's; see ``zoo.build``."""
-    found = find(architecture)
+    """Returns an untrained detector.
+
+    Args:
+        name: A key of ``models()``; or a name made by the rule of ``zoo.families``, such as
+            ``centernet_deconv:convnext_tiny`` or ``hourglass:3x2``.
+        names: Class names; for the joints of one subject one, which says what it is.
+        backbone_weights: File of weights for the backbone; see ``load_backbone_weights``. Its
+            name and what it holds beyond the backbone go to ``meta["backbone_weights"]``.
+        pretrained: Fetches the backbone's ImageNet weights through timm.
+        codec: Representation instead of the model's default.
+        skeleton: The joints to find; models that learn none leave it aside.
+
+    Raises:
+        HeatpointError: Unknown name, both sources of weights at once, weights that do not fit, a
+            codec that the network cannot serve, or joints to be found without a skeleton.
+    """
+    if backbone_weights and pretrained:
+        raise HeatpointError(
+            "backbone_weights and pretrained are both given; leave one of them out"
+        )
+    found = find(name)
     if isinstance(found, Model):
-        return Detector(*found.parts(architecture, names, codec, pretrained, skeleton))
-    detector: Detector = found(names, codec, pretrained)
-    detector.meta.setdefault("architecture", architecture)
+        detector = Detector(*found.parts(name, names, codec, pretrained, skeleton))
+    else:
+        detector = found(names, codec, pretrained)
+        detector.meta.setdefault("architecture", name)
+    if backbone_weights:
+        unused = load_backbone_weights(detector.network, backbone_weights)
+        detector.meta["backbone_weights"] = {"file": Path(backbone_weights).name, "unused": unused}
     return detector
 
 
