@@ -12,8 +12,7 @@ from torch import Tensor
 from heatpoint.convert.layout import Layout, Words
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.weights import PIXELS
-from heatpoint.zoo import table
-from heatpoint.zoo.families import fitted
+from heatpoint.zoo import families
 
 COCO = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",
@@ -231,7 +230,7 @@ def mmpose(head: str = "keypoint_head") -> Layout:
     last = f"{head}.multi_final_layers.0."
     words = (*MMDET, (r"^heads\.last\.joints\.", last))
     first, pixels = "backbone.stem.0.conv.weight", PIXELS["imagenet_rgb"]
-    codec = partial(fitted, table.MMPOSE, ("person",))
+    codec = partial(families.fitted, families.MMPOSE, ("person",))
     return Layout(
         "mmpose_hourglass52", words, f"{last}weight", first, pixels, codec, UNUSED_RESIDUAL
     )
@@ -239,14 +238,14 @@ def mmpose(head: str = "keypoint_head") -> Layout:
 
 def bearpaw(stacks: int, blocks: int = 1) -> Layout:
     """Returns bearpaw's layout; images are RGB less the mean, and never divided by the std."""
-    codec = partial(fitted, table.BEARPAW, ("person",))
+    codec = partial(families.fitted, families.BEARPAW, ("person",))
     own, pixels = _stacked("", stacks, blocks), PIXELS["bearpaw_rgb"]
     return Layout(own, BEARPAW, "score.0.weight", "conv1.weight", pixels, codec)
 
 
 def princeton(stacks: int) -> Layout:
     """Returns princeton's layout; images are RGB in [0, 1]."""
-    codec = partial(fitted, table.PRINCETON, ("person",))
+    codec = partial(families.fitted, families.PRINCETON, ("person",))
     own, pixels = _stacked("princeton_", stacks, 1), PIXELS["plain_rgb"]
     heatmap = "outs.0.conv.weight"
     return Layout(own, PRINCETON, heatmap, pixels=pixels, codec=codec, dead=UNUSED_SHORTCUT)
@@ -255,7 +254,7 @@ def princeton(stacks: int) -> Layout:
 def _stacked(publisher: str, stacks: int, blocks: int) -> str:
     """Returns the architecture of that many hourglasses, by its own name if it has one."""
     name = f"{publisher}hourglass_{stacks}stack"
-    is_known = blocks == 1 and name in table.TABLE
+    is_known = blocks == 1 and name in families.TABLE
     return name if is_known else f"{publisher}hourglass:{stacks}x{blocks}"
 
 

@@ -15,7 +15,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.system.files import atomic_write, fits
 from heatpoint.training.optimize import Ema
 from heatpoint.training.options import differences
-from heatpoint.zoo.detector import check_header
+from heatpoint.weights import check_header
 
 FORMAT = 2
 Row = dict[str, float | int | None]

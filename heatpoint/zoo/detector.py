@@ -10,107 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 
 from heatpoint.codecs import Codec
-from heatpoint.data.skeleton import Skeleton
+from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import next_multiple
 from heatpoint.networks import Network
 from heatpoint.networks.heads import Producer
-from heatpoint.system.files import atomic_write, fits
-from heatpoint.weights import checkpoint_path, first_bytes
+from heatpoint.system.files import atomic_write
+from heatpoint.weights import FORMAT_VERSION, HEADER, checkpoint_path, read_header
 from heatpoint.zoo.backbone_weights import load_backbone_weights
-from heatpoint.zoo.families import Model, fitted
-from heatpoint.zoo.table import find
-
-FORMAT_VERSION = 1
-"""Version of the file's header; a reader refuses newer ones."""
-
-HEADER = "heatpoint"
-"""Key of the header in the safetensors metadata."""
-
-LARGEST = 8192
-"""Pixels of a side of the default input; a header that asks for more is damaged."""
-
-_PARTS: dict[str, Any] = {"version": int, "codec": dict, "names": list[str], "meta": dict}
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Returns the header of a detector file, after making sure that it is one.
-
-    Raises:
-        HeatpointError: It is missing, cut off, of another kind or of a newer version.
-    """
-    start = first_bytes(path)
-    is_safetensors = start[8:] == b"{"
-    if not is_safetensors and start.startswith((b"PK", b"\x80")):
-        raise HeatpointError(
-            f"{path} is a PyTorch checkpoint, not a heatpoint detector; "
-            "turn it into one with `heatpoint convert`"
-        )
-    try:
-        with safe_open(path, framework="pt") as opened:
-            text = (opened.metadata() or {}).get(HEADER)
-    except SafetensorError as error:
-        raise HeatpointError(
-            f"{path} is {'cut off' if is_safetensors else 'not a heatpoint detector'} ({error}); "
-            "copy or save it again"
-        ) from None
-    if text is None:
-        raise HeatpointError(
-            f"{path} is a safetensors file, but not a heatpoint detector; if it holds published "
-            "weights, turn it into one with `heatpoint convert`"
-        )
-    return check_header(text, path)
-
-
-def check_header(text: str, path: Path) -> dict[str, Any]:
-    """Returns the header of a detector, whole and sound, before anything is built from it.
-
-    Args:
-        text: The header as JSON.
-        path: The file it stands in, for messages.
-
-    Raises:
-        HeatpointError: It is damaged, or of a newer version.
-    """
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"no JSON ({error})") from None
-    if not isinstance(header, dict):
-        raise _damaged(path, f"expected an object, found {type(header).__name__}")
-    version = header.get("version")
-    if type(version) is int and version > FORMAT_VERSION:
-        raise HeatpointError(
-            f"{path} has format version {version}, but this heatpoint reads up to "
-            f"{FORMAT_VERSION}; install a newer one"
-        )
-    for name, kind in _PARTS.items():
-        _check_part(name, header.get(name), kind, path)
-    names, meta = header["names"], header["meta"]
-    _check_part("architecture", meta.get("architecture", ""), str, path)
-    _check_part("class", header["codec"].get("class"), str, path)
-    if not names or len(set(names)) < len(names):
-        raise _damaged(path, "its names are none or repeat themselves")
-    size = meta.get("size", [1, 1])  # a detector of one's own network need not say
-    if not fits(size, list[int]) or len(size) != 2 or not 1 <= min(size) <= max(size) <= LARGEST:
-        shown = f"expected a size of height and width up to {LARGEST}, found {size!r:.60}"
-        raise _damaged(path, shown)
-    return header
-
-
-def _check_part(name: str, value: object, kind: Any, path: Path) -> None:
-    if not fits(value, kind):
-        raise _damaged(path, f"{name} is {'missing' if value is None else f'{value!r:.60}'}")
-
-
-def _damaged(path: Path, what: str) -> HeatpointError:
-    return HeatpointError(
-        f"the header of {path} is damaged: {what}; copy the file again, or train or convert anew"
-    )
+from heatpoint.zoo.families import Model, find, fitted
 
 
 def fill(network: Network, tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -358,23 +269,46 @@ def build(
         backbone_weights: File of weights for the backbone; see ``load_backbone_weights``. Its
             name and what it holds beyond the backbone go to ``meta["backbone_weights"]``.
         pretrained: Fetches the backbone's ImageNet weights through timm.
-        codec: Representation instead of the model's default.
+        codec: Representation instead of the model's usual one; the network's stride and trim
+            become its own.
         skeleton: The joints to find; models that learn none leave it aside.
 
     Raises:
-        HeatpointError: Unknown name, both sources of weights at once, weights that do not fit, a
-            codec that the network cannot serve, or joints to be found without a skeleton.
+        HeatpointError: Unknown name, both sources of weights at once, weights that do not exist or
+            do not fit, a codec that the network cannot serve, or joints to be found without a
+            skeleton.
     """
     if backbone_weights and pretrained:
         raise HeatpointError(
             "backbone_weights and pretrained are both given; leave one of them out"
         )
     found = find(name)
-    if isinstance(found, Model):
-        detector = Detector(*found.parts(name, names, codec, pretrained, skeleton))
-    else:
-        detector = found(names, codec, pretrained)
+    if not isinstance(found, Model):
+        detector: Detector = found(names, codec, pretrained)
         detector.meta.setdefault("architecture", name)
+    else:
+        joints = skeleton if "keypoints" in found.kind.learns else None
+        if "keypoints" in found.kind.learns and skeleton is None:
+            raise HeatpointError(
+                f"{name} finds joints, but was given no skeleton: data that has no joints cannot "
+                f"be its subject; otherwise name the skeleton ({', '.join(SKELETONS)} or a file)"
+            )
+        if codec is not None and not isinstance(codec, found.kind):
+            raise HeatpointError(
+                f"{name} is made for a {found.kind.__name__}, not for a {type(codec).__name__}; "
+                "heatpoint models lists what each model finds"
+            )
+        if pretrained and not found.imagenet:
+            raise HeatpointError(
+                f"{name} has no ImageNet weights; leave pretrained off or choose {found.instead}"
+            )
+        chosen = found.usual(names, joints) if codec is None else codec
+        network = found.network(chosen, pretrained)
+        values = {"stride": network.stride, "trim": network.trim}
+        chosen = chosen.tuned(name, {key: values[key] for key in values if key in chosen.as_dict()})
+        settings = {key: getattr(chosen.view, key) for key in chosen.view.settings}
+        meta = {"architecture": name, "size": list(found.size), **settings}
+        detector = Detector(network, chosen, tuple(names), meta, joints)
     if backbone_weights:
         unused = load_backbone_weights(detector.network, backbone_weights)
         detector.meta["backbone_weights"] = {"file": Path(backbone_weights).name, "unused": unused}

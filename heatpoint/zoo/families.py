@@ -1,4 +1,8 @@
-"""What makes the rows of the table of models, and the rule for any timm backbone."""
+"""Every model by name: the table of rows, what makes them, and the rule for any timm backbone.
+
+Codecs that are named after a publisher have his targets, loss and decoding. They serve converted
+checkpoints, whose numbers mean something under their own rules only.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from heatpoint import plugins
 from heatpoint.codecs import Codec
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
-from heatpoint.data.skeleton import SKELETONS, Skeleton
-from heatpoint.errors import HeatpointError
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.errors import HeatpointError, suggest
 from heatpoint.networks import Network
 from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.networks.features import (
@@ -23,6 +28,7 @@ from heatpoint.networks.features import (
     PlainResNet,
     TimmBackbone,
     TopDownNeck,
+    dense_resnet50,
 )
 from heatpoint.networks.heads import (
     BareHeads,
@@ -61,50 +67,6 @@ class Model:
     size: tuple[int, int]
     imagenet: bool = True
     instead: str = "centernet_mobilenetv2"
-
-    def parts(
-        self,
-        name: str,
-        names: Sequence[str],
-        codec: Codec | None,
-        pretrained: bool,
-        skeleton: Skeleton | None,
-    ) -> tuple[Network, Codec, tuple[str, ...], dict[str, Any], Skeleton | None]:
-        """Returns the parts of an untrained ``Detector``, in its order.
-
-        Args:
-            name: What the header calls the architecture.
-            names: Class names.
-            codec: Instead of the usual one; its stride and trim become the network's.
-            pretrained: Fetches the backbone's ImageNet weights through timm.
-            skeleton: The joints, for codecs that learn some; others leave it aside.
-
-        Raises:
-            HeatpointError: A codec of another kind, no skeleton for joints, or ImageNet weights
-                that do not exist.
-        """
-        joints = skeleton if "keypoints" in self.kind.learns else None
-        if "keypoints" in self.kind.learns and skeleton is None:
-            raise HeatpointError(
-                f"{name} finds joints, but was given no skeleton: data that has no joints cannot "
-                f"be its subject; otherwise name the skeleton ({', '.join(SKELETONS)} or a file)"
-            )
-        if codec is not None and not isinstance(codec, self.kind):
-            raise HeatpointError(
-                f"{name} is made for a {self.kind.__name__}, not for a {type(codec).__name__}; "
-                "heatpoint models lists what each model finds"
-            )
-        if pretrained and not self.imagenet:
-            raise HeatpointError(
-                f"{name} has no ImageNet weights; leave pretrained off or choose {self.instead}"
-            )
-        chosen = self.usual(names, joints) if codec is None else codec
-        network = self.network(chosen, pretrained)
-        values = {"stride": network.stride, "trim": network.trim}
-        chosen = chosen.tuned(name, {key: values[key] for key in values if key in chosen.as_dict()})
-        settings = {key: getattr(chosen.view, key) for key in chosen.view.settings}
-        meta = {"architecture": name, "size": list(self.size), **settings}
-        return network, chosen, tuple(names), meta, joints
 
 
 FAMILIES = (
@@ -268,3 +230,153 @@ def _shared(codec: Codec, channels: int, width: int, pooled: int) -> Heads:
     if any(spec.branch for spec in codec.maps):
         return CornerHeads(channels, codec.maps, pooled=pooled, width=None)
     return SharedHeads(channels, codec.maps, width=width)
+
+
+BEARPAW = JointCodec(
+    1, target="rounded", border="window", train_hidden=False, normaliser="bearpaw", refine="quarter"
+)
+"""bearpaw's targets, loss and decoding."""
+
+PRINCETON = JointCodec(
+    1,
+    target="princeton",
+    border="window",
+    normaliser="princeton",
+    refine="quarter-princeton",
+    flip_merge="clipped",
+)
+"""princeton's targets, loss and decoding."""
+
+MMPOSE = JointCodec(
+    1,
+    sigma=2.0,
+    target="rounded",
+    align="index",
+    border="window",
+    normaliser="mmpose",
+    refine="quarter-mmpose",
+    flip_merge="shifted",
+)
+"""mmpose's targets, for crops of 256x256 pixels, its loss and its decoding."""
+
+BUBBLIIIING = CenterCodec(1, normaliser="objects", collisions="last", one_class_per_cell=True)
+"""The targets and loss of bubbliiiing's centernet-pytorch."""
+
+
+def _dense(codec: Codec, pretrained: bool) -> Network:
+    neck = DeconvNeck(2048, channels=(256, 128, 64))
+    heads = MapHeads(64, codec.maps, width=64, norm=True)
+    return Network(dense_resnet50(pretrained), neck, heads, stride=4)
+
+
+def _mmpose(codec: Codec, pretrained: bool) -> Network:
+    trunk = DetectionHourglass(stacks=1)
+    return Network(trunk, OneLevel(), BareHeads(256, codec.maps), stride=4)
+
+
+_DECONV = "with three transposed convolutions"
+_MOBILE = "mobilenetv2_100"
+_PAPER = "stacked hourglasses behind the paper's stem"
+_PLAIN = "a few plain convolutions"
+_ZHOU = "as published (Zhou et al. 2019)"
+
+TABLE: dict[str, Model] = {
+    "centernet_resnet18": deconv("resnet18", "centernet", f"ResNet-18 {_DECONV}, {_ZHOU}"),
+    "centernet_resnet34": deconv("resnet34", "centernet", f"ResNet-34 {_DECONV}"),
+    "centernet_resnet50": deconv("resnet50", "centernet", f"ResNet-50 {_DECONV}"),
+    "centernet_resnet101": deconv("resnet101", "centernet", f"ResNet-101 {_DECONV}, {_ZHOU}"),
+    "centernet_hourglass104": large_hourglass(2, "centernet", f"two large hourglasses, {_ZHOU}"),
+    "centernet_hourglass52": large_hourglass(1, "centernet", "one large hourglass"),
+    "centernet_mobilenetv2": topdown(
+        _MOBILE, "centernet", "MobileNetV2 with a narrow top-down neck and shared heads, for CPUs"
+    ),
+    "centernet_tiny": tiny(
+        "centernet", f"{_PLAIN} that learn simple scenes from scratch within a minute"
+    ),
+    "bubbliiiing_resnet50": row(
+        "ResNet-50 of bubbliiiing's centernet-pytorch, for its converted weights",
+        BUBBLIIIING,
+        _dense,
+        (512, 512),
+    ),
+    "cornernet_hourglass104": large_hourglass(
+        2, "cornernet", "two large hourglasses with corner pooling, as published (Law, Deng 2018)"
+    ),
+    "cornernet_hourglass52": large_hourglass(
+        1, "cornernet", "one large hourglass with corner pooling"
+    ),
+    "cornernet_mobilenetv2": topdown(
+        _MOBILE, "cornernet", "MobileNetV2 with a narrow top-down neck and corner pooling, for CPUs"
+    ),
+    "cornernet_tiny": tiny(
+        "cornernet", f"{_PLAIN} and corner pooling, for simple scenes and for trials"
+    ),
+    "hourglass_1stack": stacked(1, 1, "bearpaw", "one hourglass behind bearpaw's stem"),
+    "hourglass_2stack": stacked(2, 1, "bearpaw", "two stacked hourglasses, bearpaw's stem"),
+    "hourglass_4stack": stacked(4, 1, "bearpaw", "four stacked hourglasses, bearpaw's stem"),
+    "hourglass_8stack": stacked(8, 1, "bearpaw", "eight stacked hourglasses, bearpaw's stem"),
+    "princeton_hourglass_2stack": stacked(2, 1, "paper", f"two {_PAPER}"),
+    "princeton_hourglass_8stack": stacked(
+        8, 1, "paper", f"eight {_PAPER}, as published (Newell et al. 2016)"
+    ),
+    "mmpose_hourglass52": row(
+        "one hourglass of the large kind made for boxes, as mmpose uses it",
+        RELEASED["pose"],
+        _mmpose,
+        (256, 256),
+        "pose_mobilenetv2",
+    ),
+    "pose_mobilenetv2": topdown(_MOBILE, "pose", "MobileNetV2 with a slim top-down neck, for CPUs"),
+    "pose_tiny": tiny("pose", f"{_PLAIN} that learn drawn figures from scratch within a minute"),
+    "pose_resnet50": deconv(
+        "resnet50", "pose", f"ResNet-50 {_DECONV}: Simple Baselines (Xiao et al. 2018)"
+    ),
+}
+"""Every model that has a name of its own, by that name."""
+
+
+Builder = Model | Callable[..., Any]
+"""A row, or a function ``(names, codec=None, pretrained=False)`` of a plugin that returns a
+``Detector``."""
+
+
+def models() -> dict[str, Builder]:
+    """Returns every model that has a name of its own, those of loaded plugins included."""
+    return {**TABLE, **plugins.models()}
+
+
+def find(name: str) -> Builder:
+    """Returns what builds the model of a name: a row of the table, of a plugin, or of a family.
+
+    Raises:
+        HeatpointError: There is no such model; names the nearest one.
+    """
+    known = models()
+    found = known.get(name) or family(name)
+    if found is None:
+        raise HeatpointError(
+            f"there is no model {name!r}{suggest(name, known)} (known: "
+            f"{', '.join([*known, *FAMILIES])})"
+        )
+    return found
+
+
+def kind(name: str) -> type[Codec]:
+    """Returns the kind of codec that a model is made for: what it learns, and from which view.
+
+    A builder of a plugin that does not say learns boxes in whole pictures, as ``Codec`` has it.
+
+    Raises:
+        HeatpointError: There is no such model.
+    """
+    found = find(name)
+    return found.kind if isinstance(found, Model) else Codec
+
+
+def learns_joints(name: str) -> bool:
+    """Tells whether a model learns joints, so that it is built for a skeleton.
+
+    Raises:
+        HeatpointError: There is no such model.
+    """
+    return "keypoints" in kind(name).learns
