@@ -42,7 +42,7 @@ from heatpoint.networks.stacked_hourglass import HourglassStacks, HourglassStem,
 from heatpoint.weights import PIXELS
 
 Make = Callable[[Codec, bool], Network]
-"""Builds the network for a codec; says whether the backbone's ImageNet weights are fetched."""
+"""Builds the network for a codec; the flag asks for the backbone's ImageNet weights."""
 
 
 @dataclass(frozen=True)
@@ -218,9 +218,9 @@ def stacked(stacks: int, blocks: int, stem: StemKind, summary: str = "") -> Mode
 
 def _published(codec: Codec, width: int, pooled: int) -> Heads:
     """Returns published heads on 256 channels: corners pool, and joints have nothing hidden."""
-    if any(spec.branch for spec in codec.maps):
+    if isinstance(codec, CornerCodec):
         return CornerHeads(256, codec.maps, pooled=pooled, width=width)
-    if "keypoints" in codec.learns:
+    if isinstance(codec, JointCodec):
         return BareHeads(256, codec.maps)
     return MapHeads(256, codec.maps, width=width)
 
