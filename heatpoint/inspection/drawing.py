@@ -1,4 +1,4 @@
-"""Draws what is in a data set as one page of charts: of boxes, or of the joints of subjects."""
+"""Draws what is in a data set: a page of charts, and samples beside what they teach."""
 
 from __future__ import annotations
 
