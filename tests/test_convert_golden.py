@@ -20,8 +20,8 @@ from golden_files import (
 )
 
 from heatpoint.convert import LAYOUTS, convert
-from heatpoint.convert.hourglass import named
 from heatpoint.convert.layout import Layout, fit
+from heatpoint.convert.layouts import named
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 

@@ -10,7 +10,7 @@ Example:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,41 +18,14 @@ import torch
 from torch import Tensor
 
 from heatpoint import zoo
-from heatpoint.convert import detection, hourglass
-from heatpoint.convert.detection import names_for
-from heatpoint.convert.layout import Fit, Layout, fit
+from heatpoint.convert.layout import Fit, Layout, fit, some
+from heatpoint.convert.layouts import LAYOUTS as LAYOUTS
+from heatpoint.convert.layouts import named, names_for, recognised, skeleton_for
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system import locked
 from heatpoint.weights import Published, published, read_tensors, unwrapped
 from heatpoint.weights.download import Progress, digest, download
 from heatpoint.zoo.detector import Detector
-
-LAYOUTS: dict[str, Layout] = {
-    "xy_ctdet_coco_res_18": detection.resnet("centernet_resnet18"),
-    "xy_ctdet_coco_res_34": detection.resnet("centernet_resnet34"),
-    "xy_ctdet_coco_res_50": detection.resnet("centernet_resnet50"),
-    "xy_ctdet_coco_res_101": detection.resnet("centernet_resnet101"),
-    "xy_ctdet_coco_res_152": detection.resnet("centernet_timm:resnet152"),
-    "bubbliiiing_resnet50_voc": detection.resnet50(),
-    "xy_ctdet_coco_hourglass": detection.centernet(),
-    "bubbliiiing_hourglass_coco": detection.bubbliiiing(),
-    "pprp_large_hourglass_80": detection.pprp(2),
-    "pprp_small_hourglass_80": detection.pprp(1),
-    "cornernet_hourglass104": detection.cornernet(),
-    "cornernet_lite_port_hourglass104": detection.cornernet_lite(),
-    "mmdet_cornernet_hourglass104": detection.mmdet_cornernet(),
-    "mmpose_hourglass52_coco": detection.mmpose(),
-    "mmpose_hourglass52_mpii": detection.mmpose(),
-    "bearpaw_hg1_b1_mpii": hourglass.bearpaw(1, 1),
-    "bearpaw_hg2_b1_mpii": hourglass.bearpaw(2, 1),
-    "bearpaw_hg8_b1_mpii": hourglass.bearpaw(8, 1),
-    "princeton_pytorch_stacked_hourglass_2hg_mpii": hourglass.princeton(2),
-    "princeton_pytorch_stacked_hourglass_8hg_mpii": hourglass.princeton(8),
-}
-"""Known layouts. The data set in a name tells the published file; any count of classes or joints
-converts, and so do pose hourglasses of other numbers of stacks, whose layout's name has these
-numbers. Where two layouts have the same tensors, the first is recognised; name the other.
-"""
 
 
 def convert_file(
@@ -93,16 +66,33 @@ def convert(
 def _converted(
     tensors: dict[str, Tensor], layout: str, names: Sequence[str] | None, source: str
 ) -> Detector:
+    """Returns the detector of the layout that fits best, with the tensors in their places."""
     tried = _candidates(layout, tensors)
     fits = {name: fit(candidate, tensors) for name, candidate in tried.items()}
     nearest = min(fits, key=lambda name: fits[name].distance)
-    best = fits[nearest]
+    best, chosen = fits[nearest], tried[nearest]
     if not best.complete or (layout == "auto" and best.strange):
         if layout == "auto":
             others = {name: other for name, other in LAYOUTS.items() if name not in fits}
             fits |= {name: fit(other, tensors) for name, other in others.items()}
         raise HeatpointError(_mismatch(source, fits, tensors))
-    return _build(nearest, tried[nearest], tensors, names, best.unused)
+    classes, turn = chosen.classes(tensors), -1 if chosen.channels == "bgr" else 1
+    detector = _untrained(chosen, classes, names)
+    network = detector.network
+    if tensors[chosen.first].dtype == torch.float64:
+        network.double()
+    state = network.state_dict()
+    for own in state.keys() - {"mean", "std"}:
+        published = chosen.published(own)
+        if published in tensors:  # counters of batch norms may be missing
+            turned = turn < 0 and published == chosen.first
+            state[own] = tensors[published].flip(1) if turned else tensors[published]
+    network.load_state_dict(state)
+    mean, std = ([255.0 * value for value in values[::turn]] for values in chosen.stats(classes))
+    network.set_normalisation(mean, std)
+    network.eval()
+    detector.meta |= {"layout": nearest, "unused": list(best.unused)}
+    return detector
 
 
 def _mismatch(source: str, fits: Mapping[str, Fit], tensors: Mapping[str, Tensor]) -> str:
@@ -112,8 +102,7 @@ def _mismatch(source: str, fits: Mapping[str, Fit], tensors: Mapping[str, Tensor
     start = f"{source} has none of the layouts tried ({', '.join(fits)})"
     if not best.agreeing:
         own = [f"{name} {list(tensor.shape)}" for name, tensor in tensors.items()]
-        more = f" and {len(own) - 5} more" if len(own) > 5 else ""
-        return f"{start}, not even a tensor of one; it has {', '.join(own[:5])}{more}"
+        return f"{start}, not even a tensor of one; it has {some(own)}"
     return (
         f"{start}; the nearest is {nearest}, of which {best.agreeing} of {best.expected} tensors "
         f"agree: {best.differences()}"
@@ -124,8 +113,8 @@ def _candidates(layout: str, tensors: Mapping[str, Tensor]) -> dict[str, Layout]
     """Returns the layouts to try by name; of hourglasses only what the tensors' names tell."""
     if layout == "auto":
         boxes = {name: known for name, known in LAYOUTS.items() if known.codec is None}
-        return boxes | hourglass.recognised(tensors) | detection.recognised(tensors)
-    chosen = LAYOUTS.get(layout) or hourglass.named(layout)
+        return boxes | recognised(tensors)
+    chosen = LAYOUTS.get(layout) or named(layout)
     if chosen is None:
         raise HeatpointError(
             f"there is no layout {layout!r}{suggest(layout, LAYOUTS)} (known: {', '.join(LAYOUTS)})"
@@ -133,51 +122,20 @@ def _candidates(layout: str, tensors: Mapping[str, Tensor]) -> dict[str, Layout]
     return {layout: chosen}
 
 
-def _build(
-    name: str,
-    layout: Layout,
-    tensors: Mapping[str, Tensor],
-    names: Sequence[str] | None,
-    unused: Sequence[str],
-) -> Detector:
-    detector = _untrained(layout, layout.classes(tensors), names)
-    network = detector.network
-    turn = -1 if layout.channels == "bgr" else 1
-    if tensors[layout.first].dtype == torch.float64:
-        network.double()
-    state = network.state_dict()
-    for own in state:
-        published = tensors.get(layout.published(own)) if own not in ("mean", "std") else None
-        if published is not None:
-            turned = turn < 0 and layout.published(own) == layout.first
-            state[own] = published.flip(1) if turned else published
-    network.load_state_dict(state)
-    mean, std = layout.stats(layout.classes(tensors))
-    network.set_normalisation(
-        [255.0 * value for value in mean[::turn]], [255.0 * value for value in std[::turn]]
-    )
-    network.eval()
-    detector.meta |= {"layout": name, "unused": list(unused)}
-    return detector
-
-
 def _untrained(layout: Layout, classes: int, names: Sequence[str] | None) -> Detector:
     """Returns the network of a layout for a number of classes or joints."""
+    codec = skeleton = None
+    if layout.codec is not None:
+        skeleton = skeleton_for(classes)
+        codec, names = layout.codec(skeleton), ("person",) if names is None else names
+    elif names is None:
+        names = names_for(classes)
+    elif len(names) != classes:
+        raise HeatpointError(
+            f"the checkpoint has {classes} classes, but {len(names)} names were given"
+        )
     with torch.random.fork_rng(devices=[]):  # random weights are drawn and overwritten
-        if layout.codec is not None:
-            skeleton = hourglass.skeleton_for(classes)
-            return zoo.build(
-                layout.architecture,
-                ["person"] if names is None else names,
-                codec=layout.codec(skeleton),
-                skeleton=skeleton,
-            )
-        names = names_for(classes) if names is None else names
-        if len(names) != classes:
-            raise HeatpointError(
-                f"the checkpoint has {classes} classes, but {len(names)} names were given"
-            )
-        return zoo.build(layout.architecture, names)
+        return zoo.build(layout.architecture, names, codec=codec, skeleton=skeleton)
 
 
 def fetch(name: str, file: str | Path | None = None, progress: Progress | None = None) -> Path:
@@ -230,16 +188,14 @@ def _fetch(record: Published, file: str | Path | None, progress: Progress | None
             f"{record.sha256}..., found {actual}; download it again"
         )
     detector = _kept(record, source)
-    detector.meta["published"] = {
-        **{key: value for key, value in asdict(record).items() if key in KEPT},
-        "sha256": actual,
-    }
+    facts = {key: getattr(record, key) for key in KEPT}
+    detector.meta["published"] = {**facts, "sha256": actual}
     detector.save(record.cached)
     if downloaded:
         source.unlink()
 
 
-KEPT = ("name", "file", "page", "licence", "data", "score", "protocol", "reported")
+KEPT = ("name", "data", "file", "page", "licence", "score", "protocol", "reported")
 """Facts of the record that travel in the checkpoint."""
 
 

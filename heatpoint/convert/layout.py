@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -14,14 +14,10 @@ from torch import Tensor
 from heatpoint import zoo
 from heatpoint.codecs import Codec
 from heatpoint.data.skeleton import Skeleton
+from heatpoint.weights import PIXELS, Pixels, Triple
 
-Stats = tuple[tuple[float, float, float], tuple[float, float, float]]
-
-COCO_BGR: Stats = (
-    (0.40789654, 0.44719302, 0.47026115),
-    (0.28863828, 0.27408164, 0.27809835),
-)
-"""Mean and standard deviation of COCO, channels blue, green, red, on the scale 0-1."""
+Words = tuple[tuple[str, str], ...]
+"""Patterns in our names, and what stands there in the published ones; applied in this order."""
 
 CLASSIFIER = re.compile(r"(base\.|backbone\.)?fc\.")
 """Left over from ImageNet weights: no detector computes with it."""
@@ -36,25 +32,43 @@ class Layout:
 
     Attributes:
         architecture: Name in ``zoo.build`` of the network that computes the same.
+        words: What makes published names of ours.
         heatmap: Published name of the last weight of the heatmap; its rows are the classes or
             the joints.
         first: Published name of the first weight, whose input channels are ``channels``.
-        published: Maps our tensor names to published ones.
-        stats: Maps the number of classes to the training's normalisation, in the order of
-            ``channels``, 0-1.
-        channels: Order of the colours in the training's images.
+        pixels: Channels and normalisation of the training's images.
         codec: Makes the published representation of a skeleton; None for networks of boxes.
         dead: Names of tensors that the published network has but never computes with.
+        voc: Instead of ``pixels`` for 20 classes, which are taken for VOC's.
     """
 
     architecture: str
+    words: Words
     heatmap: str
-    first: str
-    published: Callable[[str], str]
-    stats: Callable[[int], Stats]
-    channels: Literal["bgr", "rgb"] = "bgr"
+    first: str = "pre.0.conv.weight"
+    pixels: Pixels = PIXELS["coco_bgr"]
     codec: Callable[[Skeleton], Codec] | None = None
     dead: re.Pattern[str] | None = None
+    voc: Pixels | None = None
+
+    @property
+    def channels(self) -> Literal["bgr", "rgb"]:
+        """Order of the colours in the training's images."""
+        return self.pixels.channels
+
+    def stats(self, classes: int) -> tuple[Triple, Triple]:
+        """Returns mean and standard deviation in the order of ``channels``, 0-1.
+
+        The files do not say what they were trained on; the released code normalises by data set.
+        """
+        pixels = self.voc if self.voc is not None and classes == 20 else self.pixels
+        return pixels.mean, pixels.std
+
+    def published(self, name: str) -> str:
+        """Returns the published name of one of our tensors."""
+        for pattern, text in self.words:
+            name = re.sub(pattern, text, name)
+        return name
 
     def classes(self, tensors: Mapping[str, Tensor]) -> int:
         """Returns the number of classes of a checkpoint; 1 if it has no such heatmap."""
@@ -72,14 +86,12 @@ class Layout:
 
 @cache
 def _expected(layout: Layout, classes: int) -> Mapping[str, tuple[int, ...]]:
-    own = shapes(layout.architecture, classes, layout.codec is not None)
-    return {
-        layout.published(name): shape for name, shape in own.items() if name not in ("mean", "std")
-    }
+    own = _shapes(layout.architecture, classes, layout.codec is not None)
+    return {layout.published(name): shape for name, shape in own.items()}
 
 
 @cache
-def shapes(architecture: str, classes: int, pose: bool) -> dict[str, tuple[int, ...]]:
+def _shapes(architecture: str, classes: int, pose: bool) -> dict[str, tuple[int, ...]]:
     """Returns our tensor names and shapes of an architecture, without making its weights.
 
     Args:
@@ -89,13 +101,10 @@ def shapes(architecture: str, classes: int, pose: bool) -> dict[str, tuple[int, 
     """
     numbers = tuple(str(index) for index in range(classes))
     with torch.device("meta"):
-        detector = (
-            zoo.build(architecture, ["subject"], skeleton=Skeleton(numbers))
-            if pose
-            else zoo.build(architecture, numbers)
-        )
-    network = detector.network
-    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        names = ("subject",) if pose else numbers
+        network = zoo.build(architecture, names, skeleton=Skeleton(numbers)).network
+    state = network.state_dict()
+    return {name: tuple(state[name].shape) for name in state if name not in ("mean", "std")}
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class Fit:
 
     Attributes:
         expected: Number of the layout's tensors, without counters of batch norms.
+        agreeing: Number of those that are there in the layout's shape.
         missing: Published names the checkpoint lacks.
         reshaped: Published names it has in another shape, each with its shape and the layout's.
         unused: Names in the checkpoint the layout does not know, other shapes included.
@@ -111,6 +121,7 @@ class Fit:
     """
 
     expected: int
+    agreeing: int
     missing: tuple[str, ...]
     reshaped: tuple[tuple[str, list[int], list[int]], ...]
     unused: tuple[str, ...]
@@ -127,12 +138,6 @@ class Fit:
         return len(self.missing) + len(self.reshaped) + len(self.strange)
 
     @property
-    def agreeing(self) -> int:
-        """Number of tensors with the layout's name and shape, without counters of batch norms."""
-        counters = sum(name.endswith(COUNTER) for name, _, _ in self.reshaped)
-        return self.expected - len(self.missing) - len(self.reshaped) + counters
-
-    @property
     def likeness(self) -> float:
         """Share of agreeing tensors among all, 0-1.
 
@@ -142,17 +147,14 @@ class Fit:
 
     def differences(self) -> str:
         """Returns the first tensors of each kind that stand in the way, for a message."""
-        other = tuple(f"{name} {found} instead of {own}" for name, found, own in self.reshaped)
-        parts = []
-        for texts, what in (
-            (self.missing, "missing"),
-            (other, "of another shape"),
-            (self.strange, "unexpected"),
-        ):
-            if texts:
-                more = f" and {len(texts) - 5} more" if len(texts) > 5 else ""
-                parts.append(f"{what} {', '.join(texts[:5])}{more}")
-        return "; ".join(parts)
+        other = [f"{name} {found} instead of {own}" for name, found, own in self.reshaped]
+        kinds = ("missing", self.missing), ("of another shape", other), ("unexpected", self.strange)
+        return "; ".join(f"{kind} {some(names)}" for kind, names in kinds if names)
+
+
+def some(words: Sequence[str]) -> str:
+    """Returns the first five of some words, and how many more there are."""
+    return ", ".join(words[:5]) + (f" and {len(words) - 5} more" if len(words) > 5 else "")
 
 
 def fit(layout: Layout, tensors: Mapping[str, Tensor]) -> Fit:
@@ -160,9 +162,12 @@ def fit(layout: Layout, tensors: Mapping[str, Tensor]) -> Fit:
     expected = layout.expected(layout.classes(tensors))
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     needed = [name for name in expected if not name.endswith(COUNTER)]
-    dead = layout.dead
+    known = {name for name in found if name in expected or CLASSIFIER.match(name)}
+    if layout.dead is not None:
+        known |= {name for name in found if layout.dead.fullmatch(name)}
     return Fit(
         expected=len(needed),
+        agreeing=sum(found.get(name) == expected[name] for name in needed),
         missing=tuple(name for name in needed if name not in found),
         reshaped=tuple(
             (name, list(found[name]), list(shape))
@@ -170,11 +175,5 @@ def fit(layout: Layout, tensors: Mapping[str, Tensor]) -> Fit:
             if name in found and found[name] != shape
         ),
         unused=tuple(name for name, shape in found.items() if expected.get(name) != shape),
-        strange=tuple(
-            name
-            for name in found
-            if name not in expected
-            and not CLASSIFIER.match(name)
-            and (dead is None or not dead.fullmatch(name))
-        ),
+        strange=tuple(name for name in found if name not in known),
     )

@@ -7,14 +7,14 @@ which tells how many objects the representation cannot tell apart at the chosen 
 
 from __future__ import annotations
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from heatpoint import zoo
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
@@ -32,12 +32,12 @@ from heatpoint.views.fields import BOXES
 from heatpoint.views.pictures import Crops, Picture
 from heatpoint.weights import PUBLISHED
 from heatpoint.zoo.detector import SIZE, Detector
+from heatpoint.zoo.families import RELEASED, fitted
 
 __all__ = ["Inspection", "inspect"]
 
 
 _FINDINGS = 1000  # of each kind, at most, in report.json
-_USUAL = "centernet_resnet18"  # whose representation is judged where no model is named
 
 StepProgress = Callable[[str, int, int], None]
 """Called with the name of a step, the number of images done and the number of all images."""
@@ -76,42 +76,33 @@ class Inspection:
         for finding in self.problems.findings:
             told[finding.kind] += 1
             if told[finding.kind] <= _FINDINGS:
-                findings.append(dataclasses.asdict(finding))
-        problems = {
-            "counts": self.problems.counts(),
-            "findings": findings,
-            "searched": list(self.problems.searched),
-        }
-        reports = self._reports().items()
+                findings.append(asdict(finding))
+        counts, searched = self.problems.counts(), list(self.problems.searched)
         return {
             "source": self.source,
-            "problems": problems,
-            **{name: None if report is None else report.as_dict() for name, report in reports},
+            "problems": {"counts": counts, "findings": findings, "searched": searched},
+            **{name: report and report.as_dict() for name, report in self._reports.items()},
             "files": [str(path) for path in self.files],
         }
 
     def verdict(self) -> list[str]:
         """Returns in words what a perfect network would reach, one statement per line."""
-        parts = [report for name, report in self._reports().items() if name != "data"]
+        parts = (self.oracle, self.corners, self.joints)
         return [line for part in parts if part for line in part.lines()]
 
     def summary(self) -> str:
         """Returns the inspection in words, for people."""
-        parts = {name: report.lines() for name, report in self._reports().items() if report}
+        parts = {name: report.lines() for name, report in self._reports.items() if report}
         if self.files:
             parts["files"] = [str(path) for path in self.files]
         lines = [self.problems.summary()]
         for title, statements in parts.items():
-            lines += [f"{title}:", *(f"  {statement}" for statement in statements)]
+            lines.append("\n  ".join([f"{title}:", *statements]))
         return "\n".join(lines)
 
-    def _reports(self) -> dict[str, DataReport | OracleReport | CornerReport | JointReport | None]:
-        return {
-            "data": self.data,
-            "oracle": self.oracle,
-            "corners": self.corners,
-            "joints": self.joints,
-        }
+    @property
+    def _reports(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("data", "oracle", "corners", "joints")}
 
 
 def inspect(
@@ -181,7 +172,7 @@ def inspect(
     if isinstance(view, Crops):
         joints, seen = measure_joints(usable, codec, view, limit, scoring)
         # What counts is the size in the crop, not in a whole picture brought to the input.
-        report = dataclasses.replace(report, input_sides=Spread.of(seen.sides * seen.zooms))
+        report = replace(report, input_sides=Spread.of(seen.sides * seen.zooms))
     elif BOXES in codec.answer:
         chosen = usable.subset(evenly(len(usable), limit).tolist())
         verdict = oracle(chosen, codec, view.size, scoring)
@@ -202,7 +193,7 @@ def inspect(
     if samples and isinstance(view, Crops):
         files.append(Path(out) / "mirrored.png")
         draw_mirrored(files[-1], usable, view, min(samples, 4), seed)
-    found = dataclasses.replace(found, files=tuple(files))
+    found = replace(found, files=tuple(files))
     write_json(files[0], found.as_dict())
     return found
 
@@ -225,20 +216,14 @@ def _representation(
         HeatpointError: The model has another stride, cannot take the size, or finds other joints
             than there are; or an option is not for such a model.
     """
-    from heatpoint.zoo.table import TABLE
-
-    if model is None:
-        codec = TABLE[_USUAL].usual(annotations.names, None)
-        called, own, multiple, trim = "the representation of CenterNet", (SIZE, SIZE), 1, 0
-        settings: dict[str, float] = {}
-    else:
+    called, own, multiple, trim = "the representation of CenterNet", (SIZE, SIZE), 1, 0
+    codec, skeleton = RELEASED["centernet"], None
+    settings: dict[str, float] = {}
+    if model is not None:
         detector = _detector(model, annotations)
-        _check_joints(detector, annotations)
-        codec = detector.codec.fitted(
-            len(annotations.names), detector.skeleton.flip if detector.skeleton else None
-        )
-        called, own, settings = str(model), detector.size, detector.settings
+        codec, skeleton, settings = detector.codec, detector.skeleton, detector.settings
         multiple, trim = detector.network.multiple, detector.network.trim
+        called, own = str(model), detector.size
         if stride is not None and stride != codec.stride:
             raise HeatpointError(
                 f"this model works at stride {codec.stride}, not {stride}; leave out model or "
@@ -249,7 +234,8 @@ def _representation(
             f"{called} finds the joints of one subject; leave out stride and max_detections"
         )
     given = {"stride": stride, "max_detections": max_detections}
-    codec = codec.tuned(called, {name: value for name, value in given.items() if value is not None})
+    chosen = {name: value for name, value in given.items() if value is not None}
+    codec = fitted(codec, annotations.names, skeleton).tuned(called, chosen)
     sides = input_size(size, own, max(multiple, codec.stride), trim)
     if padding is not None and "padding" not in settings:
         raise HeatpointError("padding is about crops of subjects; name a model of joints with it")
@@ -260,34 +246,31 @@ def _representation(
 
 
 def _detector(model: str | Path, annotations: Annotations) -> Detector:
-    from heatpoint import zoo
-
-    # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
-    path = Path(model)
-    is_file = path is model or path.suffix == ".safetensors" or path.is_file()
-    if is_file or model in PUBLISHED:
-        return Detector.load(model)
-    model = str(model)
-    names = [subject_name(annotations)] if zoo.learns_joints(model) else annotations.names
-    return zoo.build(model, names, skeleton=annotations.skeleton)
-
-
-def _check_joints(detector: Detector, annotations: Annotations) -> None:
-    """Makes sure that data for a model of joints has joints, and those of the model.
+    """Returns the detector of a model; of one of joints, the data must have just those.
 
     Raises:
-        HeatpointError: It has none, or others.
+        HeatpointError: There is no such model, or the data has no joints, or others.
     """
+    # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
+    path, skeleton = Path(model), annotations.skeleton
+    is_file = path is model or path.suffix == ".safetensors" or path.is_file()
+    if is_file or model in PUBLISHED:
+        detector = Detector.load(model)
+    else:
+        joints = zoo.learns_joints(str(model))
+        names = [subject_name(annotations)] if joints else annotations.names
+        detector = zoo.build(str(model), names, skeleton=skeleton)
     if detector.skeleton is None:
-        return
-    known, skeleton = detector.skeleton.joints, annotations.skeleton
+        return detector
     if skeleton is None or all(record.keypoints is None for record in annotations.images):
         raise HeatpointError(
             f"{annotations.source} has no joints; leave model out, or name one that finds boxes"
         )
+    known = detector.skeleton.joints
     if known != skeleton.joints:
         raise HeatpointError(
             f"the model finds {len(known)} joints ({', '.join(known)}), but {annotations.source} "
             f"has {len(skeleton.joints)} ({', '.join(skeleton.joints)}); give a model by its "
             "architecture's name to look at the data alone"
         )
+    return detector

@@ -1,7 +1,9 @@
-"""What is hard about a data set for corners: shared cells, crops, and pairs to be told apart."""
+"""What is hard about a data set for corners and for joints, and the error floor of joints."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,21 +14,20 @@ from numpy.typing import NDArray
 from heatpoint.codecs import Codec, Target
 from heatpoint.data import Annotations
 from heatpoint.data.augment import SMALLEST_SIDE, Augment
-from heatpoint.data.scene import Subjects
+from heatpoint.data.scene import Subjects, place
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.data.validate import Progress
-from heatpoint.geometry import box_area, clip_boxes, letterbox
+from heatpoint.geometry import Affine, box_area, clip_boxes, crop_affine, letterbox
 from heatpoint.inspection.report import (
     Counted,
     Spread,
-    at_once,
     evenly,
     known_size,
+    perfect,
     side_text,
     sought,
 )
-from heatpoint.scoring.keypoints import pck, subject_lengths
-from heatpoint.views import Places
+from heatpoint.scoring.keypoints import joint_errors, pck, subject_lengths
 from heatpoint.views.pictures import Crops
 
 _SLACK = 1e-3  # pixels a corner may lie beyond the border before it is outside: rounding
@@ -83,8 +84,7 @@ class CornerReport(Counted):
                 "objects have a corner outside; it is then sought on the border"
             )
         if not self.wrong_pairs:
-            lines.append("no two objects of one class could be paired wrongly")
-            return lines
+            return [*lines, "no two objects of one class could be paired wrongly"]
         lines.append(
             f"in {self.wrong_images:,} of {self.images:,} images, corners of different objects of "
             f"one class could pair: {self.wrong_pairs / self.images:.1f} wrong pairs per image "
@@ -112,33 +112,31 @@ def inspect_corners(
         augment_name: What to call that.
         seed: Chooses the views.
     """
-    shared, wrong = np.zeros(2, np.int64), []
-    viewed = outside = objects = 0
-    rng = np.random.default_rng(seed)
+    rng, wrong = np.random.default_rng(seed), []
+    counts: Counter[str] = Counter()
     for record in annotations.images:
-        wanted, image_size = sought(record), known_size(record)
-        boxes, labels = record.boxes[wanted], record.labels[wanted]
-        objects += len(boxes)
-        claimed = codec.claims(letterbox(image_size, size).boxes(boxes), size)
-        shared += [_shared(cells, labels) for cells in claimed]
+        image_size, wanted = known_size(record), record.keep(sought(record))
+        boxes, labels = wanted.boxes, wanted.labels
+        top_left, bottom_right = codec.claims(letterbox(image_size, size).boxes(boxes), size)
         wrong.append(sum(_wrong_pairs(boxes[labels == label]) for label in np.unique(labels)))
         mapped = augment.draw_map(image_size, size, rng, boxes).boxes(boxes)
         clipped = clip_boxes(mapped, augment.window or size)
         kept = ((clipped[:, 2:] - clipped[:, :2]) > SMALLEST_SIDE).all(1)
         kept &= box_area(clipped) >= augment.min_visible * box_area(mapped)
-        viewed += int(kept.sum())
-        outside += int((np.abs(mapped - clipped) > _SLACK).any(1)[kept].sum())
+        counts.update(
+            objects=len(boxes),
+            top_left_shared=_shared(top_left, labels),
+            bottom_right_shared=_shared(bottom_right, labels),
+            viewed=int(kept.sum()),
+            outside=int((np.abs(mapped - clipped) > _SLACK).any(1)[kept].sum()),
+        )
     return CornerReport(
         images=len(annotations),
-        objects=objects,
-        top_left_shared=int(shared[0]),
-        bottom_right_shared=int(shared[1]),
         augment=augment_name,
-        viewed=viewed,
-        outside=outside,
-        wrong_pairs=int(sum(wrong)),
-        wrong_most=int(max(wrong, default=0)),
+        wrong_pairs=sum(wrong),
+        wrong_most=max(wrong, default=0),
         wrong_images=sum(count > 0 for count in wrong),
+        **counts,
     )
 
 
@@ -155,6 +153,7 @@ def _wrong_pairs(boxes: NDArray[np.float64]) -> int:
 
 
 _NEAR = 0.05  # of PCK@0.05
+_STAY = Affine.scale(1.0, 1.0)
 
 
 class JointCounts(NamedTuple):
@@ -223,19 +222,18 @@ class JointReport(Counted):
         if not self.subjects:
             return lines
         hidden = sum(counts.hidden for counts in self.joints.values())
-        side = side_text(self.size)
+        side, floor, whole = side_text(self.size), self.floor, self.whole_cells
         lines += [
             f"labelled joints per subject {self.per_subject} of {len(self.joints)}; "
             f"{hidden:,} hidden ({hidden / self.labelled:.1%})",
-            f"longer side of a subject {self.sides} pixels; enlarged {self.zooms} times at "
-            f"{side} px",
+            f"longer side of a subject {self.sides} pixels; "
+            f"enlarged {self.zooms} times at {side} px",
             f"the crop (padding {self.padding:g}) loses {self.outside:,} of {self.labelled:,} "
             f"labelled joints ({self.outside / self.labelled:.2%})",
-            f"a perfect network is off by {self.floor.input_pixels:.3f} input pixels "
-            f"({self.floor.image_pixels:.3f} of the image) and reaches PCK@0.05 "
-            f"{self.floor.pck:.3f} at {side} px and stride {self.stride}; without refinement "
-            f"between the cells {self.whole_cells.input_pixels:.3f} "
-            f"({self.whole_cells.image_pixels:.3f}) and {self.whole_cells.pck:.3f}",
+            f"a perfect network is off by {floor.input_pixels:.3f} input pixels "
+            f"({floor.image_pixels:.3f} of the image) and reaches PCK@0.05 {floor.pck:.3f} at "
+            f"{side} px and stride {self.stride}; without refinement between the cells "
+            f"{whole.input_pixels:.3f} ({whole.image_pixels:.3f}) and {whole.pck:.3f}",
         ]
         rare = [name for name, counts in self.joints.items() if counts[:2] == (0, 0)]
         if rare:
@@ -278,13 +276,11 @@ def measure_joints(
     seen = _seen(subjects, view)
     visibility = seen.joints[..., 2]
     labelled = visibility > 0
-    inside = labelled & _within(seen.joints, view.size)
+    inside = place(seen.joints, _STAY, view.size)[..., 2] > 0
     chosen = evenly(len(labelled), limit)
     some = Seen(*(values[chosen] for values in seen))
-    counts = {
-        name: JointCounts(*(int((visibility[:, j] == value).sum()) for value in (2, 1, 0)))
-        for j, name in enumerate(skeleton.joints)
-    }
+    counts = np.stack([(visibility == value).sum(0) for value in (2, 1, 0)], 1).tolist()
+    joints = zip(skeleton.joints, counts, strict=True)
     coarse = codec.tuned("", {"refine": "none"} if "refine" in codec.as_dict() else {})
     report = JointReport(
         size=view.size,
@@ -292,7 +288,7 @@ def measure_joints(
         padding=view.padding,
         subjects=len(labelled),
         left_out={why: number for why, number in subjects.left_out.items() if number},
-        joints=counts,
+        joints={name: JointCounts(*numbers) for name, numbers in joints},
         per_subject=Spread.of(labelled.sum(1)),
         sides=Spread.of(seen.sides),
         zooms=Spread.of(seen.zooms),
@@ -308,51 +304,33 @@ def _seen(subjects: Subjects, view: Crops) -> Seen:
     """Returns the subjects as the network sees them without augmentation."""
     sides, zooms, rows = [], [], []
     for number in range(len(subjects)):
-        image, box, joints = subjects[number]
-        place = Places(box[None], np.ones(1, np.float32), np.zeros(1, np.int64))
-        (look,) = view.looks(known_size(subjects.annotations.images[image]), place)
-        rows.append(np.concatenate((look.to_input.points(joints[:, :2]), joints[:, 2:]), 1))
-        sides.append(float(max(box[2:] - box[:2])))
-        zooms.append(look.to_input.matrix[0])
+        _, box, joints = subjects[number]
+        x1, y1, x2, y2 = box.tolist()
+        to_input = crop_affine((x1, y1, x2, y2), view.size, view.padding)
+        rows.append(np.concatenate((to_input.points(joints[:, :2]), joints[:, 2:]), 1))
+        sides.append(max(x2 - x1, y2 - y1))
+        zooms.append(to_input.matrix[0])
     stacked = np.array(rows, np.float64).reshape(-1, len(subjects.skeleton), 3)
     return Seen(np.array(sides), np.array(zooms), stacked)
 
 
-def _within(joints: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Tells which of (S, J, 3) joints lie in the input, (S, J)."""
-    inside: NDArray[np.bool_] = (joints[..., :2] >= 0) & (joints[..., :2] < (size[1], size[0]))
-    return np.asarray(inside.all(-1))
-
-
 def _floor(
-    seen: Seen,
-    codec: Codec,
-    skeleton: Skeleton,
-    size: tuple[int, int],
-    progress: Progress | None,
+    seen: Seen, codec: Codec, skeleton: Skeleton, size: tuple[int, int], progress: Progress | None
 ) -> Floor:
     """Encodes every subject, decodes what a perfect network would answer, and measures it."""
-    count = len(seen.joints)
-    if not count:
-        return Floor(float("nan"), float("nan"), float("nan"))
-    labelled = seen.joints[..., 2] > 0
-    inside = labelled & _within(seen.joints, size)
-    placed = torch.from_numpy(np.where(inside[..., None], seen.joints, 0.0)).float()
+    if not len(seen.joints):
+        return Floor(math.nan, math.nan, math.nan)
+    placed = place(seen.joints, _STAY, size)
+    inside = placed[..., 2] > 0
     whole, label = torch.tensor([[0.0, 0.0, size[1], size[0]]]), torch.zeros(1, dtype=torch.int64)
-    distances, batch = np.empty(labelled.shape), at_once(codec, size)
-    for start in range(0, count, batch):
-        part = slice(start, start + batch)
-        with torch.inference_mode():
-            targets = [Target(whole, label, joints[None]) for joints in placed[part]]
-            found = codec.decode(codec.ideal(codec.encode(targets, size)))["keypoints"][:, 0]
-        gaps = found.double().numpy()[..., :2] - seen.joints[part, :, :2]
-        distances[part] = np.hypot(gaps[..., 0], gaps[..., 1])
-        if progress is not None:
-            progress(min(start + batch, count), count)
-    errors = np.where(labelled, np.where(inside, distances, np.inf), np.nan)
-    lengths = subject_lengths("extent", seen.joints, np.zeros((count, 4)), None, skeleton)
+    targets = [Target(whole, label, joints[None]) for joints in torch.from_numpy(placed).float()]
+    answers = perfect(codec, targets, size, progress)
+    found = np.concatenate([rows["keypoints"] for rows in answers])
+    found[~inside] = np.inf  # nothing is found outside of the crop
+    errors = joint_errors(found, seen.joints)
+    lengths = subject_lengths("extent", seen.joints, np.zeros((len(errors), 4)), None, skeleton)
     return Floor(
-        float(distances[inside].mean()),
-        float((distances / seen.zooms[:, None])[inside].mean()),
+        float(errors[inside].mean()),
+        float((errors / seen.zooms[:, None])[inside].mean()),
         pck(errors, lengths, _NEAR, skeleton.joints).mean,
     )

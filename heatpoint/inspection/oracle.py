@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from heatpoint.codecs import Codec, Target
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.validate import Progress
-from heatpoint.geometry import box_iou
+from heatpoint.geometry import box_iou, letterbox, next_multiple
 from heatpoint.inference.finish import Keep, conclude, in_image
-from heatpoint.inspection.report import Counted, at_once, known_size, side_text, sought
+from heatpoint.inspection.report import Counted, known_size, perfect, side_text, sought
 from heatpoint.scoring.boxes import coco_metrics
 from heatpoint.views import Look
 from heatpoint.views.pictures import Picture
@@ -84,20 +85,14 @@ class OracleReport(Counted):
             f"a perfect network reaches AP {self.ap:.3f} (AP50 {self.ap50:.3f}) {at} "
             f"on {_many(self.images, 'image')}"
         ]
-        causes = [
-            (
-                self.same_class_cell,
-                f"a {self.place} in the cell of another object of the same class",
-            ),
-            (self.other_class_cell, f"a {self.place} in the cell of an object of another class"),
-            (self.over_limit, f"more than {self.max_detections} objects in one image"),
-        ]
-        why = "; ".join(f"{cause} ({count:,})" for count, cause in causes if count)
-        found = (
-            f"{self.missed:,} of {_many(self.objects)} cannot be found"
-            if self.missed
-            else f"all {_many(self.objects)} can be found"
-        )
+        causes = {
+            f"a {self.place} in the cell of another object of the same class": self.same_class_cell,
+            f"a {self.place} in the cell of an object of another class": self.other_class_cell,
+            f"more than {self.max_detections} objects in one image": self.over_limit,
+        }
+        why = "; ".join(f"{cause} ({count:,})" for cause, count in causes.items() if count)
+        lost = f"{self.missed:,} of {_many(self.objects)} cannot be found"
+        found = lost if self.missed else f"all {_many(self.objects)} can be found"
         lines.append(f"{found}; in the way: {why}" if why else found)
         if self.remedy is not None:
             lines.append(
@@ -121,10 +116,7 @@ class OracleReport(Counted):
 
 
 def oracle(
-    annotations: Annotations,
-    codec: Codec,
-    size: tuple[int, int],
-    progress: Progress | None = None,
+    annotations: Annotations, codec: Codec, size: tuple[int, int], progress: Progress | None = None
 ) -> OracleReport:
     """Encodes every image, decodes what a perfect network would answer, and scores the result.
 
@@ -138,22 +130,16 @@ def oracle(
         progress: Called after every batch with the number of images done and of all images.
     """
     keep = Keep(_SURE, max_detections=None, weights=codec.suppression.weights)
-    view, batch, names = Picture(size), at_once(codec, size), annotations.names
-    results: list[Detections] = []
+    view, records = Picture(size), annotations.images
     counts: Counter[str] = Counter()
-    for start in range(0, len(annotations), batch):
-        records = annotations.images[start : start + batch]
-        looks = [view.looks(known_size(record))[0] for record in records]
-        targets = [_target(*seen, codec) for seen in zip(records, looks, strict=True)]
-        with torch.inference_mode():
-            rows = codec.decode(codec.ideal(codec.encode(targets, size)))
-        for place, (record, look) in enumerate(zip(records, looks, strict=True)):
-            own = {name: values[place].numpy() for name, values in rows.items()}
-            found = in_image(own, codec.answer, look, known_size(record), where=str(record.path))
-            results.append(conclude(found, codec.answer, names, None, keep))
-            counts.update(_count(record, results[-1], targets[place], codec, size))
-        if progress is not None:
-            progress(len(results), len(annotations))
+    looks = [view.looks(known_size(record))[0] for record in records]
+    targets = [_target(*seen, codec) for seen in zip(records, looks, strict=True)]
+    results: list[Detections] = []
+    answers = perfect(codec, targets, size, progress)
+    for record, look, target, rows in zip(records, looks, targets, answers, strict=True):
+        found = in_image(rows, codec.answer, look, known_size(record), where=str(record.path))
+        results.append(conclude(found, codec.answer, annotations.names, None, keep))
+        counts.update(_count(target, codec, size), missed=_missed(record, results[-1]))
     scores = coco_metrics(results, annotations)
     remedy, left = _remedy(annotations, codec, size)
     return OracleReport(
@@ -182,13 +168,7 @@ def _target(record: ImageRecord, look: Look, codec: Codec) -> Target:
     return target
 
 
-def _count(
-    record: ImageRecord,
-    found: Detections,
-    target: Target,
-    codec: Codec,
-    size: tuple[int, int],
-) -> dict[str, int]:
+def _count(target: Target, codec: Codec, size: tuple[int, int]) -> dict[str, int]:
     """Returns what happens in the cells of one image, by the names of ``OracleReport``."""
     boxes, labels = target.boxes.double().numpy(), target.labels.numpy()
     apart = _distances(codec.claims(boxes, size))
@@ -198,7 +178,6 @@ def _count(
     own = ((apart == 0) & alike).sum(1) > 1
     return {
         "objects": len(boxes),
-        "missed": _missed(record, found),
         "same_class_cell": int(twin.sum()),
         "other_class_cell": int((earlier.any(1) & ~twin).sum()),
         "neighbours": int((((apart == 1) & alike).any(1) & ~own).sum()),
@@ -213,21 +192,17 @@ def _distances(cells: NDArray[np.int64]) -> NDArray[np.int64]:
     return apart
 
 
-def _missed(record: ImageRecord, detections: Detections) -> int:
+def _missed(record: ImageRecord, found: Detections) -> int:
     """Counts objects that find no detection of their own, best overlaps paired first."""
-    wanted = sought(record)
-    boxes = record.boxes[wanted].astype(np.float32)
-    if not len(boxes):
-        return 0
-    labels = record.labels[wanted]
-    overlap = box_iou(boxes, detections.boxes) * (labels[:, None] == detections.labels)
-    found = 0
-    while overlap.size and float(overlap.max()) >= _FOUND:
-        row, column = divmod(int(overlap.argmax()), overlap.shape[1])
-        overlap[row] = 0
-        overlap[:, column] = 0
-        found += 1
-    return len(boxes) - found
+    wanted = record.keep(sought(record))
+    overlap = box_iou(wanted.boxes.astype(np.float32), found.boxes)
+    overlap *= wanted.labels[:, None] == found.labels
+    missed = len(wanted)
+    while overlap.size and overlap.max() >= _FOUND:
+        row, column = np.unravel_index(overlap.argmax(), overlap.shape)
+        overlap[row] = overlap[:, column] = 0
+        missed -= 1
+    return missed
 
 
 def _remedy(
@@ -236,26 +211,22 @@ def _remedy(
     """Returns the first larger input at which fewer objects are lost to cells, and how many."""
     now = _lost(annotations.images, codec, size)
     for factor in _LARGER if now else ():
-        larger = (_multiple(size[0] * factor), _multiple(size[1] * factor))
-        left = _lost(annotations.images, codec, larger)
+        height, width = (next_multiple(math.ceil(factor * side), 32) for side in size)
+        left = _lost(annotations.images, codec, (height, width))
         if left <= now // 2:
-            return larger, left
+            return (height, width), left
     return None, now
 
 
 def _lost(records: Sequence[ImageRecord], codec: Codec, size: tuple[int, int]) -> int:
     """Counts objects that share a cell with an earlier one, or exceed the limit."""
-    lost, view = 0, Picture(size)
+    lost = 0
     for record in records:
-        look = view.looks(known_size(record))[0]
-        apart = _distances(codec.claims(look.to_input.boxes(record.boxes[sought(record)]), size))
+        boxes = letterbox(known_size(record), size).boxes(record.boxes[sought(record)])
+        apart = _distances(codec.claims(boxes, size))
         shared = ((apart == 0) & np.tri(len(apart), k=-1, dtype=bool)).any(1)
         lost += len(apart) - min(int((~shared).sum()), codec.capacity)
     return lost
-
-
-def _multiple(pixels: float, step: int = 32) -> int:
-    return int(-(-pixels // step) * step)
 
 
 def _many(count: int, noun: str = "object") -> str:

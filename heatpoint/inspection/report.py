@@ -1,20 +1,23 @@
-"""Counts what is in a data set: images, objects, classes, sizes."""
+"""Counts what is in a data set: images, objects, classes, sizes; and what every report needs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from heatpoint.codecs import Codec
+from heatpoint.codecs import Codec, Target
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.validate import Progress
 from heatpoint.geometry import letterbox
 
 _CELLS = 1 << 24  # of all maps of a batch: 64 MiB in float32
-_SMALL, _LARGE = 32.0**2, 96.0**2  # COCO's borders of small, medium and large, square pixels
+_SIZES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # COCO's, from so many square pixels
 
 
 class Spread(NamedTuple):
@@ -46,7 +49,7 @@ class Counted:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+    if hasattr(value, "_asdict"):  # a named tuple
         value = value._asdict()
     if isinstance(value, dict):
         return {name: _plain(each) for name, each in value.items()}
@@ -95,10 +98,12 @@ class DataReport(Counted):
 
     def lines(self) -> list[str]:
         """Returns the report in words, one statement per line."""
+        ordered = sorted(self.classes.items(), key=lambda item: -item[1])
+        names = _few([f"{name} {count:,}" for name, count in ordered])
         lines = [
             f"{self.images:,} images ({self.empty:,} without objects), "
             f"height {self.heights}, width {self.widths}",
-            f"{self.objects:,} objects of {len(self.classes)} classes: {_name_counts(self)}",
+            f"{self.objects:,} objects of {len(self.classes)} classes: {names}",
         ]
         if self.crowd or self.difficult:
             lines.append(f"{self.crowd:,} crowd regions, {self.difficult:,} marked difficult")
@@ -153,6 +158,7 @@ def measure(annotations: Annotations, size: tuple[int, int]) -> tuple[DataReport
     input_sides = sides * np.repeat(zooms, per_image)
     aspects = extents[:, 0] / extents[:, 1]
     areas = np.concatenate([r.areas[~r.crowd] for r in records] or [np.zeros(0)])
+    of_size = np.bincount(np.digitize(areas, [*_SIZES.values()][1:]), minlength=len(_SIZES))
     covered = float((input_sides**2).sum()) / max(1, len(records) * size[0] * size[1])
     report = DataReport(
         images=len(records),
@@ -167,11 +173,7 @@ def measure(annotations: Annotations, size: tuple[int, int]) -> tuple[DataReport
         input_sides=Spread.of(input_sides),
         aspects=Spread.of(aspects),
         per_image=Spread.of(per_image),
-        by_area={
-            "small": int((areas < _SMALL).sum()),
-            "medium": int(((areas >= _SMALL) & (areas < _LARGE)).sum()),
-            "large": int((areas >= _LARGE).sum()),
-        },
+        by_area=dict(zip(_SIZES, of_size.tolist(), strict=True)),
         covered=covered,
         window=window_side(input_sides, covered, size),
     )
@@ -208,26 +210,35 @@ def known_size(record: ImageRecord) -> tuple[int, int]:
 
 def evenly(count: int, limit: int) -> NDArray[np.int64]:
     """Returns at most ``limit`` of the numbers below ``count``, evenly spread."""
-    if count <= limit:
-        return np.arange(count)
-    return np.linspace(0, count - 1, limit).round().astype(np.int64)
+    return np.linspace(0, count - 1, min(count, limit)).round().astype(np.int64)
 
 
-def at_once(codec: Codec, size: tuple[int, int]) -> int:
-    """Returns how many inputs of (H, W) pixels to encode together: their maps stay near 64 MiB."""
-    channels = sum(spec.channels for spec in codec.maps)
-    cells = (size[0] // codec.stride) * (size[1] // codec.stride)
-    return max(1, _CELLS // (channels * cells))
+def perfect(
+    codec: Codec, targets: Sequence[Target], size: tuple[int, int], progress: Progress | None
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Yields what a network that is always right would answer to each target: its rows by name.
+
+    Args:
+        codec: Encodes and decodes, so many at a time that the maps stay near 64 MiB.
+        targets: In pixels of the input.
+        size: (H, W) of the input in pixels.
+        progress: Called after every batch with the number of targets done and of all.
+    """
+    cells = math.prod(side // codec.stride for side in size)
+    batch = max(1, _CELLS // (cells * sum(spec.channels for spec in codec.maps)))
+    for start in range(0, len(targets), batch):
+        part = targets[start : start + batch]
+        with torch.inference_mode():
+            rows = codec.decode(codec.ideal(codec.encode(part, size)))
+        for place in range(len(part)):
+            yield {name: values[place].numpy() for name, values in rows.items()}
+        if progress is not None:
+            progress(start + len(part), len(targets))
 
 
 def sought(record: ImageRecord) -> NDArray[np.bool_]:
     """Returns (N,) bool: which objects training looks for, neither crowd nor difficult."""
     return ~(record.crowd | record.difficult)
-
-
-def _name_counts(report: DataReport) -> str:
-    ordered = sorted(report.classes.items(), key=lambda item: -item[1])
-    return _few([f"{name} {count:,}" for name, count in ordered])
 
 
 def _few(words: Sequence[str], shown: int = 8) -> str:

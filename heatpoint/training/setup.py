@@ -29,8 +29,8 @@ from heatpoint.training.processes import describe_device
 from heatpoint.training.report import Display, Events
 from heatpoint.training.state import Position, load_resume
 from heatpoint.views import input_size
-from heatpoint.weights import checkpoint_path
-from heatpoint.zoo.detector import Detector, read_header
+from heatpoint.weights import checkpoint_path, read_header
+from heatpoint.zoo.detector import Detector
 
 CODEC_OPTIONS = ("radius", "overlap", "max_detections", "size_region", "giou_weight")
 """Options that are fields of codecs, of those that have them."""

@@ -11,7 +11,7 @@ import torch
 
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import atomic_write, fits
-from heatpoint.zoo.detector import check_header
+from heatpoint.weights import check_header
 
 FORMAT = 2
 Row = dict[str, float | int | None]

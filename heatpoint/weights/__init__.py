@@ -1,4 +1,4 @@
-"""Published weights by name: what they are, and which file here a name stands for.
+"""Weights in files: published ones by name, tensors of any, and the header of a detector's.
 
 Nothing here opens a connection; ``heatpoint fetch`` does, when asked. The table is read without
 PyTorch, for ``heatpoint models``.
@@ -6,6 +6,7 @@ PyTorch, for ``heatpoint models``.
 
 from __future__ import annotations
 
+import json
 import pickle
 import tomllib
 from collections.abc import Mapping
@@ -13,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from safetensors import SafetensorError, safe_open
+
 from heatpoint.errors import HeatpointError, suggest
+from heatpoint.system.files import fits
 from heatpoint.weights.download import cache_folder
 
 if TYPE_CHECKING:
@@ -87,30 +91,21 @@ class Published:
         return cache_folder() / "downloads" / self.name / self.file
 
 
-def _read() -> dict[str, Published]:
-    """Returns the records of ``published.toml`` by name, in its order."""
-    facts: dict[str, Any] = tomllib.loads(
-        (Path(__file__).parent / "published.toml").read_text(encoding="utf-8")
+_FACTS = tomllib.loads(Path(__file__).with_name("published.toml").read_text(encoding="utf-8"))
+
+PIXELS = {
+    name: Pixels(one["channels"], tuple(one["mean"]), tuple(one["std"]))
+    for name, one in _FACTS["pixels"].items()
+}
+"""What published networks see of a picture, by name."""
+
+PUBLISHED = {
+    name: Published(
+        name=name, size=tuple(facts.pop("size")), pixels=PIXELS[facts.pop("pixels")], **facts
     )
-    pixels = {
-        name: Pixels(one["channels"], tuple(one["mean"]), tuple(one["std"]))
-        for name, one in facts["pixels"].items()
-    }
-    return {
-        name: Published(
-            **{
-                **values,
-                "name": name,
-                "size": tuple(values["size"]),
-                "pixels": pixels[values["pixels"]],
-            }
-        )
-        for name, values in facts["weights"].items()
-    }
-
-
-PUBLISHED = _read()
-"""Every record by name."""
+    for name, facts in _FACTS["weights"].items()
+}
+"""Every record by name, in the order of ``published.toml``."""
 
 
 def published(name: str) -> Published:
@@ -159,6 +154,21 @@ PREFIXES = ("module.", "model.")
 """What wrappers such as DataParallel put in front of every name."""
 
 
+def first_bytes(path: Path) -> bytes:
+    """Returns the nine bytes that a file begins with; of safetensors eight of length and a brace.
+
+    Raises:
+        HeatpointError: The file is missing, or may not be read.
+    """
+    if not path.is_file():
+        raise HeatpointError(f"there is no file {path}")
+    try:
+        with open(path, "rb") as file:
+            return file.read(9)
+    except OSError as error:
+        raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
+
+
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """Returns the named tensors of a PyTorch or safetensors file, unwrapped, on the CPU.
 
@@ -170,12 +180,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     path = Path(path)
-    if not path.is_file():
-        raise HeatpointError(f"there is no file {path}")
+    start = first_bytes(path)
     try:
-        with open(path, "rb") as file:
-            start = file.read(9)
-        if start[8:] == b"{" and start[6:8] == b"\x00\x00":  # header length below 2**48, then JSON
+        if start[6:] == b"\x00\x00{":  # header length below 2**48, then JSON
             content: Any = load_file(path)
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -185,8 +192,6 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
             f"{path} is not read, because it holds more than tensors and plain values and could "
             f"run code ({reason}); save only model.state_dict() in the program it comes from"
         ) from None
-    except PermissionError as error:
-        raise HeatpointError(f"cannot read {path}: {error.strerror}") from None
     except Exception as error:  # a damaged file makes torch raise errors of every kind
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise HeatpointError(
@@ -225,3 +230,91 @@ def unwrapped(content: Any, source: str) -> dict[str, Tensor]:
             if all(key.startswith(prefix) for key in tensors):
                 tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return tensors
+
+
+FORMAT_VERSION = 1
+"""Version of the file's header; a reader refuses newer ones."""
+
+HEADER = "heatpoint"
+"""Key of the header in the safetensors metadata."""
+
+LARGEST = 8192
+"""Pixels of a side of the default input; a header that asks for more is damaged."""
+
+_PARTS: dict[str, Any] = {"version": int, "codec": dict, "names": list[str], "meta": dict}
+
+
+def read_header(path: Path) -> dict[str, Any]:
+    """Returns the header of a detector file, after making sure that it is one.
+
+    Raises:
+        HeatpointError: It is missing, cut off, of another kind or of a newer version.
+    """
+    start = first_bytes(path)
+    is_safetensors = start[8:] == b"{"
+    if not is_safetensors and start.startswith((b"PK", b"\x80")):
+        raise HeatpointError(
+            f"{path} is a PyTorch checkpoint, not a heatpoint detector; "
+            "turn it into one with `heatpoint convert`"
+        )
+    try:
+        with safe_open(path, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(HEADER)
+    except SafetensorError as error:
+        raise HeatpointError(
+            f"{path} is {'cut off' if is_safetensors else 'not a heatpoint detector'} ({error}); "
+            "copy or save it again"
+        ) from None
+    if text is None:
+        raise HeatpointError(
+            f"{path} is a safetensors file, but not a heatpoint detector; if it holds published "
+            "weights, turn it into one with `heatpoint convert`"
+        )
+    return check_header(text, path)
+
+
+def check_header(text: str, path: Path) -> dict[str, Any]:
+    """Returns the header of a detector, whole and sound, before anything is built from it.
+
+    Args:
+        text: The header as JSON.
+        path: The file it stands in, for messages.
+
+    Raises:
+        HeatpointError: It is damaged, or of a newer version.
+    """
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, f"no JSON ({error})") from None
+    if not isinstance(header, dict):
+        raise _damaged(path, f"expected an object, found {type(header).__name__}")
+    version = header.get("version")
+    if type(version) is int and version > FORMAT_VERSION:
+        raise HeatpointError(
+            f"{path} has format version {version}, but this heatpoint reads up to "
+            f"{FORMAT_VERSION}; install a newer one"
+        )
+    for name, kind in _PARTS.items():
+        _check_part(name, header.get(name), kind, path)
+    names, meta = header["names"], header["meta"]
+    _check_part("architecture", meta.get("architecture", ""), str, path)
+    _check_part("class", header["codec"].get("class"), str, path)
+    if not names or len(set(names)) < len(names):
+        raise _damaged(path, "its names are none or repeat themselves")
+    size = meta.get("size", [1, 1])  # a detector of one's own network need not say
+    if not fits(size, list[int]) or len(size) != 2 or not 1 <= min(size) <= max(size) <= LARGEST:
+        shown = f"expected a size of height and width up to {LARGEST}, found {size!r:.60}"
+        raise _damaged(path, shown)
+    return header
+
+
+def _check_part(name: str, value: object, kind: Any, path: Path) -> None:
+    if not fits(value, kind):
+        raise _damaged(path, f"{name} is {'missing' if value is None else f'{value!r:.60}'}")
+
+
+def _damaged(path: Path, what: str) -> HeatpointError:
+    return HeatpointError(
+        f"the header of {path} is damaged: {what}; copy the file again, or train or convert anew"
+    )

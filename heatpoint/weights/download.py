@@ -58,42 +58,45 @@ def download(address: str, path: Path, sha256: str = "", progress: Progress | No
         HeatpointError: The server cannot be reached, lacks the file or breaks off, the disk is
             full, or the file is not the one that was published.
     """
-    before = _stamp(path)
+    before, partial = _stamp(path), path.with_name(f"{path.name}.partial")
     with locked(path.with_name(f"{path.name}.lock")):
-        if _stamp(path) == before:
-            _download(address, path, sha256, progress)
+        if _stamp(path) != before:
+            return
+        try:
+            if not _get(address, path, partial, progress):  # what was there is no part of the file
+                _discard(partial)
+                _get(address, path, partial, progress)
+            actual = digest(partial)
+            if not actual.startswith(sha256.lower()):
+                _discard(partial)
+                raise HeatpointError(
+                    f"{address} is not the file that was published, and was deleted: expected "
+                    f"SHA-256 {sha256}..., got {actual}; try again, or put the right file at {path}"
+                )
+            os.replace(partial, path)
+            _discard(partial)
+        except OSError as error:
+            raise HeatpointError(
+                f"cannot write {path}: {error.strerror or error}; free space, or choose another "
+                "folder with HEATPOINT_CACHE (what was downloaded is kept and not asked for again)"
+            ) from error
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
     """Returns what changes when a file is replaced; None if it does not exist."""
-    try:
+    with suppress(OSError):
         status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
+        return status.st_ino, status.st_mtime_ns
+    return None
 
 
-def _download(address: str, path: Path, sha256: str, progress: Progress | None) -> None:
-    """Downloads as ``download``, while nobody else does."""
-    partial = path.with_name(f"{path.name}.partial")
-    try:
-        if not _get(address, path, partial, progress):  # what was there is no part of the file
-            _discard(partial)
-            _get(address, path, partial, progress)
-        actual = digest(partial)
-        if not actual.startswith(sha256.lower()):
-            _discard(partial)
-            raise HeatpointError(
-                f"{address} is not the file that was published, and was deleted: expected SHA-256 "
-                f"{sha256}..., got {actual}; try again, or put the right file at {path}"
-            )
-        os.replace(partial, path)
-        _discard(partial)
-    except OSError as error:
-        raise HeatpointError(
-            f"cannot write {path}: {error.strerror or error}; free space, or choose another folder "
-            "with HEATPOINT_CACHE (what was downloaded is kept and not asked for again)"
-        ) from error
+def _version_file(partial: Path) -> Path:
+    return partial.with_name(f"{partial.name}.version")
+
+
+def _discard(partial: Path) -> None:
+    for file in (partial, _version_file(partial)):
+        file.unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:
@@ -111,35 +114,43 @@ def _get(address: str, path: Path, partial: Path, progress: Progress | None) -> 
         headers["Range"] = f"bytes={done}-"
         if version.is_file():
             headers["If-Range"] = version.read_text(encoding="latin-1")
+    otherwise = f"put it at {path}, and run the same command again"
     try:
         response = urlopen(Request(address, headers=headers), timeout=PATIENCE)
     except HTTPError as error:
         error.close()
         if error.code == SATISFIED and done:
-            return _total(error.headers) == done
+            return _range(error.headers)[1] == done
         what = "is not there any more" if error.code in (404, 410) else "was refused"
         raise HeatpointError(
-            f"{address} {what} (HTTP status {error.code}); {_elsewhere(path)}"
+            f"{address} {what} (HTTP status {error.code}); find the file elsewhere, {otherwise}"
         ) from None
-    except (URLError, OSError, http.client.HTTPException) as error:
-        reason = error.reason if isinstance(error, URLError) else error
+    except (OSError, http.client.HTTPException) as error:
+        cause = error.reason if isinstance(error, URLError) else error
         raise HeatpointError(
-            f"{address} cannot be reached ({reason}); {_elsewhere(path, address)}"
+            f"{address} cannot be reached ({cause}); download {address} on another machine, "
+            f"{otherwise}"
         ) from None
     with response:
         if address.startswith("https:") and not response.url.startswith("https:"):
             raise HeatpointError(
-                f"{address} leads to {response.url}, which is not encrypted; {_elsewhere(path)}"
+                f"{address} leads to {response.url}, which is not encrypted; find the file "
+                f"elsewhere, {otherwise}"
             )
         if response.status == http.client.PARTIAL_CONTENT:
-            total = _total(response.headers)
-            if _first(response.headers) != done:
+            first, total = _range(response.headers)
+            if first != done:
                 return False
         else:  # the whole file, because nothing was there, or the server sends nothing less
             length = response.headers.get("Content-Length", "").strip()
             done, total = 0, int(length) if re.fullmatch(r"\d{1,18}", length, re.ASCII) else 0
             _write_version(version, response.headers)
-        _check_space(path, total - done)
+        free = shutil.disk_usage(path.parent).free
+        if total - done > free:
+            raise HeatpointError(
+                f"{path} needs {total - done:,} bytes, but only {free:,} are free there; free "
+                "space, or choose another folder with HEATPOINT_CACHE"
+            )
         with open(partial, "ab" if done else "wb") as file:
             while chunk := _read(response, address, partial, done, total):
                 file.write(chunk)
@@ -169,35 +180,11 @@ def _cut(address: str, partial: Path, done: int, total: int, reason: str) -> Hea
     )
 
 
-def _check_space(path: Path, needed: int) -> None:
-    free = shutil.disk_usage(path.parent).free
-    if needed > free:
-        raise HeatpointError(
-            f"{path} needs {needed:,} bytes, but only {free:,} are free there; free space, or "
-            "choose another folder with HEATPOINT_CACHE"
-        )
-
-
-def _elsewhere(path: Path, address: str = "") -> str:
-    """Returns how a file that cannot be downloaded here still gets to its place."""
-    source = f"download {address} on another machine" if address else "find the file elsewhere"
-    return f"{source}, put it at {path}, and run the same command again"
-
-
-def _total(headers: Message) -> int:
-    """Returns the length of the file that a Content-Range tells, 0 if it does not."""
-    found = re.search(r"/(\d{1,18})\s*$", headers.get("Content-Range", ""))
-    return int(found[1]) if found else 0
-
-
-def _first(headers: Message) -> int:
-    """Returns the place of the first byte that a Content-Range tells, -1 if it does not."""
-    found = re.match(r"bytes (\d{1,18})-", headers.get("Content-Range", ""))
-    return int(found[1]) if found else -1
-
-
-def _version_file(partial: Path) -> Path:
-    return partial.with_name(f"{partial.name}.version")
+def _range(headers: Message) -> tuple[int, int]:
+    """Returns place of the first byte and length of the file, -1 and 0 if no header tells them."""
+    told = headers.get("Content-Range", "")
+    first, total = re.match(r"bytes (\d{1,18})-", told), re.search(r"/(\d{1,18})\s*$", told)
+    return int(first[1]) if first else -1, int(total[1]) if total else 0
 
 
 def _write_version(path: Path, headers: Message) -> None:
@@ -208,9 +195,3 @@ def _write_version(path: Path, headers: Message) -> None:
         path.write_text(mark, encoding="latin-1")
     else:
         path.unlink(missing_ok=True)
-
-
-def _discard(partial: Path) -> None:
-    for file in (partial, _version_file(partial)):
-        with suppress(FileNotFoundError):
-            file.unlink()

@@ -5,14 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
 from heatpoint.networks.features import TimmBackbone
 from heatpoint.weights import read_tensors
+
+Tensors = Mapping[str, Tensor]
 
 UNIT = (127.5, 127.5, 127.5)
 
@@ -24,9 +28,6 @@ INPUT_OF_FILE: dict[str, tuple[Sequence[float], Sequence[float]]] = {
 
 CLASSIFIER = re.compile(r"(fc|classifier|head|conv_head|last_linear|features\.18|bn2|norm_head)\.")
 """Tensors behind the last feature map, at the end of a classification network."""
-
-MOBILENETV2_STAGES = (1, 2, 3, 4, 3, 3, 1)
-"""Blocks per stage of MobileNetV2 (Sandler et al. 2018, table 2)."""
 
 
 def load_backbone_weights(
@@ -59,13 +60,16 @@ def load_backbone_weights(
     backbone = network.backbone
     module: nn.Module = backbone.model if isinstance(backbone, TimmBackbone) else backbone
     own = module.state_dict()
-    if "features.0.0.weight" in found and "conv_stem.weight" in own:
-        renamed = {name: mobilenetv2_name(name) for name in found}
-    else:
-        renamed = {name: name for name in found}
+    is_numbered = "features.0.0.weight" in found and "conv_stem.weight" in own
+    renamed = {name: mobilenetv2_name(name) if is_numbered else name for name in found}
     tensors = {renamed[name]: tensor for name, tensor in found.items() if renamed[name] in own}
     unused = [name for name in found if renamed[name] not in own]
-    _check_fit(own, tensors, [name for name in unused if not CLASSIFIER.match(name)], path)
+    misfits = _misfits(own, tensors, [name for name in unused if not CLASSIFIER.match(name)])
+    if misfits:
+        raise HeatpointError(
+            f"{path} does not fit the backbone: tensors {misfits}; choose weights of the same "
+            "architecture"
+        )
     module.load_state_dict(tensors, strict=False)
 
     known = INPUT_OF_FILE.get(hashlib.sha256(Path(path).read_bytes()).hexdigest())
@@ -74,67 +78,39 @@ def load_backbone_weights(
     return unused
 
 
-def mobilenetv2_name(name: str) -> str:
-    """Returns timm's name for a tensor of torchvision's MobileNetV2.
+@cache
+def _mobilenetv2_names() -> dict[str, str]:
+    """Returns timm's names of MobileNetV2's tensors by torchvision's.
 
-    torchvision numbers all blocks and the layers in them, timm numbers stages and names layers.
-    The first block has no expanding convolution, which shifts its layers by one.
+    torchvision numbers all blocks and the layers in them, timm numbers stages and names layers;
+    both have the same layers in the same order (Sandler et al. 2018, table 2).
     """
-    match = re.fullmatch(r"features\.(\d+)\.(.+)", name)
-    if match is None:
-        return name
-    index, rest = int(match[1]), match[2]
-    if index == 0:
-        return _renamed(rest, {"0.": "conv_stem.", "1.": "bn1."})
-    stage, block = 0, index - 1
-    while stage < len(MOBILENETV2_STAGES) and block >= MOBILENETV2_STAGES[stage]:
-        block -= MOBILENETV2_STAGES[stage]
-        stage += 1
-    if stage == len(MOBILENETV2_STAGES):
-        return _renamed(rest, {"0.": "conv_head.", "1.": "bn2."})
-    depthwise = {"conv.0.0.": "conv_dw.", "conv.0.1.": "bn1."}
-    narrow = {"conv.1.": "conv_pw.", "conv.2.": "bn2."}
-    expand = {"conv.0.0.": "conv_pw.", "conv.0.1.": "bn1."}
-    rest_of_block = {
-        "conv.1.0.": "conv_dw.",
-        "conv.1.1.": "bn2.",
-        "conv.2.": "conv_pwl.",
-        "conv.3.": "bn3.",
+    import timm
+    from torchvision.models import mobilenet_v2
+
+    with torch.device("meta"):  # names without weights
+        theirs, ours = mobilenet_v2(), timm.create_model("mobilenetv2_100")
+    return dict(zip(theirs.state_dict(), ours.state_dict(), strict=True))
+
+
+def mobilenetv2_name(name: str) -> str:
+    """Returns timm's name for a tensor of torchvision's MobileNetV2; others stay."""
+    return _mobilenetv2_names().get(name, name)
+
+
+def _misfits(own: Tensors, given: Tensors, unknown: Sequence[str]) -> str:
+    """Returns which tensors are not as the backbone's own, "" if all are."""
+    faults = {
+        "missing": [n for n in own if n not in given and not n.endswith("num_batches_tracked")],
+        "of another shape": [
+            f"{name} is {list(tensor.shape)} instead of {list(own[name].shape)}"
+            for name, tensor in given.items()
+            if tensor.shape != own[name].shape
+        ],
+        "unknown": unknown,
     }
-    layers = {**depthwise, **narrow} if index == 1 else {**expand, **rest_of_block}
-    return f"blocks.{stage}.{block}.{_renamed(rest, layers)}"
-
-
-def _renamed(name: str, prefixes: Mapping[str, str]) -> str:
-    for old, new in prefixes.items():
-        if name.startswith(old):
-            return new + name.removeprefix(old)
-    return name
-
-
-def _check_fit(
-    own: Mapping[str, Tensor],
-    given: Mapping[str, Tensor],
-    left_over: Sequence[str],
-    path: str | Path,
-) -> None:
-    missing = [n for n in own if n not in given and not n.endswith("num_batches_tracked")]
-    other = [
-        f"{name} is {list(tensor.shape)} instead of {list(own[name].shape)}"
-        for name, tensor in given.items()
-        if tensor.shape != own[name].shape
-    ]
-    faults = [
+    return ", ".join(
         f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        for what, names in (
-            ("missing", missing),
-            ("of another shape", other),
-            ("unknown", left_over),
-        )
+        for what, names in faults.items()
         if names
-    ]
-    if faults:
-        raise HeatpointError(
-            f"{path} does not fit the backbone: tensors {', '.join(faults)}; "
-            "choose weights of the same architecture"
-        )
+    )

@@ -1,4 +1,4 @@
-"""The file of a detector: a safetensors file whose header says how to rebuild it."""
+"""Detectors, and their file: a safetensors file whose header says how to rebuild one."""
 
 from __future__ import annotations
 
@@ -10,128 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save
 
 from heatpoint.codecs import Codec
-from heatpoint.data.skeleton import Skeleton
+from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import next_multiple
 from heatpoint.networks import Network
 from heatpoint.networks.heads import Producer
-from heatpoint.system.files import atomic_write, fits
-from heatpoint.weights import checkpoint_path
-from heatpoint.zoo.families import Model
-from heatpoint.zoo.table import find
-
-FORMAT_VERSION = 1
-"""Version of the file's header; a reader refuses newer ones."""
-
-HEADER = "heatpoint"
-"""Key of the header in the safetensors metadata."""
-
-LARGEST = 8192
-"""Pixels of a side of the default input; a header that asks for more is damaged."""
-
-_PARTS: dict[str, Any] = {"version": int, "codec": dict, "names": list[str], "meta": dict}
-
-
-def read(path: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """Returns header and tensors of a detector file; raises as ``read_header``."""
-    from safetensors import safe_open
-
-    header = read_header(path)
-    with safe_open(path, framework="pt") as opened:
-        return header, {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
-
-
-def read_header(path: Path) -> dict[str, Any]:
-    """Returns the header of a detector file, after making sure that it is one.
-
-    Raises:
-        HeatpointError: It is missing, cut off, of another kind or of a newer version.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise HeatpointError(f"there is no file {path}")
-    try:
-        with open(path, "rb") as file:
-            start = file.read(9)
-    except OSError as error:
-        raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
-    is_safetensors = start[8:] == b"{"  # behind eight bytes of header length
-    if not is_safetensors and (start[:2] == b"PK" or start[:1] == b"\x80"):
-        raise HeatpointError(
-            f"{path} is a PyTorch checkpoint, not a heatpoint detector; "
-            "turn it into one with `heatpoint convert`"
-        )
-    try:
-        with safe_open(path, framework="pt") as opened:
-            text = (opened.metadata() or {}).get(HEADER)
-    except SafetensorError as error:
-        raise HeatpointError(
-            f"{path} is {'cut off' if is_safetensors else 'not a heatpoint detector'} ({error}); "
-            "copy or save it again"
-        ) from None
-    if text is None:
-        raise HeatpointError(
-            f"{path} is a safetensors file, but not a heatpoint detector; if it holds published "
-            "weights, turn it into one with `heatpoint convert`"
-        )
-    return check_header(text, path)
-
-
-def check_header(text: str, path: Path) -> dict[str, Any]:
-    """Returns the header of a detector, whole and sound, before anything is built from it.
-
-    Args:
-        text: The header as JSON.
-        path: The file it stands in, for messages.
-
-    Raises:
-        HeatpointError: It is damaged, or of a newer version.
-    """
-    try:
-        header = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, f"no JSON ({error})") from None
-    if not isinstance(header, dict):
-        raise _damaged(path, f"expected an object, found {type(header).__name__}")
-    version = header.get("version")
-    if type(version) is int and version > FORMAT_VERSION:
-        raise HeatpointError(
-            f"{path} has format version {version}, but this heatpoint reads up to "
-            f"{FORMAT_VERSION}; install a newer one"
-        )
-    for name, kind in _PARTS.items():
-        if not fits(header.get(name), kind):
-            raise _damaged(path, f"{name} is {_short(header.get(name))}")
-    names, meta = header["names"], header["meta"]
-    if not names or len(set(names)) < len(names):
-        raise _damaged(path, "its names are none or repeat themselves")
-    size = meta.get("size", [1, 1])  # a detector of one's own network need not say
-    if not fits(size, list[int]) or len(size) != 2 or not 1 <= min(size) <= max(size) <= LARGEST:
-        raise _damaged(
-            path, f"expected a size of height and width up to {LARGEST}, found {_short(size)}"
-        )
-    for key, value in (
-        ("architecture", meta.get("architecture", "")),
-        ("class", header["codec"].get("class")),
-    ):
-        if not fits(value, str):
-            raise _damaged(path, f"{key} is {_short(value)}")
-    return header
-
-
-def _damaged(path: Path, what: str) -> HeatpointError:
-    return HeatpointError(
-        f"the header of {path} is damaged: {what}; copy the file again, or train or convert anew"
-    )
-
-
-def _short(value: object) -> str:
-    """Returns a value as a message shows it."""
-    text = "missing" if value is None else repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
+from heatpoint.system.files import atomic_write
+from heatpoint.weights import FORMAT_VERSION, HEADER, checkpoint_path, read_header
+from heatpoint.zoo.backbone_weights import load_backbone_weights
+from heatpoint.zoo.families import Model, find, fitted
 
 
 def fill(network: Network, tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -194,33 +84,26 @@ class Detector:
             raise HeatpointError(f"a {kind} finds no joints; leave the skeleton out")
         if self.codec.view.asks and len(self.names) != 1:
             raise HeatpointError(
-                f"a {kind} knows one kind of subject, got {len(self.names)} names: "
-                f"{', '.join(self.names)}"
+                f"{self.called} finds the joints of one kind of subject, got {len(self.names)} "
+                f"names: {', '.join(self.names)}; give one"
             )
-        self._check_codec(kind)
-        if isinstance(self.network.heads, Producer):
-            produced = self.network.heads.channels
-            needed = {spec.name: spec.channels for spec in self.codec.maps}
-            if produced != needed:
-                raise HeatpointError(
-                    f"the network produces the maps {produced}, but the codec needs {needed}; "
-                    "pass the codec when the network is built"
-                )
-
-    def _check_codec(self, kind: str) -> None:
-        """Makes sure that the codec is for these classes and joints."""
-        fitted = self.codec.fitted(
-            len(self.names), self.skeleton.flip if self.skeleton else None
-        ).as_dict()
+        needed = fitted(self.codec, self.names, self.skeleton).as_dict()
         for name, own in self.codec.as_dict().items():
-            wanted = fitted[name]
             # No pairs may be written as none or as joints that all stay.
-            if name == "flip" and not own and list(wanted) == sorted(wanted):
+            if name == "flip" and not own and list(needed[name]) == sorted(needed[name]):
                 continue
-            if own != wanted:
+            if own != needed[name]:
                 raise HeatpointError(
                     f"the {kind} is for {name}={own}, but the {len(self.names)} class names"
-                    f"{' and the skeleton' if self.skeleton else ''} make {name}={wanted}"
+                    f"{' and the skeleton' if self.skeleton else ''} make {name}={needed[name]}"
+                )
+        if isinstance(self.network.heads, Producer):
+            produced = self.network.heads.channels
+            wanted = {spec.name: spec.channels for spec in self.codec.maps}
+            if produced != wanted:
+                raise HeatpointError(
+                    f"the network produces the maps {produced}, but the codec needs {wanted}; "
+                    "pass the codec when the network is built"
                 )
 
     @property
@@ -249,8 +132,6 @@ class Detector:
         Raises:
             HeatpointError: The file cannot be written.
         """
-        from safetensors.torch import save
-
         tensors = {
             name: tensor.detach().cpu().contiguous()
             for name, tensor in self.network.state_dict().items()
@@ -291,9 +172,8 @@ class Detector:
                 its codec is not known, or its tensors do not fit the network.
         """
         path = checkpoint_path(path)
-        header, tensors = read(path)
-        detector = cls.from_header(header, path, network)
-        fill(detector.network, tensors, path)
+        detector = cls.from_header(read_header(path), path, network)
+        fill(detector.network, load_file(path), path)
         detector.network.to(device).eval()
         return detector
 
@@ -316,7 +196,8 @@ class Detector:
                     "with: Detector.load(path, network=...)"
                 )
             with torch.random.fork_rng(devices=[]):  # random weights are drawn and overwritten
-                network = _network(meta["architecture"], header["names"], codec, skeleton)
+                architecture, names = meta["architecture"], header["names"]
+                network = build(architecture, names, codec=codec, skeleton=skeleton).network
         return cls(network, codec, tuple(header["names"]), meta, skeleton)
 
     def adapt(self, names: Sequence[str], skeleton: Skeleton | None = None) -> list[str]:
@@ -338,11 +219,9 @@ class Detector:
         """
         names = _checked(names)
         joints = skeleton if "keypoints" in self.codec.learns and skeleton else self.skeleton
-        codec = self.codec.fitted(len(names), joints.flip if joints else None)
-        if self.codec.view.asks:  # what the one subject is called changes nothing
-            old_names = names
-        else:
-            old_names = self.names
+        codec = fitted(self.codec, names, joints)
+        # What the one subject is called changes nothing.
+        old_names = names if self.codec.view.asks else self.names
         sources: dict[str, tuple[Sequence[str], Sequence[str]]] = {"class": (old_names, names)}
         if joints is not None and self.skeleton is not None:
             sources["joint"] = (self.skeleton.joints, joints.joints)
@@ -373,15 +252,67 @@ class Detector:
         return fresh
 
 
-def _network(
-    architecture: str, names: Sequence[str], codec: Codec, skeleton: Skeleton | None
-) -> Network:
-    """Returns the network of a name, with random weights."""
-    found = find(architecture)
-    if isinstance(found, Model):
-        return found.parts(architecture, names, codec, False, skeleton)[0]
-    detector: Detector = found(names, codec, False)
-    return detector.network
+def build(
+    name: str,
+    names: Sequence[str],
+    backbone_weights: str | Path | None = None,
+    pretrained: bool = False,
+    codec: Codec | None = None,
+    skeleton: Skeleton | None = None,
+) -> Detector:
+    """Returns an untrained detector.
+
+    Args:
+        name: A key of ``models()``; or a name made by the rule of ``zoo.families``, such as
+            ``centernet_deconv:convnext_tiny`` or ``hourglass:3x2``.
+        names: Class names; for the joints of one subject one, which says what it is.
+        backbone_weights: File of weights for the backbone; see ``load_backbone_weights``. Its
+            name and what it holds beyond the backbone go to ``meta["backbone_weights"]``.
+        pretrained: Fetches the backbone's ImageNet weights through timm.
+        codec: Representation instead of the model's usual one; the network's stride and trim
+            become its own.
+        skeleton: The joints to find; models that learn none leave it aside.
+
+    Raises:
+        HeatpointError: Unknown name, both sources of weights at once, weights that do not exist or
+            do not fit, a codec that the network cannot serve, or joints to be found without a
+            skeleton.
+    """
+    if backbone_weights and pretrained:
+        raise HeatpointError(
+            "backbone_weights and pretrained are both given; leave one of them out"
+        )
+    found = find(name)
+    if not isinstance(found, Model):
+        detector: Detector = found(names, codec, pretrained)
+        detector.meta.setdefault("architecture", name)
+    else:
+        joints = skeleton if "keypoints" in found.kind.learns else None
+        if "keypoints" in found.kind.learns and skeleton is None:
+            raise HeatpointError(
+                f"{name} finds joints, but was given no skeleton: data that has no joints cannot "
+                f"be its subject; otherwise name the skeleton ({', '.join(SKELETONS)} or a file)"
+            )
+        if codec is not None and not isinstance(codec, found.kind):
+            raise HeatpointError(
+                f"{name} is made for a {found.kind.__name__}, not for a {type(codec).__name__}; "
+                "heatpoint models lists what each model finds"
+            )
+        if pretrained and not found.imagenet:
+            raise HeatpointError(
+                f"{name} has no ImageNet weights; leave pretrained off or choose {found.instead}"
+            )
+        chosen = found.usual(names, joints) if codec is None else codec
+        network = found.network(chosen, pretrained)
+        values = {"stride": network.stride, "trim": network.trim}
+        chosen = chosen.tuned(name, {key: values[key] for key in values if key in chosen.as_dict()})
+        settings = {key: getattr(chosen.view, key) for key in chosen.view.settings}
+        meta = {"architecture": name, "size": list(found.size), **settings}
+        detector = Detector(network, chosen, tuple(names), meta, joints)
+    if backbone_weights:
+        unused = load_backbone_weights(detector.network, backbone_weights)
+        detector.meta["backbone_weights"] = {"file": Path(backbone_weights).name, "unused": unused}
+    return detector
 
 
 def _checked(names: Sequence[str]) -> tuple[str, ...]:
