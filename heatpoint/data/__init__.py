@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
+from heatpoint.geometry import box_area
 
 Box = tuple[float, float, float, float]
 
@@ -68,12 +69,22 @@ class Finding:
             raise ValueError(f"kind: expected one of {', '.join(TREATMENT)}, got {self.kind!r}")
 
 
+_COLUMNS: dict[str, tuple[type[np.generic], float | None]] = {
+    "labels": (np.int64, None),
+    "crowd": (np.bool_, False),
+    "difficult": (np.bool_, False),
+    "areas": (np.float64, math.nan),
+    "heads": (np.float64, None),
+}
+"""The flat arrays of an ``ImageRecord``: their types, and what one is filled with if left empty."""
+
+
 @dataclass
 class ImageRecord:
     """One image and the objects in it, as the annotation says (nothing is repaired here).
 
-    Left empty, ``crowd`` and ``difficult`` become all False and
-    ``areas`` the areas of the boxes.
+    Left empty, ``crowd`` and ``difficult`` become all False; ``areas`` that are left empty or not
+    finite become those of the boxes.
 
     Attributes:
         path: The image file; it need not exist.
@@ -113,24 +124,27 @@ class ImageRecord:
         if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
             raise ValueError(f"boxes of {self.path}: expected shape (N, 4), got {boxes.shape}")
         n = len(self.boxes)
-        self.labels = np.asarray(self.labels, np.int64).reshape(-1)
-        self.crowd = _or_default(self.crowd, np.zeros(n, np.bool_))
-        self.difficult = _or_default(self.difficult, np.zeros(n, np.bool_))
-        self.areas = _or_default(self.areas, box_areas(self.boxes))
-        if self.heads is not None:
-            self.heads = np.asarray(self.heads, np.float64).reshape(-1)
-        for name in ("labels", "crowd", "difficult", "areas", "heads"):
-            value = getattr(self, name)
-            if value is not None and value.shape != (n,):
+        for name, (kind, fill) in _COLUMNS.items():
+            given = getattr(self, name)
+            if given is None:
+                continue
+            values = np.asarray(given, kind).reshape(-1)
+            if fill is not None and not len(values):
+                values = np.full(n, fill, kind)
+            if len(values) != n:
                 raise ValueError(
-                    f"{name} of {self.path}: expected {n} (one per box), got {len(value)}"
+                    f"{name} of {self.path}: expected {n} (one per box), got {len(values)}"
                 )
+            setattr(self, name, values)
+        with np.errstate(invalid="ignore", over="ignore"):
+            own = box_area(self.boxes)
+        self.areas = np.where(np.isfinite(self.areas), self.areas, own)
         if self.keypoints is not None:
             self.keypoints = np.asarray(self.keypoints, np.float64)
-            if self.keypoints.ndim != 3 or self.keypoints.shape[::2] != (n, 3):
+            shape = self.keypoints.shape
+            if len(shape) != 3 or shape[::2] != (n, 3):
                 raise ValueError(
-                    f"keypoints of {self.path}: expected shape ({n}, J, 3), "
-                    f"got {self.keypoints.shape}"
+                    f"keypoints of {self.path}: expected shape ({n}, J, 3), got {shape}"
                 )
 
     def __len__(self) -> int:
@@ -138,11 +152,20 @@ class ImageRecord:
 
     def keep(self, mask: NDArray[np.bool_]) -> ImageRecord:
         """Returns the record with only the objects where ``mask``, (N,) bool, is True."""
-        kept: dict[str, Any] = {}
-        for name in ("boxes", "labels", "crowd", "difficult", "areas", "keypoints", "heads"):
-            values = getattr(self, name)
-            kept[name] = None if values is None else values[mask]
+        columns = {name: getattr(self, name) for name in ("boxes", "keypoints", *_COLUMNS)}
+        kept = {name: values[mask] for name, values in columns.items() if values is not None}
         return replace(self, **kept)
+
+    def joints(self, number: int) -> NDArray[np.float64]:
+        """Returns the keypoints, (N, number, 3), of which those that are not finite become 0, 0, 0.
+
+        Args:
+            number: J, the joints of an object; none is labelled where there are no keypoints.
+        """
+        if self.keypoints is None:
+            return np.zeros((len(self), number, 3))
+        finite = np.isfinite(self.keypoints).all(-1, keepdims=True)
+        return np.where(finite, self.keypoints, 0.0)
 
 
 class Objects:
@@ -183,9 +206,8 @@ class Objects:
     def record(self, path: Path, size: tuple[int, int] | None, image_id: int) -> ImageRecord:
         """Returns the finished record of the image at ``path``."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 7
-        boxes, labels, crowd, difficult, areas, keypoints, heads = map(np.array, columns)
-        boxes = boxes.astype(np.float64).reshape(-1, 4)
-        joints = self._joints
+        boxes, labels, crowd, difficult, areas, points, heads = map(np.array, columns)
+        shape = (len(boxes), self._joints or 0, 3)
         return ImageRecord(
             path,
             size,
@@ -193,9 +215,9 @@ class Objects:
             labels,
             crowd,
             difficult,
-            np.where(np.isfinite(areas), areas, box_areas(boxes)),
+            areas,
             image_id,
-            None if joints is None else keypoints.reshape(len(boxes), joints, 3),
+            None if self._joints is None else points.reshape(shape),
             heads if np.isfinite(heads).any() else None,
         )
 
@@ -230,25 +252,20 @@ class Annotations:
 
     def __post_init__(self) -> None:
         self.names = tuple(self.names)
-        if len(set(self.names)) != len(self.names):
-            raise ValueError(f"names: expected distinct class names, got {self.names}")
-        self.category_ids = tuple(self.category_ids) or tuple(range(1, len(self.names) + 1))
-        if len(self.category_ids) != len(self.names):
-            raise ValueError(
-                f"category_ids: expected {len(self.names)} (one per name), "
-                f"got {len(self.category_ids)}"
-            )
-        if len(set(self.category_ids)) != len(self.category_ids):
-            raise ValueError(f"category_ids: expected distinct ids, got {self.category_ids}")
+        n = len(self.names)
+        self.category_ids = tuple(self.category_ids) or tuple(range(1, n + 1))
+        for what, values in (("names", self.names), ("category_ids", self.category_ids)):
+            if len(values) != n or len(set(values)) != n:
+                raise ValueError(f"{what}: expected {n} distinct ones, a class each, got {values}")
+        skeleton = self.skeleton
         for record in self.images:
-            if self.skeleton is None or record.keypoints is None:
+            if skeleton is None or record.keypoints is None:
                 continue
-            got, wanted = record.keypoints.shape[1], len(self.skeleton)
-            if got != wanted:
+            if record.keypoints.shape[1] != len(skeleton):
                 raise HeatpointError(
-                    f"{self.source}: objects of {record.path.name} have {got} joints, but the "
-                    f"skeleton has {wanted} ({', '.join(self.skeleton.joints)}); give the "
-                    "skeleton the data was labelled with"
+                    f"{self.source}: objects of {record.path.name} have "
+                    f"{record.keypoints.shape[1]} joints, but the skeleton has {len(skeleton)} "
+                    f"({', '.join(skeleton.joints)}); give the skeleton the data was labelled with"
                 )
 
     def __len__(self) -> int:
@@ -274,20 +291,6 @@ class Annotations:
         """Counts one thing a reader cannot keep and remembers why."""
         self.left_out[kind] = self.left_out.get(kind, 0) + 1
         self.findings.append(Finding(kind, image, detail))
-
-
-def box_areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the areas (N,) of xyxy boxes (N, 4); 0 for a negative side, NaN for a NaN."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
-        areas: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
-    return areas
-
-
-def _or_default(values: ArrayLike, default: NDArray[Any]) -> NDArray[Any]:
-    """Returns values as a flat array of the default's type, or the default if there are none."""
-    flat = np.asarray(values, default.dtype).reshape(-1)
-    return flat if len(flat) else default
 
 
 def joints_box(keypoints: NDArray[np.float64]) -> Box | None:
@@ -321,14 +324,13 @@ def check_names(names: Sequence[str], where: str | Path) -> tuple[str, ...]:
     """
     if not names:
         raise HeatpointError(f"{where} names no class; expected at least one")
-    seen: dict[str, int] = {}
     for index, name in enumerate(names):
         if not name:
             raise HeatpointError(f"{where}: class {index} has an empty name; give it one")
-        if name in seen:
+        first = names.index(name)
+        if first != index:
             raise HeatpointError(
-                f"{where}: classes {seen[name]} and {index} are both called {name!r}; "
-                "rename one, or merge the two in the annotations"
+                f"{where}: classes {first} and {index} are both called {name!r}; rename one, or "
+                "merge the two in the annotations"
             )
-        seen[name] = index
     return tuple(names)

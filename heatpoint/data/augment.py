@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from heatpoint.data import Annotations
-from heatpoint.data.scene import Floats, Samples, Scene, Variation, place
+from heatpoint.data.scene import Floats, Scene, Variation, cut_normal
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, Image, box_area, clip_boxes, letterbox
 
@@ -29,10 +28,13 @@ _SPREAD = np.array([0.2141788, 0.01817699, 0.00341571])
 
 
 def recolour(image: Image, rng: np.random.Generator, colour: float, lighting: float) -> Image:
-    """Returns the image under a random ``colour_matrix``, cut to 0-255.
+    """Returns the image in random colours, cut to 0-255.
 
-    The released CenterNet goes on with the uncut floats; otherwise the result is the same to one
-    grey level.
+    One matrix (3, 4) does it all: new RGB = matrix @ (R, G, B, 1), values 0-255. Brightness
+    multiplies, contrast blends with the image's mean grey, saturation blends with the pixel's grey,
+    in random order; both greys are those of the unchanged image, as released. Lighting (Krizhevsky
+    et al. 2012) comes last. The released CenterNet goes on with the uncut floats; otherwise the
+    result is the same to one grey level.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -42,36 +44,16 @@ def recolour(image: Image, rng: np.random.Generator, colour: float, lighting: fl
     """
     if colour == 0 and lighting == 0:
         return image
-    grey = float(_GREY @ cv2.mean(image)[:3])
-    matrix = colour_matrix(grey, rng, colour, lighting)
-    return cv2.transform(image, matrix)  # type: ignore[return-value]
-
-
-def colour_matrix(
-    grey: float, rng: np.random.Generator, colour: float, lighting: float
-) -> NDArray[np.float64]:
-    """Returns a random (3, 4) matrix: new RGB = matrix @ (R, G, B, 1), values 0-255.
-
-    Brightness multiplies, contrast blends with the image's mean grey, saturation blends with the
-    pixel's grey, in random order; both greys are those of the unchanged image, as released.
-    Lighting (Krizhevsky et al. 2012) comes last.
-
-    Args:
-        grey: Mean grey of the image, 0-255.
-        rng: The only source of chance.
-        colour: As for ``recolour``.
-        lighting: As for ``recolour``.
-    """
     matrix = np.eye(3, 4)
     for step in rng.permutation(3):
         keep = 1 + rng.uniform(-colour, colour)
         matrix *= keep
         if step == 1:
-            matrix[:, 3] += (1 - keep) * grey
+            matrix[:, 3] += (1 - keep) * (_GREY @ cv2.mean(image)[:3])
         elif step == 2:
             matrix[:, :3] += (1 - keep) * _GREY
     matrix[:, 3] += 255 * _COMPONENTS @ (_SPREAD * rng.normal(size=3) * lighting)
-    return matrix
+    return cv2.transform(image, matrix)  # type: ignore[return-value]
 
 
 BORDER = 128
@@ -138,24 +120,17 @@ class Augment(Variation):
     """Probability that a window lies over an object."""
 
     def __post_init__(self) -> None:
-        shares = ("flip", "flip_vertical", "quarter_turn", "colour", "min_visible", "mosaic")
-        for name in (*shares, "near_scale", "focus"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise HeatpointError(f"augment {name} is from 0 to 1, got {getattr(self, name)}")
+        self._check(0, 1, "flip", "flip_vertical", "quarter_turn", "colour", "min_visible")
+        self._check(0, 1, "mosaic", "focus")
+        self._check(0, 1, "near_scale", below=True)
+        self._check(0, math.inf, "scale_step", "near_shift", "lighting")
         if self.window is not None and self.mosaic:
             raise HeatpointError("augment takes either window or mosaic, not both")
-        if self.near_scale == 1:
-            raise HeatpointError("augment near_scale must stay below 1, or the scale could be 0")
         if not 0 < self.scale_low <= self.scale_high:
             raise HeatpointError(
                 "augment needs 0 < scale_low <= scale_high, "
                 f"got {self.scale_low} and {self.scale_high}"
             )
-        for name in ("scale_step", "near_shift", "lighting"):
-            if getattr(self, name) < 0:
-                raise HeatpointError(
-                    f"augment {name} must not be negative, got {getattr(self, name)}"
-                )
 
     @classmethod
     def mild(cls) -> Augment:
@@ -173,16 +148,6 @@ class Augment(Variation):
     def none(cls) -> Augment:
         """Returns no variation at all: the letterbox of evaluation."""
         return cls(crop=False, near_scale=0.0, near_shift=0.0, flip=0.0, colour=0.0, lighting=0.0)
-
-    def samples(self, annotations: Annotations) -> Samples:
-        """Returns each image with its objects, crowd regions and difficult ones left out."""
-        left_out = {"crowd": 0, "difficult": 0}
-        places = []
-        for index, record in enumerate(annotations.images):
-            left_out["crowd"] += int(record.crowd.sum())
-            left_out["difficult"] += int((record.difficult & ~record.crowd).sum())
-            places.append((index, np.flatnonzero(~(record.crowd | record.difficult))))
-        return Samples(places, left_out)
 
     def others(self, samples: int, rng: np.random.Generator) -> list[int]:
         """Returns three further samples for a mosaic, if chance wants one."""
@@ -207,22 +172,18 @@ class Augment(Variation):
             drawn = self._placed(scenes[0], size, rng)
             return replace(drawn, image=self.recolour(drawn.image, rng))
         x, y = (round(side * rng.uniform(0.25, 0.75)) for side in (size[1], size[0]))
-        view = np.zeros((*size, 3), np.uint8)
         parts = []
-        corners = ((0, 0), (x, 0), (0, y), (x, y))
-        for scene, (left, top) in zip(scenes, corners, strict=True):
-            right, bottom = (size[1] if left else x), (size[0] if top else y)
-            drawn = self._placed(scene, (bottom - top, right - left), rng)
-            view[top:bottom, left:right] = drawn.image
-            shift = Affine.translate(left, top)
-            joints = None if drawn.keypoints is None else place(drawn.keypoints, shift, size)
-            parts.append(replace(drawn, boxes=shift.boxes(drawn.boxes), keypoints=joints))
-        joined = [part.keypoints for part in parts if part.keypoints is not None]
+        for scene, (left, top) in zip(scenes, ((0, 0), (x, 0), (0, y), (x, y)), strict=True):
+            quarter = (size[0] if top else y) - top, (size[1] if left else x) - left
+            drawn = self._placed(scene, quarter, rng)
+            parts.append(drawn.moved(Affine.translate(left, top), size))
+        joints = [part.keypoints for part in parts if part.keypoints is not None]
+        # Each part is black outside of its quarter.
         return Scene(
-            self.recolour(view, rng),
+            self.recolour(np.maximum.reduce([part.image for part in parts]), rng),
             np.concatenate([part.boxes for part in parts]),
             np.concatenate([part.labels for part in parts]),
-            np.concatenate(joined) if joined else None,
+            np.concatenate(joints) if joints else None,
             scenes[0].skeleton,
         )
 
@@ -248,10 +209,9 @@ class Augment(Variation):
             margins = crop_border(width), crop_border(height)
             x, y = rng.uniform(margins, (width - margins[0], height - margins[1]))
         else:
-            limit = self.near_scale
-            part = 1 + float(np.clip(rng.normal() * limit, -limit, limit))
-            shifts = np.clip(rng.normal(size=2) * self.near_shift, *_twice(self.near_shift))
-            x, y = width / 2 + longer * shifts[0], height / 2 + longer * shifts[1]
+            part = 1 + cut_normal(rng, self.near_scale, self.near_scale)
+            x = width / 2 + longer * cut_normal(rng, self.near_shift, 2 * self.near_shift)
+            y = height / 2 + longer * cut_normal(rng, self.near_shift, 2 * self.near_shift)
         zoom = letterbox(image_size, size).matrix[0] / part
         if self.window is not None:
             size = self.window
@@ -321,7 +281,3 @@ def crop_border(size: int) -> int:
     while size - BORDER // divisor <= BORDER // divisor:
         divisor *= 2
     return BORDER // divisor
-
-
-def _twice(limit: float) -> tuple[float, float]:
-    return -2 * limit, 2 * limit

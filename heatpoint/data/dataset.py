@@ -19,9 +19,11 @@ from torch.utils.data import Dataset, Sampler
 
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
-from heatpoint.data.images import DecodedImages
+from heatpoint.data.images import BadImage, load_image
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.scene import Scene, Variation
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import Image
 from heatpoint.views import View, channels_first
 from heatpoint.views.fields import Part, Target
 
@@ -113,7 +115,8 @@ class TrainSet(Dataset[Sample]):
         self.augment = Augment() if augment is None else augment
         self.samples = self.augment.samples(annotations)
         self._skeleton = annotations.skeleton if "keypoints" in learns else None
-        self._images = DecodedImages(annotations, cache_bytes)
+        self._kept: dict[int, Image] = {}
+        self._left = cache_bytes
 
     @property
     def paths(self) -> list[str]:
@@ -148,19 +151,22 @@ class TrainSet(Dataset[Sample]):
         Objects without joints have some that are not labelled.
         """
         image, objects = self.samples.places[sample]
-        record, joints = self.annotations.images[image], None
-        if self._skeleton is not None:
-            joints = np.zeros((len(objects), len(self._skeleton), 3))
-            if record.keypoints is not None:
-                wanted = record.keypoints[objects]
-                joints = np.where(np.isfinite(wanted).all(-1, keepdims=True), wanted, 0.0)
-        return Scene(
-            self._images[image],
-            record.boxes[objects],
-            record.labels[objects],
-            joints,
-            self._skeleton,
-        )
+        record, skeleton = self.annotations.images[image], self._skeleton
+        joints = None if skeleton is None else record.joints(len(skeleton))[objects]
+        pixels = self._image(image)
+        return Scene(pixels, record.boxes[objects], record.labels[objects], joints, skeleton)
+
+    def _image(self, index: int) -> Image:
+        if index in self._kept:
+            return self._kept[index]
+        try:
+            image = load_image(self.annotations.images[index].path)
+        except HeatpointError as error:
+            raise BadImage(str(error)) from None
+        if image.nbytes <= self._left:
+            self._left -= image.nbytes
+            self._kept[index] = image
+        return image
 
 
 class EpochSampler(Sampler[tuple[int, int]]):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, joints_box
 from heatpoint.data.augment import recolour
-from heatpoint.data.scene import Floats, Samples, Scene, Subjects, Variation
+from heatpoint.data.scene import Floats, Samples, Scene, Subjects, Variation, cut_normal
 from heatpoint.data.skeleton import Skeleton, name_side
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import PADDING, Affine, Image, crop_affine
@@ -71,15 +71,10 @@ class PoseAugment(Variation):
     """Side of the crop over side of the box."""
 
     def __post_init__(self) -> None:
-        for name in ("flip", "half_body", "rotation_share", "colour", "gain"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise HeatpointError(f"augment {name} is from 0 to 1, got {getattr(self, name)}")
-        if not 0 <= self.scale < 1:
-            raise HeatpointError(f"augment scale is from 0 to below 1, got {self.scale}")
-        if not 0 <= self.rotation <= 180:
-            raise HeatpointError(f"augment rotation is from 0 to 180, got {self.rotation}")
-        if not 0 <= self.shift < 0.5:
-            raise HeatpointError(f"augment shift is from 0 to below 0.5, got {self.shift}")
+        self._check(0, 1, "flip", "half_body", "rotation_share", "colour", "gain")
+        self._check(0, 1, "scale", below=True)
+        self._check(0, 180, "rotation")
+        self._check(0, 0.5, "shift", below=True)
 
     @classmethod
     def mild(cls) -> PoseAugment:
@@ -95,8 +90,7 @@ class PoseAugment(Variation):
         """Returns each subject on its own; see ``Subjects`` and ``check``."""
         subjects = Subjects(annotations)
         self.check(subjects.skeleton)
-        places = [(image, np.array([index])) for image, index in subjects.places]
-        return Samples(places, subjects.left_out)
+        return subjects
 
     def check(self, skeleton: Skeleton) -> None:
         """Makes sure that the options make sense for a skeleton.
@@ -151,15 +145,13 @@ class PoseAugment(Variation):
             half = _half(joints, lower_half(skeleton), rng)
             if half is not None:
                 box, padding = half, max(padding, _HALF_PADDING)
-        side = 1.0 + float(np.clip(rng.normal() * self.scale, -self.scale, self.scale))
-        turn = 0.0
+        side, turn = 1.0 + cut_normal(rng, self.scale, self.scale), 0.0
         if self.rotation and rng.random() < self.rotation_share:
-            spread = self.rotation / 2
-            turn = float(np.clip(rng.normal() * spread, -self.rotation, self.rotation))
+            turn = cut_normal(rng, self.rotation / 2, self.rotation)
         to_input = crop_affine(box, size, padding, turn, 1 / side)
         if self.shift:
-            moves = np.clip(rng.normal(size=2) * self.shift, -2 * self.shift, 2 * self.shift)
-            to_input = Affine.translate(moves[0] * size[1], moves[1] * size[0]) @ to_input
+            right, down = (cut_normal(rng, self.shift, 2 * self.shift) for _ in range(2))
+            to_input = Affine.translate(right * size[1], down * size[0]) @ to_input
         return Affine.flip(size[1]) @ to_input if rng.random() < self.flip else to_input
 
     def recolour(self, view: Image, rng: np.random.Generator) -> Image:

@@ -1,8 +1,9 @@
-"""The subjects of a data set: the objects that have joints to find."""
+"""What training is shown: samples of a data set, the scene of each, and how scenes are varied."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
@@ -10,21 +11,49 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, Image
 
+Floats = NDArray[np.floating[Any]]
 
-class Subjects:
-    """The objects of a data set that have joints to find, one after the other.
+
+class Samples:
+    """What a training set shows, one after the other: whole images with what is to be found.
 
     Attributes:
         annotations: Where they are.
+        places: Index of the image, and those of the objects in it, per sample.
+        left_out: Number of objects that are in no sample, by why: "crowd", "difficult".
+    """
+
+    def __init__(self, annotations: Annotations) -> None:
+        self.annotations = annotations
+        self.places: list[tuple[int, NDArray[np.int64]]] = []
+        self.left_out: Counter[str] = Counter()
+        for image, record in enumerate(annotations.images):
+            wanted = np.ones(len(record), np.bool_)
+            for why, unfit in self._unfit(record).items():
+                self.left_out[why] += int((wanted & unfit).sum())
+                wanted &= ~unfit
+            self.places.append((image, np.flatnonzero(wanted)))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def _unfit(self, record: ImageRecord) -> dict[str, NDArray[np.bool_]]:
+        """Returns which objects are not to be found, (N,) each by why."""
+        return {"crowd": record.crowd, "difficult": record.difficult}
+
+
+class Subjects(Samples):
+    """The objects of a data set that have joints to find, one after the other.
+
+    Attributes:
         skeleton: Of the data set.
-        places: Index of the image, and of the object in it, per subject.
-        left_out: Objects that are none, by why: "crowd", "difficult", "without joints" (none is
-            labelled, or none finite) and "without a box" (no area, or not finite).
+        left_out: Also "without joints" (none is labelled, or none finite) and "without a box" (no
+            area, or not finite).
 
     Raises:
         HeatpointError: The data set does not name its joints.
@@ -35,54 +64,35 @@ class Subjects:
             raise HeatpointError(
                 f"{annotations.source} does not name its joints; give data with keypoints"
             )
-        self.annotations = annotations
         self.skeleton: Skeleton = annotations.skeleton
-        self.places: list[tuple[int, int]] = []
-        self.left_out = {"crowd": 0, "difficult": 0, "without joints": 0, "without a box": 0}
-        for image, record in enumerate(annotations.images):
-            for index in range(len(record)):
-                if record.crowd[index]:
-                    self.left_out["crowd"] += 1
-                elif record.difficult[index]:
-                    self.left_out["difficult"] += 1
-                elif not (self._joints(image, index)[:, 2] > 0).any():
-                    self.left_out["without joints"] += 1
-                elif not _has_area(record.boxes[index]):
-                    self.left_out["without a box"] += 1
-                else:
-                    self.places.append((image, index))
-
-    def __len__(self) -> int:
-        return len(self.places)
+        super().__init__(annotations)
+        self.places = [
+            (image, objects[[i]]) for image, objects in self.places for i in range(len(objects))
+        ]
 
     def __getitem__(self, subject: int) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
         """Returns the image's index, the box (4,) and the joints (J, 3), in image pixels.
 
         Joints that are not finite are not labelled.
         """
-        image, index = self.places[subject]
-        return image, self.annotations.images[image].boxes[index], self._joints(image, index)
+        image, (index,) = self.places[subject]
+        record = self.annotations.images[image]
+        return image, record.boxes[index], record.joints(len(self.skeleton))[index]
 
-    def _joints(self, image: int, index: int) -> NDArray[np.float64]:
-        keypoints = self.annotations.images[image].keypoints
-        if keypoints is None:
-            return np.zeros((len(self.skeleton), 3))
-        joints = keypoints[index]
-        return np.where(np.isfinite(joints).all(1)[:, None], joints, 0.0)
+    def _unfit(self, record: ImageRecord) -> dict[str, NDArray[np.bool_]]:
+        labelled = (record.joints(len(self.skeleton))[..., 2] > 0).any(1)
+        boxed = np.isfinite(record.boxes).all(1) & (record.boxes[:, 2:] > record.boxes[:, :2]).all(
+            1
+        )
+        reasons = {"without joints": np.asarray(~labelled), "without a box": np.asarray(~boxed)}
+        return super()._unfit(record) | reasons
 
 
 def subject_name(annotations: Annotations) -> str:
     """Returns what the subjects are: their class, or "subject" where they are of several."""
     places = Subjects(annotations).places
-    labels = {int(annotations.images[image].labels[index]) for image, index in places}
+    labels = {int(annotations.images[image].labels[index]) for image, (index,) in places}
     return annotations.names[labels.pop()] if len(labels) == 1 else "subject"
-
-
-def _has_area(box: NDArray[np.float64]) -> bool:
-    return bool(np.isfinite(box).all() and box[2] > box[0] and box[3] > box[1])
-
-
-Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -126,22 +136,6 @@ class Scene:
         return replace(self, boxes=self.boxes[mask], labels=self.labels[mask], keypoints=keypoints)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """What a training set shows, one after the other.
-
-    Attributes:
-        places: Index of the image, and those of the objects in it, per sample.
-        left_out: Number of objects that are in no sample, by why.
-    """
-
-    places: list[tuple[int, NDArray[np.int64]]]
-    left_out: dict[str, int]
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-
 class Variation(ABC):
     """How one kind of samples is varied; a frozen dataclass of numbers, which draws from ``rng``.
 
@@ -174,16 +168,15 @@ class Variation(ABC):
     @classmethod
     def named(cls, augment: str) -> Self:
         """Returns what training calls "published", "mild" or "none"."""
-        recipes = {"published": cls.published, "mild": cls.mild, "none": cls.none}
-        return recipes[augment]()
+        return {"published": cls.published, "mild": cls.mild, "none": cls.none}[augment]()
 
-    @abstractmethod
     def samples(self, annotations: Annotations) -> Samples:
-        """Returns the samples of a data set.
+        """Returns the samples of a data set: each image with its objects.
 
         Raises:
             HeatpointError: The data set lacks what they are about, or what the variation needs.
         """
+        return Samples(annotations)
 
     def others(self, samples: int, rng: np.random.Generator) -> list[int]:
         """Returns further samples, out of so many, that are to be joined to one; none by default.
@@ -208,6 +201,23 @@ class Variation(ABC):
         Returns:
             What the network is to see and to find, in pixels of the view.
         """
+
+    def _check(self, low: float, high: float, *names: str, below: bool = False) -> None:
+        """Makes sure that the fields of these names lie in [low, high], or ``below`` high.
+
+        Raises:
+            HeatpointError: One does not.
+        """
+        for name in names:
+            value = getattr(self, name)
+            if not low <= value <= high or (below and value == high):
+                most = f"below {high:g}" if below else f"{high:g}"
+                raise HeatpointError(f"augment {name} is from {low:g} to {most}, got {value}")
+
+
+def cut_normal(rng: np.random.Generator, spread: float, cut: float) -> float:
+    """Returns a random number of a normal distribution about 0, cut at -``cut`` and ``cut``."""
+    return float(np.clip(rng.normal() * spread, -cut, cut))
 
 
 def mirrors(to_view: Affine) -> bool:
