@@ -207,18 +207,10 @@ class Objects:
         """Returns the finished record of the image at ``path``."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 7
         boxes, labels, crowd, difficult, areas, points, heads = map(np.array, columns)
-        shape = (len(boxes), self._joints or 0, 3)
+        joints = None if self._joints is None else points.reshape(len(boxes), self._joints, 3)
+        known = heads if np.isfinite(heads).any() else None
         return ImageRecord(
-            path,
-            size,
-            boxes,
-            labels,
-            crowd,
-            difficult,
-            areas,
-            image_id,
-            None if self._joints is None else points.reshape(shape),
-            heads if np.isfinite(heads).any() else None,
+            path, size, boxes, labels, crowd, difficult, areas, image_id, joints, known
         )
 
 

@@ -135,14 +135,8 @@ class Augment(Variation):
     @classmethod
     def mild(cls) -> Augment:
         """Returns small moves about the whole image, for small data sets or fixed cameras."""
-        return cls(
-            crop=False,
-            near_scale=0.25,
-            near_shift=0.07,
-            colour=0.3,
-            lighting=0.0,
-            min_visible=0.25,
-        )
+        near = cls(crop=False, near_scale=0.25, near_shift=0.07)
+        return replace(near, colour=0.3, lighting=0.0, min_visible=0.25)
 
     @classmethod
     def none(cls) -> Augment:

@@ -56,40 +56,32 @@ class Detections:
     def __post_init__(self) -> None:
         self.names, self.columns = tuple(self.names), dict(self.columns)
         own = self._arrays()
-        for name, array in {**own, **self.columns}.items():
-            if not isinstance(array, np.ndarray):
-                raise HeatpointError(
-                    f"Detections.{name} must be a numpy array, not {type(array).__name__}; wrap it "
-                    "in numpy.asarray"
-                )
+        for name, given in {**own, **self.columns}.items():
+            kind = type(given).__name__
+            if not isinstance(given, np.ndarray):
+                raise _misfit(name, "be a numpy array", f"{kind}; wrap it in numpy.asarray")
         if (self.keypoints is None) != (self.skeleton is None):
             raise HeatpointError("Detections have keypoints and a skeleton, or neither")
         if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
-            raise HeatpointError(f"Detections.boxes must have shape (N, 4), not {self.boxes.shape}")
+            raise _misfit("boxes", "have shape (N, 4)", self.boxes.shape)
         n, joints = len(self), len(self.skeleton or ())
         fitting = f"for {n} boxes" + (f" and a skeleton of {joints} joints" if joints else "")
         shapes = {"boxes": (n, 4), "scores": (n,), "labels": (n,), "keypoints": (n, joints, 3)}
         for name, array in own.items():
             if array.shape != shapes[name]:
-                raise HeatpointError(
-                    f"Detections.{name} must have shape {shapes[name]} {fitting}, not {array.shape}"
-                )
+                raise _misfit(name, f"have shape {shapes[name]} {fitting}", array.shape)
             whole = name == "labels"
             if array.dtype.kind not in ("iu" if whole else "f"):
                 kind = "an integer" if whole else "a floating"
-                raise HeatpointError(f"Detections.{name} must be of {kind} type, not {array.dtype}")
+                raise _misfit(name, f"be of {kind} type", array.dtype)
             setattr(self, name, array.astype(np.int64 if whole else np.float32, copy=False))
         for name, array in self.columns.items():
             if array.shape[:1] != (n,):
-                raise HeatpointError(
-                    f"Detections.columns[{name!r}] must have one row for each of the {n} "
-                    f"boxes, not the shape {array.shape}"
-                )
+                wanted = f"have one row for each of the {n} boxes"
+                raise _misfit(f"columns[{name!r}]", wanted, f"the shape {array.shape}")
         if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.names):
-            raise HeatpointError(
-                f"Detections.labels must lie in [0, {len(self.names)}) because there are "
-                f"{len(self.names)} names, but they span [{self.labels.min()}, {self.labels.max()}]"
-            )
+            wanted = f"lie in [0, {len(self.names)}), because so many names are given"
+            raise _misfit("labels", wanted, f"span [{self.labels.min()}, {self.labels.max()}]")
 
     @classmethod
     def empty(cls, names: Sequence[str], skeleton: Skeleton | None = None) -> Detections:
@@ -234,3 +226,8 @@ class Detections:
         """Returns every array but the further columns by its name."""
         named = {"boxes": self.boxes, "scores": self.scores, "labels": self.labels}
         return named if self.keypoints is None else named | {"keypoints": self.keypoints}
+
+
+def _misfit(name: str, wanted: str, got: object) -> HeatpointError:
+    """Returns the error for an array that does not fit the others."""
+    return HeatpointError(f"Detections.{name} must {wanted}, not {got}")
