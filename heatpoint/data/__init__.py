@@ -17,6 +17,9 @@ from heatpoint.geometry import box_area
 
 Box = tuple[float, float, float, float]
 
+Size = tuple[int, int]
+"""(height, width) in pixels."""
+
 MARGIN = 0.05
 """What ``joints_box`` adds on each side, in longer sides: joints lie inside of the body."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
 
-from heatpoint.data.scene import Floats, Scene, Variation, cut_normal
+from heatpoint.data import Size
+from heatpoint.data.scene import Floats, Rng, Scene, Variation, cut_normal
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, Image, box_area, clip_boxes, letterbox
 
@@ -27,7 +28,7 @@ _COMPONENTS = np.array(
 _SPREAD = np.array([0.2141788, 0.01817699, 0.00341571])
 
 
-def recolour(image: Image, rng: np.random.Generator, colour: float, lighting: float) -> Image:
+def recolour(image: Image, rng: Rng, colour: float, lighting: float) -> Image:
     """Returns the image in random colours, cut to 0-255.
 
     One matrix (3, 4) does it all: new RGB = matrix @ (R, G, B, 1), values 0-255. Brightness
@@ -112,7 +113,7 @@ class Augment(Variation):
     released code keeps every object with any area left."""
     mosaic: float = 0.0
     """Probability that a sample is put together from four images; not in the released recipe."""
-    window: tuple[int, int] | None = None
+    window: Size | None = None
     """(H, W) of the part of the input that is seen, at the input's scale; None for all of it. It
     lies over an object drawn at random, wherever that is in it, or over any place (``focus``):
     where objects are small and far apart, most of a whole picture teaches nothing."""
@@ -143,15 +144,13 @@ class Augment(Variation):
         """Returns no variation at all: the letterbox of evaluation."""
         return cls(crop=False, near_scale=0.0, near_shift=0.0, flip=0.0, colour=0.0, lighting=0.0)
 
-    def others(self, samples: int, rng: np.random.Generator) -> list[int]:
+    def others(self, samples: int, rng: Rng) -> list[int]:
         """Returns three further samples for a mosaic, if chance wants one."""
         if self.mosaic and rng.random() < self.mosaic:
             return [int(index) for index in rng.integers(samples, size=3)]
         return []
 
-    def view(
-        self, scenes: Sequence[Scene], size: tuple[int, int], rng: np.random.Generator
-    ) -> Scene:
+    def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
         """Draws one view of a picture, or of four into the quarters around a random point.
 
         The point lies in the middle half of the view (the mosaic of Bochkovskiy et al. 2020,
@@ -171,22 +170,16 @@ class Augment(Variation):
             quarter = (size[0] if top else y) - top, (size[1] if left else x) - left
             drawn = self._placed(scene, quarter, rng)
             parts.append(drawn.moved(Affine.translate(left, top), size))
-        joints = [part.keypoints for part in parts if part.keypoints is not None]
+        names = ("boxes", "labels") + (() if parts[0].keypoints is None else ("keypoints",))
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in names
+        }
         # Each part is black outside of its quarter.
-        return Scene(
-            self.recolour(np.maximum.reduce([part.image for part in parts]), rng),
-            np.concatenate([part.boxes for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate(joints) if joints else None,
-            scenes[0].skeleton,
-        )
+        image = np.maximum.reduce([part.image for part in parts])
+        return replace(parts[0], image=self.recolour(image, rng), **columns)
 
     def draw_map(
-        self,
-        image_size: tuple[int, int],
-        size: tuple[int, int],
-        rng: np.random.Generator,
-        boxes: Floats | None = None,
+        self, image_size: Size, size: Size, rng: Rng, boxes: Floats | None = None
     ) -> Affine:
         """Returns a random map from an image ``(h, w)`` to a view of it.
 
@@ -199,7 +192,12 @@ class Augment(Variation):
         height, width = image_size
         longer = max(image_size)
         if self.crop:
-            part = self._draw_scale(rng)
+            part, spread = self.scale_low, self.scale_high - self.scale_low
+            if self.scale_step:
+                steps = int(spread / self.scale_step + 1e-6)
+                part += self.scale_step * int(rng.integers(steps + 1))
+            else:
+                part += rng.uniform(0, spread)
             margins = crop_border(width), crop_border(height)
             x, y = rng.uniform(margins, (width - margins[0], height - margins[1]))
         else:
@@ -209,7 +207,8 @@ class Augment(Variation):
         zoom = letterbox(image_size, size).matrix[0] / part
         if self.window is not None:
             size = self.window
-            x, y = self._window_center(image_size, (size[0] / zoom, size[1] / zoom), rng, boxes)
+            reach = np.array(size[::-1]) / zoom / 2
+            x, y = self._window_center(image_size, reach, rng, boxes)
         to_view = (
             Affine.translate(size[1] / 2, size[0] / 2)
             @ Affine.scale(zoom, zoom)
@@ -225,38 +224,25 @@ class Augment(Variation):
         return to_view
 
     def _window_center(
-        self,
-        image_size: tuple[int, int],
-        extent: tuple[float, float],
-        rng: np.random.Generator,
-        boxes: Floats | None,
-    ) -> tuple[float, float]:
-        """Returns the (x, y) in image pixels that a window of ``extent`` (h, w) has as its centre.
+        self, image_size: Size, reach: Floats, rng: Rng, boxes: Floats | None
+    ) -> Floats:
+        """Returns the x and y in image pixels of a window's centre, from which it reaches so far.
 
         Laid over an object, the window holds all of it, or is centred on it if it is too small.
         """
-        reach = np.array([extent[1], extent[0]]) / 2
         if boxes is not None and len(boxes) and rng.random() < self.focus:
             box = boxes[rng.integers(len(boxes))]
             room = np.maximum(reach - (box[2:] - box[:2]) / 2, 0)
-            x, y = (box[:2] + box[2:]) / 2 + rng.uniform(-room, room)
-        else:
-            end = np.array([image_size[1], image_size[0]])
-            x, y = rng.uniform(np.minimum(reach, end / 2), np.maximum(end - reach, end / 2))
-        return float(x), float(y)
+            return np.asarray((box[:2] + box[2:]) / 2 + rng.uniform(-room, room))
+        end = np.array(image_size[::-1])
+        return np.asarray(rng.uniform(np.minimum(reach, end / 2), np.maximum(end - reach, end / 2)))
 
-    def recolour(self, image: Image, rng: np.random.Generator) -> Image:
+    def recolour(self, image: Image, rng: Rng) -> Image:
         """Returns the image under random colours; see ``colour.recolour``."""
         return recolour(image, rng, self.colour, self.lighting)
 
-    def _draw_scale(self, rng: np.random.Generator) -> float:
-        if self.scale_step == 0:
-            return float(rng.uniform(self.scale_low, self.scale_high))
-        steps = int((self.scale_high - self.scale_low) / self.scale_step + 1e-6)
-        return self.scale_low + self.scale_step * int(rng.integers(steps + 1))
-
-    def _placed(self, scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> Scene:
-        height, width = scene.image.shape[:2]
+    def _placed(self, scene: Scene, size: Size, rng: Rng) -> Scene:
+        height, width, _ = scene.image.shape
         to_view = self.draw_map((height, width), size, rng, scene.boxes)
         size = self.window or size
         moved = scene.moved(to_view, size)

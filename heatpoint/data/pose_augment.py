@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, joints_box
+from heatpoint.data import Annotations, Size, joints_box
 from heatpoint.data.augment import recolour
-from heatpoint.data.scene import Floats, Samples, Scene, Subjects, Variation, cut_normal
+from heatpoint.data.scene import Floats, Rng, Samples, Scene, Subjects, Variation, cut_normal
 from heatpoint.data.skeleton import Skeleton, name_side
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import PADDING, Affine, Image, crop_affine
@@ -106,9 +106,7 @@ class PoseAugment(Variation):
                 f"the lower one ({', '.join(LOWER)}); set half_body to 0"
             )
 
-    def view(
-        self, scenes: Sequence[Scene], size: tuple[int, int], rng: np.random.Generator
-    ) -> Scene:
+    def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
         """Draws one crop of one subject; its label is 0, for there is one kind of subject.
 
         Args:
@@ -124,12 +122,7 @@ class PoseAugment(Variation):
         return replace(crop, image=self.recolour(crop.image, rng), labels=np.zeros(1, np.int64))
 
     def draw_map(
-        self,
-        box: Floats,
-        joints: Floats,
-        skeleton: Skeleton,
-        size: tuple[int, int],
-        rng: np.random.Generator,
+        self, box: Floats, joints: Floats, skeleton: Skeleton, size: Size, rng: Rng
     ) -> Affine:
         """Returns a random map from the image to a crop.
 
@@ -154,7 +147,7 @@ class PoseAugment(Variation):
             to_input = Affine.translate(right * size[1], down * size[0]) @ to_input
         return Affine.flip(size[1]) @ to_input if rng.random() < self.flip else to_input
 
-    def recolour(self, view: Image, rng: np.random.Generator) -> Image:
+    def recolour(self, view: Image, rng: Rng) -> Image:
         """Returns the view, (H, W, 3) uint8, in other colours, cut to 0-255."""
         if self.gain:
             gains = 1 + rng.uniform(-self.gain, self.gain, 3)
@@ -170,13 +163,11 @@ def lower_half(skeleton: Skeleton) -> NDArray[np.bool_]:
     return np.array([any(word in LOWER for word in name) for name in words])
 
 
-def _half(joints: Floats, lower: NDArray[np.bool_], rng: np.random.Generator) -> Floats | None:
+def _half(joints: Floats, lower: NDArray[np.bool_], rng: Rng) -> Floats | None:
     """Returns the box of one half of the joints, (4,); None where too few are labelled."""
     labelled = joints[:, 2] > 0
-    if 2 * int(labelled.sum()) <= len(joints):
-        return None
     halves = [half for half in (labelled & lower, labelled & ~lower) if half.sum() >= _HALF_JOINTS]
-    if not halves:
+    if 2 * labelled.sum() <= len(joints) or not halves:
         return None
     chosen = halves[int(rng.integers(len(halves)))]
     box = joints_box(np.where(chosen[:, None], joints, 0.0).astype(np.float64))

@@ -11,12 +11,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord, Size
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, Image
 
 Floats = NDArray[np.floating[Any]]
+Rng = np.random.Generator
+"""The only source of chance."""
 
 
 class Samples:
@@ -113,7 +115,7 @@ class Scene:
     keypoints: Floats | None = None
     skeleton: Skeleton | None = None
 
-    def moved(self, to_view: Affine, size: tuple[int, int]) -> Scene:
+    def moved(self, to_view: Affine, size: Size) -> Scene:
         """Returns a view of the scene: pixels, boxes and joints through one map.
 
         Boxes are not clipped. Where the map mirrors, left and right joints change places.
@@ -178,7 +180,7 @@ class Variation(ABC):
         """
         return Samples(annotations)
 
-    def others(self, samples: int, rng: np.random.Generator) -> list[int]:
+    def others(self, samples: int, rng: Rng) -> list[int]:
         """Returns further samples, out of so many, that are to be joined to one; none by default.
 
         Args:
@@ -188,9 +190,7 @@ class Variation(ABC):
         return []
 
     @abstractmethod
-    def view(
-        self, scenes: Sequence[Scene], size: tuple[int, int], rng: np.random.Generator
-    ) -> Scene:
+    def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
         """Draws one view.
 
         Args:
@@ -215,7 +215,7 @@ class Variation(ABC):
                 raise HeatpointError(f"augment {name} is from {low:g} to {most}, got {value}")
 
 
-def cut_normal(rng: np.random.Generator, spread: float, cut: float) -> float:
+def cut_normal(rng: Rng, spread: float, cut: float) -> float:
     """Returns a random number of a normal distribution about 0, cut at -``cut`` and ``cut``."""
     return float(np.clip(rng.normal() * spread, -cut, cut))
 
@@ -226,7 +226,7 @@ def mirrors(to_view: Affine) -> bool:
     return a * e - b * d < 0
 
 
-def place(joints: Floats, to_view: Affine, size: tuple[int, int]) -> Floats:
+def place(joints: Floats, to_view: Affine, size: Size) -> Floats:
     """Returns joints in pixels of a view; those outside or not labelled become 0, 0, 0.
 
     Args:

@@ -17,7 +17,14 @@ Pairs = tuple[tuple[int, int], ...]
 
 # "LWrist" is L, Wrist; "paw1LH_top" is paw, 1, LH, top.
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
-_LIMB = re.compile(r"([lr])([fhmb])|([fhmb])([lr])")
+_SIDES: tuple[Side, Side] = ("left", "right")
+_CODES = {
+    code: (side, part)
+    for side in _SIDES
+    for part in ("", "f", "h", "m", "b")
+    for code in (side[0] + part, part + side[0])
+}
+"""Side and limb (front, hind, middle or back) of ``l``, ``LF`` and ``hr``."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,8 @@ class Skeleton:
                     f"slices of the skeleton give class {label} the joints from {start} up to "
                     f"{stop}, expected at least one joint between 0 and {len(self.joints)}"
                 )
-        paired = [index for pair in self.pairs for index in pair]
-        for place, index in enumerate(paired):
-            if index in paired[:place]:
+        for index, times in Counter(index for pair in self.pairs for index in pair).items():
+            if times > 1:
                 raise HeatpointError(
                     f"pairs of the skeleton mention joint {index} ({self.joints[index]}) twice, so "
                     "that a flip done twice would not give the pose back; put a joint into one "
@@ -167,14 +173,12 @@ class Skeleton:
         unknown = sorted(set(data) - {"joints", "edges", "pairs", "slices"})
         if unknown:
             raise HeatpointError(f"{where}: a skeleton has no {unknown[0]!r}; expected {wanted}")
-        joints = tuple(str(name) for name in data["joints"])
-        edges = _index_pairs(data.get("edges", []), joints, f"{where}: edges")
-        pairs = pairs_by_name(joints)
-        if "pairs" in data:
-            pairs = _index_pairs(data["pairs"], joints, f"{where}: pairs")
-        slices = _index_pairs(data.get("slices", []), joints, f"{where}: slices")
+        joints = tuple(map(str, data["joints"]))
+        given = {"pairs": pairs_by_name(joints)}
+        for what in data.keys() - {"joints"}:
+            given[what] = _index_pairs(data[what], joints, f"{where}: {what}")
         try:
-            return cls(joints, edges, pairs, slices)
+            return cls(joints, **given)
         except HeatpointError as error:
             raise HeatpointError(f"{where}: {error}") from None
 
@@ -203,14 +207,9 @@ def name_side(name: str) -> tuple[Side, str]:
     words = [word.lower() for word in _WORD.findall(name)]
     told: list[tuple[int, Side, str]] = []
     for place, word in enumerate(words):
-        limb = _LIMB.fullmatch(word)
-        if word in ("l", "r"):
-            told.append((place, "left" if word == "l" else "right", ""))
-        elif limb is not None:
-            letter, part = (limb[1], limb[2]) if limb[1] else (limb[4], limb[3])
-            told.append((place, "left" if letter == "l" else "right", part))
-        sides: tuple[Side, Side] = ("left", "right")
-        for side in sides:
+        if word in _CODES:
+            told.append((place, *_CODES[word]))
+        for side in _SIDES:
             if word.startswith(side) or word.endswith(side):
                 told.append((place, side, word.replace(side, "", 1)))
     if len(told) != 1:
@@ -250,19 +249,15 @@ def _index_pairs(value: Any, joints: tuple[str, ...], what: str) -> Pairs:
     for item in value:
         if not isinstance(item, list | tuple) or len(item) != 2:
             raise HeatpointError(f"{what}: expected two joints, got {item!r}")
-        one, other = (_index(joint, joints, what) for joint in item)
+        for joint in item:
+            if type(joint) is not int and joint not in joints:
+                raise HeatpointError(
+                    f"{what}: expected a joint's name or index, got {joint!r}"
+                    f"{suggest(str(joint), joints)}"
+                )
+        one, other = (joints.index(joint) if joint in joints else joint for joint in item)
         pairs.append((one, other))
     return tuple(pairs)
-
-
-def _index(joint: Any, joints: tuple[str, ...], what: str) -> int:
-    if isinstance(joint, int) and not isinstance(joint, bool):
-        return joint
-    if joint in joints:
-        return joints.index(joint)
-    raise HeatpointError(
-        f"{what}: expected a joint's name or index, got {joint!r}{suggest(str(joint), joints)}"
-    )
 
 
 def _built(names: str, edges: str, flips: str) -> Skeleton:
@@ -271,7 +266,7 @@ def _built(names: str, edges: str, flips: str) -> Skeleton:
         tuple((int(a), int(b)) for a, b in (item.split("-") for item in text.split()))
         for text in (edges, flips)
     ]
-    return Skeleton(tuple(names.split()), pairs[0], pairs[1])
+    return Skeleton(tuple(names.split()), *pairs)
 
 
 SKELETONS: dict[str, Skeleton] = {
@@ -313,9 +308,8 @@ def skeleton_of(name_or_path: str | Path) -> Skeleton:
     if str(name_or_path) in SKELETONS:
         return SKELETONS[str(name_or_path)]
     if not Path(name_or_path).is_file():
-        known = ", ".join(SKELETONS)
         raise HeatpointError(
-            f"{str(name_or_path)!r} is no skeleton; expected one of {known}, or a JSON file"
-            f"{suggest(str(name_or_path), SKELETONS)}"
+            f"{str(name_or_path)!r} is no skeleton; expected one of {', '.join(SKELETONS)}, or a "
+            f"JSON file{suggest(str(name_or_path), SKELETONS)}"
         )
     return Skeleton.load(name_or_path)
