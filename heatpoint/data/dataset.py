@@ -19,10 +19,9 @@ from torch.utils.data import Dataset, Sampler
 
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
-from heatpoint.data.images import BadImage, load_image
+from heatpoint.data.images import load_image
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.scene import Scene, Variation
-from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.views import View, channels_first
 from heatpoint.views.fields import Part, Target
@@ -137,12 +136,10 @@ class TrainSet(Dataset[Sample]):
         rng = np.random.default_rng([self.seed, epoch, 1 + index])
         chosen = (index, *self.augment.others(len(self), rng))
         drawn = self.augment.view([self._scene(i) for i in chosen], self.size, rng)
-        boxes, joints = drawn.boxes.astype(np.float32), drawn.keypoints
-        target = Target(
-            torch.from_numpy(boxes).reshape(-1, 4),
-            torch.from_numpy(drawn.labels.astype(np.int64)),
-            None if joints is None else torch.from_numpy(joints.astype(np.float32)),
-        )
+        boxes, labels = drawn.boxes.astype(np.float32), drawn.labels.astype(np.int64)
+        target = Target(torch.from_numpy(boxes), torch.from_numpy(labels))
+        if drawn.keypoints is not None:
+            target.keypoints = torch.from_numpy(drawn.keypoints.astype(np.float32))
         return Sample(torch.from_numpy(channels_first(drawn.image)), target, index)
 
     def _scene(self, sample: int) -> Scene:
@@ -157,12 +154,10 @@ class TrainSet(Dataset[Sample]):
         return Scene(pixels, record.boxes[objects], record.labels[objects], joints, skeleton)
 
     def _image(self, index: int) -> Image:
+        """Returns image ``index``, decoded and kept as long as the budget lasts."""
         if index in self._kept:
             return self._kept[index]
-        try:
-            image = load_image(self.annotations.images[index].path)
-        except HeatpointError as error:
-            raise BadImage(str(error)) from None
+        image = load_image(self.annotations.images[index].path)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._kept[index] = image
@@ -191,12 +186,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
     """
 
     def __init__(
-        self,
-        length: int,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        shuffle: bool = True,
+        self, length: int, seed: int = 0, rank: int = 0, world_size: int = 1, shuffle: bool = True
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must lie in [0, {world_size}), got {rank}")
@@ -229,11 +219,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stacks samples of equal size to a batch."""
-    return Batch(
-        torch.stack([sample.image for sample in samples]),
-        [sample.target for sample in samples],
-        [sample.index for sample in samples],
-    )
+    images = torch.stack([sample.image for sample in samples])
+    return Batch(images, [sample.target for sample in samples], [each.index for each in samples])
 
 
 def worker_init(worker: int) -> None:

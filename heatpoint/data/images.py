@@ -37,6 +37,17 @@ _ORIENTATION = 0x0112
 _JPEG_START, _JPEG_END, _PNG_END = b"\xff\xd8", b"\xff\xd9", b"IEND\xaeB`\x82"
 
 
+class BadImage(HeatpointError):
+    """An image that cannot be read, also after the trip from a worker process.
+
+    A ``DataLoader`` rebuilds a worker's exception from its printed traceback; what counts is the
+    sentence behind the last mention of this class.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
+
+
 def load_image(source: ImageSource, name: str = "") -> Image:
     """Returns the upright RGB pixels of an image.
 
@@ -55,7 +66,7 @@ def load_image(source: ImageSource, name: str = "") -> Image:
         (H, W, 3) uint8; a uint8 RGB array comes back as it is, not copied.
 
     Raises:
-        HeatpointError: The image is missing, empty, cut off, broken, far too large or no image;
+        BadImage: The image is missing, empty, cut off, broken, far too large or no image;
             the message names it and says what was found.
     """
     if isinstance(source, np.ndarray):
@@ -66,7 +77,7 @@ def load_image(source: ImageSource, name: str = "") -> Image:
         return _decode(source, name or f"an image of {len(source)} bytes")
     if isinstance(source, str | os.PathLike):
         return _decode(_read(Path(source)), name or str(source))
-    raise HeatpointError(
+    raise BadImage(
         f"an image is a path, bytes, a numpy array or a Pillow image, got {type(source).__name__}"
     )
 
@@ -75,7 +86,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """Returns (height, width) of the upright image; reads the header only.
 
     Raises:
-        HeatpointError: The file is missing or no image.
+        BadImage: The file is missing or no image.
     """
     path = Path(path)
     try:
@@ -99,17 +110,6 @@ def ends_well(path: Path) -> bool:
     return not start.startswith(b"\x89PNG") or _PNG_END in end
 
 
-class BadImage(HeatpointError):
-    """An image that cannot be read, also after the trip from a worker process.
-
-    A ``DataLoader`` rebuilds a worker's exception from its printed traceback; what counts is the
-    sentence behind the last mention of this class.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
-
-
 def _open(file: Path | io.BytesIO) -> ImageFile.ImageFile:
     """Opens an image in one of the formats that are read."""
     PIL.preinit()  # without it, Pillow would import every plugin there is for the first file
@@ -119,53 +119,41 @@ def _open(file: Path | io.BytesIO) -> ImageFile.ImageFile:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise HeatpointError(f"image {path} does not exist") from None
     except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
         if path.is_dir():
-            raise HeatpointError(f"{path} is a folder, expected an image file") from None
-        raise HeatpointError(f"cannot read image {path}: {error.strerror or error}") from None
+            reason = "is a folder, expected an image file"
+        elif isinstance(error, FileNotFoundError):
+            reason = "does not exist"
+        raise BadImage(f"image {path} {reason}") from None
 
 
 def _decode(data: bytes, name: str) -> Image:
-    pixels = _decode_jpeg(data, name) if data.startswith(_JPEG_START) else None
-    if pixels is not None:
-        return pixels
+    stream = io.BytesIO(data)
     try:
-        with _open(io.BytesIO(data)) as image:
+        with (JpegImageFile if data.startswith(_JPEG_START) else _open)(stream) as image:
+            if image.format == "JPEG" and image.mode in ("L", "RGB"):
+                _check_pixels(image, name)
+                # Some decoders silently paint what is missing grey. Behind the start of the scan
+                # FF D9 can only be the end-of-image marker: FF in pixel data is followed by 00.
+                if data.rfind(_JPEG_END) < stream.tell():
+                    raise BadImage(
+                        f"image {name} is cut off: its {len(data)} bytes lack the end of the JPEG "
+                        "data; copy or download it again"
+                    )
+                # OpenCV takes two thirds of Pillow's time here and gives the same pixels.
+                if _orientation(image) == 1:
+                    encoded = np.frombuffer(data, np.uint8)
+                    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+                    pixels = cv2.imdecode(encoded, flags)
+                    if pixels is not None:
+                        return pixels  # type: ignore[return-value]
             return _from_pillow(image, name)
     except HeatpointError:
         raise
     # Pillow's decoders raise whatever a broken byte happens to cause, struct.error included.
     except Exception as error:
         raise _broken(data, name, error) from None
-
-
-def _decode_jpeg(data: bytes, name: str) -> Image | None:
-    """Returns the pixels of an upright RGB-like or grey JPEG file, None where Pillow has to read.
-
-    OpenCV takes two thirds of Pillow's time and gives the same pixels, but knows no XMP, which may
-    hold an orientation.
-    """
-    stream = io.BytesIO(data)
-    try:
-        header = JpegImageFile(stream)
-    except Exception:
-        return None
-    if header.mode not in ("L", "RGB"):
-        return None
-    _check_pixels(header.height, header.width, name)
-    # Some decoders silently paint what is missing grey. Behind the start of the scan FF D9 can
-    # only be the end-of-image marker, because FF in pixel data is always followed by 00.
-    if data.rfind(_JPEG_END) < stream.tell():
-        raise HeatpointError(
-            f"image {name} is cut off: its {len(data)} bytes lack the end of the JPEG data; "
-            "copy or download it again"
-        )
-    if _orientation(header) != 1:
-        return None
-    as_they_are = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    return cv2.imdecode(np.frombuffer(data, np.uint8), as_they_are)  # type: ignore[return-value]
 
 
 def _orientation(image: PIL.Image) -> int:
@@ -179,9 +167,9 @@ def _orientation(image: PIL.Image) -> int:
 
 
 def _from_pillow(image: PIL.Image, name: str) -> Image:
-    _check_pixels(image.height, image.width, name)
+    _check_pixels(image, name)
     if image.mode in ("I", "F"):
-        raise HeatpointError(
+        raise BadImage(
             f"{name} holds 32-bit pixels (Pillow mode {image.mode}) without a defined range; "
             "convert it to 8 or 16 bits first"
         )
@@ -196,7 +184,7 @@ def _from_pillow(image: PIL.Image, name: str) -> Image:
         pixels = np.array(plain)
     except Exception as error:
         kind = image.format or "image"
-        raise HeatpointError(f"{name} is a broken or cut off {kind}: {error}") from None
+        raise BadImage(f"{name} is a broken or cut off {kind}: {error}") from None
     return _from_array(pixels, name)
 
 
@@ -205,7 +193,7 @@ def _from_array(pixels: NDArray[Any], name: str) -> Image:
     if len(shape) == 2:
         pixels = pixels[..., None]
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in shape:
-        raise HeatpointError(
+        raise BadImage(
             f"{name} has shape {shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with at "
             "least one pixel (channels come last)"
         )
@@ -214,41 +202,41 @@ def _from_array(pixels: NDArray[Any], name: str) -> Image:
     elif kind.kind == "f":
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= 0 and high <= 1):
-            raise HeatpointError(
+            raise BadImage(
                 f"{name} holds {kind} values from {low:g} to {high:g}; expected 0 to 1, or uint8 "
                 "from 0 to 255"
             )
         pixels = np.rint(pixels * 255).astype(np.uint8)
     elif kind != np.uint8:
-        raise HeatpointError(f"{name} holds {kind}; expected uint8, uint16, or float from 0 to 1")
+        raise BadImage(f"{name} holds {kind}; expected uint8, uint16, or float from 0 to 1")
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return np.ascontiguousarray(pixels[..., :3])
 
 
-def _check_pixels(height: int, width: int, name: str) -> None:
-    if height * width > MAX_PIXELS:
-        raise HeatpointError(
-            f"image {name} claims {width} x {height} pixels, more than the {MAX_PIXELS} that are "
-            "read; cut it into tiles first"
+def _check_pixels(image: PIL.Image, name: str) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImage(
+            f"image {name} claims {image.width} x {image.height} pixels, more than the "
+            f"{MAX_PIXELS} that are read; cut it into tiles first"
         )
 
 
-def _broken(data: bytes, name: str, error: Exception) -> HeatpointError:
+def _broken(data: bytes, name: str, error: Exception) -> BadImage:
     """Returns the error for bytes that no decoder takes, saying what they look like."""
     if not data:
-        return HeatpointError(f"image {name} is empty (0 bytes)")
+        return BadImage(f"image {name} is empty (0 bytes)")
     if isinstance(error, PIL.DecompressionBombError):
-        return HeatpointError(f"image {name} is too large: {error}; cut it into tiles first")
+        return BadImage(f"image {name} is too large: {error}; cut it into tiles first")
     if isinstance(error, UnidentifiedImageError):
         start = data[:16]
         text = all(32 <= byte < 127 or byte in (9, 10, 13) for byte in start)
         what = f"text ({start.decode('ascii')!r} ...)" if text else f"bytes {start[:8].hex(' ')}"
         if data.startswith(_JPEG_START):
             what = f"a JPEG start but only {len(data)} bytes, cut off or broken"
-        return HeatpointError(f"{name} is not an image in a known format: it holds {what}")
+        return BadImage(f"{name} is not an image in a known format: it holds {what}")
     reason = str(error) or type(error).__name__
-    return HeatpointError(f"image {name} is broken or cut off: {reason}")
+    return BadImage(f"image {name} is broken or cut off: {reason}")
 
 
 class TiffParts:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -228,16 +228,15 @@ def pairs_by_name(joints: Sequence[str]) -> Pairs:
     told = [name_side(name) for name in joints]
     pairs: list[tuple[int, int]] = []
     for numbers in (True, False):
-        found: dict[str, dict[Side, list[int]]] = {}
+        found: dict[str, dict[Side, list[int]]] = defaultdict(lambda: {"left": [], "right": []})
         done = {index for pair in pairs for index in pair}
         for index, (side, rest) in enumerate(told):
             if side != "middle" and index not in done:
                 words = [word for word in rest.split() if numbers or not word.isdigit()]
-                found.setdefault(" ".join(words), {}).setdefault(side, []).append(index)
+                found[" ".join(words)][side].append(index)
         for sides in found.values():
-            left, right = sides.get("left", []), sides.get("right", [])
-            if len(left) == len(right) == 1:
-                pairs.append((left[0], right[0]))
+            if len(sides["left"]) == len(sides["right"]) == 1:
+                pairs.append((sides["left"][0], sides["right"][0]))
     return tuple(sorted(pairs))
 
 
@@ -260,13 +259,15 @@ def _index_pairs(value: Any, joints: tuple[str, ...], what: str) -> Pairs:
     return tuple(pairs)
 
 
-def _built(names: str, edges: str, flips: str) -> Skeleton:
-    """Builds a shipped skeleton from names and from pairs written ``0-1 1-2``."""
-    pairs = [
-        tuple((int(a), int(b)) for a, b in (item.split("-") for item in text.split()))
-        for text in (edges, flips)
-    ]
-    return Skeleton(tuple(names.split()), *pairs)
+def _built(names: str, edges: str) -> Skeleton:
+    """Builds a shipped skeleton from names, which tell its pairs, and edges like ``0-1 1-2``.
+
+    Pairs are in the order of their right joints, as files have them that name these skeletons.
+    """
+    joints = tuple(names.split())
+    bones = [(int(one), int(other)) for one, other in re.findall(r"(\d+)-(\d+)", edges)]
+    pairs = sorted(pairs_by_name(joints), key=lambda pair: pair[1])
+    return Skeleton(joints, tuple(bones), tuple(pairs))
 
 
 SKELETONS: dict[str, Skeleton] = {
@@ -275,25 +276,21 @@ SKELETONS: dict[str, Skeleton] = {
         "right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle "
         "right_ankle",
         "15-13 13-11 16-14 14-12 11-12 5-11 6-12 5-6 5-7 6-8 7-9 8-10 1-2 0-1 0-2 1-3 2-4 3-5 4-6",
-        "1-2 3-4 5-6 7-8 9-10 11-12 13-14 15-16",
     ),
     "mpii16": _built(
         "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck "
         "head_top right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist",
         "0-1 1-2 2-6 6-3 3-4 4-5 6-7 7-8 8-9 10-11 11-12 12-7 7-13 13-14 14-15",
-        "5-0 4-1 3-2 15-10 14-11 13-12",
     ),
     "lsp14": _built(
         "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow "
         "right_shoulder left_shoulder left_elbow left_wrist neck head_top",
         "0-1 1-2 2-3 3-4 4-5 2-8 3-9 8-12 12-9 6-7 7-8 9-10 10-11 12-13",
-        "5-0 4-1 3-2 11-6 10-7 9-8",
     ),
     "flic11": _built(
         "left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist left_hip "
         "right_hip left_eye right_eye nose",
         "0-1 1-2 3-4 4-5 0-3 0-6 3-7 6-7 0-10 3-10 8-10 9-10",
-        "0-3 1-4 2-5 6-7 8-9",
     ),
 }
 """Skeletons that ship: COCO keypoints, MPII, Leeds Sports Pose, Frames Labeled In Cinema."""
