@@ -110,7 +110,7 @@ class ImageRecord:
     """
 
     path: Path
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
@@ -125,7 +125,7 @@ class ImageRecord:
         boxes = np.asarray(self.boxes, np.float64)
         self.boxes = boxes if boxes.size else boxes.reshape(0, 4)
         if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
-            raise ValueError(f"boxes of {self.path}: expected shape (N, 4), got {boxes.shape}")
+            raise self._misfit("boxes", "shape (N, 4)", boxes.shape)
         n = len(self.boxes)
         for name, (kind, fill) in _COLUMNS.items():
             given = getattr(self, name)
@@ -135,9 +135,7 @@ class ImageRecord:
             if fill is not None and not len(values):
                 values = np.full(n, fill, kind)
             if len(values) != n:
-                raise ValueError(
-                    f"{name} of {self.path}: expected {n} (one per box), got {len(values)}"
-                )
+                raise self._misfit(name, f"{n} (one per box)", len(values))
             setattr(self, name, values)
         with np.errstate(invalid="ignore", over="ignore"):
             own = box_area(self.boxes)
@@ -146,9 +144,10 @@ class ImageRecord:
             self.keypoints = np.asarray(self.keypoints, np.float64)
             shape = self.keypoints.shape
             if len(shape) != 3 or shape[::2] != (n, 3):
-                raise ValueError(
-                    f"keypoints of {self.path}: expected shape ({n}, J, 3), got {shape}"
-                )
+                raise self._misfit("keypoints", f"shape ({n}, J, 3)", shape)
+
+    def _misfit(self, name: str, wanted: str, got: object) -> ValueError:
+        return ValueError(f"{name} of {self.path}: expected {wanted}, got {got}")
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -206,7 +205,7 @@ class Objects:
         points = np.zeros((self._joints or 0, 3)) if keypoints is None else keypoints
         self._rows.append((box, label, crowd, difficult, area, points, head))
 
-    def record(self, path: Path, size: tuple[int, int] | None, image_id: int) -> ImageRecord:
+    def record(self, path: Path, size: Size | None, image_id: int) -> ImageRecord:
         """Returns the finished record of the image at ``path``."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 7
         boxes, labels, crowd, difficult, areas, points, heads = map(np.array, columns)
@@ -252,15 +251,15 @@ class Annotations:
         for what, values in (("names", self.names), ("category_ids", self.category_ids)):
             if len(values) != n or len(set(values)) != n:
                 raise ValueError(f"{what}: expected {n} distinct ones, a class each, got {values}")
-        skeleton = self.skeleton
+        if self.skeleton is None:
+            return
+        joints = self.skeleton.joints
         for record in self.images:
-            if skeleton is None or record.keypoints is None:
-                continue
-            if record.keypoints.shape[1] != len(skeleton):
+            if record.keypoints is not None and record.keypoints.shape[1] != len(joints):
                 raise HeatpointError(
                     f"{self.source}: objects of {record.path.name} have "
-                    f"{record.keypoints.shape[1]} joints, but the skeleton has {len(skeleton)} "
-                    f"({', '.join(skeleton.joints)}); give the skeleton the data was labelled with"
+                    f"{record.keypoints.shape[1]} joints, but the skeleton has {len(joints)} "
+                    f"({', '.join(joints)}); give the skeleton the data was labelled with"
                 )
 
     def __len__(self) -> int:
@@ -306,8 +305,7 @@ def joints_box(keypoints: NDArray[np.float64]) -> Box | None:
         return None
     low, high = points.min(0), points.max(0)
     margin = max(1.0, MARGIN * float((high - low).max()))
-    x1, y1 = (low - margin).tolist()
-    x2, y2 = (high + margin).tolist()
+    x1, y1, x2, y2 = np.concatenate((low - margin, high + margin)).tolist()
     return x1, y1, x2, y2
 
 

@@ -238,9 +238,10 @@ def draw_joints(
         sides = skeleton.sides
         for one, other in skeleton.edges:
             if shown[one] and shown[other]:
-                side = _bone_side(sides[one], sides[other])
                 ends = _fixed(joints[one, :2], image), _fixed(joints[other, :2], image)
-                cv2.line(canvas, *ends, COLOURS[side], thickness, cv2.LINE_AA, _SHIFT)
+                outer = {sides[one], sides[other]} - {"middle"}
+                colour = COLOURS[outer.pop() if len(outer) == 1 else "middle"]
+                cv2.line(canvas, *ends, colour, thickness, cv2.LINE_AA, _SHIFT)
         for place in np.flatnonzero(shown):
             at, radius = _fixed(joints[place, :2], image), round(0.9 * thickness * 2**_SHIFT)
             if thickness > 1:
@@ -248,12 +249,6 @@ def draw_joints(
                 cv2.circle(canvas, at, rim, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
             cv2.circle(canvas, at, radius, COLOURS[sides[place]], -1, cv2.LINE_AA, _SHIFT)
     return canvas
-
-
-def _bone_side(one: Side, other: Side) -> Side:
-    """Returns the side of a bone; one from left to right is in the middle."""
-    outer = {one, other} - {"middle"}
-    return outer.pop() if len(outer) == 1 else "middle"
 
 
 def _thickness(points: NDArray[np.float64], image: Image) -> int:

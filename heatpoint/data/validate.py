@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import TREATMENT, Annotations, Finding, ImageRecord
+from heatpoint.data import TREATMENT, Annotations, Finding, ImageRecord, Size
 from heatpoint.data.images import ends_well, image_size, load_image
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_area, clip_boxes
@@ -20,9 +20,7 @@ TOLERANCE = 0.02
 """Pixels a box may stand out before that is reported: files round to two decimals or 1e-6."""
 
 
-def _file_findings(
-    record: ImageRecord, decode: bool
-) -> tuple[tuple[int, int] | None, list[Finding]]:
+def _file_findings(record: ImageRecord, decode: bool) -> tuple[Size | None, list[Finding]]:
     """Looks at an image's file: at its header and its end, unless it is to be decoded.
 
     Args:
@@ -48,7 +46,7 @@ def _file_findings(
     return size, [Finding("size mismatch", str(path), detail)]
 
 
-def _masks(record: ImageRecord, size: tuple[int, int] | None) -> dict[str, NDArray[np.bool_]]:
+def _masks(record: ImageRecord, size: Size | None) -> dict[str, NDArray[np.bool_]]:
     """Returns what is wrong with boxes and joints: by kind a mask, (N,) of boxes, (N, J) of joints.
 
     No box and no joint is in two. The box of an object with joints says what to cut out, which may
@@ -81,7 +79,7 @@ def _masks(record: ImageRecord, size: tuple[int, int] | None) -> dict[str, NDArr
 
 
 def _object_findings(
-    record: ImageRecord, size: tuple[int, int] | None, annotations: Annotations
+    record: ImageRecord, size: Size | None, annotations: Annotations
 ) -> list[Finding]:
     """Returns what is to be said about the boxes and joints of one image.
 
@@ -103,19 +101,18 @@ def _object_findings(
     for kind, mask in masks.items():
         where = f" in {size[1]}x{size[0]}" if size is not None and "outside" in kind else ""
         for i, *joint in np.argwhere(mask).tolist():
+            what, numbers = annotations.names[int(record.labels[i])], record.boxes[i]
             if joint and record.keypoints is not None:
-                j, skeleton = joint[0], annotations.skeleton
-                name = f"joint {j}" if skeleton is None else skeleton.joints[j]
-                what, numbers = f"{name} of object {i + 1}", record.keypoints[i, j, :2]
-            else:
-                what, numbers = annotations.names[int(record.labels[i])], record.boxes[i]
+                skeleton, numbers = annotations.skeleton, record.keypoints[i, joint[0], :2]
+                what = f"joint {joint[0]}" if skeleton is None else skeleton.joints[joint[0]]
+                what += f" of object {i + 1}"
             place = ", ".join(f"{value:.6g}" for value in numbers.tolist())
             findings.append(Finding(kind, image, f"{what} at ({place}){where}"))
     return findings
 
 
 def _cleaned(
-    record: ImageRecord, size: tuple[int, int], left_out: Counter[str], changed: Counter[str]
+    record: ImageRecord, size: Size, left_out: Counter[str], changed: Counter[str]
 ) -> ImageRecord:
     """Returns the record with the objects and joints that can be trained on.
 
@@ -210,20 +207,15 @@ def validate(
         decode: Decode every image as well: slow, finds damage in the middle of a file.
     """
     findings = list(annotations.findings)
-    first_seen: dict[Path, int] = {}
-    for number, record in enumerate(annotations.images):
-        image = str(record.path)
-        if record.path in first_seen:
-            detail = f"images {first_seen[record.path] + 1} and {number + 1} of the list"
-            findings.append(Finding("image listed twice", image, detail))
-        first_seen.setdefault(record.path, number)
-        size = record.size
-        if check_images:
-            size, found = _file_findings(record, decode)
-            findings += found
-        findings += _object_findings(record, size, annotations)
-        if progress is not None:
-            progress(number + 1, len(annotations))
+    places: dict[Path, int] = {}
+    for number, (record, size, found) in enumerate(
+        _examined(annotations, progress, decode, check_images), start=1
+    ):
+        first = places.setdefault(record.path, number)
+        if first != number:
+            detail = f"images {first} and {number} of the list"
+            findings.append(Finding("image listed twice", str(record.path), detail))
+        findings += found + _object_findings(record, size, annotations)
     return Report(
         annotations.source, len(annotations), annotations.counts(), findings, annotations.searched
     )
@@ -260,10 +252,7 @@ def clean(
     left_out, changed = Counter(annotations.left_out), Counter[str]()
     bad: list[Finding] = []
     records: list[ImageRecord] = []
-    for number, record in enumerate(annotations.images):
-        size, found = _file_findings(record, decode)
-        if progress is not None:
-            progress(number + 1, len(annotations))
+    for record, size, found in _examined(annotations, progress, decode):
         if size is None:
             bad += found
             continue
@@ -274,6 +263,16 @@ def clean(
     left_out.update(finding.kind for finding in bad)
     cleaned = replace(annotations, images=records, left_out=dict(+left_out))
     return cleaned, _in_order(left_out + changed)
+
+
+def _examined(
+    annotations: Annotations, progress: Progress | None, decode: bool, check: bool = True
+) -> Iterator[tuple[ImageRecord, Size | None, list[Finding]]]:
+    """Yields each record with its file's size and findings, or, without ``check``, its own size."""
+    for number, record in enumerate(annotations.images, start=1):
+        yield (record, *(_file_findings(record, decode) if check else (record.size, [])))
+        if progress is not None:
+            progress(number, len(annotations))
 
 
 def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
