@@ -18,9 +18,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from heatpoint.data import Annotations
-from heatpoint.data.augment import Augment
+from heatpoint.data.augment import Augment, PoseAugment
 from heatpoint.data.images import load_image
-from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.scene import Scene, Variation
 from heatpoint.geometry import Image
 from heatpoint.views import View, channels_first

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,9 +69,7 @@ class Subjects(Samples):
             )
         self.skeleton: Skeleton = annotations.skeleton
         super().__init__(annotations)
-        self.places = [
-            (image, objects[[i]]) for image, objects in self.places for i in range(len(objects))
-        ]
+        self.places = [(image, one) for image, objects in self.places for one in objects[:, None]]
 
     def __getitem__(self, subject: int) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
         """Returns the image's index, the box (4,) and the joints (J, 3), in image pixels.
@@ -138,6 +137,19 @@ class Scene:
         return replace(self, boxes=self.boxes[mask], labels=self.labels[mask], keypoints=keypoints)
 
 
+_GREY = np.array([0.299, 0.587, 0.114])
+# Principal components of COCO's colours for values in [0, 1]; one row per channel. The released
+# table is for blue, green, red pixels, so its rows are reversed here.
+_COMPONENTS = np.array(
+    [
+        [-0.56089297, 0.71832671, 0.41158938],
+        [-0.58327470, 0.00994535, -0.81221408],
+        [-0.58752847, -0.69563484, 0.41340352],
+    ]
+)
+_SPREAD = np.array([0.2141788, 0.01817699, 0.00341571])
+
+
 class Variation(ABC):
     """How one kind of samples is varied; a frozen dataclass of numbers, which draws from ``rng``.
 
@@ -146,11 +158,17 @@ class Variation(ABC):
         options: Its fields by the name that options of training have for them, those left out that
             every kind has.
         flip: Probability of the mirror image.
+        colour: Brightness, contrast and saturation each change by up to this share.
+        lighting: Spread of the shift along the principal components of colour; 0 for kinds without.
+        gain: Each colour channel is multiplied by a factor up to this far from 1; 0 likewise.
     """
 
     sees: ClassVar[str]
     options: ClassVar[dict[str, str]]
     flip: float
+    colour: float
+    lighting: float = 0.0
+    gain: float = 0.0
 
     @classmethod
     def published(cls) -> Self:
@@ -201,6 +219,31 @@ class Variation(ABC):
         Returns:
             What the network is to see and to find, in pixels of the view.
         """
+
+    def recolour(self, image: Image, rng: Rng) -> Image:
+        """Returns the (H, W, 3) uint8 image in random colours, cut to 0-255.
+
+        Gains come first. One matrix (3, 4) does the rest: new RGB = matrix @ (R, G, B, 1), values
+        0-255. Brightness multiplies, contrast blends with the image's mean grey, saturation blends
+        with the pixel's grey, in random order; both greys are those of the unchanged image, as
+        released. Lighting (Krizhevsky et al. 2012) comes last. The released CenterNet goes on with
+        the uncut floats; otherwise the result is the same to one grey level.
+        """
+        if self.gain:
+            gains = 1 + rng.uniform(-self.gain, self.gain, 3)
+            image = cv2.transform(image, np.diag(gains))  # type: ignore[assignment]
+        if self.colour == 0 and self.lighting == 0:
+            return image
+        matrix = np.eye(3, 4)
+        for step in rng.permutation(3):
+            keep = 1 + rng.uniform(-self.colour, self.colour)
+            matrix *= keep
+            if step == 1:
+                matrix[:, 3] += (1 - keep) * (_GREY @ cv2.mean(image)[:3])
+            elif step == 2:
+                matrix[:, :3] += (1 - keep) * _GREY
+        matrix[:, 3] += 255 * _COMPONENTS @ (_SPREAD * rng.normal(size=3) * self.lighting)
+        return cv2.transform(image, matrix)  # type: ignore[return-value]
 
     def _check(self, low: float, high: float, *names: str, below: bool = False) -> None:
         """Makes sure that the fields of these names lie in [low, high], or ``below`` high.
