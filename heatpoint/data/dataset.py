@@ -57,9 +57,8 @@ class Batch:
 
     def to(self, device: Any) -> Batch:
         """Returns the batch with images and targets on ``device``."""
-        targets = [target.to(device) for target in self.targets]
         images = self.images.to(device, non_blocking=True)
-        return Batch(images, targets, self.indices)
+        return Batch(images, [target.to(device) for target in self.targets], self.indices)
 
     def pin_memory(self) -> Batch:
         """Pins the images; ``DataLoader(pin_memory=True)`` calls this."""
@@ -202,9 +201,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def order(self) -> NDArray[np.int64]:
         """Returns the (n,) indices of this process for the whole epoch, from its first sample."""
-        order = np.arange(self.length)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.length)
+        rng = np.random.default_rng([self.seed, self.epoch, 0])
+        order = rng.permutation(self.length) if self.shuffle else np.arange(self.length)
         per_rank = -(-self.length // self.world_size)
         return np.resize(order, per_rank * self.world_size)[self.rank :: self.world_size]
 

@@ -232,22 +232,22 @@ def draw_joints(
     for joints, box in zip(*columns, strict=True):
         shown = (joints[:, 2] >= least) & np.isfinite(joints).all(1)
         if outlines and np.isfinite(box).all():
-            first, last = _fixed(box[:2], image), _fixed(box[2:], image)
+            first, last = _fixed(box.reshape(2, 2), image)
             cv2.rectangle(canvas, first, last, (255, 255, 255), 1, cv2.LINE_AA, _SHIFT)
-        thickness = _thickness(joints[shown, :2], image)
-        sides = skeleton.sides
+        places, thickness = _fixed(joints[:, :2], image), _thickness(joints[shown, :2], image)
+        radius, sides = round(0.9 * thickness * 2**_SHIFT), skeleton.sides
         for one, other in skeleton.edges:
             if shown[one] and shown[other]:
-                ends = _fixed(joints[one, :2], image), _fixed(joints[other, :2], image)
                 outer = {sides[one], sides[other]} - {"middle"}
                 colour = COLOURS[outer.pop() if len(outer) == 1 else "middle"]
+                ends = places[one], places[other]
                 cv2.line(canvas, *ends, colour, thickness, cv2.LINE_AA, _SHIFT)
-        for place in np.flatnonzero(shown):
-            at, radius = _fixed(joints[place, :2], image), round(0.9 * thickness * 2**_SHIFT)
+        for joint in np.flatnonzero(shown):
+            dot = (canvas, places[joint])
             if thickness > 1:
                 rim = radius + 2**_SHIFT
-                cv2.circle(canvas, at, rim, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
-            cv2.circle(canvas, at, radius, COLOURS[sides[place]], -1, cv2.LINE_AA, _SHIFT)
+                cv2.circle(*dot, rim, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
+            cv2.circle(*dot, radius, COLOURS[sides[joint]], -1, cv2.LINE_AA, _SHIFT)
     return canvas
 
 
@@ -258,11 +258,11 @@ def _thickness(points: NDArray[np.float64], image: Image) -> int:
     return max(1, min(most, round(extent / 50)))
 
 
-def _fixed(point: NDArray[np.float64], image: Image) -> tuple[int, int]:
-    """Returns OpenCV's fixed-point form of a point, whose pixels are counted by their middles.
+def _fixed(points: NDArray[np.float64], image: Image) -> list[tuple[int, int]]:
+    """Returns (N, 2) points in OpenCV's fixed-point form, which counts pixels by their middles.
 
     Far outside, OpenCV's coordinates overflow; clipped there, a line keeps nearly its direction.
     """
     reach = 2 * sum(image.shape[:2])
-    x, y = np.clip(point - 0.5, -reach, reach + max(image.shape[:2]))
-    return round(float(x) * 2**_SHIFT), round(float(y) * 2**_SHIFT)
+    near = np.nan_to_num(points - 0.5).clip(-reach, reach + max(image.shape[:2]))
+    return [(round(x * 2**_SHIFT), round(y * 2**_SHIFT)) for x, y in near.tolist()]

@@ -253,12 +253,8 @@ class TiffParts:
     def __init__(self, path: Path, page: Any) -> None:
         self._path, self._page = path, page
         self.size: tuple[int, int] = (int(page.imagelength), int(page.imagewidth))
-        tiled = bool(page.is_tiled)
-        self._cell = (
-            int(page.tilelength if tiled else page.rowsperstrip),
-            int(page.tilewidth if tiled else page.imagewidth),
-        )
-        self._across = -(-self.size[1] // self._cell[1])
+        self._cell: tuple[int, int] = page.chunks[:2]
+        self._across: int = page.chunked[1]
 
     def region(self, left: int, top: int, right: int, bottom: int) -> Image:
         """Returns the pixels of [left, right) x [top, bottom), which lies within the picture.
@@ -280,11 +276,8 @@ class TiffParts:
     def _decoded(self, number: int) -> Image:
         page = self._page
         try:
-            handle = page.parent.filehandle
-            offset, count = page.dataoffsets[number], page.databytecounts[number]
-            with handle.lock:
-                handle.seek(offset)
-                data = handle.read(count)
+            place = [page.dataoffsets[number]], [page.databytecounts[number]]
+            data, _ = next(page.parent.filehandle.read_segments(*place))
             cell = page.decode(data, number, jpegtables=page.jpegtables)[0]
         except Exception as error:  # decoders raise whatever a broken byte happens to cause
             raise HeatpointError(
@@ -309,17 +302,17 @@ def open_parts(path: Path) -> TiffParts | None:
     except ImportError:
         return None
     try:
-        page: Any = tifffile.TiffFile(path).pages.first
-        photometric = page.photometric.name
+        file = tifffile.TiffFile(path)
+        page: Any = file.pages.first
     except (OSError, ValueError, AttributeError, IndexError, tifffile.TiffFileError):
         return None  # the reader of whole pictures says what is wrong
-    orientation = page.tags.get("Orientation")
+    file.filehandle.set_lock(True)  # several threads may read at once
     plain = (
         page.dtype == np.uint8
-        and photometric in ("RGB", "MINISBLACK", "YCBCR")
+        and getattr(page.photometric, "name", "") in ("RGB", "MINISBLACK", "YCBCR")
         and page.planarconfig == 1
         and page.imagedepth == 1
         and page.samplesperpixel in (1, 3, 4)
-        and (orientation is None or orientation.value == 1)
+        and page.tags.valueof("Orientation", 1) == 1
     )
     return TiffParts(path, page) if plain else None
