@@ -212,10 +212,8 @@ def crop_border(size: int) -> int:
 
     128, halved until the borders at both ends leave room between them (the released rule).
     """
-    divisor = 1
-    while size - BORDER // divisor <= BORDER // divisor:
-        divisor *= 2
-    return BORDER // divisor
+    borders = (BORDER >> halvings for halvings in range(BORDER))
+    return next(border for border in borders if size > 2 * border)
 
 
 LOWER = ("hip", "knee", "ankle", "foot", "feet", "toe", "heel", "pelvis", "leg")

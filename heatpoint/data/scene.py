@@ -81,10 +81,9 @@ class Subjects(Samples):
         return image, record.boxes[index], record.joints(len(self.skeleton))[index]
 
     def _unfit(self, record: ImageRecord) -> dict[str, NDArray[np.bool_]]:
-        labelled = (record.joints(len(self.skeleton))[..., 2] > 0).any(1)
-        boxed = np.isfinite(record.boxes).all(1) & (record.boxes[:, 2:] > record.boxes[:, :2]).all(
-            1
-        )
+        boxes, joints = record.boxes, record.joints(len(self.skeleton))
+        labelled = (joints[..., 2] > 0).any(1)
+        boxed = np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
         reasons = {"without joints": np.asarray(~labelled), "without a box": np.asarray(~boxed)}
         return super()._unfit(record) | reasons
 
@@ -278,7 +277,6 @@ def place(joints: Floats, to_view: Affine, size: Size) -> Floats:
         size: (H, W) of the view; a joint on its upper or left rim is inside.
     """
     placed = np.concatenate((to_view.points(joints[..., :2]), joints[..., 2:]), -1)
-    x, y, visibility = placed[..., 0], placed[..., 1], placed[..., 2]
-    seen = (visibility > 0) & (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
-    placed[~seen] = 0.0
+    inside = ((placed[..., :2] >= 0) & (placed[..., :2] < size[::-1])).all(-1)
+    placed[~(inside & (placed[..., 2] > 0))] = 0.0
     return placed

@@ -91,9 +91,10 @@ def _object_findings(
     image = str(record.path)
     findings = [] if len(record) else [Finding("image without objects", image, "no boxes")]
     masks = _masks(record, size)
-    masks["duplicate box"] = np.ones(len(record), np.bool_)
-    rows = np.column_stack((record.labels, record.boxes))
-    masks["duplicate box"][np.unique(rows, axis=0, return_index=True)[1]] = False
+    places: dict[tuple[float, ...], int] = {}
+    rows = zip(record.labels.tolist(), *record.boxes.T.tolist(), strict=True)
+    repeated = [places.setdefault(row, place) != place for place, row in enumerate(rows)]
+    masks["duplicate box"] = np.array(repeated, np.bool_)
     masks["crowd region"] = record.crowd
     if record.keypoints is not None:
         unlabelled = ~(record.keypoints[..., 2] > 0).any(1)
