@@ -13,7 +13,7 @@ from PIL import Image as PIL
 from torch.utils.data import DataLoader
 
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.data.augment import Augment
+from heatpoint.data.augment import Augment, PoseAugment
 from heatpoint.data.dataset import (
     Batch,
     EpochSampler,
@@ -23,7 +23,6 @@ from heatpoint.data.dataset import (
     worker_init,
 )
 from heatpoint.data.images import BadImage, load_image
-from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.geometry import letterbox
 from heatpoint.views import Whole

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -13,7 +15,7 @@ from PIL import EpsImagePlugin, ImageOps
 from PIL import Image as PIL
 
 from heatpoint.data import images
-from heatpoint.data.images import SUFFIXES, image_size, load_image
+from heatpoint.data.images import SUFFIXES, image_size, load_image, open_parts
 from heatpoint.errors import HeatpointError
 
 
@@ -231,3 +233,27 @@ def test_a_huge_claim_is_refused_before_it_takes_memory(monkeypatch: pytest.Monk
     monkeypatch.setattr(PIL, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(HeatpointError, match="bomb is too large"):
         load_image(PNG, "bomb")
+
+
+def test_threads_may_read_parts_of_one_file_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile = pytest.importorskip("tifffile", reason="tifffile is not installed")
+    seek = tifffile.FileHandle.seek
+
+    def slow_seek(*args: int) -> int:
+        place = seek(*args)
+        time.sleep(0.001)  # lets another thread in between seeking and reading
+        return place
+
+    pixels = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, tile=(16, 16), photometric="rgb")
+    parts = open_parts(tmp_path / "a.tif")
+    assert parts is not None
+    assert parts.size == (128, 128)
+    monkeypatch.setattr(tifffile.FileHandle, "seek", slow_seek)
+    corners = [(x, y) for x in (0, 50, 100) for y in (0, 30, 90)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda at: parts.region(*at, at[0] + 25, at[1] + 35), corners))
+    for (x, y), part in zip(corners, found, strict=True):
+        assert np.array_equal(part, pixels[y : y + 35, x : x + 25])

@@ -11,9 +11,9 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.augment import PoseAugment
 from heatpoint.data.dataset import EpochSampler, TrainSet, collate
 from heatpoint.data.images import BadImage, load_image
-from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.views import Places, Whole

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
+from heatpoint.geometry import box_area
 
 Box = tuple[float, float, float, float]
+
+Size = tuple[int, int]
+"""(height, width) in pixels."""
 
 MARGIN = 0.05
 """What ``joints_box`` adds on each side, in longer sides: joints lie inside of the body."""
@@ -68,12 +72,22 @@ class Finding:
             raise ValueError(f"kind: expected one of {', '.join(TREATMENT)}, got {self.kind!r}")
 
 
+_COLUMNS: dict[str, tuple[type[np.generic], float | None]] = {
+    "labels": (np.int64, None),
+    "crowd": (np.bool_, False),
+    "difficult": (np.bool_, False),
+    "areas": (np.float64, math.nan),
+    "heads": (np.float64, None),
+}
+"""The flat arrays of an ``ImageRecord``: their types, and what one is filled with if left empty."""
+
+
 @dataclass
 class ImageRecord:
     """One image and the objects in it, as the annotation says (nothing is repaired here).
 
-    Left empty, ``crowd`` and ``difficult`` become all False and
-    ``areas`` the areas of the boxes.
+    Left empty, ``crowd`` and ``difficult`` become all False; ``areas`` that are left empty or not
+    finite become those of the boxes.
 
     Attributes:
         path: The image file; it need not exist.
@@ -96,7 +110,7 @@ class ImageRecord:
     """
 
     path: Path
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     boxes: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 4)))
     labels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
@@ -111,38 +125,49 @@ class ImageRecord:
         boxes = np.asarray(self.boxes, np.float64)
         self.boxes = boxes if boxes.size else boxes.reshape(0, 4)
         if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
-            raise ValueError(f"boxes of {self.path}: expected shape (N, 4), got {boxes.shape}")
+            raise self._misfit("boxes", "shape (N, 4)", boxes.shape)
         n = len(self.boxes)
-        self.labels = np.asarray(self.labels, np.int64).reshape(-1)
-        self.crowd = _or_default(self.crowd, np.zeros(n, np.bool_))
-        self.difficult = _or_default(self.difficult, np.zeros(n, np.bool_))
-        self.areas = _or_default(self.areas, box_areas(self.boxes))
-        if self.heads is not None:
-            self.heads = np.asarray(self.heads, np.float64).reshape(-1)
-        for name in ("labels", "crowd", "difficult", "areas", "heads"):
-            value = getattr(self, name)
-            if value is not None and value.shape != (n,):
-                raise ValueError(
-                    f"{name} of {self.path}: expected {n} (one per box), got {len(value)}"
-                )
+        for name, (kind, fill) in _COLUMNS.items():
+            given = getattr(self, name)
+            if given is None:
+                continue
+            values = np.asarray(given, kind).reshape(-1)
+            if fill is not None and not len(values):
+                values = np.full(n, fill, kind)
+            if len(values) != n:
+                raise self._misfit(name, f"{n} (one per box)", len(values))
+            setattr(self, name, values)
+        with np.errstate(invalid="ignore", over="ignore"):
+            own = box_area(self.boxes)
+        self.areas = np.where(np.isfinite(self.areas), self.areas, own)
         if self.keypoints is not None:
             self.keypoints = np.asarray(self.keypoints, np.float64)
-            if self.keypoints.ndim != 3 or self.keypoints.shape[::2] != (n, 3):
-                raise ValueError(
-                    f"keypoints of {self.path}: expected shape ({n}, J, 3), "
-                    f"got {self.keypoints.shape}"
-                )
+            shape = self.keypoints.shape
+            if len(shape) != 3 or shape[::2] != (n, 3):
+                raise self._misfit("keypoints", f"shape ({n}, J, 3)", shape)
+
+    def _misfit(self, name: str, wanted: str, got: object) -> ValueError:
+        return ValueError(f"{name} of {self.path}: expected {wanted}, got {got}")
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def keep(self, mask: NDArray[np.bool_]) -> ImageRecord:
         """Returns the record with only the objects where ``mask``, (N,) bool, is True."""
-        kept: dict[str, Any] = {}
-        for name in ("boxes", "labels", "crowd", "difficult", "areas", "keypoints", "heads"):
-            values = getattr(self, name)
-            kept[name] = None if values is None else values[mask]
+        columns = {name: getattr(self, name) for name in ("boxes", "keypoints", *_COLUMNS)}
+        kept = {name: values[mask] for name, values in columns.items() if values is not None}
         return replace(self, **kept)
+
+    def joints(self, number: int) -> NDArray[np.float64]:
+        """Returns the keypoints, (N, number, 3), of which those that are not finite become 0, 0, 0.
+
+        Args:
+            number: J, the joints of an object; none is labelled where there are no keypoints.
+        """
+        if self.keypoints is None:
+            return np.zeros((len(self), number, 3))
+        finite = np.isfinite(self.keypoints).all(-1, keepdims=True)
+        return np.where(finite, self.keypoints, 0.0)
 
 
 class Objects:
@@ -180,23 +205,14 @@ class Objects:
         points = np.zeros((self._joints or 0, 3)) if keypoints is None else keypoints
         self._rows.append((box, label, crowd, difficult, area, points, head))
 
-    def record(self, path: Path, size: tuple[int, int] | None, image_id: int) -> ImageRecord:
+    def record(self, path: Path, size: Size | None, image_id: int) -> ImageRecord:
         """Returns the finished record of the image at ``path``."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 7
-        boxes, labels, crowd, difficult, areas, keypoints, heads = map(np.array, columns)
-        boxes = boxes.astype(np.float64).reshape(-1, 4)
-        joints = self._joints
+        boxes, labels, crowd, difficult, areas, points, heads = map(np.array, columns)
+        joints = None if self._joints is None else points.reshape(len(boxes), self._joints, 3)
+        known = heads if np.isfinite(heads).any() else None
         return ImageRecord(
-            path,
-            size,
-            boxes,
-            labels,
-            crowd,
-            difficult,
-            np.where(np.isfinite(areas), areas, box_areas(boxes)),
-            image_id,
-            None if joints is None else keypoints.reshape(len(boxes), joints, 3),
-            heads if np.isfinite(heads).any() else None,
+            path, size, boxes, labels, crowd, difficult, areas, image_id, joints, known
         )
 
 
@@ -230,25 +246,20 @@ class Annotations:
 
     def __post_init__(self) -> None:
         self.names = tuple(self.names)
-        if len(set(self.names)) != len(self.names):
-            raise ValueError(f"names: expected distinct class names, got {self.names}")
-        self.category_ids = tuple(self.category_ids) or tuple(range(1, len(self.names) + 1))
-        if len(self.category_ids) != len(self.names):
-            raise ValueError(
-                f"category_ids: expected {len(self.names)} (one per name), "
-                f"got {len(self.category_ids)}"
-            )
-        if len(set(self.category_ids)) != len(self.category_ids):
-            raise ValueError(f"category_ids: expected distinct ids, got {self.category_ids}")
+        n = len(self.names)
+        self.category_ids = tuple(self.category_ids) or tuple(range(1, n + 1))
+        for what, values in (("names", self.names), ("category_ids", self.category_ids)):
+            if len(values) != n or len(set(values)) != n:
+                raise ValueError(f"{what}: expected {n} distinct ones, a class each, got {values}")
+        if self.skeleton is None:
+            return
+        joints = self.skeleton.joints
         for record in self.images:
-            if self.skeleton is None or record.keypoints is None:
-                continue
-            got, wanted = record.keypoints.shape[1], len(self.skeleton)
-            if got != wanted:
+            if record.keypoints is not None and record.keypoints.shape[1] != len(joints):
                 raise HeatpointError(
-                    f"{self.source}: objects of {record.path.name} have {got} joints, but the "
-                    f"skeleton has {wanted} ({', '.join(self.skeleton.joints)}); give the "
-                    "skeleton the data was labelled with"
+                    f"{self.source}: objects of {record.path.name} have "
+                    f"{record.keypoints.shape[1]} joints, but the skeleton has {len(joints)} "
+                    f"({', '.join(joints)}); give the skeleton the data was labelled with"
                 )
 
     def __len__(self) -> int:
@@ -276,20 +287,6 @@ class Annotations:
         self.findings.append(Finding(kind, image, detail))
 
 
-def box_areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns the areas (N,) of xyxy boxes (N, 4); 0 for a negative side, NaN for a NaN."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        sides = np.maximum(boxes[:, 2:] - boxes[:, :2], 0.0)
-        areas: NDArray[np.float64] = sides[:, 0] * sides[:, 1]
-    return areas
-
-
-def _or_default(values: ArrayLike, default: NDArray[Any]) -> NDArray[Any]:
-    """Returns values as a flat array of the default's type, or the default if there are none."""
-    flat = np.asarray(values, default.dtype).reshape(-1)
-    return flat if len(flat) else default
-
-
 def joints_box(keypoints: NDArray[np.float64]) -> Box | None:
     """Returns the box of a subject that was labelled without one: its joints and a margin.
 
@@ -308,8 +305,7 @@ def joints_box(keypoints: NDArray[np.float64]) -> Box | None:
         return None
     low, high = points.min(0), points.max(0)
     margin = max(1.0, MARGIN * float((high - low).max()))
-    x1, y1 = (low - margin).tolist()
-    x2, y2 = (high + margin).tolist()
+    x1, y1, x2, y2 = np.concatenate((low - margin, high + margin)).tolist()
     return x1, y1, x2, y2
 
 
@@ -321,14 +317,13 @@ def check_names(names: Sequence[str], where: str | Path) -> tuple[str, ...]:
     """
     if not names:
         raise HeatpointError(f"{where} names no class; expected at least one")
-    seen: dict[str, int] = {}
     for index, name in enumerate(names):
         if not name:
             raise HeatpointError(f"{where}: class {index} has an empty name; give it one")
-        if name in seen:
+        first = names.index(name)
+        if first != index:
             raise HeatpointError(
-                f"{where}: classes {seen[name]} and {index} are both called {name!r}; "
-                "rename one, or merge the two in the annotations"
+                f"{where}: classes {first} and {index} are both called {name!r}; rename one, or "
+                "merge the two in the annotations"
             )
-        seen[name] = index
     return tuple(names)

@@ -1,78 +1,20 @@
-"""Random colours: brightness, contrast, saturation and lighting as one 3 x 4 matrix per picture."""
+"""How training varies what it shows: whole pictures, and crops of one subject."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations
-from heatpoint.data.scene import Floats, Samples, Scene, Variation, place
+from heatpoint.data import Annotations, Size, joints_box
+from heatpoint.data.scene import Floats, Rng, Samples, Scene, Subjects, Variation, cut_normal
+from heatpoint.data.skeleton import Skeleton, name_side
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Affine, Image, box_area, clip_boxes, letterbox
-
-_GREY = np.array([0.299, 0.587, 0.114])
-# Principal components of COCO's colours for values in [0, 1]; one row per channel. The released
-# table is for blue, green, red pixels, so its rows are reversed here.
-_COMPONENTS = np.array(
-    [
-        [-0.56089297, 0.71832671, 0.41158938],
-        [-0.58327470, 0.00994535, -0.81221408],
-        [-0.58752847, -0.69563484, 0.41340352],
-    ]
-)
-_SPREAD = np.array([0.2141788, 0.01817699, 0.00341571])
-
-
-def recolour(image: Image, rng: np.random.Generator, colour: float, lighting: float) -> Image:
-    """Returns the image under a random ``colour_matrix``, cut to 0-255.
-
-    The released CenterNet goes on with the uncut floats; otherwise the result is the same to one
-    grey level.
-
-    Args:
-        image: (H, W, 3) uint8 RGB.
-        rng: The only source of chance.
-        colour: Brightness, contrast and saturation each change by up to this share.
-        lighting: Spread of the shift along the principal components of colour.
-    """
-    if colour == 0 and lighting == 0:
-        return image
-    grey = float(_GREY @ cv2.mean(image)[:3])
-    matrix = colour_matrix(grey, rng, colour, lighting)
-    return cv2.transform(image, matrix)  # type: ignore[return-value]
-
-
-def colour_matrix(
-    grey: float, rng: np.random.Generator, colour: float, lighting: float
-) -> NDArray[np.float64]:
-    """Returns a random (3, 4) matrix: new RGB = matrix @ (R, G, B, 1), values 0-255.
-
-    Brightness multiplies, contrast blends with the image's mean grey, saturation blends with the
-    pixel's grey, in random order; both greys are those of the unchanged image, as released.
-    Lighting (Krizhevsky et al. 2012) comes last.
-
-    Args:
-        grey: Mean grey of the image, 0-255.
-        rng: The only source of chance.
-        colour: As for ``recolour``.
-        lighting: As for ``recolour``.
-    """
-    matrix = np.eye(3, 4)
-    for step in rng.permutation(3):
-        keep = 1 + rng.uniform(-colour, colour)
-        matrix *= keep
-        if step == 1:
-            matrix[:, 3] += (1 - keep) * grey
-        elif step == 2:
-            matrix[:, :3] += (1 - keep) * _GREY
-    matrix[:, 3] += 255 * _COMPONENTS @ (_SPREAD * rng.normal(size=3) * lighting)
-    return matrix
-
+from heatpoint.geometry import PADDING, Affine, box_area, clip_boxes, crop_affine, letterbox
 
 BORDER = 128
 SMALLEST_SIDE = 1e-3
@@ -130,7 +72,7 @@ class Augment(Variation):
     released code keeps every object with any area left."""
     mosaic: float = 0.0
     """Probability that a sample is put together from four images; not in the released recipe."""
-    window: tuple[int, int] | None = None
+    window: Size | None = None
     """(H, W) of the part of the input that is seen, at the input's scale; None for all of it. It
     lies over an object drawn at random, wherever that is in it, or over any place (``focus``):
     where objects are small and far apart, most of a whole picture teaches nothing."""
@@ -138,61 +80,36 @@ class Augment(Variation):
     """Probability that a window lies over an object."""
 
     def __post_init__(self) -> None:
-        shares = ("flip", "flip_vertical", "quarter_turn", "colour", "min_visible", "mosaic")
-        for name in (*shares, "near_scale", "focus"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise HeatpointError(f"augment {name} is from 0 to 1, got {getattr(self, name)}")
+        self._check(0, 1, "flip", "flip_vertical", "quarter_turn", "colour", "min_visible")
+        self._check(0, 1, "mosaic", "focus")
+        self._check(0, 1, "near_scale", below=True)
+        self._check(0, math.inf, "scale_step", "near_shift", "lighting")
         if self.window is not None and self.mosaic:
             raise HeatpointError("augment takes either window or mosaic, not both")
-        if self.near_scale == 1:
-            raise HeatpointError("augment near_scale must stay below 1, or the scale could be 0")
         if not 0 < self.scale_low <= self.scale_high:
             raise HeatpointError(
                 "augment needs 0 < scale_low <= scale_high, "
                 f"got {self.scale_low} and {self.scale_high}"
             )
-        for name in ("scale_step", "near_shift", "lighting"):
-            if getattr(self, name) < 0:
-                raise HeatpointError(
-                    f"augment {name} must not be negative, got {getattr(self, name)}"
-                )
 
     @classmethod
     def mild(cls) -> Augment:
         """Returns small moves about the whole image, for small data sets or fixed cameras."""
-        return cls(
-            crop=False,
-            near_scale=0.25,
-            near_shift=0.07,
-            colour=0.3,
-            lighting=0.0,
-            min_visible=0.25,
-        )
+        near = cls(crop=False, near_scale=0.25, near_shift=0.07)
+        return replace(near, colour=0.3, lighting=0.0, min_visible=0.25)
 
     @classmethod
     def none(cls) -> Augment:
         """Returns no variation at all: the letterbox of evaluation."""
         return cls(crop=False, near_scale=0.0, near_shift=0.0, flip=0.0, colour=0.0, lighting=0.0)
 
-    def samples(self, annotations: Annotations) -> Samples:
-        """Returns each image with its objects, crowd regions and difficult ones left out."""
-        left_out = {"crowd": 0, "difficult": 0}
-        places = []
-        for index, record in enumerate(annotations.images):
-            left_out["crowd"] += int(record.crowd.sum())
-            left_out["difficult"] += int((record.difficult & ~record.crowd).sum())
-            places.append((index, np.flatnonzero(~(record.crowd | record.difficult))))
-        return Samples(places, left_out)
-
-    def others(self, samples: int, rng: np.random.Generator) -> list[int]:
+    def others(self, samples: int, rng: Rng) -> list[int]:
         """Returns three further samples for a mosaic, if chance wants one."""
         if self.mosaic and rng.random() < self.mosaic:
             return [int(index) for index in rng.integers(samples, size=3)]
         return []
 
-    def view(
-        self, scenes: Sequence[Scene], size: tuple[int, int], rng: np.random.Generator
-    ) -> Scene:
+    def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
         """Draws one view of a picture, or of four into the quarters around a random point.
 
         The point lies in the middle half of the view (the mosaic of Bochkovskiy et al. 2020,
@@ -207,31 +124,21 @@ class Augment(Variation):
             drawn = self._placed(scenes[0], size, rng)
             return replace(drawn, image=self.recolour(drawn.image, rng))
         x, y = (round(side * rng.uniform(0.25, 0.75)) for side in (size[1], size[0]))
-        view = np.zeros((*size, 3), np.uint8)
         parts = []
-        corners = ((0, 0), (x, 0), (0, y), (x, y))
-        for scene, (left, top) in zip(scenes, corners, strict=True):
-            right, bottom = (size[1] if left else x), (size[0] if top else y)
-            drawn = self._placed(scene, (bottom - top, right - left), rng)
-            view[top:bottom, left:right] = drawn.image
-            shift = Affine.translate(left, top)
-            joints = None if drawn.keypoints is None else place(drawn.keypoints, shift, size)
-            parts.append(replace(drawn, boxes=shift.boxes(drawn.boxes), keypoints=joints))
-        joined = [part.keypoints for part in parts if part.keypoints is not None]
-        return Scene(
-            self.recolour(view, rng),
-            np.concatenate([part.boxes for part in parts]),
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate(joined) if joined else None,
-            scenes[0].skeleton,
-        )
+        for scene, (left, top) in zip(scenes, ((0, 0), (x, 0), (0, y), (x, y)), strict=True):
+            quarter = (size[0] if top else y) - top, (size[1] if left else x) - left
+            drawn = self._placed(scene, quarter, rng)
+            parts.append(drawn.moved(Affine.translate(left, top), size))
+        names = ("boxes", "labels") + (() if parts[0].keypoints is None else ("keypoints",))
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in names
+        }
+        # Each part is black outside of its quarter.
+        image = np.maximum.reduce([part.image for part in parts])
+        return replace(parts[0], image=self.recolour(image, rng), **columns)
 
     def draw_map(
-        self,
-        image_size: tuple[int, int],
-        size: tuple[int, int],
-        rng: np.random.Generator,
-        boxes: Floats | None = None,
+        self, image_size: Size, size: Size, rng: Rng, boxes: Floats | None = None
     ) -> Affine:
         """Returns a random map from an image ``(h, w)`` to a view of it.
 
@@ -244,18 +151,23 @@ class Augment(Variation):
         height, width = image_size
         longer = max(image_size)
         if self.crop:
-            part = self._draw_scale(rng)
+            part, spread = self.scale_low, self.scale_high - self.scale_low
+            if self.scale_step:
+                steps = int(spread / self.scale_step + 1e-6)
+                part += self.scale_step * int(rng.integers(steps + 1))
+            else:
+                part += rng.uniform(0, spread)
             margins = crop_border(width), crop_border(height)
             x, y = rng.uniform(margins, (width - margins[0], height - margins[1]))
         else:
-            limit = self.near_scale
-            part = 1 + float(np.clip(rng.normal() * limit, -limit, limit))
-            shifts = np.clip(rng.normal(size=2) * self.near_shift, *_twice(self.near_shift))
-            x, y = width / 2 + longer * shifts[0], height / 2 + longer * shifts[1]
+            part = 1 + cut_normal(rng, self.near_scale, self.near_scale)
+            x = width / 2 + longer * cut_normal(rng, self.near_shift, 2 * self.near_shift)
+            y = height / 2 + longer * cut_normal(rng, self.near_shift, 2 * self.near_shift)
         zoom = letterbox(image_size, size).matrix[0] / part
         if self.window is not None:
             size = self.window
-            x, y = self._window_center(image_size, (size[0] / zoom, size[1] / zoom), rng, boxes)
+            reach = np.array(size[::-1]) / zoom / 2
+            x, y = self._window_center(image_size, reach, rng, boxes)
         to_view = (
             Affine.translate(size[1] / 2, size[0] / 2)
             @ Affine.scale(zoom, zoom)
@@ -271,38 +183,21 @@ class Augment(Variation):
         return to_view
 
     def _window_center(
-        self,
-        image_size: tuple[int, int],
-        extent: tuple[float, float],
-        rng: np.random.Generator,
-        boxes: Floats | None,
-    ) -> tuple[float, float]:
-        """Returns the (x, y) in image pixels that a window of ``extent`` (h, w) has as its centre.
+        self, image_size: Size, reach: Floats, rng: Rng, boxes: Floats | None
+    ) -> Floats:
+        """Returns the x and y in image pixels of a window's centre, from which it reaches so far.
 
         Laid over an object, the window holds all of it, or is centred on it if it is too small.
         """
-        reach = np.array([extent[1], extent[0]]) / 2
         if boxes is not None and len(boxes) and rng.random() < self.focus:
             box = boxes[rng.integers(len(boxes))]
             room = np.maximum(reach - (box[2:] - box[:2]) / 2, 0)
-            x, y = (box[:2] + box[2:]) / 2 + rng.uniform(-room, room)
-        else:
-            end = np.array([image_size[1], image_size[0]])
-            x, y = rng.uniform(np.minimum(reach, end / 2), np.maximum(end - reach, end / 2))
-        return float(x), float(y)
+            return np.asarray((box[:2] + box[2:]) / 2 + rng.uniform(-room, room))
+        end = np.array(image_size[::-1])
+        return np.asarray(rng.uniform(np.minimum(reach, end / 2), np.maximum(end - reach, end / 2)))
 
-    def recolour(self, image: Image, rng: np.random.Generator) -> Image:
-        """Returns the image under random colours; see ``colour.recolour``."""
-        return recolour(image, rng, self.colour, self.lighting)
-
-    def _draw_scale(self, rng: np.random.Generator) -> float:
-        if self.scale_step == 0:
-            return float(rng.uniform(self.scale_low, self.scale_high))
-        steps = int((self.scale_high - self.scale_low) / self.scale_step + 1e-6)
-        return self.scale_low + self.scale_step * int(rng.integers(steps + 1))
-
-    def _placed(self, scene: Scene, size: tuple[int, int], rng: np.random.Generator) -> Scene:
-        height, width = scene.image.shape[:2]
+    def _placed(self, scene: Scene, size: Size, rng: Rng) -> Scene:
+        height, width, _ = scene.image.shape
         to_view = self.draw_map((height, width), size, rng, scene.boxes)
         size = self.window or size
         moved = scene.moved(to_view, size)
@@ -317,11 +212,153 @@ def crop_border(size: int) -> int:
 
     128, halved until the borders at both ends leave room between them (the released rule).
     """
-    divisor = 1
-    while size - BORDER // divisor <= BORDER // divisor:
-        divisor *= 2
-    return BORDER // divisor
+    borders = (BORDER >> halvings for halvings in range(BORDER))
+    return next(border for border in borders if size > 2 * border)
 
 
-def _twice(limit: float) -> tuple[float, float]:
-    return -2 * limit, 2 * limit
+LOWER = ("hip", "knee", "ankle", "foot", "feet", "toe", "heel", "pelvis", "leg")
+"""Words by which a joint's name puts it into the lower half of a body."""
+
+_HALF_PADDING = 1.5  # a half is cut out with more of the rest, as in mmpose
+_HALF_JOINTS = 3  # fewer joints than this are no half of a body
+
+
+@dataclass(frozen=True)
+class PoseAugment(Variation):
+    """How training crops are varied; the defaults are those of bearpaw's port for MPII.
+
+    Released code draws one normal number per kind and cuts it (``scale``, ``rotation``); so does
+    this. It resamples the picture and then truncates joints to whole pixels; here one affine map
+    moves both exactly. Colours change after the warp, on the crop alone.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> arm = Skeleton(("left_wrist", "right_wrist"), pairs=((0, 1),))
+        >>> joints = np.array([[20.0, 30.0, 2.0], [60.0, 30.0, 2.0]])
+        >>> image, box = np.zeros((80, 80, 3), np.uint8), np.array([[0.0, 0.0, 80.0, 80.0]])
+        >>> scene = Scene(image, box, np.zeros(1, np.int64), joints[None], arm)
+        >>> turned = PoseAugment(scale=0, rotation=0, flip=1, gain=0, padding=1.0)
+        >>> turned.view([scene], (80, 80), rng).keypoints.tolist()
+        [[[20.0, 30.0, 2.0], [60.0, 30.0, 2.0]]]
+    """
+
+    sees: ClassVar[str] = "crops"
+    options: ClassVar[dict[str, str]] = {
+        "padding": "padding",
+        "rotate": "rotation",
+        "half_body": "half_body",
+    }
+
+    scale: float = 0.25
+    """Normal spread of the crop's side about 1, cut at one spread."""
+    rotation: float = 60.0
+    """Greatest turn in degrees; the normal spread is half of it."""
+    rotation_share: float = 0.6
+    """Probability of a turn."""
+    shift: float = 0.0
+    """Normal spread of the centre in sides of the crop, cut at two spreads."""
+    flip: float = 0.5
+    """Probability of the mirror image, in which left and right joints change places."""
+    gain: float = 0.2
+    """Each colour channel is multiplied by a factor up to this far from 1."""
+    colour: float = 0.0
+    """Brightness, contrast and saturation each change by up to this share (``Augment.colour``)."""
+    half_body: float = 0.0
+    """Probability that the crop is of the upper or the lower half of the body alone, by the names
+    of the joints (``LOWER``), where over half of all joints are labelled (Wang et al. 2018)."""
+    padding: float = PADDING
+    """Side of the crop over side of the box."""
+
+    def __post_init__(self) -> None:
+        self._check(0, 1, "flip", "half_body", "rotation_share", "colour", "gain")
+        self._check(0, 1, "scale", below=True)
+        self._check(0, 180, "rotation")
+        self._check(0, 0.5, "shift", below=True)
+
+    @classmethod
+    def mild(cls) -> PoseAugment:
+        """Returns small moves, for small data sets and fixed cameras."""
+        return cls(scale=0.15, rotation=30.0, shift=0.02, gain=0.0, colour=0.3)
+
+    @classmethod
+    def none(cls) -> PoseAugment:
+        """Returns no variation at all: the crop of evaluation."""
+        return cls(scale=0.0, rotation=0.0, flip=0.0, gain=0.0)
+
+    def samples(self, annotations: Annotations) -> Samples:
+        """Returns each subject on its own; see ``Subjects`` and ``check``."""
+        subjects = Subjects(annotations)
+        self.check(subjects.skeleton)
+        return subjects
+
+    def check(self, skeleton: Skeleton) -> None:
+        """Makes sure that the options make sense for a skeleton.
+
+        Raises:
+            HeatpointError: ``half_body`` for joints whose names tell no halves.
+        """
+        lower = lower_half(skeleton)
+        if self.half_body and (lower.all() or not lower.any()):
+            raise HeatpointError(
+                f"augment half_body needs joints of both halves of a body; of "
+                f"{', '.join(skeleton.joints)} {'all' if lower.any() else 'none'} are named after "
+                f"the lower one ({', '.join(LOWER)}); set half_body to 0"
+            )
+
+    def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
+        """Draws one crop of one subject; its label is 0, for there is one kind of subject.
+
+        Args:
+            scenes: One picture with one object, its keypoints and their skeleton.
+            size: (H, W) of the crop.
+            rng: The only source of chance.
+        """
+        scene = scenes[0]
+        assert scene.keypoints is not None
+        assert scene.skeleton is not None
+        to_input = self.draw_map(scene.boxes[0], scene.keypoints[0], scene.skeleton, size, rng)
+        crop = scene.moved(to_input, size)
+        return replace(crop, image=self.recolour(crop.image, rng), labels=np.zeros(1, np.int64))
+
+    def draw_map(
+        self, box: Floats, joints: Floats, skeleton: Skeleton, size: Size, rng: Rng
+    ) -> Affine:
+        """Returns a random map from the image to a crop.
+
+        Args:
+            box: (4,) xyxy of the subject in image pixels.
+            joints: (J, 3) x, y in image pixels and visibility.
+            skeleton: Names the joints.
+            size: (H, W) of the crop.
+            rng: The only source of chance.
+        """
+        padding = self.padding
+        if self.half_body and rng.random() < self.half_body:
+            half = _half(joints, lower_half(skeleton), rng)
+            if half is not None:
+                box, padding = half, max(padding, _HALF_PADDING)
+        side, turn = 1.0 + cut_normal(rng, self.scale, self.scale), 0.0
+        if self.rotation and rng.random() < self.rotation_share:
+            turn = cut_normal(rng, self.rotation / 2, self.rotation)
+        to_input = crop_affine(box, size, padding, turn, 1 / side)
+        if self.shift:
+            right, down = (cut_normal(rng, self.shift, 2 * self.shift) for _ in range(2))
+            to_input = Affine.translate(right * size[1], down * size[0]) @ to_input
+        return Affine.flip(size[1]) @ to_input if rng.random() < self.flip else to_input
+
+
+def lower_half(skeleton: Skeleton) -> NDArray[np.bool_]:
+    """Returns which of the J joints are named after the lower half of a body, (J,)."""
+    words = [name_side(name)[1].split() for name in skeleton.joints]
+    return np.array([any(word in LOWER for word in name) for name in words])
+
+
+def _half(joints: Floats, lower: NDArray[np.bool_], rng: Rng) -> Floats | None:
+    """Returns the box of one half of the joints, (4,); None where too few are labelled."""
+    labelled = joints[:, 2] > 0
+    halves = [half for half in (labelled & lower, labelled & ~lower) if half.sum() >= _HALF_JOINTS]
+    if 2 * labelled.sum() <= len(joints) or not halves:
+        return None
+    chosen = halves[int(rng.integers(len(halves)))]
+    box = joints_box(np.where(chosen[:, None], joints, 0.0).astype(np.float64))
+    return None if box is None else np.array(box)

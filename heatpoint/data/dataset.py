@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from heatpoint.data import Annotations
-from heatpoint.data.augment import Augment
-from heatpoint.data.images import DecodedImages
-from heatpoint.data.pose_augment import PoseAugment
+from heatpoint.data.augment import Augment, PoseAugment
+from heatpoint.data.images import load_image
 from heatpoint.data.scene import Scene, Variation
+from heatpoint.geometry import Image
 from heatpoint.views import View, channels_first
 from heatpoint.views.fields import Part, Target
 
@@ -57,9 +57,8 @@ class Batch:
 
     def to(self, device: Any) -> Batch:
         """Returns the batch with images and targets on ``device``."""
-        targets = [target.to(device) for target in self.targets]
         images = self.images.to(device, non_blocking=True)
-        return Batch(images, targets, self.indices)
+        return Batch(images, [target.to(device) for target in self.targets], self.indices)
 
     def pin_memory(self) -> Batch:
         """Pins the images; ``DataLoader(pin_memory=True)`` calls this."""
@@ -113,7 +112,8 @@ class TrainSet(Dataset[Sample]):
         self.augment = Augment() if augment is None else augment
         self.samples = self.augment.samples(annotations)
         self._skeleton = annotations.skeleton if "keypoints" in learns else None
-        self._images = DecodedImages(annotations, cache_bytes)
+        self._kept: dict[int, Image] = {}
+        self._left = cache_bytes
 
     @property
     def paths(self) -> list[str]:
@@ -134,12 +134,10 @@ class TrainSet(Dataset[Sample]):
         rng = np.random.default_rng([self.seed, epoch, 1 + index])
         chosen = (index, *self.augment.others(len(self), rng))
         drawn = self.augment.view([self._scene(i) for i in chosen], self.size, rng)
-        boxes, joints = drawn.boxes.astype(np.float32), drawn.keypoints
-        target = Target(
-            torch.from_numpy(boxes).reshape(-1, 4),
-            torch.from_numpy(drawn.labels.astype(np.int64)),
-            None if joints is None else torch.from_numpy(joints.astype(np.float32)),
-        )
+        boxes, labels = drawn.boxes.astype(np.float32), drawn.labels.astype(np.int64)
+        target = Target(torch.from_numpy(boxes), torch.from_numpy(labels))
+        if drawn.keypoints is not None:
+            target.keypoints = torch.from_numpy(drawn.keypoints.astype(np.float32))
         return Sample(torch.from_numpy(channels_first(drawn.image)), target, index)
 
     def _scene(self, sample: int) -> Scene:
@@ -148,19 +146,20 @@ class TrainSet(Dataset[Sample]):
         Objects without joints have some that are not labelled.
         """
         image, objects = self.samples.places[sample]
-        record, joints = self.annotations.images[image], None
-        if self._skeleton is not None:
-            joints = np.zeros((len(objects), len(self._skeleton), 3))
-            if record.keypoints is not None:
-                wanted = record.keypoints[objects]
-                joints = np.where(np.isfinite(wanted).all(-1, keepdims=True), wanted, 0.0)
-        return Scene(
-            self._images[image],
-            record.boxes[objects],
-            record.labels[objects],
-            joints,
-            self._skeleton,
-        )
+        record, skeleton = self.annotations.images[image], self._skeleton
+        joints = None if skeleton is None else record.joints(len(skeleton))[objects]
+        pixels = self._image(image)
+        return Scene(pixels, record.boxes[objects], record.labels[objects], joints, skeleton)
+
+    def _image(self, index: int) -> Image:
+        """Returns image ``index``, decoded and kept as long as the budget lasts."""
+        if index in self._kept:
+            return self._kept[index]
+        image = load_image(self.annotations.images[index].path)
+        if image.nbytes <= self._left:
+            self._left -= image.nbytes
+            self._kept[index] = image
+        return image
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -185,12 +184,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
     """
 
     def __init__(
-        self,
-        length: int,
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        shuffle: bool = True,
+        self, length: int, seed: int = 0, rank: int = 0, world_size: int = 1, shuffle: bool = True
     ) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must lie in [0, {world_size}), got {rank}")
@@ -207,9 +201,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def order(self) -> NDArray[np.int64]:
         """Returns the (n,) indices of this process for the whole epoch, from its first sample."""
-        order = np.arange(self.length)
-        if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.length)
+        rng = np.random.default_rng([self.seed, self.epoch, 0])
+        order = rng.permutation(self.length) if self.shuffle else np.arange(self.length)
         per_rank = -(-self.length // self.world_size)
         return np.resize(order, per_rank * self.world_size)[self.rank :: self.world_size]
 
@@ -223,11 +216,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Stacks samples of equal size to a batch."""
-    return Batch(
-        torch.stack([sample.image for sample in samples]),
-        [sample.target for sample in samples],
-        [sample.index for sample in samples],
-    )
+    images = torch.stack([sample.image for sample in samples])
+    return Batch(images, [sample.target for sample in samples], [each.index for each in samples])
 
 
 def worker_init(worker: int) -> None:

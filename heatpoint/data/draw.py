@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,9 +14,6 @@ from heatpoint.data.skeleton import Side, Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.system.files import atomic_write
-
-if TYPE_CHECKING:
-    import supervision
 
 
 def draw_boxes(
@@ -36,8 +31,26 @@ def draw_boxes(
     """
     import supervision
 
-    shown = supervision.Detections(xyxy=boxes.astype(np.float32), class_id=labels.astype(int))
-    return _annotate(image, shown, list(texts))
+    (height, width), font, canvas = image.shape[:2], cv2.FONT_HERSHEY_SIMPLEX, image.copy()
+    thickness = max(1, round(min(height, width) / 240))
+    scale = min(max(min(height, width) / 1000, 0.4), 2.0)
+    stroke, padding = max(1, round(scale)), max(2, round(6 * scale))
+    # Far outside, OpenCV's coordinates overflow.
+    frames = boxes.astype(np.float32).clip(-width - height, 2 * (width + height)).astype(int)
+    colours = [supervision.ColorPalette.DEFAULT.by_idx(label).as_rgb() for label in labels.tolist()]
+    for frame, colour in zip(frames.tolist(), colours, strict=True):
+        cv2.rectangle(canvas, frame[:2], frame[2:], colour, thickness)
+    # Labels lie on all boxes and stand on top of their own, moved so that none is cut off.
+    for (left, bottom, *_), colour, text in zip(frames.tolist(), colours, texts, strict=True):
+        (wide, high), _ = cv2.getTextSize(text, font, scale, stroke)
+        wide, high = wide + 2 * padding, high + 2 * padding
+        left, bottom = max(min(left, width - wide), 0), max(min(bottom, height), high)
+        cv2.rectangle(canvas, (left, bottom - high), (left + wide, bottom), colour, cv2.FILLED)
+        # Black letters read better than white ones on a light colour (ITU-R 601 luma).
+        ink = (0, 0, 0) if np.dot(colour, (0.299, 0.587, 0.114)) > 140 else (255, 255, 255)
+        at = (left + padding, bottom - padding)
+        cv2.putText(canvas, text, at, font, scale, ink, stroke, cv2.LINE_AA)
+    return canvas
 
 
 def draw_truth(
@@ -55,7 +68,6 @@ def draw_truth(
     """
     if skeleton is not None and record.keypoints is not None:
         return draw_joints(image, record.keypoints, record.boxes, skeleton, least=0.5)
-
     record = record.keep(np.isfinite(record.boxes.sum(1)))
     texts = [
         names[label] + (" (crowd)" if crowd else "") + (" (difficult)" if difficult else "")
@@ -64,46 +76,6 @@ def draw_truth(
         )
     ]
     return draw_boxes(image, record.boxes, record.labels, texts)
-
-
-def _annotate(image: Image, boxes: supervision.Detections, texts: list[str]) -> Image:
-    import supervision
-
-    if not texts:
-        return image.copy()
-    height, width = image.shape[:2]
-    # Far outside, OpenCV's fixed-point coordinates overflow.
-    boxes.xyxy = boxes.xyxy.clip(-width - height, 2 * (width + height))
-    thickness = max(1, round(min(height, width) / 240))
-    scale = min(max(min(height, width) / 1000, 0.4), 2.0)
-    stroke, padding = max(1, round(scale)), max(2, round(6 * scale))
-    # Labels stand on top of their boxes; the anchors are moved so that none is cut off.
-    anchors = copy.deepcopy(boxes)
-    for anchor, text in zip(anchors.xyxy, texts, strict=True):
-        (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, stroke)
-        anchor[0] = max(min(anchor[0], width - wide - 2 * padding), 0)
-        anchor[1] = max(min(anchor[1], height), high + 2 * padding)
-    palette = supervision.ColorPalette.DEFAULT
-    ink = [
-        supervision.Color.BLACK if _is_light(colour) else supervision.Color.WHITE
-        for colour in palette.colors
-    ]
-    # supervision draws in BGR, the order of OpenCV's files.
-    canvas = np.ascontiguousarray(image[..., ::-1])
-    canvas = supervision.BoxAnnotator(color=palette, thickness=thickness).annotate(canvas, boxes)
-    canvas = supervision.LabelAnnotator(
-        color=palette,
-        text_color=supervision.ColorPalette(ink),
-        text_scale=scale,
-        text_thickness=stroke,
-        text_padding=padding,
-    ).annotate(canvas, anchors, labels=texts)
-    return np.ascontiguousarray(canvas[..., ::-1])
-
-
-def _is_light(colour: supervision.Color) -> bool:
-    """Says whether black letters read better on a colour than white ones (ITU-R 601 luma)."""
-    return bool(0.299 * colour.r + 0.587 * colour.g + 0.114 * colour.b > 140)
 
 
 def enlarge(image: Image, least: int) -> tuple[Image, int]:
@@ -141,45 +113,39 @@ def montage(
             f"expected at least one picture and a title for each of {columns} columns or none, got "
             f"{len(pictures)} pictures and {len(titles)} titles"
         )
-    rows = [
-        _row(pictures[start : start + columns], titles, gap)
-        for start in range(0, len(pictures), columns)
-    ]
-    if width is not None:
-        rows = [_fit(row, width) for row in rows]
-    heights = [row.shape[0] for row in rows]
-    widest = max(row.shape[1] for row in rows)
-    sheet = np.full((sum(heights) + gap * (len(rows) - 1), widest, 3), 255, np.uint8)
-    top = 0
-    for row in rows:
-        sheet[top : top + row.shape[0], : row.shape[1]] = row
-        top += row.shape[0] + gap
+    rows = []
+    for start in range(0, len(pictures), columns):
+        row = pictures[start : start + columns]
+        if titles:
+            height = max(picture.shape[0] for picture in row)
+            row = [_titled(*each, height) for each in zip(row, titles, strict=False)]
+        sheet = _lined_up(row, gap, 1)
+        if width is not None:
+            size = (width, max(1, round(sheet.shape[0] * width / sheet.shape[1])))
+            sheet = cv2.resize(sheet, size, interpolation=cv2.INTER_AREA).astype(np.uint8)
+        rows.append(sheet)
+    return _lined_up(rows, gap, 0)
+
+
+def _lined_up(pictures: Sequence[Image], gap: int, axis: int) -> Image:
+    """Returns pictures on white, ``gap`` pixels apart: below each other (axis 0), in a row (1)."""
+    extent = [max(picture.shape[side] for picture in pictures) for side in (0, 1)]
+    extent[axis] = sum(picture.shape[axis] + gap for picture in pictures) - gap
+    sheet, place = np.full((*extent, 3), 255, np.uint8), [0, 0]
+    for picture in pictures:
+        (top, left), (height, width) = place, picture.shape[:2]
+        sheet[top : top + height, left : left + width] = picture
+        place[axis] += picture.shape[axis] + gap
     return sheet
 
 
-def _row(pictures: Sequence[Image], titles: Sequence[str], gap: int) -> Image:
-    """Returns pictures side by side, under their titles if there are any."""
-    height = max(picture.shape[0] for picture in pictures)
+def _titled(picture: Image, title: str, height: int) -> Image:
+    """Returns the picture below its title, whose letters fit a row of this height in pixels."""
     scale = min(max(height / 900, 0.45), 1.5)
-    strip = round(40 * scale) if titles else 0
-    width = sum(picture.shape[1] + gap for picture in pictures) - gap
-    row: Image = np.full((strip + height, width, 3), 255, np.uint8)
-    left = 0
-    for place, picture in enumerate(pictures):
-        cell = row[:, left : left + picture.shape[1] + gap]
-        cell[strip : strip + picture.shape[0], : picture.shape[1]] = picture
-        if titles:
-            at, stroke = (2, round(28 * scale)), max(1, round(scale))
-            font = cv2.FONT_HERSHEY_SIMPLEX
-            cv2.putText(cell, titles[place], at, font, scale, (0, 0, 0), stroke, cv2.LINE_AA)
-        left += picture.shape[1] + gap
-    return row
-
-
-def _fit(image: Image, width: int) -> Image:
-    """Returns the picture scaled to a width in pixels."""
-    height = max(1, round(image.shape[0] * width / image.shape[1]))
-    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA).astype(np.uint8)
+    strip, at = np.full((round(40 * scale), picture.shape[1], 3), 255, np.uint8), round(28 * scale)
+    font, stroke = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(scale))
+    cv2.putText(strip, title, (2, at), font, scale, (0, 0, 0), stroke, cv2.LINE_AA)
+    return np.concatenate((strip, picture))
 
 
 def drawing_paths(paths: Sequence[str | Path], folder: str | Path) -> list[Path]:
@@ -213,16 +179,14 @@ def write_picture(path: str | Path, image: Image) -> None:
         HeatpointError: The ending is neither, the picture is too large for JPEG, or the file
             cannot be written.
     """
-    path = Path(path)
-    if path.suffix.lower() not in (".jpg", ".jpeg", ".png"):
+    path, suffix, options = Path(path), Path(path).suffix.lower(), [cv2.IMWRITE_JPEG_QUALITY, 95]
+    if suffix not in (".jpg", ".jpeg", ".png"):
         raise HeatpointError(f"a picture is written as .jpg or .png, not as {path.name}")
-    if path.suffix.lower() != ".png" and max(image.shape[:2]) > 65500:
+    if suffix == ".png":
+        options = []
+    elif max(image.shape[:2]) > 65500:
         raise HeatpointError(f"{path.name}: a side is longer than JPEG's 65500 pixels; use .png")
-    _, data = cv2.imencode(
-        path.suffix,
-        cv2.cvtColor(image, cv2.COLOR_RGB2BGR),
-        [cv2.IMWRITE_JPEG_QUALITY, 95] if path.suffix.lower() != ".png" else [],
-    )
+    _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     with atomic_write(path) as temporary:
         temporary.write_bytes(data.tobytes())
 
@@ -268,28 +232,23 @@ def draw_joints(
     for joints, box in zip(*columns, strict=True):
         shown = (joints[:, 2] >= least) & np.isfinite(joints).all(1)
         if outlines and np.isfinite(box).all():
-            first, last = _fixed(box[:2], image), _fixed(box[2:], image)
+            first, last = _fixed(box.reshape(2, 2), image)
             cv2.rectangle(canvas, first, last, (255, 255, 255), 1, cv2.LINE_AA, _SHIFT)
-        thickness = _thickness(joints[shown, :2], image)
-        sides = skeleton.sides
+        places, thickness = _fixed(joints[:, :2], image), _thickness(joints[shown, :2], image)
+        radius, sides = round(0.9 * thickness * 2**_SHIFT), skeleton.sides
         for one, other in skeleton.edges:
             if shown[one] and shown[other]:
-                side = _bone_side(sides[one], sides[other])
-                ends = _fixed(joints[one, :2], image), _fixed(joints[other, :2], image)
-                cv2.line(canvas, *ends, COLOURS[side], thickness, cv2.LINE_AA, _SHIFT)
-        for place in np.flatnonzero(shown):
-            at, radius = _fixed(joints[place, :2], image), round(0.9 * thickness * 2**_SHIFT)
+                outer = {sides[one], sides[other]} - {"middle"}
+                colour = COLOURS[outer.pop() if len(outer) == 1 else "middle"]
+                ends = places[one], places[other]
+                cv2.line(canvas, *ends, colour, thickness, cv2.LINE_AA, _SHIFT)
+        for joint in np.flatnonzero(shown):
+            dot = (canvas, places[joint])
             if thickness > 1:
                 rim = radius + 2**_SHIFT
-                cv2.circle(canvas, at, rim, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
-            cv2.circle(canvas, at, radius, COLOURS[sides[place]], -1, cv2.LINE_AA, _SHIFT)
+                cv2.circle(*dot, rim, (255, 255, 255), -1, cv2.LINE_AA, _SHIFT)
+            cv2.circle(*dot, radius, COLOURS[sides[joint]], -1, cv2.LINE_AA, _SHIFT)
     return canvas
-
-
-def _bone_side(one: Side, other: Side) -> Side:
-    """Returns the side of a bone; one from left to right is in the middle."""
-    outer = {one, other} - {"middle"}
-    return outer.pop() if len(outer) == 1 else "middle"
 
 
 def _thickness(points: NDArray[np.float64], image: Image) -> int:
@@ -299,11 +258,11 @@ def _thickness(points: NDArray[np.float64], image: Image) -> int:
     return max(1, min(most, round(extent / 50)))
 
 
-def _fixed(point: NDArray[np.float64], image: Image) -> tuple[int, int]:
-    """Returns OpenCV's fixed-point form of a point, whose pixels are counted by their middles.
+def _fixed(points: NDArray[np.float64], image: Image) -> list[tuple[int, int]]:
+    """Returns (N, 2) points in OpenCV's fixed-point form, which counts pixels by their middles.
 
     Far outside, OpenCV's coordinates overflow; clipped there, a line keeps nearly its direction.
     """
     reach = 2 * sum(image.shape[:2])
-    x, y = np.clip(point - 0.5, -reach, reach + max(image.shape[:2]))
-    return round(float(x) * 2**_SHIFT), round(float(y) * 2**_SHIFT)
+    near = np.nan_to_num(points - 0.5).clip(-reach, reach + max(image.shape[:2]))
+    return [(round(x * 2**_SHIFT), round(y * 2**_SHIFT)) for x, y in near.tolist()]

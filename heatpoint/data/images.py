@@ -5,20 +5,17 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PIL
 from PIL import ImageFile, ImageOps, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
-
-if TYPE_CHECKING:
-    from heatpoint.data import Annotations
-
 
 ImageSource = str | Path | bytes | NDArray[Any] | PIL.Image
 """A file, the bytes of a file, an array of RGB pixels, or a Pillow image."""
@@ -37,8 +34,18 @@ MAX_PIXELS = 178_956_970
 can claim far more."""
 
 _ORIENTATION = 0x0112
-_START_OF_FRAME = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-_JPEG_END, _PNG_END = b"\xff\xd9", b"IEND\xaeB`\x82"
+_JPEG_START, _JPEG_END, _PNG_END = b"\xff\xd8", b"\xff\xd9", b"IEND\xaeB`\x82"
+
+
+class BadImage(HeatpointError):
+    """An image that cannot be read, also after the trip from a worker process.
+
+    A ``DataLoader`` rebuilds a worker's exception from its printed traceback; what counts is the
+    sentence behind the last mention of this class.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
 def load_image(source: ImageSource, name: str = "") -> Image:
@@ -59,7 +66,7 @@ def load_image(source: ImageSource, name: str = "") -> Image:
         (H, W, 3) uint8; a uint8 RGB array comes back as it is, not copied.
 
     Raises:
-        HeatpointError: The image is missing, empty, cut off, broken, far too large or no image;
+        BadImage: The image is missing, empty, cut off, broken, far too large or no image;
             the message names it and says what was found.
     """
     if isinstance(source, np.ndarray):
@@ -70,7 +77,7 @@ def load_image(source: ImageSource, name: str = "") -> Image:
         return _decode(source, name or f"an image of {len(source)} bytes")
     if isinstance(source, str | os.PathLike):
         return _decode(_read(Path(source)), name or str(source))
-    raise HeatpointError(
+    raise BadImage(
         f"an image is a path, bytes, a numpy array or a Pillow image, got {type(source).__name__}"
     )
 
@@ -79,7 +86,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
     """Returns (height, width) of the upright image; reads the header only.
 
     Raises:
-        HeatpointError: The file is missing or no image.
+        BadImage: The file is missing or no image.
     """
     path = Path(path)
     try:
@@ -87,10 +94,7 @@ def image_size(path: str | Path) -> tuple[int, int]:
             width, height = image.size
             # The size that Pillow tells of a TIFF file is the upright one already.
             turned = image.format != "TIFF" and _orientation(image) >= 5
-    except (FileNotFoundError, IsADirectoryError, PermissionError):
-        _read(path)
-        raise
-    except Exception as error:
+    except Exception as error:  # _read says what is wrong with a path
         raise _broken(_read(path), str(path), error) from None
     return (width, height) if turned else (height, width)
 
@@ -101,51 +105,9 @@ def ends_well(path: Path) -> bool:
         start = file.read(8)
         file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
         end = file.read()
-    if start.startswith(b"\xff\xd8"):
+    if start.startswith(_JPEG_START):
         return _JPEG_END in end
     return not start.startswith(b"\x89PNG") or _PNG_END in end
-
-
-class BadImage(HeatpointError):
-    """An image that cannot be read, also after the trip from a worker process.
-
-    A ``DataLoader`` rebuilds a worker's exception from its printed traceback; what counts is the
-    sentence behind the last mention of this class.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
-
-
-class DecodedImages:
-    """Decoded images by index, kept as long as the byte budget lasts.
-
-    Args:
-        annotations: Whose images.
-        budget: Bytes of memory for decoded images.
-    """
-
-    def __init__(self, annotations: Annotations, budget: int) -> None:
-        self._records = annotations.images
-        self._left = budget
-        self._kept: dict[int, Image] = {}
-
-    def __getitem__(self, index: int) -> Image:
-        """Returns image ``index``, (h, w, 3) uint8 RGB.
-
-        Raises:
-            BadImage: The file cannot be read; names it.
-        """
-        if index in self._kept:
-            return self._kept[index]
-        try:
-            image = load_image(self._records[index].path)
-        except HeatpointError as error:
-            raise BadImage(str(error)) from None
-        if image.nbytes <= self._left:
-            self._left -= image.nbytes
-            self._kept[index] = image
-        return image
 
 
 def _open(file: Path | io.BytesIO) -> ImageFile.ImageFile:
@@ -157,80 +119,41 @@ def _open(file: Path | io.BytesIO) -> ImageFile.ImageFile:
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
-    except FileNotFoundError:
-        raise HeatpointError(f"image {path} does not exist") from None
     except OSError as error:
+        reason = f"cannot be read: {error.strerror or error}"
         if path.is_dir():
-            raise HeatpointError(f"{path} is a folder, expected an image file") from None
-        raise HeatpointError(f"cannot read image {path}: {error.strerror or error}") from None
+            reason = "is a folder, expected an image file"
+        elif isinstance(error, FileNotFoundError):
+            reason = "does not exist"
+        raise BadImage(f"image {path} {reason}") from None
 
 
 def _decode(data: bytes, name: str) -> Image:
-    header = _jpeg_header(data)
-    if header is not None:
-        height, width, scan, tagged = header
-        _check_pixels(height, width, name)
-        # Some decoders silently paint what is missing grey. Behind the start of the scan FF D9
-        # can only be the end-of-image marker, because FF in pixel data is always followed by 00.
-        if data.rfind(_JPEG_END) < scan:
-            raise HeatpointError(
-                f"image {name} is cut off: its {len(data)} bytes lack the end of the JPEG data; "
-                "copy or download it again"
-            )
-        # OpenCV takes two thirds of Pillow's time here and gives the same pixels, but knows no XMP.
-        if not (tagged and _is_turned(data)):
-            pixels = cv2.imdecode(
-                np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-            )
-            if pixels is not None:
-                return pixels  # type: ignore[return-value]
+    stream = io.BytesIO(data)
     try:
-        with _open(io.BytesIO(data)) as image:
+        with (JpegImageFile if data.startswith(_JPEG_START) else _open)(stream) as image:
+            if image.format == "JPEG" and image.mode in ("L", "RGB"):
+                _check_pixels(image, name)
+                # Some decoders silently paint what is missing grey. Behind the start of the scan
+                # FF D9 can only be the end-of-image marker: FF in pixel data is followed by 00.
+                if data.rfind(_JPEG_END) < stream.tell():
+                    raise BadImage(
+                        f"image {name} is cut off: its {len(data)} bytes lack the end of the JPEG "
+                        "data; copy or download it again"
+                    )
+                # OpenCV takes two thirds of Pillow's time here and gives the same pixels.
+                if _orientation(image) == 1:
+                    encoded = np.frombuffer(data, np.uint8)
+                    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+                    pixels = cv2.imdecode(encoded, flags)
+                    if pixels is not None:
+                        return pixels  # type: ignore[return-value]
             return _from_pillow(image, name)
     except HeatpointError:
         raise
     # Pillow's decoders raise whatever a broken byte happens to cause, struct.error included.
     except Exception as error:
         raise _broken(data, name, error) from None
-
-
-def _jpeg_header(data: bytes) -> tuple[int, int, int, bool] | None:
-    """Walks the segments of a JPEG file up to its pixels.
-
-    Returns:
-        Height, width, position of the first scan, and whether there is an APP1 segment (EXIF or
-        XMP, which may hold an orientation); None for anything but RGB-like or grey 8-bit JPEG.
-    """
-    if data[:2] != b"\xff\xd8":
-        return None
-    at, size, tagged = 2, (0, 0), False
-    while at + 9 < len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:
-            at += 1
-            continue
-        if marker == 0xDA:
-            return (*size, at, tagged) if size[0] and size[1] else None
-        if marker in _START_OF_FRAME:
-            precision, channels = data[at + 4], data[at + 9]
-            if precision != 8 or channels not in (1, 3):
-                return None
-            size = (
-                int.from_bytes(data[at + 5 : at + 7], "big"),
-                int.from_bytes(data[at + 7 : at + 9], "big"),
-            )
-        tagged |= marker == 0xE1
-        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    return None
-
-
-def _is_turned(data: bytes) -> bool:
-    try:
-        with _open(io.BytesIO(data)) as image:
-            return _orientation(image) != 1
-    # Pillow refuses some headers that OpenCV takes.
-    except Exception:
-        return False
 
 
 def _orientation(image: PIL.Image) -> int:
@@ -244,9 +167,9 @@ def _orientation(image: PIL.Image) -> int:
 
 
 def _from_pillow(image: PIL.Image, name: str) -> Image:
-    _check_pixels(image.height, image.width, name)
+    _check_pixels(image, name)
     if image.mode in ("I", "F"):
-        raise HeatpointError(
+        raise BadImage(
             f"{name} holds 32-bit pixels (Pillow mode {image.mode}) without a defined range; "
             "convert it to 8 or 16 bits first"
         )
@@ -261,59 +184,59 @@ def _from_pillow(image: PIL.Image, name: str) -> Image:
         pixels = np.array(plain)
     except Exception as error:
         kind = image.format or "image"
-        raise HeatpointError(f"{name} is a broken or cut off {kind}: {error}") from None
+        raise BadImage(f"{name} is a broken or cut off {kind}: {error}") from None
     return _from_array(pixels, name)
 
 
 def _from_array(pixels: NDArray[Any], name: str) -> Image:
-    shape = pixels.shape
-    if len(shape) not in (2, 3) or (len(shape) == 3 and shape[2] not in (1, 3, 4)) or 0 in shape:
-        raise HeatpointError(
+    shape, kind = pixels.shape, pixels.dtype
+    if len(shape) == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in shape:
+        raise BadImage(
             f"{name} has shape {shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with at "
             "least one pixel (channels come last)"
         )
-    if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
+    if kind.kind == "u" and kind.itemsize == 2:
         pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    elif pixels.dtype.kind == "f":
+    elif kind.kind == "f":
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= 0 and high <= 1):
-            raise HeatpointError(
-                f"{name} holds {pixels.dtype} values from {low:g} to {high:g}; expected 0 to 1, or "
-                "uint8 from 0 to 255"
+            raise BadImage(
+                f"{name} holds {kind} values from {low:g} to {high:g}; expected 0 to 1, or uint8 "
+                "from 0 to 255"
             )
         pixels = np.rint(pixels * 255).astype(np.uint8)
-    elif pixels.dtype != np.uint8:
-        raise HeatpointError(
-            f"{name} holds {pixels.dtype}; expected uint8, uint16, or float from 0 to 1"
-        )
-    if len(shape) == 2 or shape[2] == 1:
-        pixels = np.repeat(pixels.reshape(shape[0], shape[1], 1), 3, axis=2)
+    elif kind != np.uint8:
+        raise BadImage(f"{name} holds {kind}; expected uint8, uint16, or float from 0 to 1")
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
     return np.ascontiguousarray(pixels[..., :3])
 
 
-def _check_pixels(height: int, width: int, name: str) -> None:
-    if height * width > MAX_PIXELS:
-        raise HeatpointError(
-            f"image {name} claims {width} x {height} pixels, more than the {MAX_PIXELS} that are "
-            "read; cut it into tiles first"
+def _check_pixels(image: PIL.Image, name: str) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise BadImage(
+            f"image {name} claims {image.width} x {image.height} pixels, more than the "
+            f"{MAX_PIXELS} that are read; cut it into tiles first"
         )
 
 
-def _broken(data: bytes, name: str, error: Exception) -> HeatpointError:
+def _broken(data: bytes, name: str, error: Exception) -> BadImage:
     """Returns the error for bytes that no decoder takes, saying what they look like."""
     if not data:
-        return HeatpointError(f"image {name} is empty (0 bytes)")
+        return BadImage(f"image {name} is empty (0 bytes)")
     if isinstance(error, PIL.DecompressionBombError):
-        return HeatpointError(f"image {name} is too large: {error}; cut it into tiles first")
+        return BadImage(f"image {name} is too large: {error}; cut it into tiles first")
     if isinstance(error, UnidentifiedImageError):
         start = data[:16]
         text = all(32 <= byte < 127 or byte in (9, 10, 13) for byte in start)
         what = f"text ({start.decode('ascii')!r} ...)" if text else f"bytes {start[:8].hex(' ')}"
-        if data[:2] == b"\xff\xd8":
+        if data.startswith(_JPEG_START):
             what = f"a JPEG start but only {len(data)} bytes, cut off or broken"
-        return HeatpointError(f"{name} is not an image in a known format: it holds {what}")
+        return BadImage(f"{name} is not an image in a known format: it holds {what}")
     reason = str(error) or type(error).__name__
-    return HeatpointError(f"image {name} is broken or cut off: {reason}")
+    return BadImage(f"image {name} is broken or cut off: {reason}")
 
 
 class TiffParts:
@@ -330,12 +253,8 @@ class TiffParts:
     def __init__(self, path: Path, page: Any) -> None:
         self._path, self._page = path, page
         self.size: tuple[int, int] = (int(page.imagelength), int(page.imagewidth))
-        tiled = bool(page.is_tiled)
-        self._cell = (
-            int(page.tilelength if tiled else page.rowsperstrip),
-            int(page.tilewidth if tiled else page.imagewidth),
-        )
-        self._across = -(-self.size[1] // self._cell[1])
+        self._cell: tuple[int, int] = page.chunks[:2]
+        self._across: int = page.chunked[1]
 
     def region(self, left: int, top: int, right: int, bottom: int) -> Image:
         """Returns the pixels of [left, right) x [top, bottom), which lies within the picture.
@@ -343,27 +262,22 @@ class TiffParts:
         Raises:
             HeatpointError: The file is damaged.
         """
-        high, wide = self._cell
-        part = np.zeros((bottom - top, right - left, 3), np.uint8)
+        (high, wide), extent = self._cell, (bottom - top, right - left)
+        part = np.zeros((*extent, 3), np.uint8)
         for row in range(top // high, -(-bottom // high)):
             for column in range(left // wide, -(-right // wide)):
+                y, x = row * high - top, column * wide - left
                 cell = self._decoded(row * self._across + column)
-                y, x = row * high, column * wide
-                y1, y2 = max(top, y), min(bottom, y + cell.shape[0])
-                x1, x2 = max(left, x), min(right, x + cell.shape[1])
-                part[y1 - top : y2 - top, x1 - left : x2 - left] = cell[
-                    y1 - y : y2 - y, x1 - x : x2 - x
-                ]
+                seen = cell[max(0, -y) : extent[0] - y, max(0, -x) : extent[1] - x]
+                y, x = max(0, y), max(0, x)
+                part[y : y + seen.shape[0], x : x + seen.shape[1]] = seen
         return part
 
     def _decoded(self, number: int) -> Image:
         page = self._page
         try:
-            handle = page.parent.filehandle
-            offset, count = page.dataoffsets[number], page.databytecounts[number]
-            with handle.lock:
-                handle.seek(offset)
-                data = handle.read(count)
+            place = [page.dataoffsets[number]], [page.databytecounts[number]]
+            data, _ = next(page.parent.filehandle.read_segments(*place))
             cell = page.decode(data, number, jpegtables=page.jpegtables)[0]
         except Exception as error:  # decoders raise whatever a broken byte happens to cause
             raise HeatpointError(
@@ -388,17 +302,17 @@ def open_parts(path: Path) -> TiffParts | None:
     except ImportError:
         return None
     try:
-        page: Any = tifffile.TiffFile(path).pages.first
-        photometric = page.photometric.name
+        file = tifffile.TiffFile(path)
+        page: Any = file.pages.first
     except (OSError, ValueError, AttributeError, IndexError, tifffile.TiffFileError):
         return None  # the reader of whole pictures says what is wrong
-    orientation = page.tags.get("Orientation")
+    file.filehandle.set_lock(True)  # several threads may read at once
     plain = (
         page.dtype == np.uint8
-        and photometric in ("RGB", "MINISBLACK", "YCBCR")
+        and getattr(page.photometric, "name", "") in ("RGB", "MINISBLACK", "YCBCR")
         and page.planarconfig == 1
         and page.imagedepth == 1
         and page.samplesperpixel in (1, 3, 4)
-        and (orientation is None or orientation.value == 1)
+        and page.tags.valueof("Orientation", 1) == 1
     )
     return TiffParts(path, page) if plain else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,57 +54,34 @@ class Detections:
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.names = tuple(self.names)
-        self.columns = dict(self.columns)
-        for name, array in self._arrays().items():
-            if not isinstance(array, np.ndarray):
-                raise HeatpointError(
-                    f"Detections.{name} must be a numpy array, not {type(array).__name__}; wrap it "
-                    "in numpy.asarray"
-                )
-        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
-            raise HeatpointError(f"Detections.boxes must have shape (N, 4), not {self.boxes.shape}")
+        self.names, self.columns = tuple(self.names), dict(self.columns)
+        own = self._arrays()
+        for name, given in {**own, **self.columns}.items():
+            kind = type(given).__name__
+            if not isinstance(given, np.ndarray):
+                raise _misfit(name, "be a numpy array", f"{kind}; wrap it in numpy.asarray")
         if (self.keypoints is None) != (self.skeleton is None):
             raise HeatpointError("Detections have keypoints and a skeleton, or neither")
-        if self.keypoints is not None and self.skeleton is not None:
-            wanted = (len(self), len(self.skeleton), 3)
-            if self.keypoints.shape != wanted:
-                raise HeatpointError(
-                    f"Detections.keypoints must have shape {wanted} for {len(self)} boxes and a "
-                    f"skeleton of {len(self.skeleton)} joints, not {self.keypoints.shape}"
-                )
-        for name in ("scores", "labels"):
-            shape = getattr(self, name).shape
-            if shape != (len(self),):
-                raise HeatpointError(
-                    f"Detections.{name} must have shape ({len(self)},) to match the boxes, not "
-                    f"{shape}"
-                )
+        if self.boxes.ndim != 2 or self.boxes.shape[1] != 4:
+            raise _misfit("boxes", "have shape (N, 4)", self.boxes.shape)
+        n, joints = len(self), len(self.skeleton or ())
+        fitting = f"for {n} boxes" + (f" and a skeleton of {joints} joints" if joints else "")
+        shapes = {"boxes": (n, 4), "scores": (n,), "labels": (n,), "keypoints": (n, joints, 3)}
+        for name, array in own.items():
+            if array.shape != shapes[name]:
+                raise _misfit(name, f"have shape {shapes[name]} {fitting}", array.shape)
+            whole = name == "labels"
+            if array.dtype.kind not in ("iu" if whole else "f"):
+                kind = "an integer" if whole else "a floating"
+                raise _misfit(name, f"be of {kind} type", array.dtype)
+            setattr(self, name, array.astype(np.int64 if whole else np.float32, copy=False))
         for name, array in self.columns.items():
-            if array.ndim < 1 or len(array) != len(self):
-                raise HeatpointError(
-                    f"Detections.columns[{name!r}] must have one row for each of the {len(self)} "
-                    f"boxes, not the shape {array.shape}"
-                )
-        for name in ("boxes", "scores", *(("keypoints",) if self.keypoints is not None else ())):
-            array = getattr(self, name)
-            if array.dtype.kind != "f":
-                raise HeatpointError(
-                    f"Detections.{name} must be of a floating type, not {array.dtype}"
-                )
-            setattr(self, name, array.astype(np.float32, copy=False))
-        if self.labels.dtype.kind not in "iu":
-            raise HeatpointError(
-                f"Detections.labels must be of an integer type, not {self.labels.dtype}"
-            )
-        self.labels = self.labels.astype(np.int64, copy=False)
-        if len(self):
-            low, high = int(self.labels.min()), int(self.labels.max())
-            if low < 0 or high >= len(self.names):
-                raise HeatpointError(
-                    f"Detections.labels must lie in [0, {len(self.names)}) because there are "
-                    f"{len(self.names)} names, but they span [{low}, {high}]"
-                )
+            if array.shape[:1] != (n,):
+                wanted = f"have one row for each of the {n} boxes"
+                raise _misfit(f"columns[{name!r}]", wanted, f"the shape {array.shape}")
+        if n and not 0 <= self.labels.min() <= self.labels.max() < len(self.names):
+            wanted = f"lie in [0, {len(self.names)}), because so many names are given"
+            raise _misfit("labels", wanted, f"span [{self.labels.min()}, {self.labels.max()}]")
 
     @classmethod
     def empty(cls, names: Sequence[str], skeleton: Skeleton | None = None) -> Detections:
@@ -131,43 +108,31 @@ class Detections:
         if isinstance(index, (int, np.integer)):
             if not -len(self) <= index < len(self):
                 raise IndexError(f"row {index} of {len(self)} Detections")
-            index = slice(index, index + 1 or None)
-        rows = index if isinstance(index, slice) else np.asarray(index)
-        if not isinstance(rows, slice):
-            rows = rows.astype(np.int64) if rows.size == 0 and rows.dtype.kind != "b" else rows
+            index = [int(index)]
+        rows: Any = index
+        if not isinstance(index, slice):
+            rows = np.asarray(index, None if np.size(index) else np.int64)
             if rows.ndim != 1 or rows.dtype.kind not in "biu":
                 raise TypeError(
                     "Detections are indexed by a row number, a slice, a bool mask or integers, not "
                     f"by {type(index).__name__} of shape {rows.shape}"
                 )
-        return Detections(
-            self.boxes[rows],
-            self.scores[rows],
-            self.labels[rows],
-            self.names,
-            None if self.keypoints is None else self.keypoints[rows],
-            self.skeleton,
-            {name: values[rows] for name, values in self.columns.items()},
-        )
+        keypoints = None if self.keypoints is None else self.keypoints[rows]
+        chosen = (self.boxes[rows], self.scores[rows], self.labels[rows], self.names, keypoints)
+        columns = {name: values[rows] for name, values in self.columns.items()}
+        return Detections(*chosen, self.skeleton, columns)
 
     def renamed(self, names: Sequence[str], label_map: NDArray[np.int64]) -> Detections:
         """Returns the rows with other class names, of which label i becomes ``label_map[i]``."""
-        return Detections(
-            self.boxes,
-            self.scores,
-            label_map[self.labels],
-            tuple(names),
-            self.keypoints,
-            self.skeleton,
-            self.columns,
-        )
+        return replace(self, names=tuple(names), labels=label_map[self.labels])
 
     def as_dict(self) -> dict[str, Any]:
         """Returns lists of plain numbers and strings, ready for JSON.
 
         ``class_names`` holds one name per row, ``names`` all names of the model.
         """
-        plain = {name: array.tolist() for name, array in self._arrays().items()}
+        arrays = {**self._arrays(), **self.columns}
+        plain: dict[str, Any] = {name: array.tolist() for name, array in arrays.items()}
         plain["class_names"] = [self.names[label] for label in plain["labels"]]
         plain["names"] = list(self.names)
         if self.skeleton is not None:
@@ -191,12 +156,12 @@ class Detections:
         Raises:
             HeatpointError: There is not exactly one category id per class name.
         """
-        if category_ids is not None and len(category_ids) != len(self.names):
+        ids = range(1, len(self.names) + 1) if category_ids is None else category_ids
+        if len(ids) != len(self.names):
             raise HeatpointError(
                 f"category_ids must hold one id for each of the {len(self.names)} class names, "
-                f"not {len(category_ids)}"
+                f"not {len(ids)}"
             )
-        ids = range(1, len(self.names) + 1) if category_ids is None else category_ids
         more = {name: values.tolist() for name, values in self.columns.items()}
         rows: list[dict[str, Any]] = []
         for place, label in enumerate(self.labels.tolist()):
@@ -220,9 +185,8 @@ class Detections:
         import supervision
 
         labels = self.labels.astype(int)
-        data: dict[str, Any] = {
-            "class_name": np.array([self.names[label] for label in labels], dtype=str)
-        }
+        classes = np.array([self.names[label] for label in labels], dtype=str)
+        data: dict[str, Any] = {"class_name": classes}
         data |= {name: values.copy() for name, values in self.columns.items()}
         if self.keypoints is None:
             return supervision.Detections(
@@ -259,8 +223,11 @@ class Detections:
         return draw_boxes(pixels, shown.boxes, shown.labels, texts)
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
-        """Returns every array by its name."""
+        """Returns every array but the further columns by its name."""
         named = {"boxes": self.boxes, "scores": self.scores, "labels": self.labels}
-        if self.keypoints is not None:
-            named["keypoints"] = self.keypoints
-        return named | dict(self.columns)
+        return named if self.keypoints is None else named | {"keypoints": self.keypoints}
+
+
+def _misfit(name: str, wanted: str, got: object) -> HeatpointError:
+    """Returns the error for an array that does not fit the others."""
+    return HeatpointError(f"Detections.{name} must {wanted}, not {got}")

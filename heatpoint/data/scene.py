@@ -1,30 +1,62 @@
-"""The subjects of a data set: the objects that have joints to find."""
+"""What training is shown: samples of a data set, the scene of each, and how scenes are varied."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations
+from heatpoint.data import Annotations, ImageRecord, Size
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, Image
 
+Floats = NDArray[np.floating[Any]]
+Rng = np.random.Generator
+"""The only source of chance."""
 
-class Subjects:
-    """The objects of a data set that have joints to find, one after the other.
+
+class Samples:
+    """What a training set shows, one after the other: whole images with what is to be found.
 
     Attributes:
         annotations: Where they are.
+        places: Index of the image, and those of the objects in it, per sample.
+        left_out: Number of objects that are in no sample, by why: "crowd", "difficult".
+    """
+
+    def __init__(self, annotations: Annotations) -> None:
+        self.annotations = annotations
+        self.places: list[tuple[int, NDArray[np.int64]]] = []
+        self.left_out: Counter[str] = Counter()
+        for image, record in enumerate(annotations.images):
+            wanted = np.ones(len(record), np.bool_)
+            for why, unfit in self._unfit(record).items():
+                self.left_out[why] += int((wanted & unfit).sum())
+                wanted &= ~unfit
+            self.places.append((image, np.flatnonzero(wanted)))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def _unfit(self, record: ImageRecord) -> dict[str, NDArray[np.bool_]]:
+        """Returns which objects are not to be found, (N,) each by why."""
+        return {"crowd": record.crowd, "difficult": record.difficult}
+
+
+class Subjects(Samples):
+    """The objects of a data set that have joints to find, one after the other.
+
+    Attributes:
         skeleton: Of the data set.
-        places: Index of the image, and of the object in it, per subject.
-        left_out: Objects that are none, by why: "crowd", "difficult", "without joints" (none is
-            labelled, or none finite) and "without a box" (no area, or not finite).
+        left_out: Also "without joints" (none is labelled, or none finite) and "without a box" (no
+            area, or not finite).
 
     Raises:
         HeatpointError: The data set does not name its joints.
@@ -35,54 +67,32 @@ class Subjects:
             raise HeatpointError(
                 f"{annotations.source} does not name its joints; give data with keypoints"
             )
-        self.annotations = annotations
         self.skeleton: Skeleton = annotations.skeleton
-        self.places: list[tuple[int, int]] = []
-        self.left_out = {"crowd": 0, "difficult": 0, "without joints": 0, "without a box": 0}
-        for image, record in enumerate(annotations.images):
-            for index in range(len(record)):
-                if record.crowd[index]:
-                    self.left_out["crowd"] += 1
-                elif record.difficult[index]:
-                    self.left_out["difficult"] += 1
-                elif not (self._joints(image, index)[:, 2] > 0).any():
-                    self.left_out["without joints"] += 1
-                elif not _has_area(record.boxes[index]):
-                    self.left_out["without a box"] += 1
-                else:
-                    self.places.append((image, index))
-
-    def __len__(self) -> int:
-        return len(self.places)
+        super().__init__(annotations)
+        self.places = [(image, one) for image, objects in self.places for one in objects[:, None]]
 
     def __getitem__(self, subject: int) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
         """Returns the image's index, the box (4,) and the joints (J, 3), in image pixels.
 
         Joints that are not finite are not labelled.
         """
-        image, index = self.places[subject]
-        return image, self.annotations.images[image].boxes[index], self._joints(image, index)
+        image, (index,) = self.places[subject]
+        record = self.annotations.images[image]
+        return image, record.boxes[index], record.joints(len(self.skeleton))[index]
 
-    def _joints(self, image: int, index: int) -> NDArray[np.float64]:
-        keypoints = self.annotations.images[image].keypoints
-        if keypoints is None:
-            return np.zeros((len(self.skeleton), 3))
-        joints = keypoints[index]
-        return np.where(np.isfinite(joints).all(1)[:, None], joints, 0.0)
+    def _unfit(self, record: ImageRecord) -> dict[str, NDArray[np.bool_]]:
+        boxes, joints = record.boxes, record.joints(len(self.skeleton))
+        labelled = (joints[..., 2] > 0).any(1)
+        boxed = np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+        reasons = {"without joints": np.asarray(~labelled), "without a box": np.asarray(~boxed)}
+        return super()._unfit(record) | reasons
 
 
 def subject_name(annotations: Annotations) -> str:
     """Returns what the subjects are: their class, or "subject" where they are of several."""
     places = Subjects(annotations).places
-    labels = {int(annotations.images[image].labels[index]) for image, index in places}
+    labels = {int(annotations.images[image].labels[index]) for image, (index,) in places}
     return annotations.names[labels.pop()] if len(labels) == 1 else "subject"
-
-
-def _has_area(box: NDArray[np.float64]) -> bool:
-    return bool(np.isfinite(box).all() and box[2] > box[0] and box[3] > box[1])
-
-
-Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,7 @@ class Scene:
     keypoints: Floats | None = None
     skeleton: Skeleton | None = None
 
-    def moved(self, to_view: Affine, size: tuple[int, int]) -> Scene:
+    def moved(self, to_view: Affine, size: Size) -> Scene:
         """Returns a view of the scene: pixels, boxes and joints through one map.
 
         Boxes are not clipped. Where the map mirrors, left and right joints change places.
@@ -126,20 +136,17 @@ class Scene:
         return replace(self, boxes=self.boxes[mask], labels=self.labels[mask], keypoints=keypoints)
 
 
-@dataclass(frozen=True)
-class Samples:
-    """What a training set shows, one after the other.
-
-    Attributes:
-        places: Index of the image, and those of the objects in it, per sample.
-        left_out: Number of objects that are in no sample, by why.
-    """
-
-    places: list[tuple[int, NDArray[np.int64]]]
-    left_out: dict[str, int]
-
-    def __len__(self) -> int:
-        return len(self.places)
+_GREY = np.array([0.299, 0.587, 0.114])
+# Principal components of COCO's colours for values in [0, 1]; one row per channel. The released
+# table is for blue, green, red pixels, so its rows are reversed here.
+_COMPONENTS = np.array(
+    [
+        [-0.56089297, 0.71832671, 0.41158938],
+        [-0.58327470, 0.00994535, -0.81221408],
+        [-0.58752847, -0.69563484, 0.41340352],
+    ]
+)
+_SPREAD = np.array([0.2141788, 0.01817699, 0.00341571])
 
 
 class Variation(ABC):
@@ -150,11 +157,17 @@ class Variation(ABC):
         options: Its fields by the name that options of training have for them, those left out that
             every kind has.
         flip: Probability of the mirror image.
+        colour: Brightness, contrast and saturation each change by up to this share.
+        lighting: Spread of the shift along the principal components of colour; 0 for kinds without.
+        gain: Each colour channel is multiplied by a factor up to this far from 1; 0 likewise.
     """
 
     sees: ClassVar[str]
     options: ClassVar[dict[str, str]]
     flip: float
+    colour: float
+    lighting: float = 0.0
+    gain: float = 0.0
 
     @classmethod
     def published(cls) -> Self:
@@ -174,18 +187,17 @@ class Variation(ABC):
     @classmethod
     def named(cls, augment: str) -> Self:
         """Returns what training calls "published", "mild" or "none"."""
-        recipes = {"published": cls.published, "mild": cls.mild, "none": cls.none}
-        return recipes[augment]()
+        return {"published": cls.published, "mild": cls.mild, "none": cls.none}[augment]()
 
-    @abstractmethod
     def samples(self, annotations: Annotations) -> Samples:
-        """Returns the samples of a data set.
+        """Returns the samples of a data set: each image with its objects.
 
         Raises:
             HeatpointError: The data set lacks what they are about, or what the variation needs.
         """
+        return Samples(annotations)
 
-    def others(self, samples: int, rng: np.random.Generator) -> list[int]:
+    def others(self, samples: int, rng: Rng) -> list[int]:
         """Returns further samples, out of so many, that are to be joined to one; none by default.
 
         Args:
@@ -195,9 +207,7 @@ class Variation(ABC):
         return []
 
     @abstractmethod
-    def view(
-        self, scenes: Sequence[Scene], size: tuple[int, int], rng: np.random.Generator
-    ) -> Scene:
+    def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
         """Draws one view.
 
         Args:
@@ -209,6 +219,48 @@ class Variation(ABC):
             What the network is to see and to find, in pixels of the view.
         """
 
+    def recolour(self, image: Image, rng: Rng) -> Image:
+        """Returns the (H, W, 3) uint8 image in random colours, cut to 0-255.
+
+        Gains come first. One matrix (3, 4) does the rest: new RGB = matrix @ (R, G, B, 1), values
+        0-255. Brightness multiplies, contrast blends with the image's mean grey, saturation blends
+        with the pixel's grey, in random order; both greys are those of the unchanged image, as
+        released. Lighting (Krizhevsky et al. 2012) comes last. The released CenterNet goes on with
+        the uncut floats; otherwise the result is the same to one grey level.
+        """
+        if self.gain:
+            gains = 1 + rng.uniform(-self.gain, self.gain, 3)
+            image = cv2.transform(image, np.diag(gains))  # type: ignore[assignment]
+        if self.colour == 0 and self.lighting == 0:
+            return image
+        matrix = np.eye(3, 4)
+        for step in rng.permutation(3):
+            keep = 1 + rng.uniform(-self.colour, self.colour)
+            matrix *= keep
+            if step == 1:
+                matrix[:, 3] += (1 - keep) * (_GREY @ cv2.mean(image)[:3])
+            elif step == 2:
+                matrix[:, :3] += (1 - keep) * _GREY
+        matrix[:, 3] += 255 * _COMPONENTS @ (_SPREAD * rng.normal(size=3) * self.lighting)
+        return cv2.transform(image, matrix)  # type: ignore[return-value]
+
+    def _check(self, low: float, high: float, *names: str, below: bool = False) -> None:
+        """Makes sure that the fields of these names lie in [low, high], or ``below`` high.
+
+        Raises:
+            HeatpointError: One does not.
+        """
+        for name in names:
+            value = getattr(self, name)
+            if not low <= value <= high or (below and value == high):
+                most = f"below {high:g}" if below else f"{high:g}"
+                raise HeatpointError(f"augment {name} is from {low:g} to {most}, got {value}")
+
+
+def cut_normal(rng: Rng, spread: float, cut: float) -> float:
+    """Returns a random number of a normal distribution about 0, cut at -``cut`` and ``cut``."""
+    return float(np.clip(rng.normal() * spread, -cut, cut))
+
 
 def mirrors(to_view: Affine) -> bool:
     """Tells whether a map turns a left hand into a right one."""
@@ -216,7 +268,7 @@ def mirrors(to_view: Affine) -> bool:
     return a * e - b * d < 0
 
 
-def place(joints: Floats, to_view: Affine, size: tuple[int, int]) -> Floats:
+def place(joints: Floats, to_view: Affine, size: Size) -> Floats:
     """Returns joints in pixels of a view; those outside or not labelled become 0, 0, 0.
 
     Args:
@@ -225,7 +277,6 @@ def place(joints: Floats, to_view: Affine, size: tuple[int, int]) -> Floats:
         size: (H, W) of the view; a joint on its upper or left rim is inside.
     """
     placed = np.concatenate((to_view.points(joints[..., :2]), joints[..., 2:]), -1)
-    x, y, visibility = placed[..., 0], placed[..., 1], placed[..., 2]
-    seen = (visibility > 0) & (x >= 0) & (y >= 0) & (x < size[1]) & (y < size[0])
-    placed[~seen] = 0.0
+    inside = ((placed[..., :2] >= 0) & (placed[..., :2] < size[::-1])).all(-1)
+    placed[~(inside & (placed[..., 2] > 0))] = 0.0
     return placed

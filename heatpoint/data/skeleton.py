@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,14 @@ Pairs = tuple[tuple[int, int], ...]
 
 # "LWrist" is L, Wrist; "paw1LH_top" is paw, 1, LH, top.
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
-_LIMB = re.compile(r"([lr])([fhmb])|([fhmb])([lr])")
+_SIDES: tuple[Side, Side] = ("left", "right")
+_CODES = {
+    code: (side, part)
+    for side in _SIDES
+    for part in ("", "f", "h", "m", "b")
+    for code in (side[0] + part, part + side[0])
+}
+"""Side and limb (front, hind, middle or back) of ``l``, ``LF`` and ``hr``."""
 
 
 @dataclass(frozen=True)
@@ -74,9 +81,8 @@ class Skeleton:
                     f"slices of the skeleton give class {label} the joints from {start} up to "
                     f"{stop}, expected at least one joint between 0 and {len(self.joints)}"
                 )
-        paired = [index for pair in self.pairs for index in pair]
-        for place, index in enumerate(paired):
-            if index in paired[:place]:
+        for index, times in Counter(index for pair in self.pairs for index in pair).items():
+            if times > 1:
                 raise HeatpointError(
                     f"pairs of the skeleton mention joint {index} ({self.joints[index]}) twice, so "
                     "that a flip done twice would not give the pose back; put a joint into one "
@@ -167,14 +173,12 @@ class Skeleton:
         unknown = sorted(set(data) - {"joints", "edges", "pairs", "slices"})
         if unknown:
             raise HeatpointError(f"{where}: a skeleton has no {unknown[0]!r}; expected {wanted}")
-        joints = tuple(str(name) for name in data["joints"])
-        edges = _index_pairs(data.get("edges", []), joints, f"{where}: edges")
-        pairs = pairs_by_name(joints)
-        if "pairs" in data:
-            pairs = _index_pairs(data["pairs"], joints, f"{where}: pairs")
-        slices = _index_pairs(data.get("slices", []), joints, f"{where}: slices")
+        joints = tuple(map(str, data["joints"]))
+        given = {"pairs": pairs_by_name(joints)}
+        for what in data.keys() - {"joints"}:
+            given[what] = _index_pairs(data[what], joints, f"{where}: {what}")
         try:
-            return cls(joints, edges, pairs, slices)
+            return cls(joints, **given)
         except HeatpointError as error:
             raise HeatpointError(f"{where}: {error}") from None
 
@@ -203,14 +207,9 @@ def name_side(name: str) -> tuple[Side, str]:
     words = [word.lower() for word in _WORD.findall(name)]
     told: list[tuple[int, Side, str]] = []
     for place, word in enumerate(words):
-        limb = _LIMB.fullmatch(word)
-        if word in ("l", "r"):
-            told.append((place, "left" if word == "l" else "right", ""))
-        elif limb is not None:
-            letter, part = (limb[1], limb[2]) if limb[1] else (limb[4], limb[3])
-            told.append((place, "left" if letter == "l" else "right", part))
-        sides: tuple[Side, Side] = ("left", "right")
-        for side in sides:
+        if word in _CODES:
+            told.append((place, *_CODES[word]))
+        for side in _SIDES:
             if word.startswith(side) or word.endswith(side):
                 told.append((place, side, word.replace(side, "", 1)))
     if len(told) != 1:
@@ -229,16 +228,15 @@ def pairs_by_name(joints: Sequence[str]) -> Pairs:
     told = [name_side(name) for name in joints]
     pairs: list[tuple[int, int]] = []
     for numbers in (True, False):
-        found: dict[str, dict[Side, list[int]]] = {}
+        found: dict[str, dict[Side, list[int]]] = defaultdict(lambda: {"left": [], "right": []})
         done = {index for pair in pairs for index in pair}
         for index, (side, rest) in enumerate(told):
             if side != "middle" and index not in done:
                 words = [word for word in rest.split() if numbers or not word.isdigit()]
-                found.setdefault(" ".join(words), {}).setdefault(side, []).append(index)
+                found[" ".join(words)][side].append(index)
         for sides in found.values():
-            left, right = sides.get("left", []), sides.get("right", [])
-            if len(left) == len(right) == 1:
-                pairs.append((left[0], right[0]))
+            if len(sides["left"]) == len(sides["right"]) == 1:
+                pairs.append((sides["left"][0], sides["right"][0]))
     return tuple(sorted(pairs))
 
 
@@ -250,28 +248,26 @@ def _index_pairs(value: Any, joints: tuple[str, ...], what: str) -> Pairs:
     for item in value:
         if not isinstance(item, list | tuple) or len(item) != 2:
             raise HeatpointError(f"{what}: expected two joints, got {item!r}")
-        one, other = (_index(joint, joints, what) for joint in item)
+        for joint in item:
+            if type(joint) is not int and joint not in joints:
+                raise HeatpointError(
+                    f"{what}: expected a joint's name or index, got {joint!r}"
+                    f"{suggest(str(joint), joints)}"
+                )
+        one, other = (joints.index(joint) if joint in joints else joint for joint in item)
         pairs.append((one, other))
     return tuple(pairs)
 
 
-def _index(joint: Any, joints: tuple[str, ...], what: str) -> int:
-    if isinstance(joint, int) and not isinstance(joint, bool):
-        return joint
-    if joint in joints:
-        return joints.index(joint)
-    raise HeatpointError(
-        f"{what}: expected a joint's name or index, got {joint!r}{suggest(str(joint), joints)}"
-    )
+def _built(names: str, edges: str) -> Skeleton:
+    """Builds a shipped skeleton from names, which tell its pairs, and edges like ``0-1 1-2``.
 
-
-def _built(names: str, edges: str, flips: str) -> Skeleton:
-    """Builds a shipped skeleton from names and from pairs written ``0-1 1-2``."""
-    pairs = [
-        tuple((int(a), int(b)) for a, b in (item.split("-") for item in text.split()))
-        for text in (edges, flips)
-    ]
-    return Skeleton(tuple(names.split()), pairs[0], pairs[1])
+    Pairs are in the order of their right joints, as files have them that name these skeletons.
+    """
+    joints = tuple(names.split())
+    bones = [(int(one), int(other)) for one, other in re.findall(r"(\d+)-(\d+)", edges)]
+    pairs = sorted(pairs_by_name(joints), key=lambda pair: pair[1])
+    return Skeleton(joints, tuple(bones), tuple(pairs))
 
 
 SKELETONS: dict[str, Skeleton] = {
@@ -280,25 +276,21 @@ SKELETONS: dict[str, Skeleton] = {
         "right_elbow left_wrist right_wrist left_hip right_hip left_knee right_knee left_ankle "
         "right_ankle",
         "15-13 13-11 16-14 14-12 11-12 5-11 6-12 5-6 5-7 6-8 7-9 8-10 1-2 0-1 0-2 1-3 2-4 3-5 4-6",
-        "1-2 3-4 5-6 7-8 9-10 11-12 13-14 15-16",
     ),
     "mpii16": _built(
         "right_ankle right_knee right_hip left_hip left_knee left_ankle pelvis thorax upper_neck "
         "head_top right_wrist right_elbow right_shoulder left_shoulder left_elbow left_wrist",
         "0-1 1-2 2-6 6-3 3-4 4-5 6-7 7-8 8-9 10-11 11-12 12-7 7-13 13-14 14-15",
-        "5-0 4-1 3-2 15-10 14-11 13-12",
     ),
     "lsp14": _built(
         "right_ankle right_knee right_hip left_hip left_knee left_ankle right_wrist right_elbow "
         "right_shoulder left_shoulder left_elbow left_wrist neck head_top",
         "0-1 1-2 2-3 3-4 4-5 2-8 3-9 8-12 12-9 6-7 7-8 9-10 10-11 12-13",
-        "5-0 4-1 3-2 11-6 10-7 9-8",
     ),
     "flic11": _built(
         "left_shoulder left_elbow left_wrist right_shoulder right_elbow right_wrist left_hip "
         "right_hip left_eye right_eye nose",
         "0-1 1-2 3-4 4-5 0-3 0-6 3-7 6-7 0-10 3-10 8-10 9-10",
-        "0-3 1-4 2-5 6-7 8-9",
     ),
 }
 """Skeletons that ship: COCO keypoints, MPII, Leeds Sports Pose, Frames Labeled In Cinema."""
@@ -313,9 +305,8 @@ def skeleton_of(name_or_path: str | Path) -> Skeleton:
     if str(name_or_path) in SKELETONS:
         return SKELETONS[str(name_or_path)]
     if not Path(name_or_path).is_file():
-        known = ", ".join(SKELETONS)
         raise HeatpointError(
-            f"{str(name_or_path)!r} is no skeleton; expected one of {known}, or a JSON file"
-            f"{suggest(str(name_or_path), SKELETONS)}"
+            f"{str(name_or_path)!r} is no skeleton; expected one of {', '.join(SKELETONS)}, or a "
+            f"JSON file{suggest(str(name_or_path), SKELETONS)}"
         )
     return Skeleton.load(name_or_path)

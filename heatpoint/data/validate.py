@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import TREATMENT, Annotations, Finding, ImageRecord, box_areas
+from heatpoint.data import TREATMENT, Annotations, Finding, ImageRecord, Size
 from heatpoint.data.images import ends_well, image_size, load_image
 from heatpoint.errors import HeatpointError
+from heatpoint.geometry import box_area, clip_boxes
 
 TOLERANCE = 0.02
 """Pixels a box may stand out before that is reported: files round to two decimals or 1e-6."""
 
 
-def file_findings(
-    record: ImageRecord, decode: bool
-) -> tuple[tuple[int, int] | None, list[Finding]]:
+def _file_findings(record: ImageRecord, decode: bool) -> tuple[Size | None, list[Finding]]:
     """Looks at an image's file: at its header and its end, unless it is to be decoded.
 
     Args:
@@ -46,8 +46,40 @@ def file_findings(
     return size, [Finding("size mismatch", str(path), detail)]
 
 
-def object_findings(
-    record: ImageRecord, size: tuple[int, int] | None, annotations: Annotations
+def _masks(record: ImageRecord, size: Size | None) -> dict[str, NDArray[np.bool_]]:
+    """Returns what is wrong with boxes and joints: by kind a mask, (N,) of boxes, (N, J) of joints.
+
+    No box and no joint is in two. The box of an object with joints says what to cut out, which may
+    reach beyond the image.
+
+    Args:
+        record: The image.
+        size: Its (height, width); None if unknown, and then nothing is outside.
+    """
+    low, high = (0.0, np.array(size[::-1])) if size is not None else (-np.inf, np.inf)
+    finite = np.asarray(np.isfinite(record.boxes).all(1))
+    safe = np.where(finite[:, None], record.boxes, 0.0)
+    first, last = safe[:, :2], safe[:, 2:]
+    good = finite & (last > first).all(1)
+    outside = good & ((first >= high) | (last <= low)).any(1)
+    over = (np.maximum(low - first, last - high) > TOLERANCE).any(1)
+    masks: dict[str, Any] = {
+        "non-finite box": ~finite,
+        "degenerate box": finite & ~good,
+        "box outside the image": outside,
+        "box partly outside": good & ~outside & over & (record.keypoints is None),
+    }
+    if record.keypoints is not None:
+        places, visibility = record.keypoints[..., :2], record.keypoints[..., 2]
+        whole = np.isfinite(record.keypoints).all(-1)
+        beyond = ((places < low) | (places > high)).any(-1)
+        masks["non-finite joint"] = ~whole & (visibility != 0)
+        masks["joint outside the image"] = whole & (visibility > 0) & beyond
+    return masks
+
+
+def _object_findings(
+    record: ImageRecord, size: Size | None, annotations: Annotations
 ) -> list[Finding]:
     """Returns what is to be said about the boxes and joints of one image.
 
@@ -58,96 +90,53 @@ def object_findings(
     """
     image = str(record.path)
     findings = [] if len(record) else [Finding("image without objects", image, "no boxes")]
-    masks = _box_masks(record, size)
-    masks["duplicate box"] = np.zeros(len(record), np.bool_)
-    seen: set[tuple[float, ...]] = set()
-    for i, box in enumerate(record.boxes.tolist()):
-        key = (int(record.labels[i]), *box)
-        masks["duplicate box"][i] = key in seen
-        seen.add(key)
+    masks = _masks(record, size)
+    places: dict[tuple[float, ...], int] = {}
+    rows = zip(record.labels.tolist(), *record.boxes.T.tolist(), strict=True)
+    repeated = [places.setdefault(row, place) != place for place, row in enumerate(rows)]
+    masks["duplicate box"] = np.array(repeated, np.bool_)
     masks["crowd region"] = record.crowd
     if record.keypoints is not None:
         unlabelled = ~(record.keypoints[..., 2] > 0).any(1)
         masks["person without joints"] = unlabelled & ~record.crowd
-        masks |= _joint_masks(record.keypoints, size)
     for kind, mask in masks.items():
         where = f" in {size[1]}x{size[0]}" if size is not None and "outside" in kind else ""
         for i, *joint in np.argwhere(mask).tolist():
+            what, numbers = annotations.names[int(record.labels[i])], record.boxes[i]
             if joint and record.keypoints is not None:
-                j, skeleton = joint[0], annotations.skeleton
-                name = f"joint {j}" if skeleton is None else skeleton.joints[j]
-                what, numbers = f"{name} of object {i + 1}", record.keypoints[i, j, :2]
-            else:
-                what, numbers = annotations.names[int(record.labels[i])], record.boxes[i]
+                skeleton, numbers = annotations.skeleton, record.keypoints[i, joint[0], :2]
+                what = f"joint {joint[0]}" if skeleton is None else skeleton.joints[joint[0]]
+                what += f" of object {i + 1}"
             place = ", ".join(f"{value:.6g}" for value in numbers.tolist())
             findings.append(Finding(kind, image, f"{what} at ({place}){where}"))
     return findings
 
 
-def clean_record(
-    record: ImageRecord, size: tuple[int, int]
-) -> tuple[ImageRecord, dict[str, int], dict[str, int]]:
+def _cleaned(
+    record: ImageRecord, size: Size, left_out: Counter[str], changed: Counter[str]
+) -> ImageRecord:
     """Returns the record with the objects and joints that can be trained on.
 
     Args:
         record: The image as read; it is not changed.
         size: (height, width) of its file.
-
-    Returns:
-        The record; the boxes dropped and the boxes and joints changed, each as counts by kind.
+        left_out: Grows by the boxes dropped, by kind.
+        changed: Grows by the boxes and joints changed.
     """
-    masks = _box_masks(record, size)
-    changed = {"box partly outside": int(masks.pop("box partly outside").sum())}
-    dropped = {kind: int(mask.sum()) for kind, mask in masks.items()}
-    kept = replace(record.keep(~np.logical_or.reduce(list(masks.values()))), size=size)
+    masks = _masks(record, size)
+    bad = {kind: mask for kind, mask in masks.items() if TREATMENT[kind] == "left out"}
+    left_out.update({kind: int(mask.sum()) for kind, mask in bad.items()})
+    good = ~np.logical_or.reduce(list(bad.values()))
+    for kind in masks.keys() - bad.keys():
+        if not TREATMENT[kind].startswith("kept"):
+            changed[kind] += int(masks[kind][good].sum())
+    kept = replace(record.keep(good), size=size)
     if kept.keypoints is None:
-        kept.boxes = np.clip(kept.boxes, 0.0, np.array([*size[::-1], *size[::-1]], np.float64))
-        kept.areas = np.minimum(kept.areas, box_areas(kept.boxes))
+        kept.boxes = clip_boxes(kept.boxes, size)
+        kept.areas = np.minimum(kept.areas, box_area(kept.boxes))
     else:
-        broken = np.asarray(~np.isfinite(kept.keypoints).all(-1))
-        changed["non-finite joint"] = int((broken & (kept.keypoints[..., 2] != 0)).sum())
-        kept.keypoints = np.where(broken[..., None], 0.0, kept.keypoints)
-    return kept, dropped, changed
-
-
-def _box_masks(record: ImageRecord, size: tuple[int, int] | None) -> dict[str, NDArray[np.bool_]]:
-    """Returns one (N,) mask per kind of bad box; no box is in two.
-
-    The box of an object with joints says what to cut out, which may reach beyond the image.
-    """
-    boxes = record.boxes
-    finite: NDArray[np.bool_] = np.asarray(np.isfinite(boxes).all(axis=1))
-    safe = np.where(finite[:, None], boxes, 0.0)
-    degenerate = finite & ((safe[:, 2] <= safe[:, 0]) | (safe[:, 3] <= safe[:, 1]))
-    good = finite & ~degenerate
-    outside = partly = np.zeros(len(boxes), np.bool_)
-    if size is not None:
-        height, width = size
-        x1, y1, x2, y2 = safe.T
-        outside = good & ((x1 >= width) | (y1 >= height) | (x2 <= 0) | (y2 <= 0))
-        over = np.maximum.reduce([-x1, -y1, x2 - width, y2 - height])
-        if record.keypoints is None:
-            partly = good & ~outside & (over > TOLERANCE)
-    return {
-        "non-finite box": ~finite,
-        "degenerate box": degenerate,
-        "box outside the image": outside,
-        "box partly outside": partly,
-    }
-
-
-def _joint_masks(
-    keypoints: NDArray[np.float64], size: tuple[int, int] | None
-) -> dict[str, NDArray[np.bool_]]:
-    """Returns one (N, J) mask per kind of bad joint; no joint is in two."""
-    labelled = keypoints[..., 2] > 0
-    broken = labelled & ~np.isfinite(keypoints).all(-1)
-    outside = np.zeros_like(labelled)
-    if size is not None:
-        x, y = keypoints[..., 0], keypoints[..., 1]
-        inside = (x >= 0) & (y >= 0) & (x <= size[1]) & (y <= size[0])
-        outside = labelled & ~broken & ~inside
-    return {"non-finite joint": broken, "joint outside the image": outside}
+        kept.keypoints = kept.joints(kept.keypoints.shape[1])
+    return kept
 
 
 HARMLESS = {"crowd region", "image without objects", "person without joints"}
@@ -178,8 +167,7 @@ class Report:
 
     def counts(self) -> dict[str, int]:
         """Returns how many findings there are of each kind that occurs, worst kind first."""
-        found = Counter(finding.kind for finding in self.findings)
-        return {kind: found[kind] for kind in TREATMENT if found[kind]}
+        return _in_order(Counter(finding.kind for finding in self.findings))
 
     def problems(self) -> dict[str, int]:
         """Returns ``counts`` without what is ``HARMLESS``."""
@@ -220,20 +208,15 @@ def validate(
         decode: Decode every image as well: slow, finds damage in the middle of a file.
     """
     findings = list(annotations.findings)
-    first_seen: dict[Path, int] = {}
-    for number, record in enumerate(annotations.images):
-        image = str(record.path)
-        if record.path in first_seen:
-            detail = f"images {first_seen[record.path] + 1} and {number + 1} of the list"
-            findings.append(Finding("image listed twice", image, detail))
-        first_seen.setdefault(record.path, number)
-        size = record.size
-        if check_images:
-            size, found = file_findings(record, decode)
-            findings += found
-        findings += object_findings(record, size, annotations)
-        if progress is not None:
-            progress(number + 1, len(annotations))
+    places: dict[Path, int] = {}
+    for number, (record, size, found) in enumerate(
+        _examined(annotations, progress, decode, check_images), start=1
+    ):
+        first = places.setdefault(record.path, number)
+        if first != number:
+            detail = f"images {first} and {number} of the list"
+            findings.append(Finding("image listed twice", str(record.path), detail))
+        findings += found + _object_findings(record, size, annotations)
     return Report(
         annotations.source, len(annotations), annotations.counts(), findings, annotations.searched
     )
@@ -267,37 +250,42 @@ def clean(
         HeatpointError: Images are missing or unreadable and ``skip_bad`` is False, or none is
             readable.
     """
-    counts = Counter(annotations.left_out)
-    left_out = Counter(annotations.left_out)
+    left_out, changed = Counter(annotations.left_out), Counter[str]()
     bad: list[Finding] = []
     records: list[ImageRecord] = []
-    for number, record in enumerate(annotations.images):
-        size, found = file_findings(record, decode)
-        if progress is not None:
-            progress(number + 1, len(annotations))
+    for record, size, found in _examined(annotations, progress, decode):
         if size is None:
             bad += found
             continue
-        kept, dropped, changed = clean_record(record, size)
-        records.append(kept)
-        counts.update(finding.kind for finding in found)
-        counts.update(dropped)
-        counts.update(changed)
-        left_out.update(dropped)
+        changed.update(finding.kind for finding in found)
+        records.append(_cleaned(record, size, left_out, changed))
     if bad and (not skip_bad or not records):
         raise _bad_images(annotations, bad, bool(records))
-    counts.update(finding.kind for finding in bad)
     left_out.update(finding.kind for finding in bad)
     cleaned = replace(annotations, images=records, left_out=dict(+left_out))
-    return cleaned, {kind: counts[kind] for kind in TREATMENT if counts[kind]}
+    return cleaned, _in_order(left_out + changed)
+
+
+def _examined(
+    annotations: Annotations, progress: Progress | None, decode: bool, check: bool = True
+) -> Iterator[tuple[ImageRecord, Size | None, list[Finding]]]:
+    """Yields each record with its file's size and findings, or, without ``check``, its own size."""
+    for number, record in enumerate(annotations.images, start=1):
+        yield (record, *(_file_findings(record, decode) if check else (record.size, [])))
+        if progress is not None:
+            progress(number, len(annotations))
+
+
+def _in_order(counts: Mapping[str, int]) -> dict[str, int]:
+    """Returns the counts that are not 0, in the order of ``TREATMENT``."""
+    return {kind: counts[kind] for kind in TREATMENT if counts.get(kind)}
 
 
 def describe(counts: Mapping[str, int]) -> str:
     """Returns counts by kind as one phrase, such as "2 x degenerate box (left out)"."""
     return ", ".join(
-        f"{counts[kind]:,} x {kind} ({'left out' if 'left out' in treatment else treatment})"
-        for kind, treatment in TREATMENT.items()
-        if counts.get(kind)
+        f"{count:,} x {kind} ({'left out' if 'left out' in TREATMENT[kind] else TREATMENT[kind]})"
+        for kind, count in _in_order(counts).items()
     )
 
 

@@ -10,9 +10,8 @@ import numpy as np
 
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
-from heatpoint.data.augment import Augment
+from heatpoint.data.augment import Augment, PoseAugment
 from heatpoint.data.dataset import TrainSet, varied
-from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.readers import read
 from heatpoint.data.skeleton import skeleton_of
 from heatpoint.data.validate import clean, describe
