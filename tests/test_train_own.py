@@ -16,9 +16,13 @@ from heatpoint import plugins, zoo
 from heatpoint.codecs import Codec, Encoded, Maps, MapSpec, Part, Rows, Target, check_size
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
+from heatpoint.inference.evaluate import evaluate
 from heatpoint.synthetic.figures import write_figures
+from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
+from heatpoint.views import View
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field
+from heatpoint.views.pictures import Crops
 from heatpoint.zoo.detector import Detector
 from heatpoint.zoo.families import Model
 
@@ -136,6 +140,24 @@ class GridJointCodec(GridCodec):
         return encoded
 
 
+@dataclass(frozen=True)
+class GridCropCodec(GridCodec):
+    """Where the one subject of a crop is: the surest cell. It learns boxes alone."""
+
+    view: ClassVar[type[View]] = Crops
+
+    @property
+    def answer(self) -> tuple[Field, ...]:
+        return (BOXES, SCORES)
+
+    def rows(self, flip: bool = False) -> int:
+        return 1
+
+    def decode(self, maps: Maps) -> Rows:
+        rows = super().decode(maps)
+        return {name: rows[name][:, :1] for name in ("boxes", "scores")}
+
+
 def grid(kind: type[GridCodec], **fields: Any) -> Model:
     """Returns a model of the codec, on the network of a small one."""
 
@@ -150,6 +172,7 @@ def grid(kind: type[GridCodec], **fields: Any) -> Model:
 @pytest.fixture
 def figures(tmp_path, monkeypatch):
     table = {"grid": grid(GridCodec), "grid_joints": grid(GridJointCodec, joints=0)}
+    table["grid_crops"] = grid(GridCropCodec)
     monkeypatch.setattr(plugins, "models", lambda: table)
     return str(write_figures(tmp_path / "figures", 8, (96, 96), seed=3))
 
@@ -195,6 +218,24 @@ def test_joints_in_whole_pictures(figures, tmp_path):
     names = ("dog", *data.names[1:])
     with pytest.raises(HeatpointError, match=r"different classes; only in .*dog"):
         train(data, replace(data, names=names), model="grid_joints", **out, **QUICK)
+
+
+@pytest.mark.parametrize("write", [write_figures, write_shapes])
+def test_boxes_in_crops(figures, tmp_path, write):
+    """A subject needs no joints where none are learnt, whether the data has some or not."""
+    data = read(write(tmp_path / "data", 8, (96, 96), seed=3))
+    bare = replace(data, images=[replace(r, keypoints=None) for r in data.images], skeleton=None)
+    out = {"out": str(tmp_path / "run"), "model": "grid_crops"}
+    result = train(bare, data, padding=1.5, **out, **QUICK)
+    assert result.score_name == "ap"
+    assert (tmp_path / "run" / "val_predictions.png").is_file()
+    detector = Detector.load(result.last)
+    assert detector.names == (data.names if len(data.names) == 1 else ("subject",))
+    assert detector.codec == GridCropCodec(1)
+    assert detector.meta["padding"] == 1.5
+    assert evaluate(detector, data).ap == result.history[0]["ap"]
+    with pytest.raises(HeatpointError, match="half_body is for models of joints"):
+        train(bare, data, half_body=0.5, **{**out, "out": str(tmp_path / "other")}, **QUICK)
 
 
 def test_a_codec_s_field_is_no_option_of_its_neighbour(figures, tmp_path):

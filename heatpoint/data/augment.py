@@ -11,7 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Size, joints_box
-from heatpoint.data.scene import Floats, Rng, Samples, Scene, Subjects, Variation, cut_normal
+from heatpoint.data.scene import (
+    Floats,
+    Rng,
+    Samples,
+    Scene,
+    Singles,
+    Subjects,
+    Variation,
+    cut_normal,
+)
 from heatpoint.data.skeleton import Skeleton, name_side
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import PADDING, Affine, box_area, clip_boxes, crop_affine, letterbox
@@ -285,8 +294,12 @@ class PoseAugment(Variation):
         """Returns no variation at all: the crop of evaluation."""
         return cls(scale=0.0, rotation=0.0, flip=0.0, gain=0.0)
 
-    def samples(self, annotations: Annotations) -> Samples:
-        """Returns each subject on its own; see ``Subjects`` and ``check``."""
+    def samples(self, annotations: Annotations, joints: bool = True) -> Samples:
+        """Returns each subject on its own; see ``Subjects``, ``Singles`` and ``check``."""
+        if not joints and self.half_body:
+            raise HeatpointError("augment half_body is for models of joints; set it to 0")
+        if not joints:
+            return Singles(annotations)
         subjects = Subjects(annotations)
         self.check(subjects.skeleton)
         return subjects
@@ -309,31 +322,32 @@ class PoseAugment(Variation):
         """Draws one crop of one subject; its label is 0, for there is one kind of subject.
 
         Args:
-            scenes: One picture with one object, its keypoints and their skeleton.
+            scenes: One picture with one object; with its keypoints and their skeleton, if joints
+                are learnt.
             size: (H, W) of the crop.
             rng: The only source of chance.
         """
         scene = scenes[0]
-        assert scene.keypoints is not None
-        assert scene.skeleton is not None
-        to_input = self.draw_map(scene.boxes[0], scene.keypoints[0], scene.skeleton, size, rng)
+        joints = None if scene.keypoints is None else scene.keypoints[0]
+        to_input = self.draw_map(scene.boxes[0], joints, scene.skeleton, size, rng)
         crop = scene.moved(to_input, size)
         return replace(crop, image=self.recolour(crop.image, rng), labels=np.zeros(1, np.int64))
 
     def draw_map(
-        self, box: Floats, joints: Floats, skeleton: Skeleton, size: Size, rng: Rng
+        self, box: Floats, joints: Floats | None, skeleton: Skeleton | None, size: Size, rng: Rng
     ) -> Affine:
         """Returns a random map from the image to a crop.
 
         Args:
             box: (4,) xyxy of the subject in image pixels.
-            joints: (J, 3) x, y in image pixels and visibility.
+            joints: (J, 3) x, y in image pixels and visibility; None where none are learnt.
             skeleton: Names the joints.
             size: (H, W) of the crop.
             rng: The only source of chance.
         """
         padding = self.padding
-        if self.half_body and rng.random() < self.half_body:
+        is_half = self.half_body and rng.random() < self.half_body
+        if is_half and joints is not None and skeleton is not None:
             half = _half(joints, lower_half(skeleton), rng)
             if half is not None:
                 box, padding = half, max(padding, _HALF_PADDING)

@@ -110,7 +110,7 @@ class TrainSet(Dataset[Sample]):
     ) -> None:
         self.annotations, self.size, self.seed = annotations, size, seed
         self.augment = Augment() if augment is None else augment
-        self.samples = self.augment.samples(annotations)
+        self.samples = self.augment.samples(annotations, "keypoints" in learns)
         self._skeleton = annotations.skeleton if "keypoints" in learns else None
         self._kept: dict[int, Image] = {}
         self._left = cache_bytes

@@ -50,13 +50,29 @@ class Samples:
         return {"crowd": record.crowd, "difficult": record.difficult}
 
 
-class Subjects(Samples):
+class Singles(Samples):
+    """The objects of a data set that have a box, one after the other, with joints or not.
+
+    Attributes:
+        left_out: Also "without a box" (no area, or not finite).
+    """
+
+    def __init__(self, annotations: Annotations) -> None:
+        super().__init__(annotations)
+        self.places = [(image, one) for image, objects in self.places for one in objects[:, None]]
+
+    def _unfit(self, record: ImageRecord) -> dict[str, NDArray[np.bool_]]:
+        low, high = record.boxes[:, :2], record.boxes[:, 2:]
+        boxed = np.isfinite(record.boxes).all(1) & (high > low).all(1)
+        return super()._unfit(record) | {"without a box": np.asarray(~boxed)}
+
+
+class Subjects(Singles):
     """The objects of a data set that have joints to find, one after the other.
 
     Attributes:
         skeleton: Of the data set.
-        left_out: Also "without joints" (none is labelled, or none finite) and "without a box" (no
-            area, or not finite).
+        left_out: Also "without joints" (none is labelled, or none finite).
 
     Raises:
         HeatpointError: The data set does not name its joints.
@@ -69,7 +85,6 @@ class Subjects(Samples):
             )
         self.skeleton: Skeleton = annotations.skeleton
         super().__init__(annotations)
-        self.places = [(image, one) for image, objects in self.places for one in objects[:, None]]
 
     def __getitem__(self, subject: int) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
         """Returns the image's index, the box (4,) and the joints (J, 3), in image pixels.
@@ -81,16 +96,20 @@ class Subjects(Samples):
         return image, record.boxes[index], record.joints(len(self.skeleton))[index]
 
     def _unfit(self, record: ImageRecord) -> dict[str, NDArray[np.bool_]]:
-        boxes, joints = record.boxes, record.joints(len(self.skeleton))
-        labelled = (joints[..., 2] > 0).any(1)
-        boxed = np.isfinite(boxes).all(1) & (boxes[:, 2:] > boxes[:, :2]).all(1)
-        reasons = {"without joints": np.asarray(~labelled), "without a box": np.asarray(~boxed)}
-        return super()._unfit(record) | reasons
+        labelled = (record.joints(len(self.skeleton))[..., 2] > 0).any(1)
+        reasons = super()._unfit(record)
+        boxless = reasons.pop("without a box")
+        return reasons | {"without joints": np.asarray(~labelled), "without a box": boxless}
 
 
-def subject_name(annotations: Annotations) -> str:
-    """Returns what the subjects are: their class, or "subject" where they are of several."""
-    places = Subjects(annotations).places
+def subject_name(annotations: Annotations, joints: bool = True) -> str:
+    """Returns what the subjects are: their class, or "subject" where they are of several.
+
+    Args:
+        annotations: The data set.
+        joints: Whether subjects are objects with joints; otherwise all that have a box are.
+    """
+    places = (Subjects if joints else Singles)(annotations).places
     labels = {int(annotations.images[image].labels[index]) for image, (index,) in places}
     return annotations.names[labels.pop()] if len(labels) == 1 else "subject"
 
@@ -189,8 +208,12 @@ class Variation(ABC):
         """Returns what training calls "published", "mild" or "none"."""
         return {"published": cls.published, "mild": cls.mild, "none": cls.none}[augment]()
 
-    def samples(self, annotations: Annotations) -> Samples:
+    def samples(self, annotations: Annotations, joints: bool = True) -> Samples:
         """Returns the samples of a data set: each image with its objects.
+
+        Args:
+            annotations: The data set.
+            joints: Whether joints are to be learnt, where samples may be about them.
 
         Raises:
             HeatpointError: The data set lacks what they are about, or what the variation needs.

@@ -193,7 +193,7 @@ def _clean(
         HeatpointError: There is nothing to learn.
     """
     cleaned, counts = clean(annotations, skip_bad)
-    samples = varied(kind.view)().samples(cleaned)
+    samples = varied(kind.view)().samples(cleaned, "keypoints" in kind.learns)
     number = sum(len(objects) for _, objects in samples.places)
     if not number:
         raise HeatpointError(f"{cleaned.source} holds no object to learn from or to score")

@@ -53,8 +53,8 @@ def draw_predictions(
     Raises:
         HeatpointError: The file cannot be written.
     """
-    wanted = [np.zeros(len(record), bool) for record in shown.images]
-    for index, objects in varied(detector.codec.view)().samples(shown).places:
+    wanted, codec = [np.zeros(len(record), bool) for record in shown.images], detector.codec
+    for index, objects in varied(codec.view)().samples(shown, "keypoints" in codec.learns).places:
         wanted[index][objects] = True
     spread = range(0, len(shown), max(1, len(shown) // COUNT))
     chosen = [index for index in spread if wanted[index].any()][:COUNT]

@@ -84,7 +84,9 @@ def build_detector(
 
 def _chosen(options: TrainOptions, train: Annotations) -> tuple[Detector, list[str]]:
     """Returns the detector that the options describe, fitted to the data; see above."""
-    names = (subject_name(train),) if kind_of(options).view.asks else train.names
+    kind, names = kind_of(options), train.names
+    if kind.view.asks:
+        names = (subject_name(train, "keypoints" in kind.learns),)
     backbone, notes = options.backbone_weights, []
     if options.weights:
         detector = Detector.load(options.weights)
