@@ -8,10 +8,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from heatpoint.errors import HeatpointError, suggest
+from heatpoint.errors import HeatpointError, check_choice
 
 RadiusRule = Literal["legacy", "fixed", "half-fixed"]
-RADIUS_RULES: tuple[RadiusRule, ...] = get_args(RadiusRule)
 
 
 def check_radius_rule(rule: str, overlap: float) -> None:
@@ -20,11 +19,7 @@ def check_radius_rule(rule: str, overlap: float) -> None:
     Raises:
         HeatpointError: The rule is unknown, or the overlap does not lie between 0 and 1.
     """
-    if rule not in RADIUS_RULES:
-        known = ", ".join(RADIUS_RULES)
-        raise HeatpointError(
-            f"radius must be one of {known}, got {rule!r}{suggest(rule, RADIUS_RULES)}"
-        )
+    check_choice("radius", rule, get_args(RadiusRule))
     if not 0 < overlap < 1:
         raise HeatpointError(f"overlap must lie between 0 and 1, got {overlap}")
 
