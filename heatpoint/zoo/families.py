@@ -15,7 +15,6 @@ from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
-from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.networks.features import (
     DeconvNeck,
     EveryLevel,
@@ -32,7 +31,12 @@ from heatpoint.networks.heads import (
     SharedHeads,
     StackHeads,
 )
-from heatpoint.networks.stacked_hourglass import HourglassStacks, HourglassStem, StemKind
+from heatpoint.networks.hourglasses import (
+    DetectionHourglass,
+    HourglassStacks,
+    HourglassStem,
+    StemKind,
+)
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.networks import Network
-from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.networks.features import DeconvNeck, OneLevel, dense_resnet50
 from heatpoint.networks.heads import BareHeads, MapHeads
+from heatpoint.networks.hourglasses import DetectionHourglass
 from heatpoint.zoo.families import (
     FAMILIES,
     Model,
