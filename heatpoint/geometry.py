@@ -169,12 +169,7 @@ def letterbox(image_size: tuple[int, int], input_size: tuple[int, int]) -> Affin
         image_size: (height, width) of the image.
         input_size: (height, width) of the network's input.
     """
-    zoom = min(input_size[0] / image_size[0], input_size[1] / image_size[1])
-    return (
-        Affine.translate(input_size[1] / 2, input_size[0] / 2)
-        @ Affine.scale(zoom, zoom)
-        @ Affine.translate(-image_size[1] / 2, -image_size[0] / 2)
-    )
+    return crop_affine((0, 0, image_size[1], image_size[0]), input_size, padding=1.0)
 
 
 def clip_boxes(boxes: ArrayT, size: tuple[int, int]) -> ArrayT:

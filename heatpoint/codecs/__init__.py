@@ -321,10 +321,9 @@ def gathered(targets: Sequence[Target]) -> tuple[Tensor, Tensor, Tensor]:
         return torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0).long()
     boxes = torch.cat([target.boxes for target in targets]).float()
     labels = torch.cat([target.labels for target in targets]).long()
-    numbers = torch.arange(len(targets)).repeat_interleave(
-        torch.tensor([len(target.labels) for target in targets])
-    )
-    return boxes, labels, numbers.to(boxes.device, non_blocking=True)
+    counts = torch.tensor([len(target.labels) for target in targets])
+    image = torch.arange(len(targets)).repeat_interleave(counts)
+    return boxes, labels, image.to(boxes.device, non_blocking=True)
 
 
 def with_honest_scores(rows: Rows, maps: Maps) -> Rows:

@@ -17,20 +17,11 @@ from heatpoint.codecs.encoded import (
     blob_radius,
     boxes_in_cells,
     check_blobs,
-    last_of_cell,
     list_points,
 )
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import focal_loss, giou_loss, l1_loss
-from heatpoint.codecs.peaks import (
-    Peaks,
-    local_maxima,
-    mean_logit,
-    places_of,
-    read_cells,
-    top_peaks,
-    unflipped,
-)
+from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks, unflipped
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 
 
@@ -157,9 +148,7 @@ class CenterCodec(Codec):
         if self.size_region > 0:
             samples = objects.with_regions((radius * self.size_region).long(), batch, map_size)
         if self.collisions == "last":
-            cells = map_size[0] * map_size[1]
-            last = last_of_cell(samples.image, samples.cell, batch, cells)
-            samples = samples.chosen(last)
+            samples = samples.last(batch, map_size[0] * map_size[1])
         total = samples.weight.sum()
         return CenterEncoded(
             batch=batch,
@@ -189,14 +178,9 @@ class CenterCodec(Codec):
             Scalars, float32, or float64 where the maps are.
         """
         positives, objects = encoded.counts.unbind()
-        terms = {
-            "heatmap": focal_loss(
-                maps["heatmap"],
-                *encoded.blobs.lists,
-                self.heatmap_weight / positives.clamp(min=1),
-                self.clamp,
-            )
-        }
+        scale = self.heatmap_weight / positives.clamp(min=1)
+        heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
+        terms = {"heatmap": heatmap}
         at = encoded.samples
         count = objects * (2 if self.normaliser == "coordinates" else 1) + 1e-4
         size = at_cells(maps["size"], at.image, at.cell)
@@ -220,21 +204,14 @@ class CenterCodec(Codec):
         Args:
             maps: The maps of the last stack.
         """
-        values, labels, cells = self._peaks(maps["heatmap"])
+        values, labels, cells = top_peaks(
+            maps["heatmap"], self.max_detections, self.peak_kernel, self.one_class_per_cell
+        )
         inside = read_cells(maps["offset"], cells).float() if self.offset else 0.5
         center = places_of(cells, maps["heatmap"].shape[-1]).float() + inside
         sides = read_cells(maps["size"], cells).float().clamp(min=0)
         boxes = _boxes(center, sides) * self.stride
         return {"boxes": boxes, "scores": torch.sigmoid(values.float()), "labels": labels}
-
-    def _peaks(self, heatmap: Tensor) -> Peaks:
-        """Returns the K best peaks, at most one per cell if so configured."""
-        if not self.one_class_per_cell:
-            return top_peaks(heatmap, self.max_detections, self.peak_kernel)
-        peaks = local_maxima(heatmap, self.peak_kernel)
-        best, label = torch.where(peaks, heatmap, float("-inf")).max(1, keepdim=True)
-        found = top_peaks(best, self.max_detections, kernel=1)
-        return found._replace(labels=read_cells(label, found.cells)[..., 0])
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image.

@@ -140,9 +140,7 @@ def joined(rows: Rows, others: Rows) -> Rows:
         order = scores.topk(scores.shape[1]).indices
     else:
         order = scores.sort(descending=True, stable=True).indices
-    return {
-        name: values.gather(
-            1, order.reshape(*order.shape, *[1] * (values.dim() - 2)).expand_as(values)
-        )
-        for name, values in both.items()
-    }
+    for name, values in both.items():
+        tail = [1] * (values.dim() - 2)  # one index serves all numbers of a row
+        both[name] = values.take_along_dim(order.reshape(*order.shape, *tail), 1)
+    return both

@@ -75,6 +75,10 @@ class CellSamples(NamedTuple):
         """Returns the samples that a mask or an index names."""
         return CellSamples(*(values[rows] for values in self))
 
+    def last(self, batch: int, cells: int) -> CellSamples:
+        """Returns the last sample of each cell; of ``batch`` maps of so many cells."""
+        return self.chosen(last_of_cell(self.image, self.cell, batch, cells))
+
     def with_regions(self, radius: Tensor, batch: int, map_size: tuple[int, int]) -> CellSamples:
         """Returns the objects' own cells, which these are, followed by cells around them.
 

@@ -61,7 +61,7 @@ def local_maxima(heatmap: Tensor, kernel: int = 3) -> Tensor:
     return F.max_pool2d(heatmap, kernel, stride=1, padding=kernel // 2) == heatmap
 
 
-def top_peaks(heatmap: Tensor, count: int, kernel: int = 3) -> Peaks:
+def top_peaks(heatmap: Tensor, count: int, kernel: int = 3, one_class: bool = False) -> Peaks:
     """Returns the ``count`` highest local maxima over all channels of each image.
 
     There are two ways to the same answer. On a processor outside of export and compilation, the
@@ -73,7 +73,12 @@ def top_peaks(heatmap: Tensor, count: int, kernel: int = 3) -> Peaks:
         heatmap: (B, C, h, w), logits or probabilities.
         count: Number of rows K; where an image has fewer maxima, empty rows follow.
         kernel: Odd number of cells, side of the neighbourhood.
+        one_class: Whether only the best class of a cell counts.
     """
+    if one_class:
+        best, label = _suppressed(heatmap, kernel).max(1, keepdim=True)
+        found = top_peaks(best, count, kernel=1)
+        return found._replace(labels=read_cells(label, found.cells)[..., 0])
     if is_portable() or heatmap.device.type != "cpu" or not len(heatmap):
         values, index = _ordered(heatmap, count, kernel)
     else:
@@ -117,6 +122,11 @@ def unflipped(offset: Tensor) -> Tensor:
     return torch.stack((1 - x, y), 1)
 
 
+def _suppressed(heatmap: Tensor, kernel: int) -> Tensor:
+    """Returns the heatmap with minus infinity wherever there is no local maximum."""
+    return torch.where(local_maxima(heatmap, kernel), heatmap, float("-inf"))
+
+
 def _ordered(heatmap: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor]:
     """Returns values and flat indices (B, K), in exported programs in a form that all understand.
 
@@ -124,8 +134,7 @@ def _ordered(heatmap: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor]:
     programs, so that there is no asking whether there are enough: as many empty ones as are wanted
     follow in any case.
     """
-    peaks = local_maxima(heatmap, kernel)
-    flat = torch.where(peaks, heatmap, float("-inf")).flatten(1)
+    flat = _suppressed(heatmap, kernel).flatten(1)
     size = flat.shape[1]
     if is_portable():
         values, index = F.pad(flat, (0, count), value=float("-inf")).topk(count)
@@ -165,14 +174,8 @@ def _tiled(image: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor] | No
         blocks = image[0].view(-1, height // side, side, width // side, side)
         inside = (blocks[channel, row, :, column] >= threshold).nonzero()
         tile, down, right = inside.unbind(1)
-        return _closer_look(
-            image[0],
-            channel[tile],
-            row[tile] * side + down,
-            column[tile] * side + right,
-            count,
-            kernel,
-        )
+        places = channel[tile], row[tile] * side + down, column[tile] * side + right
+        return _closer_look(image[0], *places, count, kernel)
     return None
 
 

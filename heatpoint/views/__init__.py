@@ -226,7 +226,12 @@ def stacked(parts: Sequence[Arrays]) -> Arrays:
 
 
 def best_of_each(parts: Sequence[Arrays], most: int) -> tuple[Arrays, NDArray[np.int64]]:
-    """Returns the ``most`` best rows of each look one after the other, and the looks' numbers."""
+    """Returns the ``most`` best rows of each look one after the other, and the looks' numbers.
+
+    Of a single look, all rows stay as they are.
+    """
+    if len(parts) == 1:
+        return parts[0], np.zeros(len(parts[0]["scores"]), np.int64)
     best = [np.argsort(-part["scores"], kind="stable")[:most] for part in parts]
     rows = stacked([chosen(part, order) for part, order in zip(parts, best, strict=True)])
     return rows, np.repeat(np.arange(len(parts)), [len(order) for order in best])

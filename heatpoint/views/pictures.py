@@ -57,8 +57,6 @@ class Picture(View):
         self, looks: Sequence[Look], parts: Sequence[Arrays], fields: Sequence[Field], most: int
     ) -> Arrays:
         """Returns the rows of all scales, the ``most`` best of each where there are several."""
-        if len(parts) == 1:
-            return parts[0]
         return best_of_each(parts, most)[0]
 
     def protocol(self) -> dict[str, object]:

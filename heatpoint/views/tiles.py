@@ -70,8 +70,6 @@ class Tiles(View):
         self, looks: Sequence[Look], parts: Sequence[Arrays], fields: Sequence[Field], most: int
     ) -> Arrays:
         """Returns the rows of all tiles, each object once; ``most`` holds for every tile."""
-        if len(parts) == 1:
-            return parts[0]
         tiles = np.array([look.box for look in looks], np.float64)
         rows, tile_of = best_of_each(parts, most)
         own = _on_own_ground(rows["boxes"], tiles, tile_of)
