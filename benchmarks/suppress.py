@@ -199,9 +199,9 @@ def main() -> None:
         ends = drawn_corners(100, classes)
         found = pair_corners(*ends, 0.5, 1000)
         plain = plain_pairs(*ends, 0.5)
-        kept = found.scores[0] > 0
+        kept = found["scores"][0] > 0
         assert int(kept.sum()) == len(plain)
-        found_scores = found.scores[0][kept].tolist()
+        found_scores = found["scores"][0][kept].tolist()
         assert np.allclose(found_scores, [row[4] for row in plain], atol=1e-5)
         race(
             lambda ends=ends: pair_corners(*ends, 0.5, 1000),

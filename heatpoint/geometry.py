@@ -76,16 +76,8 @@ class Affine:
     def __matmul__(self, other: Affine) -> Affine:
         a, b, c, d, e, f = self.matrix
         p, q, r, s, t, u = other.matrix
-        return Affine(
-            (
-                a * p + b * s,
-                a * q + b * t,
-                a * r + b * u + c,
-                d * p + e * s,
-                d * q + e * t,
-                d * r + e * u + f,
-            )
-        )
+        first = (a * p + b * s, a * q + b * t, a * r + b * u + c)
+        return Affine((*first, d * p + e * s, d * q + e * t, d * r + e * u + f))
 
     def inverse(self) -> Affine:
         """Returns the reverse map.
@@ -104,35 +96,18 @@ class Affine:
         """Maps points, (..., 2) as x and y; the floating type is kept."""
         a, b, c, d, e, f = self.matrix
         x, y = points[..., 0], points[..., 1]
-        mapped = (a * x + b * y + c, d * x + e * y + f)
-        return _stack(points, *mapped)
+        return _stack(points, a * x + b * y + c, d * x + e * y + f)
 
     def boxes(self, boxes: ArrayT) -> ArrayT:
         """Maps boxes, (..., 4) xyxy, to the upright boxes around their four mapped corners."""
-        a, b, c, d, e, f = self.matrix
-        x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
-        if b == 0 and d == 0:
-            xs, ys = [a * x1 + c, a * x2 + c], [e * y1 + f, e * y2 + f]
-        else:
-            corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
-            xs = [a * x + b * y + c for x, y in corners]
-            ys = [d * x + e * y + f for x, y in corners]
-        if isinstance(boxes, np.ndarray):
-            low = [np.minimum.reduce(v) for v in (xs, ys)]
-            return np.stack(low + [np.maximum.reduce(v) for v in (xs, ys)], -1)
+        corners = self.points(boxes[..., [[0, 1], [2, 1], [2, 3], [0, 3]]])
+        if isinstance(corners, np.ndarray):
+            return np.concatenate((corners.min(-2), corners.max(-2)), -1)
         import torch
 
-        sides = [torch.stack(v).amin(0) for v in (xs, ys)]
-        sides += [torch.stack(v).amax(0) for v in (xs, ys)]
-        return torch.stack(sides, -1)
+        return torch.cat((corners.amin(-2), corners.amax(-2)), -1)
 
-    def warp(
-        self,
-        image: Image,
-        size: tuple[int, int],
-        border: int = 0,
-        interpolation: int = cv2.INTER_LINEAR,
-    ) -> Image:
+    def warp(self, image: Image, size: tuple[int, int], border: int = 0) -> Image:
         """Draws the image in the frame this map leads to.
 
         Enlarging and shrinking up to twice is one bilinear resampling. Bilinear reads 2 x 2
@@ -145,20 +120,22 @@ class Affine:
             image: (H, W, 3) or (H, W) uint8 in the frame the map starts from.
             size: (height, width) of the result.
             border: Grey level 0-255 of everything outside the image.
-            interpolation: OpenCV's flag for the resampling.
 
         Returns:
             (height, width, 3) or (height, width) uint8, contiguous.
         """
-        if self._moves_whole_pixels():
-            return self._paste(image, size, border)
+        a, b, c, d, e, f = self.matrix
+        if (a, b, d, e) == (1.0, 0.0, 0.0, 1.0) and c == round(c) and f == round(f):
+            return _paste(image, round(f), round(c), size, border)
         source, onward = image, self
+        height, width = image.shape[:2]
+        # How many pixels of the image become one of the result, along y and along x.
+        shrinks = 1.0 / max(math.hypot(b, e), 1e-9), 1.0 / max(math.hypot(a, d), 1e-9)
         fewer = [
             max(1, round(side / max(1, math.floor(factor))))
-            for side, factor in zip(image.shape[:2], self._shrinks(), strict=True)
+            for side, factor in zip((height, width), shrinks, strict=True)
         ]
-        if (fewer[0], fewer[1]) != image.shape[:2]:
-            height, width = image.shape[:2]
+        if fewer != [height, width]:
             source = cv2.resize(image, (fewer[1], fewer[0]), interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
             onward = self @ Affine.scale(width / fewer[1], height / fewer[0])
         middles = Affine.translate(-0.5, -0.5) @ onward @ Affine.translate(0.5, 0.5)
@@ -169,32 +146,20 @@ class Affine:
             cv2.cvtColor(source, cv2.COLOR_RGB2RGBA) if colour else source,
             middles.numpy(),
             (size[1], size[0]),
-            flags=interpolation,
+            flags=cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_CONSTANT,
             borderValue=(border, border, border, border),
         )
         return cv2.cvtColor(drawn, cv2.COLOR_RGBA2RGB) if colour else drawn  # type: ignore[return-value]
 
-    def _shrinks(self) -> tuple[float, float]:
-        """Returns how many source pixels become one result pixel, along y and along x."""
-        a, b, _, d, e, _ = self.matrix
-        return 1.0 / max(math.hypot(b, e), 1e-9), 1.0 / max(math.hypot(a, d), 1e-9)
 
-    def _moves_whole_pixels(self) -> bool:
-        a, b, c, d, e, f = self.matrix
-        return (a, b, d, e) == (1.0, 0.0, 0.0, 1.0) and c == round(c) and f == round(f)
-
-    def _paste(self, image: Image, size: tuple[int, int], border: int) -> Image:
-        right, down = round(self.matrix[2]), round(self.matrix[5])
-        canvas = np.full((*size, *image.shape[2:]), border, dtype=np.uint8)
-        top, left = max(0, down), max(0, right)
-        bottom = min(size[0], down + image.shape[0])
-        end = min(size[1], right + image.shape[1])
-        if bottom > top and end > left:
-            canvas[top:bottom, left:end] = image[
-                top - down : bottom - down, left - right : end - right
-            ]
-        return canvas
+def _paste(image: Image, down: int, right: int, size: tuple[int, int], border: int) -> Image:
+    """Returns the image so many pixels further down and to the right on a canvas of ``size``."""
+    canvas = np.full((*size, *image.shape[2:]), border, dtype=np.uint8)
+    part = image[max(0, -down) : max(0, size[0] - down), max(0, -right) : max(0, size[1] - right)]
+    top, left = max(0, down), max(0, right)
+    canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return canvas
 
 
 def letterbox(image_size: tuple[int, int], input_size: tuple[int, int]) -> Affine:
@@ -204,21 +169,13 @@ def letterbox(image_size: tuple[int, int], input_size: tuple[int, int]) -> Affin
         image_size: (height, width) of the image.
         input_size: (height, width) of the network's input.
     """
-    zoom = min(input_size[0] / image_size[0], input_size[1] / image_size[1])
-    return (
-        Affine.translate(input_size[1] / 2, input_size[0] / 2)
-        @ Affine.scale(zoom, zoom)
-        @ Affine.translate(-image_size[1] / 2, -image_size[0] / 2)
-    )
+    return crop_affine((0, 0, image_size[1], image_size[0]), input_size, padding=1.0)
 
 
 def clip_boxes(boxes: ArrayT, size: tuple[int, int]) -> ArrayT:
     """Clips (..., 4) xyxy boxes to [0, width] and [0, height] of a frame ``size`` (H, W)."""
-    x1, y1, x2, y2 = (boxes[..., i] for i in range(4))
-    height, width = size
-    return _stack(
-        boxes, x1.clip(0, width), y1.clip(0, height), x2.clip(0, width), y2.clip(0, height)
-    )
+    x, y = boxes[..., 0::2].clip(0, size[1]), boxes[..., 1::2].clip(0, size[0])
+    return _stack(boxes, x[..., 0], y[..., 0], x[..., 1], y[..., 1])
 
 
 def _stack(like: ArrayT, *columns: Any) -> ArrayT:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from heatpoint.codecs import Maps, Rows, Target
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.codecs.encoded import CellSamples, CenterEncoded
+from heatpoint.codecs.encoded import Blobs, CellSamples, CenterEncoded
 from heatpoint.codecs.gaussian import Windows
 from heatpoint.inference.finish import nms
 
@@ -86,9 +86,11 @@ def _given(
         objects=samples,
         label=torch.zeros_like(image),
         radius=torch.zeros_like(image),
-        windows=Windows(cells, flat[cells], torch.ones_like(cells)),
-        starts=torch.searchsorted(cells, edges),
-        peaks=peaks,
+        blobs=Blobs(
+            Windows(cells, flat[cells], torch.ones_like(cells)),
+            torch.searchsorted(cells, edges),
+            peaks,
+        ),
         samples=samples,
         counts=torch.tensor([float(len(peaks)), float(len(image))]),
     )

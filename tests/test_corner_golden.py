@@ -10,8 +10,9 @@ from published import INCLUSIVE, best_rows, soft_nms_in_place
 from torch import Tensor
 
 from heatpoint.codecs import Maps, Target
-from heatpoint.codecs.corner_pairs import CornerEncoded, Corners
+from heatpoint.codecs.corner_pairs import CornerEncoded
 from heatpoint.codecs.corners import CornerCodec
+from heatpoint.codecs.encoded import Blobs, Points
 from heatpoint.codecs.gaussian import Windows
 from heatpoint.codecs.losses import pull_push_loss
 from heatpoint.geometry import clip_boxes
@@ -93,9 +94,11 @@ def given(data: dict[str, Tensor]) -> CornerEncoded:
         edges = torch.arange(planes + 1) * (flat.numel() // planes)
         windows = Windows(cells, flat[cells], torch.ones_like(cells))
         starts, peaks = torch.searchsorted(cells, edges), (flat == 1).nonzero()[:, 0]
-        corners.append(Corners(slot, data[f"{kind}_offset"][mask], windows, starts, peaks))
+        blobs = Blobs(windows, starts, peaks)
+        corners.append(Points(slot, data[f"{kind}_offset"][mask], blobs))
     batch, classes, height, width = data["top_left_heatmap"].shape
-    counts = [len(corners[0].peaks), len(corners[1].peaks), len(image), batch]
+    peaks = [len(kind.blobs.peaks) for kind in corners]
+    counts = [*peaks, len(image), batch]
     return CornerEncoded(
         batch=batch,
         classes=classes,

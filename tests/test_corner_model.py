@@ -24,9 +24,9 @@ from heatpoint.inference.predict import predict
 from heatpoint.inspection import inspect
 from heatpoint.inspection.oracle import oracle
 from heatpoint.networks import Network
-from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.networks.features import EveryLevel
 from heatpoint.networks.heads import CornerHeads, StackHeads
+from heatpoint.networks.hourglasses import DetectionHourglass
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
 from heatpoint.training.state import TrainResult

@@ -17,9 +17,9 @@ from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.predict import predict
 from heatpoint.networks import Network
-from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.networks.features import EveryLevel, PlainResNet, TopDownNeck
 from heatpoint.networks.heads import MapHeads, SharedHeads, StackHeads
+from heatpoint.networks.hourglasses import DetectionHourglass
 from heatpoint.zoo.detector import Detector
 
 

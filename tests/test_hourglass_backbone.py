@@ -15,10 +15,10 @@ from heatpoint.codecs.corners import CornerCodec
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
 from heatpoint.networks.corner_pool import corner_pool
-from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.networks.fast import fast
 from heatpoint.networks.features import EveryLevel
 from heatpoint.networks.heads import CornerBranch, CornerHeads, MapHeads, StackHeads
+from heatpoint.networks.hourglasses import DetectionHourglass
 
 
 def narrow(stacks: int = 2, trim: int = 0) -> DetectionHourglass:

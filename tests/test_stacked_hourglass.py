@@ -9,7 +9,7 @@ from heatpoint.codecs import MapSpec
 from heatpoint.networks import Network
 from heatpoint.networks.fast import fast
 from heatpoint.networks.features import OneLevel
-from heatpoint.networks.stacked_hourglass import Hourglass, HourglassStacks, HourglassStem
+from heatpoint.networks.hourglasses import Hourglass, HourglassStacks, HourglassStem, pose_hourglass
 
 
 def network(stacks: int = 2, order: int = 2, blocks: int = 1, joints: int = 3) -> Network:
@@ -48,7 +48,7 @@ def test_every_stack_answers_in_both_modes() -> None:
 
 
 def test_an_hourglass_goes_down_to_one_cell() -> None:
-    made = Hourglass(3, 16, 1).eval()
+    made = pose_hourglass(3, 16, 1).eval()
     levels = [module for module in made.modules() if isinstance(module, Hourglass)]
     assert len(levels) == 3
     features = torch.randn(1, 16, 8, 8)

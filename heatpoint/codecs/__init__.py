@@ -12,14 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self, get_type_hints
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.networks import Maps as Maps
 from heatpoint.networks import MapSpec as MapSpec
 from heatpoint.system.files import fits
@@ -278,6 +278,8 @@ class Codec(ABC):
 def check_values(codec: Codec, whole: Sequence[str] = (), weights: Sequence[str] = ()) -> None:
     """Makes sure that fields of a codec are in range; every ``__post_init__`` calls it.
 
+    Fields whose type is a ``Literal`` hold one of its values.
+
     Args:
         codec: The codec.
         whole: Names of fields that are whole numbers of at least 1.
@@ -286,14 +288,23 @@ def check_values(codec: Codec, whole: Sequence[str] = (), weights: Sequence[str]
     Raises:
         HeatpointError: One is not; names it and its value.
     """
+    for name, hint in get_type_hints(type(codec)).items():
+        if get_origin(hint) is Literal:
+            check_choice(name, getattr(codec, name), get_args(hint))
     for name in whole:
         value = getattr(codec, name)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _LARGEST:
-            raise HeatpointError(f"{name} must be a whole number of at least 1, got {value!r}")
+        fine = type(value) is int and 1 <= value <= _LARGEST
+        require(fine, name, "be a whole number of at least 1", value)
     for name in weights:
         value = getattr(codec, name)
-        if not isinstance(value, (int, float)) or not 0 <= value < float("inf"):
-            raise HeatpointError(f"{name} must be at least 0, got {value!r}")
+        fine = isinstance(value, (int, float)) and 0 <= value < float("inf")
+        require(fine, name, "be at least 0", value)
+
+
+def require(fine: bool, name: str, rule: str, value: object) -> None:
+    """Raises HeatpointError, which says what a field must do and what it is, unless it is fine."""
+    if not fine:
+        raise HeatpointError(f"{name} must {rule}, got {value!r}")
 
 
 _LARGEST = 1_000_000
@@ -310,10 +321,9 @@ def gathered(targets: Sequence[Target]) -> tuple[Tensor, Tensor, Tensor]:
         return torch.zeros(0, 4), torch.zeros(0).long(), torch.zeros(0).long()
     boxes = torch.cat([target.boxes for target in targets]).float()
     labels = torch.cat([target.labels for target in targets]).long()
-    numbers = torch.arange(len(targets)).repeat_interleave(
-        torch.tensor([len(target.labels) for target in targets])
-    )
-    return boxes, labels, numbers.to(boxes.device, non_blocking=True)
+    counts = torch.tensor([len(target.labels) for target in targets])
+    image = torch.arange(len(targets)).repeat_interleave(counts)
+    return boxes, labels, image.to(boxes.device, non_blocking=True)
 
 
 def with_honest_scores(rows: Rows, maps: Maps) -> Rows:

@@ -4,41 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from heatpoint.codecs import (
-    Codec,
-    Maps,
-    MapSpec,
-    Rows,
-    Target,
-    check_size,
-    check_values,
-    gathered,
-)
+from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
 from heatpoint.codecs.encoded import (
     CellSamples,
     CenterEncoded,
-    assemble,
-    check_objects,
-    last_of_cell,
-    region_samples,
+    at_cells,
+    blob_radius,
+    boxes_in_cells,
+    check_blobs,
+    list_points,
 )
-from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
+from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import focal_loss, giou_loss, l1_loss
-from heatpoint.codecs.peaks import Peaks, local_maxima, mean_logit, read_cells, top_peaks
-from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks, unflipped
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
-
-Border = Literal["continuous", "cells"]
-Normaliser = Literal["coordinates", "objects"]
-Collisions = Literal["keep", "last"]
-
-# An ideal heatmap is this far from 0 and 1, which have no finite logit.
-IDEAL_MARGIN = 1e-6
 
 
 @dataclass(frozen=True)
@@ -87,34 +71,25 @@ class CenterCodec(Codec):
     size_weight: float = 0.1
     offset_weight: float = 1.0
     giou_weight: float = 0.0
-    border: Border = "continuous"
+    border: Literal["continuous", "cells"] = "continuous"
     offset: bool = True
-    collisions: Collisions = "keep"
+    collisions: Literal["keep", "last"] = "keep"
     clamp: float | None = None
-    normaliser: Normaliser = "coordinates"
+    normaliser: Literal["coordinates", "objects"] = "coordinates"
     peak_kernel: int = 3
     one_class_per_cell: bool = False
     size_region: float = 0.0
     soft_nms: float | None = None
 
     def __post_init__(self) -> None:
-        check_radius_rule(self.radius, self.overlap)
-        check_choice("border", self.border, get_args(Border))
-        check_choice("normaliser", self.normaliser, get_args(Normaliser))
-        check_choice("collisions", self.collisions, get_args(Collisions))
         check_values(
             self,
             whole=("classes", "stride", "max_detections", "peak_kernel"),
             weights=("heatmap_weight", "size_weight", "offset_weight", "giou_weight"),
         )
-        if self.peak_kernel % 2 == 0:
-            raise HeatpointError(f"peak_kernel must be odd, got {self.peak_kernel}")
-        if self.clamp is not None and not 0 < self.clamp < 0.5:
-            raise HeatpointError(f"clamp must lie between 0 and 0.5 or be None, got {self.clamp}")
-        if not 0 <= self.size_region <= 1:
-            raise HeatpointError(f"size_region must lie in [0, 1], got {self.size_region}")
-        if self.soft_nms is not None and not self.soft_nms > 0:
-            raise HeatpointError(f"soft_nms must be above 0 or None, got {self.soft_nms}")
+        check_blobs(self.overlap, self.clamp, self.peak_kernel, self.soft_nms)
+        region = self.size_region
+        require(0 <= region <= 1, "size_region", "lie in [0, 1]", region)
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -158,40 +133,35 @@ class CenterCodec(Codec):
             ValueError: A box is not finite, is empty or has its centre outside of the input; a
                 label is out of range; or the size is no multiple of the stride.
         """
-        height, width = map_size = check_size(size, self.stride)
-        boxes, label, image = gathered(targets)
-        boxes = boxes / self.stride
-        check_objects(
-            boxes, label, image, self.classes, map_size, self.stride, self.border == "continuous"
+        map_size = check_size(size, self.stride)
+        inside = self.border == "continuous"
+        boxes, label, image, left_out = boxes_in_cells(
+            targets, self.classes, size, map_size, inside, None if inside else self.stride
         )
-        left_out = 0
-        if self.border == "cells":
-            corner = boxes.new_tensor((width - 1, height - 1, width - 1, height - 1))
-            boxes = torch.minimum(boxes, corner).clamp(min=0)
-            kept = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(-1)
-            left_out = len(boxes) - int(kept.sum())
-            boxes, label, image = boxes[kept], label[kept], image[kept]
-
         sides = boxes[:, 2:] - boxes[:, :2]
-        center = (boxes[:, :2] + boxes[:, 2:]) / 2
-        end = torch.tensor((width - 1, height - 1), device=boxes.device)
-        place = torch.minimum(center.floor().long().clamp(min=0), end)
-        column, row = place.unbind(-1)
-        # Whole numbers decide the radius, so it is computed as precisely as in the references.
-        exact = torch.float32 if boxes.device.type == "mps" else torch.float64
-        measured = (sides.ceil() if self.round_size else sides).flip(-1).to(exact)
-        radius = gaussian_radius(measured, self.radius, self.overlap).long().clamp(min=0)
-
-        cell = row * width + column
-        objects = CellSamples(image, cell, center - place, sides, torch.ones_like(center[:, 0]))
-        samples, batch = objects, len(targets)
+        measured = sides.ceil() if self.round_size else sides
+        radius = blob_radius(measured, self.radius, self.overlap)
+        center, batch = (boxes[:, :2] + boxes[:, 2:]) / 2, len(targets)
+        planes = batch, self.classes
+        cell, offset, blobs = list_points(center, image, label, radius, planes, map_size)
+        objects = samples = CellSamples(image, cell, offset, sides, torch.ones_like(sides[:, 0]))
         if self.size_region > 0:
-            reach = (radius * self.size_region).long()
-            samples = region_samples(objects, reach, batch, map_size)
+            samples = objects.with_regions((radius * self.size_region).long(), batch, map_size)
         if self.collisions == "last":
-            last = last_of_cell(samples.image, samples.cell, batch, height * width)
-            samples = samples.chosen(last)
-        return assemble(objects, samples, label, radius, batch, self.classes, map_size, left_out)
+            samples = samples.last(batch, map_size[0] * map_size[1])
+        total = samples.weight.sum()
+        return CenterEncoded(
+            batch=batch,
+            classes=self.classes,
+            map_size=map_size,
+            objects=objects,
+            label=label,
+            radius=radius,
+            blobs=blobs,
+            samples=samples,
+            counts=torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
+            left_out=left_out,
+        )
 
     def loss(self, maps: Maps, encoded: CenterEncoded) -> dict[str, Tensor]:
         """Returns the weighted losses "heatmap", "size", "offset" (and "giou") of one stack.
@@ -208,31 +178,20 @@ class CenterCodec(Codec):
             Scalars, float32, or float64 where the maps are.
         """
         positives, objects = encoded.counts.unbind()
-        terms = {
-            "heatmap": focal_loss(
-                maps["heatmap"],
-                encoded.windows.cell,
-                encoded.windows.value,
-                encoded.starts,
-                encoded.peaks,
-                self.heatmap_weight / positives.clamp(min=1),
-                self.clamp,
-            )
-        }
+        scale = self.heatmap_weight / positives.clamp(min=1)
+        heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
+        terms = {"heatmap": heatmap}
         at = encoded.samples
-        width = encoded.map_size[1]
-        index = (at.image, slice(None), at.cell // width, at.cell % width)
         count = objects * (2 if self.normaliser == "coordinates" else 1) + 1e-4
-        size = maps["size"][index]
+        size = at_cells(maps["size"], at.image, at.cell)
         terms["size"] = self.size_weight * l1_loss(size, at.size, at.weight, count)
-        offset = at.offset.new_full(at.offset.shape, 0.5)
+        offset = torch.full_like(at.offset, 0.5)
         if self.offset:
-            offset = maps["offset"][index]
+            offset = at_cells(maps["offset"], at.image, at.cell)
             terms["offset"] = self.offset_weight * l1_loss(offset, at.offset, at.weight, count)
         if self.giou_weight > 0:
-            loss = giou_loss(
-                _boxes(offset, size), _boxes(at.offset, at.size), at.weight, objects + 1e-4
-            )
+            found, true = _boxes(offset, size), _boxes(at.offset, at.size)
+            loss = giou_loss(found, true, at.weight, objects + 1e-4)
             terms["giou"] = self.giou_weight * loss
         return terms
 
@@ -245,23 +204,14 @@ class CenterCodec(Codec):
         Args:
             maps: The maps of the last stack.
         """
-        peaks, width = self._peaks(maps["heatmap"]), maps["heatmap"].shape[-1]
-        row = torch.div(peaks.cells, width, rounding_mode="trunc")
-        corner = torch.stack((peaks.cells - row * width, row), -1).float()
-        inside = read_cells(maps["offset"], peaks.cells).float() if self.offset else 0.5
-        sides = read_cells(maps["size"], peaks.cells).float().clamp(min=0)
-        boxes = _boxes(corner + inside, sides) * self.stride
-        scores = torch.sigmoid(peaks.values.float())
-        return {"boxes": boxes, "scores": scores, "labels": peaks.labels}
-
-    def _peaks(self, heatmap: Tensor) -> Peaks:
-        """Returns the K best peaks, at most one per cell if so configured."""
-        if not self.one_class_per_cell:
-            return top_peaks(heatmap, self.max_detections, self.peak_kernel)
-        peaks = local_maxima(heatmap, self.peak_kernel)
-        best, label = torch.where(peaks, heatmap, float("-inf")).max(1, keepdim=True)
-        found = top_peaks(best, self.max_detections, kernel=1)
-        return found._replace(labels=read_cells(label, found.cells)[..., 0])
+        values, labels, cells = top_peaks(
+            maps["heatmap"], self.max_detections, self.peak_kernel, self.one_class_per_cell
+        )
+        inside = read_cells(maps["offset"], cells).float() if self.offset else 0.5
+        center = places_of(cells, maps["heatmap"].shape[-1]).float() + inside
+        sides = read_cells(maps["size"], cells).float().clamp(min=0)
+        boxes = _boxes(center, sides) * self.stride
+        return {"boxes": boxes, "scores": torch.sigmoid(values.float()), "labels": labels}
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image.
@@ -270,10 +220,7 @@ class CenterCodec(Codec):
         mirror is W - 1 - x, uses no offset of the mirrored image at all; see ``merge_flipped``.
         """
         mirrored = {name: values.flip(-1) for name, values in maps.items()}
-        if self.offset:
-            x, y = mirrored["offset"].unbind(1)
-            mirrored["offset"] = torch.stack((1 - x, y), 1)
-        return mirrored
+        return {**mirrored, "offset": unflipped(maps["offset"])} if self.offset else mirrored
 
     def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
         """Averages the maps of an image and of its mirror image, as released for testing.
@@ -302,16 +249,11 @@ class CenterCodec(Codec):
         Returns:
             float32 maps; size and offset are 0 at cells that no object trains.
         """
-        height, width = encoded.map_size
-        heatmap = torch.logit(encoded.preview(), eps=IDEAL_MARGIN)
         at = encoded.samples
-        at = at.chosen(last_of_cell(at.image, at.cell, encoded.batch, height * width))
-        maps = {"heatmap": heatmap}
-        for name, values in (("size", at.size), ("offset", at.offset)):
-            if name == "size" or self.offset:
-                plane = heatmap.new_zeros(encoded.batch, height * width, 2)
-                plane[at.image, at.cell] = values
-                maps[name] = plane.transpose(1, 2).reshape(-1, 2, height, width)
+        maps = {"heatmap": encoded.logits(encoded.blobs)}
+        maps["size"] = encoded.map_of(at.size, at.image, at.cell)
+        if self.offset:
+            maps["offset"] = encoded.map_of(at.offset, at.image, at.cell)
         return maps
 
 

@@ -4,41 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from heatpoint.codecs import (
-    Codec,
-    Maps,
-    MapSpec,
-    Rows,
-    Target,
-    check_size,
-    check_values,
-    gathered,
-)
-from heatpoint.codecs.center import IDEAL_MARGIN
-from heatpoint.codecs.corner_pairs import (
-    CornerEncoded,
-    find_corners,
-    joined,
-    list_corners,
-    pair_corners,
-    slots_of,
-)
-from heatpoint.codecs.encoded import check_objects, last_of_cell
-from heatpoint.codecs.gaussian import RadiusRule, check_radius_rule, gaussian_radius
+from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
+from heatpoint.codecs.corner_pairs import CornerEncoded, find_corners, joined, pair_corners
+from heatpoint.codecs.encoded import at_cells, blob_radius, boxes_in_cells, check_blobs, list_points
+from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import focal_loss, pull_push_loss, smooth_l1_loss
-from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.codecs.peaks import unflipped
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
-
-Border = Literal["continuous", "pixels"]
-Grouping = Literal["published", "printed"]
-Images = Literal["sum", "mean"]
 
 CORNERS = ("top_left", "bottom_right")
 MIRRORED = {"top_left": "top_right", "bottom_right": "bottom_left"}
@@ -96,30 +75,21 @@ class CornerCodec(Codec):
     offset_weight: float = 1.0
     pull_weight: float = 0.1
     push_weight: float = 0.1
-    grouping: Grouping = "published"
-    images: Images = "sum"
-    border: Border = "continuous"
+    grouping: Literal["published", "printed"] = "published"
+    images: Literal["sum", "mean"] = "sum"
+    border: Literal["continuous", "pixels"] = "continuous"
     clamp: float | None = None
     peak_kernel: int = 3
 
     def __post_init__(self) -> None:
-        check_radius_rule(self.radius, self.overlap)
-        check_choice("grouping", self.grouping, get_args(Grouping))
-        check_choice("images", self.images, get_args(Images))
-        check_choice("border", self.border, get_args(Border))
         check_values(
             self,
             whole=("classes", "stride", "max_detections", "corners", "peak_kernel"),
             weights=("heatmap_weight", "offset_weight", "pull_weight", "push_weight", "threshold"),
         )
-        if self.peak_kernel % 2 == 0:
-            raise HeatpointError(f"peak_kernel must be odd, got {self.peak_kernel}")
-        if not 0 <= self.trim < self.stride:
-            raise HeatpointError(f"trim must be at least 0 and below the stride, got {self.trim}")
-        if self.clamp is not None and not 0 < self.clamp < 0.5:
-            raise HeatpointError(f"clamp must lie between 0 and 0.5 or be None, got {self.clamp}")
-        if self.soft_nms is not None and not self.soft_nms > 0:
-            raise HeatpointError(f"soft_nms must be above 0 or None, got {self.soft_nms}")
+        check_blobs(self.overlap, self.clamp, self.peak_kernel, self.soft_nms)
+        fine = 0 <= self.trim < self.stride
+        require(fine, "trim", "be at least 0 and below the stride", self.trim)
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -192,38 +162,32 @@ class CornerCodec(Codec):
             ValueError: A box is not finite, is empty or, unless borders are "pixels", has its
                 centre outside of the input; a label is out of range; or the size is illegal.
         """
-        height, width = map_size = check_size(size, self.stride, self.trim)
-        boxes, label, image = gathered(targets)
-        to_cells = boxes.new_tensor((width / size[1], height / size[0])).repeat(2)
+        map_size = check_size(size, self.stride, self.trim)
         inside = self.border == "continuous"
-        check_objects(boxes * to_cells, label, image, self.classes, map_size, self.stride, inside)
-        last = 0 if inside else 1
-        far = boxes.new_tensor((size[1] - last, size[0] - last)).repeat(2)
-        boxes = torch.minimum(boxes, far).clamp(min=0) * to_cells
-        kept = ((boxes[:, 2:] - boxes[:, :2]) > 0).all(-1)
-        left_out = len(boxes) - int(kept.sum())
-        boxes, label, image = boxes[kept], label[kept], image[kept]
-
-        # Whole numbers decide the radius, so it is computed as precisely as in the references.
-        exact = torch.float32 if boxes.device.type == "mps" else torch.float64
-        sides = (boxes[:, 2:] - boxes[:, :2]).ceil().flip(-1).to(exact)
-        radius = gaussian_radius(sides, self.radius, self.overlap).long().clamp(min=0)
-        planes = len(targets), self.classes
-        first = list_corners(boxes[:, :2], image, label, radius, planes, map_size)
-        second = list_corners(boxes[:, 2:], image, label, radius, planes, map_size)
-        slot, slots = slots_of(image, len(targets))
-        counts = [len(first.peaks), len(second.peaks), len(boxes), len(targets)]
+        boxes, label, image, left_out = boxes_in_cells(
+            targets, self.classes, size, map_size, inside, 0 if inside else 1
+        )
+        sides = (boxes[:, 2:] - boxes[:, :2]).ceil()
+        radius = blob_radius(sides, self.radius, self.overlap)
+        batch, classes = planes = len(targets), self.classes
+        first, second = (
+            list_points(corner, image, label, radius, planes, map_size)
+            for corner in (boxes[:, :2], boxes[:, 2:])
+        )
+        of_image = torch.bincount(image, minlength=batch)
+        begins = of_image.cumsum(0) - of_image
+        peaks = len(first.blobs.peaks), len(second.blobs.peaks)
         return CornerEncoded(
-            batch=len(targets),
-            classes=self.classes,
+            batch=batch,
+            classes=classes,
             map_size=map_size,
             image=image,
             label=label,
-            slot=slot,
-            slots=slots,
+            slot=torch.arange(len(image), device=image.device) - begins[image],
+            slots=max(of_image.tolist(), default=0),
             top_left=first,
             bottom_right=second,
-            counts=boxes.new_tensor(counts),
+            counts=boxes.new_tensor([*peaks, len(boxes), batch]),
             left_out=left_out,
         )
 
@@ -241,30 +205,19 @@ class CornerCodec(Codec):
         Returns:
             Scalars, float32, or float64 where the maps are.
         """
-        width = encoded.map_size[1]
-        objects, images = encoded.counts[2], encoded.counts[3]
+        *positives, objects, images = encoded.counts.unbind()
+        place = encoded.image, encoded.slot
         heatmap, offset, embeddings = [], [], []
-        for number, corner in enumerate(CORNERS):
-            at = encoded.top_left if number == 0 else encoded.bottom_right
-            heatmap.append(
-                focal_loss(
-                    maps[corner],
-                    at.windows.cell,
-                    at.windows.value,
-                    at.starts,
-                    at.peaks,
-                    self.heatmap_weight / encoded.counts[number].clamp(min=1),
-                    self.clamp,
-                )
-            )
-            index = (encoded.image, slice(None), at.cell // width, at.cell % width)
-            predicted = maps[corner + "_offset"][index]
-            offset.append(smooth_l1_loss(predicted, at.offset, objects + 1e-4))
-            embedding = maps[corner + "_embedding"][index][:, 0]
+        for (corner, at), number in zip(encoded.corners.items(), positives, strict=True):
+            scale = self.heatmap_weight / number.clamp(min=1)
+            heatmap.append(focal_loss(maps[corner], *at.blobs.lists, scale, self.clamp))
+            found = at_cells(maps[corner + "_offset"], encoded.image, at.cell)
+            offset.append(smooth_l1_loss(found, at.offset, objects + 1e-4))
+            embedding = at_cells(maps[corner + "_embedding"], encoded.image, at.cell)[:, 0]
             slots = embedding.new_zeros(encoded.batch, encoded.slots)
-            embeddings.append(slots.index_put((encoded.image, encoded.slot), embedding))
+            embeddings.append(slots.index_put(place, embedding))
         mask = torch.zeros_like(embeddings[0], dtype=torch.bool)
-        mask[encoded.image, encoded.slot] = True
+        mask[place] = True
         pull, push = pull_push_loss(
             embeddings[0], embeddings[1], mask, published=self.grouping == "published"
         )
@@ -312,10 +265,9 @@ class CornerCodec(Codec):
         """
         turned = {}
         for corner, name in MIRRORED.items():
-            for part in ("", "_embedding", "_offset"):
+            for part in ("", "_embedding"):
                 turned[name + part] = maps[corner + part].flip(-1)
-            x, y = turned[f"{name}_offset"].unbind(1)
-            turned[f"{name}_offset"] = torch.stack((1 - x, y), 1)
+            turned[f"{name}_offset"] = unflipped(maps[f"{corner}_offset"])
         return turned
 
     def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
@@ -340,17 +292,10 @@ class CornerCodec(Codec):
         Returns:
             float32 maps; embedding and offset are 0 at cells without a corner.
         """
-        height, width = encoded.map_size
         maps = {}
-        for name, at in (("top_left", encoded.top_left), ("bottom_right", encoded.bottom_right)):
-            maps[name] = torch.logit(encoded.heatmap(at), eps=IDEAL_MARGIN)
-            last = last_of_cell(encoded.image, at.cell, encoded.batch, height * width)
-            image, cell = encoded.image[last], at.cell[last]
-            embedding = (encoded.slot[last] + 1).to(at.offset)[:, None]
-            for part, values in (("_embedding", embedding), ("_offset", at.offset[last])):
-                plane = values.new_zeros(encoded.batch, height * width, values.shape[1])
-                plane[image, cell] = values
-                maps[name + part] = plane.transpose(1, 2).reshape(
-                    -1, values.shape[1], height, width
-                )
+        for name, at in encoded.corners.items():
+            embedding = (encoded.slot + 1).to(at.offset)[:, None]
+            maps[name] = encoded.logits(at.blobs)
+            maps[name + "_embedding"] = encoded.map_of(embedding, encoded.image, at.cell)
+            maps[name + "_offset"] = encoded.map_of(at.offset, encoded.image, at.cell)
         return maps

@@ -1,19 +1,60 @@
-"""What maps of centre points should say about a batch, as lists of cells."""
+"""What maps of objects should say about a batch, as lists of cells: of centres and of corners."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heatpoint.codecs import Encoded
-from heatpoint.codecs.gaussian import Windows, draw_windows, gaussian_windows
+from heatpoint.codecs import Encoded, Target, gathered, require
+from heatpoint.codecs.gaussian import (
+    RadiusRule,
+    Windows,
+    draw_windows,
+    gaussian_radius,
+    gaussian_windows,
+)
 
 
-@dataclass(frozen=True, eq=False)
-class CellSamples:
+class Blobs(NamedTuple):
+    """The target of class maps: blobs, plane by plane, as ``focal_loss`` takes them.
+
+    Attributes:
+        windows: Cells and values of the blobs, flat indices into (B, C, h, w), grouped by plane.
+        starts: (B * C + 1,) int64, where the planes' groups start in ``windows``.
+        peaks: (Q,) int64, flat indices of the cells with value 1; fewer than objects where some of
+            one class share a cell.
+    """
+
+    windows: Windows
+    starts: Tensor
+    peaks: Tensor
+
+    @property
+    def lists(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Cells, values, starts and peaks, in the order of ``focal_loss``."""
+        return self.windows.cell, self.windows.value, self.starts, self.peaks
+
+
+class Points(NamedTuple):
+    """Where the objects of a batch are found: their centres, or corners of one kind.
+
+    Attributes:
+        cell: (P,) int64, row * w + column.
+        offset: (P, 2) float32 in [0, 1], the point minus the cell's corner, x and y in cells.
+        blobs: The target of their heatmap.
+    """
+
+    cell: Tensor
+    offset: Tensor
+    blobs: Blobs
+
+
+class CellSamples(NamedTuple):
     """Cells at which size and offset are trained; S of them in the batch.
 
     Attributes:
@@ -32,14 +73,51 @@ class CellSamples:
 
     def chosen(self, rows: Tensor) -> CellSamples:
         """Returns the samples that a mask or an index names."""
-        return CellSamples(
-            self.image[rows], self.cell[rows], self.offset[rows], self.size[rows], self.weight[rows]
-        )
+        return CellSamples(*(values[rows] for values in self))
+
+    def last(self, batch: int, cells: int) -> CellSamples:
+        """Returns the last sample of each cell; of ``batch`` maps of so many cells."""
+        return self.chosen(last_of_cell(self.image, self.cell, batch, cells))
+
+    def with_regions(self, radius: Tensor, batch: int, map_size: tuple[int, int]) -> CellSamples:
+        """Returns the objects' own cells, which these are, followed by cells around them.
+
+        A neighbour's target is measured from its own corner, so its offset leaves [0, 1]; its
+        weight is a gaussian's value divided by the object's sum of them, as in TTFNet (Liu et al.
+        2020, equation 6), but without that paper's preference for large objects: every object
+        counts once. A cell belongs to the object whose own it is, else to the smallest.
+
+        Args:
+            radius: (P,) int64, half side of the regions in cells.
+            batch: Number of images.
+            map_size: (h, w) of the maps.
+        """
+        height, width = map_size
+        column, row = self.cell % width, self.cell // width
+        windows = gaussian_windows(self.image, column, row, radius, map_size)
+        owner = windows.owner
+        place = self.image * (height * width) + self.cell
+        every = torch.arange(len(place), device=place.device)
+        rank = torch.empty_like(place)
+        rank[self.size.prod(-1).argsort(stable=True)] = every
+        best = rank.new_full((batch * height * width,), len(rank))
+        best.scatter_reduce_(0, windows.cell, rank[owner], "amin")
+        best[place] = -1
+        won = best[windows.cell] == rank[owner]
+
+        owner, cell = owner[won], windows.cell[won] % (height * width)
+        away = torch.stack((column[owner] - cell % width, row[owner] - cell // width), -1)
+        around = self.chosen(owner)._replace(cell=cell, weight=windows.value[won])
+        around = around._replace(offset=around.offset + away)
+        both = CellSamples(*map(torch.cat, zip(self, around, strict=True)))
+        shared_by = torch.cat((every, owner))
+        total = torch.zeros_like(self.weight).index_add_(0, shared_by, both.weight)
+        return both._replace(weight=both.weight / total[shared_by])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CenterEncoded(Encoded):
-    """The targets of ``CenterCodec`` for a batch.
+class ObjectsEncoded(Encoded):
+    """The targets of P objects of several classes.
 
     No map is stored: the objects and the cells of their blobs are listed, without a limit to the
     number of objects.
@@ -47,88 +125,155 @@ class CenterEncoded(Encoded):
     Attributes:
         batch: Number of images.
         classes: Number of classes.
-        objects: (P) objects: own cell, offset in [0, 1] and size; the weight is 1.
         label: (P,) int64.
-        radius: (P,) int64, of the blobs in cells.
-        windows: Cells and values of the blobs, flat indices into (B, C, h, w), grouped by plane.
-        starts: (B * C + 1,) int64, where the planes' groups start in ``windows``.
-        peaks: (Q,) int64, flat indices of the cells with value 1; Q is less than P where objects
-            of one class share a cell.
-        samples: Where size and offset are trained.
-        counts: (2,) float32, of the heatmap's loss and of the others: number of positive cells Q
-            and sum of the samples' weights.
-        left_out: Number of objects that have no area within the maps (border "cells" only).
+        left_out: Number of objects that have no area within the maps or the input.
     """
 
     batch: int
     classes: int
-    objects: CellSamples
     label: Tensor
-    radius: Tensor
-    windows: Windows
-    starts: Tensor
-    peaks: Tensor
-    samples: CellSamples
 
     def __len__(self) -> int:
         return len(self.label)
 
+    def drawn(self, blobs: Blobs) -> Tensor:
+        """Draws the target of a heatmap: (B, C, h, w) float32 in [0, 1], 1 at the peaks."""
+        planes = draw_windows(blobs.windows, self.batch * self.classes, self.map_size)
+        return planes.view(self.batch, self.classes, *self.map_size)
+
+    def logits(self, blobs: Blobs) -> Tensor:
+        """Returns the ideal heatmap (B, C, h, w); 0 and 1 have no finite logit, so a millionth."""
+        return torch.logit(self.drawn(blobs), eps=1e-6)
+
+    def map_of(self, values: Tensor, image: Tensor, cell: Tensor) -> Tensor:
+        """Returns the map (B, n, h, w) of values at cells; where some share one, of the last.
+
+        Args:
+            values: (S, n).
+            image: (S,) int64.
+            cell: (S,) int64, row * w + column; the map is 0 at other cells.
+        """
+        cells = self.map_size[0] * self.map_size[1]
+        last = last_of_cell(image, cell, self.batch, cells)
+        plane = values.new_zeros(self.batch, cells, values.shape[1])
+        plane[image[last], cell[last]] = values[last]
+        return plane.transpose(1, 2).reshape(-1, values.shape[1], *self.map_size)
+
+    def _sharing(self, image: Tensor, *cells: Tensor) -> int:
+        """Returns how many objects share one of their cells with another one."""
+        shared = torch.zeros_like(image, dtype=torch.bool)
+        for cell in cells:
+            place = image * (self.map_size[0] * self.map_size[1]) + cell
+            _, which, counts = torch.unique(place, return_inverse=True, return_counts=True)
+            shared |= counts[which] > 1
+        return int(shared.sum())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class CenterEncoded(ObjectsEncoded):
+    """The targets of ``CenterCodec`` for a batch.
+
+    Attributes:
+        objects: (P) objects: own cell, offset in [0, 1] and size; the weight is 1.
+        radius: (P,) int64, of the blobs in cells.
+        blobs: The target of the heatmap, with Q peaks.
+        samples: Where size and offset are trained.
+        counts: (2,) float32, of the heatmap's loss and of the others: number of positive cells Q
+            and sum of the samples' weights.
+    """
+
+    objects: CellSamples
+    radius: Tensor
+    blobs: Blobs
+    samples: CellSamples
+
     def preview(self) -> Tensor:
         """Draws the target of the heatmap: (B, C, h, w) float32 in [0, 1], 1 at the centres."""
-        planes = draw_windows(self.windows, self.batch * self.classes, self.map_size)
-        return planes.view(self.batch, self.classes, *self.map_size)
+        return self.drawn(self.blobs)
 
     def collisions(self) -> int:
         """Returns how many objects share their cell with another one, of whatever class.
 
         Size and offset maps have one value per cell, so at most one of them can be right.
         """
-        height, width = self.map_size
-        place = self.objects.image * (height * width) + self.objects.cell
-        counts = torch.unique(place, return_counts=True)[1]
-        return int(counts[counts > 1].sum())
+        return self._sharing(self.objects.image, self.objects.cell)
 
 
-def check_objects(
-    boxes: Tensor,
-    label: Tensor,
-    image: Tensor,
-    classes: int,
-    map_size: tuple[int, int],
-    stride: int,
-    inside: bool,
-) -> None:
-    """Checks that all objects of a batch can be encoded.
+def check_blobs(overlap: float, clamp: float | None, kernel: int, soft_nms: float | None) -> None:
+    """Makes sure that what codecs of boxes have in common is in range.
 
     Args:
-        boxes: (P, 4) xyxy in cells.
-        label: (P,) int64.
-        image: (P,) int64.
+        overlap: Of the rule for radii.
+        clamp: Bound of the clamped sigmoid, or None.
+        kernel: Side of the neighbourhood of which a peak is the maximum.
+        soft_nms: Width of the suppression, or None.
+
+    Raises:
+        HeatpointError: One is not; names it and its value.
+    """
+    require(0 < overlap < 1, "overlap", "lie between 0 and 1", overlap)
+    require(kernel % 2 == 1, "peak_kernel", "be odd", kernel)
+    fine = clamp is None or 0 < clamp < 0.5
+    require(fine, "clamp", "lie between 0 and 0.5 or be None", clamp)
+    require(soft_nms is None or soft_nms > 0, "soft_nms", "be above 0 or None", soft_nms)
+
+
+def boxes_in_cells(
+    targets: Sequence[Target],
+    classes: int,
+    size: tuple[int, int],
+    map_size: tuple[int, int],
+    inside: bool,
+    short: int | None,
+) -> tuple[Tensor, Tensor, Tensor, int]:
+    """Returns the objects of a batch in one list, checked and clipped.
+
+    Args:
+        targets: One per image; boxes in input pixels.
         classes: Number of classes.
+        size: (H, W) of the input.
         map_size: (h, w) of the maps.
-        stride: Input pixels per cell, for the message.
-        inside: Whether centres must lie within the maps.
+        inside: Whether centres must lie within the input.
+        short: Boxes are clipped so many pixels short of the far borders; None leaves them as they
+            are.
+
+    Returns:
+        Boxes (P, 4) float32, xyxy in cells, labels (P,) int64, the image (P,) int64 of each, which
+        ascends, and the number of objects that have no area within the input.
 
     Raises:
         ValueError: A box is not finite, is empty or, if so asked, has its centre outside of the
-            maps, or a label is out of range; names the first such object.
+            input, or a label is out of range; names the first such object.
     """
+    boxes, label, image = gathered(targets)
     bad = ~(boxes.isfinite().all(-1) & (boxes[:, 2:] > boxes[:, :2]).all(-1))
     bad |= (label < 0) | (label >= classes)
+    far = boxes.new_tensor((size[1], size[0]))
     if inside:
         # Rounding may move a centre on the border a little beyond it.
         center = (boxes[:, :2] + boxes[:, 2:]) / 2
-        far = center.new_tensor((map_size[1], map_size[0])) + 1e-3
-        bad |= ((center < -1e-3) | (center > far)).any(-1)
+        bad |= ((center < -0.004) | (center > far + 0.004)).any(-1)
     if bool(bad.any()):
         first = int(bad.nonzero()[0])
-        box = [round(value * stride, 3) for value in boxes[first].tolist()]
+        box = [round(value, 3) for value in boxes[first].tolist()]
         raise ValueError(
             f"image {int(image[first])} of the batch has a box {box} with label "
             f"{int(label[first])}; boxes must be finite, of positive area and centred within the "
-            f"input of {map_size[0] * stride} x {map_size[1] * stride} pixels (height x width), "
-            f"labels from 0 to {classes - 1}"
+            f"input of {size[0]} x {size[1]} pixels (height x width), labels from 0 to "
+            f"{classes - 1}"
         )
+    if short is not None:
+        boxes = torch.minimum(boxes, (far - short).repeat(2)).clamp(min=0)
+    boxes = boxes * boxes.new_tensor((map_size[1] / size[1], map_size[0] / size[0])).repeat(2)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(-1)
+    return boxes[kept], label[kept], image[kept], len(boxes) - int(kept.sum())
+
+
+def blob_radius(sides: Tensor, rule: RadiusRule, overlap: float) -> Tensor:
+    """Returns the whole radii (P,) int64 of blobs for sides (P, 2), width and height in cells."""
+    # Whole numbers decide the radius, so it is computed as precisely as in the references.
+    exact = torch.float32 if sides.device.type == "mps" else torch.float64
+    return gaussian_radius(sides.flip(-1).to(exact), rule, overlap).long().clamp(min=0)
 
 
 def last_of_cell(image: Tensor, cell: Tensor, batch: int, cells: int) -> Tensor:
@@ -146,52 +291,42 @@ def last_of_cell(image: Tensor, cell: Tensor, batch: int, cells: int) -> Tensor:
     return last[place] == order
 
 
-def region_samples(
-    objects: CellSamples, radius: Tensor, batch: int, map_size: tuple[int, int]
-) -> CellSamples:
-    """Returns the objects' own cells followed by samples at the cells around them.
+def at_cells(values: Tensor, image: Tensor, cell: Tensor) -> Tensor:
+    """Returns what maps (B, n, h, w) say at cells of images, both (S,) int64: (S, n)."""
+    width = values.shape[-1]
+    return values[image, :, cell // width, cell % width]
 
-    A neighbour's target is measured from its own corner, so its offset leaves [0, 1]; its weight
-    is a gaussian's value divided by the object's sum of them, as in TTFNet (Liu et al. 2020,
-    equation 6), but without that paper's preference for large objects: every object counts once.
-    A cell belongs to the object whose own it is, else to the smallest.
+
+def list_points(
+    points: Tensor,
+    image: Tensor,
+    label: Tensor,
+    radius: Tensor,
+    planes: tuple[int, int],
+    map_size: tuple[int, int],
+) -> Points:
+    """Returns where one point of each object is; one on the far border falls into the last cell.
 
     Args:
-        objects: The objects' own cells.
-        radius: (P,) int64, half side of the regions in cells.
-        batch: Number of images.
+        points: (P, 2) x and y in cells, within the maps.
+        image: (P,) int64.
+        label: (P,) int64.
+        radius: (P,) int64, of the blobs in cells.
+        planes: Numbers of images and of classes.
         map_size: (h, w) of the maps.
     """
     height, width = map_size
-    column, row = objects.cell % width, objects.cell // width
-    windows = gaussian_windows(objects.image, column, row, radius, map_size)
-    owner = windows.owner
-    place = objects.image * (height * width) + objects.cell
-    rank = torch.empty_like(place)
-    rank[objects.size.prod(-1).argsort(stable=True)] = torch.arange(len(rank), device=rank.device)
-    best = rank.new_full((batch * height * width,), len(rank))
-    best.scatter_reduce_(0, windows.cell, rank[owner], "amin")
-    best[place] = -1
-    won = best[windows.cell] == rank[owner]
-
-    owner, value = owner[won], windows.value[won]
-    cell = windows.cell[won] % (height * width)
-    away = torch.stack((column[owner] - cell % width, row[owner] - cell // width), -1)
-    weight = torch.cat((objects.weight, value))
-    shared_by = torch.cat((torch.arange(len(column), device=cell.device), owner))
-    total = objects.weight.new_zeros(len(column)).index_add_(0, shared_by, weight)
-    return CellSamples(
-        torch.cat((objects.image, objects.image[owner])),
-        torch.cat((objects.cell, cell)),
-        torch.cat((objects.offset, objects.offset[owner] + away)),
-        torch.cat((objects.size, objects.size[owner])),
-        weight / total[shared_by],
-    )
+    end = torch.tensor((width - 1, height - 1), device=points.device)
+    place = torch.minimum(points.floor().long().clamp(min=0), end)
+    cell = place[:, 1] * width + place[:, 0]
+    batch, classes = planes
+    blobs = list_blobs(image * classes + label, cell, radius, batch * classes, map_size)
+    return Points(cell, points - place, blobs)
 
 
 def list_blobs(
     plane: Tensor, cell: Tensor, radius: Tensor, planes: int, map_size: tuple[int, int]
-) -> tuple[Windows, Tensor, Tensor]:
+) -> Blobs:
     """Lists the cells of blobs plane by plane, as ``focal_loss`` takes them.
 
     Args:
@@ -200,10 +335,6 @@ def list_blobs(
         radius: (P,) int64, in cells.
         planes: Number of maps.
         map_size: (h, w) of the maps.
-
-    Returns:
-        The windows, where each plane's entries start in them (planes + 1,), and the flat indices
-        of the peaks without repetitions.
     """
     height, width = map_size
     order = plane.argsort(stable=True)
@@ -212,45 +343,4 @@ def list_blobs(
     ends = F.pad(windows.counts.cumsum(0), (1, 0))
     every = torch.arange(planes + 1, device=plane.device)
     starts = ends[torch.searchsorted(grouped, every)]
-    return windows, starts, torch.unique(plane * (height * width) + cell)
-
-
-def assemble(
-    objects: CellSamples,
-    samples: CellSamples,
-    label: Tensor,
-    radius: Tensor,
-    batch: int,
-    classes: int,
-    map_size: tuple[int, int],
-    left_out: int = 0,
-) -> CenterEncoded:
-    """Returns the targets of a batch, with the cells of its blobs listed plane by plane.
-
-    Args:
-        objects: The objects' own cells.
-        samples: Where size and offset are trained.
-        label: (P,) int64.
-        radius: (P,) int64, of the blobs in cells.
-        batch: Number of images.
-        classes: Number of classes.
-        map_size: (h, w) of the maps.
-        left_out: Number of objects that are not among ``objects``.
-    """
-    plane = objects.image * classes + label
-    windows, starts, peaks = list_blobs(plane, objects.cell, radius, batch * classes, map_size)
-    total = samples.weight.sum()
-    return CenterEncoded(
-        batch=batch,
-        classes=classes,
-        map_size=map_size,
-        objects=objects,
-        label=label,
-        radius=radius,
-        windows=windows,
-        starts=starts,
-        peaks=peaks,
-        samples=samples,
-        counts=torch.stack((torch.full_like(total, len(peaks)), total)),
-        left_out=left_out,
-    )
+    return Blobs(windows, starts, torch.unique(plane * (height * width) + cell))

@@ -8,25 +8,10 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from heatpoint.errors import HeatpointError, suggest
+from heatpoint.codecs import require
+from heatpoint.errors import check_choice
 
 RadiusRule = Literal["legacy", "fixed", "half-fixed"]
-RADIUS_RULES: tuple[RadiusRule, ...] = get_args(RadiusRule)
-
-
-def check_radius_rule(rule: str, overlap: float) -> None:
-    """Checks the name of a radius rule and its overlap.
-
-    Raises:
-        HeatpointError: The rule is unknown, or the overlap does not lie between 0 and 1.
-    """
-    if rule not in RADIUS_RULES:
-        known = ", ".join(RADIUS_RULES)
-        raise HeatpointError(
-            f"radius must be one of {known}, got {rule!r}{suggest(rule, RADIUS_RULES)}"
-        )
-    if not 0 < overlap < 1:
-        raise HeatpointError(f"overlap must lie between 0 and 1, got {overlap}")
 
 
 def gaussian_radius(sizes: Tensor, rule: RadiusRule = "legacy", overlap: float = 0.7) -> Tensor:
@@ -55,8 +40,12 @@ def gaussian_radius(sizes: Tensor, rule: RadiusRule = "legacy", overlap: float =
 
     Returns:
         (N,) radii in cells, not rounded, in the type of ``sizes``.
+
+    Raises:
+        HeatpointError: The rule is unknown, or the overlap does not lie between 0 and 1.
     """
-    check_radius_rule(rule, overlap)
+    check_choice("radius", rule, get_args(RadiusRule))
+    require(0 < overlap < 1, "overlap", "lie between 0 and 1", overlap)
     total, area = sizes.sum(-1), sizes.prod(-1)
     quadratics = (
         (1.0, total, area * ((1 - overlap) / (1 + overlap))),

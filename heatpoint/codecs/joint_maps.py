@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heatpoint.codecs import Encoded
+from heatpoint.codecs.losses import accurate
+from heatpoint.codecs.peaks import places_of
 
 BlobRule = Literal["exact", "rounded", "udp", "cauchy", "princeton"]
 
@@ -168,25 +170,21 @@ def joint_peaks(maps: Tensor, refine: Refine, sigma: float) -> tuple[Tensor, Ten
         (B, J, 2) x and y in cells, the centre of cell i being at i, and (B, J) heights, both
         float32, or float64 where the maps are.
     """
-    maps = maps if maps.dtype == torch.float64 else maps.float()
-    width = maps.shape[-1]
+    maps = accurate(maps)
     height, index = maps.flatten(2).max(-1)
-    row = torch.div(index, width, rounding_mode="trunc")
-    column = index - row * width
-    cell = torch.stack((column, row), -1)
-    positive = (height > 0)[..., None]
+    cell = places_of(index, maps.shape[-1])
     place = cell.to(maps.dtype)
+    if refine == "none":
+        return place, height
     if refine == "taylor":
-        place = torch.where(positive, place + _taylor(maps, cell, height, sigma), place)
-    elif refine == "quarter-princeton":
-        place = torch.where(positive, place + _quarter(maps, cell, refine), place)
-    elif refine == "dark-udp":
-        place = torch.where(positive, place + _dark_udp(maps, cell), place)
-    elif refine == "dark":
-        place = torch.where(positive, place + _dark(maps, cell), -1.0)
-    elif refine in ("quarter", "quarter-mmpose"):
-        place = torch.where(positive, place + _quarter(maps, cell, refine), -1.0)
-    return place, height
+        step = _taylor(maps, cell, height, sigma)
+    elif refine in ("dark", "dark-udp"):
+        step = _dark(maps, cell, udp=refine == "dark-udp")
+    else:
+        step = _quarter(maps, cell, refine)
+    minus = refine in ("quarter", "quarter-mmpose", "dark")
+    nothing = torch.full_like(place, -1.0) if minus else place
+    return torch.where((height > 0)[..., None], place + step, nothing), height
 
 
 def _near(maps: Tensor, cell: Tensor, right: int, down: int) -> Tensor:
@@ -236,43 +234,26 @@ def _quarter(maps: Tensor, cell: Tensor, refine: Refine) -> Tensor:
     return 0.25 * (behind - before).sign() * moves
 
 
-def _dark(maps: Tensor, cell: Tensor) -> Tensor:
-    logs = _blurred(maps).clamp(min=1e-10).log()
-    at = {(x, y): _near(logs, cell, x, y) for x in range(-2, 3) for y in range(-2, 3)}
-    gradient = _gradient(at)
-    xx = (at[2, 0] - 2 * at[0, 0] + at[-2, 0]) / 4
-    yy = (at[0, 2] - 2 * at[0, 0] + at[0, -2]) / 4
-    xy = (at[1, 1] - at[-1, 1] - at[1, -1] + at[-1, -1]) / 4
-    inner = ((cell > 1) & (cell < _sides(maps, cell) - 2)).all(-1)
-    determinant = xx * yy - xy * xy
-    sound = inner & (determinant != 0)
-    return _newton(gradient, xx, yy, xy, torch.where(sound, determinant, 1.0)) * sound[..., None]
-
-
-def _dark_udp(maps: Tensor, cell: Tensor) -> Tensor:
-    logs = _blurred(maps).clamp(1e-3, 50.0).log()
-    at = {(x, y): _near(logs, cell, x, y) for x in range(-1, 2) for y in range(-1, 2)}
-    tiny = torch.finfo(torch.float32).eps
-    xx = at[1, 0] - 2 * at[0, 0] + at[-1, 0] + tiny
-    yy = at[0, 1] - 2 * at[0, 0] + at[0, -1] + tiny
-    sides = at[1, 0] + at[0, 1] + at[-1, 0] + at[0, -1]
-    xy = (at[1, 1] - sides + 2 * at[0, 0] + at[-1, -1]) / 2
+def _dark(maps: Tensor, cell: Tensor, udp: bool) -> Tensor:
+    """Returns minus the inverse Hessian times the gradient of the logarithm, (B, J, 2)."""
+    logs = (_blurred(maps).clamp(1e-3, 50.0) if udp else _blurred(maps).clamp(min=1e-10)).log()
+    span, tiny = (1, torch.finfo(torch.float32).eps) if udp else (2, 0.0)
+    sides = range(-span, span + 1)
+    at = {(x, y): _near(logs, cell, x, y) for x in sides for y in sides}
+    x, y = (at[1, 0] - at[-1, 0]) / 2, (at[0, 1] - at[0, -1]) / 2
+    xx = (at[span, 0] - 2 * at[0, 0] + at[-span, 0]) / span**2 + tiny
+    yy = (at[0, span] - 2 * at[0, 0] + at[0, -span]) / span**2 + tiny
+    if udp:
+        cross = at[1, 0] + at[0, 1] + at[-1, 0] + at[0, -1]
+        xy = (at[1, 1] - cross + 2 * at[0, 0] + at[-1, -1]) / 2
+    else:
+        xy = (at[1, 1] - at[-1, 1] - at[1, -1] + at[-1, -1]) / 4
     determinant = xx * yy - xy * xy
     sound = determinant != 0
-    step = _newton(_gradient(at), xx, yy, xy, torch.where(sound, determinant, 1.0))
-    return step * sound[..., None]
-
-
-def _gradient(at: dict[tuple[int, int], Tensor]) -> tuple[Tensor, Tensor]:
-    return (at[1, 0] - at[-1, 0]) / 2, (at[0, 1] - at[0, -1]) / 2
-
-
-def _newton(
-    gradient: tuple[Tensor, Tensor], xx: Tensor, yy: Tensor, xy: Tensor, determinant: Tensor
-) -> Tensor:
-    """Returns minus the inverse Hessian times the gradient, (B, J, 2)."""
-    x, y = gradient
-    return torch.stack((xy * y - yy * x, xy * x - xx * y), -1) / determinant[..., None]
+    if not udp:
+        sound &= ((cell > 1) & (cell < _sides(maps, cell) - 2)).all(-1)
+    step = torch.stack((xy * y - yy * x, xy * x - xx * y), -1)
+    return step / torch.where(sound, determinant, 1.0)[..., None] * sound[..., None]
 
 
 def _blurred(maps: Tensor) -> Tensor:

@@ -5,23 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from heatpoint.codecs import Codec, Maps, MapSpec, Part, Rows, Target, check_size, check_values
+from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
 from heatpoint.codecs.joint_maps import BlobRule, JointEncoded, Refine, joint_peaks, touches
 from heatpoint.codecs.losses import blob_loss
-from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.views import View
-from heatpoint.views.fields import SCORES, Field
+from heatpoint.views.fields import SCORES, Field, Part
 from heatpoint.views.pictures import Crops
-
-Align = Literal["center", "index"]
-Border = Literal["inside", "window"]
-Normaliser = Literal["blob", "bearpaw", "mmpose", "princeton"]
-FlipMerge = Literal["mean", "clipped", "shifted"]
 
 SEEN = 0.2
 """Height of a peak above which a joint counts towards the score of its subject."""
@@ -73,32 +67,23 @@ class JointCodec(Codec):
     stride: int = 4
     sigma: float = 1.0
     target: BlobRule = "exact"
-    align: Align = "center"
-    border: Border = "inside"
+    align: Literal["center", "index"] = "center"
+    border: Literal["inside", "window"] = "inside"
     train_hidden: bool = True
-    normaliser: Normaliser = "blob"
+    normaliser: Literal["blob", "bearpaw", "mmpose", "princeton"] = "blob"
     refine: Refine = "taylor"
-    flip_merge: FlipMerge = "mean"
+    flip_merge: Literal["mean", "clipped", "shifted"] = "mean"
 
     def __post_init__(self) -> None:
         check_values(self, whole=("joints", "stride"))
-        if not 0 < self.sigma < math.inf:
-            raise HeatpointError(f"sigma must be above 0, got {self.sigma}")
-        choices = {"target": BlobRule, "align": Align, "border": Border, "refine": Refine}
-        choices |= {"normaliser": Normaliser, "flip_merge": FlipMerge}
-        for name, choice in choices.items():
-            check_choice(name, getattr(self, name), get_args(choice))
+        require(0 < self.sigma < math.inf, "sigma", "be above 0", self.sigma)
         # A header holds lists.
-        flip = tuple(self.flip)
-        object.__setattr__(self, "flip", flip)
-        if flip and (
-            sorted(flip) != list(range(self.joints))
-            or any(flip[other] != joint for joint, other in enumerate(flip))
-        ):
-            raise HeatpointError(
-                f"flip must name each of the {self.joints} joints once and give every joint back "
-                f"when applied twice, got {list(flip)}"
-            )
+        flip = list(self.flip)
+        object.__setattr__(self, "flip", tuple(flip))
+        every = list(range(self.joints))
+        fine = not flip or (sorted(flip) == every == [flip[joint] for joint in flip])
+        rule = f"name each of the {len(every)} joints once and give every joint back when applied "
+        require(fine, "flip", rule + "twice", flip)
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -130,7 +115,16 @@ class JointCodec(Codec):
                 or one that is no finite number; or the size is no multiple of the stride.
         """
         map_size = check_size(size, self.stride)
-        rows = [self._subject(index, target) for index, target in enumerate(targets)]
+        expected = (1, self.joints, 3)
+        rows = []
+        for index, target in enumerate(targets):
+            found = None if target.keypoints is None else tuple(target.keypoints.shape)
+            if target.keypoints is None or found != expected:
+                raise ValueError(
+                    f"subject {index} of the batch has keypoints of shape {found}, expected "
+                    f"{expected}: one subject with {self.joints} joints"
+                )
+            rows.append(target.keypoints)
         keypoints = torch.cat(rows) if rows else torch.zeros(0, self.joints, 3)
         finite = keypoints.isfinite().flatten(1).all(1)
         if not bool(finite.all()):
@@ -149,10 +143,9 @@ class JointCodec(Codec):
         drawn = (visibility > 0) & near
         trained = drawn if self.train_hidden else drawn & (visibility > 1)
         weight = trained.float()
-        counts = torch.stack((weight.sum(), torch.full_like(weight, 1.0).sum()))
         return JointEncoded(
             map_size=map_size,
-            counts=counts,
+            counts=torch.stack((weight.sum(), torch.ones_like(weight).sum())),
             left_out=int(((visibility > 0) & ~trained).sum()),
             position=position,
             visibility=visibility,
@@ -161,17 +154,6 @@ class JointCodec(Codec):
             sigma=self.sigma,
             rule=self.target,
         )
-
-    def _subject(self, index: int, target: Target) -> Tensor:
-        """Returns (1, J, 3), checked."""
-        expected = (1, self.joints, 3)
-        found = None if target.keypoints is None else tuple(target.keypoints.shape)
-        if target.keypoints is None or found != expected:
-            raise ValueError(
-                f"subject {index} of the batch has keypoints of shape {found}, expected "
-                f"{expected}: one subject with {self.joints} joints"
-            )
-        return target.keypoints
 
     @property
     def _origin(self) -> float:
@@ -189,17 +171,16 @@ class JointCodec(Codec):
             A scalar, float32, or float64 where the maps are; 0 without any trained joint, unless
             these ask for empty maps.
         """
-        predicted = maps["joints"]
-        trained, every = encoded.counts.unbind()
-        cells = float(encoded.map_size[0] * encoded.map_size[1])
         weight = encoded.weight
+        trained, every = encoded.counts.clamp(min=1).unbind()
+        cells = float(encoded.map_size[0] * encoded.map_size[1])
         if self.normaliser == "blob":
-            divisor = trained.clamp(min=1) * (math.pi * self.sigma**2)
+            divisor = trained * (math.pi * self.sigma**2)
         else:
-            divisor = every.clamp(min=1) * (cells * (2 if self.normaliser == "bearpaw" else 1))
+            divisor = every * (cells * (2 if self.normaliser == "bearpaw" else 1))
         if self.normaliser == "princeton":
             weight = torch.ones_like(weight)
-        return {"joints": blob_loss(predicted, encoded.preview(), weight, divisor)}
+        return {"joints": blob_loss(maps["joints"], encoded.preview(), weight, divisor)}
 
     def decode(self, maps: Maps) -> Rows:
         """Reads the best place of every joint, and how sure it is that there is a subject.

@@ -7,6 +7,7 @@ precision is exactly 1 for ordinary logits, and the logarithm of the rest minus 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -57,7 +58,8 @@ def focal_loss(
     Returns:
         Scalar, float32 or float64.
     """
-    total: Tensor = _Focal.apply(logits, cells, values, starts, peaks, scale, clamp)
+    limit = math.inf if clamp is None else math.log((1 - clamp) / clamp)
+    total: Tensor = _Focal.apply(logits, (cells, values, starts, peaks), scale, limit)
     return total
 
 
@@ -66,16 +68,9 @@ class _Focal(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
-        logits: Tensor,
-        cells: Tensor,
-        values: Tensor,
-        starts: Tensor,
-        peaks: Tensor,
-        scale: Tensor,
-        clamp: float | None,
+        ctx: Any, logits: Tensor, blobs: tuple[Tensor, ...], scale: Tensor, limit: float
     ) -> Tensor:
-        limit = math.inf if clamp is None else math.log((1 - clamp) / clamp)
+        cells, values, starts, peaks = blobs
         precision = torch.float64 if logits.dtype == torch.float64 else torch.float32
         scale = scale.to(logits.device, precision)
         weights = (1 - values.to(precision)).square_().square_().mul_(scale)
@@ -83,12 +78,16 @@ class _Focal(torch.autograd.Function):
         gradient = torch.empty_like(flat) if ctx.needs_input_grad[0] else None
 
         sums = []
-        plane = logits.shape[-2] * logits.shape[-1]
-        blocks = _blocks(flat, plane, starts)
+        plane, planes = logits.shape[-2] * logits.shape[-1], len(starts) - 1
+        block = BLOCK_CELLS if flat.device.type == "cpu" else BLOCK_CELLS_DEVICE
+        step = max(1, block // max(1, plane))
         # Written to again and again: fresh memory would cost more than the arithmetic.
-        largest = max([end - begin for begin, end, _, _ in blocks] + [len(peaks)])
+        largest = max(min(step, planes) * plane, len(peaks))
         scratch = flat.new_empty(6, largest, dtype=precision)
-        for begin, end, first, last in blocks:
+        edges = [*range(0, planes, step), planes]
+        cells_of, entries_of = (edge * plane for edge in edges), starts[edges].tolist()
+        spans = zip(pairwise(cells_of), pairwise(entries_of), strict=True)
+        for (begin, end), (first, last) in spans:
             weight = scale
             if last > first:
                 weight = scratch[5, : end - begin].fill_(scale)
@@ -114,18 +113,7 @@ class _Focal(torch.autograd.Function):
         # Spares a pass over memory in the common case; a comparison on a device would wait for it.
         if outer.device.type != "cpu" or outer.item() != 1:
             gradient = gradient * outer.to(gradient.dtype)
-        return gradient, None, None, None, None, None, None
-
-
-def _blocks(flat: Tensor, plane: int, starts: Tensor) -> list[tuple[int, int, int, int]]:
-    """Returns (begin, end) of blocks of whole planes, and (first, last) of their blobs' cells."""
-    planes = len(starts) - 1
-    block = BLOCK_CELLS if flat.device.type == "cpu" else BLOCK_CELLS_DEVICE
-    step = max(1, block // max(1, plane))
-    edges = [*range(0, planes, step), planes]
-    bounds = starts[edges].tolist()
-    cells = [edge * plane for edge in edges]
-    return list(zip(cells, cells[1:], bounds, bounds[1:], strict=False))
+        return gradient, None, None, None
 
 
 def _background(
@@ -170,7 +158,7 @@ def l1_loss(predicted: Tensor, target: Tensor, weight: Tensor, count: Tensor) ->
         weight: (P,) of the rows.
         count: Scalar divisor.
     """
-    predicted = _accurate(predicted)
+    predicted = accurate(predicted)
     return ((predicted - target).abs().sum(-1) * weight).sum() / count
 
 
@@ -182,7 +170,7 @@ def smooth_l1_loss(predicted: Tensor, target: Tensor, count: Tensor) -> Tensor:
         target: (P, 2), in the same unit.
         count: Scalar divisor.
     """
-    predicted = _accurate(predicted)
+    predicted = accurate(predicted)
     return functional.smooth_l1_loss(predicted, target.to(predicted), reduction="sum") / count
 
 
@@ -212,7 +200,7 @@ def pull_push_loss(
     Returns:
         Pull and push, each summed over the images.
     """
-    first, second = _accurate(first), _accurate(second)
+    first, second = accurate(first), accurate(second)
     epsilon = 1e-4 if published else 0.0
     number = mask.sum(1, dtype=first.dtype)
     mean = (first + second) / 2
@@ -245,7 +233,7 @@ def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor, count: Tensor) 
         weight: (P,) of the rows.
         count: Scalar divisor.
     """
-    predicted = _accurate(predicted)
+    predicted = accurate(predicted)
     low = torch.maximum(predicted[:, :2], target[:, :2])
     high = torch.minimum(predicted[:, 2:], target[:, 2:])
     shared = (high - low).clamp(min=0).prod(-1)
@@ -270,10 +258,10 @@ def blob_loss(predicted: Tensor, target: Tensor, weight: Tensor, divisor: Tensor
         weight: (B, J), of whole maps.
         divisor: Scalar.
     """
-    errors = (_accurate(predicted) - target).square().sum((-2, -1))
+    errors = (accurate(predicted) - target).square().sum((-2, -1))
     return (errors * weight.square()).sum() / divisor
 
 
-def _accurate(values: Tensor) -> Tensor:
+def accurate(values: Tensor) -> Tensor:
     """Returns float64 as it is and everything else in float32."""
     return values if values.dtype == torch.float64 else values.float()

@@ -61,7 +61,7 @@ def local_maxima(heatmap: Tensor, kernel: int = 3) -> Tensor:
     return F.max_pool2d(heatmap, kernel, stride=1, padding=kernel // 2) == heatmap
 
 
-def top_peaks(heatmap: Tensor, count: int, kernel: int = 3) -> Peaks:
+def top_peaks(heatmap: Tensor, count: int, kernel: int = 3, one_class: bool = False) -> Peaks:
     """Returns the ``count`` highest local maxima over all channels of each image.
 
     There are two ways to the same answer. On a processor outside of export and compilation, the
@@ -73,18 +73,24 @@ def top_peaks(heatmap: Tensor, count: int, kernel: int = 3) -> Peaks:
         heatmap: (B, C, h, w), logits or probabilities.
         count: Number of rows K; where an image has fewer maxima, empty rows follow.
         kernel: Odd number of cells, side of the neighbourhood.
+        one_class: Whether only the best class of a cell counts.
     """
-    if is_portable():
-        return _split(*_pooled(heatmap, count, kernel), heatmap)
-    if heatmap.device.type != "cpu" or not len(heatmap):
-        return _split(*_ordered(heatmap, count, kernel), heatmap)
-    rows = []
-    for i in range(len(heatmap)):
-        image = heatmap[i : i + 1]
-        found = _tiled(image, count, kernel)
-        rows.append(_ordered(image, count, kernel) if found is None else found)
-    values, index = (torch.cat(column) for column in zip(*rows, strict=True))
-    return _split(values, index, heatmap)
+    if one_class:
+        best, label = _suppressed(heatmap, kernel).max(1, keepdim=True)
+        found = top_peaks(best, count, kernel=1)
+        return found._replace(labels=read_cells(label, found.cells)[..., 0])
+    if is_portable() or heatmap.device.type != "cpu" or not len(heatmap):
+        values, index = _ordered(heatmap, count, kernel)
+    else:
+        rows = [
+            _tiled(image, count, kernel) or _ordered(image, count, kernel)
+            for image in torch.split(heatmap, 1)
+        ]
+        values, index = (torch.cat(column) for column in zip(*rows, strict=True))
+    cells = heatmap.shape[-2] * heatmap.shape[-1]
+    # Of numbers that are never negative "trunc" is the floor, and a single operator in ONNX.
+    labels = torch.div(index, cells, rounding_mode="trunc")
+    return Peaks(values, labels, index - labels * cells)
 
 
 def read_cells(values: Tensor, cells: Tensor) -> Tensor:
@@ -101,27 +107,38 @@ def read_cells(values: Tensor, cells: Tensor) -> Tensor:
     return values.flatten(2).gather(2, index).transpose(1, 2)
 
 
-def _suppressed(heatmap: Tensor, kernel: int) -> Tensor:
-    """Returns (B, C * h * w), minus infinity wherever there is no local maximum."""
-    peaks = local_maxima(heatmap, kernel)
-    return torch.where(peaks, heatmap, float("-inf")).flatten(1)
+def places_of(cells: Tensor, width: int) -> Tensor:
+    """Returns x and y (..., 2) int64 of cells (...), row * width + column."""
+    row = torch.div(cells, width, rounding_mode="trunc")
+    return torch.stack((cells - row * width, row), -1)
 
 
-def _pooled(heatmap: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor]:
-    """Returns values and flat indices (B, K) in a form every exporter understands.
+def unflipped(offset: Tensor) -> Tensor:
+    """Returns maps (B, 2, h, w) of x and y within each cell, made of a mirror image, turned back.
 
-    The number of cells may be unknown, so that there is no asking whether there are enough: as
-    many empty ones as are wanted follow in any case.
+    A point at x in its cell is at 1 - x in the mirrored cell.
     """
-    flat = _suppressed(heatmap, kernel)
-    values, index = F.pad(flat, (0, count), value=float("-inf")).topk(count)
-    return values, torch.where(index < flat.shape[1], index, 0)
+    x, y = offset.flip(-1).unbind(1)
+    return torch.stack((1 - x, y), 1)
+
+
+def _suppressed(heatmap: Tensor, kernel: int) -> Tensor:
+    """Returns the heatmap with minus infinity wherever there is no local maximum."""
+    return torch.where(local_maxima(heatmap, kernel), heatmap, float("-inf"))
 
 
 def _ordered(heatmap: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor]:
-    """Returns values and flat indices (B, K); of equal values, the lowest indices are taken."""
-    flat = _suppressed(heatmap, kernel)
+    """Returns values and flat indices (B, K), in exported programs in a form that all understand.
+
+    Of equal values, the lowest indices are taken. The number of cells may be unknown in exported
+    programs, so that there is no asking whether there are enough: as many empty ones as are wanted
+    follow in any case.
+    """
+    flat = _suppressed(heatmap, kernel).flatten(1)
     size = flat.shape[1]
+    if is_portable():
+        values, index = F.pad(flat, (0, count), value=float("-inf")).topk(count)
+        return values, torch.where(index < size, index, 0)
     kept = min(count, size)
     worst = flat.topk(kept).values[:, -1:]
     # top-k takes any of several equal values, so a second one picks among those by index.
@@ -129,16 +146,8 @@ def _ordered(heatmap: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor]:
     priority = torch.where(flat > worst, 2 * size, torch.where(flat == worst, priority, 0))
     index = priority.topk(kept).indices.sort().values
     values, order = flat.gather(1, index).sort(descending=True, stable=True)
-    return _padded(values, index.gather(1, order), count)
-
-
-def _padded(values: Tensor, index: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Fills up to ``count`` rows where the maps have fewer cells than that."""
-    missing = count - values.shape[1]
-    if missing > 0:
-        values = F.pad(values, (0, missing), value=float("-inf"))
-        index = F.pad(index, (0, missing))
-    return values, index
+    missing = (0, count - kept)
+    return F.pad(values, missing, value=float("-inf")), F.pad(index.gather(1, order), missing)
 
 
 def _tiled(image: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor] | None:
@@ -165,14 +174,8 @@ def _tiled(image: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor] | No
         blocks = image[0].view(-1, height // side, side, width // side, side)
         inside = (blocks[channel, row, :, column] >= threshold).nonzero()
         tile, down, right = inside.unbind(1)
-        return _closer_look(
-            image[0],
-            channel[tile],
-            row[tile] * side + down,
-            column[tile] * side + right,
-            count,
-            kernel,
-        )
+        places = channel[tile], row[tile] * side + down, column[tile] * side + right
+        return _closer_look(image[0], *places, count, kernel)
     return None
 
 
@@ -207,14 +210,6 @@ def _closer_look(
     index, order = ((channel * height + row) * width + column).sort()
     values, order = values[order].sort(descending=True, stable=True)
     return values[None, :count], index[order][None, :count]
-
-
-def _split(values: Tensor, index: Tensor, heatmap: Tensor) -> Peaks:
-    """Splits flat indices into channel and cell."""
-    cells = heatmap.shape[-2] * heatmap.shape[-1]
-    # Of numbers that are never negative "trunc" is the floor, and a single operator in ONNX.
-    labels = torch.div(index, cells, rounding_mode="trunc")
-    return Peaks(values, labels, index - labels * cells)
 
 
 def mean_logit(first: Tensor, second: Tensor) -> Tensor:

@@ -45,6 +45,23 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 """ImageNet's mean and standard deviation of R, G and B on the 0-255 scale."""
 
 
+def convolution(
+    in_channels: int, out_channels: int, kernel: int, stride: int = 1, relu: bool = True
+) -> nn.Sequential:
+    """Returns a convolution without bias, a batch norm and, unless refused, a ReLU.
+
+    Args:
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel: Odd side of the kernel, in cells; the padding keeps the input's sides.
+        stride: Cells per step.
+        relu: Whether there is a ReLU.
+    """
+    bare = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
+    last = [nn.ReLU(inplace=True)] if relu else []
+    return nn.Sequential(bare, nn.BatchNorm2d(out_channels), *last)
+
+
 class Backbone(nn.Module):
     """What every backbone declares; calling it yields one feature map per entry of ``strides``.
 

@@ -15,14 +15,6 @@ from heatpoint.errors import check_choice
 
 Direction = Literal["top", "left", "bottom", "right"]
 
-_AXES: dict[Direction, tuple[int, bool]] = {
-    "top": (-2, True),
-    "left": (-1, True),
-    "bottom": (-2, False),
-    "right": (-1, False),
-}
-"""Axis, and whether the scan runs from its end to its beginning."""
-
 CACHED = 1 << 19
 """Numbers that are scanned together, so that they stay in the processor's cache."""
 
@@ -63,15 +55,15 @@ def corner_pool(features: Tensor, direction: Direction) -> Tensor:
         HeatpointError: Unknown direction.
     """
     check_choice("direction", direction, get_args(Direction))
-    axis, backwards = _AXES[direction]
-    if torch.compiler.is_compiling():
-        return _shifted(features, axis, backwards)
-    pooled: Tensor = _Scan.apply(features, axis, backwards)
-    return pooled
+    down, backwards = direction in ("top", "bottom"), direction in ("top", "left")
+    lines = features if down else features.transpose(-1, -2)
+    scan = _shifted if torch.compiler.is_compiling() else _Scan.apply
+    pooled: Tensor = scan(lines, backwards)
+    return pooled if down else pooled.transpose(-1, -2)
 
 
-def _shifted(features: Tensor, axis: int, backwards: bool) -> Tensor:
-    """Returns the running maxima by comparing with the map shifted by 1, 2, 4, ... cells.
+def _shifted(whole: Tensor, backwards: bool) -> Tensor:
+    """Returns the running maxima of lines (..., n, m), comparing with them 1, 2, 4, ... lines off.
 
     What would come from beyond the border comes from the first line of the scan instead, which
     every maximum includes. A shift beyond the border then changes nothing, so that one written
@@ -79,10 +71,9 @@ def _shifted(features: Tensor, axis: int, backwards: bool) -> Tensor:
     """
     # Whole lines are moved, since runtimes copy single numbers many times more slowly. With three
     # axes there is one layout in memory: OpenVINO turns four to channels-last and back each time.
-    whole = features if axis == -2 else features.transpose(-1, -2)
     length, across = whole.shape[-2:]
     lines = whole.reshape(-1, length, across)
-    place = torch.arange(length, device=features.device)
+    place = torch.arange(length, device=whole.device)
     shift, end = 1, _LONGEST.get() if torch.compiler.is_exporting() else length
     while shift < end:
         if backwards:
@@ -91,52 +82,52 @@ def _shifted(features: Tensor, axis: int, backwards: bool) -> Tensor:
             source = torch.maximum(place - shift, place[:1])
         lines = torch.maximum(lines, lines.index_select(-2, source))
         shift *= 2
-    whole = lines.reshape(whole.shape)
-    return whole if axis == -2 else whole.transpose(-1, -2)
+    return lines.reshape(whole.shape)
 
 
 class _Scan(torch.autograd.Function):
-    """Scans line by line: each line of the result is the maximum of one before and the input's.
+    """Scans (..., n, m): each line of the result is the maximum of the one before and the input's.
 
     Where a line would be numbers here and there in memory, the values are taken as rows that lie
     in one piece each, and scanned along them.
     """
 
     @staticmethod
-    def forward(ctx: Any, features: Tensor, axis: int, backwards: bool) -> Tensor:
-        flat = _is_flat(features, axis)
-        if flat:
-            source = _rows(features, axis)
-            pooled = _scan_rows(source, backwards)
-        else:
-            source = features.movedim(axis, 0)
-            pooled = _scan_lines(source, backwards)
+    def forward(ctx: Any, features: Tensor, backwards: bool) -> Tensor:
+        # Whether neighbours of a column are so in memory; Metal cannot sum over segments.
+        flat = features.stride(-2) == 1 and features.shape[-2] > 1
+        flat = flat and features.device.type != "mps"
+        source = _arranged(features, flat)
+        pooled = (_scan_rows if flat else _scan_lines)(source, backwards)
         if ctx.needs_input_grad[0]:
-            ctx.axis, ctx.backwards, ctx.flat = axis, backwards, flat
+            ctx.backwards, ctx.flat = backwards, flat
             ctx.save_for_backward(_starts(source, pooled, -1 if flat else 0, backwards))
-        return _whole(pooled, features, axis, flat)
+        return _whole(pooled, features, flat)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None]:
         (starts,) = ctx.saved_tensors
-        if ctx.flat:
-            gradient = _collect_rows(_rows(outer, ctx.axis), starts, ctx.backwards)
-        else:
-            gradient = _collect_lines(outer.movedim(ctx.axis, 0), starts, ctx.backwards)
-        return _whole(gradient, outer, ctx.axis, ctx.flat), None, None
+        collect = _collect_rows if ctx.flat else _collect_lines
+        gradient = collect(_arranged(outer, ctx.flat), starts, ctx.backwards)
+        return _whole(gradient, outer, ctx.flat), None
 
 
-def _is_flat(features: Tensor, axis: int) -> bool:
-    """Returns whether neighbours along the axis are neighbours in memory."""
-    # Metal cannot sum over segments.
-    return features.stride(axis) == 1 and features.shape[axis] > 1 and features.device.type != "mps"
+def _arranged(values: Tensor, flat: bool) -> Tensor:
+    """Returns values (..., n, m) as rows (the rest, n) or as lines (n, the rest ...)."""
+    if flat:
+        return values.transpose(-1, -2).reshape(-1, values.shape[-2])
+    return values.movedim(-2, 0)
 
 
-def _rows(values: Tensor, axis: int) -> Tensor:
-    """Returns the values as (the rest, n) with the axis, of length n, behind."""
-    last = values if axis == -1 else values.transpose(-1, -2)
-    return last.reshape(-1, last.shape[-1])
+def _whole(values: Tensor, example: Tensor, flat: bool) -> Tensor:
+    """Returns rows or lines in the shape and memory layout of the example."""
+    if flat:
+        values = values.reshape(example.transpose(-1, -2).shape).transpose(-1, -2)
+    else:
+        values = values.movedim(0, -2)
+    same = values.stride() == example.stride()
+    return values if same else torch.empty_like(example).copy_(values)
 
 
 def _scan_lines(source: Tensor, backwards: bool) -> Tensor:
@@ -201,19 +192,6 @@ def _collect_rows(given: Tensor, starts: Tensor, backwards: bool) -> Tensor:
 
 def _order(length: int, backwards: bool) -> range:
     return range(length - 1, -1, -1) if backwards else range(length)
-
-
-def _whole(values: Tensor, example: Tensor, axis: int, flat: bool) -> Tensor:
-    """Returns rows or lines of the example in its shape and memory layout."""
-    if not flat:
-        values = values.movedim(0, axis)
-    elif axis == -1:
-        values = values.reshape(example.shape)
-    else:
-        values = values.reshape(example.transpose(-1, -2).shape).transpose(-1, -2)
-    if values.stride() == example.stride():
-        return values
-    return torch.empty_like(example).copy_(values)
 
 
 def _starts(source: Tensor, pooled: Tensor, axis: int, backwards: bool) -> Tensor:

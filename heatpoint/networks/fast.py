@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from typing import Any, Literal, get_args
+from typing import Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from heatpoint.errors import check_choice
-from heatpoint.networks import Network
+from heatpoint.networks import Maps, Network
 from heatpoint.networks.heads import StackHeads
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+Convolution = nn.Conv2d | nn.ConvTranspose2d
 
 SELF_CHECK = 1e-3
 """Largest difference, relative to the largest value of a map, that folding may make."""
@@ -91,121 +93,85 @@ def _answering(network: Network) -> Network:
 def _halve(network: Network, half: torch.dtype) -> None:
     """Lets a network compute in 16 bits, all but its normalisation and its last convolutions."""
     mean, std = network.mean, network.std
-    exact = {last: copy.deepcopy(last.state_dict()) for last in _last_convolutions(network)}
+    seen, maps = _observe(network)
+    ends = {module for module, output in seen if any(output is each for each in maps.values())}
+    exact = {last: copy.deepcopy(last.state_dict()) for last in ends}
     network.to(half)
     network.mean, network.std = mean, std
     for last, state in exact.items():
         last.float().load_state_dict(state)
-        last.register_forward_pre_hook(_in_float32)
+        last.register_forward_pre_hook(lambda _, inputs: tuple(each.float() for each in inputs))
 
 
-def _in_float32(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Hands a module its inputs in float32."""
-    return tuple(values.float() for values in inputs)
-
-
-@torch.no_grad()
-def _last_convolutions(network: Network) -> list[nn.Conv2d]:
-    """Returns the convolutions whose outputs are the maps of the last stack, as observed."""
-    made: list[tuple[Tensor, nn.Conv2d]] = []
-    handles = [
-        module.register_forward_hook(lambda module, _, output: made.append((output, module)))
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d)
-    ]
-    maps = network(_noise(network))[-1].values()
-    for handle in handles:
-        handle.remove()
-    return [module for output, module in made if any(output is values for values in maps)]
-
-
-@torch.no_grad()
 def _fold_all(network: Network) -> bool:
     """Folds the batch norms of a network in place; returns whether it still computes the same."""
-    image = _noise(network)
-    pairs, before = _observe(network, image)
+    seen, before = _observe(network)
+    times = Counter(module for module, _ in seen)
+    source = {id(made): module for module, made in seen if isinstance(module, Convolution)}
     parents = {
         child: (parent, name)
         for parent in network.modules()
         for name, child in parent.named_children()
     }
-    for norm, convolution in pairs.items():
-        _fold(convolution, norm)
-        parent, name = parents[norm]
-        setattr(parent, name, _remainder(norm))
-    after = network(image)[-1]
+    for norm, given in seen:
+        convolution = source.get(id(given))
+        if not isinstance(norm, nn.BatchNorm2d) or convolution is None:
+            continue
+        if times[norm] == times[convolution] == 1 and norm.running_var is not None:
+            _fold(convolution, norm)
+            parent, name = parents[norm]
+            # What is left of timm's batch norms is the activation that they carry with them.
+            left = getattr(norm, "act", None)
+            setattr(parent, name, left if isinstance(left, nn.Module) else nn.Identity())
+    after = _observe(network)[1]
     return all(
         bool((after[name] - value).abs().max() <= SELF_CHECK * value.abs().max())
         for name, value in before.items()
     )
 
 
-def _noise(network: Network) -> Tensor:
-    """Returns a random image of a legal size, on the network's device."""
+@torch.no_grad()
+def _observe(network: Network) -> tuple[list[tuple[nn.Module, Tensor]], Maps]:
+    """Returns what convolutions give and batch norms get, call by call, and the maps, of noise.
+
+    The tensors themselves are kept, since an id is unique only while its tensor lives.
+    """
+    seen: list[tuple[nn.Module, Tensor]] = []
+
+    def see(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        seen.append((module, output if isinstance(module, Convolution) else inputs[0]))
+
+    handles = [
+        module.register_forward_hook(see)
+        for module in network.modules()
+        if isinstance(module, Convolution | nn.BatchNorm2d)
+    ]
     side = 2 * network.multiple - network.trim
     generator = torch.Generator().manual_seed(0)
-    return (torch.rand((1, 3, side, side), generator=generator) * 255).to(network.mean)
-
-
-def _observe(
-    network: Network, image: Tensor
-) -> tuple[dict[nn.BatchNorm2d, nn.Conv2d | nn.ConvTranspose2d], dict[str, Tensor]]:
-    """Returns the convolution in front of each batch norm, and the maps of ``image``."""
-    calls: Counter[nn.Module] = Counter()
-    source: dict[int, nn.Conv2d | nn.ConvTranspose2d] = {}
-    pairs: dict[nn.BatchNorm2d, nn.Conv2d | nn.ConvTranspose2d] = {}
-    alive: list[Tensor] = []  # an id is unique only while its tensor lives
-
-    def on_call(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        calls[module] += 1
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            alive.append(output)
-            source[id(output)] = module
-        elif isinstance(module, nn.BatchNorm2d) and id(inputs[0]) in source:
-            pairs[module] = source[id(inputs[0])]
-
-    watched = (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)
-    handles = [
-        module.register_forward_hook(on_call)
-        for module in network.modules()
-        if isinstance(module, watched)
-    ]
-    maps = network(image)[-1]
+    image = torch.rand((1, 3, side, side), generator=generator) * 255
+    maps = network(image.to(network.mean))[-1]
     for handle in handles:
         handle.remove()
-    once = {
-        norm: convolution
-        for norm, convolution in pairs.items()
-        if calls[norm] == calls[convolution] == 1 and norm.running_var is not None
-    }
-    return once, maps
+    return seen, maps
 
 
-def _fold(convolution: nn.Conv2d | nn.ConvTranspose2d, norm: nn.BatchNorm2d) -> None:
+def _fold(convolution: Convolution, norm: nn.BatchNorm2d) -> None:
     """Multiplies a batch norm's scale into the weights and moves its shift to the bias."""
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.weight is not None:
-        scale = scale * norm.weight.double()
-    shift = -norm.running_mean.double() * scale
-    if norm.bias is not None:
-        shift = shift + norm.bias.double()
-    weight = convolution.weight.double()
-    if isinstance(convolution, nn.ConvTranspose2d):
-        # Stored input channels first; a group's output channels are the second dimension.
-        grouped = weight.reshape(convolution.groups, -1, *weight.shape[1:])
-        grouped = grouped * scale.reshape(convolution.groups, 1, -1, 1, 1)
-        weight = grouped.flatten(0, 1)
-    else:
-        weight = weight * scale.reshape(-1, 1, 1, 1)
-    bias = shift if convolution.bias is None else convolution.bias.double() * scale + shift
-    dtype = convolution.weight.dtype
-    convolution.weight = nn.Parameter(weight.to(dtype), requires_grad=False)
-    convolution.bias = nn.Parameter(bias.to(dtype), requires_grad=False)
+    dtype, groups = convolution.weight.dtype, convolution.groups
+    turns = isinstance(convolution, nn.ConvTranspose2d)
+    convolution.double()
+    norm.double()
+    weight = _turned(convolution.weight, groups) if turns else convolution.weight
+    mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
+    weight, convolution.bias = fuse_conv_bn_weights(
+        weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
+    )
+    weight = _turned(weight, groups) if turns else weight
+    convolution.weight = nn.Parameter(weight, requires_grad=False)
+    convolution.to(dtype)
 
 
-def _remainder(norm: nn.BatchNorm2d) -> nn.Module:
-    """Returns what is left of a folded batch norm: timm's carry an activation with them."""
-    activation = getattr(norm, "act", None)
-    return activation if isinstance(activation, nn.Module) else nn.Identity()
+def _turned(weight: Tensor, groups: int) -> Tensor:
+    """Returns weights with channels of input and output, which are grouped, in the other order."""
+    each = weight.reshape(groups, -1, *weight.shape[1:])
+    return each.transpose(1, 2).flatten(0, 1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.networks import Backbone
+from heatpoint.networks import Backbone, convolution
 
 
 class PlainResNet(Backbone):
@@ -23,17 +23,13 @@ class PlainResNet(Backbone):
 
     def __init__(self, stem: int, channels: Sequence[int]) -> None:
         super().__init__()
-        self.stem = nn.Sequential(
-            nn.Conv2d(3, stem, 3, 2, 1, bias=False), nn.BatchNorm2d(stem), nn.ReLU(inplace=True)
-        )
+        self.stem = convolution(3, stem, 3, 2)
         widths = [stem, *channels]
         self.stages = nn.ModuleList(Block(before, after) for before, after in pairwise(widths))
         self.channels = tuple(channels)
         self.strides = tuple(4 << level for level in range(len(channels)))
         self.multiple = self.strides[-1]
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        _start(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Returns one (B, channels[i], H / strides[i], W / strides[i]) per stage."""
@@ -45,23 +41,22 @@ class PlainResNet(Backbone):
         return outputs
 
 
+def _start(module: nn.Module) -> None:
+    """Gives convolutions initial weights that suit the ReLUs behind them (He et al. 2015)."""
+    for each in module.modules():
+        if isinstance(each, nn.Conv2d):
+            nn.init.kaiming_normal_(each.weight, mode="fan_out", nonlinearity="relu")
+
+
 class Block(nn.Module):
     """Two 3x3 convolutions, the first of stride 2, around a 1x1 shortcut of averaged cells."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(in_channels, out_channels, 3, 2, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-            nn.ReLU(inplace=True),
-            nn.Conv2d(out_channels, out_channels, 3, 1, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
-        self.shortcut = nn.Sequential(
-            nn.AvgPool2d(2),
-            nn.Conv2d(in_channels, out_channels, 1, bias=False),
-            nn.BatchNorm2d(out_channels),
-        )
+        first = convolution(in_channels, out_channels, 3, 2)
+        self.residual = first.extend(convolution(out_channels, out_channels, 3, relu=False))
+        around = convolution(in_channels, out_channels, 1, relu=False)
+        self.shortcut = nn.Sequential(nn.AvgPool2d(2), *around)
 
     def forward(self, features: Tensor) -> Tensor:
         """Returns (B, out_channels, h / 2, w / 2) for (B, in_channels, h, w)."""
@@ -219,21 +214,12 @@ class TopDownNeck(nn.Module):
     def __init__(self, in_channels: Sequence[int], widths: Sequence[int]) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, width, 1, bias=False), nn.BatchNorm2d(width))
+            convolution(channels, width, 1, relu=False)
             for channels, width in zip(in_channels, widths, strict=True)
         )
-        self.steps = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(coarse, fine, 3, padding=1, bias=False),
-                nn.BatchNorm2d(fine),
-                nn.ReLU(inplace=True),
-            )
-            for fine, coarse in pairwise(widths)
-        )
+        self.steps = nn.ModuleList(convolution(b, a, 3) for a, b in pairwise(widths))
         self.out_channels = widths[0]
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        _start(self)
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Returns (B, widths[0], h, w) at the stride of the finest feature map."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from heatpoint.networks import Maps, MapSpec
+from heatpoint.networks import Maps, MapSpec, convolution
 from heatpoint.networks.corner_pool import Direction, corner_pool
 
 
@@ -52,17 +52,8 @@ class Heads(nn.Module):
             spec: The map as it shall be.
             rows: For each new channel the old channel it continues, or None for a fresh one.
         """
-        old = self.last[spec.name]
-        assert isinstance(old, nn.Conv2d)
-        assert old.bias is not None
-        new = last_convolution(old.in_channels, spec).to(old.weight)
-        assert new.bias is not None
-        with torch.no_grad():
-            for channel, row in enumerate(rows):
-                if row is not None:
-                    new.weight[channel] = old.weight[row]
-                    new.bias[channel] = old.bias[row]
-        self.last[spec.name] = new
+        old = cast(nn.Conv2d, self.last[spec.name])
+        self.last[spec.name] = continued(old, last_convolution(old.in_channels, spec), rows)
 
 
 class MapHeads(Heads):
@@ -107,7 +98,7 @@ class SharedHeads(Heads):
 
     def __init__(self, in_channels: int, specs: Sequence[MapSpec], width: int) -> None:
         super().__init__(width, specs)
-        self.hidden = hidden_convolution(in_channels, width, norm=True)
+        self.hidden = convolution(in_channels, width, 3)
 
     def forward(self, features: Tensor) -> Maps:
         """Returns name to (B, channels, h, w) for features of (B, in_channels, h, w)."""
@@ -148,20 +139,42 @@ class StackHeads(nn.Module):
 
 def hidden_convolution(in_channels: int, width: int, norm: bool) -> nn.Sequential:
     """Returns a 3x3 convolution with bias, or with batch norm instead, and a ReLU."""
-    convolution = nn.Conv2d(in_channels, width, 3, padding=1, bias=not norm)
     if norm:
-        return nn.Sequential(convolution, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
-    return nn.Sequential(convolution, nn.ReLU(inplace=True))
+        return convolution(in_channels, width, 3)
+    return nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU(inplace=True))
 
 
 def last_convolution(width: int, spec: MapSpec) -> nn.Conv2d:
     """Returns the 1x1 convolution that ends in a map, with the initial values of its spec."""
-    convolution = nn.Conv2d(width, spec.channels, 1)
-    assert convolution.bias is not None
-    nn.init.constant_(convolution.bias, spec.bias)
+    last = nn.Conv2d(width, spec.channels, 1)
+    nn.init.constant_(cast(Tensor, last.bias), spec.bias)
     if spec.bias == 0:
-        nn.init.normal_(convolution.weight, std=0.001)
-    return convolution
+        nn.init.normal_(last.weight, std=0.001)
+    return last
+
+
+def continued(
+    old: nn.Conv2d, new: nn.Conv2d, rows: Sequence[int | None], dimension: int = 0
+) -> nn.Conv2d:
+    """Returns the new convolution with what the old one has learnt about channels that stay.
+
+    Args:
+        old: The convolution so far.
+        new: One that starts afresh.
+        rows: For each new channel the old channel it continues, or None for a fresh one.
+        dimension: 0 where these are channels of the output, 1 of the input.
+    """
+    new = new.to(old.weight)
+    into = [channel for channel, row in enumerate(rows) if row is not None]
+    source = [row for row in rows if row is not None]
+    bias, known = cast(Tensor, new.bias), cast(Tensor, old.bias)
+    with torch.no_grad():
+        new.weight.transpose(0, dimension)[into] = old.weight.transpose(0, dimension)[source]
+        if dimension == 0:
+            bias[into] = known[source]
+        else:
+            bias.copy_(known)
+    return new
 
 
 DIRECTIONS: dict[str, tuple[Direction, Direction]] = {
@@ -186,15 +199,11 @@ class CornerBranch(nn.Module):
     def __init__(self, channels: int, pooled: int, directions: tuple[Direction, Direction]) -> None:
         super().__init__()
         self.directions = directions
-        self.first = hidden_convolution(channels, pooled, norm=True)
-        self.second = hidden_convolution(channels, pooled, norm=True)
-        self.after = nn.Sequential(
-            nn.Conv2d(pooled, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
-        )
-        self.shortcut = nn.Sequential(
-            nn.Conv2d(channels, channels, 1, bias=False), nn.BatchNorm2d(channels)
-        )
-        self.last = hidden_convolution(channels, channels, norm=True)
+        self.first = convolution(channels, pooled, 3)
+        self.second = convolution(channels, pooled, 3)
+        self.after = convolution(pooled, channels, 3, relu=False)
+        self.shortcut = convolution(channels, channels, 1, relu=False)
+        self.last = convolution(channels, channels, 3)
 
     def forward(self, features: Tensor) -> Tensor:
         """Returns a tensor of the shape of ``features``, (B, channels, h, w)."""
@@ -220,20 +229,13 @@ class CornerHeads(Heads):
     ) -> None:
         super().__init__(in_channels if width is None else width, specs)
         self.branch_of = {spec.name: spec.branch for spec in specs}
-        self.branches = nn.ModuleDict(
-            {
-                branch: CornerBranch(in_channels, pooled, DIRECTIONS[branch])
-                for branch in sorted(set(self.branch_of.values()))
-            }
-        )
-        self.hidden = nn.ModuleDict(
-            {
-                spec.name: nn.Identity()
-                if width is None
-                else hidden_convolution(in_channels, width, norm=False)
-                for spec in specs
-            }
-        )
+        self.branches = nn.ModuleDict()
+        for branch in sorted(set(self.branch_of.values())):
+            self.branches[branch] = CornerBranch(in_channels, pooled, DIRECTIONS[branch])
+        self.hidden = nn.ModuleDict({spec.name: nn.Identity() for spec in specs})
+        if width is not None:
+            for spec in specs:
+                self.hidden[spec.name] = hidden_convolution(in_channels, width, norm=False)
 
     def forward(self, features: Tensor) -> Maps:
         """Returns name to (B, channels, h, w) for features of (B, in_channels, h, w)."""

@@ -20,7 +20,7 @@ from heatpoint.data.scene import subject_name
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.metrics import score_columns
 from heatpoint.networks import Network
-from heatpoint.networks.detection_hourglass import DetectionHourglass
+from heatpoint.networks.hourglasses import DetectionHourglass
 from heatpoint.system import Interrupt, usable_cores
 from heatpoint.training.data import TrainingData, fingerprint, training_set
 from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, default_rate, freeze

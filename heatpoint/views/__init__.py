@@ -225,6 +225,18 @@ def stacked(parts: Sequence[Arrays]) -> Arrays:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
+def best_of_each(parts: Sequence[Arrays], most: int) -> tuple[Arrays, NDArray[np.int64]]:
+    """Returns the ``most`` best rows of each look one after the other, and the looks' numbers.
+
+    Of a single look, all rows stay as they are.
+    """
+    if len(parts) == 1:
+        return parts[0], np.zeros(len(parts[0]["scores"]), np.int64)
+    best = [np.argsort(-part["scores"], kind="stable")[:most] for part in parts]
+    rows = stacked([chosen(part, order) for part, order in zip(parts, best, strict=True)])
+    return rows, np.repeat(np.arange(len(parts)), [len(order) for order in best])
+
+
 def chosen(rows: Arrays, index: NDArray[Any] | np.bool_ | slice) -> Arrays:
     """Returns the rows that an index or a mask selects."""
     return {name: values[index] for name, values in rows.items()}
@@ -267,7 +279,7 @@ def input_size(
     sides = own if size is None else (size, size) if isinstance(size, int) else tuple(size)
     if len(sides) != 2 or any(not isinstance(side, int) or side < 1 for side in sides):
         raise HeatpointError(f"{name} must be one or two positive whole numbers, not {size}")
-    legal = next_multiple(sides[0], multiple, trim), next_multiple(sides[1], multiple, trim)
+    legal = tuple(next_multiple(side, multiple, trim) for side in sides)
     if legal != sides:
         following = str(legal[0]) if legal[0] == legal[1] else f"{legal[0]}x{legal[1]}"
         raise HeatpointError(

@@ -121,17 +121,18 @@ def mapped(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field], to_image: 
     done: Arrays = {}
     for field in fields:
         values = rows[field.name]
+        if field.kind not in ("score", "label", "raw"):
+            values = values.astype(np.float64)
         if field.kind == "box":
-            values = to_image.boxes(values.astype(np.float64))
+            values = to_image.boxes(values)
         elif field.kind == "points":
-            places = to_image.points(values[..., :2].astype(np.float64))
-            values = np.concatenate((places, values[..., 2:].astype(np.float64)), -1)
+            values = np.concatenate((to_image.points(values[..., :2]), values[..., 2:]), -1)
         elif field.kind == "length":
-            values = values.astype(np.float64) * math.sqrt(abs(a * e - b * d))
+            values = values * math.sqrt(abs(a * e - b * d))
         elif field.kind == "vector":
-            values = values.astype(np.float64) @ np.array([[a, d], [b, e]])
+            values = values @ np.array([[a, d], [b, e]])
         elif field.kind == "angle":
-            x, y = np.cos(values.astype(np.float64)), np.sin(values.astype(np.float64))
+            x, y = np.cos(values), np.sin(values)
             values = np.arctan2(d * x + e * y, a * x + b * y)
         done[field.name] = values
     return done
@@ -143,16 +144,14 @@ def extents(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field]) -> NDArra
     Raises:
         HeatpointError: The fields say nothing about places.
     """
-    for kind in ("box", "points"):
-        for field in fields:
-            if field.kind != kind:
-                continue
-            values = rows[field.name].astype(np.float64)
-            places = values if kind == "box" else values[..., :2]
-            # There may be no row, from which NumPy could not tell the number of places.
-            places = places.reshape(len(places), math.prod(places.shape[1:]) // 2, 2)
-            return np.concatenate((places.min(1), places.max(1)), 1)
-    raise HeatpointError(
-        f"an answer of {', '.join(field.name for field in fields)} says nothing about places; "
-        "give one field the kind 'box' or 'points'"
-    )
+    telling = [field for kind in ("box", "points") for field in fields if field.kind == kind]
+    if not telling:
+        raise HeatpointError(
+            f"an answer of {', '.join(field.name for field in fields)} says nothing about places; "
+            "give one field the kind 'box' or 'points'"
+        )
+    places = rows[telling[0].name].astype(np.float64)
+    places = places if telling[0].kind == "box" else places[..., :2]
+    # There may be no row, from which NumPy could not tell the number of places.
+    places = places.reshape(len(places), math.prod(places.shape[1:]) // 2, 2)
+    return np.concatenate((places.min(1), places.max(1)), 1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import PADDING, Affine, crop_affine, letterbox, next_multiple
-from heatpoint.views import Look, Places, View, chosen, stacked
+from heatpoint.views import Look, Places, View, best_of_each, stacked
 from heatpoint.views.fields import Arrays, Field
 
 
@@ -57,10 +57,7 @@ class Picture(View):
         self, looks: Sequence[Look], parts: Sequence[Arrays], fields: Sequence[Field], most: int
     ) -> Arrays:
         """Returns the rows of all scales, the ``most`` best of each where there are several."""
-        if len(parts) == 1:
-            return parts[0]
-        best = [np.argsort(-part["scores"], kind="stable")[:most] for part in parts]
-        return stacked([chosen(part, order) for part, order in zip(parts, best, strict=True)])
+        return best_of_each(parts, most)[0]
 
     def protocol(self) -> dict[str, object]:
         """Returns size, scales and whether the resolution is kept."""
@@ -82,16 +79,14 @@ class Picture(View):
 
         With a multiple of 128 and a trim of 1 it is CornerNet's rule ``side | 127``.
         """
-        resized = [max(1, int(side * scale)) for side in image_size]
+        height, width = (max(1, int(side * scale)) for side in image_size)
         size = (
-            next_multiple(resized[0], self.multiple, self.trim),
-            next_multiple(resized[1], self.multiple, self.trim),
+            next_multiple(height, self.multiple, self.trim),
+            next_multiple(width, self.multiple, self.trim),
         )
         # Whole pixels, so that a centred image of odd size is not blurred by half a pixel.
-        to_input = Affine.translate(
-            (size[1] - resized[1]) // 2, (size[0] - resized[0]) // 2
-        ) @ Affine.scale(resized[1] / image_size[1], resized[0] / image_size[0])
-        return Look(size, to_input)
+        shift = Affine.translate((size[1] - width) // 2, (size[0] - height) // 2)
+        return Look(size, shift @ Affine.scale(width / image_size[1], height / image_size[0]))
 
 
 @dataclass(frozen=True)

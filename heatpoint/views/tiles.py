@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, box_area, box_iou
-from heatpoint.views import Look, Places, View, chosen, stacked
+from heatpoint.views import Look, Places, View, best_of_each, chosen
 from heatpoint.views.fields import Arrays, Field
 
 SAME = 0.5
@@ -70,12 +70,8 @@ class Tiles(View):
         self, looks: Sequence[Look], parts: Sequence[Arrays], fields: Sequence[Field], most: int
     ) -> Arrays:
         """Returns the rows of all tiles, each object once; ``most`` holds for every tile."""
-        if len(parts) == 1:
-            return parts[0]
         tiles = np.array([look.box for look in looks], np.float64)
-        best = [np.argsort(-part["scores"], kind="stable")[:most] for part in parts]
-        rows = stacked([chosen(part, order) for part, order in zip(parts, best, strict=True)])
-        tile_of = np.repeat(np.arange(len(tiles)), [len(order) for order in best])
+        rows, tile_of = best_of_each(parts, most)
         own = _on_own_ground(rows["boxes"], tiles, tile_of)
         return _each_once(chosen(rows, own), tile_of[own], tiles)
 
@@ -90,12 +86,6 @@ def _starts(side: int, tile: int, overlap: float) -> list[int]:
         return [0]
     count = math.ceil((side - tile) / max(1.0, tile * (1 - overlap))) + 1
     return [round(place * (side - tile) / (count - 1)) for place in range(count)]
-
-
-def _inner_sides(tiles: Bounds) -> NDArray[np.bool_]:
-    """Returns which sides (x1, y1, x2, y2) of (T, 4) tiles lie within the picture, (T, 4)."""
-    ends = np.concatenate((tiles[:, :2].min(0), tiles[:, 2:].max(0)))
-    return np.asarray(tiles != ends)
 
 
 def _on_own_ground(
@@ -118,7 +108,8 @@ def _on_own_ground(
 def _each_once(rows: Arrays, tile_of: NDArray[np.int64], tiles: Bounds) -> Arrays:
     """Returns one row for all rows of different tiles that agree."""
     boxes = rows["boxes"].astype(np.float64)
-    cut = _cut_sides(boxes, tiles[tile_of], _inner_sides(tiles)[tile_of])
+    inner = tiles != np.concatenate((tiles[:, :2].min(0), tiles[:, 2:].max(0)))
+    cut = _cut_sides(boxes, tiles[tile_of], inner[tile_of])
     group = np.arange(len(boxes))
     for first, second in _agreeing(boxes, rows["labels"], cut, tile_of, tiles):
         group[group == group[second]] = group[first]
@@ -166,9 +157,7 @@ def _agreeing(
         near &= (tiles[number + 1 :, 2:] >= tile[:2]).all(1)
         for other in number + 1 + np.flatnonzero(near):
             mine, theirs = rows_of[number], rows_of[other]
-            shared = np.concatenate(
-                (np.maximum(tile, tiles[other])[:2], np.minimum(tile, tiles[other])[2:])
-            )
+            (shared,) = _clipped(tiles[[other]], tile)
             if box_area(shared) > 0:
                 first, second = (_clipped(boxes[rows], shared) for rows in (mine, theirs))
                 alike = box_iou(first, second)

@@ -20,7 +20,6 @@ from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.networks import Network
-from heatpoint.networks.detection_hourglass import DetectionHourglass
 from heatpoint.networks.features import (
     DeconvNeck,
     EveryLevel,
@@ -38,7 +37,12 @@ from heatpoint.networks.heads import (
     SharedHeads,
     StackHeads,
 )
-from heatpoint.networks.stacked_hourglass import HourglassStacks, HourglassStem, StemKind
+from heatpoint.networks.hourglasses import (
+    DetectionHourglass,
+    HourglassStacks,
+    HourglassStem,
+    StemKind,
+)
 from heatpoint.weights import PIXELS
 
 Make = Callable[[Codec, bool], Network]
