@@ -9,8 +9,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice, repeat
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image as PIL
@@ -134,70 +135,63 @@ def read_ahead(
         HeatpointError: An image cannot be read or prepared and ``skipped`` is None.
     """
 
-    def read(index: int) -> Prepared:
-        with timings.stage("load"):
-            raster = sources[index].open(f"image {index}", whole)
-        with timings.stage("prepare"):
-            return prepare(index, raster)
+    def read(index: int) -> Prepared | HeatpointError:
+        try:
+            with timings.stage("load"):
+                raster = sources[index].open(f"image {index}", whole)
+            with timings.stage("prepare"):
+                return prepare(index, raster)
+        except HeatpointError as error:
+            return error
 
-    pool = ThreadPoolExecutor(workers, "heatpoint-read") if workers else None
-    pending: deque[Future[Prepared]] = deque()
-    submitted = 0
-    try:
-        for index in range(len(sources)):
-            while pool and submitted < min(len(sources), index + 1 + ahead):
-                pending.append(pool.submit(read, submitted))
-                submitted += 1
-            try:
-                prepared = pending.popleft().result() if pool else read(index)
-            except HeatpointError as error:
-                if skipped is None:
-                    raise HeatpointError(f"{error}; skip_bad goes on without it") from None
-                skipped.append((sources[index].path or f"image {index}", str(error)))
-                warnings.warn(f"skipped: {error}", HeatpointWarning, stacklevel=2)
-                continue
-            yield prepared
-    finally:
-        if pool:
-            pool.shutdown(wait=True, cancel_futures=True)
+    places = range(len(sources))
+    made = in_order(read, places, workers, ahead) if workers else ((i, read(i)) for i in places)
+    for index, one in made:
+        if not isinstance(one, HeatpointError):
+            yield one
+        elif skipped is None:
+            raise HeatpointError(f"{one}; skip_bad goes on without it")
+        else:
+            skipped.append((sources[index].path or f"image {index}", str(one)))
+            warnings.warn(f"skipped: {one}", HeatpointWarning, stacklevel=2)
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], streams: int
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int | None = None
 ) -> Iterator[tuple[Item, Result]]:
     """Yields each item with what is made of it, in order, while later ones are worked on.
 
     Args:
-        work: Runs in ``streams`` threads.
-        items: Asked for in the caller's thread, at most ``streams`` beyond the one yielded.
-        streams: Calls of ``work`` at once.
+        work: Runs in threads of its own.
+        items: Asked for in the caller's thread.
+        threads: Calls of ``work`` at once.
+        ahead: Most items beyond the one yielded that are asked for; ``threads`` by default.
 
     Raises:
         Exception: What ``work`` or ``items`` raises, when it is that item's turn.
     """
-    pending: deque[tuple[Item, Future[Result]]] = deque()
-    iterator = iter(items)
-    broken: Exception | None = None
-    with ThreadPoolExecutor(streams, "heatpoint-run") as pool:
+
+    def started(pool: ThreadPoolExecutor) -> Iterator[tuple[Any, Future[Result]]]:
         try:
+            for item in items:
+                yield item, pool.submit(work, item)
+        except Exception as error:
+            # The results of the items before it come first.
+            broken = Future[Result]()
+            broken.set_exception(error)
+            yield None, broken
+
+    pending: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(threads, "heatpoint-run") as pool:
+        under_way = started(pool)
+        try:
+            pending.extend(islice(under_way, threads if ahead is None else ahead))
             while True:
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    break
-                except Exception as error:
-                    # The results of the items before it come first.
-                    broken = error
-                    break
-                pending.append((item, pool.submit(work, item)))
-                if len(pending) > streams:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
-            if broken is not None:
-                raise broken
+                pending.extend(islice(under_way, 1))
+                if not pending:
+                    return
+                item, future = pending.popleft()
+                yield item, future.result()
         finally:
             for _, future in pending:
                 future.cancel()
@@ -210,13 +204,7 @@ def prefetch(items: Iterable[Item], ahead: int) -> Iterator[Item]:
         Exception: What ``items`` raises, when it is that item's turn.
     """
     iterator, end = iter(items), object()
-    pending: deque[Future[Item | object]] = deque()
-    with ThreadPoolExecutor(1, "heatpoint-fetch") as pool:
-        try:
-            pending.extend(pool.submit(next, iterator, end) for _ in range(ahead))
-            while (item := pending.popleft().result()) is not end:
-                pending.append(pool.submit(next, iterator, end))
-                yield item  # type: ignore[misc]
-        finally:
-            for future in pending:
-                future.cancel()
+    for _, item in in_order(lambda _: next(iterator, end), repeat(None), 1, ahead):
+        if item is end:
+            return
+        yield item  # type: ignore[misc]

@@ -3,34 +3,183 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference.engines import older
 from heatpoint.inference.engines.description import Description
-from heatpoint.inference.engines.engine import Answer, Pixels
+from heatpoint.inference.engines.engine import Answer, Pixels, Timings
 
 
-def check_file(path: str | Path, suffixes: tuple[str, ...]) -> None:
-    """Makes sure that there is a file of one of the ``suffixes``.
+class ExportedEngine(ABC):
+    """An exported network that a runtime runs on the processor; an ``Engine``.
+
+    A subclass loads the file, says by ``_describe`` what is in it, and runs one batch.
+
+    Args:
+        path: The file.
+        streams: How many calls may be under way at once; they share one copy of the weights.
+        threads: Processor cores for all calls together; all that this process may use without.
+        precision: The type of the numbers between the layers, one of ``choices``; without, what
+            the file was exported for, as far as the processor can: 16 bits only where it has
+            instructions for them. Layers of 8 bits stay so.
+        timings: Its ``network`` grows with every call, decoding included, which the file does.
+
+    Attributes:
+        precision: The numbers that it computes in: "fp32", "bf16", "fp16", or "int8" where the
+            file's layers are.
+        runtime: What messages call the runtime.
+        suffixes: How its files end.
+        choices: What ``precision`` may be.
+        cores: Processor cores for all calls together.
 
     Raises:
-        HeatpointError: There is none, or it is called otherwise.
+        HeatpointError: The runtime is not installed, the file is missing, damaged, or not one
+            that ``heatpoint export`` wrote, or the processor has no instructions for
+            ``precision``.
     """
-    path = Path(path)
-    if path.suffix.lower() not in suffixes:
-        raise HeatpointError(
-            f"{path} should end in {' or '.join(suffixes)}; give the file that heatpoint export "
-            "has written"
+
+    name: str
+    device = "cpu"
+    precision = "fp32"
+    description: Description
+    runtime: str
+    suffixes: tuple[str, ...]
+    choices: tuple[str, ...] = ("fp32",)
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        streams: int = 1,
+        threads: int | None = None,
+        precision: str | None = None,
+        timings: Timings | None = None,
+    ) -> None:
+        if precision is not None:
+            check_choice("precision", precision, self.choices)
+        library = self._library()
+        self.path, self.streams, self.timings = Path(path), streams, timings or Timings()
+        if self.path.suffix.lower() not in self.suffixes:
+            raise HeatpointError(
+                f"{path} should end in {' or '.join(self.suffixes)}; give the file that heatpoint "
+                "export has written"
+            )
+        if not self.path.is_file():
+            raise HeatpointError(
+                f"{path} does not exist; export a checkpoint with heatpoint export"
+            )
+        self.cores = check_cores(streams, threads)
+        self._load(library, precision)
+
+    @abstractmethod
+    def _library(self) -> Any:
+        """Returns the runtime's module."""
+
+    @abstractmethod
+    def _load(self, library: Any, precision: str | None) -> None:
+        """Makes the file ready to run with the runtime's module, in the precision asked for."""
+
+    @abstractmethod
+    def _run(self, images: Pixels) -> dict[str, NDArray[Any]]:
+        """Returns the graph's outputs by name for a batch that it takes."""
+
+    def __call__(self, images: Pixels) -> Answer:
+        """Returns what the network says about a batch; safe in as many threads as ``streams``.
+
+        A batch that falls short of the number that the network takes is filled up with black
+        images, whose rows are cut off again. More calls than ``streams`` may wait for each other.
+
+        Raises:
+            HeatpointError: The images do not fit, or memory does not suffice.
+        """
+        self.description.check_size((images.shape[2], images.shape[3]), str(self.path))
+        images = np.ascontiguousarray(images)
+        batch = self.description.batch
+        if batch is None or batch == len(images):
+            return self._answer(images)
+        parts = []
+        for start in range(0, len(images), batch):
+            part = images[start : start + batch]
+            black = np.zeros((batch - len(part), *part.shape[1:]), np.uint8)
+            answer = self._answer(np.concatenate([part, black]))
+            parts.append({name: rows[: len(part)] for name, rows in answer.items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _answer(self, images: Pixels) -> Answer:
+        """Returns what the graph gives for a batch in the types of an ``Answer``."""
+        count, _, height, width = images.shape
+        with self._explained(
+            f"run {self.path} on {count} images of {height}x{width} pixels at once",
+            "if memory is short, lower batch_size or size, otherwise export the checkpoint again",
+        ):
+            arrays = self._run(images)
+        if self.description.older:
+            arrays = older.answer(arrays)
+        fields, rows = self.description.answer, arrays["scores"].shape[1:2]
+        if any(arrays[field.name].shape != (count, *rows, *field.tail) for field in fields):
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
+            raise HeatpointError(
+                f"{self.path} does not give what its description promises for {count} images, but "
+                f"{shapes}; export the checkpoint again"
+            )
+        return {field.name: arrays[field.name].astype(field.type, copy=False) for field in fields}
+
+    def _describe(self, text: str | None, inputs: Sequence[bool], outputs: Sequence[str]) -> None:
+        """Notes what a graph says about itself, if it takes one batch of pixels and keeps its word.
+
+        Args:
+            text: Its description.
+            inputs: Of each input, whether it is of type uint8.
+            outputs: Names of the outputs.
+
+        Raises:
+            HeatpointError: It does not.
+        """
+        about = Description.from_json(text, self.path)
+        promised = tuple(field.name for field in about.answer)
+        if about.older:
+            fields, promised = older.completed(about.answer, outputs)
+            about = replace(about, answer=fields)
+        if set(promised) != set(outputs):
+            raise HeatpointError(
+                f"{self.path} gives {', '.join(outputs)}, but its description promises "
+                f"{', '.join(promised)}; export the checkpoint again"
+            )
+        if list(inputs) != [True]:
+            raise HeatpointError(
+                f"{self.path} should have images of type uint8 as its one input; export the "
+                "checkpoint again"
+            )
+        self.description = about
+
+    @contextmanager
+    def _explained(self, task: str, remedy: str) -> Iterator[None]:
+        """Says in one sentence what a runtime raises, whose errors have no class in common."""
+        try:
+            yield
+        except Exception as error:
+            # The lines before the last one name places in the runtime's source.
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            reason = lines[-1].rstrip(".!;")
+            raise HeatpointError(f"{self.runtime} cannot {task}: {reason}; {remedy}") from None
+
+    def _loading(self) -> Any:
+        """Says in one sentence why the runtime cannot load the file."""
+        return self._explained(
+            f"load {self.path}",
+            f"the file is damaged or cut off, or needs a newer {self.runtime}: export the "
+            "checkpoint again",
         )
-    if not path.is_file():
-        raise HeatpointError(f"{path} does not exist; export a checkpoint with heatpoint export")
 
 
 def check_cores(streams: int, threads: int | None) -> int:
@@ -51,115 +200,16 @@ def check_cores(streams: int, threads: int | None) -> int:
     return os.cpu_count() or 1  # macOS and Windows
 
 
-def check_ends(
-    path: str | Path, description: Description, inputs: Sequence[bool], outputs: Sequence[str]
-) -> Description:
-    """Makes sure that a graph takes one batch of pixels and gives what its description promises.
-
-    Args:
-        path: The file.
-        description: What it says about itself.
-        inputs: Of each input, whether it is of type uint8.
-        outputs: Names of the outputs.
-
-    Returns:
-        The description, with what files of the first edition did not say.
+def load_library(name: str, called: str, extra: str) -> Any:
+    """Returns a runtime's module.
 
     Raises:
-        HeatpointError: It does not.
+        HeatpointError: It is not installed; names the extra of heatpoint that it comes with.
     """
-    promised = tuple(field.name for field in description.answer)
-    if description.older:
-        fields, promised = older.completed(description.answer, outputs)
-        description = replace(description, answer=fields)
-    if set(promised) != set(outputs):
+    try:
+        return import_module(name)
+    except ImportError as error:
         raise HeatpointError(
-            f"{path} gives {', '.join(outputs)}, but its description promises "
-            f"{', '.join(promised)}; export the checkpoint again"
-        )
-    if list(inputs) != [True]:
-        raise HeatpointError(
-            f"{path} should have images of type uint8 as its one input; export the checkpoint again"
-        )
-    return description
-
-
-def in_batches(
-    images: Pixels,
-    description: Description,
-    path: str | Path,
-    run: Callable[[Pixels], Answer],
-) -> Answer:
-    """Returns the answer to any number of images of a network that may take a fixed number only.
-
-    A batch that falls short is filled up with black images, whose rows are cut off again.
-
-    Args:
-        images: (B, 3, H, W) uint8 RGB.
-        description: Says which sizes and how many images the network takes.
-        path: Its file, for messages.
-        run: Runs one batch that the network takes.
-
-    Raises:
-        HeatpointError: The network does not take images of this size.
-    """
-    description.check_size((images.shape[2], images.shape[3]), str(path))
-    images = np.ascontiguousarray(images)
-    batch = description.batch
-    if batch is None or batch == len(images):
-        return run(images)
-    parts = []
-    for start in range(0, len(images), batch):
-        part = images[start : start + batch]
-        black = np.zeros((batch - len(part), *part.shape[1:]), np.uint8)
-        answer = run(np.concatenate([part, black]))
-        parts.append({name: rows[: len(part)] for name, rows in answer.items()})
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def to_answer(
-    arrays: dict[str, NDArray[Any]], description: Description, count: int, path: str | Path
-) -> Answer:
-    """Returns what a graph gave for ``count`` images in the types of an ``Answer``.
-
-    Raises:
-        HeatpointError: An array has another shape than its field says.
-    """
-    if description.older:
-        arrays = older.answer(arrays)
-    rows = arrays["scores"].shape[1:2]
-    for field in description.answer:
-        if arrays[field.name].shape != (count, *rows, *field.tail):
-            shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
-            raise HeatpointError(
-                f"{path} does not give what its description promises for {count} images, but "
-                f"{shapes}; export the checkpoint again"
-            )
-    return {
-        field.name: arrays[field.name].astype(field.type, copy=False)
-        for field in description.answer
-    }
-
-
-def unreadable(path: str | Path, runtime: str, error: Exception) -> HeatpointError:
-    """Returns what to say when ``runtime`` cannot load a file."""
-    return HeatpointError(
-        f"{runtime} cannot load {path}: {_reason(error)}; the file is damaged or cut off, or needs "
-        f"a newer {runtime}: export the checkpoint again"
-    )
-
-
-def not_run(images: Pixels, path: str | Path, runtime: str, error: Exception) -> HeatpointError:
-    """Returns what to say when ``runtime`` fails on images that should fit."""
-    count, _, height, width = images.shape
-    return HeatpointError(
-        f"{runtime} cannot run {path} on {count} images of {height}x{width} pixels at once: "
-        f"{_reason(error)}; if memory is short, lower batch_size or size, otherwise export the "
-        "checkpoint again"
-    )
-
-
-def _reason(error: Exception) -> str:
-    """Returns the last line of a runtime's message; those before name places in its source."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].rstrip(".!;")
+            f"{called} cannot be loaded ({error}); install it with: pip install "
+            f"'heatpoint[{extra}]'"
+        ) from None
