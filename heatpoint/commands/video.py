@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from heatpoint.commands import parse
-from heatpoint.inference import KeepOptions, PlaceOptions, RunOptions
+from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.options import Checkpoint, File, Seconds
 
 if TYPE_CHECKING:
@@ -57,7 +57,10 @@ class VideoOptions:
     fps: float | None = None
     """frames per second of the drawn video; by default the source's, over --every"""
 
-    places: PlaceOptions = field(default_factory=PlaceOptions)
+    PLACES: ClassVar[str] = "where models of joints look"
+
+    detector: Checkpoint = ""
+    """a model of boxes that finds where to look; without it, one subject fills each frame"""
 
     keep: KeepOptions = field(default_factory=KeepOptions)
 
@@ -88,7 +91,7 @@ def run(words: Sequence[str]) -> int:
                 "--fps sets another"
             )
         runner = open_runner(options.model, options.run, options.keep, SCORE)
-        find = looking(runner, options.places, options.run, options.keep)
+        find = looking(runner, options.detector, options.run, options.keep)
         done, stopped = _work(options, video, find)
     what = "objects" if runner.engine.description.skeleton is None else "poses"
     files = ", ".join(path for path in (options.draw, options.json) if path)

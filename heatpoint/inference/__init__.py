@@ -80,20 +80,6 @@ class ReadOptions:
 
 
 @dataclass
-class PlaceOptions:
-    """Where a model of one subject looks."""
-
-    PLACES: ClassVar[str] = "where models of joints look"
-
-    boxes: File | Path | Sequence[ImageBoxes] | None = None
-    """JSON file of boxes, as predict writes it for a detector of boxes, or {file name: [[x1, y1,
-    x2, y2], ...]}; without boxes and detector, one subject fills each picture"""
-
-    detector: Checkpoint | Path | Detector | Engine | None = None
-    """a model of boxes that finds where to look"""
-
-
-@dataclass
 class KeepOptions:
     """Which of the things found are results."""
 
@@ -125,7 +111,14 @@ class PredictOptions:
     images: list[Pictures] | Images
     """picture files, folders or patterns"""
 
-    places: PlaceOptions = field(default_factory=PlaceOptions)
+    PLACES: ClassVar[str] = "where models of joints look"
+
+    boxes: File | Path | Sequence[ImageBoxes] | None = None
+    """JSON file of boxes, as predict writes it for a detector of boxes, or {file name: [[x1, y1,
+    x2, y2], ...]}; without boxes and detector, one subject fills each picture"""
+
+    detector: Checkpoint | Path | Detector | Engine | None = None
+    """a model of boxes that finds where to look"""
 
     keep: KeepOptions = field(default_factory=KeepOptions)
 
@@ -201,3 +194,13 @@ class LimitsOptions:
     keep: KeepOptions = field(default_factory=KeepOptions)
     run: RunOptions = field(default_factory=RunOptions)
     read: ReadOptions = field(default_factory=ReadOptions)
+
+
+def changed(options: object, *names: str) -> list[str]:
+    """Returns those of the named options of a class that are not what they are by default."""
+    usual, found = type(options)(), []
+    for name in names:
+        value = getattr(options, name)
+        if (tuple(value) if isinstance(value, list) else value) != getattr(usual, name):
+            found.append(name)
+    return found

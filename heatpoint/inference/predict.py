@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,17 +10,11 @@ from typing import TYPE_CHECKING, Any
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
-from heatpoint.inference import (
-    KeepOptions,
-    PlaceOptions,
-    PredictOptions,
-    ReadOptions,
-    RunOptions,
-)
+from heatpoint.inference import KeepOptions, PredictOptions, ReadOptions, RunOptions, changed
 from heatpoint.inference.engines import Engine, open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Timings
-from heatpoint.inference.finish import Keep, check_thresholds, choose_soft_nms
+from heatpoint.inference.finish import choose_keep
 from heatpoint.inference.places import given_boxes, places_among
 from heatpoint.inference.runner import Found, Runner
 from heatpoint.inference.sources import Source, expand
@@ -98,63 +92,83 @@ def start(
     Raises:
         HeatpointError: As ``predict``.
     """
-    images, read = options.images, options.read
+    images, boxes, keep = options.images, options.boxes, options.keep
     sources = [] if isinstance(images, (list, tuple)) and not images else expand(images)
-    runner = open_runner(options.model, options.run, options.keep, SCORE, timings)
-    check_places(runner, options.places, options.keep)
-    found = look_where(runner, options, sources)
-    numbers = list(range(len(sources))) if found is None else sorted(found)
-    wanted = [sources[number] for number in numbers]
-    places = None if found is None else [found[number] for number in numbers]
-    stream = runner.stream(wanted, places, read.batch_size, read.workers, read.skip_bad)
-    return sources, runner, (replace(one, index=numbers[one.index]) for one in stream)
+    runner = open_runner(options.model, options.run, keep, SCORE, timings)
+    given = ["boxes"] if boxes is not None else []
+    check_places(runner, keep, given + (["detector"] if options.detector else []))
+    subject, places = runner.names[0], None
+    if boxes is not None:
+        least = SCORE if keep.score is None else keep.score
+        places = dict(enumerate(given_boxes(boxes, sources, subject, least)))
+    elif options.detector:
+        how = options.run, keep, options.read
+        places = found_places(options.detector, subject, sources, *how)
+    return sources, runner, stream(runner, sources, places, options.read)
 
 
-def check_places(runner: Runner, places: PlaceOptions, keep: KeepOptions) -> None:
+def stream(
+    runner: Runner,
+    sources: Sequence[Source],
+    places: Mapping[int, Places | None] | None,
+    read: ReadOptions,
+) -> Iterator[Found]:
+    """Yields what is in each image.
+
+    Args:
+        runner: Runs the model.
+        sources: The images.
+        places: Where to look, by the image's number, and in no other image; None for wherever the
+            view looks.
+        read: How the images are read.
+
+    Raises:
+        HeatpointError: As ``Runner.stream``.
+    """
+    numbers = list(range(len(sources))) if places is None else sorted(places)
+    looked_at = None if places is None else [places[number] for number in numbers]
+    found = runner.stream(
+        [sources[number] for number in numbers],
+        looked_at,
+        read.batch_size,
+        read.workers,
+        read.skip_bad,
+    )
+    return (replace(one, index=numbers[one.index]) for one in found)
+
+
+def check_places(runner: Runner, keep: KeepOptions, given: Sequence[str]) -> None:
     """Makes sure that options about places and results are meant for the model.
+
+    Args:
+        runner: Runs the model.
+        keep: Which of the things found are results.
+        given: Which of ``boxes`` and ``detector`` the user gives.
 
     Raises:
         HeatpointError: One is not; says why.
     """
-    about, given = runner.engine.description, places.boxes is not None or bool(places.detector)
-    if places.boxes is not None and places.detector:
+    called = runner.engine.description.called
+    if len(given) > 1:
         raise HeatpointError("give either boxes or detector, the model that finds them")
     if not runner.view.asks:
-        if given:
-            name = "boxes" if places.detector is None else "detector"
-            raise HeatpointError(
-                f"{name} is for models that look at one subject at a time, such as those of "
-                f"joints; {about.called} finds {about.finds} by itself"
-            )
+        for name in given:
+            raise needless(name, runner.engine.description)
         return
-    unused = KeepOptions()
-    for name in ("soft_nms", "max_detections", *(() if given else ("score", "nms"))):
-        if getattr(keep, name) != getattr(unused, name):
-            why = (
-                "it needs boxes or detector, whose boxes it chooses from"
-                if name in ("score", "nms")
-                else "there is one result for each box"
-            )
-            raise HeatpointError(f"{name} does not apply to {about.called}: {why}; leave it out")
+    why = dict.fromkeys(("soft_nms", "max_detections"), "there is one result for each box")
+    if not given:
+        reason = "it needs boxes or detector, whose boxes it chooses from"
+        why |= dict.fromkeys(("score", "nms"), reason)
+    for name in changed(keep, *why):
+        raise HeatpointError(f"{name} does not apply to {called}: {why[name]}; leave it out")
 
 
-def look_where(
-    runner: Runner, options: PredictOptions, sources: Sequence[Source]
-) -> dict[int, Places] | None:
-    """Returns where to look by the image's number, None for wherever the view looks.
-
-    An image that ``detector`` could not read, with ``skip_bad``, is not looked at.
-
-    Raises:
-        HeatpointError: Boxes are those of other images, or the detector has other classes.
-    """
-    places, subject = options.places, runner.names[0]
-    if places.boxes is not None:
-        least = SCORE if options.keep.score is None else options.keep.score
-        return dict(enumerate(given_boxes(places.boxes, sources, subject, least)))
-    if not places.detector:
-        return None
-    return found_places(places.detector, subject, sources, options.run, options.keep, options.read)
+def needless(name: str, about: Description) -> HeatpointError:
+    """Returns what to say of an option about places for a model that looks everywhere."""
+    return HeatpointError(
+        f"{name} is for models that look at one subject at a time, such as those of joints; "
+        f"{about.called} finds {about.finds} by itself"
+    )
 
 
 def found_places(
@@ -165,7 +179,9 @@ def found_places(
     keep: KeepOptions,
     read: ReadOptions,
 ) -> dict[int, Places]:
-    """Returns where a model of boxes finds subjects, by the image's number; unreadable ones lack.
+    """Returns where a model of boxes finds subjects, by the image's number.
+
+    An image that it could not read, with ``skip_bad``, is left out.
 
     Args:
         detector: The model of boxes; it has its own size.
@@ -178,13 +194,12 @@ def found_places(
     Raises:
         HeatpointError: As ``predict``, or the detector has other classes.
     """
-    finder = open_finder(detector, run, keep, SCORE)
-    stream = finder.stream(sources, None, read.batch_size, read.workers, read.skip_bad)
-    return {one.index: places_among(one.detections, subject) for one in stream}
+    found = stream(open_finder(detector, run, keep), sources, None, read)
+    return {one.index: places_among(one.detections, subject) for one in found}
 
 
 def open_finder(
-    detector: Detector | Engine | str | Path, run: RunOptions, keep: KeepOptions, least: float
+    detector: Detector | Engine | str | Path, run: RunOptions, keep: KeepOptions
 ) -> Runner:
     """Returns what finds the places for a model of one subject; as ``open_runner``.
 
@@ -194,7 +209,7 @@ def open_finder(
     how = RunOptions()
     if not isinstance(detector, Engine):
         how = RunOptions(device=run.device, precision=run.precision)
-    finder = open_runner(detector, how, keep, least)
+    finder = open_runner(detector, how, keep, SCORE)
     about = finder.engine.description
     if finder.view.asks:
         raise HeatpointError(
@@ -205,19 +220,26 @@ def open_finder(
 
 
 def looking(
-    runner: Runner, places: PlaceOptions, run: RunOptions, keep: KeepOptions
+    runner: Runner,
+    detector: Detector | Engine | str | Path | None,
+    run: RunOptions,
+    keep: KeepOptions,
 ) -> Callable[[Iterable[Image]], Iterator[tuple[Image, Detections]]]:
     """Returns what looks at the images of a film, one after the other.
+
+    Args:
+        runner: Runs the model.
+        detector: Finds where to look; None for wherever the view looks.
+        run: Says device and precision of the detector.
+        keep: Which of the things found are results.
 
     Raises:
         HeatpointError: An option is not meant for the model, or the detector cannot be read.
     """
-    if places.boxes is not None:
-        raise HeatpointError("frames of a film have no boxes; give the detector that finds them")
-    check_places(runner, places, keep)
-    if not places.detector:
+    check_places(runner, keep, ["detector"] if detector else [])
+    if not detector:
         return lambda images: runner.frames(images, None)
-    finder = open_finder(places.detector, run, keep, SCORE)
+    finder = open_finder(detector, run, keep)
 
     def find(images: Iterable[Image]) -> Iterator[tuple[Image, Places]]:
         for image, found in finder.frames(images, None):
@@ -245,7 +267,6 @@ def open_runner(
     Raises:
         HeatpointError: As ``predict``.
     """
-    check_thresholds(keep.score or 0.0, keep.nms, keep.max_detections)
     engine = open_engine(
         model,
         flip=run.flip,
@@ -257,20 +278,7 @@ def open_runner(
     )
     about = engine.description
     view = choose_view(about, run)
-    own = about.suppression
-    return Runner(
-        engine,
-        view,
-        Keep(
-            score=least if keep.score is None else keep.score,
-            nms=keep.nms,
-            max_detections=None if isinstance(view, Tiles) else keep.max_detections,
-            per_look=keep.max_detections,
-            soft_nms=choose_soft_nms(keep.soft_nms, keep.nms, own, view.shapes),
-            sigma=own.sigma or 0.5,
-            weights=own.weights,
-        ),
-    )
+    return Runner(engine, view, choose_keep(keep, least, about.suppression, view))
 
 
 def choose_view(about: Description, run: RunOptions) -> View:
@@ -279,33 +287,27 @@ def choose_view(about: Description, run: RunOptions) -> View:
     Raises:
         HeatpointError: An option is not for the model's view, or a size is illegal.
     """
-    natural = about.view_type
-    whole_only = {
-        "tiles": run.tiles is not None,
-        "scales": tuple(run.scales) != (1.0,),
-        "keep_resolution": run.keep_resolution,
-    }
-    given = [name for name, is_given in whole_only.items() if is_given]
+    natural, given = about.view_type, changed(run, "tiles", "scales", "keep_resolution")
     if given and not issubclass(natural, Picture):
         raise HeatpointError(
             f"{given[0]} is for models that look at whole pictures; {about.called} looks at crops "
             "of one subject each"
         )
-    if run.tiles is not None:
-        if len(given) > 1:
-            raise HeatpointError(f"tiles have the picture's own resolution; leave out {given[1]}")
-        tile = input_size(run.tiles, about.size, name="tiles")
-        probe = Tiles(tile, about.multiple, about.trim)
-        fits = (probe.legal(tile[0]), probe.legal(tile[1])) if about.dynamic else about.size
-        size = input_size(run.size, fits, about.multiple, about.trim)
-        # A tile keeps its shape: what is added to reach a legal size shows more of the picture.
-        if run.size is None and about.dynamic:
-            tile = size
-        return Tiles(size, about.multiple, about.trim, tile, run.overlap)
-    size = input_size(run.size, about.size, about.multiple, about.trim)
-    if not issubclass(natural, Picture):
-        return about.natural_view(size)
-    return Picture(size, about.multiple, about.trim, tuple(run.scales), run.keep_resolution)
+    if run.tiles is None:
+        size = input_size(run.size, about.size, about.multiple, about.trim)
+        if not issubclass(natural, Picture):
+            return about.natural_view(size)
+        return Picture(size, about.multiple, about.trim, tuple(run.scales), run.keep_resolution)
+    if len(given) > 1:
+        raise HeatpointError(f"tiles have the picture's own resolution; leave out {given[1]}")
+    tile = input_size(run.tiles, about.size, name="tiles")
+    probe = Tiles(tile, about.multiple, about.trim)
+    fits = (probe.legal(tile[0]), probe.legal(tile[1])) if about.dynamic else about.size
+    size = input_size(run.size, fits, about.multiple, about.trim)
+    # A tile keeps its shape: what is added to reach a legal size shows more of the picture.
+    if run.size is None and about.dynamic:
+        tile = size
+    return Tiles(size, about.multiple, about.trim, tile, run.overlap)
 
 
 def result_rows(
@@ -317,21 +319,13 @@ def result_rows(
         found: Results of ``iter_predict``; ``image_id`` is the image's place, from 0.
         category_ids: The id of class ``i`` at place ``i``; None means 1 to C.
     """
-    return [
-        {
-            "image_id": row["image_id"],
-            "file_name": one.path,
-            "category_id": row["category_id"],
-            "category_name": one.detections.names[label],
-            **row,
-        }
-        for one in found
-        for row, label in zip(
-            one.detections.to_coco(one.index, category_ids),
-            one.detections.labels.tolist(),
-            strict=True,
-        )
-    ]
+    rows = []
+    for one in found:
+        names = [one.detections.names[label] for label in one.detections.labels.tolist()]
+        own = one.detections.to_coco(one.index, category_ids)
+        for row, name in zip(own, names, strict=True):
+            rows.append({"file_name": one.path, "category_name": name, **row})
+    return rows
 
 
 def write_results(

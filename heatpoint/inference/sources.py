@@ -6,8 +6,9 @@ import glob
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
@@ -146,19 +147,20 @@ def read_ahead(
 
     places = range(len(sources))
     made = in_order(read, places, workers, ahead) if workers else ((i, read(i)) for i in places)
-    for index, one in made:
-        if not isinstance(one, HeatpointError):
-            yield one
-        elif skipped is None:
-            raise HeatpointError(f"{one}; skip_bad goes on without it")
-        else:
-            skipped.append((sources[index].path or f"image {index}", str(one)))
-            warnings.warn(f"skipped: {one}", HeatpointWarning, stacklevel=2)
+    with closing(made):
+        for index, one in made:
+            if not isinstance(one, HeatpointError):
+                yield one
+            elif skipped is None:
+                raise HeatpointError(f"{one}; skip_bad goes on without it")
+            else:
+                skipped.append((sources[index].path or f"image {index}", str(one)))
+                warnings.warn(f"skipped: {one}", HeatpointWarning, stacklevel=2)
 
 
 def in_order(
     work: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int | None = None
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """Yields each item with what is made of it, in order, while later ones are worked on.
 
     Args:
@@ -204,7 +206,8 @@ def prefetch(items: Iterable[Item], ahead: int) -> Iterator[Item]:
         Exception: What ``items`` raises, when it is that item's turn.
     """
     iterator, end = iter(items), object()
-    for _, item in in_order(lambda _: next(iterator, end), repeat(None), 1, ahead):
-        if item is end:
-            return
-        yield item  # type: ignore[misc]
+    with closing(in_order(lambda _: next(iterator, end), repeat(None), 1, ahead)) as fetched:
+        for _, item in fetched:
+            if item is end:
+                return
+            yield item  # type: ignore[misc]
