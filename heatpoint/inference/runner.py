@@ -59,6 +59,11 @@ class Job:
     parts: dict[int, Arrays] = field(default_factory=dict)
 
     @property
+    def asks(self) -> list[Ask]:
+        """Each of its looks."""
+        return [(self, number) for number in range(len(self.looks))]
+
+    @property
     def done(self) -> bool:
         """Whether every look is answered."""
         return len(self.parts) == len(self.looks)
@@ -136,11 +141,9 @@ class Runner:
             places: Where to look in each; None for wherever the view looks.
         """
         asked = places if places is not None else [None] * len(images)
-        jobs = [
-            self.prepare(Whole(image), index, "", where)
-            for index, (image, where) in enumerate(zip(images, asked, strict=True))
-        ]
-        self.answer([(job, number) for job in jobs for number in range(len(job.looks))])
+        pairs = zip(images, asked, strict=True)
+        jobs = [self.prepare(Whole(image), places=where) for image, where in pairs]
+        self.answer([ask for job in jobs for ask in job.asks])
         return [self.conclude(job) for job in jobs]
 
     def prepare(
@@ -174,8 +177,12 @@ class Runner:
             step = most or len(places)
             for start in range(0, len(places), step):
                 chosen = places[start : start + step]
-                answer = self.engine(np.stack([inputs[place] for place in chosen]))
-                self.read(answer, [asks[place] for place in chosen])
+                pixels = np.stack([inputs[place] for place in chosen])
+                self.run(pixels, [asks[place] for place in chosen])
+
+    def run(self, pixels: Pixels, asks: Sequence[Ask]) -> None:
+        """Runs the network once, over the (B, 3, H, W) uint8 inputs of some looks."""
+        self.read(self.engine(pixels), asks)
 
     def read(self, answer: Answer, asks: Sequence[Ask]) -> None:
         """Puts what an answer says about some looks into their jobs, in pixels of the images."""
@@ -198,9 +205,8 @@ class Runner:
             more = self.view.again(job.raster.size, job.looks, parts) if parts else ()
             if not more:
                 break
-            first = len(job.looks)
             job.looks += more
-            self.answer([(job, number) for number in range(first, len(job.looks))], _LOOKS)
+            self.answer(job.asks[-len(more) :], _LOOKS)
         with self.timings.stage("finish"):
             if not parts:
                 return Detections.empty(self.names, about.skeleton)
@@ -230,22 +236,15 @@ class Runner:
             HeatpointError: An image cannot be read and ``skip_bad`` is off, or ``batch_size`` or
                 ``workers`` is out of range.
         """
-        check_stream(batch_size, workers)
+        if batch_size < 1 or workers < 0:
+            raise HeatpointError(
+                f"batch_size must be at least 1 and workers at least 0, not {batch_size} and "
+                f"{workers}"
+            )
         asked = places if places is not None else [None] * len(sources)
-        return self._stream(sources, asked, batch_size, workers, skip_bad)
-
-    def _stream(
-        self,
-        sources: Sequence[Source],
-        places: Sequence[Places | None],
-        batch_size: int,
-        workers: int,
-        skip_bad: bool,
-    ) -> Iterator[Found]:
-        last = time.perf_counter()
-        loaded = read_ahead(
+        jobs = read_ahead(
             sources,
-            lambda index, raster: self.prepare(raster, index, sources[index].path, places[index]),
+            lambda index, raster: self.prepare(raster, index, sources[index].path, asked[index]),
             whole=self.view.whole,
             ahead=2 * batch_size,
             workers=workers,
@@ -253,9 +252,16 @@ class Runner:
             skipped=self.skipped if skip_bad else None,
         )
         waiting: deque[Job] = deque()
-        batches = self._batches(loaded, waiting, batch_size * self.view.shapes)
+        batches = self._batches(jobs, waiting, batch_size * self.view.shapes)
         if not self.view.whole:
             batches = prefetch(batches, 1)
+        return self._answered(batches, waiting, batch_size)
+
+    def _answered(
+        self, batches: Iterable[list[Ask]], waiting: deque[Job], batch_size: int
+    ) -> Iterator[Found]:
+        """Runs batches of looks and yields the images, which wait until all theirs are done."""
+        last = time.perf_counter()
         for _ in in_order(lambda asks: self.answer(asks, batch_size), batches, self.engine.streams):
             while waiting and waiting[0].done:
                 found = self._found(waiting.popleft())
@@ -271,10 +277,10 @@ class Runner:
         queue: list[Ask] = []
         for job in jobs:
             waiting.append(job)
-            for number in range(len(job.looks)):
+            for ask in job.asks:
                 if not self.view.whole:
-                    job.inputs[number] = job.take(number)
-                queue.append((job, number))
+                    job.inputs[ask[1]] = job.take(ask[1])
+                queue.append(ask)
                 if len(queue) >= size:
                     yield queue
                     queue = []
@@ -298,25 +304,13 @@ class Runner:
         placed = ((image, None) for image in images) if finder is None else finder(images)
         prepared = ((image, self.prepare(Whole(image), places=places)) for image, places in placed)
         ahead = prefetch(prepared, 2) if finder is None else prepared
-        for (image, _), found in in_order(self._look_at, ahead, self.engine.streams):
+
+        def look_at(pair: tuple[Image, Job]) -> Detections:
+            self.answer(pair[1].asks)
+            return self.conclude(pair[1])
+
+        for (image, _), found in in_order(look_at, ahead, self.engine.streams):
             yield image, found
-
-    def _look_at(self, pair: tuple[Image, Job]) -> Detections:
-        job = pair[1]
-        self.answer([(job, number) for number in range(len(job.looks))])
-        return self.conclude(job)
-
-
-def check_stream(batch_size: int, workers: int) -> None:
-    """Makes sure that the two numbers are in range.
-
-    Raises:
-        HeatpointError: One is not.
-    """
-    if batch_size < 1 or workers < 0:
-        raise HeatpointError(
-            f"batch_size must be at least 1 and workers at least 0, not {batch_size} and {workers}"
-        )
 
 
 _LOOKS = 8
