@@ -23,17 +23,10 @@ from heatpoint.inference.metrics import (
     score_boxes,
     score_columns,
 )
-from heatpoint.inference.predict import found_places, needless, open_runner, stream
+from heatpoint.inference.predict import found_places, needless, open_runner
 from heatpoint.options import keywords
 from heatpoint.scoring import joint_results, read_rows
-from heatpoint.scoring.keypoints import (
-    MATCH,
-    NORMALISERS,
-    JointScores,
-    default_sigmas,
-    is_subject,
-    oks_metrics,
-)
+from heatpoint.scoring.keypoints import MATCH, NORMALISERS, default_sigmas, score_joints
 from heatpoint.system.files import write_json
 
 PLACE_SCORE = 0.05
@@ -88,11 +81,10 @@ def run_evaluation(
     if options.detector is None:
         places = match.places()
     else:
-        how = options.run, replace(keep, score=least), read
-        places = found_places(options.detector, about.names[0], sources, *how)
+        places = found_places(options, about.names[0], sources, replace(keep, score=least))
     done: list[int] = []
     found: list[Detections] = []
-    for one in stream(runner, sources, places, read):
+    for one in runner.stream(sources, places, read.batch_size, read.workers, read.skip_bad):
         done.append(one.index)
         found.append(match.answer(one.detections))
         if progress:
@@ -168,12 +160,12 @@ def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Met
     if rows and all("keypoints" in row and "bbox" not in row for row in rows):
         found = joint_results(rows, truth)
         protocol["sigmas"] = _sigmas(truth, how)
-        joints = JointScores(
+        # The rows do not say which subject they are about.
+        joints = replace(
+            score_joints(truth, found, False, "extent", (), how.sigmas),
             pck={},
-            oks=oks_metrics(found, truth, how.sigmas),
             mean_error=math.nan,
             error_per_joint={},
-            subjects=sum(int(is_subject(record).sum()) for record in truth.images),
             missed=0,
             left_out={},
         )

@@ -31,7 +31,7 @@ from heatpoint.inference.metrics import (
     score_columns,
     score_title,
 )
-from heatpoint.inference.predict import open_runner, stream
+from heatpoint.inference.predict import open_runner
 from heatpoint.inference.runner import Ask, Job, Runner
 from heatpoint.options import keywords
 from heatpoint.views import Look, Places, Raster
@@ -140,9 +140,9 @@ def run_limits(
     options: LimitsOptions, progress: Callable[[int, int], None] | None = None
 ) -> Limits:
     """Analyses as the options say; ``limits`` is this with keywords."""
-    run, reading = options.run, options.read
+    run, read = options.run, options.read
     refused = changed(run, "flip", "scales", "keep_resolution", "tiles", "streams")
-    for name in refused + changed(reading, "skip_bad"):
+    for name in refused + changed(read, "skip_bad"):
         raise HeatpointError(
             f"{name} is not for limits, which looks once at every picture as the model was trained "
             "to; leave it out"
@@ -156,7 +156,7 @@ def run_limits(
     about = runner.engine.description
     match = Match.of(about, truth)
     steps = _Steps(runner, runner.engine, match)
-    for one in stream(steps, match.sources, match.places(), reading):
+    for one in steps.stream(match.sources, match.places(), read.batch_size, read.workers):
         if progress:
             progress(one.index + 1, len(truth))
     rows = []

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
-from heatpoint.inference import KeepOptions, PredictOptions, ReadOptions, RunOptions, changed
+from heatpoint.inference import (
+    EvaluateOptions,
+    KeepOptions,
+    PredictOptions,
+    RunOptions,
+    changed,
+)
 from heatpoint.inference.engines import Engine, open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Timings
@@ -26,6 +31,8 @@ from heatpoint.views.tiles import Tiles
 
 if TYPE_CHECKING:
     from heatpoint.zoo.detector import Detector
+
+    Model = Detector | Engine | str | Path
 
 SCORE = 0.3
 """Least score of a result of ``predict``, where the user does not say."""
@@ -92,7 +99,7 @@ def start(
     Raises:
         HeatpointError: As ``predict``.
     """
-    images, boxes, keep = options.images, options.boxes, options.keep
+    images, boxes, keep, read = options.images, options.boxes, options.keep, options.read
     sources = [] if isinstance(images, (list, tuple)) and not images else expand(images)
     runner = open_runner(options.model, options.run, keep, SCORE, timings)
     given = ["boxes"] if boxes is not None else []
@@ -102,39 +109,9 @@ def start(
         least = SCORE if keep.score is None else keep.score
         places = dict(enumerate(given_boxes(boxes, sources, subject, least)))
     elif options.detector:
-        how = options.run, keep, options.read
-        places = found_places(options.detector, subject, sources, *how)
-    return sources, runner, stream(runner, sources, places, options.read)
-
-
-def stream(
-    runner: Runner,
-    sources: Sequence[Source],
-    places: Mapping[int, Places | None] | None,
-    read: ReadOptions,
-) -> Iterator[Found]:
-    """Yields what is in each image.
-
-    Args:
-        runner: Runs the model.
-        sources: The images.
-        places: Where to look, by the image's number, and in no other image; None for wherever the
-            view looks.
-        read: How the images are read.
-
-    Raises:
-        HeatpointError: As ``Runner.stream``.
-    """
-    numbers = list(range(len(sources))) if places is None else sorted(places)
-    looked_at = None if places is None else [places[number] for number in numbers]
-    found = runner.stream(
-        [sources[number] for number in numbers],
-        looked_at,
-        read.batch_size,
-        read.workers,
-        read.skip_bad,
-    )
-    return (replace(one, index=numbers[one.index]) for one in found)
+        places = found_places(options, subject, sources, keep)
+    found = runner.stream(sources, places, read.batch_size, read.workers, read.skip_bad)
+    return sources, runner, found
 
 
 def check_places(runner: Runner, keep: KeepOptions, given: Sequence[str]) -> None:
@@ -172,36 +149,37 @@ def needless(name: str, about: Description) -> HeatpointError:
 
 
 def found_places(
-    detector: Detector | Engine | str | Path,
+    options: PredictOptions | EvaluateOptions,
     subject: str,
     sources: Sequence[Source],
-    run: RunOptions,
     keep: KeepOptions,
-    read: ReadOptions,
 ) -> dict[int, Places]:
     """Returns where a model of boxes finds subjects, by the image's number.
 
     An image that it could not read, with ``skip_bad``, is left out.
 
     Args:
-        detector: The model of boxes; it has its own size.
+        options: Say which ``detector``, which has its own size, and how images are read.
         subject: The class of the subjects, or what they are if the model knows one class only.
         sources: The images.
-        run: Says device and precision.
         keep: Which boxes are subjects.
-        read: How the images are read.
 
     Raises:
         HeatpointError: As ``predict``, or the detector has other classes.
     """
-    found = stream(open_finder(detector, run, keep), sources, None, read)
+    assert options.detector is not None
+    finder, read = open_finder(options.detector, options.run, keep), options.read
+    found = finder.stream(sources, None, read.batch_size, read.workers, read.skip_bad)
     return {one.index: places_among(one.detections, subject) for one in found}
 
 
-def open_finder(
-    detector: Detector | Engine | str | Path, run: RunOptions, keep: KeepOptions
-) -> Runner:
-    """Returns what finds the places for a model of one subject; as ``open_runner``.
+def open_finder(detector: Model, run: RunOptions, keep: KeepOptions) -> Runner:
+    """Returns what finds the places for a model of one subject.
+
+    Args:
+        detector: The model of boxes; it has its own size.
+        run: Says device and precision.
+        keep: Which boxes are subjects.
 
     Raises:
         HeatpointError: As ``open_runner``, or the detector looks at places itself.
@@ -220,10 +198,7 @@ def open_finder(
 
 
 def looking(
-    runner: Runner,
-    detector: Detector | Engine | str | Path | None,
-    run: RunOptions,
-    keep: KeepOptions,
+    runner: Runner, detector: Model | None, run: RunOptions, keep: KeepOptions
 ) -> Callable[[Iterable[Image]], Iterator[tuple[Image, Detections]]]:
     """Returns what looks at the images of a film, one after the other.
 
@@ -237,23 +212,12 @@ def looking(
         HeatpointError: An option is not meant for the model, or the detector cannot be read.
     """
     check_places(runner, keep, ["detector"] if detector else [])
-    if not detector:
-        return lambda images: runner.frames(images, None)
-    finder = open_finder(detector, run, keep)
-
-    def find(images: Iterable[Image]) -> Iterator[tuple[Image, Places]]:
-        for image, found in finder.frames(images, None):
-            yield image, places_among(found, runner.names[0])
-
-    return lambda images: runner.frames(images, find)
+    finder = open_finder(detector, run, keep) if detector else None
+    return lambda images: runner.frames(images, finder)
 
 
 def open_runner(
-    model: Detector | Engine | str | Path,
-    run: RunOptions,
-    keep: KeepOptions,
-    least: float,
-    timings: Timings | None = None,
+    model: Model, run: RunOptions, keep: KeepOptions, least: float, timings: Timings | None = None
 ) -> Runner:
     """Returns a detector, a checkpoint or an exported file made ready to run in one fixed way.
 
@@ -276,9 +240,8 @@ def open_runner(
         streams=run.streams,
         timings=timings,
     )
-    about = engine.description
-    view = choose_view(about, run)
-    return Runner(engine, view, choose_keep(keep, least, about.suppression, view))
+    view = choose_view(engine.description, run)
+    return Runner(engine, view, choose_keep(keep, least, engine.description.suppression, view))
 
 
 def choose_view(about: Description, run: RunOptions) -> View:

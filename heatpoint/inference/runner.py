@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.inference.engines.engine import Answer, Engine
 from heatpoint.inference.finish import Keep, conclude, in_image
+from heatpoint.inference.places import places_among
 from heatpoint.inference.sources import Source, in_order, prefetch, read_ahead
 from heatpoint.system import VERSION
 from heatpoint.views import Look, Pixels, Places, Raster, View, Whole
@@ -169,16 +170,15 @@ class Runner:
             asks: The looks.
             most: Looks per run of the network; None for any number.
         """
-        inputs = [job.take(number) for job, number in asks]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for place, pixels in enumerate(inputs):
-            groups.setdefault(pixels.shape, []).append(place)
-        for places in groups.values():
-            step = most or len(places)
-            for start in range(0, len(places), step):
-                chosen = places[start : start + step]
-                pixels = np.stack([inputs[place] for place in chosen])
-                self.run(pixels, [asks[place] for place in chosen])
+        groups: dict[tuple[int, ...], list[tuple[Ask, Pixels]]] = {}
+        for job, number in asks:
+            pixels = job.take(number)
+            groups.setdefault(pixels.shape, []).append(((job, number), pixels))
+        for group in groups.values():
+            step = most or len(group)
+            for start in range(0, len(group), step):
+                chosen, inputs = zip(*group[start : start + step], strict=True)
+                self.run(np.stack(inputs), chosen)
 
     def run(self, pixels: Pixels, asks: Sequence[Ask]) -> None:
         """Runs the network once, over the (B, 3, H, W) uint8 inputs of some looks."""
@@ -217,7 +217,7 @@ class Runner:
     def stream(
         self,
         sources: Sequence[Source],
-        places: Sequence[Places | None] | None = None,
+        places: Sequence[Places | None] | Mapping[int, Places] | None = None,
         batch_size: int = 8,
         workers: int = 2,
         skip_bad: bool = False,
@@ -226,7 +226,8 @@ class Runner:
 
         Args:
             sources: The images; at most two batches beyond those under way are in memory.
-            places: Where to look in each, for a view of places; None for the whole picture.
+            places: Where to look in each, for a view of places; None for the whole picture. By
+                the images' numbers, those that are lacking are not looked at.
             batch_size: Looks per run of the network; those of one image may be in several runs,
                 and those of several images in one.
             workers: Threads that read and cut out; 0 does both between the batches.
@@ -241,9 +242,11 @@ class Runner:
                 f"batch_size must be at least 1 and workers at least 0, not {batch_size} and "
                 f"{workers}"
             )
-        asked = places if places is not None else [None] * len(sources)
+        asked: Mapping[int, Places | None] = dict.fromkeys(range(len(sources)))
+        if places is not None:
+            asked = places if isinstance(places, Mapping) else dict(enumerate(places))
         jobs = read_ahead(
-            sources,
+            {number: sources[number] for number in sorted(asked)},
             lambda index, raster: self.prepare(raster, index, sources[index].path, asked[index]),
             whole=self.view.whole,
             ahead=2 * batch_size,
@@ -292,16 +295,19 @@ class Runner:
         return Found(job.index, job.path, job.raster.size, self.conclude(job))
 
     def frames(
-        self, images: Iterable[Image], finder: Callable[[Iterable[Image]], Iterator[Any]] | None
+        self, images: Iterable[Image], finder: Runner | None = None
     ) -> Iterator[tuple[Image, Detections]]:
         """Yields each image of a film, one after the other, with what is in it.
 
         Args:
             images: (h, w, 3) uint8 RGB; read in a thread, a few of them ahead.
-            finder: Yields each image with the ``Places`` to look at; None for wherever the view
-                looks.
+            finder: Finds where to look, the class of the subjects or the only one that it knows;
+                None for wherever the view looks.
         """
-        placed = ((image, None) for image in images) if finder is None else finder(images)
+        placed: Iterator[tuple[Image, Places | None]] = ((image, None) for image in images)
+        if finder is not None:
+            subject, seen = self.names[0], finder.frames(images)
+            placed = ((image, places_among(found, subject)) for image, found in seen)
         prepared = ((image, self.prepare(Whole(image), places=places)) for image, places in placed)
         ahead = prefetch(prepared, 2) if finder is None else prepared
 

@@ -6,7 +6,7 @@ import glob
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -110,7 +110,7 @@ Result = TypeVar("Result")
 
 
 def read_ahead(
-    sources: Sequence[Source],
+    sources: Mapping[int, Source],
     prepare: Callable[[int, Raster], Prepared],
     *,
     whole: bool,
@@ -122,9 +122,8 @@ def read_ahead(
     """Yields the prepared form of each readable image, in order.
 
     Args:
-        sources: The images.
-        prepare: Turns the place among ``sources`` and the pixels into what the network takes;
-            runs in the threads.
+        sources: The images by number.
+        prepare: Turns the number and the pixels into what the network takes; runs in the threads.
         whole: The picture is wanted in memory; else it is opened to be read part by part.
         ahead: At most this many images beyond the current one are in memory.
         workers: Threads; 0 reads each image when it is asked for.
@@ -145,8 +144,7 @@ def read_ahead(
         except HeatpointError as error:
             return error
 
-    places = range(len(sources))
-    made = in_order(read, places, workers, ahead) if workers else ((i, read(i)) for i in places)
+    made = in_order(read, sources, workers, ahead) if workers else ((i, read(i)) for i in sources)
     with closing(made):
         for index, one in made:
             if not isinstance(one, HeatpointError):
