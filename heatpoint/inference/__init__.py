@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
+from heatpoint.errors import HeatpointError
 from heatpoint.options import Checkpoint, Data, File, Name, Pictures, Scales, Size, Words
 from heatpoint.scoring import Normaliser
 
@@ -196,11 +197,19 @@ class LimitsOptions:
     read: ReadOptions = field(default_factory=ReadOptions)
 
 
-def changed(options: object, *names: str) -> list[str]:
-    """Returns those of the named options of a class that are not what they are by default."""
-    usual, found = type(options)(), []
+def refuse(options: object, names: Sequence[str], why: str) -> None:
+    """Makes sure that none of the named options of a class is given.
+
+    Args:
+        options: An instance of one of the classes of options.
+        names: Names of options that would change nothing, or too much.
+        why: Follows the name in the message, remedy included.
+
+    Raises:
+        HeatpointError: One is not what it is by default.
+    """
+    usual = {each.name: each.default for each in fields(options)}  # type: ignore[arg-type]
     for name in names:
         value = getattr(options, name)
-        if (tuple(value) if isinstance(value, list) else value) != getattr(usual, name):
-            found.append(name)
-    return found
+        if (tuple(value) if isinstance(value, list) else value) != usual[name]:
+            raise HeatpointError(f"{name} {why}")

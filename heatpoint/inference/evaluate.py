@@ -11,7 +11,7 @@ from typing import Any
 from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.inference import EvaluateOptions, MeasureOptions, changed
+from heatpoint.inference import EvaluateOptions, MeasureOptions, refuse
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Engine, Timings
 from heatpoint.inference.match import Match, check_files, open_truth
@@ -23,7 +23,7 @@ from heatpoint.inference.metrics import (
     score_boxes,
     score_columns,
 )
-from heatpoint.inference.predict import found_places, needless, open_runner
+from heatpoint.inference.predict import found_places, not_everywhere, open_runner
 from heatpoint.options import keywords
 from heatpoint.scoring import joint_results, read_rows
 from heatpoint.scoring.keypoints import MATCH, NORMALISERS, default_sigmas, score_joints
@@ -81,7 +81,7 @@ def run_evaluation(
     if options.detector is None:
         places = match.places()
     else:
-        places = found_places(options, about.names[0], sources, replace(keep, score=least))
+        places = found_places(options, about.names[0], sources, PLACE_SCORE)
     done: list[int] = []
     found: list[Detections] = []
     for one in runner.stream(sources, places, read.batch_size, read.workers, read.skip_bad):
@@ -115,16 +115,17 @@ def run_evaluation(
 
 def _check_options(options: EvaluateOptions, match: Match, about: Description) -> None:
     """Refuses options that would change nothing."""
-    if options.detector is not None and not match.asks:
-        raise needless("detector", about)
-    for name in [] if match.joints else changed(options.measure, "normaliser", "sigmas"):
-        raise HeatpointError(f"{name} is for joints, and there are none to score; leave it out")
-    if match.asks and options.detector is None:
-        for name in changed(options.keep, "score", "nms", "soft_nms"):
-            raise HeatpointError(
-                f"{name} chooses among the boxes that a detector finds, and {about.called} looks "
-                "at the annotated ones; give detector too, or leave it out"
-            )
+    if not match.asks:
+        refuse(options, ("detector",), not_everywhere(about))
+    elif options.detector is None:
+        why = (
+            f"chooses among the boxes that a detector finds, and {about.called} looks at the "
+            "annotated ones; give detector too, or leave it out"
+        )
+        refuse(options.keep, ("score", "nms", "soft_nms"), why)
+    if not match.joints:
+        why = "is for joints, and there are none to score; leave it out"
+        refuse(options.measure, ("normaliser", "sigmas"), why)
 
 
 def _protocol(options: EvaluateOptions, match: Match, least: float) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from heatpoint.data.results import Detections
 from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import clip_boxes
-from heatpoint.inference import LimitsOptions, MeasureOptions, changed
+from heatpoint.inference import LimitsOptions, MeasureOptions, refuse
 from heatpoint.inference.engines.engine import Pixels
 from heatpoint.inference.engines.torch import TorchEngine
 from heatpoint.inference.match import Match, open_truth
@@ -141,12 +141,12 @@ def run_limits(
 ) -> Limits:
     """Analyses as the options say; ``limits`` is this with keywords."""
     run, read = options.run, options.read
-    refused = changed(run, "flip", "scales", "keep_resolution", "tiles", "streams")
-    for name in refused + changed(read, "skip_bad"):
-        raise HeatpointError(
-            f"{name} is not for limits, which looks once at every picture as the model was trained "
-            "to; leave it out"
-        )
+    why = (
+        "is not for limits, which looks once at every picture as the model was trained to; leave "
+        "it out"
+    )
+    refuse(run, ("flip", "scales", "keep_resolution", "tiles", "streams"), why)
+    refuse(read, ("skip_bad",), why)
     truth = open_truth(options.data)
     runner = open_runner(options.model, run, options.keep, 0.0)
     if not isinstance(runner.engine, TorchEngine):

@@ -14,7 +14,7 @@ from heatpoint.inference import (
     KeepOptions,
     PredictOptions,
     RunOptions,
-    changed,
+    refuse,
 )
 from heatpoint.inference.engines import Engine, open_engine
 from heatpoint.inference.engines.description import Description
@@ -102,84 +102,86 @@ def start(
     images, boxes, keep, read = options.images, options.boxes, options.keep, options.read
     sources = [] if isinstance(images, (list, tuple)) and not images else expand(images)
     runner = open_runner(options.model, options.run, keep, SCORE, timings)
-    given = ["boxes"] if boxes is not None else []
-    check_places(runner, keep, given + (["detector"] if options.detector else []))
+    if boxes is not None and options.detector:
+        raise HeatpointError("give either boxes or detector, the model that finds them")
+    if not runner.view.asks:
+        refuse(options, ("boxes", "detector"), not_everywhere(runner.engine.description))
+    check_keep(runner, keep, boxes is not None or bool(options.detector))
     subject, places = runner.names[0], None
     if boxes is not None:
         least = SCORE if keep.score is None else keep.score
         places = dict(enumerate(given_boxes(boxes, sources, subject, least)))
     elif options.detector:
-        places = found_places(options, subject, sources, keep)
+        places = found_places(options, subject, sources)
     found = runner.stream(sources, places, read.batch_size, read.workers, read.skip_bad)
     return sources, runner, found
 
 
-def check_places(runner: Runner, keep: KeepOptions, given: Sequence[str]) -> None:
-    """Makes sure that options about places and results are meant for the model.
+def not_everywhere(about: Description) -> str:
+    """Returns why places are no choice for a model that looks everywhere."""
+    return (
+        f"is for models that look at one subject at a time, such as those of joints; "
+        f"{about.called} finds {about.finds} by itself"
+    )
+
+
+def check_keep(runner: Runner, keep: KeepOptions, placed: bool) -> None:
+    """Makes sure that options about results are meant for the model.
 
     Args:
         runner: Runs the model.
         keep: Which of the things found are results.
-        given: Which of ``boxes`` and ``detector`` the user gives.
+        placed: Boxes or the detector that finds them are given.
 
     Raises:
         HeatpointError: One is not; says why.
     """
-    called = runner.engine.description.called
-    if len(given) > 1:
-        raise HeatpointError("give either boxes or detector, the model that finds them")
-    if not runner.view.asks:
-        for name in given:
-            raise needless(name, runner.engine.description)
-        return
-    why = dict.fromkeys(("soft_nms", "max_detections"), "there is one result for each box")
-    if not given:
-        reason = "it needs boxes or detector, whose boxes it chooses from"
-        why |= dict.fromkeys(("score", "nms"), reason)
-    for name in changed(keep, *why):
-        raise HeatpointError(f"{name} does not apply to {called}: {why[name]}; leave it out")
-
-
-def needless(name: str, about: Description) -> HeatpointError:
-    """Returns what to say of an option about places for a model that looks everywhere."""
-    return HeatpointError(
-        f"{name} is for models that look at one subject at a time, such as those of joints; "
-        f"{about.called} finds {about.finds} by itself"
-    )
+    start = f"does not apply to {runner.engine.description.called}: "
+    if runner.view.asks:
+        why = start + "there is one result for each box; leave it out"
+        refuse(keep, ("soft_nms", "max_detections"), why)
+    if runner.view.asks and not placed:
+        why = start + "it needs boxes or detector, whose boxes it chooses from; leave it out"
+        refuse(keep, ("score", "nms"), why)
 
 
 def found_places(
     options: PredictOptions | EvaluateOptions,
     subject: str,
     sources: Sequence[Source],
-    keep: KeepOptions,
+    least: float = SCORE,
 ) -> dict[int, Places]:
     """Returns where a model of boxes finds subjects, by the image's number.
 
     An image that it could not read, with ``skip_bad``, is left out.
 
     Args:
-        options: Say which ``detector``, which has its own size, and how images are read.
+        options: Say which ``detector``, which has its own size, which of its boxes are subjects,
+            and how images are read.
         subject: The class of the subjects, or what they are if the model knows one class only.
         sources: The images.
-        keep: Which boxes are subjects.
+        least: Least score of a subject where the options do not say.
 
     Raises:
         HeatpointError: As ``predict``, or the detector has other classes.
     """
     assert options.detector is not None
-    finder, read = open_finder(options.detector, options.run, keep), options.read
+    finder = open_finder(options.detector, options.run, options.keep, least)
+    read = options.read
     found = finder.stream(sources, None, read.batch_size, read.workers, read.skip_bad)
     return {one.index: places_among(one.detections, subject) for one in found}
 
 
-def open_finder(detector: Model, run: RunOptions, keep: KeepOptions) -> Runner:
+def open_finder(
+    detector: Model, run: RunOptions, keep: KeepOptions, least: float = SCORE
+) -> Runner:
     """Returns what finds the places for a model of one subject.
 
     Args:
         detector: The model of boxes; it has its own size.
         run: Says device and precision.
         keep: Which boxes are subjects.
+        least: Least score of a subject where ``keep`` does not say.
 
     Raises:
         HeatpointError: As ``open_runner``, or the detector looks at places itself.
@@ -187,7 +189,7 @@ def open_finder(detector: Model, run: RunOptions, keep: KeepOptions) -> Runner:
     how = RunOptions()
     if not isinstance(detector, Engine):
         how = RunOptions(device=run.device, precision=run.precision)
-    finder = open_runner(detector, how, keep, SCORE)
+    finder = open_runner(detector, how, keep, least)
     about = finder.engine.description
     if finder.view.asks:
         raise HeatpointError(
@@ -211,7 +213,9 @@ def looking(
     Raises:
         HeatpointError: An option is not meant for the model, or the detector cannot be read.
     """
-    check_places(runner, keep, ["detector"] if detector else [])
+    if detector and not runner.view.asks:
+        raise HeatpointError(f"detector {not_everywhere(runner.engine.description)}")
+    check_keep(runner, keep, bool(detector))
     finder = open_finder(detector, run, keep) if detector else None
     return lambda images: runner.frames(images, finder)
 
@@ -250,19 +254,20 @@ def choose_view(about: Description, run: RunOptions) -> View:
     Raises:
         HeatpointError: An option is not for the model's view, or a size is illegal.
     """
-    natural, given = about.view_type, changed(run, "tiles", "scales", "keep_resolution")
-    if given and not issubclass(natural, Picture):
-        raise HeatpointError(
-            f"{given[0]} is for models that look at whole pictures; {about.called} looks at crops "
-            "of one subject each"
+    natural = about.view_type
+    if not issubclass(natural, Picture):
+        why = (
+            f"is for models that look at whole pictures; {about.called} looks at crops of one "
+            "subject each"
         )
+        refuse(run, ("tiles", "scales", "keep_resolution"), why)
     if run.tiles is None:
         size = input_size(run.size, about.size, about.multiple, about.trim)
         if not issubclass(natural, Picture):
             return about.natural_view(size)
         return Picture(size, about.multiple, about.trim, tuple(run.scales), run.keep_resolution)
-    if len(given) > 1:
-        raise HeatpointError(f"tiles have the picture's own resolution; leave out {given[1]}")
+    why = "is not for tiles, which have the picture's own resolution; leave it out"
+    refuse(run, ("scales", "keep_resolution"), why)
     tile = input_size(run.tiles, about.size, name="tiles")
     probe = Tiles(tile, about.multiple, about.trim)
     fits = (probe.legal(tile[0]), probe.legal(tile[1])) if about.dynamic else about.size
