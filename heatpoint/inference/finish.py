@@ -222,11 +222,10 @@ def in_image(
         HeatpointError: A row holds something that is no finite number.
     """
     scores = rows["scores"]
+    filled = (scores > 0) | keep_all
     # A network that answers NaN must not pass for one that finds nothing.
-    filled = np.isfinite(scores) & ((scores > 0) | keep_all)
-    if not np.isfinite(scores).all() or not all(
-        np.isfinite(rows[field.name][filled]).all() for field in fields
-    ):
+    numbers = [scores, *(rows[field.name][filled] for field in fields)]
+    if not all(np.isfinite(values).all() for values in numbers):
         raise HeatpointError(
             f"the network's answer for {where or 'an image'} is not a finite number; its weights "
             "are damaged or its training diverged, or try precision='fp32'"

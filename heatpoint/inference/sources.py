@@ -83,25 +83,23 @@ def expand(images: Images) -> list[Source]:
 def _files(entry: str | Path) -> list[Path]:
     path = Path(entry).expanduser()
     if path.is_dir():
-        found = sorted(
-            file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()
+        within = list(path.iterdir())
+        nothing = (
+            f"the folder {path} holds no image file; subfolders are not searched, "
+            f"'{path}/**/*.jpg' does"
         )
-        if not found:
-            raise HeatpointError(
-                f"the folder {path} holds no image file; subfolders are not searched, "
-                f"'{path}/**/*.jpg' does"
-            )
-        return found
-    # A name with brackets may be a file's own; only what does not exist is a pattern.
-    if path.exists() or not glob.has_magic(str(path)):
-        if not path.exists():
-            raise HeatpointError(f"image {path} does not exist (working folder: {os.getcwd()})")
+    elif path.exists():
+        # A name with brackets may be a file's own; only what does not exist is a pattern.
         return [path]
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-    found = [file for file in found if file.is_file() and file.suffix.lower() in SUFFIXES]
-    if not found:
-        raise HeatpointError(f"no image file matches {path} (working folder: {os.getcwd()})")
-    return found
+    else:
+        within = [Path(name) for name in glob.glob(str(path), recursive=True)]
+        is_pattern = glob.has_magic(str(path))
+        nothing = f"no image file matches {path}" if is_pattern else f"image {path} does not exist"
+        nothing += f" (working folder: {os.getcwd()})"
+    images = sorted(one for one in within if one.suffix.lower() in SUFFIXES and one.is_file())
+    if not images:
+        raise HeatpointError(nothing)
+    return images
 
 
 Item = TypeVar("Item")

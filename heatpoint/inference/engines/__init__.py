@@ -108,15 +108,7 @@ def _exported(path: Path, precision: Precision, streams: int, timings: Timings |
     kind: type[ExportedEngine]
     if path.suffix.lower() == ".onnx":
         from heatpoint.inference.engines.onnx import OnnxEngine as kind
-
-        remedy = "export to OpenVINO (.xml) for that"
     else:
         from heatpoint.inference.engines.openvino import OpenVinoEngine as kind
-
-        remedy = "export it with --precision fp16"
     chosen = None if precision == "auto" else precision
-    if chosen not in (None, *kind.choices):
-        raise HeatpointError(
-            f"{path} computes in {' or '.join(kind.choices)}, not {precision}; {remedy}"
-        )
     return kind(path, streams=streams, precision=chosen, timings=timings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import older
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Answer, Pixels, Timings
@@ -38,8 +39,10 @@ class ExportedEngine(ABC):
         precision: The numbers that it computes in: "fp32", "bf16", "fp16", or "int8" where the
             file's layers are.
         runtime: What messages call the runtime.
+        module: The runtime's module; the extra of heatpoint that it comes with is ``name``.
         suffixes: How its files end.
         choices: What ``precision`` may be.
+        elsewhere: How to get other ones.
         cores: Processor cores for all calls together.
 
     Raises:
@@ -53,8 +56,10 @@ class ExportedEngine(ABC):
     precision = "fp32"
     description: Description
     runtime: str
+    module: str
     suffixes: tuple[str, ...]
-    choices: tuple[str, ...] = ("fp32",)
+    choices: tuple[str, ...]
+    elsewhere: str
 
     def __init__(
         self,
@@ -65,9 +70,12 @@ class ExportedEngine(ABC):
         precision: str | None = None,
         timings: Timings | None = None,
     ) -> None:
-        if precision is not None:
-            check_choice("precision", precision, self.choices)
-        library = self._library()
+        if precision not in (None, *self.choices):
+            raise HeatpointError(
+                f"{path} computes in {' or '.join(self.choices)}, not {precision}: precision must "
+                f"be one of {', '.join(self.choices)}; {self.elsewhere}"
+            )
+        library = load_library(self.module, f"{self.runtime}, which runs {path},", self.name)
         self.path, self.streams, self.timings = Path(path), streams, timings or Timings()
         if self.path.suffix.lower() not in self.suffixes:
             raise HeatpointError(
@@ -80,10 +88,6 @@ class ExportedEngine(ABC):
             )
         self.cores = check_cores(streams, threads)
         self._load(library, precision)
-
-    @abstractmethod
-    def _library(self) -> Any:
-        """Returns the runtime's module."""
 
     @abstractmethod
     def _load(self, library: Any, precision: str | None) -> None:
@@ -203,9 +207,15 @@ def check_cores(streams: int, threads: int | None) -> int:
 def load_library(name: str, called: str, extra: str) -> Any:
     """Returns a runtime's module.
 
+    When OpenVINO is imported it sends a usage report over the network, unless the package that
+    does so is missing, which it is made to look like here. A program that wants to take part
+    imports ``openvino`` first.
+
     Raises:
         HeatpointError: It is not installed; names the extra of heatpoint that it comes with.
     """
+    if name == "openvino" and name not in sys.modules:
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return import_module(name)
     except ImportError as error:

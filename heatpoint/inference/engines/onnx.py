@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from heatpoint.inference.engines.description import KEY
 from heatpoint.inference.engines.engine import Pixels
-from heatpoint.inference.engines.exported import ExportedEngine, load_library
+from heatpoint.inference.engines.exported import ExportedEngine
 
 
 class OnnxEngine(ExportedEngine):
@@ -16,10 +16,10 @@ class OnnxEngine(ExportedEngine):
 
     name = "onnx"
     runtime = "ONNX Runtime"
+    module = "onnxruntime"
     suffixes = (".onnx",)
-
-    def _library(self) -> Any:
-        return load_library("onnxruntime", "ONNX Runtime, which runs .onnx files,", "onnx")
+    choices = ("fp32",)
+    elsewhere = "export to OpenVINO (.xml) for that"
 
     def _load(self, library: Any, precision: str | None) -> None:
         options = library.SessionOptions()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +30,9 @@ class OpenVinoEngine(ExportedEngine):
     name = "openvino"
     runtime = "OpenVINO"
     suffixes = (".xml", ".onnx")
+    module = "openvino"
     choices = ("fp32", "bf16")
-
-    def _library(self) -> Any:
-        return load_openvino()
+    elsewhere = "export it with --precision fp16"
 
     def _load(self, library: Any, precision: str | None) -> None:
         weights = self.path.with_suffix(".bin")
@@ -93,15 +91,9 @@ class OpenVinoEngine(ExportedEngine):
 
 
 def load_openvino() -> Any:
-    """Returns the module ``openvino``.
-
-    When it is imported it sends a usage report over the network, unless the package that does so
-    is missing, which it is made to look like here. A program that wants to take part imports
-    ``openvino`` first.
+    """Returns the module ``openvino``; see ``load_library``.
 
     Raises:
         HeatpointError: It is not installed.
     """
-    if "openvino" not in sys.modules:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return load_library("openvino", "OpenVINO", "openvino")
