@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, TypeGuard
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.engine import Engine as Engine
 from heatpoint.inference.engines.engine import Timings
+from heatpoint.inference.engines.exported import OnnxEngine, OpenVinoEngine
 
 if TYPE_CHECKING:
     import torch
 
-    from heatpoint.inference.engines.exported import ExportedEngine
     from heatpoint.networks.fast import Precision
     from heatpoint.zoo.detector import Detector
 
@@ -68,7 +68,9 @@ def open_engine(
     elif streams < 1:
         raise HeatpointError(f"streams must be at least 1, not {streams}")
     elif is_exported(model):
-        engine = _exported(Path(model), precision, streams, timings)
+        kind = OnnxEngine if Path(model).suffix.lower() == ".onnx" else OpenVinoEngine
+        chosen = None if precision == "auto" else precision
+        engine = kind(model, streams=streams, precision=chosen, timings=timings)
         if str(device) not in ("auto", "cpu"):
             raise HeatpointError(
                 f"{model} runs on the CPU; use the checkpoint on device {device!r}"
@@ -102,13 +104,3 @@ def open_engine(
             f"export it with --max-detections {max_detections}"
         )
     return engine
-
-
-def _exported(path: Path, precision: Precision, streams: int, timings: Timings | None) -> Engine:
-    kind: type[ExportedEngine]
-    if path.suffix.lower() == ".onnx":
-        from heatpoint.inference.engines.onnx import OnnxEngine as kind
-    else:
-        from heatpoint.inference.engines.openvino import OpenVinoEngine as kind
-    chosen = None if precision == "auto" else precision
-    return kind(path, streams=streams, precision=chosen, timings=timings)
