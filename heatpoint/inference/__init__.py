@@ -211,5 +211,9 @@ def refuse(options: object, names: Sequence[str], why: str) -> None:
     usual = {each.name: each.default for each in fields(options)}  # type: ignore[arg-type]
     for name in names:
         value = getattr(options, name)
-        if (tuple(value) if isinstance(value, list) else value) != usual[name]:
+        if usual[name] is None:
+            given = value is not None
+        else:
+            given = (tuple(value) if isinstance(value, list) else value) != usual[name]
+        if given:
             raise HeatpointError(f"{name} {why}")

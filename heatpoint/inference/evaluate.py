@@ -179,6 +179,4 @@ def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Met
         protocol=protocol,
         images=len(truth),
         objects=truth.objects,
-        skipped=[],
-        timings=Timings(),
     )

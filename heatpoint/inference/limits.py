@@ -79,12 +79,8 @@ class Limits:
     def as_dict(self) -> dict[str, Any]:
         """Returns everything ready for JSON, with null for NaN."""
         rows = [{"replaced": list(row.replaced), **row.scores} for row in self.rows]
-        return {
-            "rows": [null_for_nan(row) for row in rows],
-            "protocol": self.protocol,
-            "images": self.images,
-            "objects": self.objects,
-        }
+        plain: dict[str, Any] = null_for_nan(vars(self) | {"rows": rows})
+        return plain
 
     def table(self) -> list[tuple[str, ...]]:
         """Returns for each row, in words and percent: what is true, the scores, and the gain.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from heatpoint.data import Annotations
@@ -56,8 +56,8 @@ class Metrics:
     protocol: dict[str, Any]
     images: int
     objects: int
-    skipped: list[tuple[str, str]]
-    timings: Timings
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    timings: Timings = field(default_factory=Timings)
 
     @property
     def ap(self) -> float:
@@ -172,9 +172,11 @@ def percent(value: float) -> str:
 
 
 def null_for_nan(value: Any) -> Any:
-    """Returns nested dictionaries with None in place of NaN, which JSON lacks."""
+    """Returns nested dictionaries and lists with None in place of NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {key: null_for_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [null_for_nan(inner) for inner in value]
     if isinstance(value, float) and math.isnan(value):
         return None
     return value

@@ -100,9 +100,7 @@ class Runner:
         about = engine.description
         self.engine, self.view, self.keep = engine, view, keep
         self.names, self.timings, self.fields = about.names, engine.timings, about.answer
-        known = {each.name for each in self.fields}
-        filled_in = [each for each in (BOXES, LABELS) if each.name not in known]
-        self.every = (*self.fields, *filled_in)
+        self.every = (*self.fields, *(each for each in (BOXES, LABELS) if each not in self.fields))
         for size in view.sizes:
             about.check_size(size, about.called)
         if not view.sizes and not about.dynamic:

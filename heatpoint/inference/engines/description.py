@@ -139,8 +139,6 @@ class Description:
             plain = {key: value for key, value in json.loads(text).items() if key != "older"}
             if not fits(plain["version"], int):
                 raise ValueError(plain["version"])
-            if plain["version"] == 1:
-                plain = older.upgraded(plain)
             if plain.get("skeleton") is not None:
                 plain["skeleton"] = Skeleton.from_dict(plain["skeleton"], path)
             if "answer" in plain:
@@ -148,6 +146,8 @@ class Description:
             if "suppression" in plain:
                 own = plain["suppression"]
                 plain["suppression"] = Suppression(own.get("sigma"), own.get("weights", ""))
+            if plain["version"] == 1:
+                plain = older.upgraded(plain)
             types = get_type_hints(cls)
             values: dict[str, Any] = {name: plain[name] for name in types.keys() & plain.keys()}
             if not all(fits(value, types[name]) for name, value in values.items()):
