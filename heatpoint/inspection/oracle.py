@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from heatpoint.codecs import Codec, Target
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.validate import Progress
-from heatpoint.geometry import box_iou
+from heatpoint.geometry import box_iou, next_multiple
 from heatpoint.inference.finish import Keep, conclude, in_image
 from heatpoint.inspection.report import Counted, at_once, known_size, side_text, sought
 from heatpoint.scoring.boxes import coco_metrics
@@ -25,6 +26,7 @@ _FOUND = 0.5  # overlap at which an object counts as found, as in AP50
 _SURE = 0.5  # a perfect network is sure of what it found; the rest of the K rows is padding
 _LIMITS = {"centre": "max_detections", "corner": "the codec's corners"}
 _LARGER = (1.25, 1.5, 2.0, 3.0)
+_STEP = 32  # pixels: sizes that are advised are multiples of it, where the model has no other
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,8 @@ def oracle(
     codec: Codec,
     size: tuple[int, int],
     progress: Progress | None = None,
+    multiple: int = 1,
+    trim: int = 0,
 ) -> OracleReport:
     """Encodes every image, decodes what a perfect network would answer, and scores the result.
 
@@ -136,6 +140,8 @@ def oracle(
         codec: Representation to be judged, which finds boxes.
         size: (H, W) of the input.
         progress: Called after every batch with the number of images done and of all images.
+        multiple: Sides of inputs are multiples of this number of pixels ...
+        trim: ... less this; the larger size that it may advise is such a one.
     """
     keep = Keep(_SURE, max_detections=None, weights=codec.suppression.weights)
     view, batch, names = Picture(size), at_once(codec, size), annotations.names
@@ -155,7 +161,7 @@ def oracle(
         if progress is not None:
             progress(len(results), len(annotations))
     scores = coco_metrics(results, annotations)
-    remedy, left = _remedy(annotations, codec, size)
+    remedy, left = _remedy(annotations, codec, size, next_multiple(_STEP, multiple), trim)
     return OracleReport(
         size=size,
         place=codec.place,
@@ -231,15 +237,18 @@ def _missed(record: ImageRecord, detections: Detections) -> int:
 
 
 def _remedy(
-    annotations: Annotations, codec: Codec, size: tuple[int, int]
+    annotations: Annotations, codec: Codec, size: tuple[int, int], step: int, trim: int
 ) -> tuple[tuple[int, int] | None, int]:
-    """Returns the first larger input at which fewer objects are lost to cells, and how many."""
+    """Returns the first larger input at which fewer objects are lost to cells, and how many.
+
+    Its sides are multiples of ``step`` less ``trim``.
+    """
     now = _lost(annotations.images, codec, size)
     for factor in _LARGER if now else ():
-        larger = (_multiple(size[0] * factor), _multiple(size[1] * factor))
-        left = _lost(annotations.images, codec, larger)
+        height, width = (next_multiple(math.ceil(factor * side), step, trim) for side in size)
+        left = _lost(annotations.images, codec, (height, width))
         if left <= now // 2:
-            return larger, left
+            return (height, width), left
     return None, now
 
 
@@ -252,10 +261,6 @@ def _lost(records: Sequence[ImageRecord], codec: Codec, size: tuple[int, int]) -
         shared = ((apart == 0) & np.tri(len(apart), k=-1, dtype=bool)).any(1)
         lost += len(apart) - min(int((~shared).sum()), codec.capacity)
     return lost
-
-
-def _multiple(pixels: float, step: int = 32) -> int:
-    return int(-(-pixels // step) * step)
 
 
 def _many(count: int, noun: str = "object") -> str:

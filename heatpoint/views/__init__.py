@@ -270,8 +270,9 @@ def input_size(
     legal = next_multiple(sides[0], multiple, trim), next_multiple(sides[1], multiple, trim)
     if legal != sides:
         following = str(legal[0]) if legal[0] == legal[1] else f"{legal[0]}x{legal[1]}"
+        rule = f"multiples of {multiple}{less(trim)}" if trim else f"divisible by {multiple}"
         raise HeatpointError(
             f"{name} {sides[0]}x{sides[1]} (height x width) does not fit this model, whose sides "
-            f"must be divisible by {multiple}{less(trim)}: the next legal size is {following}"
+            f"must be {rule}: the next legal size is {following}"
         )
     return sides[0], sides[1]
