@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,13 +19,13 @@ from numpy.typing import NDArray
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import older
 from heatpoint.inference.engines.description import KEY, Description
-from heatpoint.inference.engines.engine import Answer, Pixels, Timings
+from heatpoint.inference.engines.engine import Answer, Engine, Pixels, Timings
 
 if TYPE_CHECKING:
     import openvino
 
 
-class ExportedEngine(ABC):
+class ExportedEngine(Engine):
     """An exported network that a runtime runs on the processor; an ``Engine``.
 
     A subclass loads the file, says by ``_describe`` what is in it, and runs one batch.
@@ -55,10 +55,8 @@ class ExportedEngine(ABC):
             ``precision``.
     """
 
-    name: str
     device = "cpu"
     precision = "fp32"
-    description: Description
     runtime: str
     module: str
     suffixes: tuple[str, ...]
@@ -79,7 +77,7 @@ class ExportedEngine(ABC):
                 f"{path} computes in {' or '.join(self.choices)}, not {precision}: precision must "
                 f"be one of {', '.join(self.choices)}; {self.elsewhere}"
             )
-        library = load_library(self.module, f"{self.runtime}, which runs {path},", self.name)
+        library = self.library()
         self.path, self.streams, self.timings = Path(path), streams, timings or Timings()
         if self.path.suffix.lower() not in self.suffixes:
             raise HeatpointError(
@@ -92,6 +90,27 @@ class ExportedEngine(ABC):
             )
         self.cores = check_cores(streams, threads)
         self._load(library, precision)
+
+    @classmethod
+    def library(cls) -> Any:
+        """Returns the runtime's module.
+
+        When OpenVINO is imported it sends a usage report over the network, unless the package that
+        does so is missing, which it is made to look like here. A program that wants to take part
+        imports ``openvino`` first.
+
+        Raises:
+            HeatpointError: It is not installed.
+        """
+        if cls.module == "openvino" and cls.module not in sys.modules:
+            sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        try:
+            return import_module(cls.module)
+        except ImportError as error:
+            raise HeatpointError(
+                f"{cls.runtime}, which runs {' and '.join(cls.suffixes)} files, cannot be loaded "
+                f"({error}); install it with: pip install 'heatpoint[{cls.name}]'"
+            ) from None
 
     @abstractmethod
     def _load(self, library: Any, precision: str | None) -> None:
@@ -316,31 +335,10 @@ def check_cores(streams: int, threads: int | None) -> int:
     return os.cpu_count() or 1  # macOS and Windows
 
 
-def load_library(name: str, called: str, extra: str) -> Any:
-    """Returns a runtime's module.
-
-    When OpenVINO is imported it sends a usage report over the network, unless the package that
-    does so is missing, which it is made to look like here. A program that wants to take part
-    imports ``openvino`` first.
-
-    Raises:
-        HeatpointError: It is not installed; names the extra of heatpoint that it comes with.
-    """
-    if name == "openvino" and name not in sys.modules:
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise HeatpointError(
-            f"{called} cannot be loaded ({error}); install it with: pip install "
-            f"'heatpoint[{extra}]'"
-        ) from None
-
-
 def load_openvino() -> Any:
-    """Returns the module ``openvino``; see ``load_library``.
+    """Returns the module ``openvino``; see ``ExportedEngine.library``.
 
     Raises:
         HeatpointError: It is not installed.
     """
-    return load_library("openvino", "OpenVINO", "openvino")
+    return OpenVinoEngine.library()
