@@ -176,7 +176,6 @@ def test_a_camera_that_does_not_say_its_rate(
         (["ramps", "film.mp4", "--json", "a", "--nms", "0.5"], "nms does not apply"),
         (["ramps", "film.mp4", "--json", "a", "--nms", "0.5"], "needs boxes or detector"),
         (["ramps", "film.mp4", "--json", "a", "--soft-nms", "linear"], "one result for each box"),
-        (["ramps", "film.mp4", "--json", "a", "--boxes", "b"], "give the detector that finds"),
         (["ramps", "film.mp4", "--json", "a", "--detector", "ramps"], "boxes in whole pictures"),
         (["spots", "nowhere.mp4", "--json", "a"], "does not exist"),
     ],
@@ -197,6 +196,19 @@ def test_a_mistake_is_one_sentence(
     assert message in told
     assert told.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["film.mp4"]
+
+
+def test_boxes_of_pictures_are_no_option_of_films(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["video", "--help"])
+    assert stop.value.code == 0
+    shown = capsys.readouterr().out
+    assert "--detector" in shown
+    assert "--boxes" not in shown
+    with pytest.raises(SystemExit) as stop:
+        main(["video", "ramps", "film.mp4", "--json", "a", "--boxes", "b"])
+    assert stop.value.code == 2
+    assert "--boxes" in capsys.readouterr().err
 
 
 def _peak(runner: Runner, source: Path, folder: Path) -> int:

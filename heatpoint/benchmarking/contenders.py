@@ -144,7 +144,7 @@ def _quick(engine: str) -> tuple[str, ...]:
 
         return ("fp32", "bf16") if has_amx() else ("fp32",)
     if engine == "openvino":
-        from heatpoint.inference.engines.openvino import load_openvino
+        from heatpoint.inference.engines.exported import load_openvino
 
         able = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("fp32", "bf16") if "BF16" in able else ("fp32",)

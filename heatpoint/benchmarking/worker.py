@@ -270,11 +270,11 @@ def open_one(task: Task, streams: int) -> Engine:
     """Returns the contender's engine, with as many threads as the task says."""
     path, threads, precision = task["path"], task["threads"], task["precision"]
     if task["engine"] == "onnx":
-        from heatpoint.inference.engines.onnx import OnnxEngine
+        from heatpoint.inference.engines.exported import OnnxEngine
 
         return OnnxEngine(path, streams=streams, threads=threads, timings=Timings())
     if task["engine"] == "openvino":
-        from heatpoint.inference.engines.openvino import OpenVinoEngine
+        from heatpoint.inference.engines.exported import OpenVinoEngine
 
         return OpenVinoEngine(
             path,

@@ -13,7 +13,6 @@ from heatpoint.inference import (
     EvaluateOptions,
     KeepOptions,
     LimitsOptions,
-    PlaceOptions,
     PredictOptions,
     RunOptions,
 )
@@ -139,7 +138,10 @@ class Video:
     fps: float | None = None
     """frames per second of the drawn video; by default the source's, over --every"""
 
-    places: PlaceOptions = field(default_factory=PlaceOptions)
+    PLACES: ClassVar[str] = "where models of joints look"
+
+    detector: Checkpoint = ""
+    """a model of boxes that finds where to look; without it, one subject fills each frame"""
 
     keep: KeepOptions = field(default_factory=KeepOptions)
 
@@ -164,7 +166,7 @@ class Video:
                     "--fps sets another"
                 )
             runner = open_runner(self.model, self.look, self.keep, SCORE)
-            find = looking(runner, self.places, self.look, self.keep)
+            find = looking(runner, self.detector, self.look, self.keep)
             interrupt = stack.enter_context(Interrupt())
             rate = film.rate / self.every if self.fps is None else self.fps
             drawn = stack.enter_context(video_file(self.draw, rate)) if self.draw else None

@@ -18,7 +18,7 @@ from heatpoint.codecs import with_honest_scores
 from heatpoint.codecs.peaks import portable
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import KEY, Description
-from heatpoint.inference.engines.openvino import load_openvino
+from heatpoint.inference.engines.exported import load_openvino
 from heatpoint.networks.corner_pool import at_most
 from heatpoint.networks.fast import fast
 from heatpoint.system.files import atomic_write

@@ -23,7 +23,7 @@ from heatpoint.geometry import Image
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Pixels
-from heatpoint.inference.engines.openvino import load_openvino
+from heatpoint.inference.engines.exported import load_openvino
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.places import places_of
 from heatpoint.inference.sources import Source, expand

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar, Literal, get_args
 
+from heatpoint.errors import HeatpointError
 from heatpoint.options import (
     Checkpoint,
     Data,
@@ -89,20 +90,6 @@ class ReadOptions:
 
 
 @dataclass
-class PlaceOptions:
-    """Where a model of one subject looks."""
-
-    PLACES: ClassVar[str] = "where models of joints look"
-
-    boxes: File | Path | Sequence[ImageBoxes] | None = None
-    """JSON file of boxes, as predict writes it for a detector of boxes, or {file name: [[x1, y1,
-    x2, y2], ...]}; without boxes and detector, one subject fills each picture"""
-
-    detector: Checkpoint | Path | Detector | Engine | None = None
-    """a model of boxes that finds where to look"""
-
-
-@dataclass
 class KeepOptions:
     """Which of the things found are results."""
 
@@ -134,7 +121,14 @@ class PredictOptions:
     images: list[Pictures] | Images
     """picture files, folders or patterns"""
 
-    places: PlaceOptions = field(default_factory=PlaceOptions)
+    PLACES: ClassVar[str] = "where models of joints look"
+
+    boxes: File | Path | Sequence[ImageBoxes] | None = None
+    """JSON file of boxes, as predict writes it for a detector of boxes, or {file name: [[x1, y1,
+    x2, y2], ...]}; without boxes and detector, one subject fills each picture"""
+
+    detector: Checkpoint | Path | Detector | Engine | None = None
+    """a model of boxes that finds where to look"""
 
     keep: KeepOptions = field(default_factory=KeepOptions)
 
@@ -210,3 +204,25 @@ class LimitsOptions:
     keep: KeepOptions = field(default_factory=KeepOptions)
     run: RunOptions = field(default_factory=RunOptions)
     read: ReadOptions = field(default_factory=ReadOptions)
+
+
+def refuse(options: object, names: Sequence[str], why: str) -> None:
+    """Makes sure that none of the named options of a class is given.
+
+    Args:
+        options: An instance of one of the classes of options.
+        names: Names of options that would change nothing, or too much.
+        why: Follows the name in the message, remedy included.
+
+    Raises:
+        HeatpointError: One is not what it is by default.
+    """
+    usual = {each.name: each.default for each in fields(options)}  # type: ignore[arg-type]
+    for name in names:
+        value = getattr(options, name)
+        if usual[name] is None:
+            given = value is not None
+        else:
+            given = (tuple(value) if isinstance(value, list) else value) != usual[name]
+        if given:
+            raise HeatpointError(f"{name} {why}")

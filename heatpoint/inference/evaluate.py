@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.inference import EvaluateOptions, MeasureOptions
+from heatpoint.inference import EvaluateOptions, MeasureOptions, refuse
+from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Engine, Timings
 from heatpoint.inference.match import Match, check_files, open_truth
 from heatpoint.inference.metrics import (
@@ -21,9 +21,7 @@ from heatpoint.inference.metrics import (
     score_boxes,
     score_columns,
 )
-from heatpoint.inference.predict import found_places, open_runner
-from heatpoint.inference.runner import Runner
-from heatpoint.inference.sources import Source
+from heatpoint.inference.predict import found_places, not_everywhere, open_runner
 from heatpoint.options import keywords
 from heatpoint.scoring import read_rows
 from heatpoint.scoring.keypoints import (
@@ -35,7 +33,6 @@ from heatpoint.scoring.keypoints import (
     oks_metrics,
 )
 from heatpoint.system.files import write_json
-from heatpoint.views import Places
 
 PLACE_SCORE = 0.05
 """Least score of a box of ``detector``, where the user does not say."""
@@ -81,24 +78,22 @@ def run_evaluation(
     runner = open_runner(options.model, options.run, options.keep, 0.0, timings)
     about, read = runner.engine.description, options.read
     match = Match.of(about, truth)
-    _check_options(options, match, about.called)
+    _check_options(options, match, about)
     if not read.skip_bad:
         check_files(truth)
-    sources = [Source(record.path, str(record.path)) for record in truth.images]
-    numbers, places = _look_where(options, match, about.names[0], sources)
+    sources, keep = match.sources, options.keep
+    least = PLACE_SCORE if keep.score is None else keep.score
+    if options.detector is None:
+        places = match.places()
+    else:
+        places = found_places(options, about.names[0], sources, PLACE_SCORE)
     done: list[int] = []
     found: list[Detections] = []
-    for one in runner.stream(
-        [sources[number] for number in numbers],
-        places,
-        read.batch_size,
-        read.workers,
-        read.skip_bad,
-    ):
-        done.append(numbers[one.index])
+    for one in runner.stream(sources, places, read.batch_size, read.workers, read.skip_bad):
+        done.append(one.index)
         found.append(match.answer(one.detections))
         if progress:
-            progress(done[-1] + 1, len(sources))
+            progress(one.index + 1, len(sources))
     truth = match.truth.subset(done)
     if options.save_results is not None:
         rows = [
@@ -110,58 +105,39 @@ def run_evaluation(
     in_order = match.asks and options.detector is None
     boxes, joints = measured(match, truth, found, in_order, options.measure)
     scores = flat_scores(boxes, joints)
-    unread = set(range(len(sources))) - set(numbers)
+    unread = [] if places is None else [i for i in range(len(sources)) if i not in places]
     return Metrics(
         boxes=boxes,
         joints=joints,
         main=next(name for name in (*score_columns(about), *scores) if name in scores),
-        protocol=_protocol(options, match, runner),
+        protocol=runner.protocol() | _protocol(options, match, least),
         images=len(truth),
         objects=truth.objects,
-        skipped=[(str(sources[i]), "unreadable") for i in sorted(unread)] + runner.skipped,
+        skipped=[(str(sources[i]), "unreadable") for i in unread] + runner.skipped,
         timings=runner.timings,
     )
 
 
-def _check_options(options: EvaluateOptions, match: Match, called: str) -> None:
+def _check_options(options: EvaluateOptions, match: Match, about: Description) -> None:
     """Refuses options that would change nothing."""
-    if options.detector is not None and not match.asks:
-        raise HeatpointError(
-            "detector is for models that look at one subject at a time, such as those of joints; "
-            f"{called} finds boxes by itself"
+    if not match.asks:
+        refuse(options, ("detector",), not_everywhere(about))
+    elif options.detector is None:
+        why = (
+            f"chooses among the boxes that a detector finds, and {about.called} looks at the "
+            "annotated ones; give detector too, or leave it out"
         )
-    how, usual = options.measure, MeasureOptions()
-    for name in ("normaliser", "sigmas"):
-        if not match.joints and getattr(how, name) != getattr(usual, name):
-            raise HeatpointError(f"{name} is for joints, and there are none to score; leave it out")
-    for name in ("score", "nms", "soft_nms"):
-        if match.asks and options.detector is None and getattr(options.keep, name) is not None:
-            raise HeatpointError(
-                f"{name} chooses among the boxes that a detector finds, and {called} looks at the "
-                "annotated ones; give detector too, or leave it out"
-            )
+        refuse(options.keep, ("score", "nms", "soft_nms"), why)
+    if not match.joints:
+        why = "is for joints, and there are none to score; leave it out"
+        refuse(options.measure, ("normaliser", "sigmas"), why)
 
 
-def _look_where(
-    options: EvaluateOptions, match: Match, subject: str, sources: Sequence[Source]
-) -> tuple[list[int], list[Places | None]]:
-    """Returns which of the images are looked at, and where in each.
-
-    An image that ``detector`` could not read, with ``skip_bad``, is not looked at.
-    """
-    if options.detector is None:
-        return list(range(len(sources))), [match.places(record) for record in match.truth.images]
-    least = PLACE_SCORE if options.keep.score is None else options.keep.score
-    keep = replace(options.keep, score=least)
-    found = found_places(options.detector, subject, sources, options.run, keep, options.read)
-    return sorted(found), [found[number] for number in sorted(found)]
-
-
-def _protocol(options: EvaluateOptions, match: Match, runner: Runner) -> dict[str, Any]:
-    protocol, keep, how = runner.protocol(), options.keep, options.measure
-    detected = options.detector is not None
+def _protocol(options: EvaluateOptions, match: Match, least: float) -> dict[str, Any]:
+    """Returns what decides about the numbers beside the runner's protocol."""
+    protocol: dict[str, Any] = {}
+    keep, how, detected = options.keep, options.measure, options.detector is not None
     if match.asks:
-        least = PLACE_SCORE if keep.score is None else keep.score
         protocol |= {
             "boxes": "detected" if detected else "annotated",
             "box_score": least if detected else None,
@@ -200,6 +176,4 @@ def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Met
         protocol=protocol,
         images=len(truth),
         objects=truth.objects,
-        skipped=[],
-        timings=Timings(),
     )

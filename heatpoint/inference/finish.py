@@ -6,7 +6,7 @@ equations 2 (linear) and 3 (gaussian).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -18,12 +18,12 @@ from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.geometry import clip_boxes
-from heatpoint.inference import SoftNms
-from heatpoint.views import Look, chosen
+from heatpoint.inference import KeepOptions, SoftNms
+from heatpoint.views import Look, View, chosen
 from heatpoint.views.fields import Arrays, Field, Suppression, extents, mapped
+from heatpoint.views.tiles import Tiles
 
-Boxes = NDArray[np.floating[Any]]
-Scores = NDArray[np.floating[Any]]
+Floats = NDArray[np.floating[Any]]
 Labels = NDArray[np.integer[Any]]
 Rows = NDArray[np.int64]
 """Numbers of rows."""
@@ -35,7 +35,7 @@ DROP_BELOW = 0.001
 """Rows that overlap a better one, and whose score falls below this, are dropped."""
 
 
-def nms(boxes: Boxes, scores: Scores, labels: Labels, iou: float) -> Rows:
+def nms(boxes: Floats, scores: Floats, labels: Labels, iou: float) -> Rows:
     """Returns the rows that greedy suppression within each class keeps, by descending score.
 
     Args:
@@ -55,10 +55,10 @@ def nms(boxes: Boxes, scores: Scores, labels: Labels, iou: float) -> Rows:
 
 
 def soften(
-    boxes: Boxes,
-    scores: Scores,
+    boxes: Floats,
+    scores: Floats,
     labels: Labels,
-    weights: Scores,
+    weights: Floats,
     *,
     kind: Literal["gaussian", "linear", "merge"] = "gaussian",
     sigma: float = 0.5,
@@ -93,27 +93,30 @@ def soften(
     """
     boxes, start = boxes.astype(np.float32), scores.astype(np.float32)
     weights = weights.astype(np.float32).repeat(2, axis=1)
-    order, decayed = [np.zeros(0, np.int64)], [np.zeros(0, np.float32)]
-    moved = [np.zeros((0, 4), np.float32)]
+    parts = [(np.zeros(0, np.int64), boxes[:0], start[:0])]
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        own = boxes[rows]
+        own, values = boxes[rows], start[rows]
         touching, factors = _decay(own, kind, sigma)
-        visited, values, there = [], [], []
-        for row, present in _visits(start[rows], touching, factors):
-            visited.append(row)
-            values.append(present[row])
+        # Scores are 0 of rows that were visited or dropped.
+        visited, lowered, there = [], [], []
+        while values[best := int(values.argmax())] > 0:
+            visited.append(best)
+            lowered.append(values[best])
             if kind == "merge":
-                there.append(present > 0)
-        order.append(rows[visited])
-        decayed.append(np.asarray(values, np.float32))
+                there.append(values > 0)
+            values[best] = 0
+            values *= factors[best]
+            # A row that is not touched never drops, however low its score was to begin with.
+            values[touching[best] & (values < DROP_BELOW)] = 0
+        moved = own[visited]
         if kind == "merge":
-            moved.append(_merge(own, weights[rows], factors, np.asarray(visited), np.stack(there)))
-        else:
-            moved.append(own[visited])
-    lowered = np.concatenate(decayed)
-    stay = np.flatnonzero(_best(lowered, max_detections))
-    return np.concatenate(order)[stay], np.concatenate(moved)[stay], lowered[stay]
+            moved = _merge(own, weights[rows], factors, np.asarray(visited), np.stack(there))
+        parts.append((rows[visited], moved, np.asarray(lowered, np.float32)))
+    order, moved, scores = (np.concatenate(part) for part in zip(*parts, strict=True))
+    # The published cut: all scores that are at least the last one that is wanted.
+    stay = scores >= np.sort(scores)[-max_detections:].min(initial=np.inf)
+    return order[stay], moved[stay], scores[stay]
 
 
 def _decay(
@@ -140,24 +143,6 @@ def _decay(
     return touching, np.exp(overlap, out=overlap)
 
 
-def _visits(
-    scores: NDArray[np.float32], touching: NDArray[np.bool_], factors: NDArray[np.float32]
-) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yields the best remaining row and the present scores of all, until none remains.
-
-    The scores, (N,), are 0 for rows that were visited or dropped; the array changes afterwards.
-    """
-    values = scores.copy()
-    row = int(values.argmax())
-    while values[row] > 0:
-        yield row, values
-        values[row] = 0
-        values *= factors[row]
-        # A row that is not touched never drops, however low its score was to begin with.
-        values[touching[row] & (values < DROP_BELOW)] = 0
-        row = int(values.argmax())
-
-
 def _merge(
     boxes: NDArray[np.float32],
     weights: NDArray[np.float32],
@@ -173,14 +158,6 @@ def _merge(
     shares[np.arange(len(visited)), visited] = 1
     moved: NDArray[np.float32] = (shares @ (boxes * weights)) / (shares @ weights)
     return moved
-
-
-def _best(scores: NDArray[np.float32], count: int) -> NDArray[np.bool_]:
-    """Returns the (N,) mask of the published cut: scores at least the ``count``-th largest."""
-    if len(scores) <= count:
-        return np.ones(len(scores), bool)
-    stay: NDArray[np.bool_] = scores >= np.partition(scores, -count)[-count]
-    return stay
 
 
 @dataclass(frozen=True)
@@ -210,7 +187,12 @@ class Keep:
     weights: str = ""
 
     def __post_init__(self) -> None:
-        check_thresholds(self.score, self.nms, self.max_detections)
+        if not 0.0 <= self.score <= 1.0:
+            raise HeatpointError(f"score must lie in [0, 1], not {self.score}")
+        if self.nms is not None and not 0.0 < self.nms <= 1.0:
+            raise HeatpointError(f"nms must be an overlap in (0, 1] or None, not {self.nms}")
+        if self.max_detections is not None and self.max_detections < 1:
+            raise HeatpointError(f"max_detections must be at least 1, not {self.max_detections}")
         check_choice("soft_nms", self.soft_nms, get_args(SoftNms))
 
 
@@ -240,11 +222,10 @@ def in_image(
         HeatpointError: A row holds something that is no finite number.
     """
     scores = rows["scores"]
+    filled = (scores > 0) | keep_all
     # A network that answers NaN must not pass for one that finds nothing.
-    filled = np.isfinite(scores) & ((scores > 0) | keep_all)
-    if not np.isfinite(scores).all() or not all(
-        np.isfinite(rows[field.name][filled]).all() for field in fields
-    ):
+    numbers = [scores, *(rows[field.name][filled] for field in fields)]
+    if not all(np.isfinite(values).all() for values in numbers):
         raise HeatpointError(
             f"the network's answer for {where or 'an image'} is not a finite number; its weights "
             "are damaged or its training diverged, or try precision='fp32'"
@@ -289,31 +270,21 @@ def conclude(
         if field.name not in ("boxes", "scores", "labels", "keypoints", keep and keep.weights)
     }
     keypoints = rows.get("keypoints") if skeleton is not None else None
-    return Detections(
-        rows["boxes"].astype(np.float32),
-        rows["scores"].astype(np.float32),
-        rows["labels"].astype(np.int64),
-        tuple(names),
-        keypoints,
-        skeleton,
-        further,
-    )
+    found = rows["boxes"], rows["scores"], rows["labels"]
+    return Detections(*found, tuple(names), keypoints, skeleton, further)
 
 
 def _kept(rows: Arrays, keep: Keep) -> Arrays:
     if keep.soft_nms != "none":
-        weights = rows.get(keep.weights)
-        if weights is None:
-            weights = np.repeat(rows["scores"][:, None], 2, axis=1)
-        most = len(rows["scores"]) if keep.max_detections is None else keep.max_detections
+        scores = rows["scores"]
         order, boxes, scores = soften(
             rows["boxes"],
-            rows["scores"],
+            scores,
             rows["labels"],
-            weights,
+            rows.get(keep.weights, scores[:, None].repeat(2, axis=1)),
             kind=keep.soft_nms,
             sigma=keep.sigma,
-            max_detections=most,
+            max_detections=keep.max_detections or len(scores),
         )
         rows = {**chosen(rows, order), "boxes": boxes, "scores": scores}
     rows = chosen(rows, rows["scores"] >= keep.score)
@@ -323,47 +294,39 @@ def _kept(rows: Arrays, keep: Keep) -> Arrays:
     return chosen(rows, best[: keep.max_detections])
 
 
-def choose_soft_nms(
-    wanted: SoftNms | None, hard: float | None, own: Suppression, scales: int
-) -> SoftNms:
-    """Returns the kind of soft-NMS that is meant.
+def choose_keep(options: KeepOptions, least: float, own: Suppression, view: View) -> Keep:
+    """Returns what the options say of a model's rows.
 
     Args:
-        wanted: The user's choice, None for none made.
-        hard: The user's hard NMS.
+        options: The user's; without ``soft_nms``, what the rows need, if they do not say ``nms``.
+        least: Least score of a result where they do not say.
         own: What the codec's rows need.
-        scales: Number of test scales.
+        view: Says how many test scales there are, and whether results are limited per tile.
 
     Raises:
-        HeatpointError: The choice is unknown, is at odds with ``hard``, or leaves the boxes of
-            several scales side by side.
+        HeatpointError: A number is out of range, the kind of soft-NMS is unknown, is at odds with
+            ``nms``, or leaves the boxes of several scales side by side.
     """
-    if wanted is None:
+    hard, soft, scales = options.nms, options.soft_nms, view.shapes
+    if soft is None:
         needed = scales > 1 or (own.sigma is not None and hard is None)
-        return "gaussian" if needed else "none"
-    check_choice("soft_nms", wanted, get_args(SoftNms))
-    if wanted != "none" and hard is not None:
+        soft = "gaussian" if needed else "none"
+    elif soft != "none" and hard is not None:
         raise HeatpointError(
-            f"nms={hard} removes double boxes and soft_nms={wanted!r} lowers their scores; "
-            "choose one of them"
+            f"nms={hard} removes double boxes and soft_nms={soft!r} lowers their scores; choose "
+            "one of them"
         )
-    if wanted == "none" and hard is None and scales > 1:
+    elif soft == "none" and hard is None and scales > 1:
         raise HeatpointError(
             f"{scales} scales find every object {scales} times; leave out soft_nms='none', or "
             "give nms"
         )
-    return wanted
-
-
-def check_thresholds(score: float, hard: float | None, most: int | None) -> None:
-    """Makes sure that the three numbers are in range.
-
-    Raises:
-        HeatpointError: One is not; names it.
-    """
-    if not 0.0 <= score <= 1.0:
-        raise HeatpointError(f"score must lie in [0, 1], not {score}")
-    if hard is not None and not 0.0 < hard <= 1.0:
-        raise HeatpointError(f"nms must be an overlap in (0, 1] or None, not {hard}")
-    if most is not None and most < 1:
-        raise HeatpointError(f"max_detections must be at least 1, not {most}")
+    return Keep(
+        score=least if options.score is None else options.score,
+        nms=hard,
+        max_detections=None if isinstance(view, Tiles) else options.max_detections,
+        per_look=options.max_detections,
+        soft_nms=soft,
+        sigma=own.sigma or 0.5,
+        weights=own.weights,
+    )

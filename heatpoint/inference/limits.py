@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,8 @@ from heatpoint.data.results import Detections
 from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import clip_boxes
-from heatpoint.inference import LimitsOptions, MeasureOptions, RunOptions
+from heatpoint.inference import LimitsOptions, MeasureOptions, refuse
+from heatpoint.inference.engines.engine import Pixels
 from heatpoint.inference.engines.torch import TorchEngine
 from heatpoint.inference.match import Match, open_truth
 from heatpoint.inference.metrics import (
@@ -32,10 +32,9 @@ from heatpoint.inference.metrics import (
     score_title,
 )
 from heatpoint.inference.predict import open_runner
-from heatpoint.inference.runner import Ask, Job, Runner, check_stream
-from heatpoint.inference.sources import Source, read_ahead
+from heatpoint.inference.runner import Ask, Job, Runner
 from heatpoint.options import keywords
-from heatpoint.views import Look
+from heatpoint.views import Look, Places, Raster
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,8 @@ class Limits:
     def as_dict(self) -> dict[str, Any]:
         """Returns everything ready for JSON, with null for NaN."""
         rows = [{"replaced": list(row.replaced), **row.scores} for row in self.rows]
-        return {
-            "rows": [null_for_nan(row) for row in rows],
-            "protocol": self.protocol,
-            "images": self.images,
-            "objects": self.objects,
-        }
+        plain: dict[str, Any] = null_for_nan(vars(self) | {"rows": rows})
+        return plain
 
     def table(self) -> list[tuple[str, ...]]:
         """Returns for each row, in words and percent: what is true, the scores, and the gain.
@@ -141,9 +136,13 @@ def run_limits(
     options: LimitsOptions, progress: Callable[[int, int], None] | None = None
 ) -> Limits:
     """Analyses as the options say; ``limits`` is this with keywords."""
-    run, reading = options.run, options.read
-    check_stream(reading.batch_size, reading.workers)
-    _check_run(run, reading.skip_bad)
+    run, read = options.run, options.read
+    why = (
+        "is not for limits, which looks once at every picture as the model was trained to; leave "
+        "it out"
+    )
+    refuse(run, ("flip", "scales", "keep_resolution", "tiles", "streams"), why)
+    refuse(read, ("skip_bad",), why)
     truth = open_truth(options.data)
     runner = open_runner(options.model, run, options.keep, 0.0)
     if not isinstance(runner.engine, TorchEngine):
@@ -152,101 +151,73 @@ def run_limits(
         )
     about = runner.engine.description
     match = Match.of(about, truth)
-    analysis = _Analysis(runner, runner.engine, match)
-    # Boxes that training leaves out cannot be encoded; they count as not found in every row.
-    records = match.truth.images if match.asks else clean(match.truth)[0].images
-    sources = [Source(record.path, str(record.path)) for record in truth.images]
-    places = [match.places(record) for record in match.truth.images]
-    loaded = read_ahead(
-        sources,
-        lambda index, raster: runner.prepare(raster, index, sources[index].path, places[index]),
-        whole=True,
-        ahead=2 * reading.batch_size,
-        workers=reading.workers,
-        timings=runner.timings,
-        skipped=None,
-    )
-    while jobs := list(islice(loaded, reading.batch_size)):
-        analysis.add(jobs, records, reading.batch_size)
+    steps = _Steps(runner, runner.engine, match)
+    for one in steps.stream(match.sources, match.places(), read.batch_size, read.workers):
         if progress:
-            progress(len(analysis.found[0]), len(records))
+            progress(one.index + 1, len(truth))
     rows = []
     columns = score_columns(about)[:2]
-    for replaced, found in zip(analysis.steps, analysis.found, strict=True):
+    for replaced, found in zip(steps.steps, steps.found, strict=True):
         how = MeasureOptions(metric=("coco",))
         scores = flat_scores(*measured(match, match.truth, found, match.asks, how))
         rows.append(LimitRow(tuple(replaced), {n: scores[n] for n in columns if n in scores}))
     return Limits(tuple(rows), runner.protocol(), len(truth), truth.objects)
 
 
-def _check_run(run: RunOptions, skip_bad: bool) -> None:
-    """Refuses options of a run that would change more than the maps."""
-    given = {
-        "flip": run.flip,
-        "scales": tuple(run.scales) != (1.0,),
-        "keep_resolution": run.keep_resolution,
-        "tiles": run.tiles is not None,
-        "streams": run.streams != 1,
-        "skip_bad": skip_bad,
-    }
-    for name, is_given in given.items():
-        if is_given:
-            raise HeatpointError(
-                f"{name} is not for limits, which looks once at every picture as the model was "
-                "trained to; leave it out"
-            )
-
-
-class _Analysis:
-    """The answers of a model to all pictures, one list for each step.
+class _Steps(Runner):
+    """A runner that answers several times, with ever more of the network's maps replaced.
 
     Attributes:
-        steps: The names of the kinds of maps that are replaced.
+        steps: The names of the kinds of maps that are replaced, none at first.
         found: The results of each step, one per image.
     """
 
     def __init__(self, runner: Runner, engine: TorchEngine, match: Match) -> None:
-        self._runner, self._engine, self._match = runner, engine, match
+        super().__init__(engine, runner.view, runner.keep)
+        self._maker, self._match = engine, match
         names = list(engine.codec.steps)
         self.steps = [names[:count] for count in range(len(names) + 1)]
         self.found: list[list[Detections]] = [[] for _ in self.steps]
+        # Boxes that training leaves out cannot be encoded; they count as not found in every row.
+        self._records = match.truth.images if match.asks else clean(match.truth)[0].images
+        self._prepared: dict[int, tuple[list[Job], list[Target]]] = {}
 
-    def add(self, jobs: Sequence[Job], records: Sequence[ImageRecord], batch_size: int) -> None:
-        """Runs the network over some pictures and notes the results of each step."""
-        copies = [[replace(job, looks=[*job.looks], parts={}) for job in jobs] for _ in self.steps]
-        targets = [self._targets(records[job.index], job.looks) for job in jobs]
-        asks = [
-            (place, number) for place, job in enumerate(jobs) for number in range(len(job.looks))
-        ]
-        for start in range(0, len(asks), batch_size):
-            chosen = asks[start : start + batch_size]
-            inputs = np.stack([jobs[place].take(number) for place, number in chosen])
-            self._answer(
-                torch.from_numpy(inputs),
-                [targets[place][number] for place, number in chosen],
-                [[(of_step[place], number) for place, number in chosen] for of_step in copies],
-            )
-        for results, of_step in zip(self.found, copies, strict=True):
-            results += [self._match.answer(self._runner.conclude(job)) for job in of_step]
+    def prepare(
+        self, raster: Raster, index: int = 0, path: str = "", places: Places | None = None
+    ) -> Job:
+        """Prepares a picture once for every step, and what its looks show."""
+        job = super().prepare(raster, index, path, places)
+        copies = [replace(job, looks=[*job.looks], parts={}) for _ in self.steps[1:]]
+        # The picture itself is that of the last step: once it is done, all are.
+        self._prepared[index] = [*copies, job], self._targets(self._records[index], job.looks)
+        return job
 
-    def _answer(
-        self, inputs: torch.Tensor, targets: Sequence[Target], asks: Sequence[Sequence[Ask]]
-    ) -> None:
-        """Runs the network over some looks and reads the maps of each step into its jobs."""
-        engine, codec = self._engine, self._engine.codec
+    def run(self, pixels: Pixels, asks: Sequence[Ask]) -> None:
+        """Runs the network over some looks and reads the maps of each step into its pictures."""
+        engine, codec = self._maker, self._maker.codec
+        if asks[0][0].index not in self._prepared:
+            return super().run(pixels, asks)  # looks that first ones ask for have no true maps
+        chosen = [(*self._prepared[job.index], number) for job, number in asks]
         with torch.inference_mode():
-            maps = engine.maps(inputs)
-            size = (inputs.shape[-2], inputs.shape[-1])
-            true = codec.ideal(codec.encode(targets, size))
-        for replaced, of_step in zip(self.steps, asks, strict=True):
-            names = [name for step in replaced for name in codec.steps[step]]
+            maps = engine.maps(torch.from_numpy(pixels))
+            targets = [targets[number] for _, targets, number in chosen]
+            true = codec.ideal(codec.encode(targets, (pixels.shape[-2], pixels.shape[-1])))
+        for step, replaced in enumerate(self.steps):
+            names = [name for kind in replaced for name in codec.steps[kind]]
             # In float32 whatever the network's precision, or the true maps would not be true.
             mixed = {**maps, **{name: true[name].to(maps[name].device) for name in names}}
-            self._runner.read(engine.read(mixed), of_step)
+            self.read(engine.read(mixed), [(jobs[step], number) for jobs, _, number in chosen])
+        return None
+
+    def conclude(self, job: Job) -> Detections:
+        """Notes the results of every step and returns the first one."""
+        for found, copy in zip(self.found, self._prepared.pop(job.index)[0], strict=True):
+            found.append(self._match.answer(super().conclude(copy)))
+        return self.found[0][-1]
 
     def _targets(self, record: ImageRecord, looks: Sequence[Look]) -> list[Target]:
         """Returns what each look shows, in input pixels, with the model's labels and joints."""
-        match, learns = self._match, self._engine.codec.learns
+        match, learns = self._match, self._maker.codec.learns
         shown = record.keep(match.wanted(record))
         boxes, labels = shown.boxes, match.labels.argsort()[shown.labels]
         if record.size is not None and not match.asks:
@@ -259,12 +230,11 @@ class _Analysis:
         targets = []
         for number, look in enumerate(looks):
             rows = slice(number, number + 1) if match.asks else slice(None)
-            points = np.concatenate(
-                (look.to_input.points(joints[rows, :, :2]), joints[rows, :, 2:]), -1
-            )
+            to_input, points = look.to_input, joints[rows].copy()
+            points[..., :2] = to_input.points(points[..., :2])
             targets.append(
                 Target(
-                    torch.from_numpy(look.to_input.boxes(boxes[rows])).float().reshape(-1, 4),
+                    torch.from_numpy(to_input.boxes(boxes[rows])).float().reshape(-1, 4),
                     torch.from_numpy(labels[rows]),
                     torch.from_numpy(points).float() if "keypoints" in learns else None,
                 )

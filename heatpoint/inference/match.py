@@ -16,6 +16,7 @@ from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.places import places_of
+from heatpoint.inference.sources import Source
 from heatpoint.scoring.keypoints import is_subject
 from heatpoint.views import Places
 
@@ -73,32 +74,35 @@ class Match:
 
     def wanted(self, record: ImageRecord) -> NDArray[np.bool_]:
         """Returns (N,) bool: which objects are to be found, or asked about."""
-        return is_subject(record) if self.asks and self.joints else _counted(record)
+        if self.asks and self.joints:
+            return is_subject(record)
+        return ~(record.crowd | record.difficult)
 
-    def places(self, record: ImageRecord) -> Places | None:
-        """Returns the annotated boxes for a model that must be told where to look.
+    @property
+    def sources(self) -> list[Source]:
+        """The annotated images."""
+        return [Source(record.path, str(record.path)) for record in self.truth.images]
+
+    def places(self) -> dict[int, Places] | None:
+        """Returns the annotated boxes, by the image's number, if the model must be told them.
 
         Raises:
             HeatpointError: A box has no area.
         """
         if not self.asks:
             return None
-        return places_of(record.boxes[self.wanted(record)], f"{record.path}'s annotation")
+        return {
+            number: places_of(record.boxes[self.wanted(record)], f"{record.path}'s annotation")
+            for number, record in enumerate(self.truth.images)
+        }
 
     def answer(self, found: Detections) -> Detections:
         """Returns what was found with the classes and joints of ``truth``."""
         keypoints = skeleton = None
         if self.joints and found.keypoints is not None:
             keypoints, skeleton = found.keypoints[:, list(self.order)], self.truth.skeleton
-        return Detections(
-            found.boxes,
-            found.scores,
-            self.labels[found.labels],
-            self.truth.names,
-            keypoints,
-            skeleton,
-            found.columns,
-        )
+        renamed = found.renamed(self.truth.names, self.labels)
+        return replace(renamed, keypoints=keypoints, skeleton=skeleton)
 
 
 def match_names(mine: Sequence[str], theirs: Sequence[str]) -> list[int]:
@@ -162,10 +166,6 @@ def _check_same(mine: Sequence[str], theirs: Sequence[str], what: str, remedy: s
         f"the detector's {len(mine)} {what} are not the annotations' {len(theirs)}: "
         f"{'; '.join(parts)}; evaluate {remedy}"
     )
-
-
-def _counted(record: ImageRecord) -> NDArray[np.bool_]:
-    return ~(record.crowd | record.difficult)
 
 
 def _of_one_class(truth: Annotations, name: str) -> Annotations:

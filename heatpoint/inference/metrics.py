@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
-from heatpoint.errors import HeatpointError, check_choice, suggest
+from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference import METRICS, MeasureOptions
 from heatpoint.inference.engines.engine import Timings
 from heatpoint.inference.match import Match
@@ -56,8 +56,8 @@ class Metrics:
     protocol: dict[str, Any]
     images: int
     objects: int
-    skipped: list[tuple[str, str]]
-    timings: Timings
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    timings: Timings = field(default_factory=Timings)
 
     @property
     def ap(self) -> float:
@@ -71,30 +71,26 @@ class Metrics:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything ready for JSON, with null for NaN."""
-        plain: dict[str, Any] = {}
-        if self.boxes is not None:
-            plain |= dataclasses.asdict(self.boxes)
-        if self.joints is not None:
-            plain |= dataclasses.asdict(self.joints)
-        plain |= {name: getattr(self, name) for name in ("protocol", "images", "objects")}
+        plain = dataclasses.asdict(self)
+        del plain["main"]
         plain["skipped"] = [{"path": path, "reason": reason} for path, reason in self.skipped]
         plain["timings"] = self.timings.as_dict()
-        cleaned: dict[str, Any] = null_for_nan(plain)
+        scores = (plain.pop("boxes") or {}) | (plain.pop("joints") or {})
+        cleaned: dict[str, Any] = null_for_nan(scores | plain)
         return cleaned
 
     def summary(self) -> str:
         """Returns a few lines for people: scores in percent, by class and joint."""
-        what = [f"{self.images} images"]
-        what += [f"{self.objects} objects"] if self.boxes is not None else []
-        what += [f"{self.joints.subjects} subjects"] if self.joints is not None else []
-        lines = [", ".join(what)]
+        what, lines = f"{self.images} images", []
         if self.skipped:
             lines.append(f"skipped {len(self.skipped)} unreadable images")
         if self.boxes is not None:
+            what += f", {self.objects} objects"
             lines += _box_lines(self.boxes)
         if self.joints is not None:
+            what += f", {self.joints.subjects} subjects"
             lines += _joint_lines(self.joints, self.protocol)
-        return "\n".join(lines)
+        return "\n".join([what, *lines])
 
 
 def measured(
@@ -124,8 +120,8 @@ def score_boxes(results: Results, truth: Annotations, metric: Sequence[str]) -> 
     coco = CocoScores(**dict.fromkeys(NUMBERS, math.nan), per_class={})
     if "coco" in metric:
         coco = coco_metrics(results, truth)
-    numbers = {each.name: getattr(coco, each.name) for each in dataclasses.fields(coco)}
-    return BoxScores(**numbers, voc=voc_metrics(results, truth) if "voc" in metric else VocScores())
+    voc = voc_metrics(results, truth) if "voc" in metric else VocScores()
+    return BoxScores(**vars(coco), voc=voc)
 
 
 def check_measure(how: MeasureOptions) -> None:
@@ -135,10 +131,7 @@ def check_measure(how: MeasureOptions) -> None:
         HeatpointError: A name is unknown, or a threshold is no positive number.
     """
     for name in how.metric:
-        if name not in METRICS:
-            raise HeatpointError(
-                f"metric {name!r} is neither 'coco' nor 'voc'{suggest(name, METRICS)}"
-            )
+        check_choice("metric", name, METRICS)
     check_choice("normaliser", how.normaliser, list(NORMALISERS))
     if not how.thresholds or not all(0 < share < math.inf for share in how.thresholds):
         raise HeatpointError(f"thresholds must be positive numbers, not {list(how.thresholds)}")
@@ -178,48 +171,41 @@ def percent(value: float) -> str:
 
 
 def null_for_nan(value: Any) -> Any:
-    """Returns nested dictionaries with None in place of NaN, which JSON lacks."""
+    """Returns nested dictionaries and lists with None in place of NaN, which JSON lacks."""
     if isinstance(value, dict):
         return {key: null_for_nan(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [null_for_nan(inner) for inner in value]
     if isinstance(value, float) and math.isnan(value):
         return None
     return value
 
 
+def _line(scores: Mapping[str, float]) -> str:
+    return "  ".join(f"{name} {percent(score)}" for name, score in scores.items())
+
+
 def _box_lines(boxes: BoxScores) -> list[str]:
-    lines = [
-        "  ".join(f"{name} {percent(getattr(boxes, name))}" for name in names)
-        for names in (NUMBERS[:6], NUMBERS[6:])
-    ]
-    lines.append(
-        f"VOC AP50  11-point {percent(boxes.voc.ap50_11_point)}  "
-        f"all points {percent(boxes.voc.ap50_all_point)}"
-    )
+    numbers = [{name: getattr(boxes, name) for name in part} for part in (NUMBERS[:6], NUMBERS[6:])]
+    voc = {"11-point": boxes.voc.ap50_11_point, "all points": boxes.voc.ap50_all_point}
     wide = max(map(len, boxes.per_class), default=0)
-    for name, scores in boxes.per_class.items():
-        lines.append(f"{name:<{wide}}  ap {percent(scores['ap'])}  ap50 {percent(scores['ap50'])}")
-    return lines
+    per_class = [f"{name:<{wide}}  {_line(scores)}" for name, scores in boxes.per_class.items()]
+    return [*map(_line, numbers), f"VOC AP50  {_line(voc)}", *per_class]
 
 
 def _joint_lines(joints: JointScores, protocol: dict[str, Any]) -> list[str]:
-    oks = joints.oks
-    lines = []
+    lines = [f"left out: {count} {reason}" for reason, count in joints.left_out.items()]
     if joints.missed:
-        lines.append(f"missed {joints.missed} subjects: no detected box on them")
-    lines += [f"left out: {count} {reason}" for reason, count in joints.left_out.items()]
+        lines.insert(0, f"missed {joints.missed} subjects: no detected box on them")
     if joints.pck:
-        named = "  ".join(f"{name} {percent(each.mean)}" for name, each in joints.pck.items())
-        lines.append(f"{named}   (by the {protocol['normaliser']})")
-    lines.append(
-        f"OKS  ap {percent(oks.ap)}  ap50 {percent(oks.ap50)}  ap75 {percent(oks.ap75)}  "
-        f"ar {percent(oks.ar)}   (sigmas: {protocol['sigmas']})"
-    )
+        means = {name: each.mean for name, each in joints.pck.items()}
+        lines.append(f"{_line(means)}   (by the {protocol['normaliser']})")
+    oks = {name: getattr(joints.oks, name) for name in ("ap", "ap50", "ap75", "ar")}
+    lines.append(f"OKS  {_line(oks)}   (sigmas: {protocol['sigmas']})")
     if joints.error_per_joint:
         lines.append(f"mean error {joints.mean_error:.2f} px")
     wide = max(map(len, joints.error_per_joint), default=0)
     for joint, error in joints.error_per_joint.items():
-        each = "  ".join(
-            f"{name} {percent(scores.per_joint[joint])}" for name, scores in joints.pck.items()
-        )
-        lines.append(f"{joint:<{wide}}  {each}  error {error:6.2f} px")
+        each = {name: scores.per_joint[joint] for name, scores in joints.pck.items()}
+        lines.append(f"{joint:<{wide}}  {_line(each)}  error {error:6.2f} px")
     return lines

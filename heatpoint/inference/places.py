@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.inference.sources import Source
-from heatpoint.system.files import read_json
+from heatpoint.system.files import fits, read_json
 from heatpoint.views import Places, box_text
 
 ImageBoxes = NDArray[Any] | Sequence[Sequence[float]]
 """The boxes of one image: (N, 4) xyxy in image pixels."""
+
+Scored = tuple[Any, float]
+"""A box of a file, which may be anything, and its score."""
 
 
 def places_of(boxes: ImageBoxes, where: str, scores: Sequence[float] | None = None) -> Places:
@@ -42,12 +45,12 @@ def places_of(boxes: ImageBoxes, where: str, scores: Sequence[float] | None = No
             f"the boxes of {where} must have shape (N, 4), x1, y1, x2, y2 in image pixels, not "
             f"{rows.shape}"
         )
-    for place, (x1, y1, x2, y2) in enumerate(rows.tolist()):
-        if not (math.isfinite(x1 + y1 + x2 + y2) and x2 > x1 and y2 > y1):
-            raise HeatpointError(
-                f"box {place} of {where}, {box_text((x1, y1, x2, y2))}, has no area; expected four "
-                "finite numbers x1 < x2, y1 < y2 in image pixels"
-            )
+    wrong = np.flatnonzero(~(np.isfinite(rows).all(1) & (rows[:, 2:] > rows[:, :2]).all(1)))
+    if len(wrong):
+        raise HeatpointError(
+            f"box {wrong[0]} of {where}, {box_text(rows[wrong[0]].tolist())}, has no area; "
+            "expected four finite numbers x1 < x2, y1 < y2 in image pixels"
+        )
     certain = np.ones(len(rows)) if scores is None else np.asarray(scores)
     labels = np.zeros(len(rows), np.int64)
     return Places(rows, certain.astype(np.float32), labels)
@@ -97,38 +100,35 @@ def boxes_of_file(
         HeatpointError: The file is of neither kind, or about other images; names them.
     """
     content = read_json(path)
-    rows: list[tuple[str, Any, float]] = []
-    if isinstance(content, dict):
-        rows = [(name, box, 1.0) for name, listed in content.items() for box in _list(listed, path)]
-        mentioned = list(content)
-    else:
-        rows = _result_rows(content, path, subject)
-        mentioned = [name for name, _, _ in rows]
-    by_name = _places(sources)
-    strangers = sorted({name for name in mentioned if _place(name, by_name) is None})
+    named = _listed(content, path) if isinstance(content, dict) else _rows(content, path, subject)
+    numbers = _numbers(sources)
+    strangers: list[str] = []
+    found: dict[int, list[Scored]] = {}
+    for name, scored in named.items():
+        number = numbers.get(name, numbers.get(Path(name).name))
+        if number is None:
+            strangers.append(name)
+        else:
+            kept = [each for each in scored if each[1] >= score_threshold]
+            found[number] = found.get(number, []) + kept
     if strangers:
-        shown = ", ".join(strangers[:5]) + (" ..." if len(strangers) > 5 else "")
+        shown = ", ".join(sorted(strangers)[:5]) + (" ..." if len(strangers) > 5 else "")
         raise HeatpointError(
             f"{path} holds boxes of {len(strangers)} images that are not among the "
-            f"{len(sources)} given: {shown}{suggest(strangers[0], by_name)}"
+            f"{len(sources)} given: {shown}{suggest(min(strangers), numbers)}"
         )
-    if isinstance(content, dict):
-        known = {_place(name, by_name) for name in content}
-        absent = [str(source) for place, source in enumerate(sources) if place not in known]
-        if absent:
-            raise HeatpointError(
-                f"{path} says nothing about {len(absent)} of the {len(sources)} images: "
-                f"{', '.join(absent[:5])}; give an empty list where there is no subject"
-            )
-    found: list[list[tuple[Any, float]]] = [[] for _ in sources]
-    for name, box, score in rows:
-        place = _place(name, by_name)
-        if place is not None and score >= score_threshold:
-            found[place].append((box, score))
-    return [
-        places_of([box for box, _ in entries], f"{source} in {path}", [s for _, s in entries])
-        for source, entries in zip(sources, found, strict=True)
-    ]
+    absent = [str(source) for number, source in enumerate(sources) if number not in found]
+    if absent and isinstance(content, dict):
+        raise HeatpointError(
+            f"{path} says nothing about {len(absent)} of the {len(sources)} images: "
+            f"{', '.join(absent[:5])}; give an empty list where there is no subject"
+        )
+    places = []
+    for number, source in enumerate(sources):
+        scored = found.get(number, [])
+        boxes, scores = [box for box, _ in scored], [score for _, score in scored]
+        places.append(places_of(boxes, f"{source} in {path}", scores))
+    return places
 
 
 def places_among(found: Detections, subject: str) -> Places:
@@ -153,29 +153,31 @@ def _label(names: Sequence[str], subject: str, where: str) -> int:
     )
 
 
-def _list(listed: Any, path: Path) -> list[Any]:
-    if not isinstance(listed, list):
-        raise HeatpointError(
-            f"{path}: expected a list of boxes [[x1, y1, x2, y2], ...] for each file name, not "
-            f"{listed!r:.60}"
-        )
-    return listed
+def _listed(content: dict[str, Any], path: Path) -> dict[str, list[Scored]]:
+    """Returns the boxes of an object of lists by their file."""
+    for boxes in content.values():
+        if not isinstance(boxes, list):
+            raise HeatpointError(
+                f"{path}: expected a list of boxes [[x1, y1, x2, y2], ...] for each file name, not "
+                f"{boxes!r:.60}"
+            )
+    return {name: [(box, 1.0) for box in boxes] for name, boxes in content.items()}
 
 
-def _result_rows(content: Any, path: Path, subject: str) -> list[tuple[str, Any, float]]:
-    """Returns file name, xyxy box and score of the rows that are about the subjects."""
+def _rows(content: Any, path: Path, subject: str) -> dict[str, list[Scored]]:
+    """Returns the rows that are about the subjects by their file."""
     if not isinstance(content, list):
         raise HeatpointError(
             f"{path} holds no boxes: expected COCO result rows with file_name, or an object "
             "{file name: [[x1, y1, x2, y2], ...]}"
         )
     for place, row in enumerate(content):
-        box = row.get("bbox") if isinstance(row, dict) else None
-        numbers = box if isinstance(box, list) and len(box) == 4 else [None]
         if not (
             isinstance(row, dict)
             and row.get("file_name")
-            and all(isinstance(n, (int, float)) for n in [*numbers, row.get("score", 1.0)])
+            and fits(row.get("bbox"), list[float])
+            and len(row["bbox"]) == 4
+            and fits(row.get("score", 1.0), float)
         ):
             raise HeatpointError(
                 f"row {place} of {path} lacks a file_name, or four numbers as bbox (x, y, width, "
@@ -183,25 +185,18 @@ def _result_rows(content: Any, path: Path, subject: str) -> list[tuple[str, Any,
             )
     names = sorted({str(row["category_name"]) for row in content if "category_name" in row})
     wanted = names[_label(names, subject, str(path))] if names else ""
-    return [
-        (
-            str(row["file_name"]),
-            [*row["bbox"][:2], row["bbox"][0] + row["bbox"][2], row["bbox"][1] + row["bbox"][3]],
-            float(row.get("score", 1.0)),
-        )
-        for row in content
-        if row.get("category_name", wanted) == wanted
-    ]
+    found: dict[str, list[Scored]] = {}
+    for row in content:
+        if row.get("category_name", wanted) == wanted:
+            x, y, width, height = row["bbox"]
+            scored = [x, y, x + width, y + height], float(row.get("score", 1.0))
+            found.setdefault(str(row["file_name"]), []).append(scored)
+    return found
 
 
-def _places(sources: Sequence[Source]) -> dict[str, int]:
-    """Returns the place of each image by its path, and by its bare name where that is unique."""
-    bare: dict[str, list[int]] = {}
-    for place, source in enumerate(sources):
-        bare.setdefault(Path(source.path).name, []).append(place)
-    named = {name: places[0] for name, places in bare.items() if len(places) == 1 and name}
-    return named | {source.path: place for place, source in enumerate(sources) if source.path}
-
-
-def _place(name: str, by_name: dict[str, int]) -> int | None:
-    return by_name.get(name, by_name.get(Path(name).name))
+def _numbers(sources: Sequence[Source]) -> dict[str, int]:
+    """Returns the number of each image by its path, and by its bare name where that is unique."""
+    bare = Counter(Path(source.path).name for source in sources if source.path)
+    numbers = {source.path: number for number, source in enumerate(sources) if source.path}
+    unique = {Path(path).name: number for path, number in numbers.items()}
+    return {name: number for name, number in unique.items() if bare[name] == 1} | numbers

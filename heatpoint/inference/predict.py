@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +10,16 @@ from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.inference import (
+    EvaluateOptions,
     KeepOptions,
-    PlaceOptions,
     PredictOptions,
-    ReadOptions,
     RunOptions,
+    refuse,
 )
 from heatpoint.inference.engines import Engine, open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Timings
-from heatpoint.inference.finish import Keep, check_thresholds, choose_soft_nms
+from heatpoint.inference.finish import choose_keep
 from heatpoint.inference.places import given_boxes, places_among
 from heatpoint.inference.runner import Found, Runner
 from heatpoint.inference.sources import Source, expand
@@ -32,6 +31,8 @@ from heatpoint.views.tiles import Tiles
 
 if TYPE_CHECKING:
     from heatpoint.zoo.detector import Detector
+
+    Model = Detector | Engine | str | Path
 
 SCORE = 0.3
 """Least score of a result of ``predict``, where the user does not say."""
@@ -98,95 +99,89 @@ def start(
     Raises:
         HeatpointError: As ``predict``.
     """
-    images, read = options.images, options.read
+    images, boxes, keep, read = options.images, options.boxes, options.keep, options.read
     sources = [] if isinstance(images, (list, tuple)) and not images else expand(images)
-    runner = open_runner(options.model, options.run, options.keep, SCORE, timings)
-    check_places(runner, options.places, options.keep)
-    found = look_where(runner, options, sources)
-    numbers = list(range(len(sources))) if found is None else sorted(found)
-    wanted = [sources[number] for number in numbers]
-    places = None if found is None else [found[number] for number in numbers]
-    stream = runner.stream(wanted, places, read.batch_size, read.workers, read.skip_bad)
-    return sources, runner, (replace(one, index=numbers[one.index]) for one in stream)
+    runner = open_runner(options.model, options.run, keep, SCORE, timings)
+    if boxes is not None and options.detector:
+        raise HeatpointError("give either boxes or detector, the model that finds them")
+    if not runner.view.asks:
+        refuse(options, ("boxes", "detector"), not_everywhere(runner.engine.description))
+    check_keep(runner, keep, boxes is not None or bool(options.detector))
+    subject, places = runner.names[0], None
+    if boxes is not None:
+        least = SCORE if keep.score is None else keep.score
+        places = dict(enumerate(given_boxes(boxes, sources, subject, least)))
+    elif options.detector:
+        places = found_places(options, subject, sources)
+    found = runner.stream(sources, places, read.batch_size, read.workers, read.skip_bad)
+    return sources, runner, found
 
 
-def check_places(runner: Runner, places: PlaceOptions, keep: KeepOptions) -> None:
-    """Makes sure that options about places and results are meant for the model.
+def not_everywhere(about: Description) -> str:
+    """Returns why places are no choice for a model that looks everywhere."""
+    return (
+        f"is for models that look at one subject at a time, such as those of joints; "
+        f"{about.called} finds {about.finds} by itself"
+    )
+
+
+def check_keep(runner: Runner, keep: KeepOptions, placed: bool) -> None:
+    """Makes sure that options about results are meant for the model.
+
+    Args:
+        runner: Runs the model.
+        keep: Which of the things found are results.
+        placed: Boxes or the detector that finds them are given.
 
     Raises:
         HeatpointError: One is not; says why.
     """
-    about, given = runner.engine.description, places.boxes is not None or bool(places.detector)
-    if places.boxes is not None and places.detector:
-        raise HeatpointError("give either boxes or detector, the model that finds them")
-    if not runner.view.asks:
-        if given:
-            name = "boxes" if places.detector is None else "detector"
-            raise HeatpointError(
-                f"{name} is for models that look at one subject at a time, such as those of "
-                f"joints; {about.called} finds {about.finds} by itself"
-            )
-        return
-    unused = KeepOptions()
-    for name in ("soft_nms", "max_detections", *(() if given else ("score", "nms"))):
-        if getattr(keep, name) != getattr(unused, name):
-            why = (
-                "it needs boxes or detector, whose boxes it chooses from"
-                if name in ("score", "nms")
-                else "there is one result for each box"
-            )
-            raise HeatpointError(f"{name} does not apply to {about.called}: {why}; leave it out")
-
-
-def look_where(
-    runner: Runner, options: PredictOptions, sources: Sequence[Source]
-) -> dict[int, Places] | None:
-    """Returns where to look by the image's number, None for wherever the view looks.
-
-    An image that ``detector`` could not read, with ``skip_bad``, is not looked at.
-
-    Raises:
-        HeatpointError: Boxes are those of other images, or the detector has other classes.
-    """
-    places, subject = options.places, runner.names[0]
-    if places.boxes is not None:
-        least = SCORE if options.keep.score is None else options.keep.score
-        return dict(enumerate(given_boxes(places.boxes, sources, subject, least)))
-    if not places.detector:
-        return None
-    return found_places(places.detector, subject, sources, options.run, options.keep, options.read)
+    start = f"does not apply to {runner.engine.description.called}: "
+    if runner.view.asks:
+        why = start + "there is one result for each box; leave it out"
+        refuse(keep, ("soft_nms", "max_detections"), why)
+    if runner.view.asks and not placed:
+        why = start + "it needs boxes or detector, whose boxes it chooses from; leave it out"
+        refuse(keep, ("score", "nms"), why)
 
 
 def found_places(
-    detector: Detector | Engine | str | Path,
+    options: PredictOptions | EvaluateOptions,
     subject: str,
     sources: Sequence[Source],
-    run: RunOptions,
-    keep: KeepOptions,
-    read: ReadOptions,
+    least: float = SCORE,
 ) -> dict[int, Places]:
-    """Returns where a model of boxes finds subjects, by the image's number; unreadable ones lack.
+    """Returns where a model of boxes finds subjects, by the image's number.
+
+    An image that it could not read, with ``skip_bad``, is left out.
 
     Args:
-        detector: The model of boxes; it has its own size.
+        options: Say which ``detector``, which has its own size, which of its boxes are subjects,
+            and how images are read.
         subject: The class of the subjects, or what they are if the model knows one class only.
         sources: The images.
-        run: Says device and precision.
-        keep: Which boxes are subjects.
-        read: How the images are read.
+        least: Least score of a subject where the options do not say.
 
     Raises:
         HeatpointError: As ``predict``, or the detector has other classes.
     """
-    finder = open_finder(detector, run, keep, SCORE)
-    stream = finder.stream(sources, None, read.batch_size, read.workers, read.skip_bad)
-    return {one.index: places_among(one.detections, subject) for one in stream}
+    assert options.detector is not None
+    finder = open_finder(options.detector, options.run, options.keep, least)
+    read = options.read
+    found = finder.stream(sources, None, read.batch_size, read.workers, read.skip_bad)
+    return {one.index: places_among(one.detections, subject) for one in found}
 
 
 def open_finder(
-    detector: Detector | Engine | str | Path, run: RunOptions, keep: KeepOptions, least: float
+    detector: Model, run: RunOptions, keep: KeepOptions, least: float = SCORE
 ) -> Runner:
-    """Returns what finds the places for a model of one subject; as ``open_runner``.
+    """Returns what finds the places for a model of one subject.
+
+    Args:
+        detector: The model of boxes; it has its own size.
+        run: Says device and precision.
+        keep: Which boxes are subjects.
+        least: Least score of a subject where ``keep`` does not say.
 
     Raises:
         HeatpointError: As ``open_runner``, or the detector looks at places itself.
@@ -205,33 +200,28 @@ def open_finder(
 
 
 def looking(
-    runner: Runner, places: PlaceOptions, run: RunOptions, keep: KeepOptions
+    runner: Runner, detector: Model | None, run: RunOptions, keep: KeepOptions
 ) -> Callable[[Iterable[Image]], Iterator[tuple[Image, Detections]]]:
     """Returns what looks at the images of a film, one after the other.
+
+    Args:
+        runner: Runs the model.
+        detector: Finds where to look; None for wherever the view looks.
+        run: Says device and precision of the detector.
+        keep: Which of the things found are results.
 
     Raises:
         HeatpointError: An option is not meant for the model, or the detector cannot be read.
     """
-    if places.boxes is not None:
-        raise HeatpointError("frames of a film have no boxes; give the detector that finds them")
-    check_places(runner, places, keep)
-    if not places.detector:
-        return lambda images: runner.frames(images, None)
-    finder = open_finder(places.detector, run, keep, SCORE)
-
-    def find(images: Iterable[Image]) -> Iterator[tuple[Image, Places]]:
-        for image, found in finder.frames(images, None):
-            yield image, places_among(found, runner.names[0])
-
-    return lambda images: runner.frames(images, find)
+    if detector and not runner.view.asks:
+        raise HeatpointError(f"detector {not_everywhere(runner.engine.description)}")
+    check_keep(runner, keep, bool(detector))
+    finder = open_finder(detector, run, keep) if detector else None
+    return lambda images: runner.frames(images, finder)
 
 
 def open_runner(
-    model: Detector | Engine | str | Path,
-    run: RunOptions,
-    keep: KeepOptions,
-    least: float,
-    timings: Timings | None = None,
+    model: Model, run: RunOptions, keep: KeepOptions, least: float, timings: Timings | None = None
 ) -> Runner:
     """Returns a detector, a checkpoint or an exported file made ready to run in one fixed way.
 
@@ -245,7 +235,6 @@ def open_runner(
     Raises:
         HeatpointError: As ``predict``.
     """
-    check_thresholds(keep.score or 0.0, keep.nms, keep.max_detections)
     engine = open_engine(
         model,
         flip=run.flip,
@@ -255,22 +244,8 @@ def open_runner(
         streams=run.streams,
         timings=timings,
     )
-    about = engine.description
-    view = choose_view(about, run)
-    own = about.suppression
-    return Runner(
-        engine,
-        view,
-        Keep(
-            score=least if keep.score is None else keep.score,
-            nms=keep.nms,
-            max_detections=None if isinstance(view, Tiles) else keep.max_detections,
-            per_look=keep.max_detections,
-            soft_nms=choose_soft_nms(keep.soft_nms, keep.nms, own, view.shapes),
-            sigma=own.sigma or 0.5,
-            weights=own.weights,
-        ),
-    )
+    view = choose_view(engine.description, run)
+    return Runner(engine, view, choose_keep(keep, least, engine.description.suppression, view))
 
 
 def choose_view(about: Description, run: RunOptions) -> View:
@@ -280,32 +255,27 @@ def choose_view(about: Description, run: RunOptions) -> View:
         HeatpointError: An option is not for the model's view, or a size is illegal.
     """
     natural = about.view_type
-    whole_only = {
-        "tiles": run.tiles is not None,
-        "scales": tuple(run.scales) != (1.0,),
-        "keep_resolution": run.keep_resolution,
-    }
-    given = [name for name, is_given in whole_only.items() if is_given]
-    if given and not issubclass(natural, Picture):
-        raise HeatpointError(
-            f"{given[0]} is for models that look at whole pictures; {about.called} looks at crops "
-            "of one subject each"
-        )
-    if run.tiles is not None:
-        if len(given) > 1:
-            raise HeatpointError(f"tiles have the picture's own resolution; leave out {given[1]}")
-        tile = input_size(run.tiles, about.size, name="tiles")
-        probe = Tiles(tile, about.multiple, about.trim)
-        fits = (probe.legal(tile[0]), probe.legal(tile[1])) if about.dynamic else about.size
-        size = input_size(run.size, fits, about.multiple, about.trim)
-        # A tile keeps its shape: what is added to reach a legal size shows more of the picture.
-        if run.size is None and about.dynamic:
-            tile = size
-        return Tiles(size, about.multiple, about.trim, tile, run.overlap)
-    size = input_size(run.size, about.size, about.multiple, about.trim)
     if not issubclass(natural, Picture):
-        return about.natural_view(size)
-    return Picture(size, about.multiple, about.trim, tuple(run.scales), run.keep_resolution)
+        why = (
+            f"is for models that look at whole pictures; {about.called} looks at crops of one "
+            "subject each"
+        )
+        refuse(run, ("tiles", "scales", "keep_resolution"), why)
+    if run.tiles is None:
+        size = input_size(run.size, about.size, about.multiple, about.trim)
+        if not issubclass(natural, Picture):
+            return about.natural_view(size)
+        return Picture(size, about.multiple, about.trim, tuple(run.scales), run.keep_resolution)
+    why = "is not for tiles, which have the picture's own resolution; leave it out"
+    refuse(run, ("scales", "keep_resolution"), why)
+    tile = input_size(run.tiles, about.size, name="tiles")
+    probe = Tiles(tile, about.multiple, about.trim)
+    fits = (probe.legal(tile[0]), probe.legal(tile[1])) if about.dynamic else about.size
+    size = input_size(run.size, fits, about.multiple, about.trim)
+    # A tile keeps its shape: what is added to reach a legal size shows more of the picture.
+    if run.size is None and about.dynamic:
+        tile = size
+    return Tiles(size, about.multiple, about.trim, tile, run.overlap)
 
 
 def result_rows(
@@ -317,21 +287,13 @@ def result_rows(
         found: Results of ``iter_predict``; ``image_id`` is the image's place, from 0.
         category_ids: The id of class ``i`` at place ``i``; None means 1 to C.
     """
-    return [
-        {
-            "image_id": row["image_id"],
-            "file_name": one.path,
-            "category_id": row["category_id"],
-            "category_name": one.detections.names[label],
-            **row,
-        }
-        for one in found
-        for row, label in zip(
-            one.detections.to_coco(one.index, category_ids),
-            one.detections.labels.tolist(),
-            strict=True,
-        )
-    ]
+    rows = []
+    for one in found:
+        names = [one.detections.names[label] for label in one.detections.labels.tolist()]
+        own = one.detections.to_coco(one.index, category_ids)
+        for row, name in zip(own, names, strict=True):
+            rows.append({"file_name": one.path, "category_name": name, **row})
+    return rows
 
 
 def write_results(

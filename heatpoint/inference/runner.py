@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.inference.engines.engine import Answer, Engine
 from heatpoint.inference.finish import Keep, conclude, in_image
+from heatpoint.inference.places import places_among
 from heatpoint.inference.sources import Source, in_order, prefetch, read_ahead
 from heatpoint.system import VERSION
 from heatpoint.views import Look, Pixels, Places, Raster, View, Whole
@@ -59,6 +60,11 @@ class Job:
     parts: dict[int, Arrays] = field(default_factory=dict)
 
     @property
+    def asks(self) -> list[Ask]:
+        """Each of its looks."""
+        return [(self, number) for number in range(len(self.looks))]
+
+    @property
     def done(self) -> bool:
         """Whether every look is answered."""
         return len(self.parts) == len(self.looks)
@@ -94,9 +100,7 @@ class Runner:
         about = engine.description
         self.engine, self.view, self.keep = engine, view, keep
         self.names, self.timings, self.fields = about.names, engine.timings, about.answer
-        known = {each.name for each in self.fields}
-        filled_in = [each for each in (BOXES, LABELS) if each.name not in known]
-        self.every = (*self.fields, *filled_in)
+        self.every = (*self.fields, *(each for each in (BOXES, LABELS) if each not in self.fields))
         for size in view.sizes:
             about.check_size(size, about.called)
         if not view.sizes and not about.dynamic:
@@ -136,11 +140,9 @@ class Runner:
             places: Where to look in each; None for wherever the view looks.
         """
         asked = places if places is not None else [None] * len(images)
-        jobs = [
-            self.prepare(Whole(image), index, "", where)
-            for index, (image, where) in enumerate(zip(images, asked, strict=True))
-        ]
-        self.answer([(job, number) for job in jobs for number in range(len(job.looks))])
+        pairs = zip(images, asked, strict=True)
+        jobs = [self.prepare(Whole(image), places=where) for image, where in pairs]
+        self.answer([ask for job in jobs for ask in job.asks])
         return [self.conclude(job) for job in jobs]
 
     def prepare(
@@ -166,16 +168,19 @@ class Runner:
             asks: The looks.
             most: Looks per run of the network; None for any number.
         """
-        inputs = [job.take(number) for job, number in asks]
-        groups: dict[tuple[int, ...], list[int]] = {}
-        for place, pixels in enumerate(inputs):
-            groups.setdefault(pixels.shape, []).append(place)
-        for places in groups.values():
-            step = most or len(places)
-            for start in range(0, len(places), step):
-                chosen = places[start : start + step]
-                answer = self.engine(np.stack([inputs[place] for place in chosen]))
-                self.read(answer, [asks[place] for place in chosen])
+        groups: dict[tuple[int, ...], list[tuple[Ask, Pixels]]] = {}
+        for job, number in asks:
+            pixels = job.take(number)
+            groups.setdefault(pixels.shape, []).append(((job, number), pixels))
+        for group in groups.values():
+            step = most or len(group)
+            for start in range(0, len(group), step):
+                chosen, inputs = zip(*group[start : start + step], strict=True)
+                self.run(np.stack(inputs), chosen)
+
+    def run(self, pixels: Pixels, asks: Sequence[Ask]) -> None:
+        """Runs the network once, over the (B, 3, H, W) uint8 inputs of some looks."""
+        self.read(self.engine(pixels), asks)
 
     def read(self, answer: Answer, asks: Sequence[Ask]) -> None:
         """Puts what an answer says about some looks into their jobs, in pixels of the images."""
@@ -198,9 +203,8 @@ class Runner:
             more = self.view.again(job.raster.size, job.looks, parts) if parts else ()
             if not more:
                 break
-            first = len(job.looks)
             job.looks += more
-            self.answer([(job, number) for number in range(first, len(job.looks))], _LOOKS)
+            self.answer(job.asks[-len(more) :], _LOOKS)
         with self.timings.stage("finish"):
             if not parts:
                 return Detections.empty(self.names, about.skeleton)
@@ -211,7 +215,7 @@ class Runner:
     def stream(
         self,
         sources: Sequence[Source],
-        places: Sequence[Places | None] | None = None,
+        places: Sequence[Places | None] | Mapping[int, Places] | None = None,
         batch_size: int = 8,
         workers: int = 2,
         skip_bad: bool = False,
@@ -220,7 +224,8 @@ class Runner:
 
         Args:
             sources: The images; at most two batches beyond those under way are in memory.
-            places: Where to look in each, for a view of places; None for the whole picture.
+            places: Where to look in each, for a view of places; None for the whole picture. By
+                the images' numbers, those that are lacking are not looked at.
             batch_size: Looks per run of the network; those of one image may be in several runs,
                 and those of several images in one.
             workers: Threads that read and cut out; 0 does both between the batches.
@@ -230,22 +235,17 @@ class Runner:
             HeatpointError: An image cannot be read and ``skip_bad`` is off, or ``batch_size`` or
                 ``workers`` is out of range.
         """
-        check_stream(batch_size, workers)
-        asked = places if places is not None else [None] * len(sources)
-        return self._stream(sources, asked, batch_size, workers, skip_bad)
-
-    def _stream(
-        self,
-        sources: Sequence[Source],
-        places: Sequence[Places | None],
-        batch_size: int,
-        workers: int,
-        skip_bad: bool,
-    ) -> Iterator[Found]:
-        last = time.perf_counter()
-        loaded = read_ahead(
-            sources,
-            lambda index, raster: self.prepare(raster, index, sources[index].path, places[index]),
+        if batch_size < 1 or workers < 0:
+            raise HeatpointError(
+                f"batch_size must be at least 1 and workers at least 0, not {batch_size} and "
+                f"{workers}"
+            )
+        asked: Mapping[int, Places | None] = dict.fromkeys(range(len(sources)))
+        if places is not None:
+            asked = places if isinstance(places, Mapping) else dict(enumerate(places))
+        jobs = read_ahead(
+            {number: sources[number] for number in sorted(asked)},
+            lambda index, raster: self.prepare(raster, index, sources[index].path, asked[index]),
             whole=self.view.whole,
             ahead=2 * batch_size,
             workers=workers,
@@ -253,9 +253,16 @@ class Runner:
             skipped=self.skipped if skip_bad else None,
         )
         waiting: deque[Job] = deque()
-        batches = self._batches(loaded, waiting, batch_size * self.view.shapes)
+        batches = self._batches(jobs, waiting, batch_size * self.view.shapes)
         if not self.view.whole:
             batches = prefetch(batches, 1)
+        return self._answered(batches, waiting, batch_size)
+
+    def _answered(
+        self, batches: Iterable[list[Ask]], waiting: deque[Job], batch_size: int
+    ) -> Iterator[Found]:
+        """Runs batches of looks and yields the images, which wait until all theirs are done."""
+        last = time.perf_counter()
         for _ in in_order(lambda asks: self.answer(asks, batch_size), batches, self.engine.streams):
             while waiting and waiting[0].done:
                 found = self._found(waiting.popleft())
@@ -271,10 +278,10 @@ class Runner:
         queue: list[Ask] = []
         for job in jobs:
             waiting.append(job)
-            for number in range(len(job.looks)):
+            for ask in job.asks:
                 if not self.view.whole:
-                    job.inputs[number] = job.take(number)
-                queue.append((job, number))
+                    job.inputs[ask[1]] = job.take(ask[1])
+                queue.append(ask)
                 if len(queue) >= size:
                     yield queue
                     queue = []
@@ -286,37 +293,28 @@ class Runner:
         return Found(job.index, job.path, job.raster.size, self.conclude(job))
 
     def frames(
-        self, images: Iterable[Image], finder: Callable[[Iterable[Image]], Iterator[Any]] | None
+        self, images: Iterable[Image], finder: Runner | None = None
     ) -> Iterator[tuple[Image, Detections]]:
         """Yields each image of a film, one after the other, with what is in it.
 
         Args:
             images: (h, w, 3) uint8 RGB; read in a thread, a few of them ahead.
-            finder: Yields each image with the ``Places`` to look at; None for wherever the view
-                looks.
+            finder: Finds where to look, the class of the subjects or the only one that it knows;
+                None for wherever the view looks.
         """
-        placed = ((image, None) for image in images) if finder is None else finder(images)
+        placed: Iterator[tuple[Image, Places | None]] = ((image, None) for image in images)
+        if finder is not None:
+            subject, seen = self.names[0], finder.frames(images)
+            placed = ((image, places_among(found, subject)) for image, found in seen)
         prepared = ((image, self.prepare(Whole(image), places=places)) for image, places in placed)
         ahead = prefetch(prepared, 2) if finder is None else prepared
-        for (image, _), found in in_order(self._look_at, ahead, self.engine.streams):
+
+        def look_at(pair: tuple[Image, Job]) -> Detections:
+            self.answer(pair[1].asks)
+            return self.conclude(pair[1])
+
+        for (image, _), found in in_order(look_at, ahead, self.engine.streams):
             yield image, found
-
-    def _look_at(self, pair: tuple[Image, Job]) -> Detections:
-        job = pair[1]
-        self.answer([(job, number) for number in range(len(job.looks))])
-        return self.conclude(job)
-
-
-def check_stream(batch_size: int, workers: int) -> None:
-    """Makes sure that the two numbers are in range.
-
-    Raises:
-        HeatpointError: One is not.
-    """
-    if batch_size < 1 or workers < 0:
-        raise HeatpointError(
-            f"batch_size must be at least 1 and workers at least 0, not {batch_size} and {workers}"
-        )
 
 
 _LOOKS = 8

@@ -6,11 +6,13 @@ import glob
 import os
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice, repeat
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image as PIL
@@ -81,25 +83,23 @@ def expand(images: Images) -> list[Source]:
 def _files(entry: str | Path) -> list[Path]:
     path = Path(entry).expanduser()
     if path.is_dir():
-        found = sorted(
-            file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()
+        within = list(path.iterdir())
+        nothing = (
+            f"the folder {path} holds no image file; subfolders are not searched, "
+            f"'{path}/**/*.jpg' does"
         )
-        if not found:
-            raise HeatpointError(
-                f"the folder {path} holds no image file; subfolders are not searched, "
-                f"'{path}/**/*.jpg' does"
-            )
-        return found
-    # A name with brackets may be a file's own; only what does not exist is a pattern.
-    if path.exists() or not glob.has_magic(str(path)):
-        if not path.exists():
-            raise HeatpointError(f"image {path} does not exist (working folder: {os.getcwd()})")
+    elif path.exists():
+        # A name with brackets may be a file's own; only what does not exist is a pattern.
         return [path]
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True))
-    found = [file for file in found if file.is_file() and file.suffix.lower() in SUFFIXES]
-    if not found:
-        raise HeatpointError(f"no image file matches {path} (working folder: {os.getcwd()})")
-    return found
+    else:
+        within = [Path(name) for name in glob.glob(str(path), recursive=True)]
+        is_pattern = glob.has_magic(str(path))
+        nothing = f"no image file matches {path}" if is_pattern else f"image {path} does not exist"
+        nothing += f" (working folder: {os.getcwd()})"
+    images = sorted(one for one in within if one.suffix.lower() in SUFFIXES and one.is_file())
+    if not images:
+        raise HeatpointError(nothing)
+    return images
 
 
 Item = TypeVar("Item")
@@ -108,7 +108,7 @@ Result = TypeVar("Result")
 
 
 def read_ahead(
-    sources: Sequence[Source],
+    sources: Mapping[int, Source],
     prepare: Callable[[int, Raster], Prepared],
     *,
     whole: bool,
@@ -120,9 +120,8 @@ def read_ahead(
     """Yields the prepared form of each readable image, in order.
 
     Args:
-        sources: The images.
-        prepare: Turns the place among ``sources`` and the pixels into what the network takes;
-            runs in the threads.
+        sources: The images by number.
+        prepare: Turns the number and the pixels into what the network takes; runs in the threads.
         whole: The picture is wanted in memory; else it is opened to be read part by part.
         ahead: At most this many images beyond the current one are in memory.
         workers: Threads; 0 reads each image when it is asked for.
@@ -134,70 +133,63 @@ def read_ahead(
         HeatpointError: An image cannot be read or prepared and ``skipped`` is None.
     """
 
-    def read(index: int) -> Prepared:
-        with timings.stage("load"):
-            raster = sources[index].open(f"image {index}", whole)
-        with timings.stage("prepare"):
-            return prepare(index, raster)
+    def read(index: int) -> Prepared | HeatpointError:
+        try:
+            with timings.stage("load"):
+                raster = sources[index].open(f"image {index}", whole)
+            with timings.stage("prepare"):
+                return prepare(index, raster)
+        except HeatpointError as error:
+            return error
 
-    pool = ThreadPoolExecutor(workers, "heatpoint-read") if workers else None
-    pending: deque[Future[Prepared]] = deque()
-    submitted = 0
-    try:
-        for index in range(len(sources)):
-            while pool and submitted < min(len(sources), index + 1 + ahead):
-                pending.append(pool.submit(read, submitted))
-                submitted += 1
-            try:
-                prepared = pending.popleft().result() if pool else read(index)
-            except HeatpointError as error:
-                if skipped is None:
-                    raise HeatpointError(f"{error}; skip_bad goes on without it") from None
-                skipped.append((sources[index].path or f"image {index}", str(error)))
-                warnings.warn(f"skipped: {error}", HeatpointWarning, stacklevel=2)
-                continue
-            yield prepared
-    finally:
-        if pool:
-            pool.shutdown(wait=True, cancel_futures=True)
+    made = in_order(read, sources, workers, ahead) if workers else ((i, read(i)) for i in sources)
+    with closing(made):
+        for index, one in made:
+            if not isinstance(one, HeatpointError):
+                yield one
+            elif skipped is None:
+                raise HeatpointError(f"{one}; skip_bad goes on without it")
+            else:
+                skipped.append((sources[index].path or f"image {index}", str(one)))
+                warnings.warn(f"skipped: {one}", HeatpointWarning, stacklevel=2)
 
 
 def in_order(
-    work: Callable[[Item], Result], items: Iterable[Item], streams: int
-) -> Iterator[tuple[Item, Result]]:
+    work: Callable[[Item], Result], items: Iterable[Item], threads: int, ahead: int | None = None
+) -> Generator[tuple[Item, Result], None, None]:
     """Yields each item with what is made of it, in order, while later ones are worked on.
 
     Args:
-        work: Runs in ``streams`` threads.
-        items: Asked for in the caller's thread, at most ``streams`` beyond the one yielded.
-        streams: Calls of ``work`` at once.
+        work: Runs in threads of its own.
+        items: Asked for in the caller's thread.
+        threads: Calls of ``work`` at once.
+        ahead: Most items beyond the one yielded that are asked for; ``threads`` by default.
 
     Raises:
         Exception: What ``work`` or ``items`` raises, when it is that item's turn.
     """
-    pending: deque[tuple[Item, Future[Result]]] = deque()
-    iterator = iter(items)
-    broken: Exception | None = None
-    with ThreadPoolExecutor(streams, "heatpoint-run") as pool:
+
+    def started(pool: ThreadPoolExecutor) -> Iterator[tuple[Any, Future[Result]]]:
         try:
+            for item in items:
+                yield item, pool.submit(work, item)
+        except Exception as error:
+            # The results of the items before it come first.
+            broken = Future[Result]()
+            broken.set_exception(error)
+            yield None, broken
+
+    pending: deque[tuple[Item, Future[Result]]] = deque()
+    with ThreadPoolExecutor(threads, "heatpoint-run") as pool:
+        under_way = started(pool)
+        try:
+            pending.extend(islice(under_way, threads if ahead is None else ahead))
             while True:
-                try:
-                    item = next(iterator)
-                except StopIteration:
-                    break
-                except Exception as error:
-                    # The results of the items before it come first.
-                    broken = error
-                    break
-                pending.append((item, pool.submit(work, item)))
-                if len(pending) > streams:
-                    first, future = pending.popleft()
-                    yield first, future.result()
-            while pending:
-                first, future = pending.popleft()
-                yield first, future.result()
-            if broken is not None:
-                raise broken
+                pending.extend(islice(under_way, 1))
+                if not pending:
+                    return
+                item, future = pending.popleft()
+                yield item, future.result()
         finally:
             for _, future in pending:
                 future.cancel()
@@ -210,13 +202,8 @@ def prefetch(items: Iterable[Item], ahead: int) -> Iterator[Item]:
         Exception: What ``items`` raises, when it is that item's turn.
     """
     iterator, end = iter(items), object()
-    pending: deque[Future[Item | object]] = deque()
-    with ThreadPoolExecutor(1, "heatpoint-fetch") as pool:
-        try:
-            pending.extend(pool.submit(next, iterator, end) for _ in range(ahead))
-            while (item := pending.popleft().result()) is not end:
-                pending.append(pool.submit(next, iterator, end))
-                yield item  # type: ignore[misc]
-        finally:
-            for future in pending:
-                future.cancel()
+    with closing(in_order(lambda _: next(iterator, end), repeat(None), 1, ahead)) as fetched:
+        for _, item in fetched:
+            if item is end:
+                return
+            yield item  # type: ignore[misc]

@@ -282,8 +282,9 @@ def input_size(
     legal = tuple(next_multiple(side, multiple, trim) for side in sides)
     if legal != sides:
         following = str(legal[0]) if legal[0] == legal[1] else f"{legal[0]}x{legal[1]}"
+        rule = f"multiples of {multiple}{less(trim)}" if trim else f"divisible by {multiple}"
         raise HeatpointError(
             f"{name} {sides[0]}x{sides[1]} (height x width) does not fit this model, whose sides "
-            f"must be divisible by {multiple}{less(trim)}: the next legal size is {following}"
+            f"must be {rule}: the next legal size is {following}"
         )
     return sides[0], sides[1]

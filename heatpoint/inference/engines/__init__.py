@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.engine import Engine as Engine
 from heatpoint.inference.engines.engine import Timings
+from heatpoint.inference.engines.exported import OnnxEngine, OpenVinoEngine
 
 if TYPE_CHECKING:
     import torch
@@ -19,7 +20,7 @@ EXPORTED = (".onnx", ".xml")
 """Endings of exported files; everything else is a checkpoint or the name of published weights."""
 
 
-def is_exported(model: object) -> bool:
+def is_exported(model: object) -> TypeGuard[str | Path]:
     """Tells whether a model is named by the path of an exported file."""
     return isinstance(model, (str, Path)) and Path(model).suffix.lower() in EXPORTED
 
@@ -63,38 +64,39 @@ def open_engine(
                 "the engine is open already; give flip, device, precision, streams and timings to "
                 "open_engine"
             )
-        return _checked(model, max_detections)
-    if streams < 1:
+        engine = model
+    elif streams < 1:
         raise HeatpointError(f"streams must be at least 1, not {streams}")
-    if not isinstance(model, (str, Path)) or not is_exported(model):
-        if streams > 1:
+    elif is_exported(model):
+        kind = OnnxEngine if Path(model).suffix.lower() == ".onnx" else OpenVinoEngine
+        chosen = None if precision == "auto" else precision
+        engine = kind(model, streams=streams, precision=chosen, timings=timings)
+        if str(device) not in ("auto", "cpu"):
             raise HeatpointError(
-                f"{streams} streams need an exported file, because torch shares one pool of "
-                "threads; see heatpoint export"
+                f"{model} runs on the CPU; use the checkpoint on device {device!r}"
             )
+        if flip and not engine.description.flip:
+            raise HeatpointError(
+                f"{model} was exported without the mirrored image; export it with --flip"
+            )
+    elif streams > 1:
+        raise HeatpointError(
+            f"{streams} streams need an exported file, because torch shares one pool of threads; "
+            "see heatpoint export"
+        )
+    else:
         from heatpoint.inference.engines.torch import TorchEngine
         from heatpoint.zoo.detector import Detector
 
+        detector = model if isinstance(model, Detector) else Detector.load(model)
         return TorchEngine(
-            model if isinstance(model, Detector) else Detector.load(model),
+            detector,
             flip=flip,
             max_detections=max_detections,
             device=device,
             precision=precision,
             timings=timings,
         )
-    engine = _open_exported(Path(model), precision, streams, timings)
-    if str(device) not in ("auto", "cpu"):
-        raise HeatpointError(f"{model} runs on the CPU; use the checkpoint on device {device!r}")
-    if flip and not engine.description.flip:
-        raise HeatpointError(
-            f"{model} was exported without the mirrored image; export it with --flip"
-        )
-    return _checked(engine, max_detections)
-
-
-def _checked(engine: Engine, max_detections: int) -> Engine:
-    """Returns an engine that can give so many results per image."""
     about = engine.description
     if 1 < about.rows < max_detections:
         raise HeatpointError(
@@ -102,22 +104,3 @@ def _checked(engine: Engine, max_detections: int) -> Engine:
             f"export it with --max-detections {max_detections}"
         )
     return engine
-
-
-def _open_exported(
-    path: Path, precision: Precision, streams: int, timings: Timings | None
-) -> Engine:
-    if path.suffix.lower() == ".onnx":
-        from heatpoint.inference.engines.onnx import OnnxEngine
-
-        if precision in ("bf16", "fp16"):
-            raise HeatpointError(
-                f"{path} computes in fp32, not {precision}; export to OpenVINO (.xml) for that"
-            )
-        return OnnxEngine(path, streams=streams, timings=timings)
-    from heatpoint.inference.engines.openvino import OpenVinoEngine
-
-    if precision == "fp16":
-        raise HeatpointError(f"{path} is run in fp32 or bf16; export it with --precision fp16")
-    chosen = None if precision == "auto" else precision
-    return OpenVinoEngine(path, streams=streams, precision=chosen, timings=timings)

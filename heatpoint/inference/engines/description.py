@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import less, next_multiple
 from heatpoint.inference.engines import older
 from heatpoint.system import VERSION
+from heatpoint.system.files import fits
 from heatpoint.views import View
 from heatpoint.views.fields import BOXES, LABELS, NO_SUPPRESSION, SCORES, Field, Suppression
 from heatpoint.views.pictures import Crops as Crops
@@ -135,32 +135,37 @@ class Description:
                 f"{path} does not say how it is to be used: it lacks the metadata {KEY!r}, which "
                 "heatpoint export writes; export the checkpoint again"
             )
-        damaged = HeatpointError(
-            f"the metadata {KEY!r} of {path} is damaged; export the checkpoint again"
-        )
         try:
             plain = {key: value for key, value in json.loads(text).items() if key != "older"}
-            if _whole(plain["version"]) == 1:
-                plain = older.upgraded(plain)
+            if not fits(plain["version"], int):
+                raise ValueError(plain["version"])
             if plain.get("skeleton") is not None:
                 plain["skeleton"] = Skeleton.from_dict(plain["skeleton"], path)
-            for name, read in _READ.items():
-                if name in plain:
-                    plain[name] = read(plain[name])
-            known = {each.name for each in dataclasses.fields(cls)}
-            found = cls(**{name: value for name, value in plain.items() if name in known})
+            if "answer" in plain:
+                plain["answer"] = [Field(f["name"], f["tail"], f["kind"]) for f in plain["answer"]]
+            if "suppression" in plain:
+                own = plain["suppression"]
+                plain["suppression"] = Suppression(own.get("sigma"), own.get("weights", ""))
+            if plain["version"] == 1:
+                plain = older.upgraded(plain)
+            types = get_type_hints(cls)
+            values: dict[str, Any] = {name: plain[name] for name in types.keys() & plain.keys()}
+            if not all(fits(value, types[name]) for name, value in values.items()):
+                raise ValueError(values)
+            values |= {k: tuple(v) for k, v in values.items() if isinstance(v, list)}
+            found = cls(**values)
             if not found._is_sound():
-                raise damaged
+                raise ValueError(found)
             found._check_view()
         except HeatpointError as error:
-            if error is damaged:
-                raise
             raise HeatpointError(
                 f"{path} cannot be understood: {error}; install a newer heatpoint, or export the "
                 "checkpoint again"
             ) from None
         except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
-            raise damaged from None
+            raise HeatpointError(
+                f"the metadata {KEY!r} of {path} is damaged; export the checkpoint again"
+            ) from None
         return found
 
     def _check_view(self) -> None:
@@ -185,19 +190,15 @@ class Description:
         usual = {each.name: each for each in (BOXES, SCORES, LABELS)}
         if self.skeleton is not None:
             usual["keypoints"] = Field("keypoints", (len(self.skeleton), 3), "points")
-        sigma = self.suppression.sigma
+        sigma, weights = self.suppression.sigma, self.suppression.weights
         whole = (*self.size, self.multiple, self.rows, 1 if self.batch is None else self.batch)
         return (
-            all(1 <= _whole(number) <= _LARGEST for number in whole)
+            all(1 <= number <= _LARGEST for number in whole)
             and len(self.size) == 2
-            and 0 <= _whole(self.trim) < self.multiple
+            and 0 <= self.trim < self.multiple
             and bool(self.names)
-            and all(isinstance(text, str) for text in (*self.names, *fields, self.view))
-            and isinstance(self.architecture, str)
-            and isinstance(self.suppression.weights, str)
+            and all(isinstance(text, str) for text in (*fields, weights))
             and (sigma is None or 0 < sigma < _LARGEST)
-            and isinstance(self.dynamic, bool)
-            and isinstance(self.flip, bool)
             and self.precision in PRECISIONS
             and len(fields) == len(self.answer)
             and "scores" in fields
@@ -207,34 +208,3 @@ class Description:
 
 
 _LARGEST = 65536
-
-
-def _whole(value: Any) -> int:
-    """Returns a number of a file; True is none.
-
-    Raises:
-        TypeError: It is no whole number.
-    """
-    if type(value) is not int:
-        raise TypeError(value)
-    return value
-
-
-def _list(value: Any) -> tuple[Any, ...]:
-    """Returns a list of a file; a text is none.
-
-    Raises:
-        TypeError: It is no list.
-    """
-    if not isinstance(value, list):
-        raise TypeError(value)
-    return tuple(value)
-
-
-_READ: dict[str, Callable[[Any], Any]] = {
-    "names": _list,
-    "size": _list,
-    "answer": lambda fields: tuple(Field(f["name"], _list(f["tail"]), f["kind"]) for f in fields),
-    "suppression": lambda plain: Suppression(plain.get("sigma"), plain.get("weights", "")),
-    "settings": lambda plain: {name: float(value) for name, value in plain.items()},
-}

@@ -1,4 +1,4 @@
-"""Where the time of a prediction goes."""
+"""What runs a network, what it answers, and where the time of a prediction goes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -36,7 +36,6 @@ class Timings:
     finish: float = 0.0
     images: int = 0
     wall: float = 0.0
-    _lock: Any = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -44,26 +43,23 @@ class Timings:
         start = time.perf_counter()
         yield
         spent = time.perf_counter() - start
-        with self._lock:
+        with _LOCK:
             setattr(self, name, getattr(self, name) + spent)
 
     def as_dict(self) -> dict[str, float]:
         """Returns the numbers and ``images_per_second``, ready for JSON."""
-        stages = ("load", "prepare", "network", "decode", "finish", "images", "wall")
-        return {name: getattr(self, name) for name in stages} | {
-            "images_per_second": self.images / self.wall if self.wall > 0 else 0.0
-        }
+        rate = self.images / self.wall if self.wall > 0 else 0.0
+        return asdict(self) | {"images_per_second": rate}
 
     def summary(self) -> str:
         """Returns one line of milliseconds per image and stage."""
-        each = max(self.images, 1)
-        stages = ", ".join(
-            f"{name} {getattr(self, name) / each * 1e3:.1f}"
-            for name in ("load", "prepare", "network", "decode", "finish")
-        )
-        rate = self.as_dict()["images_per_second"]
+        plain, each = self.as_dict(), max(self.images, 1)
+        stages = ", ".join(f"{name} {plain[name] / each * 1e3:.1f}" for name in list(plain)[:5])
+        rate = plain["images_per_second"]
         return f"{self.images} images, {rate:.1f} images/s; ms per image: {stages}"
 
+
+_LOCK = threading.Lock()  # of the sums of all timings, which threads share
 
 Answer = dict[str, NDArray[Any]]
 """What a network says about B images, in input pixels: each field of its description by name.

@@ -12,42 +12,35 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.views.fields import Field
+from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 
 _SEEN = 0.2
 """Height of a peak above which a joint counted towards the score of its subject."""
 
 
 def upgraded(plain: dict[str, Any]) -> dict[str, Any]:
-    """Returns the description of a version 1 file as one of today.
+    """Returns what the description of a version 1 file says by the fields of ``Description``.
+
+    Args:
+        plain: Its values, of which ``skeleton`` is a ``Skeleton`` or None.
 
     Raises:
         KeyError: It lacks something that version 1 always wrote.
     """
-    new = {
-        name: plain[name]
-        for name in (
-            *("names", "size", "multiple", "trim", "dynamic", "batch", "flip", "precision"),
-            *("architecture", "skeleton"),
-        )
-    }
-    scores = {"name": "scores", "tail": [], "kind": "score"}
+    kept = ("names", "size", "multiple", "trim", "dynamic", "batch", "flip", "precision")
+    new = {name: plain[name] for name in (*kept, "architecture", "skeleton")} | {"older": True}
     if plain["task"] == "pose":
-        joints = len(plain["skeleton"]["joints"])
+        keypoints = Field("keypoints", (len(plain["skeleton"]), 3), "points")
         return new | {
-            "answer": [{"name": "keypoints", "tail": [joints, 3], "kind": "points"}, scores],
+            "answer": [keypoints, SCORES],
             "rows": 1,
             "view": "Crops",
             "settings": {"padding": plain["padding"]},
-            "older": True,
         }
-    boxes = {"name": "boxes", "tail": [4], "kind": "box"}
-    labels = {"name": "labels", "tail": [], "kind": "label"}
     return new | {
-        "answer": [boxes, scores, labels],
+        "answer": [BOXES, SCORES, LABELS],
         "rows": plain["max_detections"],
-        "suppression": {"sigma": plain["sigma"], "weights": "corner_scores"},
-        "older": True,
+        "suppression": Suppression(plain["sigma"], "corner_scores"),
     }
 
 
