@@ -167,13 +167,12 @@ def continued(
     new = new.to(old.weight)
     into = [channel for channel, row in enumerate(rows) if row is not None]
     source = [row for row in rows if row is not None]
-    bias, known = cast(Tensor, new.bias), cast(Tensor, old.bias)
     with torch.no_grad():
         new.weight.transpose(0, dimension)[into] = old.weight.transpose(0, dimension)[source]
         if dimension == 0:
-            bias[into] = known[source]
+            cast(Tensor, new.bias)[into] = cast(Tensor, old.bias)[source]
         else:
-            bias.copy_(known)
+            new.bias = old.bias
     return new
 
 
