@@ -92,6 +92,15 @@ def test_objects_below_a_cell_and_above_the_limit() -> None:
     assert "raise max_detections" in text
 
 
+def test_sizes_that_are_advised_are_those_that_the_model_takes() -> None:
+    twins = [record(1, [around(9, 9, 8), around(11, 11, 16)], [0, 0])]
+    annotations = Annotations(("cat", "dog"), twins, "by hand")
+    for multiple, trim, side in ((1, 0, 96), (4, 0, 96), (32, 0, 96), (128, 0, 128), (128, 1, 127)):
+        found = oracle(annotations, CenterCodec(2), SIZE, None, multiple, trim)
+        assert found.remedy == (side, side)
+        assert f"try --size {side}:" in "\n".join(found.lines())
+
+
 def test_crowd_and_difficult_objects_are_not_sought() -> None:
     crowded = record(1, [around(10, 10), around(30, 30), around(50, 50)], [0, 0, 1])
     crowded.crowd[1] = True

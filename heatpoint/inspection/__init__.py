@@ -175,7 +175,7 @@ def inspect(
         report = replace(report, input_sides=Spread.of(seen.sides * seen.zooms))
     elif BOXES in codec.answer:
         chosen = usable.subset(evenly(len(usable), limit).tolist())
-        verdict = oracle(chosen, codec, view.size, scoring)
+        verdict = oracle(chosen, codec, view.size, scoring, view.multiple, view.trim)
     if codec.pairs:
         views = Augment.named(augment)
         corners = inspect_corners(usable, codec, view.size, views, augment, seed)

@@ -26,6 +26,7 @@ _FOUND = 0.5  # overlap at which an object counts as found, as in AP50
 _SURE = 0.5  # a perfect network is sure of what it found; the rest of the K rows is padding
 _LIMITS = {"centre": "max_detections", "corner": "the codec's corners"}
 _LARGER = (1.25, 1.5, 2.0, 3.0)
+_STEP = 32  # pixels: sizes that are advised are multiples of it, where the model has no other
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,12 @@ class OracleReport(Counted):
 
 
 def oracle(
-    annotations: Annotations, codec: Codec, size: tuple[int, int], progress: Progress | None = None
+    annotations: Annotations,
+    codec: Codec,
+    size: tuple[int, int],
+    progress: Progress | None = None,
+    multiple: int = 1,
+    trim: int = 0,
 ) -> OracleReport:
     """Encodes every image, decodes what a perfect network would answer, and scores the result.
 
@@ -128,6 +134,8 @@ def oracle(
         codec: Representation to be judged, which finds boxes.
         size: (H, W) of the input.
         progress: Called after every batch with the number of images done and of all images.
+        multiple: Sides of inputs are multiples of this number of pixels ...
+        trim: ... less this; the larger size that it may advise is such a one.
     """
     keep = Keep(_SURE, max_detections=None, weights=codec.suppression.weights)
     view, records = Picture(size), annotations.images
@@ -141,7 +149,7 @@ def oracle(
         results.append(conclude(found, codec.answer, annotations.names, None, keep))
         counts.update(_count(target, codec, size), missed=_missed(record, results[-1]))
     scores = coco_metrics(results, annotations)
-    remedy, left = _remedy(annotations, codec, size)
+    remedy, left = _remedy(annotations, codec, size, next_multiple(_STEP, multiple), trim)
     return OracleReport(
         size=size,
         place=codec.place,
@@ -206,12 +214,15 @@ def _missed(record: ImageRecord, found: Detections) -> int:
 
 
 def _remedy(
-    annotations: Annotations, codec: Codec, size: tuple[int, int]
+    annotations: Annotations, codec: Codec, size: tuple[int, int], step: int, trim: int
 ) -> tuple[tuple[int, int] | None, int]:
-    """Returns the first larger input at which fewer objects are lost to cells, and how many."""
+    """Returns the first larger input at which fewer objects are lost to cells, and how many.
+
+    Its sides are multiples of ``step`` less ``trim``.
+    """
     now = _lost(annotations.images, codec, size)
     for factor in _LARGER if now else ():
-        height, width = (next_multiple(math.ceil(factor * side), 32) for side in size)
+        height, width = (next_multiple(math.ceil(factor * side), step, trim) for side in size)
         left = _lost(annotations.images, codec, (height, width))
         if left <= now // 2:
             return (height, width), left

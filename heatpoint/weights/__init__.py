@@ -1,6 +1,7 @@
 """Weights in files: published ones by name, tensors of any, and the header of a detector's.
 
-Nothing here opens a connection; ``heatpoint fetch`` does, when asked.
+Nothing here opens a connection; ``heatpoint fetch`` does, when asked. The table is read without
+PyTorch, for ``heatpoint models``.
 """
 
 from __future__ import annotations
@@ -11,16 +12,16 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
-from torch import Tensor
 
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import fits
 from heatpoint.weights.download import cache_folder
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Triple = tuple[float, float, float]
 
@@ -175,6 +176,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
         HeatpointError: The file is missing, cut off, holds no named tensors, or is a pickle that
             needs more than tensors and plain values, which could run code when read.
     """
+    import torch
+    from safetensors.torch import load_file
+
     path = Path(path)
     start = first_bytes(path)
     try:
@@ -206,6 +210,8 @@ def unwrapped(content: Any, source: str) -> dict[str, Tensor]:
     Raises:
         HeatpointError: There are no named tensors, or some entries are none.
     """
+    from torch import Tensor
+
     for wrapper in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
