@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,11 +15,10 @@ from torch.export import Dim, export
 from heatpoint.codecs import with_honest_scores
 from heatpoint.codecs.peaks import portable
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.engines.description import KEY, Description
+from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.openvino import load_openvino
 from heatpoint.networks.corner_pool import at_most
 from heatpoint.networks.fast import fast
-from heatpoint.system.files import atomic_write
 from heatpoint.zoo.detector import Detector
 
 if TYPE_CHECKING:
@@ -56,8 +53,8 @@ class Deployed(nn.Module):
 
     def __init__(self, detector: Detector, *, flip: bool, max_detections: int) -> None:
         super().__init__()
-        self.network = fast(detector.network, "fp32", "cpu")
-        self.network = self.network.to(memory_format=torch.contiguous_format)
+        network = fast(detector.network, "fp32", "cpu")
+        self.network = network.to(memory_format=torch.contiguous_format)
         # What writes into its input is taken apart into many operators first, and slowly so.
         for module in self.network.modules():
             if hasattr(module, "inplace"):
@@ -173,18 +170,13 @@ def to_onnx(
 
     Args:
         deployed: The detector.
-        description: Says whether size and batch are open, and becomes the file's metadata.
+        description: Says whether size and batch are open.
         opset: Version of the operators, one of ``OPSETS``.
 
     Raises:
-        HeatpointError: A package is not installed, the opset is another one, or the network
-            cannot be written, or not for any size.
+        HeatpointError: A package is not installed, or the network cannot be written, or not for
+            any size.
     """
-    if opset not in OPSETS:
-        raise HeatpointError(
-            f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset}; PyTorch writes none "
-            "below, and from 20 on TensorRT enlarges maps wrongly"
-        )
     try:
         import onnx
         from onnxscript import optimizer
@@ -222,7 +214,6 @@ def to_onnx(
     _tidy(model)
     _name_sides(model.graph, description)
     model.producer_name = "heatpoint"
-    onnx.helper.set_model_props(model, {KEY: description.to_json()})
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -269,55 +260,13 @@ def _name_sides(graph: onnx.GraphProto, description: Description) -> None:
             info.type.tensor_type.shape.dim[index].dim_param = name
 
 
-def write_onnx(model: onnx.ModelProto, path: str | Path) -> None:
-    """Writes a graph, atomically.
+def to_openvino(model: onnx.ModelProto) -> openvino.Model:
+    """Returns a graph of ``to_onnx`` as one of OpenVINO, with the same inputs and outputs.
 
     Raises:
-        HeatpointError: The file cannot be written.
+        HeatpointError: OpenVINO is not installed.
     """
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
-
-
-def to_openvino(deployed: Deployed, description: Description) -> openvino.Model:
-    """Returns a detector as an OpenVINO graph with the inputs and outputs of ``to_onnx``.
-
-    Raises:
-        HeatpointError: A package is not installed, or the network cannot be written for any size.
-    """
-    runtime = load_openvino()
-    model = to_onnx(deployed, description)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        write_onnx(model, path)
-        # Not ``convert_model``, which does the same and reports home about it. From the program
-        # itself it takes seconds instead of hundredths, and loses the names of modules.
-        read: openvino.Model = runtime.Core().read_model(path)
-        return read
-
-
-def write_openvino(model: openvino.Model, description: Description, path: str | Path) -> None:
-    """Writes a graph and its description as ``path``, and its weights as .bin beside it.
-
-    Both are complete before either takes the place of an old one. With the precision "fp16" the
-    weights are stored in half, and computed with in whatever the processor prefers.
-
-    Args:
-        model: Any graph with the outputs of the description's task, quantised or not.
-        description: Becomes the file's metadata.
-        path: Ends in .xml.
-
-    Raises:
-        HeatpointError: The files cannot be written.
-    """
-    runtime = load_openvino()
-    path = Path(path)
-    model.set_rt_info(description.to_json(), [KEY])
-    with atomic_write(path) as graph, atomic_write(path.with_suffix(".bin")) as weights:
-        try:
-            runtime.save_model(model, graph, compress_to_fp16=description.precision == "fp16")
-        except RuntimeError as error:
-            # What the system refused is a matter of the file, which ``atomic_write`` explains.
-            raise OSError(str(error).splitlines()[-1]) from error
-        if not weights.exists():
-            raise OSError(f"OpenVINO wrote no weights to {weights}")
+    # Not ``convert_model``, which does the same and reports home about it. From the program
+    # itself it takes seconds instead of hundredths, and loses the names of modules.
+    read: openvino.Model = load_openvino().Core().read_model(model.SerializeToString())
+    return read
