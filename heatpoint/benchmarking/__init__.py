@@ -21,6 +21,8 @@ from heatpoint.inference.engines import is_exported, open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.exported import check_cores
 from heatpoint.inference.sources import Source, expand
+from heatpoint.synthetic.figures import write_figures
+from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.views import input_size
 
 DRAWN, DRAWN_SIZE = 8, (480, 640)
@@ -137,9 +139,6 @@ def processor() -> str:
 
 def _draw(out: Path, about: Description) -> list[Source]:
     """Draws pictures of what the model may look for."""
-    if about.skeleton is not None:
-        from heatpoint.synthetic.figures import write_figures as write
-    else:
-        from heatpoint.synthetic.pictures import write_shapes as write
+    write = write_shapes if about.skeleton is None else write_figures
     folder = write(out / "pictures", DRAWN, DRAWN_SIZE).parent / "images"
     return expand([folder / f"{index:06d}.jpg" for index in range(DRAWN)])

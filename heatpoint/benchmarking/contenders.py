@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.openvino import load_openvino
 from heatpoint.inference.sources import Source
 
 if TYPE_CHECKING:
@@ -19,11 +20,7 @@ ENGINES = ("torch", "onnx", "openvino")
 PRECISIONS = ("fp32", "bf16", "int8")
 
 _COMPUTES = {"torch": ("fp32", "bf16"), "onnx": ("fp32",), "openvino": PRECISIONS}
-_PACKAGES = {
-    "torch": (),
-    "onnx": ("onnx", "onnxruntime"),
-    "openvino": ("onnx", "openvino"),
-}
+_PACKAGES = {"torch": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 _OF_FILE = {".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
 
 
@@ -128,11 +125,10 @@ def choose_for_file(
 
 
 def _check(engines: Sequence[str], precisions: Sequence[str]) -> None:
-    for engine in engines:
-        check_choice("engine", engine, ENGINES)
-    for precision in precisions:
-        check_choice("precision", precision, PRECISIONS)
-    for names in (engines, precisions):
+    asked = (("engine", engines, ENGINES), ("precision", precisions, PRECISIONS))
+    for option, names, known in asked:
+        for name in names:
+            check_choice(option, name, known)
         if len(set(names)) < len(names):
             raise HeatpointError(f"{', '.join(names)} names one twice; name each once")
 
@@ -144,8 +140,6 @@ def _quick(engine: str) -> tuple[str, ...]:
 
         return ("fp32", "bf16") if has_amx() else ("fp32",)
     if engine == "openvino":
-        from heatpoint.inference.engines.openvino import load_openvino
-
         able = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("fp32", "bf16") if "BF16" in able else ("fp32",)
     return ("fp32",)

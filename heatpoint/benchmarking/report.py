@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heatpoint.benchmarking.contenders import Contender
 from heatpoint.benchmarking.worker import STAGES, Row
@@ -99,7 +100,7 @@ class Spread(NamedTuple):
     high: float
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: NDArray[np.float64] | Sequence[float]) -> Spread:
     """Returns median and quartiles of one value or more."""
     low, median, high = np.percentile(values, (25, 50, 75)).tolist()
     return Spread(median, low, high)
@@ -130,19 +131,19 @@ class Result:
     share_of: str = ""
 
     @property
-    def rows(self) -> list[Row]:
-        """Seconds by stage of each picture."""
-        return [row for rows in self.rounds for row in rows]
+    def seconds(self) -> NDArray[np.float64]:
+        """Seconds of each stage of each picture, (rounds, pictures, stages)."""
+        return np.array([[[row[name] for name in STAGES] for row in rows] for rows in self.rounds])
 
     @property
     def total(self) -> Spread:
         """Seconds from picture to results."""
-        return spread([sum(row.values()) for row in self.rows])
+        return spread(self.seconds.sum(2))
 
     @property
     def stages(self) -> dict[str, Spread]:
         """Seconds of each stage."""
-        return {name: spread([row[name] for row in self.rows]) for name in STAGES}
+        return {name: spread(self.seconds[..., i]) for i, name in enumerate(STAGES)}
 
     @property
     def middle(self) -> Row:
@@ -150,14 +151,16 @@ class Result:
 
         Unlike the medians of the stages these add up, to about the median of the whole.
         """
-        rows = sorted(self.rows, key=lambda row: sum(row.values()))
+        rows = self.seconds.reshape(-1, len(STAGES))
+        rows = rows[np.argsort(rows.sum(1), kind="stable")]
         half = rows[len(rows) // 4 : len(rows) - len(rows) // 4]
-        return {name: float(np.mean([row[name] for row in half])) for name in STAGES}
+        return dict(zip(STAGES, half.mean(0).tolist(), strict=True))
 
     @property
     def by_round(self) -> list[float]:
         """Mean seconds of a picture in each round."""
-        return [float(np.mean([sum(row.values()) for row in rows])) for rows in self.rounds]
+        means: list[float] = self.seconds.sum(2).mean(1).tolist()
+        return means
 
     def times_as_fast(self, first: Result) -> Spread:
         """Returns how many times as fast it is as another, compared round by round."""

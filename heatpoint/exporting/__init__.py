@@ -19,6 +19,7 @@ from heatpoint.inference.engines.description import KEY, Description
 from heatpoint.inference.engines.openvino import load_openvino
 from heatpoint.inference.engines.torch import describe
 from heatpoint.inference.sources import Images
+from heatpoint.system.files import atomic_write
 from heatpoint.views import input_size
 from heatpoint.zoo.detector import Detector
 
@@ -162,20 +163,16 @@ def drafted(path: Path) -> Iterator[Path]:
     Raises:
         HeatpointError: The system refuses.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
-            yield Path(folder) / path.name
-            # The weights first: an .xml file is looked for by its own name.
-            for file in sorted(Path(folder).iterdir()):
-                with open(file, "rb+") as written:
-                    os.fsync(written.fileno())
-                os.replace(file, path.parent / file.name)
-    except OSError as error:
-        raise HeatpointError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another folder "
-            "(what was saved there before is untouched)"
-        ) from error
+    with (
+        atomic_write(path) as whole,
+        tempfile.TemporaryDirectory(prefix=".export-", dir=whole.parent) as folder,
+    ):
+        yield (draft := Path(folder) / path.name)
+        weights = draft.with_suffix(".bin")
+        if weights.exists():  # first: an .xml file is looked for by its own name
+            with atomic_write(path.with_suffix(".bin")) as whole_weights:
+                os.replace(weights, whole_weights)
+        os.replace(draft, whole)
 
 
 def _check(

@@ -80,9 +80,7 @@ class Deployed(nn.Module):
         return tuple(rows[name] for name in self.outputs)
 
 
-def written(
-    deployed: Deployed, description: Description
-) -> tuple[torch.export.ExportedProgram, list[str]]:
+def written(deployed: Deployed, description: Description) -> torch.export.ExportedProgram:
     """Writes down what a detector computes, and makes sure that it holds for what is promised.
 
     A program follows one example; a network that decides by the example's numbers what to do
@@ -94,7 +92,7 @@ def written(
         description: Says whether size and batch are open.
 
     Returns:
-        The program of images (B, 3, H, W) uint8, and the names of its outputs.
+        The program of images (B, 3, H, W) uint8.
 
     Raises:
         HeatpointError: The network depends on the size, the batch or the numbers in ways that
@@ -110,8 +108,10 @@ def written(
     batches, batch = (2, 1), {0: Dim("batch")}
     if description.batch is not None:
         batches, batch = (description.batch,) * 2, {}
+    chance = torch.Generator().manual_seed(0)
     example, other = (
-        _noise(*each, seed) for seed, each in enumerate(zip(batches, sizes, strict=True))
+        torch.randint(0, 256, (count, 3, *each), generator=chance, dtype=torch.uint8)
+        for count, each in zip(batches, sizes, strict=True)
     )
     # Corner pooling compares no more often than the longest side takes.
     with torch.no_grad(), portable(), at_most(-(-longest // deployed.codec.stride)):
@@ -124,12 +124,7 @@ def written(
             raise _refusal(description, str(error).splitlines()[0]) from error
     if not _agree(found, expected):
         raise _refusal(description, "its answers differ from those of the detector")
-    return program, list(deployed.outputs)
-
-
-def _noise(batch: int, size: tuple[int, int], seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (batch, 3, *size), generator=generator, dtype=torch.uint8)
+    return program
 
 
 def _agree(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
@@ -185,7 +180,7 @@ def to_onnx(
             f"export needs the package {error.name}; install it with pip install "
             "'heatpoint[onnx]', or 'heatpoint[openvino]' for OpenVINO"
         ) from None
-    program, names = written(deployed, description)
+    program = written(deployed, description)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own, about itself
@@ -194,7 +189,7 @@ def to_onnx(
                 dynamo=True,
                 verbose=False,
                 input_names=["images"],
-                output_names=names,
+                output_names=list(deployed.outputs),
                 opset_version=opset,
                 custom_translation_table={torch.ops.aten.div.Tensor_mode: _quotient},
                 # Its rewriting of patterns takes as long as all the rest where corners are pooled,
