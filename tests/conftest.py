@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 # Before torch starts its threads: on cores that tests share, threads waiting for each other cost
 # far more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if sys.dont_write_bytecode:
+    # Tests start a hundred processes. Where none may keep what it compiled, each spends most of its
+    # time on compiling torch anew; they and the workers of this run share a folder of it.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    _BYTECODE = tempfile.TemporaryDirectory(prefix="heatpoint-bytecode-")
+    os.environ["PYTHONPYCACHEPREFIX"] = _BYTECODE.name
 
 import pytest
 
@@ -21,6 +31,18 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("needs the real images of ../shared, which is not part of the project")
     return folder
+
+
+@pytest.fixture(scope="session")
+def shared_graphs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Lets every export take a graph that another test has written, in this process or another."""
+    from sharing import sharing
+
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # the run's, which all workers have in common
+    with sharing(folder / "graphs"):
+        yield
 
 
 RUNTIMES = (

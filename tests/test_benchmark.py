@@ -14,7 +14,7 @@ from heatpoint.benchmarking import contenders, race
 from heatpoint.benchmarking.contenders import NAIVE, Contender, choose, choose_for_file
 from heatpoint.benchmarking.race import Race
 from heatpoint.benchmarking.report import Report, Result, draw_chart, spread
-from heatpoint.benchmarking.worker import STAGES, Row
+from heatpoint.benchmarking.worker import STAGES, Row, Task
 from heatpoint.commands import run
 from heatpoint.commands.deployment import Benchmark
 from heatpoint.errors import EXIT_MISTAKE, HeatpointError
@@ -97,15 +97,9 @@ class Fake:
 
     log: list[str]
 
-    def __init__(self, name: str, task: dict[str, Any]) -> None:
-        self.name, self.path, self.requests = name, task["path"], 0
-        self.ready, self.first = 3.0, 4.0
-
-    def __enter__(self) -> Fake:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __init__(self, task: Task) -> None:
+        self.name, self.path = Contender(task.engine, task.precision).name, task.path
+        self.requests, self.ready, self.first = 0, 3.0, 4.0
 
     def close(self) -> None:
         self.log.append(f"{self.name} ends")
@@ -170,8 +164,8 @@ def test_the_quickest_of_several_starts_counts(monkeypatch: pytest.MonkeyPatch) 
     times = iter([9.0, 7.0, 2.0, 8.0])
 
     class Starting(Fake):
-        def __init__(self, name: str, task: dict[str, Any]) -> None:
-            super().__init__(name, task)
+        def __init__(self, task: Task) -> None:
+            super().__init__(task)
             self.ready = next(times)
             self.first = self.ready + 1
 

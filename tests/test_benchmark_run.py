@@ -18,7 +18,7 @@ from heatpoint import zoo
 from heatpoint.benchmarking import benchmark
 from heatpoint.benchmarking.contenders import Contender
 from heatpoint.benchmarking.race import PER_ROUND, Process
-from heatpoint.benchmarking.worker import STAGES, EnginePassage, Laps, NaivePassage
+from heatpoint.benchmarking.worker import STAGES, EnginePassage, Laps, NaivePassage, Task
 from heatpoint.commands import run
 from heatpoint.commands.deployment import Benchmark
 from heatpoint.data.draw import write_picture
@@ -34,18 +34,9 @@ ONNX = Contender("onnx", "fp32")
 
 
 def test_a_process_that_breaks_tells_its_last_line() -> None:
-    with pytest.raises(HeatpointError, match="ended with status 1: IndexError: list index"):
-        Process(
-            "onnx fp32",
-            {
-                "engine": "onnx",
-                "precision": "fp32",
-                "path": "nowhere.onnx",
-                "size": [],
-                "threads": 1,
-                "picture": "nowhere.jpg",
-            },
-        )
+    no_path: Any = 7
+    with pytest.raises(HeatpointError, match=r"status 1: TypeError: expected str, .* not int"):
+        Process(Task("onnx", "fp32", no_path, (64, 64), 1, "nowhere.jpg"))
 
 
 def test_worker_imports_no_torch_by_itself() -> None:

@@ -22,7 +22,7 @@ from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export
-from heatpoint.exporting.formats import Deployed
+from heatpoint.exporting.graph import Deployed
 from heatpoint.inference.engines.description import Description
 from heatpoint.networks import Backbone, Network
 from heatpoint.zoo.detector import Detector
@@ -31,6 +31,8 @@ onnx = pytest.importorskip("onnx", reason="needs the extra 'onnx'")
 pytest.importorskip("onnxscript", reason="needs the extra 'onnx'")
 ort = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
 ov = pytest.importorskip("openvino", reason="needs the extra 'openvino'")
+
+pytestmark = pytest.mark.usefixtures("shared_graphs")
 
 APART = 2e-5
 """Rows whose scores differ by less may change places from one runtime to another."""

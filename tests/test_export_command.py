@@ -34,7 +34,7 @@ DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "export.md"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory, shared_graphs: None) -> Iterator[Path]:
     """Yields a folder with a checkpoint of a detector of spots and four annotated pictures."""
     folder = tmp_path_factory.mktemp("export")
     detector = layered_detector()

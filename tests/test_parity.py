@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,10 @@ import heatpoint.exporting as package
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export, parity
+from heatpoint.inference.engines.description import Description
 from heatpoint.views.fields import BOXES, LABELS, SCORES
+
+pytestmark = pytest.mark.usefixtures("shared_graphs")
 
 
 def sabotage(path: Path, factor: float) -> None:
@@ -53,13 +57,13 @@ def test_a_changed_file_is_found_out(tmp_path: Path) -> None:
 def test_a_bad_export_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "model.onnx"
     export(layered_detector(), out)
-    old, write = out.read_bytes(), package.write_onnx
+    old, write = out.read_bytes(), package.write
 
-    def write_wrong(model: object, path: Path) -> None:
-        write(model, path)  # type: ignore[arg-type]
+    def write_wrong(graph: Any, about: Description, path: Path, pictures: None) -> None:
+        write(graph, about, path, pictures)
         sabotage(path, 0.9)
 
-    monkeypatch.setattr(package, "write_onnx", write_wrong)
+    monkeypatch.setattr(package, "write", write_wrong)
     with pytest.raises(HeatpointError, match=r"model\.onnx does not give"):
         export(layered_detector(), out)
     assert out.read_bytes() == old

@@ -21,8 +21,8 @@ from runners import runner_of
 from heatpoint import zoo
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.exporting import export, quantize
-from heatpoint.exporting.formats import Deployed, to_openvino
+from heatpoint.exporting import export, graph, quantize
+from heatpoint.exporting.graph import Deployed, to_openvino
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.torch import describe
@@ -31,6 +31,8 @@ from heatpoint.zoo.detector import Detector
 
 if TYPE_CHECKING:
     import openvino
+
+pytestmark = pytest.mark.usefixtures("shared_graphs")
 
 
 @pytest.fixture
@@ -44,7 +46,7 @@ def openvino_model(detector: Detector, dynamic: bool = True) -> tuple[openvino.M
     if not dynamic:
         about = replace(about, dynamic=False, batch=2)
     deployed = Deployed(detector, flip=False, max_detections=20)
-    return to_openvino(deployed, about), about
+    return to_openvino(graph.to_onnx(deployed, about)), about
 
 
 def test_int8_keeps_the_boxes_and_its_score(pictures: Path, tmp_path: Path) -> None:
@@ -147,7 +149,8 @@ def test_a_codecs_blur_is_no_layer(pictures: Path) -> None:
     detector = ramp_detector()
     assert isinstance(detector.codec, JointCodec)
     detector = replace(detector, codec=replace(detector.codec, refine="dark"))
-    model = to_openvino(Deployed(detector, flip=False, max_detections=1), describe(detector))
+    deployed = Deployed(detector, flip=False, max_detections=1)
+    model = to_openvino(graph.to_onnx(deployed, describe(detector)))
     assert sum("Convolution" in op.get_type_name() for op in model.get_ops()) == 2
     calibration = quantize.read_calibration(pictures)
     with pytest.raises(HeatpointError, match="no convolution but those of its heads"):

@@ -10,7 +10,7 @@ import platform
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 from heatpoint.benchmarking.contenders import choose, choose_for_file, export_all
@@ -21,6 +21,8 @@ from heatpoint.inference.engines import is_exported, open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.exported import check_cores
 from heatpoint.inference.sources import Source, expand
+from heatpoint.synthetic.figures import write_figures
+from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.views import input_size
 
 DRAWN, DRAWN_SIZE = 8, (480, 640)
@@ -74,18 +76,14 @@ def benchmark(
     for name, value in (("rounds", rounds), ("starts", starts)):
         if value < 1:
             raise HeatpointError(f"{name} must be at least 1, not {value}")
-    threads, out, tell = check_cores(1, threads), Path(out), progress or _quiet
+    threads, out, tell = check_cores(1, threads), Path(out), progress or (lambda *_: None)
     tell("preparing", 0, 1)
-    given = expand(images) if isinstance(images, (str, Path)) else None
-    if given is None and images is not None:
-        given = expand(list(images))  # type: ignore[arg-type]
+    given = None if images is None else expand(images)
     left_out: dict[str, str] = {}
+    failed: dict[str, str] = {}
     if is_exported(model):
         about = open_engine(model, max_detections=1).description  # however few it gives
-        wanted = _legal(size, about)
         chosen = choose_for_file(Path(model), about, engines, precisions)
-        sources = given or _draw(out, about)
-        files, failed = dict.fromkeys(chosen, Path(model)), dict[str, str]()
     else:
         chosen, left_out = choose(engines, precisions)
         from heatpoint.inference.engines.torch import describe
@@ -94,8 +92,11 @@ def benchmark(
 
         detector = Detector.load(model)
         about = describe(detector)
-        wanted = _legal(size, about)
-        sources = given or _draw(out, about)
+    wanted = input_size(size, about.size, about.multiple, about.trim)
+    about.check_size(wanted, about.called)
+    sources = given or _draw(out, about)
+    files = dict.fromkeys(chosen, Path(model))
+    if not is_exported(model):
         tell("exporting", 0, 1)
         files, failed = export_all(checkpoint_path(model), detector, chosen, wanted, sources, out)
     paths = [source.path for source in sources][: rounds * PER_ROUND]
@@ -105,6 +106,7 @@ def benchmark(
         race.run(rounds)
         race.measure(throughput)
         results = race.results()
+    installed = {each.name: each.version for each in distributions()}
     protocol = {
         "model": str(model),
         "architecture": about.architecture,
@@ -119,7 +121,7 @@ def benchmark(
         "processor": processor(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "libraries": {name: installed.get(name) for name in _LIBRARIES},
         "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     return Report(protocol, results, left_out, race.failed)
@@ -135,29 +137,8 @@ def processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _legal(size: int | Sequence[int] | None, about: Description) -> tuple[int, int]:
-    """Returns the input (height, width), which the model accepts."""
-    wanted = input_size(size, about.size, about.multiple, about.trim)
-    about.check_size(wanted, about.called)
-    return wanted
-
-
 def _draw(out: Path, about: Description) -> list[Source]:
     """Draws pictures of what the model may look for."""
-    if about.skeleton is not None:
-        from heatpoint.synthetic.figures import write_figures as write
-    else:
-        from heatpoint.synthetic.pictures import write_shapes as write
+    write = write_shapes if about.skeleton is None else write_figures
     folder = write(out / "pictures", DRAWN, DRAWN_SIZE).parent / "images"
     return expand([folder / f"{index:06d}.jpg" for index in range(DRAWN)])
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _quiet(step: str, done: int, total: int) -> None:
-    """Tells nobody."""

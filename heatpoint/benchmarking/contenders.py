@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.exported import load_openvino
 from heatpoint.inference.sources import Source
 
 if TYPE_CHECKING:
@@ -19,11 +20,7 @@ ENGINES = ("torch", "onnx", "openvino")
 PRECISIONS = ("fp32", "bf16", "int8")
 
 _COMPUTES = {"torch": ("fp32", "bf16"), "onnx": ("fp32",), "openvino": PRECISIONS}
-_PACKAGES = {
-    "torch": (),
-    "onnx": ("onnx", "onnxruntime"),
-    "openvino": ("onnx", "openvino"),
-}
+_PACKAGES = {"torch": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 _OF_FILE = {".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
 
 
@@ -128,11 +125,10 @@ def choose_for_file(
 
 
 def _check(engines: Sequence[str], precisions: Sequence[str]) -> None:
-    for engine in engines:
-        check_choice("engine", engine, ENGINES)
-    for precision in precisions:
-        check_choice("precision", precision, PRECISIONS)
-    for names in (engines, precisions):
+    asked = (("engine", engines, ENGINES), ("precision", precisions, PRECISIONS))
+    for option, names, known in asked:
+        for name in names:
+            check_choice(option, name, known)
         if len(set(names)) < len(names):
             raise HeatpointError(f"{', '.join(names)} names one twice; name each once")
 
@@ -144,8 +140,6 @@ def _quick(engine: str) -> tuple[str, ...]:
 
         return ("fp32", "bf16") if has_amx() else ("fp32",)
     if engine == "openvino":
-        from heatpoint.inference.engines.exported import load_openvino
-
         able = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("fp32", "bf16") if "BF16" in able else ("fp32",)
     return ("fp32",)
@@ -163,7 +157,9 @@ def export_all(
     sources: Sequence[Source],
     out: Path,
 ) -> tuple[dict[Contender, Path], dict[str, str]]:
-    """Writes what contenders need to ``out`` and returns the file of each.
+    """Writes what contenders need to ``out``, all of one graph, and returns the file of each.
+
+    Nothing is compared: an untrained model has a speed, but finds nothing.
 
     Args:
         checkpoint: What torch runs.
@@ -178,43 +174,30 @@ def export_all(
     """
     files: dict[Contender, Path] = {}
     failed: dict[str, str] = {}
+    graph = None
     for contender in contenders:
         if contender.engine in ("naive", "torch"):
             files[contender] = checkpoint
             continue
-        ending = ".onnx" if contender.engine == "onnx" else ".xml"
-        path = out / ("model-int8" if contender.precision == "int8" else "model")
-        path = path.with_suffix(ending)
+        from heatpoint.exporting import drafted, write
+        from heatpoint.exporting.graph import Deployed, to_onnx
+        from heatpoint.exporting.quantize import Calibration
+        from heatpoint.inference.engines.torch import describe
+
+        # One file in fp32 serves bf16 too, which is what the engine is told to compute in.
+        precision = "int8" if contender.precision == "int8" else "fp32"
+        name = "model-int8" if precision == "int8" else "model"
+        path = (out / name).with_suffix(".onnx" if contender.engine == "onnx" else ".xml")
+        about = replace(describe(detector), size=size, precision=precision)
         try:
-            # One file in fp32 serves bf16 too, which is what the engine is told to compute in.
             if path not in files.values():
-                _export(detector, path, size, contender.precision, sources)
+                if graph is None:
+                    deployed = Deployed(detector, flip=False, max_detections=about.rows)
+                    graph = to_onnx(deployed, about)
+                chosen = Calibration(list(sources[:CALIBRATION])) if precision == "int8" else None
+                with drafted(path) as draft:
+                    write(graph, about, draft, chosen)
+            files[contender] = path
         except HeatpointError as error:
             failed[contender.name] = str(error)
-        else:
-            files[contender] = path
     return files, failed
-
-
-def _export(
-    detector: Detector,
-    path: Path,
-    size: tuple[int, int],
-    precision: str,
-    sources: Sequence[Source],
-) -> None:
-    from heatpoint.exporting import export
-
-    if precision != "int8":
-        # An untrained model has a speed, but finds nothing that could be compared.
-        export(detector, path, size=size, check=False)
-        return
-    from heatpoint.exporting.formats import Deployed, to_openvino, write_openvino
-    from heatpoint.exporting.quantize import Calibration, to_int8
-    from heatpoint.inference.engines.torch import describe
-
-    about = replace(describe(detector), size=size, precision=precision)
-    deployed = Deployed(detector, flip=False, max_detections=about.rows)
-    model = to_openvino(deployed, about)
-    chosen = Calibration(list(sources[:CALIBRATION]))
-    write_openvino(to_int8(model, about, chosen), about, path)

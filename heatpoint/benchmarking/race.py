@@ -1,4 +1,4 @@
-"""Starts the process of a contender, asks it, and says what it died of."""
+"""Starts the process of each contender, lets them take turns, and says what one died of."""
 
 from __future__ import annotations
 
@@ -8,21 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from heatpoint.benchmarking.contenders import NAIVE, Contender
-from heatpoint.benchmarking.report import Result, spread
-from heatpoint.benchmarking.worker import Row
+from heatpoint.benchmarking.report import Result
+from heatpoint.benchmarking.worker import Task
 from heatpoint.errors import HeatpointError
-
-if TYPE_CHECKING:
-    from heatpoint.benchmarking.worker import Task
-
 
 _PACKAGES = str(Path(__file__).resolve().parents[2])
 
@@ -30,8 +25,10 @@ _PACKAGES = str(Path(__file__).resolve().parents[2])
 class Process:
     """The process of one contender, which has run its first picture.
 
+    It is no process of ``multiprocessing``: those import the program that started them first, and
+    with it what a contender does without.
+
     Args:
-        name: What messages call it.
         task: What it is to run.
 
     Attributes:
@@ -42,25 +39,21 @@ class Process:
         HeatpointError: It died or cannot do what the task says.
     """
 
-    def __init__(self, name: str, task: Task) -> None:
-        self.name = name
+    def __init__(self, task: Task) -> None:
         self._errors = tempfile.TemporaryFile(  # noqa: SIM115  (lives as long as the process)
             "w+", encoding="utf-8", errors="replace"
         )
-        known = os.environ.get("PYTHONPATH")
+        known = [path for path in (_PACKAGES, os.environ.get("PYTHONPATH")) if path]
+        environment = {"OMP_NUM_THREADS": str(task.threads), "PYTHONPATH": os.pathsep.join(known)}
         start = time.perf_counter()
         # -P: a user's folder may hold a torch.py of its own.
         self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "heatpoint.benchmarking.worker", json.dumps(task)],
+            [sys.executable, "-P", "-m", "heatpoint.benchmarking.worker", json.dumps(asdict(task))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
             encoding="utf-8",
-            env=os.environ
-            | {
-                "OMP_NUM_THREADS": str(task["threads"]),
-                "PYTHONPATH": _PACKAGES if not known else f"{_PACKAGES}{os.pathsep}{known}",
-            },
+            env=os.environ | environment,
         )
         try:
             self._hear()
@@ -71,17 +64,6 @@ class Process:
             self.close()
             raise
 
-    def __enter__(self) -> Process:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
     def ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """Returns the answer to a request of ``worker.answer_to``.
 
@@ -89,41 +71,31 @@ class Process:
             HeatpointError: The process died or reports a mistake.
         """
         assert self._child.stdin is not None
-        try:
+        with suppress(OSError):  # it is gone; what it said last tells why
             self._child.stdin.write(json.dumps(request) + "\n")
             self._child.stdin.flush()
-        except OSError:  # it is gone; what it said last tells why
-            raise self._died() from None
         return self._hear()
 
     def close(self) -> None:
-        """Ends the process; a second call does nothing."""
-        self._child.kill()
-        self._child.wait()
-        for stream in (self._child.stdin, self._child.stdout, self._errors):
-            assert stream is not None
-            try:
-                stream.close()
-            except OSError:  # what was to be written has no reader any more
-                continue
+        """Ends the process."""
+        # What was still to be written has no reader any more.
+        with suppress(OSError), self._errors, self._child:
+            self._child.kill()
 
     def _hear(self) -> dict[str, Any]:
         assert self._child.stdout is not None
         line = self._child.stdout.readline()
         if not line:
-            raise self._died()
+            status = self._child.wait()
+            self._errors.seek(0)
+            said = [line.strip() for line in self._errors if line.strip()]
+            how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+            last = said[-1] if said else "it said nothing, as when memory runs out"
+            raise HeatpointError(f"its process {how}: {last}")
         answer: dict[str, Any] = json.loads(line)
         if "error" in answer:
             raise HeatpointError(str(answer["error"]))
         return answer
-
-    def _died(self) -> HeatpointError:
-        status = self._child.wait()
-        self._errors.seek(0)
-        said = [line.strip() for line in self._errors.read().splitlines() if line.strip()]
-        how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
-        last = said[-1] if said else "it said nothing, as when memory runs out"
-        return HeatpointError(f"its process {how}: {last}")
 
 
 PER_ROUND = 4
@@ -156,116 +128,93 @@ class Race:
     failed: dict[str, str]
     processes: dict[Contender, Process] = field(default_factory=dict)
     operations: dict[str, Any] = field(default_factory=dict)
-    _started: dict[Contender, list[tuple[float, float]]] = field(default_factory=dict)
-    _rounds: dict[Contender, list[list[Row]]] = field(default_factory=dict)
-    _memory: dict[Contender, int | None] = field(default_factory=dict)
-    _rates: dict[Contender, dict[str, float]] = field(default_factory=dict)
+    _results: dict[Contender, Result] = field(default_factory=dict)
 
     def start(self, files: dict[Contender, Path], starts: int, stack: ExitStack) -> None:
         """Starts the processes one after the other, each as often as said; the last ones stay."""
         for attempt in range(starts):
             for place, (contender, path) in enumerate(files.items()):
-                self.tell(
-                    f"starting {contender.name}", attempt * len(files) + place, starts * len(files)
-                )
-                if contender.name in self.failed:
+                name, done = contender.name, attempt * len(files) + place
+                self.tell(f"starting {name}", done, starts * len(files))
+                if name in self.failed:
                     continue
-                task: Task = {
-                    "engine": contender.engine,
-                    "precision": contender.precision,
-                    "path": str(path),
-                    "size": list(self.size),
-                    "threads": self.threads,
-                    "picture": self.paths[0],
-                }
+                how = (contender.engine, contender.precision, str(path))
                 try:
-                    process = Process(contender.name, task)
+                    process = Process(Task(*how, self.size, self.threads, self.paths[0]))
                 except HeatpointError as error:
-                    self.failed[contender.name] = str(error)
+                    self.failed[name] = str(error)
                     continue
-                times = self._started.setdefault(contender, [])
-                times.append((process.ready, process.first))
+                best = self._results.setdefault(contender, Result(contender))
+                best.ready = min(best.ready, process.ready)
+                best.first = min(best.first, process.first)
                 if attempt < starts - 1:
                     process.close()
                 else:
-                    self.processes[contender] = stack.enter_context(process)
+                    stack.callback(process.close)
+                    self.processes[contender] = process
         self._check()
 
     def run(self, rounds: int) -> None:
         """Gives every contender its turn in every round; each round begins with another one."""
         for turn in range(rounds):
             self.tell("timing", turn, rounds)
-            first = turn * PER_ROUND
-            count = min(PER_ROUND, len(self.paths))
-            pictures = [self.paths[(first + i) % len(self.paths)] for i in range(count)]
+            places = range(turn * PER_ROUND, turn * PER_ROUND + min(PER_ROUND, len(self.paths)))
+            pictures = [self.paths[place % len(self.paths)] for place in places]
             order = list(self.processes)
             shift = turn % len(order)
-            for contender in order[shift:] + order[:shift]:
-                time.sleep(_PAUSE)
-                answer = self._ask(contender, {"do": "round", "pictures": pictures})
-                if answer is not None:
-                    self._rounds.setdefault(contender, []).append(answer["rows"])
-            self._check()
+            request = {"do": "round", "pictures": pictures}
+            for result, answer in self._ask(request, order[shift:] + order[:shift]):
+                result.rounds.append(answer["rows"])
         self.tell("timing", rounds, rounds)
 
     def measure(self, throughput: bool) -> None:
         """Asks for memory, then for what would have changed it: throughput, and the peaks."""
-        for contender in list(self.processes):
-            answer = self._ask(contender, {"do": "memory"})
-            if answer is not None:
-                self._memory[contender] = answer["memory"]
+        for result, answer in self._ask({"do": "memory"}, list(self.processes)):
+            result.memory = answer["memory"]
         if throughput:
-            many = [self.paths[i % len(self.paths)] for i in range(MANY)]
-            for place, contender in enumerate(list(self.processes)):
-                self.tell(f"throughput of {contender.name}", place, len(self.processes))
-                answer = self._ask(contender, {"do": "rates", "pictures": many})
-                if answer is not None:
-                    self._rates[contender] = answer["rates"]
+            many = [self.paths[place % len(self.paths)] for place in range(MANY)]
+            request = {"do": "rates", "pictures": many}
+            for result, answer in self._ask(request, list(self.processes), "throughput of"):
+                result.rates = answer["rates"]
         if NAIVE in self.processes:
             self.tell("the processor's peak", 0, 1)
             precisions = sorted({contender.precision for contender in self.processes} | {"fp32"})
-            answer = self._ask(NAIVE, {"do": "operations", "precisions": precisions})
-            self.operations = answer or {}
-        self._check()
+            request = {"do": "operations", "precisions": precisions}
+            for _, answer in self._ask(request, [NAIVE]):
+                self.operations = answer
 
     def results(self) -> list[Result]:
         """Returns what was measured of those who are still alive."""
-        found = []
-        for contender in self.processes:
-            ready, first = (min(times) for times in zip(*self._started[contender], strict=True))
-            share, share_of = self._share(contender)
-            found.append(
-                Result(
-                    contender,
-                    ready,
-                    first,
-                    self._rounds[contender],
-                    self._memory[contender],
-                    self._rates.get(contender, {}),
-                    share,
-                    share_of,
-                )
-            )
-        return found
+        results = [self._results[contender] for contender in self.processes]
+        peaks = self.operations.get("peaks", {})
+        for result in results if peaks else ():
+            precision = result.contender.precision
+            result.share_of = precision if precision in peaks else "fp32"
+            count = self.operations["naive" if result.contender == NAIVE else "network"]
+            seconds = result.stages["network"].median
+            result.share = count / seconds / peaks[result.share_of]
+        return results
 
-    def _share(self, contender: Contender) -> tuple[float | None, str]:
-        if not self.operations:
-            return None, ""
-        peaks = self.operations["peaks"]
-        which = contender.precision if contender.precision in peaks else "fp32"
-        rows = [row for rows in self._rounds[contender] for row in rows]
-        seconds = spread([row["network"] for row in rows]).median
-        count = self.operations["naive" if contender == NAIVE else "network"]
-        return count / seconds / peaks[which], which
+    def _ask(
+        self, request: dict[str, Any], contenders: Sequence[Contender], title: str = ""
+    ) -> Iterator[tuple[Result, dict[str, Any]]]:
+        """Asks one after the other, and yields the answers of those who do not die of it.
 
-    def _ask(self, contender: Contender, request: dict[str, Any]) -> dict[str, Any] | None:
-        """Returns the answer, or None if the contender died of the request."""
-        try:
-            return self.processes[contender].ask(request)
-        except HeatpointError as error:
-            self.failed[contender.name] = str(error)
-            del self.processes[contender]
-            return None
+        Raises:
+            HeatpointError: Nobody is left.
+        """
+        for place, contender in enumerate(contenders):
+            if title:
+                self.tell(f"{title} {contender.name}", place, len(contenders))
+            time.sleep(_PAUSE)
+            try:
+                answer = self.processes[contender].ask(request)
+            except HeatpointError as error:
+                self.failed[contender.name] = str(error)
+                del self.processes[contender]
+            else:
+                yield self._results[contender], answer
+        self._check()
 
     def _check(self) -> None:
         """Raises HeatpointError if nobody is left."""

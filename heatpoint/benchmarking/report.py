@@ -1,13 +1,15 @@
-"""Draws a benchmark as one bar per contender, stacked of the stages."""
+"""What a benchmark has measured: as numbers, as tables, and as one bar per contender."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heatpoint.benchmarking.contenders import Contender
 from heatpoint.benchmarking.worker import STAGES, Row
@@ -33,23 +35,20 @@ def draw_chart(path: str | Path, report: Report) -> None:
     from matplotlib.figure import Figure
 
     results, first = report.results, report.results[0]
+    names = [result.contender.name for result in results]
+    medians, lows, highs = 1e3 * np.array([result.total for result in results]).T
     figure = Figure(figsize=(10, 1.9 + 0.55 * len(results)), dpi=110, layout="constrained")
     axes = figure.subplots()
-    lefts = [0.0] * len(results)
-    for (name, title), colour in zip(STAGES.items(), _COLOURS, strict=True):
-        widths = [result.middle[name] * 1e3 for result in results]
-        if any(widths):
-            axes.barh(range(len(results)), widths, 0.62, lefts, color=colour, label=title)
-        lefts = [left + width for left, width in zip(lefts, widths, strict=True)]
-    totals = [result.total for result in results]
-    medians = [total.median * 1e3 for total in totals]
+    ends = np.zeros(len(results))
+    for (stage, title), colour in zip(STAGES.items(), _COLOURS, strict=True):
+        widths = np.array([result.middle[stage] * 1e3 for result in results])
+        if widths.any():
+            axes.barh(names, widths, 0.62, ends, color=colour, label=title)
+        ends += widths
     axes.errorbar(
         medians,
-        range(len(results)),
-        xerr=(
-            [(total.median - total.low) * 1e3 for total in totals],
-            [(total.high - total.median) * 1e3 for total in totals],
-        ),
+        names,
+        xerr=(medians - lows, highs - medians),
         fmt="o",
         markersize=3.5,
         color=_TEXT,
@@ -57,39 +56,36 @@ def draw_chart(path: str | Path, report: Report) -> None:
         linewidth=1.2,
         label="median, quartiles",
     )
+    ends = np.maximum(ends, highs)
     for place, result in enumerate(results):
-        times = result.times_as_fast(first).median
-        more = "" if result is first else f"   {times:.2f} times as fast"
-        end = max(lefts[place], totals[place].high * 1e3)
+        times = f"   {result.times_as_fast(first).median:.2f} times as fast"
         axes.annotate(
-            f"{medians[place]:.1f} ms{more}",
-            (end, place),
+            f"{medians[place]:.1f} ms{'' if result is first else times}",
+            (ends[place], place),
             xytext=(8, 0),
             textcoords="offset points",
             va="center",
             fontsize=9,
             color=_TEXT,
         )
-    axes.set_yticks(range(len(results)), [result.contender.name for result in results])
     axes.set_ylim(len(results) - 0.5, -0.5)
-    axes.set_xlim(0, 1.3 * max(max(lefts), *(total.high * 1e3 for total in totals)))
+    axes.set_xlim(0, 1.3 * ends.max())
     axes.set_xlabel("milliseconds for one picture, from the file to the results")
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9, colors=_TEXT)
     about = report.protocol
     height, width = about["size"]
     threads = f"{about['threads']} thread{'s' if about['threads'] > 1 else ''}"
-    axes.set_title(
-        f"{about['architecture'] or Path(about['model']).name}, {width} x {height} pixels, "
-        f"{threads} of {about['processor']}",
-        fontsize=11,
-        color=_TEXT,
-        loc="left",
-    )
+    called = about["architecture"] or Path(about["model"]).name
+    title = f"{called}, {width} x {height} pixels, {threads} of {about['processor']}"
+    axes.set_title(title, fontsize=11, color=_TEXT, loc="left")
     figure.legend(loc="outside lower center", ncols=7, fontsize=8.5, frameon=False)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
 
+
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+"""Columns, and rows."""
 
 RATES = {"one": "1 by 1", "streams": "streams", "batch": "by 8"}
 """Ways of running many pictures: one at a time; one at a time in as many streams as threads; in
@@ -104,13 +100,13 @@ class Spread(NamedTuple):
     high: float
 
 
-def spread(values: Sequence[float]) -> Spread:
+def spread(values: NDArray[np.float64] | Sequence[float]) -> Spread:
     """Returns median and quartiles of one value or more."""
     low, median, high = np.percentile(values, (25, 50, 75)).tolist()
     return Spread(median, low, high)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Result:
     """What was measured of one contender.
 
@@ -126,24 +122,28 @@ class Result:
     """
 
     contender: Contender
-    ready: float
-    first: float
-    rounds: list[list[Row]]
-    memory: int | None
+    ready: float = math.inf
+    first: float = math.inf
+    rounds: list[list[Row]] = field(default_factory=list)
+    memory: int | None = None
     rates: dict[str, float] = field(default_factory=dict)
     share: float | None = None
     share_of: str = ""
 
     @property
+    def seconds(self) -> NDArray[np.float64]:
+        """Seconds of each stage of each picture, (rounds, pictures, stages)."""
+        return np.array([[[row[name] for name in STAGES] for row in rows] for rows in self.rounds])
+
+    @property
     def total(self) -> Spread:
         """Seconds from picture to results."""
-        return spread([sum(row.values()) for rows in self.rounds for row in rows])
+        return spread(self.seconds.sum(2))
 
     @property
     def stages(self) -> dict[str, Spread]:
         """Seconds of each stage."""
-        rows = [row for each in self.rounds for row in each]
-        return {name: spread([row[name] for row in rows]) for name in STAGES}
+        return {name: spread(self.seconds[..., i]) for i, name in enumerate(STAGES)}
 
     @property
     def middle(self) -> Row:
@@ -151,14 +151,16 @@ class Result:
 
         Unlike the medians of the stages these add up, to about the median of the whole.
         """
-        rows = sorted((row for each in self.rounds for row in each), key=lambda r: sum(r.values()))
+        rows = self.seconds.reshape(-1, len(STAGES))
+        rows = rows[np.argsort(rows.sum(1), kind="stable")]
         half = rows[len(rows) // 4 : len(rows) - len(rows) // 4]
-        return {name: float(np.mean([row[name] for row in half])) for name in STAGES}
+        return dict(zip(STAGES, half.mean(0).tolist(), strict=True))
 
     @property
     def by_round(self) -> list[float]:
         """Mean seconds of a picture in each round."""
-        return [float(np.mean([sum(row.values()) for row in rows])) for rows in self.rounds]
+        means: list[float] = self.seconds.sum(2).mean(1).tolist()
+        return means
 
     def times_as_fast(self, first: Result) -> Spread:
         """Returns how many times as fast it is as another, compared round by round."""
@@ -207,50 +209,36 @@ class Report:
             "failed": self.failed,
         }
 
-    def totals(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    def totals(self) -> Table:
         """Returns columns and rows: time of a picture, times as fast, start, memory."""
-        first = self.results[0]
         rows: list[tuple[str, ...]] = []
         for result in self.results:
-            total, times = result.total, result.times_as_fast(first)
+            total, times = result.total, result.times_as_fast(self.results[0])
             memory = "-" if result.memory is None else f"{result.memory / 2**20:.0f}"
-            rows.append(
-                (
-                    result.contender.name,
-                    _ms(total.median),
-                    f"{_ms(total.low)} - {_ms(total.high)}",
-                    f"{times.median:.2f}",
-                    f"{times.low:.2f} - {times.high:.2f}",
-                    f"{result.first:.1f}",
-                    memory,
-                )
-            )
-        columns = ("contender", "ms", "quartiles", "times", "quartiles", "first s", "MiB")
-        return columns, rows
+            time = (_ms(total.median), f"{_ms(total.low)} - {_ms(total.high)}")
+            ratio = (f"{times.median:.2f}", f"{times.low:.2f} - {times.high:.2f}")
+            rows.append((result.contender.name, *time, *ratio, f"{result.first:.1f}", memory))
+        return ("contender", "ms", "quartiles", "times", "quartiles", "first s", "MiB"), rows
 
-    def parts(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    def parts(self) -> Table:
         """Returns columns and rows: milliseconds of each stage."""
-        rows = [
+        return ("ms of", *STAGES.values()), [
             (result.contender.name, *(_ms(each.median) for each in result.stages.values()))
             for result in self.results
         ]
-        return ("ms of", *STAGES.values()), rows
 
-    def throughput(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    def throughput(self) -> Table:
         """Returns columns and rows: pictures per second; no rows if that was not measured."""
-        rows = [
-            (
-                result.contender.name,
-                *(f"{result.rates[way]:.1f}" if way in result.rates else "-" for way in RATES),
-            )
-            for result in self.results
-            if result.rates
-        ]
+        rows: list[tuple[str, ...]] = []
+        for result in self.results:
+            known = {way: f"{rate:.1f}" for way, rate in result.rates.items()}
+            if known:
+                rows.append((result.contender.name, *(known.get(way, "-") for way in RATES)))
         return ("pictures/s", *RATES.values()), rows
 
     def shares(self) -> list[str]:
         """Returns sentences about the part of the processor's peak that networks reach."""
-        known = [result for result in self.results if result.share is not None]
+        known = [(result, result.share) for result in self.results if result.share is not None]
         if not known:
             return []
         peaks = ", ".join(
@@ -260,11 +248,10 @@ class Report:
             f"the network's {self.protocol['operations'] / 1e9:.2f} GFLOP, against the best product"
             f" of two matrices ({peaks}):"
         ]
-        for result in known:
-            assert result.share is not None
+        for result, share in known:
             own = result.share_of == result.contender.precision
             which = "" if own else f", of the peak in {result.share_of}"
-            lines.append(f"  {result.contender.name}: {result.share:.0%}{which}")
+            lines.append(f"  {result.contender.name}: {share:.0%}{which}")
         return lines
 
 

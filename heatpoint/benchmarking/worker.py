@@ -6,9 +6,12 @@ import json
 import os
 import sys
 import time
+import timeit
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -20,14 +23,13 @@ from heatpoint.geometry import Image
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines.engine import Engine, Timings
 from heatpoint.inference.predict import open_runner
-from heatpoint.inference.runner import Job, Runner
+from heatpoint.inference.runner import Job
 from heatpoint.inference.sources import Source
 from heatpoint.views import Whole
 
 if TYPE_CHECKING:
     import torch
 
-    from heatpoint.inference.engines.engine import Engine
     from heatpoint.networks import Network
     from heatpoint.zoo.detector import Detector
 
@@ -46,13 +48,6 @@ Row = dict[str, float]
 """Seconds by stage of one picture."""
 
 
-class Passage(Protocol):
-    """One picture's way from disk to results."""
-
-    def __call__(self, path: str) -> Row:
-        """Returns the seconds of each stage for the picture of a file."""
-
-
 class Laps:
     """Measures stages that follow each other without a gap."""
 
@@ -67,18 +62,19 @@ class Laps:
         self._last = now
 
 
-class EnginePassage:
-    """The way that ``heatpoint predict`` takes, one picture at a time without threads.
+class Passage(ABC):
+    """One picture's way from disk to results.
 
     A model that looks at crops takes the whole picture as its one subject.
 
     Args:
-        engine: Made with timings that are its own.
+        engine: Says what is found; made with timings that are its own.
         size: Input (height, width) in pixels.
     """
 
-    def __init__(self, engine: Engine, size: tuple[int, int]) -> None:
-        self.runner = _runner(engine, size)
+    def __init__(self, engine: Engine, size: Sequence[int]) -> None:
+        keep = KeepOptions(max_detections=min(100, engine.description.rows))
+        self.runner = open_runner(engine, RunOptions(size=size), keep, 0.0)
 
     def __call__(self, path: str) -> Row:
         """Returns the seconds of each stage for the picture of a file.
@@ -86,22 +82,17 @@ class EnginePassage:
         Raises:
             HeatpointError: The picture cannot be read, or memory does not suffice.
         """
-        laps, timings = Laps(), self.runner.timings
-        content = Path(path).read_bytes()
-        laps("read")
-        image = load_image(content, path)
-        laps("decode")
-        job = self.runner.prepare(Whole(image), path=path)
-        laps("prepare")
-        network, maps = timings.network, timings.decode
-        self.runner.answer([(job, number) for number in range(len(job.looks))])
-        self.runner.conclude(job)
-        laps("finish")
-        # The engine measures what it does; the rest of the call is the runner's.
-        laps.row["network"] = timings.network - network
-        laps.row["maps"] = timings.decode - maps
-        laps.row["finish"] -= laps.row["network"] + laps.row["maps"]
+        laps = Laps()
+        self.find(path, laps)
         return laps.row
+
+    @abstractmethod
+    def find(self, path: str, laps: Laps) -> Detections:
+        """Returns what is in the picture of a file, and measures the stages on the way.
+
+        Raises:
+            HeatpointError: As a call.
+        """
 
     def rate(self, paths: Sequence[str], batch_size: int) -> float:
         """Returns pictures per second of a stream, read and prepared by threads meanwhile."""
@@ -112,7 +103,30 @@ class EnginePassage:
         return len(paths) / (time.perf_counter() - start)
 
 
-class NaivePassage:
+class EnginePassage(Passage):
+    """The way that ``heatpoint predict`` takes, one picture at a time without threads."""
+
+    def find(self, path: str, laps: Laps) -> Detections:
+        """Returns what is in the picture of a file, and measures the stages on the way."""
+        timings = self.runner.timings
+        content = Path(path).read_bytes()
+        laps("read")
+        image = load_image(content, path)
+        laps("decode")
+        job = self.runner.prepare(Whole(image), path=path)
+        laps("prepare")
+        network, maps = timings.network, timings.decode
+        self.runner.answer([(job, number) for number in range(len(job.looks))])
+        found = self.runner.conclude(job)
+        laps("finish")
+        # The engine measures what it does; the rest of the call is the runner's.
+        laps.row["network"] = timings.network - network
+        laps.row["maps"] = timings.decode - maps
+        laps.row["finish"] -= laps.row["network"] + laps.row["maps"]
+        return found
+
+
+class NaivePassage(Passage):
     """One picture at a time, eagerly in float32, channels first, batch norms and all stacks' heads.
 
     OpenCV reads and warps, NumPy normalises all pixels in float on the processor before the network
@@ -124,22 +138,12 @@ class NaivePassage:
         size: Input (height, width) in pixels.
     """
 
-    def __init__(self, detector: Detector, size: tuple[int, int]) -> None:
+    def __init__(self, detector: Detector, size: Sequence[int]) -> None:
         from heatpoint.inference.engines.torch import TorchEngine
 
+        super().__init__(TorchEngine(detector, device="cpu", precision="fp32"), size)
         self.codec, self.network = detector.codec, detector.network.eval()
         self._mean, self._std = (value.numpy() for value in (self.network.mean, self.network.std))
-        self.runner = _runner(TorchEngine(detector, device="cpu", precision="fp32"), size)
-
-    def __call__(self, path: str) -> Row:
-        """Returns the seconds of each stage for the picture of a file.
-
-        Raises:
-            HeatpointError: OpenCV cannot decode the picture.
-        """
-        laps = Laps()
-        self.find(path, laps)
-        return laps.row
 
     def find(self, path: str, laps: Laps) -> Detections:
         """Returns what is in the picture of a file, and measures the stages on the way.
@@ -178,27 +182,15 @@ class NaivePassage:
         return found
 
 
-def _runner(engine: Engine, size: tuple[int, int]) -> Runner:
-    return open_runner(engine, RunOptions(size=size), KeepOptions(max_detections=_most(engine)), 0)
-
-
-def _most(engine: Engine) -> int:
-    """Returns how many results are asked for: what the engine gives, as far as 100."""
-    return min(100, engine.description.rows)
-
-
-_SIDE, _TIMES = 2048, 5
-"""Rows of the matrices whose product gives the peak, and how often they are multiplied."""
-
-
-class Task(TypedDict):
+@dataclass(frozen=True)
+class Task:
     """What a process is to run.
 
     Attributes:
         engine: Of the contender.
         precision: Of the contender.
         path: The checkpoint or exported file.
-        size: Input [height, width] in pixels.
+        size: Input height and width in pixels.
         threads: Of the network and of OpenCV.
         picture: The first one.
     """
@@ -206,9 +198,37 @@ class Task(TypedDict):
     engine: str
     precision: str
     path: str
-    size: list[int]
+    size: Sequence[int]
     threads: int
     picture: str
+
+    def open(self, streams: int = 1) -> Passage:
+        """Returns the contender's way from a picture to results; imports what its engine needs."""
+        engine: Engine
+        how: dict[str, Any] = {"threads": self.threads, "streams": streams, "timings": Timings()}
+        if self.engine == "onnx":
+            from heatpoint.inference.engines.exported import OnnxEngine
+
+            engine = OnnxEngine(self.path, **how)
+        elif self.engine == "openvino":
+            from heatpoint.inference.engines.exported import OpenVinoEngine
+
+            # Of other files the engine knows itself what is to be between the layers.
+            precision: Any = self.precision if self.precision in ("fp32", "bf16") else None
+            engine = OpenVinoEngine(self.path, precision=precision, **how)
+        else:
+            import torch
+
+            from heatpoint.inference.engines.torch import TorchEngine
+            from heatpoint.zoo.detector import Detector
+
+            torch.set_num_threads(self.threads)
+            detector = Detector.load(self.path)
+            if self.engine == "naive":
+                return NaivePassage(detector, self.size)
+            precision = self.precision
+            engine = TorchEngine(detector, device="cpu", precision=precision, timings=Timings())
+        return EnginePassage(engine, self.size)
 
 
 def main() -> int:
@@ -218,15 +238,14 @@ def main() -> int:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
     def say(answer: dict[str, Any]) -> None:
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        print(json.dumps(answer), file=answers, flush=True)
 
-    task: Task = json.loads(sys.argv[1])
+    task = Task(**json.loads(sys.argv[1]))
     try:
-        cv2.setNumThreads(task["threads"])
-        passage = open_passage(task)
+        cv2.setNumThreads(task.threads)
+        passage = task.open()
         say({"ready": True})
-        passage(task["picture"])
+        passage(task.picture)
         say({"first": True})
         for line in sys.stdin:
             say(answer_to(json.loads(line), task, passage))
@@ -242,85 +261,40 @@ def answer_to(request: dict[str, Any], task: Task, passage: Passage) -> dict[str
     Raises:
         HeatpointError: A picture cannot be read, or memory does not suffice.
     """
+    pictures: list[str] = request.get("pictures", [])
     if request["do"] == "round":
-        pictures: list[str] = request["pictures"]
         passage(pictures[0])  # other contenders have used the processor's caches since
         return {"rows": [passage(picture) for picture in pictures]}
     if request["do"] == "memory":
         return {"memory": peak_memory()}
     if request["do"] == "rates":
-        return {"rates": rates(task, passage, request["pictures"])}
-    return operations(task, request["precisions"])
-
-
-def open_passage(task: Task) -> Passage:
-    """Returns the contender's way from a picture to results; imports what its engine needs."""
-    size = (task["size"][0], task["size"][1])
-    if task["engine"] != "naive":
-        return EnginePassage(open_one(task, streams=1), size)
-    import torch
-
-    from heatpoint.zoo.detector import Detector
-
-    torch.set_num_threads(task["threads"])
-    return NaivePassage(Detector.load(task["path"]), size)
-
-
-def open_one(task: Task, streams: int) -> Engine:
-    """Returns the contender's engine, with as many threads as the task says."""
-    path, threads, precision = task["path"], task["threads"], task["precision"]
-    if task["engine"] == "onnx":
-        from heatpoint.inference.engines.exported import OnnxEngine
-
-        return OnnxEngine(path, streams=streams, threads=threads, timings=Timings())
-    if task["engine"] == "openvino":
-        from heatpoint.inference.engines.exported import OpenVinoEngine
-
-        return OpenVinoEngine(
-            path,
-            streams=streams,
-            threads=threads,
-            # Of other files the engine knows itself what is to be between the layers.
-            precision="bf16" if precision == "bf16" else "fp32" if precision == "fp32" else None,
-            timings=Timings(),
-        )
-    import torch
-
-    from heatpoint.inference.engines.torch import TorchEngine
-    from heatpoint.zoo.detector import Detector
-
-    torch.set_num_threads(threads)
-    return TorchEngine(
-        Detector.load(path),
-        device="cpu",
-        precision="bf16" if precision == "bf16" else "fp32",
-        timings=Timings(),
-    )
+        return {"rates": rates(task, passage, pictures)}
+    assert isinstance(passage, NaivePassage)
+    return operations(passage.network, task.size, request["precisions"])
 
 
 def rates(task: Task, passage: Passage, pictures: Sequence[str]) -> dict[str, float]:
     """Returns pictures per second by way of running, as far as the contender has it."""
-    if not isinstance(passage, EnginePassage):
-        rows = [passage(picture) for picture in pictures]
-        return {"one": len(rows) / sum(sum(row.values()) for row in rows)}
+    if task.engine == "naive":
+        return {"one": len(pictures) / sum(sum(passage(each).values()) for each in pictures)}
     found = {"one": passage.rate(pictures, 1), "batch": passage.rate(pictures, 8)}
-    if task["engine"] != "torch" and task["threads"] > 1:
-        several = EnginePassage(
-            open_one(task, streams=task["threads"]), (task["size"][0], task["size"][1])
-        )
+    if task.engine != "torch" and task.threads > 1:
+        several = task.open(streams=task.threads)
         several(pictures[0])
         found["streams"] = several.rate(pictures, 1)
     return found
 
 
-def operations(task: Task, precisions: Sequence[str]) -> dict[str, Any]:
+_SIDE, _TIMES = 2048, 5
+"""Rows of the matrices whose product gives the peak, and how often they are multiplied."""
+
+
+def operations(network: Network, size: Sequence[int], precisions: Sequence[str]) -> dict[str, Any]:
     """Returns the operations of the network, with and without unused heads, and the peaks."""
     import torch
 
     from heatpoint.networks.fast import fast
-    from heatpoint.zoo.detector import Detector
 
-    size, network = (task["size"][0], task["size"][1]), Detector.load(task["path"]).network
     types = {"fp32": torch.float32, "bf16": torch.bfloat16}
     return {
         "naive": count_operations(network, size),
@@ -329,7 +303,7 @@ def operations(task: Task, precisions: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def count_operations(network: Network, size: tuple[int, int]) -> int:
+def count_operations(network: Network, size: Sequence[int]) -> int:
     """Returns the floating point operations of one image, a multiplication and an addition as two.
 
     Counted are matrix products and convolutions, in which practically all the work is.
@@ -351,12 +325,7 @@ def measure_peak(dtype: torch.dtype) -> float:
     import torch
 
     one = torch.rand((_SIDE, _SIDE), generator=torch.Generator().manual_seed(0)).to(dtype)
-    best = float("inf")
-    for _ in range(_TIMES):
-        start = time.perf_counter()
-        torch.matmul(one, one)
-        best = min(best, time.perf_counter() - start)
-    return 2 * _SIDE**3 / best
+    return 2 * _SIDE**3 / min(timeit.repeat(lambda: one @ one, number=1, repeat=_TIMES))
 
 
 def peak_memory() -> int | None:

@@ -8,25 +8,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from heatpoint.data import Annotations
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.exporting.formats import (
-    OPSETS,
-    Deployed,
-    to_onnx,
-    to_openvino,
-    write_onnx,
-    write_openvino,
-)
+from heatpoint.exporting.graph import OPSETS, Deployed, to_onnx, to_openvino
 from heatpoint.exporting.parity import check_parity
-from heatpoint.exporting.quantize import check_accuracy, read_calibration, to_int8
-from heatpoint.inference.engines.description import Description
+from heatpoint.exporting.quantize import Calibration, check_accuracy, read_calibration, to_int8
+from heatpoint.inference.engines.description import KEY, Description
+from heatpoint.inference.engines.exported import load_openvino
 from heatpoint.inference.engines.torch import describe
 from heatpoint.inference.sources import Images
+from heatpoint.system.files import atomic_write
 from heatpoint.views import input_size
 from heatpoint.zoo.detector import Detector
+
+if TYPE_CHECKING:
+    import onnx
 
 ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
 
@@ -93,8 +91,8 @@ def export(
         (512, 512)
     """
     path = Path(path)
-    _check(path, precision, batch, max_detections, opset)
-    _check_int8(path, precision, calibrate is not None, max_drop)
+    calibrated = calibrate is not None
+    _check(path, precision, opset, batch, max_detections, calibrated, max_drop)
     if not isinstance(detector, Detector):
         detector = Detector.load(detector)
     description = replace(
@@ -104,23 +102,16 @@ def export(
         batch=batch,
         precision=precision,
     )
-    description.check_size(description.size, description.called)
     calibration = None if calibrate is None else read_calibration(calibrate)
     deployed = Deployed(detector, flip=flip, max_detections=max_detections)
-    with _draft(path) as draft:
-        if path.suffix.lower() == ".onnx":
-            write_onnx(to_onnx(deployed, description, opset), draft)
-        else:
-            model = to_openvino(deployed, description)
-            if calibration is not None:
-                model = to_int8(model, description, calibration)
-            write_openvino(model, description, draft)
-        say = report or _silent
-        if not isinstance(check, bool):
-            say(check_parity(detector, draft, check, path).summary())
-        elif check:
-            shown = calibration.sources[:SHOWN] if calibration is not None else []
-            pictures = [source.content for source in shown] or None
+    graph = to_onnx(deployed, description, opset)
+    say = report or (lambda line: None)
+    with drafted(path) as draft:
+        write(graph, description, draft, calibration)
+        pictures = None if isinstance(check, bool) else check
+        if check is True and calibration is not None:
+            pictures = [source.content for source in calibration.sources[:SHOWN]]
+        if check is not False:
             say(check_parity(detector, draft, pictures, path).summary())
         if calibration is not None and calibration.truth is not None:
             accuracy = check_accuracy(detector, draft, calibration.truth, max_drop, path)
@@ -128,28 +119,71 @@ def export(
     return description
 
 
-def _silent(line: str) -> None:
-    """Says nothing."""
+def write(
+    graph: onnx.ModelProto,
+    description: Description,
+    path: Path,
+    calibration: Calibration | None = None,
+) -> None:
+    """Writes a graph in the format that the ending of ``path`` tells; weights of .xml go to .bin.
+
+    Args:
+        graph: Of ``to_onnx``; it may serve several files, one after the other.
+        description: Becomes the file's metadata.
+        path: Ends in .onnx or .xml.
+        calibration: Pictures to measure the ranges of 8-bit numbers on; None for other numbers.
+
+    Raises:
+        HeatpointError: A package is not installed, or the network cannot be quantised.
+        OSError: The system refuses.
+    """
+    if path.suffix.lower() == ".onnx":
+        from onnx.helper import set_model_props
+
+        set_model_props(graph, {KEY: description.to_json()})
+        path.write_bytes(graph.SerializeToString())
+        return
+    model = to_openvino(graph)
+    if calibration is not None:
+        model = to_int8(model, description, calibration)
+    model.set_rt_info(description.to_json(), [KEY])
+    half = description.precision == "fp16"  # stored so, and computed with in what the CPU prefers
+    try:
+        load_openvino().save_model(model, path, compress_to_fp16=half)
+    except RuntimeError as error:
+        raise OSError(str(error).splitlines()[-1]) from error
+    if not path.with_suffix(".bin").exists():
+        raise OSError("OpenVINO wrote no weights")
 
 
 @contextmanager
-def _draft(path: Path) -> Iterator[Path]:
-    """Yields where to write a file first; what is there at the end is moved to ``path``."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".export-", dir=path.parent) as folder:
-            yield Path(folder) / path.name
-            # The weights first: an .xml file is looked for by its own name.
-            for file in sorted(Path(folder).iterdir()):
-                os.replace(file, path.parent / file.name)
-    except OSError as error:
-        raise HeatpointError(
-            f"cannot write {path}: {error.strerror or error}; free space or choose another folder "
-            "(what was saved there before is untouched)"
-        ) from error
+def drafted(path: Path) -> Iterator[Path]:
+    """Yields where to write a file first; what is there at the end is moved to ``path``.
+
+    Raises:
+        HeatpointError: The system refuses.
+    """
+    with (
+        atomic_write(path) as whole,
+        tempfile.TemporaryDirectory(prefix=".export-", dir=whole.parent) as folder,
+    ):
+        yield (draft := Path(folder) / path.name)
+        weights = draft.with_suffix(".bin")
+        if weights.exists():  # first: an .xml file is looked for by its own name
+            with atomic_write(path.with_suffix(".bin")) as whole_weights:
+                os.replace(weights, whole_weights)
+        os.replace(draft, whole)
 
 
-def _check(path: Path, precision: str, batch: int | None, max_detections: int, opset: int) -> None:
+def _check(
+    path: Path,
+    precision: str,
+    opset: int,
+    batch: int | None,
+    max_detections: int,
+    calibrated: bool,
+    max_drop: float,
+) -> None:
     """Raises HeatpointError for what can be refused before any work is done."""
     suffix = path.suffix.lower()
     if suffix not in (".onnx", ".xml"):
@@ -162,21 +196,17 @@ def _check(path: Path, precision: str, batch: int | None, max_detections: int, o
             f"an .onnx file computes in fp32, not {precision}; leave precision out or write an "
             ".xml file"
         )
+    if opset not in OPSETS:
+        raise HeatpointError(
+            f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset}; PyTorch writes none "
+            "below, and from 20 on TensorRT enlarges maps wrongly"
+        )
     if suffix == ".xml" and opset != OPSETS[0]:
         raise HeatpointError(f"opset {opset} is of .onnx files; leave it out for {path}")
     if batch is not None and batch < 1:
         raise HeatpointError(f"batch must be at least 1, or None for any number, not {batch}")
     if max_detections < 1:
         raise HeatpointError(f"max_detections must be at least 1, not {max_detections}")
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise HeatpointError(f"{path} cannot be written; choose a file in a folder that can")
-
-
-def _check_int8(path: Path, precision: str, calibrated: bool, max_drop: float) -> None:
-    """Raises HeatpointError unless int8 has what it needs, and nothing else has it."""
     if precision == "int8" and not calibrated:
         raise HeatpointError(
             "int8 needs pictures to measure the ranges of its numbers on; give a data set or "
@@ -188,3 +218,10 @@ def _check_int8(path: Path, precision: str, calibrated: bool, max_drop: float) -
         )
     if not 0.0 <= max_drop <= 1.0:
         raise HeatpointError(f"max_drop must lie in [0, 1], not {max_drop}")
+    folder = path.absolute().parent
+    while not folder.exists():
+        folder = folder.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise HeatpointError(f"{path} cannot be written; choose a file in a folder that can")
+    if suffix == ".xml":
+        load_openvino()  # which says how to install it

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,8 +69,7 @@ TOLERANCES = {
 """What each precision allows."""
 
 
-@dataclass(frozen=True)
-class Differences:
+class Differences(NamedTuple):
     """Differences of one picture's results, one row each: infinite where one is missing.
 
     Attributes:
@@ -154,22 +153,34 @@ def check_parity(
     """
     exported = open_engine(path)
     about = exported.description
-    checkpoint = counterpart(detector, about)
+    engines = (counterpart(detector, about), exported)
     shown = _pictures(pictures, about.skeleton is not None)
-    rows = _differences(checkpoint, exported, about.size, [[one] for one in shown])
-    run = len(shown)
+    runs = [(about.size, [one]) for one in shown]
     if about.dynamic:
         other = (about.size[0] + about.multiple, about.size[1])
-        together = shown[: about.batch or len(_DRAWN)]
-        rows += _differences(checkpoint, exported, other, [together])
-        run += len(together)
-    parity = judge(rows, about.precision, run)
+        runs.append((other, shown[: about.batch or len(_DRAWN)]))
+    keep = KeepOptions(max_detections=engines[0].description.rows)
+    rows: list[Differences] = []
+    for size, batch in runs:
+        images, places = zip(*batch, strict=True)
+        runners = [open_runner(each, RunOptions(size=size), keep, 0.0) for each in engines]
+        asks = runners[0].view.asks
+        results = (each(images, places if asks else None) for each in runners)
+        for one, another in zip(*results, strict=True):
+            if asks and one.keypoints is not None:
+                rows.append(joint_differences(one, another))
+            else:
+                rows.append(differences(one, another, about.answer))
+    parity = judge(rows, about.precision, sum(len(batch) for _, batch in runs))
     if not parity.holds:
         allowed = TOLERANCES[about.precision]
+        remedy = "give pictures of what it finds with --check, or export with --precision fp32"
+        if about.precision == "fp32":
+            remedy = "try another --opset or the other format, and please report it"
         raise HeatpointError(
             f"{called or path} does not give the results of its checkpoint ({parity.summary()}), "
             f"but {about.precision} allows {allowed.pixels} px and a score of {allowed.score}; "
-            + _remedy(about.precision)
+            f"{remedy}"
         )
     return parity
 
@@ -195,10 +206,8 @@ def judge(rows: Sequence[Differences], precision: str, pictures: int) -> Parity:
     Where nothing is sure and numbers are rounded, which of many weak peaks come first is chance:
     then the heights of the best are compared, wherever they are.
     """
-    scores, pixels, overlaps, apart, before, after = (
-        np.concatenate([getattr(one, field.name) for one in rows])
-        for field in dataclasses.fields(Differences)
-    )
+    all_rows = Differences(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+    scores, pixels, overlaps, apart, before, after = all_rows
     allowed = TOLERANCES[precision]
     chosen = scores >= SURE
     sure = bool(chosen.any())
@@ -211,26 +220,13 @@ def judge(rows: Sequence[Differences], precision: str, pictures: int) -> Parity:
     if not sure and precision != "fp32":
         heights = np.abs(_best(before) - _best(after))
         off, largest = int((heights > allowed.score).sum()), float(heights.max())
-    return Parity(
-        precision=precision,
-        pictures=pictures,
-        compared=int(chosen.sum()),
-        sure=sure,
-        pixels=float(pixels[both].max(initial=0.0)),
-        score=largest,
-        off=off,
-    )
+    farthest = float(pixels[both].max(initial=0.0))
+    return Parity(precision, pictures, int(chosen.sum()), sure, farthest, largest, off)
 
 
 def _best(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     """Returns the (FEW,) highest scores, 0 where there are fewer."""
     return np.sort(np.append(scores, np.zeros(FEW)))[::-1][:FEW]
-
-
-def _remedy(precision: str) -> str:
-    if precision == "fp32":
-        return "try another --opset or the other format, and please report it"
-    return "give pictures of what it finds with --check, or export with --precision fp32"
 
 
 def _pictures(given: Images | None, figures: bool) -> list[tuple[Image, Places | None]]:
@@ -245,29 +241,6 @@ def _pictures(given: Images | None, figures: bool) -> list[tuple[Image, Places |
     return [(scene.image, places_of(scene.boxes, "a drawn picture")) for scene in scenes]
 
 
-def _differences(
-    first: Engine,
-    second: Engine,
-    size: tuple[int, int],
-    batches: Sequence[Sequence[tuple[Image, Places | None]]],
-) -> list[Differences]:
-    """Returns the differences of each picture at one input size, run batch by batch."""
-    about = first.description
-    keep = KeepOptions(max_detections=about.rows)
-    one, other = (open_runner(each, RunOptions(size=size), keep, 0.0) for each in (first, second))
-    rows: list[Differences] = []
-    for batch in batches:
-        images = [image for image, _ in batch]
-        places = [where for _, where in batch] if one.view.asks else None
-        for mine, theirs in zip(one(images, places), other(images, places), strict=True):
-            rows.append(
-                joint_differences(mine, theirs)
-                if one.view.asks and mine.keypoints is not None
-                else differences(mine, theirs, about.answer)
-            )
-    return rows
-
-
 def differences(first: Detections, second: Detections, fields: Sequence[Field]) -> Differences:
     """Returns the differences of two results: of each row of either to its like in the other.
 
@@ -278,37 +251,30 @@ def differences(first: Detections, second: Detections, fields: Sequence[Field]) 
         second: Of the exported file.
         fields: Kinds of the fields, by which further columns are compared.
     """
-    parts = [_one_way(first, second, fields), _one_way(second, first, fields)]
-    scores, pixels, overlaps, apart = (
-        np.concatenate(column) for column in zip(*parts, strict=True)
-    )
+    both_ways = (_one_way(first, second, fields), _one_way(second, first, fields))
+    scores, pixels, overlaps, apart = np.hstack(both_ways)
     before, after = first.scores.astype(np.float64), second.scores.astype(np.float64)
     return Differences(scores, pixels, overlaps, apart, before, after)
 
 
-def _one_way(
-    first: Detections, second: Detections, fields: Sequence[Field]
-) -> tuple[NDArray[np.float64], ...]:
-    """Returns the first four fields of the differences, for the rows of ``first``."""
+def _one_way(first: Detections, second: Detections, fields: Sequence[Field]) -> NDArray[np.float64]:
+    """Returns the first four fields of the differences, (4, N), for the rows of ``first``."""
     count = len(first)
     scores = first.scores.astype(np.float64)
+    missing = np.full(count, np.inf)
     if not count or not len(second):
-        return scores, np.full(count, np.inf), np.zeros(count), np.full(count, np.inf)
+        return np.stack((scores, missing, np.zeros(count), missing))
     overlaps = box_iou(_grown(first.boxes), _grown(second.boxes))
     overlaps[first.labels[:, None] != second.labels[None, :]] = 0.0
     apart = np.abs(scores[:, None] - second.scores[None, :])
     # Of several that overlap alike (double peaks) the one of the nearest score is meant.
     like = np.lexsort((apart, -overlaps.round(3)), axis=1)[:, 0]
     rows = np.arange(count)
-    best = overlaps[rows, like]
+    best, theirs = overlaps[rows, like], second[like]
     found = best >= _SAME
-    pixels = _distances(first, second[like], fields)
-    return (
-        np.where(found, np.maximum(scores, second.scores[like]), scores),
-        np.where(found, pixels, np.inf),
-        best,
-        np.where(found, apart[rows, like], np.inf),
-    )
+    higher = np.where(found, np.maximum(scores, theirs.scores), scores)
+    pixels = np.where(found, _distances(first, theirs, fields), np.inf)
+    return np.stack((higher, pixels, best, np.where(found, apart[rows, like], np.inf)))
 
 
 def _grown(boxes: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -336,15 +302,15 @@ def _distances(
 
 def joint_differences(first: Detections, second: Detections) -> Differences:
     """Returns the differences of the joints of two equal lists of subjects, joint by joint."""
-    assert first.keypoints is not None
-    assert second.keypoints is not None
-    joints = (each.keypoints.reshape(-1, 3).astype(np.float64) for each in (first, second))  # type: ignore[union-attr]
-    mine, theirs = joints
+    mine, theirs = (
+        np.asarray(each.keypoints, np.float64).reshape(-1, 3) for each in (first, second)
+    )
+    before, after = mine[:, 2], theirs[:, 2]
     return Differences(
-        scores=np.maximum(mine[:, 2], theirs[:, 2]),
+        scores=np.maximum(before, after),
         pixels=np.linalg.norm(mine[:, :2] - theirs[:, :2], axis=1),
         overlaps=np.zeros(len(mine)),
-        apart=np.abs(mine[:, 2] - theirs[:, 2]),
-        before=mine[:, 2],
-        after=theirs[:, 2],
+        apart=np.abs(before - after),
+        before=before,
+        after=after,
     )

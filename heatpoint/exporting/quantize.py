@@ -1,4 +1,4 @@
-"""Compares the score of an exported file with that of its checkpoint, on annotated pictures."""
+"""Makes networks of 8-bit numbers, and compares their score with that of the checkpoint."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
@@ -19,7 +18,6 @@ from heatpoint.data.images import SUFFIXES
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.exporting.parity import counterpart
-from heatpoint.geometry import Image
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Pixels
@@ -116,13 +114,6 @@ MOST = 300
 _HEADS = "/network/heads/"
 """What the names of nodes begin with that belong to ``Deployed.network.heads``."""
 
-_CONVOLUTIONS = {
-    "Convolution",
-    "GroupConvolution",
-    "ConvolutionBackpropData",
-    "GroupConvolutionBackpropData",
-}
-
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
@@ -186,34 +177,19 @@ def _only_pictures(data: str | Path) -> bool:
     return path.suffix.lower() in SUFFIXES or (has_magic(str(path)) and not path.exists())
 
 
-class _Inputs:
-    """Pictures as the network sees them, one batch each, read again whenever they are asked for.
-
-    NNCF goes over them several times; to hold them would take a gigabyte at 1024 x 1024.
-    """
-
-    def __init__(self, calibration: Calibration, about: Description) -> None:
-        self._calibration, self._about = calibration, about
-
-    def __iter__(self) -> Iterator[Pixels]:
-        for place, source in enumerate(self._calibration.sources):
-            one = self._prepared(place, source.load())
-            # A file for a fixed number of images is measured on so many copies of one.
-            yield np.repeat(one[None], self._about.batch or 1, axis=0)
-
-    def __len__(self) -> int:
-        return len(self._calibration.sources)
-
-    def _prepared(self, place: int, image: Image) -> Pixels:
-        about, truth = self._about, self._calibration.truth
-        view, places = about.natural_view(), None
-        if view.asks and truth is not None and truth.skeleton is not None:
-            record = truth.images[place]
-            boxes = record.boxes[is_subject(record)]
-            places = places_of(boxes, f"{record.path}'s annotation")
-        looks = view.looks((image.shape[0], image.shape[1]), places)
-        # One of the subjects of each picture, not always the first: those may be the clearest.
-        return looks[place % len(looks)].cut(Whole(image))
+def _seen(place: int, calibration: Calibration, about: Description) -> Pixels:
+    """Returns one of the pictures as the network sees it, a batch by itself."""
+    source, truth = calibration.sources[place], calibration.truth
+    image = source.load()
+    view, places = about.natural_view(), None
+    if view.asks and truth is not None and truth.skeleton is not None:
+        record = truth.images[place]
+        places = places_of(record.boxes[is_subject(record)], f"{source}'s annotation")
+    looks = view.looks((image.shape[0], image.shape[1]), places)
+    # One of the subjects of each picture, not always the first: those may be the clearest.
+    look = looks[place % len(looks)].cut(Whole(image))
+    # A file for a fixed number of images is measured on so many copies of one.
+    return np.repeat(look[None], about.batch or 1, axis=0)
 
 
 def to_int8(model: openvino.Model, about: Description, calibration: Calibration) -> openvino.Model:
@@ -238,7 +214,7 @@ def to_int8(model: openvino.Model, about: Description, calibration: Calibration)
             f"{about.called} has no convolution but those of its heads, so that int8 would change "
             "nothing; export it with --precision fp32"
         )
-    nncf, inputs = _nncf(), _Inputs(calibration, about)
+    nncf = _nncf()
     from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
     # Processors without VNNI add pairs of products in 16 bits, which overflow; with weights of 7
@@ -246,17 +222,20 @@ def to_int8(model: openvino.Model, about: Description, calibration: Calibration)
     # Ranges reach to the extremes of all pictures: NNCF's default, the mean of each picture's
     # extremes, cuts off what the few largest objects excite, and with it their sizes (on BCCD
     # 0.014 of AP instead of 0.002, nearly all of it that of the large cells).
-    whole = RangeEstimatorParametersSet.MINMAX
     settings = nncf.AdvancedQuantizationParameters(
-        overflow_fix=nncf.OverflowFix.ENABLE, activations_range_estimator_params=whole
+        overflow_fix=nncf.OverflowFix.ENABLE,
+        activations_range_estimator_params=RangeEstimatorParametersSet.MINMAX,
     )
+    count = len(calibration.sources)
     return nncf.quantize(
         model,
-        nncf.Dataset(inputs),
+        # NNCF goes over the pictures several times; to hold them would take a gigabyte at
+        # 1024 x 1024, so that each is read again.
+        nncf.Dataset(range(count), lambda place: _seen(place, calibration, about)),
         # Activations such as SiLU and hard swish lie on one side of 0 for the most part.
         preset=nncf.QuantizationPreset.MIXED,
         target_device=nncf.TargetDevice.CPU,
-        subset_size=len(inputs),
+        subset_size=count,
         ignored_scope=nncf.IgnoredScope(names=kept, validate=False),
         advanced_parameters=settings,
     )
@@ -275,9 +254,7 @@ def unquantized(model: openvino.Model, about: Description) -> list[str]:
     for node in reversed(model.get_ordered_ops()):
         name = node.get_friendly_name()
         if name in before or _filters(node):
-            before |= {
-                value.get_source_output().get_node().get_friendly_name() for value in node.inputs()
-            }
+            before |= {value.get_node().get_friendly_name() for value in node.input_values()}
     nodes = {node.get_friendly_name(): node for node in model.get_ordered_ops()}
     heads = {name for name in nodes if name.startswith(_HEADS)}
     kept = {name for name, node in nodes.items() if name not in before or _depthwise(node)}
@@ -302,9 +279,8 @@ def _fine(model: openvino.Model, about: Description, heads: set[str]) -> set[str
 
 def _depthwise(node: Any) -> bool:
     """Tells whether a node is a convolution of every channel by itself."""
-    if node.get_type_name() != "GroupConvolution":
-        return False
-    return list(node.input(1).get_shape()[1:3]) == [1, 1]
+    grouped = node.get_type_name() == "GroupConvolution"
+    return grouped and list(node.input(1).get_shape()[1:3]) == [1, 1]
 
 
 def _filters(node: Any) -> bool:
@@ -312,7 +288,8 @@ def _filters(node: Any) -> bool:
 
     A codec may blur maps, each with the same one kernel, which is no layer.
     """
-    if node.get_type_name() not in _CONVOLUTIONS:
+    kind = node.get_type_name().removesuffix("BackpropData")
+    if kind not in ("Convolution", "GroupConvolution"):
         return False
     return int(np.prod(node.input(1).get_shape()[:-2])) > 1
 

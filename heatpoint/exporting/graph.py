@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import ast
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,11 +15,10 @@ from torch.export import Dim, export
 from heatpoint.codecs import with_honest_scores
 from heatpoint.codecs.peaks import portable
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.engines.description import KEY, Description
+from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.exported import load_openvino
 from heatpoint.networks.corner_pool import at_most
 from heatpoint.networks.fast import fast
-from heatpoint.system.files import atomic_write
 from heatpoint.zoo.detector import Detector
 
 if TYPE_CHECKING:
@@ -56,8 +53,8 @@ class Deployed(nn.Module):
 
     def __init__(self, detector: Detector, *, flip: bool, max_detections: int) -> None:
         super().__init__()
-        self.network = fast(detector.network, "fp32", "cpu")
-        self.network = self.network.to(memory_format=torch.contiguous_format)
+        network = fast(detector.network, "fp32", "cpu")
+        self.network = network.to(memory_format=torch.contiguous_format)
         # What writes into its input is taken apart into many operators first, and slowly so.
         for module in self.network.modules():
             if hasattr(module, "inplace"):
@@ -83,9 +80,7 @@ class Deployed(nn.Module):
         return tuple(rows[name] for name in self.outputs)
 
 
-def written(
-    deployed: Deployed, description: Description
-) -> tuple[torch.export.ExportedProgram, list[str]]:
+def written(deployed: Deployed, description: Description) -> torch.export.ExportedProgram:
     """Writes down what a detector computes, and makes sure that it holds for what is promised.
 
     A program follows one example; a network that decides by the example's numbers what to do
@@ -97,7 +92,7 @@ def written(
         description: Says whether size and batch are open.
 
     Returns:
-        The program of images (B, 3, H, W) uint8, and the names of its outputs.
+        The program of images (B, 3, H, W) uint8.
 
     Raises:
         HeatpointError: The network depends on the size, the batch or the numbers in ways that
@@ -113,8 +108,10 @@ def written(
     batches, batch = (2, 1), {0: Dim("batch")}
     if description.batch is not None:
         batches, batch = (description.batch,) * 2, {}
+    chance = torch.Generator().manual_seed(0)
     example, other = (
-        _noise(*each, seed) for seed, each in enumerate(zip(batches, sizes, strict=True))
+        torch.randint(0, 256, (count, 3, *each), generator=chance, dtype=torch.uint8)
+        for count, each in zip(batches, sizes, strict=True)
     )
     # Corner pooling compares no more often than the longest side takes.
     with torch.no_grad(), portable(), at_most(-(-longest // deployed.codec.stride)):
@@ -127,12 +124,7 @@ def written(
             raise _refusal(description, str(error).splitlines()[0]) from error
     if not _agree(found, expected):
         raise _refusal(description, "its answers differ from those of the detector")
-    return program, list(deployed.outputs)
-
-
-def _noise(batch: int, size: tuple[int, int], seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, (batch, 3, *size), generator=generator, dtype=torch.uint8)
+    return program
 
 
 def _agree(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
@@ -173,18 +165,13 @@ def to_onnx(
 
     Args:
         deployed: The detector.
-        description: Says whether size and batch are open, and becomes the file's metadata.
+        description: Says whether size and batch are open.
         opset: Version of the operators, one of ``OPSETS``.
 
     Raises:
-        HeatpointError: A package is not installed, the opset is another one, or the network
-            cannot be written, or not for any size.
+        HeatpointError: A package is not installed, or the network cannot be written, or not for
+            any size.
     """
-    if opset not in OPSETS:
-        raise HeatpointError(
-            f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset}; PyTorch writes none "
-            "below, and from 20 on TensorRT enlarges maps wrongly"
-        )
     try:
         import onnx
         from onnxscript import optimizer
@@ -193,7 +180,7 @@ def to_onnx(
             f"export needs the package {error.name}; install it with pip install "
             "'heatpoint[onnx]', or 'heatpoint[openvino]' for OpenVINO"
         ) from None
-    program, names = written(deployed, description)
+    program = written(deployed, description)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter's own, about itself
@@ -202,7 +189,7 @@ def to_onnx(
                 dynamo=True,
                 verbose=False,
                 input_names=["images"],
-                output_names=names,
+                output_names=list(deployed.outputs),
                 opset_version=opset,
                 custom_translation_table={torch.ops.aten.div.Tensor_mode: _quotient},
                 # Its rewriting of patterns takes as long as all the rest where corners are pooled,
@@ -222,7 +209,6 @@ def to_onnx(
     _tidy(model)
     _name_sides(model.graph, description)
     model.producer_name = "heatpoint"
-    onnx.helper.set_model_props(model, {KEY: description.to_json()})
     onnx.checker.check_model(model, full_check=True)
     return model
 
@@ -269,55 +255,13 @@ def _name_sides(graph: onnx.GraphProto, description: Description) -> None:
             info.type.tensor_type.shape.dim[index].dim_param = name
 
 
-def write_onnx(model: onnx.ModelProto, path: str | Path) -> None:
-    """Writes a graph, atomically.
+def to_openvino(model: onnx.ModelProto) -> openvino.Model:
+    """Returns a graph of ``to_onnx`` as one of OpenVINO, with the same inputs and outputs.
 
     Raises:
-        HeatpointError: The file cannot be written.
+        HeatpointError: OpenVINO is not installed.
     """
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(model.SerializeToString())
-
-
-def to_openvino(deployed: Deployed, description: Description) -> openvino.Model:
-    """Returns a detector as an OpenVINO graph with the inputs and outputs of ``to_onnx``.
-
-    Raises:
-        HeatpointError: A package is not installed, or the network cannot be written for any size.
-    """
-    runtime = load_openvino()
-    model = to_onnx(deployed, description)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        write_onnx(model, path)
-        # Not ``convert_model``, which does the same and reports home about it. From the program
-        # itself it takes seconds instead of hundredths, and loses the names of modules.
-        read: openvino.Model = runtime.Core().read_model(path)
-        return read
-
-
-def write_openvino(model: openvino.Model, description: Description, path: str | Path) -> None:
-    """Writes a graph and its description as ``path``, and its weights as .bin beside it.
-
-    Both are complete before either takes the place of an old one. With the precision "fp16" the
-    weights are stored in half, and computed with in whatever the processor prefers.
-
-    Args:
-        model: Any graph with the outputs of the description's task, quantised or not.
-        description: Becomes the file's metadata.
-        path: Ends in .xml.
-
-    Raises:
-        HeatpointError: The files cannot be written.
-    """
-    runtime = load_openvino()
-    path = Path(path)
-    model.set_rt_info(description.to_json(), [KEY])
-    with atomic_write(path) as graph, atomic_write(path.with_suffix(".bin")) as weights:
-        try:
-            runtime.save_model(model, graph, compress_to_fp16=description.precision == "fp16")
-        except RuntimeError as error:
-            # What the system refused is a matter of the file, which ``atomic_write`` explains.
-            raise OSError(str(error).splitlines()[-1]) from error
-        if not weights.exists():
-            raise OSError(f"OpenVINO wrote no weights to {weights}")
+    # Not ``convert_model``, which does the same and reports home about it. From the program
+    # itself it takes seconds instead of hundredths, and loses the names of modules.
+    read: openvino.Model = load_openvino().Core().read_model(model.SerializeToString())
+    return read
