@@ -106,7 +106,7 @@ def _reason(error: BaseException) -> str:
 
 def _check_models(name: str | Path, table: object) -> None:
     if not isinstance(table, dict) or not all(
-        isinstance(key, str) and (callable(row) or hasattr(row, "parts"))  # a zoo.Model
+        isinstance(key, str) and (callable(row) or hasattr(row, "usual"))  # a zoo.Model
         for key, row in table.items()
     ):
         raise HeatpointError(

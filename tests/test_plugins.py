@@ -188,3 +188,12 @@ def test_a_plugin_may_use_the_package(tmp_path: Path) -> None:
             env={**os.environ, plugins.VARIABLE: listed},
         )
         assert done.stdout == "load\n", done.stderr
+
+
+def test_a_row_of_the_zoo_is_a_model_too(tmp_path: Path) -> None:
+    path = tmp_path / "rows.py"
+    path.write_text(
+        "from heatpoint.zoo.families import TABLE\nMODELS = {'mine': TABLE['centernet_tiny']}\n"
+    )
+    plugins.load(path)
+    assert heatpoint.build("mine", ["a"]).meta["architecture"] == "mine"
