@@ -238,3 +238,4 @@ def test_windows_are_proposed_for_small_objects_in_large_inputs_only() -> None:
     assert window_side(small, 0.3, (640, 640)) is None  # a crowd
     assert window_side(small, 0.03, (96, 128)) is None  # no room
     assert window_side(np.zeros(0), 0.0, (640, 640)) is None
+    assert window_side(small, 0.03, (511, 511), 128, 1) == 127  # as the model takes it

@@ -167,7 +167,7 @@ def inspect(
     problems = validate(annotations, progress=_step(progress, "checking"))
     usable, _ = clean(annotations, skip_bad=True, progress=_step(progress, "measuring"))
     scoring = _step(progress, "scoring")
-    report, measured = measure(usable, view.size)
+    report, measured = measure(usable, view.size, view.multiple, view.trim)
     verdict = joints = seen = corners = None
     if isinstance(view, Crops):
         joints, seen = measure_joints(usable, codec, view, limit, scoring)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from heatpoint.codecs import Codec, Target
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.validate import Progress
-from heatpoint.geometry import letterbox
+from heatpoint.geometry import letterbox, next_multiple
 
 _CELLS = 1 << 24  # of all maps of a batch: 64 MiB in float32
 _SIZES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # COCO's, from so many square pixels
@@ -140,13 +140,17 @@ class Measured:
     per_image: NDArray[np.int64]
 
 
-def measure(annotations: Annotations, size: tuple[int, int]) -> tuple[DataReport, Measured]:
+def measure(
+    annotations: Annotations, size: tuple[int, int], multiple: int = 1, trim: int = 0
+) -> tuple[DataReport, Measured]:
     """Counts and measures every object that is not a crowd region.
 
     Args:
         annotations: A data set without degenerate boxes, as ``clean`` leaves it; every image
             has its size.
         size: (H, W) of the network's input.
+        multiple: Sides of inputs are multiples of this number of pixels ...
+        trim: ... less this.
     """
     records = annotations.images
     frames = np.array([known_size(r) for r in records], np.float64).reshape(-1, 2)
@@ -175,25 +179,36 @@ def measure(annotations: Annotations, size: tuple[int, int]) -> tuple[DataReport
         per_image=Spread.of(per_image),
         by_area=dict(zip(_SIZES, of_size.tolist(), strict=True)),
         covered=covered,
-        window=window_side(input_sides, covered, size),
+        window=window_side(input_sides, covered, size, multiple, trim),
     )
     return report, Measured(input_sides, aspects, per_image)
 
 
-def window_side(sides: NDArray[np.float64], covered: float, size: tuple[int, int]) -> int | None:
-    """Returns the side of a training window that would pay, a multiple of 32, or None.
+def window_side(
+    sides: NDArray[np.float64],
+    covered: float,
+    size: tuple[int, int],
+    multiple: int = 1,
+    trim: int = 0,
+) -> int | None:
+    """Returns the side of a training window that would pay and that the model takes, or None.
 
-    It holds nineteen objects in twenty with as much again around them, and pays where objects
-    cover less than a tenth of the input and it is less than a quarter of it.
+    It is about 64 pixels at least, in steps of about 32. It holds nineteen objects in twenty with as
+    much again around them, and pays where objects cover less than a tenth of the input and it is
+    less than a quarter of it.
 
     Args:
         sides: (N,) square roots of box areas in input pixels.
         covered: Share of the input that boxes cover.
         size: (H, W) of the input.
+        multiple: Sides of inputs are multiples of this number of pixels ...
+        trim: ... less this.
     """
     if not len(sides) or covered >= 0.1:
         return None
-    side = 32 * max(2, round(2 * float(np.quantile(sides, 0.95)) / 32))
+    step = next_multiple(32, multiple)
+    wished = max(64.0, 2 * float(np.quantile(sides, 0.95)))
+    side = max(1, round((wished + trim) / step)) * step - trim
     return side if 4 * side * side <= size[0] * size[1] and side <= min(size) else None
 
 
