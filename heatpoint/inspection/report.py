@@ -193,8 +193,8 @@ def window_side(
 ) -> int | None:
     """Returns the side of a training window that would pay and that the model takes, or None.
 
-    It is about 64 pixels at least, in steps of about 32. It holds nineteen objects in twenty with as
-    much again around them, and pays where objects cover less than a tenth of the input and it is
+    It is about 64 pixels at least, in steps of about 32. It holds nineteen objects in twenty with
+    as much again around them, and pays where objects cover less than a tenth of the input and it is
     less than a quarter of it.
 
     Args:
