@@ -79,11 +79,10 @@ def benchmark(
     threads, out, tell = check_cores(1, threads), Path(out), progress or (lambda *_: None)
     tell("preparing", 0, 1)
     given = None if images is None else expand(images)
-    left_out: dict[str, str] = {}
-    failed: dict[str, str] = {}
     if is_exported(model):
         about = open_engine(model, max_detections=1).description  # however few it gives
         chosen = choose_for_file(Path(model), about, engines, precisions)
+        left_out: dict[str, str] = {}
     else:
         chosen, left_out = choose(engines, precisions)
         from heatpoint.inference.engines.torch import describe
@@ -95,10 +94,12 @@ def benchmark(
     wanted = input_size(size, about.size, about.multiple, about.trim)
     about.check_size(wanted, about.called)
     sources = given or _draw(out, about)
-    files = dict.fromkeys(chosen, Path(model))
-    if not is_exported(model):
+    if is_exported(model):
+        files, failed = dict.fromkeys(chosen, Path(model)), dict[str, str]()
+    else:
         tell("exporting", 0, 1)
-        files, failed = export_all(checkpoint_path(model), detector, chosen, wanted, sources, out)
+        files = dict.fromkeys(chosen, checkpoint_path(model))
+        failed = export_all(files, detector, wanted, sources, out)
     paths = [source.path for source in sources][: rounds * PER_ROUND]
     race = Race(wanted, threads, paths, tell, failed)
     with ExitStack() as stack:

@@ -150,34 +150,30 @@ CALIBRATION = 16
 
 
 def export_all(
-    checkpoint: Path,
+    files: dict[Contender, Path],
     detector: Detector,
-    contenders: Sequence[Contender],
     size: tuple[int, int],
     sources: Sequence[Source],
     out: Path,
-) -> tuple[dict[Contender, Path], dict[str, str]]:
-    """Writes what contenders need to ``out``, all of one graph, and returns the file of each.
+) -> dict[str, str]:
+    """Writes what engines need that run no checkpoints, all of one graph.
 
     Nothing is compared: an untrained model has a speed, but finds nothing.
 
     Args:
-        checkpoint: What torch runs.
-        detector: The same.
-        contenders: All who take part.
+        files: The checkpoint of everybody; it is replaced by what is written.
+        detector: That of the checkpoint.
         size: Input (height, width) in pixels.
         sources: Pictures to calibrate 8-bit numbers with, of which the first few are used.
         out: The folder.
 
     Returns:
-        The files, and a sentence by name about contenders that none could be made for.
+        A sentence by name about contenders that no file could be made for.
     """
-    files: dict[Contender, Path] = {}
     failed: dict[str, str] = {}
     graph = None
-    for contender in contenders:
+    for contender in files:
         if contender.engine in ("naive", "torch"):
-            files[contender] = checkpoint
             continue
         from heatpoint.exporting import drafted, write
         from heatpoint.exporting.graph import Deployed, to_onnx
@@ -200,4 +196,4 @@ def export_all(
             files[contender] = path
         except HeatpointError as error:
             failed[contender.name] = str(error)
-    return files, failed
+    return failed

@@ -22,14 +22,13 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines.engine import Engine, Timings
+from heatpoint.inference.engines.exported import OnnxEngine, OpenVinoEngine
 from heatpoint.inference.predict import open_runner
 from heatpoint.inference.runner import Job
 from heatpoint.inference.sources import Source
 from heatpoint.views import Whole
 
 if TYPE_CHECKING:
-    import torch
-
     from heatpoint.networks import Network
     from heatpoint.zoo.detector import Detector
 
@@ -207,12 +206,8 @@ class Task:
         engine: Engine
         how: dict[str, Any] = {"threads": self.threads, "streams": streams, "timings": Timings()}
         if self.engine == "onnx":
-            from heatpoint.inference.engines.exported import OnnxEngine
-
             engine = OnnxEngine(self.path, **how)
         elif self.engine == "openvino":
-            from heatpoint.inference.engines.exported import OpenVinoEngine
-
             # Of other files the engine knows itself what is to be between the layers.
             precision: Any = self.precision if self.precision in ("fp32", "bf16") else None
             engine = OpenVinoEngine(self.path, precision=precision, **how)
@@ -290,42 +285,34 @@ _SIDE, _TIMES = 2048, 5
 
 
 def operations(network: Network, size: Sequence[int], precisions: Sequence[str]) -> dict[str, Any]:
-    """Returns the operations of the network, with and without unused heads, and the peaks."""
-    import torch
+    """Returns the operations of one image, with and without unused heads, and the peaks.
 
-    from heatpoint.networks.fast import fast
-
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16}
-    return {
-        "naive": count_operations(network, size),
-        "network": count_operations(fast(network, "fp32"), size),
-        "peaks": {name: measure_peak(types[name]) for name in precisions if name in types},
-    }
-
-
-def count_operations(network: Network, size: Sequence[int]) -> int:
-    """Returns the floating point operations of one image, a multiplication and an addition as two.
-
-    Counted are matrix products and convolutions, in which practically all the work is.
+    Counted are matrix products and convolutions, in which practically all the work is; a
+    multiplication and an addition are two. A peak is the operations per second of the product of
+    two large matrices, the best of some.
 
     Args:
         network: In evaluation mode.
         size: Input (height, width) in pixels.
+        precisions: Those to measure the peak of, as far as torch multiplies in them.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network(torch.zeros((1, 3, *size), dtype=torch.uint8))
-    return int(counter.get_total_flops())
+    from heatpoint.networks.fast import fast
 
-
-def measure_peak(dtype: torch.dtype) -> float:
-    """Returns the operations per second of the product of two large matrices, the best of some."""
-    import torch
-
-    one = torch.rand((_SIDE, _SIDE), generator=torch.Generator().manual_seed(0)).to(dtype)
-    return 2 * _SIDE**3 / min(timeit.repeat(lambda: one @ one, number=1, repeat=_TIMES))
+    found: dict[str, Any] = {"peaks": {}}
+    for name, each in (("naive", network), ("network", fast(network, "fp32"))):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            each(torch.zeros((1, 3, *size), dtype=torch.uint8))
+        found[name] = int(counter.get_total_flops())
+    square = torch.rand((_SIDE, _SIDE), generator=torch.Generator().manual_seed(0))
+    for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        if name in precisions:
+            known = {"one": square.to(dtype)}
+            seconds = timeit.repeat("one @ one", number=1, repeat=_TIMES, globals=known)
+            found["peaks"][name] = 2 * _SIDE**3 / min(seconds)
+    return found
 
 
 def peak_memory() -> int | None:
