@@ -34,14 +34,18 @@ def shared() -> Path:
 
 
 @pytest.fixture(scope="session")
-def shared_graphs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def common(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Returns the folder of this run of the tests, which all its workers have in common."""
+    folder = tmp_path_factory.getbasetemp()
+    return folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder
+
+
+@pytest.fixture(scope="session")
+def shared_graphs(common: Path) -> Iterator[None]:
     """Lets every export take a graph that another test has written, in this process or another."""
     from sharing import sharing
 
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # the run's, which all workers have in common
-    with sharing(folder / "graphs"):
+    with sharing(common / "graphs"):
         yield
 
 

@@ -1,7 +1,8 @@
 """Runs every command and every Python block of the README and the docs.
 
 Each document runs from top to bottom in a folder of its own, with a drawn data set in the places
-it names. What would take long is cut short by the substitutions below; nothing else is changed.
+it names. What would take long is cut short by the substitutions below, and a demo that several
+documents begin with runs once; nothing else is changed.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from heatpoint.system import locked
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
@@ -55,6 +59,20 @@ def run(words: list[str], folder: Path) -> None:
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
 
 
+def run_once(command: str, common: Path, folder: Path) -> None:
+    """Runs a command that reads nothing in a place of its own, and copies what it has made.
+
+    Four documents begin with the same demo.
+    """
+    place = common / re.sub(r"\W+", "-", command)
+    with locked(common / f"{place.name}.lock"):
+        if not (place / "done").exists():
+            place.mkdir(exist_ok=True)
+            run([sys.executable, "-m", *command.split()], place)
+            (place / "done").touch()
+    shutil.copytree(place / "runs", folder / "runs", dirs_exist_ok=True)
+
+
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Returns a folder with the data that documents assume."""
@@ -83,7 +101,7 @@ def workplace(drawn: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=[path.name for path in DOCUMENTS])
-def test_document_runs(document: Path, workplace: Path) -> None:
+def test_document_runs(document: Path, workplace: Path, common: Path) -> None:
     for number, (language, text) in enumerate(BLOCK.findall(document.read_text())):
         if language == "python" and (named := NAMED.match(text)):
             (workplace / named[1]).write_text(text)
@@ -99,7 +117,10 @@ def test_document_runs(document: Path, workplace: Path) -> None:
             assert command.startswith("heatpoint "), f"{document.name}: {command}"
             for pattern, shorter in SHORTER.items():
                 command = re.sub(pattern, shorter, command)
-            run([sys.executable, "-m", *command.split()], workplace)
+            if command.startswith("heatpoint demo"):
+                run_once(command, common, workplace)
+            else:
+                run([sys.executable, "-m", *command.split()], workplace)
 
 
 def _indented(text: str) -> str:

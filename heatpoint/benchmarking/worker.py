@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ from heatpoint.views import Whole
 
 if TYPE_CHECKING:
     from heatpoint.networks import Network
+    from heatpoint.networks.fast import Precision
     from heatpoint.zoo.detector import Detector
 
 
@@ -115,7 +116,7 @@ class EnginePassage(Passage):
         job = self.runner.prepare(Whole(image), path=path)
         laps("prepare")
         network, maps = timings.network, timings.decode
-        self.runner.answer([(job, number) for number in range(len(job.looks))])
+        self.runner.answer(job.asks)
         found = self.runner.conclude(job)
         laps("finish")
         # The engine measures what it does; the rest of the call is the runner's.
@@ -203,27 +204,28 @@ class Task:
 
     def open(self, streams: int = 1) -> Passage:
         """Returns the contender's way from a picture to results; imports what its engine needs."""
-        engine: Engine
-        how: dict[str, Any] = {"threads": self.threads, "streams": streams, "timings": Timings()}
-        if self.engine == "onnx":
-            engine = OnnxEngine(self.path, **how)
-        elif self.engine == "openvino":
-            # Of other files the engine knows itself what is to be between the layers.
-            precision: Any = self.precision if self.precision in ("fp32", "bf16") else None
-            engine = OpenVinoEngine(self.path, precision=precision, **how)
-        else:
-            import torch
+        if self.engine in ("onnx", "openvino"):
+            kind = OnnxEngine if self.engine == "onnx" else OpenVinoEngine
+            engine = kind(
+                self.path,
+                streams=streams,
+                threads=self.threads,
+                # Of other files the engine knows itself what is to be between the layers.
+                precision=self.precision if self.precision in kind.choices else None,
+                timings=Timings(),
+            )
+            return EnginePassage(engine, self.size)
+        import torch
 
-            from heatpoint.inference.engines.torch import TorchEngine
-            from heatpoint.zoo.detector import Detector
+        from heatpoint.inference.engines.torch import TorchEngine
+        from heatpoint.zoo.detector import Detector
 
-            torch.set_num_threads(self.threads)
-            detector = Detector.load(self.path)
-            if self.engine == "naive":
-                return NaivePassage(detector, self.size)
-            precision = self.precision
-            engine = TorchEngine(detector, device="cpu", precision=precision, timings=Timings())
-        return EnginePassage(engine, self.size)
+        torch.set_num_threads(self.threads)
+        detector, precision = Detector.load(self.path), cast("Precision", self.precision)
+        if self.engine == "naive":
+            return NaivePassage(detector, self.size)
+        run = TorchEngine(detector, device="cpu", precision=precision, timings=Timings())
+        return EnginePassage(run, self.size)
 
 
 def main() -> int:
