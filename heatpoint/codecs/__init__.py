@@ -137,10 +137,7 @@ class Codec(ABC):
 
     def with_rows(self, least: int) -> Self:
         """Returns the codec with at least so many rows; one that has a fixed number stays."""
-        if "max_detections" not in self._fields():
-            return self
-        most = max(least, self.max_detections)
-        return dataclasses.replace(self, max_detections=most)  # type: ignore[type-var]
+        return self._having({"max_detections": max(least, self.max_detections)})
 
     @property
     def capacity(self) -> int:
@@ -161,8 +158,7 @@ class Codec(ABC):
         values: dict[str, Any] = {"classes": classes}
         if flip is not None:
             values |= {"joints": len(flip), "flip": flip}
-        chosen = {name: value for name, value in values.items() if name in self._fields()}
-        return dataclasses.replace(self, **chosen)  # type: ignore[type-var]
+        return self._having(values)
 
     def tuned(self, model: str, values: Mapping[str, Any]) -> Self:
         """Returns the codec with other values of its fields.
@@ -180,7 +176,7 @@ class Codec(ABC):
                 f"{foreign[0]} is no choice for {model}, whose codec is a {type(self).__name__}; "
                 "leave it out"
             )
-        return dataclasses.replace(self, **values) if values else self  # type: ignore[type-var]
+        return self._having(values) if values else self
 
     @abstractmethod
     def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> Any:
@@ -226,6 +222,11 @@ class Codec(ABC):
         """
         centres = (boxes[:, :2] + boxes[:, 2:]) / (2 * self.stride)
         return np.floor(centres[None]).astype(np.int64)
+
+    def _having(self, values: Mapping[str, Any]) -> Self:
+        """Returns the codec with other values of those fields that it has."""
+        known = {name: value for name, value in values.items() if name in self._fields()}
+        return dataclasses.replace(self, **known)  # type: ignore[type-var]
 
     @classmethod
     def _fields(cls) -> set[str]:
