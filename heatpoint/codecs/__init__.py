@@ -11,6 +11,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -264,7 +265,7 @@ class Codec(ABC):
                 f"{where} needs a {name} with {', '.join(unknown)}, which this version of "
                 "heatpoint lacks; install a newer one"
             )
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         try:
             wrong = [key for key, value in chosen.items() if not fits(value, hints[key])]
             if wrong:
@@ -289,7 +290,7 @@ def check_values(codec: Codec, whole: Sequence[str] = (), weights: Sequence[str]
     Raises:
         HeatpointError: One is not; names it and its value.
     """
-    for name, hint in get_type_hints(type(codec)).items():
+    for name, hint in _hints(type(codec)).items():
         if get_origin(hint) is Literal:
             check_choice(name, getattr(codec, name), get_args(hint))
     for name in whole:
@@ -300,6 +301,11 @@ def check_values(codec: Codec, whole: Sequence[str] = (), weights: Sequence[str]
         value = getattr(codec, name)
         fine = isinstance(value, (int, float)) and 0 <= value < float("inf")
         require(fine, name, "be at least 0", value)
+
+
+@cache
+def _hints(kind: type[Codec]) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def require(fine: bool, name: str, rule: str, value: object) -> None:
