@@ -11,6 +11,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
@@ -137,10 +138,7 @@ class Codec(ABC):
 
     def with_rows(self, least: int) -> Self:
         """Returns the codec with at least so many rows; one that has a fixed number stays."""
-        if "max_detections" not in self._fields():
-            return self
-        most = max(least, self.max_detections)
-        return dataclasses.replace(self, max_detections=most)  # type: ignore[type-var]
+        return self._having({"max_detections": max(least, self.max_detections)})
 
     @property
     def capacity(self) -> int:
@@ -161,8 +159,7 @@ class Codec(ABC):
         values: dict[str, Any] = {"classes": classes}
         if flip is not None:
             values |= {"joints": len(flip), "flip": flip}
-        chosen = {name: value for name, value in values.items() if name in self._fields()}
-        return dataclasses.replace(self, **chosen)  # type: ignore[type-var]
+        return self._having(values)
 
     def tuned(self, model: str, values: Mapping[str, Any]) -> Self:
         """Returns the codec with other values of its fields.
@@ -180,7 +177,7 @@ class Codec(ABC):
                 f"{foreign[0]} is no choice for {model}, whose codec is a {type(self).__name__}; "
                 "leave it out"
             )
-        return dataclasses.replace(self, **values) if values else self  # type: ignore[type-var]
+        return self._having(values) if values else self
 
     @abstractmethod
     def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> Any:
@@ -227,6 +224,11 @@ class Codec(ABC):
         centres = (boxes[:, :2] + boxes[:, 2:]) / (2 * self.stride)
         return np.floor(centres[None]).astype(np.int64)
 
+    def _having(self, values: Mapping[str, Any]) -> Self:
+        """Returns the codec with other values of those fields that it has."""
+        known = {name: value for name, value in values.items() if name in self._fields()}
+        return dataclasses.replace(self, **known)  # type: ignore[type-var]
+
     @classmethod
     def _fields(cls) -> set[str]:
         """Returns the names of the dataclass's fields."""
@@ -263,7 +265,7 @@ class Codec(ABC):
                 f"{where} needs a {name} with {', '.join(unknown)}, which this version of "
                 "heatpoint lacks; install a newer one"
             )
-        hints = get_type_hints(kind)
+        hints = _hints(kind)
         try:
             wrong = [key for key, value in chosen.items() if not fits(value, hints[key])]
             if wrong:
@@ -288,7 +290,7 @@ def check_values(codec: Codec, whole: Sequence[str] = (), weights: Sequence[str]
     Raises:
         HeatpointError: One is not; names it and its value.
     """
-    for name, hint in get_type_hints(type(codec)).items():
+    for name, hint in _hints(type(codec)).items():
         if get_origin(hint) is Literal:
             check_choice(name, getattr(codec, name), get_args(hint))
     for name in whole:
@@ -299,6 +301,11 @@ def check_values(codec: Codec, whole: Sequence[str] = (), weights: Sequence[str]
         value = getattr(codec, name)
         fine = isinstance(value, (int, float)) and 0 <= value < float("inf")
         require(fine, name, "be at least 0", value)
+
+
+@cache
+def _hints(kind: type[Codec]) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def require(fine: bool, name: str, rule: str, value: object) -> None:

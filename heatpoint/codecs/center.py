@@ -24,6 +24,10 @@ from heatpoint.codecs.losses import focal_loss, giou_loss, l1_loss
 from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks, unflipped
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 
+Border = Literal["continuous", "cells"]
+Normaliser = Literal["coordinates", "objects"]
+Collisions = Literal["keep", "last"]
+
 
 @dataclass(frozen=True)
 class CenterCodec(Codec):
@@ -71,22 +75,19 @@ class CenterCodec(Codec):
     size_weight: float = 0.1
     offset_weight: float = 1.0
     giou_weight: float = 0.0
-    border: Literal["continuous", "cells"] = "continuous"
+    border: Border = "continuous"
     offset: bool = True
-    collisions: Literal["keep", "last"] = "keep"
+    collisions: Collisions = "keep"
     clamp: float | None = None
-    normaliser: Literal["coordinates", "objects"] = "coordinates"
+    normaliser: Normaliser = "coordinates"
     peak_kernel: int = 3
     one_class_per_cell: bool = False
     size_region: float = 0.0
     soft_nms: float | None = None
 
     def __post_init__(self) -> None:
-        check_values(
-            self,
-            whole=("classes", "stride", "max_detections", "peak_kernel"),
-            weights=("heatmap_weight", "size_weight", "offset_weight", "giou_weight"),
-        )
+        weights = ("heatmap_weight", "size_weight", "offset_weight", "giou_weight")
+        check_values(self, ("classes", "stride", "max_detections", "peak_kernel"), weights)
         check_blobs(self.overlap, self.clamp, self.peak_kernel, self.soft_nms)
         region = self.size_region
         require(0 <= region <= 1, "size_region", "lie in [0, 1]", region)

@@ -142,5 +142,5 @@ def joined(rows: Rows, others: Rows) -> Rows:
         order = scores.sort(descending=True, stable=True).indices
     for name, values in both.items():
         tail = [1] * (values.dim() - 2)  # one index serves all numbers of a row
-        both[name] = values.take_along_dim(order.reshape(*order.shape, *tail), 1)
+        both[name] = values.gather(1, order.reshape(*order.shape, *tail).expand_as(values))
     return both

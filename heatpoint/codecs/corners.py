@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -18,6 +19,10 @@ from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import focal_loss, pull_push_loss, smooth_l1_loss
 from heatpoint.codecs.peaks import unflipped
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
+
+Border = Literal["continuous", "pixels"]
+Grouping = Literal["published", "printed"]
+Images = Literal["sum", "mean"]
 
 CORNERS = ("top_left", "bottom_right")
 MIRRORED = {"top_left": "top_right", "bottom_right": "bottom_left"}
@@ -75,18 +80,16 @@ class CornerCodec(Codec):
     offset_weight: float = 1.0
     pull_weight: float = 0.1
     push_weight: float = 0.1
-    grouping: Literal["published", "printed"] = "published"
-    images: Literal["sum", "mean"] = "sum"
-    border: Literal["continuous", "pixels"] = "continuous"
+    grouping: Grouping = "published"
+    images: Images = "sum"
+    border: Border = "continuous"
     clamp: float | None = None
     peak_kernel: int = 3
 
     def __post_init__(self) -> None:
-        check_values(
-            self,
-            whole=("classes", "stride", "max_detections", "corners", "peak_kernel"),
-            weights=("heatmap_weight", "offset_weight", "pull_weight", "push_weight", "threshold"),
-        )
+        weights = ("heatmap_weight", "offset_weight", "pull_weight", "push_weight", "threshold")
+        whole = ("classes", "stride", "max_detections", "corners", "peak_kernel")
+        check_values(self, whole, weights)
         check_blobs(self.overlap, self.clamp, self.peak_kernel, self.soft_nms)
         fine = 0 <= self.trim < self.stride
         require(fine, "trim", "be at least 0 and below the stride", self.trim)
@@ -97,14 +100,11 @@ class CornerCodec(Codec):
 
         The branch of a map has the name of its corner.
         """
+        heatmap = MapSpec("", self.classes, bias=-2.19, per="class")
+        parts = heatmap, MapSpec("_embedding", 1, std=0.001), MapSpec("_offset", 2, std=0.001)
         return tuple(
-            replace(spec, name=corner + spec.name, branch=corner)
-            for spec in (
-                MapSpec("", self.classes, bias=-2.19, per="class"),
-                MapSpec("_embedding", 1, std=0.001),
-                MapSpec("_offset", 2, std=0.001),
-            )
-            for corner in CORNERS
+            replace(part, name=corner + part.name, branch=corner)
+            for part, corner in product(parts, CORNERS)
         )
 
     @property
@@ -218,9 +218,8 @@ class CornerCodec(Codec):
             embeddings.append(slots.index_put(place, embedding))
         mask = torch.zeros_like(embeddings[0], dtype=torch.bool)
         mask[place] = True
-        pull, push = pull_push_loss(
-            embeddings[0], embeddings[1], mask, published=self.grouping == "published"
-        )
+        first, second = embeddings
+        pull, push = pull_push_loss(first, second, mask, self.grouping == "published")
         share = 1 / images.clamp(min=1) if self.images == "mean" else 1.0
         return {
             "heatmap": heatmap[0] + heatmap[1],

@@ -17,6 +17,11 @@ from heatpoint.views import View
 from heatpoint.views.fields import SCORES, Field, Part
 from heatpoint.views.pictures import Crops
 
+Align = Literal["center", "index"]
+Border = Literal["inside", "window"]
+Normaliser = Literal["blob", "bearpaw", "mmpose", "princeton"]
+FlipMerge = Literal["mean", "clipped", "shifted"]
+
 SEEN = 0.2
 """Height of a peak above which a joint counts towards the score of its subject."""
 
@@ -67,12 +72,12 @@ class JointCodec(Codec):
     stride: int = 4
     sigma: float = 1.0
     target: BlobRule = "exact"
-    align: Literal["center", "index"] = "center"
-    border: Literal["inside", "window"] = "inside"
+    align: Align = "center"
+    border: Border = "inside"
     train_hidden: bool = True
-    normaliser: Literal["blob", "bearpaw", "mmpose", "princeton"] = "blob"
+    normaliser: Normaliser = "blob"
     refine: Refine = "taylor"
-    flip_merge: Literal["mean", "clipped", "shifted"] = "mean"
+    flip_merge: FlipMerge = "mean"
 
     def __post_init__(self) -> None:
         check_values(self, whole=("joints", "stride"))

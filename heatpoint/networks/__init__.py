@@ -111,11 +111,8 @@ class Network(nn.Module):
 
     def __init__(self, backbone: Backbone, neck: nn.Module, heads: nn.Module, stride: int) -> None:
         super().__init__()
-        self.backbone = backbone
-        self.neck = neck
-        self.heads = heads
-        self.multiple, self.trim = backbone.multiple, backbone.trim
-        self.stride = stride
+        self.backbone, self.neck, self.heads = backbone, neck, heads
+        self.multiple, self.trim, self.stride = backbone.multiple, backbone.trim, stride
         self.register_buffer("mean", torch.tensor(backbone.mean))
         self.register_buffer("std", torch.tensor(backbone.std))
 

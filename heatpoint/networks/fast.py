@@ -22,9 +22,7 @@ SELF_CHECK = 1e-3
 
 
 def fast(
-    network: Network,
-    precision: Precision = "auto",
-    device: str | torch.device | None = None,
+    network: Network, precision: Precision = "auto", device: str | torch.device | None = None
 ) -> Network:
     """Returns a copy in evaluation mode, batch norms folded, channels last, without gradients.
 

@@ -33,12 +33,10 @@ class PlainResNet(Backbone):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Returns one (B, channels[i], H / strides[i], W / strides[i]) per stage."""
-        features = self.stem(images)
-        outputs = []
+        outputs = [self.stem(images)]
         for stage in self.stages:
-            features = stage(features)
-            outputs.append(features)
-        return outputs
+            outputs.append(stage(outputs[-1]))
+        return outputs[1:]
 
 
 def _start(module: nn.Module) -> None:
@@ -113,12 +111,11 @@ class TimmBackbone(Backbone):
         self.channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
         channels = model.feature_info.channels()
         self.channels = tuple(int(channels[index]) for index in self.picked)
-        self.strides = tuple(strides)
-        self.multiple = max(strides)
-        pretrained_cfg = getattr(model, "pretrained_cfg", None) or {}
-        if "mean" in pretrained_cfg:
-            self.mean = tuple(255.0 * value for value in pretrained_cfg["mean"])
-            self.std = tuple(255.0 * value for value in pretrained_cfg["std"])
+        self.strides, self.multiple = tuple(strides), max(strides)
+        weights = getattr(model, "pretrained_cfg", None) or {}
+        if "mean" in weights:
+            self.mean = tuple(255.0 * value for value in weights["mean"])
+            self.std = tuple(255.0 * value for value in weights["std"])
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Returns one (B, channels[i], H / strides[i], W / strides[i]) per wanted stride."""

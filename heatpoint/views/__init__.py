@@ -117,13 +117,13 @@ class Look:
         Black is what all released systems of this family have there, *before* the network
         normalises.
         """
-        height, width = raster.size
-        if not self.part:
-            return channels_first(self.to_input.warp(raster.region(0, 0, width, height), self.size))
-        x1, y1, x2, y2 = self.to_image.boxes(np.array([[0.0, 0.0, self.size[1], self.size[0]]]))[0]
-        # Two more pixels, of which interpolation reads the nearest.
-        left, top = max(0, math.floor(x1) - 2), max(0, math.floor(y1) - 2)
-        right, bottom = min(width, math.ceil(x2) + 2), min(height, math.ceil(y2) + 2)
+        left, top, (bottom, right) = 0, 0, raster.size
+        if self.part:
+            view = np.array([0.0, 0.0, self.size[1], self.size[0]])
+            x1, y1, x2, y2 = self.to_image.boxes(view).tolist()
+            # Two more pixels, of which interpolation reads the nearest.
+            left, top = max(left, math.floor(x1) - 2), max(top, math.floor(y1) - 2)
+            right, bottom = min(right, math.ceil(x2) + 2), min(bottom, math.ceil(y2) + 2)
         if right <= left or bottom <= top:
             return np.zeros((3, *self.size), np.uint8)
         onward = self.to_input @ Affine.translate(left, top)
