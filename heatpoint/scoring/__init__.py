@@ -58,8 +58,8 @@ def tabulated(results: Results, truth: Annotations, joints: int | None = None) -
             f"{truth.source or 'the annotations'} give one image id to several images; results "
             "could not be told apart"
         )
-    found = [one for one in results if isinstance(one, Detections)]
-    rows = [row for row in results if not isinstance(row, Detections)]
+    found = [one for one in results if not isinstance(one, Mapping)]
+    rows = [row for row in results if isinstance(row, Mapping)]
     if found and rows:
         raise TypeError("results are either all Detections or all COCO result rows")
     if found:

@@ -153,25 +153,26 @@ def deconv(backbone: str, kind: str, summary: str) -> Model:
         neck = DeconvNeck(trunk.channels[-1], channels=(256, 256, 256))
         return Network(trunk, neck, _published(codec, width=64, pooled=64), stride=4)
 
-    return row(summary, RELEASED[kind], network, (256, 192) if kind == "pose" else (512, 512))
+    size = (256, 192) if RELEASED[kind].view.asks else (512, 512)
+    return row(summary, RELEASED[kind], network, size)
 
 
 def topdown(backbone: str, kind: str, summary: str) -> Model:
     """Returns any timm backbone with a narrow top-down neck and shared heads, for CPUs."""
-    pose = kind == "pose"
+    crops = QUICK[kind].view.asks
 
     def network(codec: Codec, pretrained: bool) -> Network:
         trunk = TimmBackbone(backbone, strides=(4, 8, 16, 32), pretrained=pretrained)
-        widths = (32, 48, 64, 96) if pose else (48, 64, 96, 128)
+        widths = (32, 48, 64, 96) if crops else (48, 64, 96, 128)
         neck = TopDownNeck(trunk.channels, widths)
-        return Network(trunk, neck, _shared(codec, widths[0], 48 if pose else 64, 32), stride=4)
+        return Network(trunk, neck, _shared(codec, widths[0], 48 if crops else 64, 32), stride=4)
 
-    return row(summary, QUICK[kind], network, (192, 192) if pose else (384, 384))
+    return row(summary, QUICK[kind], network, (192, 192) if crops else (384, 384))
 
 
 def tiny(kind: str, summary: str) -> Model:
     """Returns a few plain convolutions under a top-down neck: quick to train from nothing."""
-    size = (128, 128) if kind == "pose" else (192, 192)
+    size = (128, 128) if QUICK[kind].view.asks else (192, 192)
     return row(summary, QUICK[kind], tiny_network, size, f"{kind}_mobilenetv2")
 
 
