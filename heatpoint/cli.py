@@ -1,6 +1,6 @@
 """The command line: each command builds one dataclass of options and makes one library call.
 
-A command is such a dataclass in a module of ``commands``, with ``EXAMPLES`` for its help and a
+A command is such a dataclass in a module of ``commands``, with examples in its docstring and a
 method ``run`` that may return an exit status. Nothing heavy is imported before a command runs, not
 even ``typing``, so that ``heatpoint --help`` answers at once.
 """

@@ -1,4 +1,4 @@
-"""Frames and the one map between them.
+"""Frames, the one map between them, and boxes.
 
 One convention holds everywhere: coordinates are continuous, x to the right and y down, the upper
 left corner of the image is (0, 0) and pixel ``i`` covers ``[i, i + 1)``, so its middle lies at

@@ -1,4 +1,4 @@
-"""Kinds of values that options take: how a word gives one, and what help calls it.
+"""Options once: kinds of values, and a dataclass per job as flags and as keywords.
 
 A field of a dataclass of options is annotated with one of the names below, or with ``bool``,
 ``int``, ``float``, ``str`` or a ``Literal``.

@@ -1,4 +1,4 @@
-"""What heatmaps of joints should say about a batch: one blob per joint, or nothing."""
+"""Heatmaps of joints: what they should say about a batch, and where in one its joint is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Says what is wrong with one image and its objects, and takes out what cannot be trained on."""
+"""Says what is wrong with a data set, and takes out what cannot be trained on; never silently."""
 
 from __future__ import annotations
 

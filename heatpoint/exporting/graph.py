@@ -1,4 +1,4 @@
-"""What is exported: a network with normalisation and decoding, from pixels to candidates."""
+"""What is exported, a network from pixels to rows, as a program, as ONNX and as OpenVINO."""
 
 from __future__ import annotations
 

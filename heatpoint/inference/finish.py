@@ -1,6 +1,6 @@
-"""Suppression of double detections: hard NMS, and soft-NMS of one test scale or of several.
+"""From rows to results: mapped into the image, double ones suppressed, the best kept.
 
-Soft-NMS: Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", ICCV 2017,
+Every field is treated by its kind alone (``heatpoint.views.fields``). Soft-NMS: Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", ICCV 2017,
 equations 2 (linear) and 3 (gaussian).
 """
 

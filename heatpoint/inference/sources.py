@@ -1,4 +1,4 @@
-"""What a user may call "images": files, folders, patterns, arrays, Pillow images, mixtures."""
+"""What a user may call "images", and how they are read ahead without changing their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What networks give: maps by name, and the specification of each."""
+"""The network: a pure function from images to maps by name, normalisation included."""
 
 from __future__ import annotations
 

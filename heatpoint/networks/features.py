@@ -1,4 +1,4 @@
-"""A very small residual network of plain 3x3 convolutions, quick to train on a CPU."""
+"""Backbones and necks: images in, one feature map of the maps' stride out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""COCO's scores, computed by faster-coco-eval, which gives pycocotools' numbers."""
+"""Scores of boxes: COCO's, by faster-coco-eval, and Pascal VOC's by the rules of its kit."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which share of joints is found: PCK by several normalisers, PCKh as published, pixel errors.
+"""Scores of joints: PCK by several normalisers, PCKh as published, pixel errors, COCO's OKS.
 
-All of it compares a distance with ``threshold`` times a length of the subject, strictly: an error
+PCK compares a distance with ``threshold`` times a length of the subject, strictly: an error
 of exactly the limit is a miss, as in the released evaluations of MPII.
 """
 

@@ -1,4 +1,4 @@
-"""What is to be found in one look at a picture: the truth that a network learns from."""
+"""Fields of an answer by kind: how each changes with the frame; and the truth of one look."""
 
 from __future__ import annotations
 

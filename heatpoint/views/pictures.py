@@ -1,4 +1,4 @@
-"""Looking at the whole picture: letterboxed, at its own resolution, or at several test scales."""
+"""Looking at whole pictures, at one or several scales, or at one crop around each given box."""
 
 from __future__ import annotations
 
