@@ -1,7 +1,8 @@
 """From rows to results: mapped into the image, double ones suppressed, the best kept.
 
-Every field is treated by its kind alone (``heatpoint.views.fields``). Soft-NMS: Bodla et al., "Soft-NMS: Improving Object Detection With One Line of Code", ICCV 2017,
-equations 2 (linear) and 3 (gaussian).
+Every field is treated by its kind alone (``heatpoint.views.fields``), so that nothing here knows
+what a model finds. Soft-NMS: Bodla et al., "Soft-NMS: Improving Object Detection With One Line of
+Code", ICCV 2017, equations 2 (linear) and 3 (gaussian).
 """
 
 from __future__ import annotations
