@@ -143,7 +143,7 @@ def test_rows_with_a_field_too_few_and_cut_files(tmp_path: Path) -> None:
     path.write_text(path.read_text()[:-30])
     with pytest.raises(HeatpointError, match="may be cut off"):
         read(path)
-    with pytest.raises(HeatpointError, match="expected a COCO object"):
+    with pytest.raises(HeatpointError, match="got a list with bbox, image_id, score"):
         read(write(tmp_path, [{"image_id": 1, "bbox": [0, 0, 1, 1], "score": 1}]))
 
 

@@ -109,4 +109,7 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
 def test_real_mouse(shared: Path, tmp_path: Path) -> None:
     train, held = write_split(shared / "data" / "mirror_mouse", tmp_path, 20)
     assert (len(train), len(held)) == (70, 20)
-    assert len(read(tmp_path / "val.json")) == 20
+    pictures = shared / "data" / "mirror_mouse" / "labeled-data"
+    with pytest.raises(HeatpointError, match=f"outside of its folder.*--images {pictures}"):
+        read(tmp_path / "val.json")
+    assert len(read(tmp_path / "val.json", pictures)) == 20

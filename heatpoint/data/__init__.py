@@ -28,6 +28,9 @@ TREATMENT = {
     "unreadable image": "an error in training unless skip_bad; then left out",
     "image listed twice": "kept from COCO and text files, else left out the second time",
     "image without annotation file": "left out",
+    "images under shorter names": "found so and used",
+    "image under a near name": "used",
+    "annotations in a second format": "left out",
     "unknown image id": "left out",
     "unknown category id": "left out",
     "object without a box": "left out",
@@ -224,6 +227,7 @@ class Annotations:
         names: Class names; the index is the label.
         images: One record per image, images without objects included.
         source: Where it came from, as the user wrote it.
+        format: As what it was read, such as "Pascal VOC"; "" for data that was made in memory.
         category_ids: The id class ``i`` has in the original file; 1 to C if left empty.
         left_out: How many things the reader (or ``clean``) could not keep, by kind.
         findings: What the reader noticed on its way; ``validate`` adds the rest.
@@ -243,6 +247,7 @@ class Annotations:
     findings: list[Finding] = field(default_factory=list)
     searched: tuple[str, ...] = ()
     skeleton: Skeleton | None = None
+    format: str = ""
 
     def __post_init__(self) -> None:
         self.names = tuple(self.names)

@@ -2,68 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from heatpoint.data import Annotations
-from heatpoint.data.readers.coco import parse_coco, write_coco
-from heatpoint.data.readers.deeplabcut import PATTERN, is_deeplabcut, read_deeplabcut
-from heatpoint.data.readers.matlab import FLIC_FILE, LSP_FILE, read_flic, read_lsp
-from heatpoint.data.readers.mpii import is_mpii, read_mpii_h5, read_mpii_json
-from heatpoint.data.readers.text import YOLO_NAMES, is_yolo, read_text_lines, read_yolo
-from heatpoint.data.readers.voc import read_voc
+from heatpoint.data import Annotations, Finding
+from heatpoint.data.readers import coco, deeplabcut, matlab, mpii, text, voc
+from heatpoint.data.readers.coco import write_coco
+from heatpoint.data.readers.given import Format, Given
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.system.files import read_json
 
-
-def _holds(pattern: str) -> Callable[[Path], bool]:
-    return lambda folder: any(folder.glob(pattern))
-
-
-_FOLDERS: dict[str, tuple[Callable[[Path], bool], Callable[[Path, str | None], Annotations]]] = {
-    "Annotations/*.xml (Pascal VOC)": (_holds("Annotations/*.xml"), read_voc),
-    f"images, labels, {', '.join(YOLO_NAMES)} (YOLO)": (is_yolo, read_yolo),
-    f"{LSP_FILE} (Leeds Sports Pose)": (_holds(LSP_FILE), read_lsp),
-    f"{FLIC_FILE} (FLIC)": (_holds(FLIC_FILE), read_flic),
-    f"{PATTERN} (DeepLabCut)": (_holds(PATTERN), read_deeplabcut),
-}
-"""What is looked for in a folder, in this order: in words, and as a test; and the reader."""
-
-
-FORMATS = (
-    "a COCO JSON file, a text file of lines 'path x1,y1,x2,y2,class ...', joints of MPII (.json or "
-    f".h5), or a folder that holds {', or '.join(_FOLDERS)}; with the split behind a colon "
-    "('folder:train') if only one is meant"
+FORMATS: tuple[Format, ...] = (
+    *coco.FORMATS,
+    *voc.FORMATS,
+    *text.FORMATS,
+    *deeplabcut.FORMATS,
+    *mpii.FORMATS,
+    *matlab.FORMATS,
 )
+"""Every format that is read; of several that fit, the first one counts."""
 
 
 def read(data: str | Path, images: str | Path | None = None) -> Annotations:
-    """Reads a labelled data set.
+    """Reads a labelled data set of any of the ``FORMATS``.
 
     Args:
-        data: A COCO JSON file, a text file of one image per line, a Pascal VOC folder, a YOLO
-            folder, or joints: a JSON or HDF5 file of MPII, a folder of Leeds Sports Pose or FLIC,
-            a CSV file of DeepLabCut or its folder. A folder, and a file that knows splits, may be
-            followed by a colon and a split (``bccd:train``); a path that exists with its colon,
-            such as one on a Windows drive, is taken whole.
-        images: Folder of the images of a COCO, MPII or text file, if it is none of those that
-            ``steps.image_folders`` lists. Folders, and DeepLabCut's files, have their own.
+        data: A file or folder. It may be followed by a colon and a split (``bccd:train``), where
+            its format knows splits; a path that exists with its colon, such as one on a Windows
+            drive, is taken whole.
+        images: Folder of the pictures, if it is none of those that ``locate.image_folders`` lists
+            or that the format names.
+
+    Returns:
+        The data set; ``format`` says as what it was read. Where another format would fit as
+        well, a finding names it.
 
     Raises:
         HeatpointError: Nothing is there, it is none of these formats, it has no images, or its
             reader finds a mistake that leaves nothing sensible to keep.
     """
     path, split = _parse(data)
-    folder = path.is_dir()
-    if images is not None and (folder or is_deeplabcut(path)):
-        raise HeatpointError(
-            f"images is {str(images)!r}, but {path} has images of its own; leave images out"
-        )
-    annotations = _read_folder(path, split) if folder else _read_file(path, split, images)
-    annotations.source = str(data)
+    given = Given(path, split, None if images is None else Path(images))
+    fitting = [each for each in FORMATS if each.folder == given.is_folder and each.fits(given)]
+    if not fitting:
+        raise _unknown(given)
+    annotations = fitting[0].read(given)
+    annotations.source, annotations.format = str(data), fitting[0].name
+    for other in fitting[1:]:
+        if other.name != fitting[0].name:
+            detail = f"read as {fitting[0].name}; {other.sign} ({other.name}) is there as well"
+            annotations.findings.append(Finding("annotations in a second format", "", detail))
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
     return annotations
@@ -81,46 +70,38 @@ def _parse(data: str | Path) -> tuple[Path, str | None]:
     missing = Path(head if named and len(head) > 1 else data)
     beside = missing.parent
     near = suggest(missing.name, (p.name for p in beside.iterdir())) if beside.is_dir() else ""
-    raise HeatpointError(f"{missing} does not exist{near or f'; expected {FORMATS}'}")
+    raise HeatpointError(f"{missing} does not exist{near or f'; expected {_known(None)}'}")
 
 
-def _read_file(path: Path, split: str | None, images: str | Path | None) -> Annotations:
-    suffix = path.suffix.lower()
-    if is_deeplabcut(path):
-        return read_deeplabcut(path, split)
-    if suffix in (".h5", ".hdf5"):
-        return read_mpii_h5(path, split, images)
-    content: Any = read_json(path) if suffix == ".json" else None
-    if is_mpii(content):
-        return read_mpii_json(content, path, split, images)
-    if split is not None:
-        raise HeatpointError(f"{path} is a file and has no split {split!r}; leave ':{split}' off")
-    if suffix == ".json":
-        return parse_coco(content, path, images)
-    if suffix == ".txt":
-        annotations = read_text_lines(path, images)
-        if annotations.objects == 0 and is_yolo(path.parent):
-            raise HeatpointError(
-                f"{path} has no boxes and is part of a YOLO folder; give the folder, with a split "
-                f"if only one is meant, such as {path.parent}:{path.stem}"
-            )
-        return annotations
-    beside = suffix in (".yaml", ".xml") or path.name in (LSP_FILE, FLIC_FILE)
-    folder = f"; for the folder it is in, give {path.parent}" if beside else ""
-    raise HeatpointError(f"{path}: expected {FORMATS}{folder}")
+def _known(folder: bool | None) -> str:
+    """Returns in words what is read: of folders, of files, or (None) of both."""
+    rows = [f"{each.sign} ({each.name})" for each in FORMATS if folder in (None, each.folder)]
+    return "; ".join(dict.fromkeys(rows))
 
 
-def _read_folder(folder: Path, split: str | None) -> Annotations:
-    for is_meant, read_it in _FOLDERS.values():
-        if is_meant(folder):
-            return read_it(folder, split)
-    inside = sorted(folder.glob("*.json")) + sorted(folder.glob("annotations/*.json"))
+def _unknown(given: Given) -> HeatpointError:
+    """Returns the error for what no format fits."""
+    path = given.path
+    if not given.is_folder:
+        above = [each for each in FORMATS if each.folder and each.fits(Given(path.parent))]
+        hint = f"; for the folder it is in, give {path.parent}" if above else ""
+        held = f", got {_told(given.content)}" if given.suffix == ".json" else ""
+        return HeatpointError(f"{path}: expected {_known(False)}{held}{hint}")
+    inside = sorted(path.glob("*.json")) + sorted(path.glob("annotations/*.json"))
     if inside:
-        some = ", ".join(str(path) for path in inside[:4])
-        raise HeatpointError(f"{folder} is a folder; for COCO annotations give the file: {some}")
-    there = ", ".join(sorted(path.name for path in folder.iterdir())[:8])
+        some = ", ".join(str(each) for each in inside[:4])
+        return HeatpointError(f"{path} is a folder; for COCO annotations give the file: {some}")
+    there = ", ".join(sorted(each.name for each in path.iterdir())[:8])
     got = f"got {there}" if there else "the folder is empty"
-    raise HeatpointError(f"{folder}: looked for {'; '.join(_FOLDERS)}; *.json (COCO); {got}")
+    return HeatpointError(f"{path}: looked for {_known(True)}; {got}")
+
+
+def _told(content: Any) -> str:
+    """Returns in words what a JSON file holds that is no format of annotations."""
+    kind = "an object" if isinstance(content, dict) else f"a {type(content).__name__}"
+    first = content[0] if isinstance(content, list) and content else content
+    keys = f" with {', '.join(map(str, sorted(first)[:8]))}" if isinstance(first, dict) else ""
+    return f"{kind}{keys}"
 
 
 TRAIN, VAL = "train.json", "val.json"

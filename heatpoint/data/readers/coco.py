@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Box, Objects, check_names
 from heatpoint.data.readers import steps
+from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.locate import locate_images
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import fits, read_json, write_json
@@ -36,7 +38,7 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
     where a category names them. Images without annotations are kept. Boxes are kept as they are,
     ``x, y, w, h`` turned into corners, even NaN and negative ones: ``validate`` reports them.
 
-    Images are looked for in ``images`` if given, else in the folders of ``steps.image_folders``.
+    Images are looked for in ``images`` if given, else in the folders of ``locate.image_folders``.
     When none is found there, the annotations are still read (scores can be computed without
     pixels) and ``searched`` lists the folders.
 
@@ -69,7 +71,7 @@ def parse_coco(data: Any, path: Path, images: str | Path | None) -> Annotations:
     if "" in files:
         nameless = listed[files.index("")].get("id")
         raise HeatpointError(f"{path}: image {nameless!r} has no 'file_name'")
-    paths, annotations.searched = steps.locate_images(files, path, images)
+    paths = locate_images(files, annotations, path, None if images is None else Path(images))
     places = _by_id(listed, "images", [file.name for file in paths], path)
     image_of = {number: paths[place] for number, place in places.items()}
     found = _objects(objects, image_of, annotations)
@@ -77,6 +79,10 @@ def parse_coco(data: Any, path: Path, images: str | Path | None) -> Annotations:
         size = steps.known_size(listed[place].get("height"), listed[place].get("width"))
         annotations.images.append(found[number].record(paths[place], size, number))
     return annotations
+
+
+def _is_coco(content: Any) -> bool:
+    return isinstance(content, dict) and not {"images", "annotations"}.isdisjoint(content)
 
 
 def _section(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
@@ -293,3 +299,14 @@ def _object_joints(joints: NDArray[np.float64], shift: float) -> dict[str, Any]:
         "keypoints": [value for (x, y), seen in rows for value in (x, y, seen)],
         "num_keypoints": int(labelled.sum()),
     }
+
+
+FORMATS = (
+    Format(
+        "COCO",
+        "a COCO JSON file",
+        folder=False,
+        fits=lambda given: _is_coco(given.content),
+        read=lambda given: parse_coco(given.content, given.without_split(), given.images),
+    ),
+)

@@ -16,7 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from heatpoint.data import Annotations, Objects, joints_box
-from heatpoint.data.readers import steps
+from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers.given import Format
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_text
@@ -88,7 +89,7 @@ def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
             remedy = "; the file may be cut off"
             raise steps.unexpected(where, f"{width} columns as in the headings", len(cells), remedy)
         name = "/".join(filter(None, cells[: heading.first])).replace("\\", "/")
-        if wanted is not None and not {name, steps.image_stem(name), Path(name).name} & wanted:
+        if wanted is not None and not {name, locate.image_stem(name), Path(name).name} & wanted:
             continue
         cells.append("")  # column -1
         values = [_number(cells[column], where) for pair in heading.columns for column in pair]
@@ -99,7 +100,7 @@ def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
             if box is not None:
                 objects.add(box, 0, keypoints=joints)
         places = [base / name for base in (folder, folder.parent, folder.parent.parent)]
-        file = steps.first_file([*places, folder / Path(name).name]) or places[0]
+        file = locate.first_file([*places, folder / Path(name).name]) or places[0]
         annotations.images.append(objects.record(file, None, len(annotations.images) + 1))
     if wanted is not None and not annotations.images:
         raise HeatpointError(f"{path}:{split}: no labelled picture is in {split}.txt")
@@ -152,3 +153,21 @@ def _number(cell: str, where: str) -> float:
         return float(cell or "nan")
     except ValueError:
         raise steps.unexpected(where, "a number", repr(cell)) from None
+
+
+FORMATS = (
+    Format(
+        "DeepLabCut",
+        "a CollectedData*.csv file",
+        folder=False,
+        fits=lambda given: is_deeplabcut(given.path),
+        read=lambda given: read_deeplabcut(given.without_images(), given.split),
+    ),
+    Format(
+        "DeepLabCut",
+        PATTERN,
+        folder=True,
+        fits=lambda given: any(given.path.glob(PATTERN)),
+        read=lambda given: read_deeplabcut(given.without_images(), given.split),
+    ),
+)

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations
-from heatpoint.data.readers import steps
+from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers.given import Format
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -91,10 +92,10 @@ def _lsp_joints(path: Path) -> NDArray[np.float64]:
 def _lsp_files(folder: Path, count: int) -> list[Path]:
     """Returns the image of each row of the joints; one that is missing need not exist."""
     images, order = folder / "images", folder / ORDER
-    files = steps.list_images(images)
+    files = locate.list_images(images)
     if order.is_file():
         by_stem = {path.stem: path for path in files}
-        stems = [steps.image_stem(line) for _, line in steps.read_lines(order)]
+        stems = [locate.image_stem(line) for _, line in steps.read_lines(order)]
         files = [by_stem.get(stem, images / f"{stem}.jpg") for stem in stems]
     if len(files) != count:
         raise HeatpointError(
@@ -109,10 +110,10 @@ def _listed(folder: Path, split: str, files: list[Path]) -> list[Path]:
     lists = {name: path for name, path in steps.split_lists(folder).items() if path.name != ORDER}
     by_stem = {path.stem: path for path in files}
     names = steps.read_split(folder, split, lists, "a list of names such as train.txt")
-    lost = [name for name in names if steps.image_stem(name) not in by_stem]
+    lost = [name for name in names if locate.image_stem(name) not in by_stem]
     if lost:
         raise HeatpointError(f"{lists[split]} lists {lost[0]!r}, which has no joints in {LSP_FILE}")
-    return [by_stem[steps.image_stem(name)] for name in names]
+    return [by_stem[locate.image_stem(name)] for name in names]
 
 
 def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
@@ -179,3 +180,21 @@ def read_matlab(path: Path, name: str) -> Any:
         there = ", ".join(sorted(key for key in content if not key.startswith("__"))) or "nothing"
         raise steps.unexpected(path, f"the variable {name!r}", there)
     return content[name]
+
+
+FORMATS = (
+    Format(
+        "Leeds Sports Pose",
+        LSP_FILE,
+        folder=True,
+        fits=lambda given: (given.path / LSP_FILE).is_file(),
+        read=lambda given: read_lsp(given.without_images(), given.split),
+    ),
+    Format(
+        "FLIC",
+        FLIC_FILE,
+        folder=True,
+        fits=lambda given: (given.path / FLIC_FILE).is_file(),
+        read=lambda given: read_flic(given.without_images(), given.split),
+    ),
+)

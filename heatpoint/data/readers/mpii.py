@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Box
-from heatpoint.data.readers import steps
+from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers.given import Format
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -58,7 +59,7 @@ def read_mpii_json(
         data: The parsed file, for which ``is_mpii`` holds.
         path: The file.
         split: ``train`` or ``val`` by ``isValidation``; None for all.
-        images: Folder of the images, if not one of ``steps.image_folders``.
+        images: Folder of the images, if not one of ``locate.image_folders``.
 
     Raises:
         HeatpointError: A row lacks a field or holds something else (names the row); there is no
@@ -86,7 +87,7 @@ def read_mpii_h5(
     Args:
         path: The file.
         split: ``train`` or ``test`` of an ``annot.h5``; None for all.
-        images: Folder of the images, if not one of ``steps.image_folders``.
+        images: Folder of the images, if not one of ``locate.image_folders``.
 
     Raises:
         HeatpointError: h5py is not installed, the file is no HDF5 or lacks a field, there is no
@@ -183,7 +184,8 @@ def _with_images(people: list[steps.Person], path: Path, images: str | Path | No
     """Returns the data set of people whose pictures are still to be found."""
     annotations = Annotations(("person",), [], str(path), skeleton=SKELETON)
     names = list(dict.fromkeys(str(person.image) for person in people))
-    files, annotations.searched = steps.locate_images(names, path, images)
+    folder = None if images is None else Path(images)
+    files = locate.locate_images(names, annotations, path, folder)
     there = dict(zip(names, files, strict=True))
     found = [person._replace(image=there[str(person.image)]) for person in people]
     return steps.add_people(annotations, found)
@@ -199,3 +201,21 @@ def person_box(center: tuple[float, float], scale: float) -> Box | None:
         return None
     x, y, half = center[0] - 0.5, center[1] + DOWN * scale - 0.5, SIDE / 2 * scale
     return x - half, y - half, x + half, y + half
+
+
+FORMATS = (
+    Format(
+        "MPII",
+        "a JSON file of MPII's joints",
+        folder=False,
+        fits=lambda given: is_mpii(given.content),
+        read=lambda given: read_mpii_json(given.content, given.path, given.split, given.images),
+    ),
+    Format(
+        "MPII",
+        "an HDF5 file of MPII's joints",
+        folder=False,
+        fits=lambda given: given.suffix in (".h5", ".hdf5"),
+        read=lambda given: read_mpii_h5(given.path, given.split, given.images),
+    ),
+)

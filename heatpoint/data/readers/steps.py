@@ -1,9 +1,8 @@
-"""What readers share: finding and reading files, splits, joints, and what to say of mistakes."""
+"""What readers share: reading lists and splits, joints, and what to say of mistakes."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -12,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heatpoint.data import Annotations, Box, Objects, joints_box
-from heatpoint.data.images import SUFFIXES
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_text
 
@@ -92,82 +90,6 @@ def known_size(height: Any, width: Any) -> Size | None:
     if all(isinstance(side, int | float) and 1 <= side < math.inf for side in sides):
         return int(height), int(width)
     return None
-
-
-def first_file(places: Iterable[Path]) -> Path | None:
-    """Returns the first of some places at which there is a file, None if there is none."""
-    return next((path for path in places if path.is_file()), None)
-
-
-def is_image_name(path: Path) -> bool:
-    """Returns whether a file is called like an image."""
-    return path.suffix.lower() in SUFFIXES
-
-
-def image_stem(name: str) -> str:
-    """Returns a file name without folders and image suffix; ``scan.v2`` keeps its ``.v2``."""
-    path = Path(name.replace("\\", "/"))
-    return path.stem if is_image_name(path) else path.name
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Returns the image files below ``folder``, sorted by path; none if it does not exist."""
-    return sorted(path for path in folder.rglob("*") if is_image_name(path) and path.is_file())
-
-
-def index_images(folder: Path) -> dict[str, Path]:
-    """Returns the image files below ``folder`` by stem; of two with one stem the first."""
-    return {path.stem: path for path in reversed(list_images(folder))}
-
-
-def image_folders(annotation: Path) -> list[Path]:
-    """Returns where the images of an annotation file are looked for, in order.
-
-    Beside the file, in ``images``, in ``../images``, in ``..``; and, for a file such as
-    ``instances_val2017.json``, in the folder ``val2017`` beside, above, or inside ``images``.
-    """
-    split = annotation.stem.rsplit("_", 1)[-1]
-    places = [".", "images", "../images", ".."]
-    places += [split, f"../{split}", f"images/{split}", f"../images/{split}"]
-    return [Path(os.path.normpath(annotation.parent / place)) for place in places]
-
-
-def locate_images(
-    names: Sequence[str], annotation: Path, images: str | Path | None, at_last: Sequence[Path] = ()
-) -> tuple[list[Path], tuple[str, ...]]:
-    """Resolves file names against the first folder that holds any of them.
-
-    All images come from one folder, so that a name never means two files. A name may carry
-    folders of its own; if that path does not exist, its last part is tried. Absolute names are
-    taken as they are where they exist.
-
-    Args:
-        names: What the annotation calls its images.
-        annotation: The file that names them.
-        images: The one folder to look in; None means ``image_folders``.
-        at_last: Folders to look in after those.
-
-    Returns:
-        One path per name, existing or not, and the folders searched if not one image was found.
-
-    Raises:
-        HeatpointError: ``images`` is no folder or holds none of the images.
-    """
-    folders = [*image_folders(annotation), *at_last] if images is None else [Path(images)]
-    if images is not None and not folders[0].is_dir():
-        raise HeatpointError(f"{images} is not a folder; expected the images of {annotation}")
-    plain = [Path(name.replace("\\", "/")) for name in names]
-    for folder in filter(Path.is_dir, folders):
-        found = [first_file((folder / name, folder / name.name)) for name in plain]
-        if any(found):
-            return [path or folder / name for path, name in zip(found, plain, strict=True)], ()
-    if images is not None and names:
-        raise HeatpointError(
-            f"{images} holds none of the {len(names)} images of {annotation}; "
-            f"expected {names[0]!r}, for one"
-        )
-    searched = tuple(str(folder) for folder in folders) if names else ()
-    return [folders[0] / name for name in plain], searched
 
 
 def once(images: Iterable[Path], annotations: Annotations, split: str | None) -> Iterator[Path]:

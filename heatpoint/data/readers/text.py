@@ -14,7 +14,8 @@ import numpy as np
 
 from heatpoint.data import Annotations, Box, Objects, check_names
 from heatpoint.data.images import SUFFIXES, image_size
-from heatpoint.data.readers import steps
+from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.steps import Size
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_text
@@ -41,8 +42,8 @@ def is_yolo(folder: Path) -> bool:
     """Returns whether a folder has label files, or class names beside images."""
     if (folder / "labels").is_dir() or any(folder.glob("*/labels")):
         return True
-    named = steps.first_file(folder / name for name in YOLO_NAMES)
-    return named is not None and bool(steps.list_images(folder))
+    named = locate.first_file(folder / name for name in YOLO_NAMES)
+    return named is not None and bool(locate.list_images(folder))
 
 
 def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
@@ -101,22 +102,22 @@ def _images(folder: Path, split: str | None) -> list[Path]:
     known = _splits(folder)
     if split is None:
         roots = [folder / "images", *(path for path in known.values() if path.is_dir())]
-        everything = dict.fromkeys(path for root in roots for path in steps.list_images(root))
-        return list(everything) or steps.list_images(folder)
+        everything = dict.fromkeys(path for root in roots for path in locate.list_images(root))
+        return list(everything) or locate.list_images(folder)
     if split in known and known[split].is_dir():
-        return steps.list_images(known[split])
-    index = steps.index_images(folder / "images")
+        return locate.list_images(known[split])
+    index = locate.index_images(folder / "images")
     names = steps.read_split(folder, split, known, _LAYOUT)
     return [_listed(folder, name, index) for name in names]
 
 
 def _listed(folder: Path, name: str, index: dict[str, Path]) -> Path:
     """Returns the image a line of a list means; a path that does not exist if there is none."""
-    endings = ("", *SUFFIXES) if steps.is_image_name(Path(name)) else SUFFIXES
+    endings = ("", *SUFFIXES) if locate.is_image_name(Path(name)) else SUFFIXES
     bases = folder, folder / "images"
-    there = steps.first_file(base / f"{name}{ending}" for base in bases for ending in endings)
+    there = locate.first_file(base / f"{name}{ending}" for base in bases for ending in endings)
     missing = folder / "images" / Path(name + endings[0]).name
-    return there or index.get(steps.image_stem(name), missing)
+    return there or index.get(locate.image_stem(name), missing)
 
 
 def _label_file(image: Path) -> Path | None:
@@ -126,7 +127,7 @@ def _label_file(image: Path) -> Path | None:
     if "images" in parts:
         i = len(parts) - 1 - parts[::-1].index("images")
         places.insert(0, Path(*parts[:i], "labels", *parts[i + 1 :], f"{image.stem}.txt"))
-    return steps.first_file(places)
+    return locate.first_file(places)
 
 
 def _parse(line: str, where: str, keypoints: bool) -> tuple[int, Box]:
@@ -150,7 +151,7 @@ def _parse(line: str, where: str, keypoints: bool) -> tuple[int, Box]:
 
 def _classes(folder: Path) -> tuple[tuple[str, ...], bool]:
     """Returns the class names, and whether label lines carry keypoints behind the box."""
-    file = steps.first_file(folder / name for name in YOLO_NAMES)
+    file = locate.first_file(folder / name for name in YOLO_NAMES)
     if file is None:
         raise HeatpointError(
             f"{folder}: expected the class names, one per line, in classes.txt; looked for "
@@ -182,7 +183,7 @@ def read_text_lines(
     A box is ``x1,y1,x2,y2,c``: corners in image pixels and the class index from 0. Paths may
     contain spaces. A line of a path alone is an image without objects; empty lines are passed
     over. Relative paths are looked for in ``images`` if given, else in the folders of
-    ``steps.image_folders``, then in the current folder.
+    ``locate.image_folders``, then in the current folder.
 
     Class names stand one per line in ``names`` if given, else in the first of
     ``<stem>_classes.txt``, ``classes.txt`` and ``voc_classes.txt`` beside the file. Without any of
@@ -194,11 +195,12 @@ def read_text_lines(
     """
     path = Path(path)
     parsed = [_parse_line(line, f"{path}:{number}") for number, line in steps.read_lines(path)]
-    paths, searched = steps.locate_images([name for name, _ in parsed], path, images, [Path()])
     largest = max((label for _, boxes in parsed for _, label, _ in boxes), default=0)
     classes = _line_names(path, names, largest)
     ids = tuple(range(len(classes)))
-    annotations = Annotations(classes, [], str(path), ids, searched=searched)
+    annotations = Annotations(classes, [], str(path), ids)
+    listed, folder = [name for name, _ in parsed], None if images is None else Path(images)
+    paths = locate.locate_images(listed, annotations, path, folder, [Path()])
     for file, (_, boxes) in zip(paths, parsed, strict=True):
         _add_boxes(annotations, file, None, boxes)
     return annotations
@@ -220,7 +222,7 @@ def _parse_line(line: str, where: str) -> tuple[str, Boxes]:
         boxes.append(((x1, y1, x2, y2), int(label), where))
         line = head
     rest = _PATH_AND_MORE.fullmatch(line)
-    if rest and not steps.is_image_name(Path(line)):
+    if rest and not locate.is_image_name(Path(line)):
         raise steps.unexpected(where, f"boxes x1,y1,x2,y2,class behind {rest[1]!r}", repr(rest[2]))
     return line, boxes[::-1]
 
@@ -228,7 +230,7 @@ def _parse_line(line: str, where: str) -> tuple[str, Boxes]:
 def _line_names(path: Path, names: str | Path | None, largest: int) -> tuple[str, ...]:
     beside = (f"{path.stem}_classes.txt", "classes.txt", "voc_classes.txt")
     if names is None:
-        names = steps.first_file(path.with_name(name) for name in beside)
+        names = locate.first_file(path.with_name(name) for name in beside)
     return _read_names(Path(names)) if names else tuple(map(str, range(largest + 1)))
 
 
@@ -252,3 +254,31 @@ def _read_names(path: Path) -> tuple[str, ...]:
     """
     text = read_text(path).rstrip()
     return check_names([line.strip() for line in text.split("\n")] if text else [], path)
+
+
+def _read_lines_file(given: Given) -> Annotations:
+    annotations = read_text_lines(given.without_split(), given.images)
+    if annotations.objects == 0 and is_yolo(given.path.parent):
+        raise HeatpointError(
+            f"{given.path} has no boxes and is part of a YOLO folder; give the folder, with a "
+            f"split if only one is meant, such as {given.path.parent}:{given.path.stem}"
+        )
+    return annotations
+
+
+FORMATS = (
+    Format(
+        "YOLO",
+        f"images, labels, {', '.join(YOLO_NAMES)}",
+        folder=True,
+        fits=lambda given: is_yolo(given.path),
+        read=lambda given: read_yolo(given.without_images(), given.split),
+    ),
+    Format(
+        "text lines",
+        "a text file of lines 'path x1,y1,x2,y2,class ...'",
+        folder=False,
+        fits=lambda given: given.suffix == ".txt",
+        read=_read_lines_file,
+    ),
+)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from defusedxml import ElementTree
 
 from heatpoint.data import Annotations, Box, Objects, check_names
-from heatpoint.data.readers import steps
+from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers.given import Format
 from heatpoint.errors import HeatpointError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def read_voc(folder: str | Path, split: str | None = None) -> Annotations:
     files = {path.stem: path for path in sorted(labels.glob("*.xml"))}
     if not files:
         raise steps.unexpected(folder, f"XML files in {labels}", "none")
-    images = steps.index_images(pictures)
+    images = locate.index_images(pictures)
     parsed = _parse_all(files)
     found = {name for image in parsed.values() for name, _, _ in image.objects if name}
     names = check_names(sorted(found), labels)
@@ -63,7 +64,7 @@ def read_voc(folder: str | Path, split: str | None = None) -> Annotations:
             continue
         file, objects = files[path.stem].name, Objects()
         if path.stem not in images:
-            path = images.get(steps.image_stem(image.filename), path)
+            path = images.get(locate.image_stem(image.filename), path)
         for number, (name, box, difficult) in enumerate(image.objects, start=1):
             what = f"object {number} of {file}"
             if not name:
@@ -126,5 +127,16 @@ def _split(folder: Path, split: str, files: dict[str, Path]) -> list[str]:
         head, _, flag = line.rpartition(" ")
         if line not in files and flag in ("-1", "0", "1") and head:
             line = head.strip()
-        stems.append(line if line in files else steps.image_stem(line))
+        stems.append(line if line in files else locate.image_stem(line))
     return [stem for stem in stems if stem]
+
+
+FORMATS = (
+    Format(
+        "Pascal VOC",
+        "Annotations/*.xml",
+        folder=True,
+        fits=lambda given: any(given.path.glob("Annotations/*.xml")),
+        read=lambda given: read_voc(given.without_images(), given.split),
+    ),
+)

@@ -1,0 +1,105 @@
+"""What a user gave as data, and what a format says of itself so that it is recognised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from heatpoint.data import Annotations
+from heatpoint.errors import HeatpointError
+from heatpoint.system.files import read_json, read_text
+
+_START = 4096
+
+
+@dataclass(frozen=True)
+class Given:
+    """A file or folder that holds annotations in some format.
+
+    Attributes:
+        path: The file or folder; it exists.
+        split: The split that was named behind a colon; None for everything.
+        images: Folder of the pictures, where the user named one; None to look for them.
+    """
+
+    path: Path
+    split: str | None = None
+    images: Path | None = None
+
+    @cached_property
+    def is_folder(self) -> bool:
+        """Whether it is a folder."""
+        return self.path.is_dir()
+
+    @cached_property
+    def suffix(self) -> str:
+        """Ending of a file's name in lower case, ``".json"``; ``""`` for a folder."""
+        return "" if self.is_folder else self.path.suffix.lower()
+
+    @cached_property
+    def content(self) -> Any:
+        """What a ``.json`` file holds, read once; None for everything else.
+
+        Raises:
+            HeatpointError: It is a ``.json`` file that cannot be read.
+        """
+        return read_json(self.path) if self.suffix == ".json" else None
+
+    @cached_property
+    def start(self) -> str:
+        """First characters of a text file (``.csv``, ``.txt``, ``.xml``, ``.yaml``), else ``""``.
+
+        Raises:
+            HeatpointError: It cannot be read, or is no text.
+        """
+        if self.suffix not in (".csv", ".tsv", ".txt", ".xml", ".yaml", ".yml"):
+            return ""
+        return read_text(self.path)[:_START]
+
+    def without_split(self) -> Path:
+        """Returns the path, for a format that knows no splits.
+
+        Raises:
+            HeatpointError: A split was named.
+        """
+        if self.split is not None:
+            raise HeatpointError(
+                f"{self.path} is a file and has no split {self.split!r}; leave ':{self.split}' off"
+            )
+        return self.path
+
+    def without_images(self) -> Path:
+        """Returns the path, for a format that says where its pictures are.
+
+        Raises:
+            HeatpointError: A folder of pictures was named.
+        """
+        if self.images is not None:
+            raise HeatpointError(
+                f"images is {str(self.images)!r}, but {self.path} has images of its own; leave "
+                "images out"
+            )
+        return self.path
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format of annotations; a row of ``readers.FORMATS``.
+
+    Attributes:
+        name: What its users call it, such as "Pascal VOC".
+        sign: What it is recognised by, in words for messages: "Annotations/*.xml".
+        folder: The sign is one of folders, not of files.
+        fits: Whether something given has this sign. It must be quick, and right for damaged files
+            of the format, too, so that its reader says what is wrong.
+        read: Reads it; obeys ``split`` and ``images``, or refuses them in a sentence.
+    """
+
+    name: str
+    sign: str
+    folder: bool
+    fits: Callable[[Given], bool]
+    read: Callable[[Given], Annotations]

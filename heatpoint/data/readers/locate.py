@@ -1,0 +1,269 @@
+"""Where the pictures are that annotations name: by whole names first, never by guessing in silence.
+
+Names come from other machines, other systems and other tools: with folders that are not here, in
+capitals, with another ending. One rule holds for all names of a file, so that a name never means
+two pictures; whatever is not the very name on disk is told.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from heatpoint.data import Annotations, Finding
+from heatpoint.data.images import SUFFIXES
+from heatpoint.errors import HeatpointError
+
+_MOST_DROPPED = 12
+"""Leading folders of a name that may be missing here."""
+
+
+def first_file(places: Iterable[Path]) -> Path | None:
+    """Returns the first of some places at which there is a file, None if there is none."""
+    return next((path for path in places if path.is_file()), None)
+
+
+def is_image_name(path: Path) -> bool:
+    """Returns whether a file is called like an image."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def image_stem(name: str) -> str:
+    """Returns a file name without folders and image suffix; ``scan.v2`` keeps its ``.v2``."""
+    path = Path(name.replace("\\", "/"))
+    return path.stem if is_image_name(path) else path.name
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Returns the image files below ``folder``, sorted by path; none if it does not exist."""
+    return sorted(path for path in folder.rglob("*") if is_image_name(path) and path.is_file())
+
+
+def index_images(folder: Path) -> dict[str, Path]:
+    """Returns the image files below ``folder`` by stem; of two with one stem the first."""
+    return {path.stem: path for path in reversed(list_images(folder))}
+
+
+def image_folders(annotation: Path) -> list[Path]:
+    """Returns where the images of an annotation file are looked for, in order.
+
+    Beside the file, in ``images``, in ``../images``, in ``..``; and, for a file such as
+    ``instances_val2017.json``, in the folder ``val2017`` beside, above, or inside ``images``; in
+    ``data``, where FiftyOne keeps them.
+    """
+    split = annotation.stem.rsplit("_", 1)[-1]
+    places = [".", "images", "../images", ".."]
+    places += [split, f"../{split}", f"images/{split}", f"../images/{split}", "data", "../data"]
+    return [Path(os.path.normpath(annotation.parent / place)) for place in places]
+
+
+class _Name(NamedTuple):
+    """A name as it was written, taken apart.
+
+    Attributes:
+        folders: Its folders, the first one first, without drive and root.
+        last: Its last part.
+        path: The whole name as a path, where it is absolute on this system or goes up; else None.
+    """
+
+    folders: tuple[str, ...]
+    last: str
+    path: Path | None
+
+
+def _name(text: str) -> _Name:
+    plain = text.strip().removeprefix("file://").replace("\\", "/")
+    if "\0" in plain:
+        return _Name((), "", None)
+    parts = [part for part in PurePosixPath(plain).parts if part not in ("/", ".")]
+    if PureWindowsPath(plain).drive and os.name != "nt":
+        parts = parts[1:]
+    astray = ".." in parts or Path(plain).is_absolute()
+    kept = [part for part in parts if part != ".."]
+    return _Name(tuple(kept[:-1]), kept[-1] if kept else "", Path(plain) if astray else None)
+
+
+def _folded(name: str) -> str:
+    """Returns what names have in common that systems and tools write differently."""
+    return unicodedata.normalize("NFC", unquote(name)).casefold().strip()
+
+
+class _Listing:
+    """The names in one folder, read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.names: set[str] = set()
+        try:
+            self.names.update(os.listdir(folder))
+        except (OSError, ValueError):  # not there, no folder, or no name of one
+            return
+
+    @cached_property
+    def _near(self) -> dict[str, str]:
+        """Names by their folded form and, of pictures, by that of their stem; unique ones only."""
+        pictures = [name for name in self.names if is_image_name(Path(name))]
+        found: dict[str, str] = {}
+        for names, stem in ((pictures, True), (self.names, False)):
+            forms = [_folded(Path(name).stem if stem else name) for name in names]
+            often = Counter(forms)
+            found |= {
+                form: name for form, name in zip(forms, names, strict=True) if often[form] == 1
+            }
+        return found
+
+    def close(self, name: str) -> str | None:
+        """Returns the one name that differs in case, accents' form, ending or ``%20`` only."""
+        if not self.names:
+            return None
+        return self._near.get(_folded(name)) or self._near.get(_folded(image_stem(name)))
+
+
+class _Base:
+    """A folder against which names are resolved."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._listings: dict[tuple[str, ...], tuple[Path, _Listing]] = {}
+
+    def _within(self, folders: tuple[str, ...]) -> tuple[Path, _Listing]:
+        """Returns a folder below this one, in the case that it has on disk, and what is in it."""
+        known = self._listings.get(folders)
+        if known is None:
+            if folders:
+                above, listing = self._within(folders[:-1])
+                name = folders[-1] if folders[-1] in listing.names else listing.close(folders[-1])
+                folder = above / (name or folders[-1])
+            else:
+                folder = self.folder
+            known = self._listings[folders] = folder, _Listing(folder)
+        return known
+
+    def find(self, name: _Name, dropped: int) -> Path | None:
+        """Returns the file of a name without its first folders, None if there is none."""
+        folder, listing = self._within(name.folders[dropped:])
+        return folder / name.last if name.last in listing.names else None
+
+    def close(self, name: _Name, dropped: int) -> Path | None:
+        """Returns the one picture that is called nearly so."""
+        folder, listing = self._within(name.folders[dropped:])
+        near = listing.close(name.last) if name.last else None
+        return folder / near if near else None
+
+
+def locate_images(
+    names: Sequence[str],
+    annotations: Annotations,
+    file: Path,
+    images: Path | None = None,
+    at_last: Sequence[Path] = (),
+) -> list[Path]:
+    r"""Resolves the names of pictures against the one folder that holds the most of them.
+
+    Whole names come first. Where they lead nowhere, the same number of leading folders is dropped
+    from all names (``C:\me\train\a.jpg`` is ``train/a.jpg`` or ``a.jpg`` here), unless two names
+    would become one. In the folder that holds the most, a picture whose name differs in case, in
+    the form of its accents, in its ending or in ``%20`` for a blank is taken where it is the only
+    such one. Both are told by findings. An absolute name is taken as it is where it exists.
+
+    Args:
+        names: What the annotations call their pictures, with ``/`` or ``\``.
+        annotations: Its ``findings`` and ``searched`` grow; ``searched`` are the folders that
+            were looked at if not one picture was found.
+        file: The file of the annotations.
+        images: The one folder to look in; None means ``image_folders``.
+        at_last: Folders to look in after those.
+
+    Returns:
+        One path per name, existing or not.
+
+    Raises:
+        HeatpointError: ``images`` is no folder or holds none of the pictures; or names lead out
+            of the folders that belong to the file (its own and the one above, ``images``, and the
+            working folder), which is not done unless ``images`` asks for it.
+    """
+    folders = [*image_folders(file), *at_last] if images is None else [images]
+    if images is not None and not images.is_dir():
+        raise HeatpointError(f"{images} is not a folder; expected the images of {file}")
+    plain = [_name(name) for name in names]
+    chosen, dropped, paths = _best([_Base(folder) for folder in folders], plain)
+    # The root of the whole system is nobody's choice of a folder.
+    around = [path for path in (file.parent.resolve().parent, Path.cwd()) if path.name]
+    _take_astray(plain, paths, [*folders[:1], file.parent, *around], file, folders)
+    if dropped:
+        detail = f"{sum(path is not None for path in paths)} names, such as {names[0]!r}, were "
+        detail += f"found in {chosen.folder} without their first {dropped} folders"
+        annotations.findings.append(Finding("images under shorter names", "", detail))
+    for place, name in enumerate(plain):
+        if paths[place] is None and (near := chosen.close(name, dropped)):
+            paths[place] = near
+            detail = f"the annotations call it {names[place]!r}"
+            annotations.findings.append(Finding("image under a near name", str(near), detail))
+    if names and not any(paths):
+        if images is not None:
+            raise HeatpointError(
+                f"{images} holds none of the {len(names)} images of {file}; expected {names[0]!r}, "
+                "for one"
+            )
+        annotations.searched = tuple(map(str, folders))
+    return [
+        path or chosen.folder.joinpath(*name.folders[dropped:], name.last or "unnamed")
+        for path, name in zip(paths, plain, strict=True)
+    ]
+
+
+def _best(bases: Sequence[_Base], names: Sequence[_Name]) -> tuple[_Base, int, list[Path | None]]:
+    """Returns the folder that holds the most, the folders dropped, and what was found there."""
+    best: tuple[_Base, int, list[Path | None]] = bases[0], 0, [None] * len(names)
+    most = 0
+    for dropped in range(min(max((len(n.folders) for n in names), default=0), _MOST_DROPPED) + 1):
+        shorter = [(name.folders[dropped:], name.last) for name in names]
+        if dropped and len(set(shorter)) < len({(name.folders, name.last) for name in names}):
+            break  # two names would become one
+        for base in bases:
+            found = [base.find(name, dropped) for name in names]
+            count = sum(path is not None for path in found)
+            if count > most:
+                best, most = (base, dropped, found), count
+            if most == len(names):
+                return best
+        if most:
+            return best
+    return best
+
+
+def _take_astray(
+    names: Sequence[_Name],
+    paths: list[Path | None],
+    allowed: Sequence[Path],
+    file: Path,
+    folders: Sequence[Path],
+) -> None:
+    """Takes absolute names, and names that go up, where they lead to files that may be read."""
+    outside: list[str] = []
+    roots = [os.path.realpath(root) for root in allowed]
+    for place, name in enumerate(names):
+        if name.path is None:
+            continue
+        absolute = name.path.is_absolute()
+        for path in [name.path] if absolute else [folder / name.path for folder in folders]:
+            real = os.path.normpath(path)
+            if not os.path.isfile(real):
+                continue
+            parent = os.path.realpath(os.path.dirname(real))
+            if any(os.path.commonpath((parent, root)) == root for root in roots):
+                paths[place] = Path(real)
+                break
+            outside.append(real)
+    if outside:
+        common = os.path.commonpath([os.path.dirname(path) for path in outside])
+        raise HeatpointError(
+            f"{file} names {len(outside)} files outside of its folder, such as {outside[0]}; if "
+            f"they are meant, say so with --images {common}"
+        )

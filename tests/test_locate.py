@@ -1,0 +1,106 @@
+"""Where pictures are found that annotations name, and what is told of it."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from heatpoint.data import Annotations
+from heatpoint.data.readers.locate import locate_images
+from heatpoint.errors import HeatpointError
+
+
+def tree(folder: Path, *names: str) -> Path:
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder / "a.json"
+
+
+def found(
+    file: Path, *names: str, images: Path | None = None
+) -> tuple[list[str], list[tuple[str, str]]]:
+    """Returns what was found, relative to the file's folder (``-`` for nothing), and findings."""
+    data = Annotations(("cat",), [], str(file))
+    paths = locate_images(names, data, file, images)
+    shown = [p.relative_to(file.parent).as_posix() if p.is_file() else "-" for p in paths]
+    return shown, [(each.kind, each.image) for each in data.findings]
+
+
+def test_boxes_of_a_missing_picture_go_to_no_other_of_the_same_last_name(tmp_path: Path) -> None:
+    file = tree(tmp_path, "camA/1.jpg", "1.jpg")
+    assert found(file, "camA/1.jpg", "camB/1.jpg") == (["camA/1.jpg", "-"], [])
+    file = tree(tmp_path / "two/set", "1.jpg")
+    assert found(file, "camA/1.jpg", "camB/1.jpg") == (["-", "-"], [])
+
+
+@pytest.mark.parametrize("root", ["C:\\me\\set\\", "/home/me/set/", "file:///home/me/set/", "set/"])
+def test_leading_folders_of_other_machines_are_dropped_from_all(tmp_path: Path, root: str) -> None:
+    file = tree(tmp_path, "images/day/1.jpg", "images/night/1.jpg")
+    places, told = found(file, f"{root}day/1.jpg", f"{root}night/1.jpg")
+    assert places == ["images/day/1.jpg", "images/night/1.jpg"]
+    assert told == [("images under shorter names", "")]
+
+
+def test_the_folder_with_most_pictures_counts(tmp_path: Path) -> None:
+    file = tree(tmp_path, "a.jpg", "images/a.jpg", "images/b.jpg")
+    assert found(file, "a.jpg", "b.jpg")[0] == ["images/a.jpg", "images/b.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("name", "there"),
+    [
+        ("Photo 1.JPG", "photo 1.jpg"),
+        ("day/1.jpg", "Day/1.jpg"),
+        ("caf\N{LATIN SMALL LETTER E WITH ACUTE}.jpg", unicodedata.normalize("NFD", "caf\xe9.jpg")),
+        ("photo%201.jpg", "photo 1.jpg"),
+        ("1.jpg", "1.png"),
+        ("scan.v2", "scan.v2.jpg"),
+    ],
+)
+def test_names_that_are_nearly_those_on_disk(tmp_path: Path, name: str, there: str) -> None:
+    file = tree(tmp_path, there, "other.jpg")
+    places, told = found(file, name, "other.jpg")
+    assert places == [there, "other.jpg"]
+    direct = there.split("/")[-1] == name.split("/")[-1]
+    assert told == ([] if direct else [("image under a near name", str(tmp_path / there))])
+
+
+def test_of_two_near_names_none_is_taken(tmp_path: Path) -> None:
+    file = tree(tmp_path, "1.png", "1.webp", "other.jpg")
+    assert found(file, "1.jpg", "other.jpg") == (["-", "other.jpg"], [])
+    file = tree(tmp_path / "labels", "1.png", "1.txt", "other.jpg")
+    assert found(file, "1.jpg", "other.jpg")[0] == ["1.png", "other.jpg"]
+
+
+def test_names_that_lead_out_are_refused_unless_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path, "private/me.jpg")
+    file = tree(tmp_path / "set/labels", "1.jpg")
+    monkeypatch.chdir(file.parent)
+    private = tmp_path / "private"
+    for name in ("../../private/me.jpg", str(private / "me.jpg")):
+        with pytest.raises(HeatpointError, match=f"outside of its folder.*--images {private}"):
+            found(file, "1.jpg", name)
+    data = Annotations(("cat",), [])
+    assert locate_images([str(private / "me.jpg")], data, file, private) == [private / "me.jpg"]
+    # The working folder is the user's own choice.
+    monkeypatch.chdir(tmp_path)
+    assert locate_images(["../../private/me.jpg"], data, file) == [private / "me.jpg"]
+
+
+def test_a_name_that_goes_up_within_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tree(tmp_path / "set/labels", "../images/1.jpg", "1.jpg")
+    monkeypatch.chdir("/")
+    data = Annotations(("cat",), [])
+    assert locate_images(["../images/1.jpg"], data, file) == [tmp_path / "set/images/1.jpg"]
+
+
+def test_a_null_character_is_a_name_of_nothing(tmp_path: Path) -> None:
+    assert found(tree(tmp_path, "1.jpg"), "1.jpg", "a\0.jpg")[0] == ["1.jpg", "-"]
