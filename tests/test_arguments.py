@@ -237,12 +237,12 @@ def test_printed_options_are_a_config_file(
         ("score: null", "score takes a number, not 'null'"),
         ("skip_bad: 2", "skip_bad takes true or false, not '2'"),
         ("just words", "must hold lines such as 'size: 512'"),
-        ("a: [", "is no YAML file of options"),
-        ("[" * 1000, "is no YAML file of options"),
-        (b"images: [\xe4.jpg]", "is no YAML file of options"),
+        ("a: [", "is not valid YAML at line"),
+        ("[" * 1000, "is not valid YAML"),
+        (b"images: [\xe4.jpg]", "(byte 9, line 1), but may be"),
         ("a: &a [x, x]\nb: &b [*a, *a]\nimages: [*b, *b]", "has no option 'a'"),
-        ("images: &a [[x], *a]", "is no YAML file of options"),
-        (None, "No such file"),
+        ("images: &a [[x], *a]", "is not valid YAML at line 1: more than"),
+        (None, "does not exist"),
     ],
 )
 def test_a_wrong_config_file_is_one_sentence(

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from heatpoint import plugins
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.options import SWITCH, Option, built, flag, leaves, short
+from heatpoint.system.files import read_yaml
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
@@ -224,17 +225,11 @@ def _read(parser: _Parser, option: Option, words: Sequence[str], called: str) ->
 
 def _read_config(parser: _Parser, file: str, known: Mapping[str, Option]) -> dict[str, Any]:
     """Returns the values of a YAML file of options, written as on the command line."""
-    import yaml
-
-    path, where = Path(file).expanduser(), f"--config {file}"
+    where = f"--config {file}"
     try:
-        # This loader leaves every value the text it is, and so has nothing that could run or grow.
-        content = yaml.load(path.read_text("utf-8"), yaml.BaseLoader)
-    except OSError as error:
-        parser.error(f"{where}: {error.strerror}")
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200]
-        parser.error(f"{where} is no YAML file of options: {reason}")
+        content = read_yaml(Path(file).expanduser())
+    except HeatpointError as error:
+        parser.error(f"--config {error}")
     if not isinstance(content, dict):
         parser.error(f"{where} must hold lines such as 'size: 512'")
     values = {}

@@ -322,13 +322,14 @@ def check_names(names: Sequence[str], where: str | Path) -> tuple[str, ...]:
     """
     if not names:
         raise HeatpointError(f"{where} names no class; expected at least one")
+    known: dict[str, int] = {}
     for index, name in enumerate(names):
         if not name:
             raise HeatpointError(f"{where}: class {index} has an empty name; give it one")
-        first = names.index(name)
+        first = known.setdefault(name, index)
         if first != index:
             raise HeatpointError(
-                f"{where}: classes {first} and {index} are both called {name!r}; rename one, or "
-                "merge the two in the annotations"
+                f"{where}: classes {first} and {index} are both called {name!r:.60}; rename one, "
+                "or merge the two in the annotations"
             )
     return tuple(names)

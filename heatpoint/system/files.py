@@ -1,7 +1,8 @@
-"""Writes files so that a reader never sees half of one."""
+"""Writes files so that a reader never sees half of one, and reads whole files of text."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
@@ -109,24 +110,65 @@ def write_json(path: str | Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
-def read_text(path: Path, kind: str = "a UTF-8 text file; save it as UTF-8") -> str:
-    """Returns the contents of a text file without its byte order mark.
+LARGEST_TEXT = 8 << 30
+"""Bytes of a text file that is read whole: more than any published annotation file has."""
+
+LARGEST_YAML = 4 << 20
+"""Characters of a YAML file: a hundred thousand names of classes."""
+
+_ENCODINGS = ("gb18030", "shift_jis", "euc_kr", "cp1251", "cp1252")
+"""What texts that are not UTF-8 are often saved as, the strictest first."""
+
+
+def read_text(path: Path, kind: str = "a text file") -> str:
+    """Returns the contents of a text file without its byte order mark, and of carriage returns.
+
+    It is UTF-8, or UTF-16 or UTF-32 as its first bytes tell. Others are not guessed: a wrong guess
+    would change names of classes and files.
 
     Args:
-        path: The file.
+        path: The file; a pipe will do.
         kind: What it should be, for the message.
 
     Raises:
-        HeatpointError: The file is missing, unreadable, or not UTF-8 text.
+        HeatpointError: The file is missing, unreadable, too large, or not Unicode text.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+            what = "a folder" if stat.S_ISDIR(mode) else "a device or socket"
+            raise HeatpointError(f"{path} is {what}; expected {kind}")
+        with open(path, "rb") as file:
+            if (size := os.fstat(file.fileno()).st_size) > LARGEST_TEXT:
+                raise HeatpointError(
+                    f"{path} has {size:,} bytes, and {kind} is read whole up to {LARGEST_TEXT:,}; "
+                    "split it"
+                )
+            encoding = json.detect_encoding(file.peek(4)[:4])
+            return io.TextIOWrapper(file, encoding).read().removeprefix("\ufeff")
     except FileNotFoundError:
         raise HeatpointError(f"{path} does not exist") from None
-    except UnicodeDecodeError:
-        raise HeatpointError(f"{path} is not {kind}") from None
-    except OSError as error:
-        raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
+    except UnicodeError as error:
+        raise HeatpointError(f"{path} is not {kind} in UTF-8{_elsewhere(error)}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise HeatpointError(f"cannot read {str(path)!r:.300}: {reason}") from error
+    except MemoryError:
+        raise HeatpointError(f"{path} does not fit into this machine's memory; split it") from None
+
+
+def _elsewhere(error: UnicodeError) -> str:
+    """Returns where a text stops to be what it should, what it may be instead, and the remedy."""
+    if not isinstance(error, UnicodeDecodeError) or b"\0" in (data := error.object):
+        return "; it holds no text at all, or was damaged"
+    likely = []
+    for encoding in _ENCODINGS:
+        with suppress(UnicodeDecodeError):
+            data.decode(encoding)
+            likely.append(encoding)
+    may_be = f", but may be {' or '.join(likely[:3])}" if likely else ""
+    line = data.count(b"\n", 0, error.start) + 1
+    return f" (byte {error.start:,}, line {line:,}){may_be}; save it as UTF-8"
 
 
 def read_json(path: str | Path) -> Any:
@@ -143,11 +185,25 @@ def read_json(path: str | Path) -> Any:
             f"{path} is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}; "
             "the file may be cut off"
         ) from None
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise HeatpointError(
             f"{path} cannot be read as JSON: {error}; numbers of thousands of digits and brackets "
             "thousands deep are not taken"
         ) from None
+
+
+def read_yaml(path: str | Path) -> Any:
+    """Reads a YAML file as lists and mappings of texts: ``plain_yaml.parse`` says how.
+
+    Raises:
+        HeatpointError: The file is missing, larger than ``LARGEST_YAML``, or no YAML; names where.
+    """
+    from heatpoint.system.plain_yaml import parse
+
+    text = read_text(Path(path), "a YAML text file")
+    if len(text) > LARGEST_YAML:
+        raise HeatpointError(f"{path} has more than {LARGEST_YAML:,} characters; shorten it")
+    return parse(text, path)
 
 
 def fits(value: object, kind: Any) -> bool:

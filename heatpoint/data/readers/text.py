@@ -18,7 +18,7 @@ from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.steps import Size
 from heatpoint.errors import HeatpointError
-from heatpoint.system.files import read_text
+from heatpoint.system.files import fits, read_text, read_yaml
 
 YOLO_NAMES = (
     *("data.yaml", "data.yml", "dataset.yaml"),
@@ -161,18 +161,15 @@ def _classes(folder: Path) -> tuple[tuple[str, ...], bool]:
 
 
 def _yaml_classes(path: Path) -> tuple[tuple[str, ...], bool]:
-    import yaml
-
-    try:
-        data: Any = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
-        raise HeatpointError(f"{path} is not valid YAML: {error}") from None
+    data: Any = read_yaml(path)
     names = data.get("names") if isinstance(data, dict) else None
     if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict) or set(names) != set(range(len(names))):
-        raise steps.unexpected(path, "'names' to list the classes, or numbered from 0", repr(names))
-    return check_names([str(names[i]) for i in range(len(names))], path), "kpt_shape" in data
+        names = {str(i): name for i, name in enumerate(names)}
+    numbers = [str(i) for i in range(len(names or ()))]
+    if not isinstance(names, dict) or not fits(names, dict[str, str]) or set(names) != {*numbers}:
+        wanted = "'names' to list the classes, or numbered from 0"
+        raise steps.unexpected(path, wanted, f"{data!r:.60}")
+    return check_names([names[i] for i in numbers], path), "kpt_shape" in data
 
 
 def read_text_lines(
