@@ -23,9 +23,13 @@ if TYPE_CHECKING:
     from heatpoint.codecs.joints import JointCodec as JointCodec
     from heatpoint.convert import fetch as fetch
     from heatpoint.data import Annotations as Annotations
+    from heatpoint.data.combining import merge as merge
+    from heatpoint.data.combining import select as select
+    from heatpoint.data.dividing import split as split
     from heatpoint.data.readers import read as read
     from heatpoint.data.results import Detections as Detections
     from heatpoint.data.skeleton import Skeleton as Skeleton
+    from heatpoint.data.writers import write as write
     from heatpoint.demonstration import demo as demo
     from heatpoint.errors import HeatpointError as HeatpointError
     from heatpoint.exporting import export as export
@@ -60,11 +64,15 @@ _HOME = {
     "fetch": "heatpoint.convert",
     "inspect": "heatpoint.inspection",
     "limits": "heatpoint.inference.limits",
+    "merge": "heatpoint.data.combining",
     "open_engine": "heatpoint.inference.engines",
     "plugin": "heatpoint.plugins:load",
     "predict": "heatpoint.inference.predict",
     "read": "heatpoint.data.readers",
+    "select": "heatpoint.data.combining",
+    "split": "heatpoint.data.dividing",
     "train": "heatpoint.training",
+    "write": "heatpoint.data.writers",
 }
 
 __all__ = sorted(_HOME)

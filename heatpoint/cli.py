@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 COMMANDS = {
     "demo": ("training.Demo", "draw a data set, train on it, evaluate, predict, save pictures"),
     "inspect": ("training.Inspect", "say what is in the data, what is wrong, what can be reached"),
-    "split": ("training.Split", "divide a data set: one part to train on, one to validate on"),
+    "split": ("datasets.Split", "divide a data set: one part to train on, one to validate on"),
+    "merge": ("datasets.Merge", "join data sets of any formats"),
+    "filter": (
+        "datasets.Filter",
+        "keep or rename classes, leave out small objects",
+    ),
+    "convert-data": ("datasets.ConvertData", "write a data set as COCO, YOLO or Pascal VOC"),
     "train": ("training.Train", "train a model on your own data"),
     "evaluate": ("finding.Evaluate", "score a checkpoint on annotated data"),
     "limits": ("finding.Limits", "say which of a checkpoint's maps cost the most AP"),
@@ -90,7 +96,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: Sequence[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
-        lines = [f"  {name:<9} {summary}" for name, (_, summary) in COMMANDS.items()]
+        lines = [f"  {name:<12} {summary}" for name, (_, summary) in COMMANDS.items()]
         print(OVERVIEW.format("\n".join(lines)))
         return 0 if words else errors.EXIT_USAGE
     if words[0] == "--version":

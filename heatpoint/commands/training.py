@@ -1,4 +1,4 @@
-"""The way to a model: ``heatpoint demo``, ``inspect``, ``split`` and ``train``."""
+"""The way to a model: ``heatpoint demo``, ``inspect`` and ``train``."""
 
 from __future__ import annotations
 
@@ -76,42 +76,6 @@ class Inspect:
             inspection = inspect(**passed(self), progress=progress.step)
         print(inspection.summary())
         print(f"report and pictures: {self.out}")
-
-
-@dataclass
-class Split:
-    """Divides a data set into train.json and val.json, the same way every time.
-
-    Examples:
-        heatpoint split all.json
-        heatpoint split yolo_folder --val 100 --out parts
-    """
-
-    data: Data
-    """annotations of any format that can be read"""
-
-    val: float = 0.2
-    """images to validate on: a share below 1, or their number"""
-
-    seed: int = 0
-    """chooses the images"""
-
-    out: Folder = "runs/split"
-    """folder for train.json and val.json"""
-
-    images: Folder | None = None
-    """folder of the pictures, if not beside the annotations"""
-
-    def run(self) -> None:
-        """Divides, and prints what went where."""
-        from heatpoint.data.readers import TRAIN, VAL, write_split
-        from heatpoint.data.validate import describe
-
-        parts = write_split(**passed(self))
-        for part, name in zip(parts, (TRAIN, VAL), strict=True):
-            print(f"{Path(self.out) / name}: {len(part):,} images, {part.objects:,} objects")
-        if parts[0].left_out:
-            print(f"in {self.data}: {describe(parts[0].left_out)}")
 
 
 @dataclass

@@ -51,8 +51,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         target = Path(os.path.realpath(path))
         target.parent.mkdir(parents=True, exist_ok=True)
         _sweep(target.parent)
-        temporary = target.with_name(f".{target.stem}.{_here()}-{os.getpid()}.partial")
-        temporary = temporary.with_name(temporary.name + target.suffix)
+        temporary = partial_name(target)
         try:
             yield temporary
             with open(temporary, "rb+") as written:
@@ -89,6 +88,11 @@ def _is_stream(path: str | Path) -> bool:
     return bool(mode) and (not stat.S_ISREG(mode) or text.startswith(("/dev/", "/proc/")))
 
 
+def partial_name(target: Path) -> Path:
+    """Returns the temporary name of a file or folder while this process writes it."""
+    return target.with_name(f".{target.stem}.{_here()}-{os.getpid()}.partial{target.suffix}")
+
+
 def _here() -> str:
     """Returns eight digits for this machine: folders may be shared with others."""
     return f"{zlib.crc32(platform.node().encode()):08x}"
@@ -100,6 +104,9 @@ def _sweep(folder: Path) -> None:
         for entry in entries:
             found = _PARTIAL.fullmatch(entry.name)
             if found and found["host"] in (None, _here()) and not is_alive(int(found["process"])):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                    continue
                 with suppress(OSError):
                     os.unlink(entry.path)
 
