@@ -11,7 +11,7 @@ from PIL import Image
 
 from heatpoint.cli import main
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.data.combining import merge, select
+from heatpoint.data.combining import merge, select, with_classes
 from heatpoint.data.readers import read
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
@@ -125,3 +125,11 @@ def test_commands(
     assert contents(read("pets.json")) == {"dog.png": [("pet", 9.0)]}
     assert main(["filter", "parts/all.json", "--rename", "dog"]) == 1
     assert "expected OLD=NEW" in capsys.readouterr().err
+
+
+def test_classes_that_a_part_lacks() -> None:
+    part = Annotations(("dog",), [record("a.png", (0, 5.0))], "part", category_ids=(17,))
+    whole = with_classes(part, ("cat", "dog", "on"))
+    assert whole.names == ("dog", "cat", "on")
+    assert whole.category_ids == (17, 18, 19)
+    assert contents(whole) == {"a.png": [("dog", 5.0)]}

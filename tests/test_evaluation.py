@@ -129,6 +129,20 @@ def test_other_classes_are_an_error_that_lists_them(truth: Annotations) -> None:
         match_names(("a", "b"), ("a",))
 
 
+def test_data_may_lack_a_class(truth: Annotations) -> None:
+    """A part of a data set lists only what is in it; the other classes are not scored."""
+    only = replace(
+        truth.subset([i for i, r in enumerate(truth.images) if (r.labels == 1).all()]),
+        names=NAMES[1:],
+        category_ids=truth.category_ids[1:],
+    )
+    only.images = [replace(record, labels=record.labels - 1) for record in only.images]
+    assert only.objects == 4
+    boxes = evaluate(spot_detector(), only).boxes
+    assert boxes.ap50 == pytest.approx(1.0)
+    assert math.isnan(boxes.per_class[NAMES[0]]["ap"])
+
+
 def test_absent_images_are_named(truth: Annotations) -> None:
     truth.images[1].path.unlink()
     truth.images[2].path.write_bytes(b"not an image")

@@ -12,6 +12,20 @@ from heatpoint.data import Annotations, ImageRecord, check_names
 from heatpoint.errors import HeatpointError, suggest
 
 
+def with_classes(annotations: Annotations, names: Sequence[str]) -> Annotations:
+    """Returns a data set that knows more classes, of which it has no object; they come last.
+
+    Args:
+        annotations: The data set.
+        names: The classes it shall know, those it has in any order among them.
+    """
+    known = annotations.names
+    more = tuple(name for name in names if name not in set(known))
+    highest = max(annotations.category_ids, default=0)
+    ids = (*annotations.category_ids, *range(highest + 1, highest + 1 + len(more)))
+    return replace(annotations, names=(*known, *more), category_ids=ids)
+
+
 def unified(parts: Sequence[Annotations]) -> list[Annotations]:
     """Returns data sets with the classes of all, in the order in which they come up.
 

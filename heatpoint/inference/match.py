@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.combining import with_classes
 from heatpoint.data.readers import read
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
@@ -69,6 +70,9 @@ class Match:
             labels = np.zeros(len(model.names), np.int64)
             truth = _of_one_class(truth, model.names[0])
         else:
+            # Data of which a class has no object may not list it; others are a mistake.
+            if set(truth.names) <= set(model.names):
+                truth = with_classes(truth, model.names)
             labels = np.array(match_names(model.names, truth.names), np.int64)
         return cls(truth, boxes, joints, asks, labels, order)
 
@@ -111,7 +115,8 @@ def match_names(mine: Sequence[str], theirs: Sequence[str]) -> list[int]:
     Raises:
         HeatpointError: The names are not the same set; lists the differences.
     """
-    _check_same(mine, theirs, "classes", "on data with the classes it was trained on")
+    remedy = "on data with the classes it was trained on; heatpoint filter renames and leaves out"
+    _check_same(mine, theirs, "classes", remedy)
     return [list(theirs).index(name) for name in mine]
 
 

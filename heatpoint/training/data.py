@@ -167,10 +167,14 @@ def fingerprint(train: Annotations) -> dict[str, Any]:
 
 
 def _check_pair(train: Annotations, val: Annotations, kind: type[Codec]) -> None:
-    """Makes sure that both are about the same classes and joints, in whatever order."""
+    """Makes sure that both are about the same classes and joints, in whatever order.
+
+    Validation data may lack classes: it has no object of them.
+    """
     compared = []
     if not kind.view.asks:
-        compared.append(("classes", train.names, val.names, "list the same classes in both"))
+        remedy = "validate on classes that are trained; heatpoint filter renames and leaves out"
+        compared.append(("classes", train.names, val.names, remedy))
     if "keypoints" in kind.learns and train.skeleton and val.skeleton:
         remedy = "label the same joints in both, or name those of both with skeleton"
         compared.append(("joints", train.skeleton.joints, val.skeleton.joints, remedy))
@@ -178,7 +182,7 @@ def _check_pair(train: Annotations, val: Annotations, kind: type[Codec]) -> None
         missing, extra = [n for n in one if n not in other], [n for n in other if n not in one]
         only = ((train.source, missing), (val.source, extra))
         found = [f"only in {source}: {', '.join(names)}" for source, names in only if names]
-        if found:
+        if extra or (missing and what == "joints"):
             raise HeatpointError(
                 f"training and validation data have different {what}; {'; '.join(found)}; {remedy}"
             )
