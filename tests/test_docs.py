@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -68,7 +69,7 @@ def run_once(command: str, common: Path, folder: Path) -> None:
     with locked(common / f"{place.name}.lock"):
         if not (place / "done").exists():
             place.mkdir(exist_ok=True)
-            run([sys.executable, "-m", *command.split()], place)
+            run([sys.executable, "-m", *shlex.split(command)], place)
             (place / "done").touch()
     shutil.copytree(place / "runs", folder / "runs", dirs_exist_ok=True)
 
@@ -120,7 +121,7 @@ def test_document_runs(document: Path, workplace: Path, common: Path) -> None:
             if command.startswith("heatpoint demo"):
                 run_once(command, common, workplace)
             else:
-                run([sys.executable, "-m", *command.split()], workplace)
+                run([sys.executable, "-m", *shlex.split(command)], workplace)
 
 
 def _indented(text: str) -> str:
@@ -132,7 +133,7 @@ def test_commands_in_sentences_are_understood(document: Path) -> None:
     from heatpoint.cli import COMMANDS
 
     for command in IN_LINE.findall(document.read_text()):
-        assert command.split()[1] in {*COMMANDS, "COMMAND", "--help"}, command
+        assert shlex.split(command)[1] in {*COMMANDS, "COMMAND", "--help"}, command
 
 
 def test_documents_name_only_files_that_exist() -> None:
