@@ -93,6 +93,15 @@ def test_names_that_lead_out_are_refused_unless_asked_for(
     assert locate_images(["../../private/me.jpg"], data, file) == [private / "me.jpg"]
 
 
+def test_linked_folders_belong_to_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tree(tmp_path / "here/runs", "0.jpg")
+    tree(tmp_path / "large", "1.jpg")
+    (tmp_path / "here/pictures").symlink_to(tmp_path / "large")
+    monkeypatch.chdir(tmp_path / "here")
+    found = locate_images(["../pictures/1.jpg"], Annotations(("cat",), []), file)
+    assert found == [tmp_path / "here/pictures/1.jpg"]
+
+
 def test_a_name_that_goes_up_within_the_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

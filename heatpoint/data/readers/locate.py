@@ -247,7 +247,8 @@ def _take_astray(
 ) -> None:
     """Takes absolute names, and names that go up, where they lead to files that may be read."""
     outside: list[str] = []
-    roots = [os.path.realpath(root) for root in allowed]
+    # Links inside of a folder are its owner's own doing: only the name itself must not lead out.
+    roots = {each(root) for root in allowed for each in (os.path.abspath, os.path.realpath)}
     for place, name in enumerate(names):
         if name.path is None:
             continue
@@ -256,7 +257,7 @@ def _take_astray(
             real = os.path.normpath(path)
             if not os.path.isfile(real):
                 continue
-            parent = os.path.realpath(os.path.dirname(real))
+            parent = os.path.dirname(os.path.abspath(real))
             if any(os.path.commonpath((parent, root)) == root for root in roots):
                 paths[place] = Path(real)
                 break
