@@ -49,6 +49,14 @@ def draw(folder: Path) -> Path:
     return folder
 
 
+def draw_split(folder: Path, split: str) -> Path:
+    """Draws the pictures of one split into a folder and returns it."""
+    for picture in draw(folder).iterdir():
+        if (picture.name, split) not in PARTS:
+            picture.unlink()
+    return folder
+
+
 def write(path: Path, content: Any) -> Path:
     """Writes a text, or JSON of anything else, and returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,9 +116,6 @@ def voc(folder: Path) -> Path:
 
 def yolo(folder: Path) -> Path:
     for name, split in PARTS:
-        picture = draw(folder / "all") / name
-        (folder / "images" / split).mkdir(parents=True, exist_ok=True)
-        picture.rename(folder / "images" / split / name)
         height, width = SIZES[name]
         lines = [
             f"{NAMES.index(label)} {(x1 + x2) / 2 / width} {(y1 + y2) / 2 / height} "
@@ -118,9 +123,8 @@ def yolo(folder: Path) -> Path:
             for label, (x1, y1, x2, y2) in OBJECTS[name]
         ]
         write(folder / "labels" / split / f"{name[0]}.txt", "\n".join(lines) + "\n")
-    for rest in (folder / "all").iterdir():
-        rest.unlink()
-    (folder / "all").rmdir()
+    for split in ("train", "val"):
+        draw_split(folder / "images" / split, split)
     write(folder / "data.yaml", "train: images/train\nval: images/val\nnames: [cat, dog]\n")
     return folder
 
@@ -173,6 +177,111 @@ def mpii(folder: Path) -> Path:
     return write(folder / "mpii_annotations.json", people)
 
 
+def _label_studio(folder: Path, joints: bool) -> Path:
+    draw(folder / "upload")
+    tasks = []
+    for number, (name, (height, width)) in enumerate(SIZES.items(), start=1):
+        size = {"original_width": width, "original_height": height, "image_rotation": 0}
+        result: list[dict[str, Any]] = []
+        for label, (x1, y1, x2, y2) in OBJECTS[name]:
+            key = f"r{len(result)}"
+            percent = {"x": 100 * x1 / width, "y": 100 * y1 / height, "rotation": 0}
+            percent |= {"width": 100 * (x2 - x1) / width, "height": 100 * (y2 - y1) / height}
+            value: dict[str, Any] = percent | {"rectanglelabels": [label]}
+            result.append({"id": key, "type": "rectanglelabels", "value": value} | size)
+            points = zip(JOINTS, joints_of((x1, y1, x2, y2)), strict=True)
+            for joint, (x, y) in points if joints else ():
+                value = {"x": 100 * x / width, "y": 100 * y / height, "width": 0.3}
+                value |= {"keypointlabels": [joint]}
+                item = {"id": f"k{len(result)}", "parentID": key, "type": "keypointlabels"}
+                result.append(item | {"value": value} | size)
+        entry = {"id": number, "completed_by": 1, "was_cancelled": False, "result": result}
+        picture = {"image": f"/data/local-files/?d=upload/{name}"}
+        tasks.append({"id": number, "annotations": [entry], "predictions": [], "data": picture})
+    return write(folder / "project-1-at-2026.json", tasks)
+
+
+def label_studio(folder: Path) -> Path:
+    return _label_studio(folder, joints=False)
+
+
+def label_studio_joints(folder: Path) -> Path:
+    return _label_studio(folder, joints=True)
+
+
+def label_studio_min(folder: Path) -> Path:
+    draw(folder)
+    rows = []
+    for number, (name, (height, width)) in enumerate(SIZES.items(), start=1):
+        values = [
+            {
+                "x": 100 * x1 / width,
+                "y": 100 * y1 / height,
+                "width": 100 * (x2 - x1) / width,
+                "height": 100 * (y2 - y1) / height,
+                "rotation": 0,
+                "rectanglelabels": [label],
+                "original_width": width,
+                "original_height": height,
+            }
+            for label, (x1, y1, x2, y2) in OBJECTS[name]
+        ]
+        row = {"image": f"/data/upload/1/0a1b2c{number:02}-{name}", "id": number, "label": values}
+        rows.append(row | {"annotator": 1, "annotation_id": number, "lead_time": 2.5})
+    return write(folder / "min.json", rows)
+
+
+def _labelme(folder: Path, joints: bool) -> Path:
+    for split in ("train", "val"):
+        draw_split(folder / split, split)
+    for name, split in PARTS:
+        height, width = SIZES[name]
+        shapes: list[dict[str, Any]] = []
+        for group, (label, box) in enumerate(OBJECTS[name], start=1):
+            corners = [list(box[2:]), list(box[:2])]
+            shape = {"group_id": group, "description": "", "flags": {}}
+            shapes.append(shape | {"label": label, "shape_type": "rectangle", "points": corners})
+            points = zip(JOINTS, joints_of(box), strict=True) if joints else ()
+            shapes += [
+                shape | {"label": joint, "shape_type": "point", "points": [list(point)]}
+                for joint, point in points
+            ]
+        content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": name}
+        content |= {"imageData": None, "imageHeight": height, "imageWidth": width}
+        write(folder / split / f"{name[0]}.json", content)
+    return folder
+
+
+def labelme(folder: Path) -> Path:
+    return _labelme(folder, joints=False)
+
+
+def labelme_joints(folder: Path) -> Path:
+    return _labelme(folder, joints=True)
+
+
+def createml(folder: Path) -> Path:
+    pictures: dict[str, list[dict[str, Any]]] = {"train": [], "val": []}
+    for name, split in PARTS:
+        boxes = [
+            {
+                "label": label,
+                "coordinates": {
+                    "x": (x1 + x2) / 2,
+                    "y": (y1 + y2) / 2,
+                    "width": x2 - x1,
+                    "height": y2 - y1,
+                },
+            }
+            for label, (x1, y1, x2, y2) in OBJECTS[name]
+        ]
+        pictures[split].append({"image": name, "annotations": boxes})
+    for split, content in pictures.items():
+        draw_split(folder / split, split)
+        write(folder / split / "_annotations.createml.json", content)
+    return folder
+
+
 Maker = Callable[[Path], Path]
 """Writes a sample into a folder and returns what to give as data."""
 
@@ -181,6 +290,10 @@ SAMPLES: dict[str, Maker] = {
     "Pascal VOC": voc,
     "YOLO": yolo,
     "text lines": text_lines,
+    "Label Studio": label_studio,
+    "Label Studio (JSON-MIN)": label_studio_min,
+    "LabelMe": labelme,
+    "Create ML": createml,
 }
 """Samples of boxes, by what the format is called or, where one has several layouts, with more."""
 
@@ -188,8 +301,10 @@ JOINT_SAMPLES: dict[str, Maker] = {
     "COCO": coco_joints,
     "DeepLabCut": deeplabcut,
     "MPII": mpii,
+    "Label Studio": label_studio_joints,
+    "LabelMe": labelme_joints,
 }
 """Samples of joints. DeepLabCut and MPII have a class and boxes of their own."""
 
-SPLIT = frozenset({"Pascal VOC", "YOLO", "MPII"})
+SPLIT = frozenset({"Pascal VOC", "YOLO", "MPII", "LabelMe", "Create ML"})
 """Samples that hold the splits train and val."""

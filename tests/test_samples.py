@@ -24,6 +24,8 @@ from heatpoint.data.readers.given import Given
 from heatpoint.data.validate import validate
 
 OWN_BOXES = ("DeepLabCut", "MPII")
+SAID = {"Label Studio (JSON-MIN)": {"images under shorter names": 1}}
+"""What is told of samples whose pictures are called otherwise than on the disk."""
 
 
 def told(data: Annotations) -> dict[str, list[tuple[str, list[float]]]]:
@@ -47,7 +49,7 @@ def test_boxes(name: str, tmp_path: Path) -> None:
     assert all(record.path.is_file() for record in data.images)
     assert {record.path.name: record.size for record in data.images if record.size} in ({}, SIZES)
     assert data.left_out == {}
-    assert validate(data).counts() == {}
+    assert validate(data).counts() == SAID.get(name, {})
 
 
 @pytest.mark.parametrize("name", JOINT_SAMPLES)

@@ -8,7 +8,17 @@ from typing import Any
 import numpy as np
 
 from heatpoint.data import Annotations, Finding
-from heatpoint.data.readers import coco, deeplabcut, matlab, mpii, text, voc
+from heatpoint.data.readers import (
+    coco,
+    createml,
+    deeplabcut,
+    label_studio,
+    labelme,
+    matlab,
+    mpii,
+    text,
+    voc,
+)
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.errors import HeatpointError, suggest
@@ -20,6 +30,9 @@ FORMATS: tuple[Format, ...] = (
     *deeplabcut.FORMATS,
     *mpii.FORMATS,
     *matlab.FORMATS,
+    *label_studio.FORMATS,
+    *labelme.FORMATS,
+    *createml.FORMATS,
 )
 """Every format that is read; of several that fit, the first one counts."""
 

@@ -121,6 +121,14 @@ def split_lists(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in files if path.stem.lower() not in _NOT_SPLITS}
 
 
+def split_files(folder: Path, name: str) -> dict[str, Path]:
+    """Returns the files of that name in a folder (``""``) or in the folders of its splits."""
+    own = folder / name
+    if own.is_file():
+        return {"": own}
+    return {path.parent.name: path for path in sorted(folder.glob(f"*/{name}"))}
+
+
 def read_split(folder: Path, split: str, lists: Mapping[str, Path], layout: str) -> list[str]:
     r"""Returns the lines of a split's list that are not empty, with ``/`` in place of ``\``.
 
