@@ -282,6 +282,151 @@ def createml(folder: Path) -> Path:
     return folder
 
 
+def _via_regions(name: str, joints: bool) -> list[dict[str, Any]]:
+    regions: list[dict[str, Any]] = []
+    for label, box in OBJECTS[name]:
+        x1, y1, x2, y2 = box
+        shape = {"name": "rect", "x": x1, "y": y1, "width": x2 - x1, "height": y2 - y1}
+        regions.append({"shape_attributes": shape, "region_attributes": {"class": label}})
+        for joint, (x, y) in zip(JOINTS, joints_of(box), strict=True) if joints else ():
+            shape = {"name": "point", "cx": x, "cy": y}
+            regions.append({"shape_attributes": shape, "region_attributes": {"class": joint}})
+    return regions
+
+
+def _via(folder: Path, joints: bool) -> Path:
+    files = {
+        f"{path.name}{path.stat().st_size}": {
+            "filename": path.name,
+            "size": path.stat().st_size,
+            "regions": _via_regions(path.name, joints),
+            "file_attributes": {},
+        }
+        for path in sorted(draw(folder).iterdir())
+    }
+    content = {"_via_settings": {"core": {"default_filepath": ""}}, "_via_img_metadata": files}
+    content |= {"_via_attributes": {"region": {}, "file": {}}}
+    return write(folder / "via_project.json", content)
+
+
+def via(folder: Path) -> Path:
+    return _via(folder, joints=False)
+
+
+def via_joints(folder: Path) -> Path:
+    return _via(folder, joints=True)
+
+
+def via_csv(folder: Path) -> Path:
+    draw(folder)
+    heading = "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes"
+    lines = [f"{heading},region_attributes"]
+    for name in SIZES:
+        regions = _via_regions(name, joints=False)
+        for place, region in enumerate(regions):
+            cells = [json.dumps(region[key]) for key in ("shape_attributes", "region_attributes")]
+            quoted = ['"' + cell.replace('"', '""') + '"' for cell in cells]
+            lines.append(f'{name},1,"{{}}",{len(regions)},{place},{",".join(quoted)}')
+    return write(folder / "via_export.csv", "\n".join(lines) + "\n")
+
+
+def via_3(folder: Path) -> Path:
+    draw(folder)
+    files, views, regions = {}, {}, {}
+    for number, name in enumerate(SIZES, start=1):
+        files[str(number)] = {"fid": number, "fname": name, "type": 2, "loc": 1, "src": name}
+        views[str(number)] = {"fid_list": [number]}
+        for label, (x1, y1, x2, y2) in OBJECTS[name]:
+            xy = [2, x1, y1, x2 - x1, y2 - y1]
+            region = {"vid": str(number), "flg": 0, "z": [], "xy": xy}
+            regions[f"{number}_r{len(regions)}"] = region | {"av": {"1": str(NAMES.index(label))}}
+    attribute = {"aname": "kind", "type": 4, "options": dict(enumerate(NAMES))}
+    content = {"project": {"vid_list": list(views)}, "attribute": {"1": attribute}, "file": files}
+    return write(folder / "via3.json", content | {"view": views, "metadata": regions})
+
+
+def _cvat(folder: Path, joints: bool) -> Path:
+    draw(folder / "images")
+    items = []
+    for number, (name, split) in enumerate(PARTS):
+        height, width = SIZES[name]
+        shapes = []
+        for group, (label, box) in enumerate(OBJECTS[name], start=1):
+            corners = zip(("xtl", "ytl", "xbr", "ybr"), box, strict=True)
+            sides = " ".join(f'{key}="{value:.2f}"' for key, value in corners)
+            shapes.append(f'<box label="{label}" occluded="0" {sides} group_id="{group}"></box>')
+            points = "".join(
+                f'<points label="{joint}" outside="0" points="{x:.2f},{y:.2f}"></points>'
+                for joint, (x, y) in zip(JOINTS, joints_of(box), strict=True)
+            )
+            if joints:
+                shapes.append(f'<skeleton label="pose" group_id="{group}">{points}</skeleton>')
+        size = f'width="{width}" height="{height}"'
+        items.append(
+            f'<image id="{number}" name="{name}" subset="{split}" {size}>{"".join(shapes)}</image>'
+        )
+    labels = "".join(f"<label><name>{name}</name></label>" for name in NAMES)
+    meta = f"<meta><task><labels>{labels}</labels></task></meta>"
+    text = f"<annotations><version>1.1</version>{meta}{''.join(items)}</annotations>"
+    return write(folder / "annotations.xml", f'<?xml version="1.0" encoding="utf-8"?>\n{text}')
+
+
+def cvat(folder: Path) -> Path:
+    return _cvat(folder, joints=False)
+
+
+def cvat_joints(folder: Path) -> Path:
+    return _cvat(folder, joints=True)
+
+
+def tensorflow_csv(folder: Path) -> Path:
+    draw(folder)
+    lines = ["filename,width,height,class,xmin,ymin,xmax,ymax"]
+    for name, (height, width) in SIZES.items():
+        lines += [
+            f"{name},{width},{height},{label},{','.join(map(str, box))}"
+            for label, box in OBJECTS[name]
+        ]
+    return write(folder / "labels.csv", "\n".join(lines) + "\n")
+
+
+def roboflow_csv(folder: Path) -> Path:
+    for split in ("train", "val"):
+        draw_split(folder / split, split)
+        lines = [
+            f"{name},{SIZES[name][1]},{SIZES[name][0]},{label},{','.join(map(str, box))}"
+            for name, part in PARTS
+            for label, box in OBJECTS[name]
+            if part == split
+        ]
+        heading = "filename,width,height,class,xmin,ymin,xmax,ymax"
+        write(folder / split / "_annotations.csv", "\n".join([heading, *lines]) + "\n")
+    return folder
+
+
+def open_images(folder: Path) -> Path:
+    draw(folder / "data")
+    heading = "ImageID,Source,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated"
+    lines = [f"{heading},IsGroupOf,IsDepiction,IsInside"]
+    for name, (height, width) in SIZES.items():
+        for label, (x1, y1, x2, y2) in OBJECTS[name]:
+            box = f"{x1 / width},{x2 / width},{y1 / height},{y2 / height}"
+            lines.append(f"{name[0]},xclick,/m/0{label},1,{box},0,0,0,0,0")
+    write(folder / "class-descriptions-boxable.csv", "/m/0cat,cat\n/m/0dog,dog\n")
+    return write(folder / "validation-annotations-bbox.csv", "\n".join(lines) + "\n")
+
+
+def retinanet_csv(folder: Path) -> Path:
+    draw(folder)
+    lines = [
+        f"{name},{','.join(map(str, box))},{label}"
+        for name, each in OBJECTS.items()
+        for label, box in each
+    ]
+    write(folder / "classes.csv", "cat,0\ndog,1\n")
+    return write(folder / "annotations.csv", "\n".join(lines) + "\n")
+
+
 Maker = Callable[[Path], Path]
 """Writes a sample into a folder and returns what to give as data."""
 
@@ -293,7 +438,15 @@ SAMPLES: dict[str, Maker] = {
     "Label Studio": label_studio,
     "Label Studio (JSON-MIN)": label_studio_min,
     "LabelMe": labelme,
+    "VIA": via,
+    "VIA (CSV)": via_csv,
+    "VIA (version 3)": via_3,
+    "CVAT": cvat,
     "Create ML": createml,
+    "table of boxes": tensorflow_csv,
+    "table of boxes (Roboflow)": roboflow_csv,
+    "table of boxes (Open Images)": open_images,
+    "table of boxes (RetinaNet)": retinanet_csv,
 }
 """Samples of boxes, by what the format is called or, where one has several layouts, with more."""
 
@@ -303,8 +456,15 @@ JOINT_SAMPLES: dict[str, Maker] = {
     "MPII": mpii,
     "Label Studio": label_studio_joints,
     "LabelMe": labelme_joints,
+    "VIA": via_joints,
+    "CVAT": cvat_joints,
 }
 """Samples of joints. DeepLabCut and MPII have a class and boxes of their own."""
 
-SPLIT = frozenset({"Pascal VOC", "YOLO", "MPII", "LabelMe", "Create ML"})
+SPLIT = frozenset(
+    {
+        *("Pascal VOC", "YOLO", "MPII", "LabelMe", "CVAT", "Create ML"),
+        "table of boxes (Roboflow)",
+    }
+)
 """Samples that hold the splits train and val."""

@@ -24,7 +24,10 @@ from heatpoint.data.readers.given import Given
 from heatpoint.data.validate import validate
 
 OWN_BOXES = ("DeepLabCut", "MPII")
-SAID = {"Label Studio (JSON-MIN)": {"images under shorter names": 1}}
+SAID = {
+    "Label Studio (JSON-MIN)": {"images under shorter names": 1},
+    "table of boxes (Open Images)": {"shares of the image as coordinates": 1},
+}
 """What is told of samples whose pictures are called otherwise than on the disk."""
 
 

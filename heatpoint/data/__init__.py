@@ -41,6 +41,7 @@ TREATMENT = {
     "object of several classes": "kept, in the first of them",
     "polygon read as its box": "kept",
     "rotated box read as upright": "kept, the box around it",
+    "corners swapped": "put in order",
     "shares of the image as coordinates": "turned into pixels",
     "point of no object": "left out",
     "object of an unreadable image": "left out",

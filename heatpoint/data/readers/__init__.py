@@ -11,12 +11,16 @@ from heatpoint.data import Annotations, Finding
 from heatpoint.data.readers import (
     coco,
     createml,
+    cvat,
     deeplabcut,
     label_studio,
     labelme,
     matlab,
     mpii,
+    table,
     text,
+    unread,
+    via,
     voc,
 )
 from heatpoint.data.readers.coco import write_coco
@@ -32,7 +36,10 @@ FORMATS: tuple[Format, ...] = (
     *matlab.FORMATS,
     *label_studio.FORMATS,
     *labelme.FORMATS,
+    *via.FORMATS,
+    *cvat.FORMATS,
     *createml.FORMATS,
+    *table.FORMATS,
 )
 """Every format that is read; of several that fit, the first one counts."""
 
@@ -57,6 +64,8 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
     """
     path, split = _parse(data)
     given = Given(path, split, None if images is None else Path(images))
+    if tool := unread.made_by(given.content):
+        raise HeatpointError(f"{path} is {tool}")
     fitting = [each for each in FORMATS if each.folder == given.is_folder and each.fits(given)]
     if not fitting:
         raise _unknown(given)

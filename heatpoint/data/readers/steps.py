@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -113,6 +115,27 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """
     lines = enumerate((line.strip() for line in read_text(path).split("\n")), start=1)
     return [(number, line) for number, line in lines if line]
+
+
+def read_table(path: Path) -> list[tuple[int, list[str]]]:
+    """Returns the rows of a file of comma-, semicolon- or tab-separated cells, with their lines.
+
+    Cells are stripped; rows of empty cells are passed over. The separator is the one that the
+    first line has most of.
+
+    Raises:
+        HeatpointError: The file cannot be read, or a cell is not closed or far too long.
+    """
+    text = read_text(path)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text), delimiter=separator)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise HeatpointError(
+            f"{path}:{reader.line_num}: {error}; the file may be damaged"
+        ) from None
+    return [(line, row) for line, row in rows if any(row)]
 
 
 def split_lists(folder: Path) -> dict[str, Path]:
