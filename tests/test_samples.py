@@ -6,17 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import (
-    JOINT_SAMPLES,
-    JOINTS,
-    NAMES,
-    OBJECTS,
-    PARTS,
-    SAMPLES,
-    SIZES,
-    SPLIT,
-    joints_of,
-)
+from sample_content import JOINTS, NAMES, OBJECTS, PARTS, SIZES, joints_of
+from samples import JOINT_SAMPLES, SAMPLES, SPLIT
 
 from heatpoint.data import Annotations
 from heatpoint.data.readers import FORMATS, read

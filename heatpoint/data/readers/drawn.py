@@ -7,10 +7,12 @@ what counts as an object, which joints belong to it and what is left out is one 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import numpy as np
 
@@ -23,6 +25,8 @@ from heatpoint.errors import HeatpointError
 
 SUBJECT = "object"
 """Class of what nobody named: joints without a box, and boxes of files that know no classes."""
+
+_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://[^/]*/", re.IGNORECASE)
 
 ROTATED = "rotated box"
 _ROTATED = "rotated box read as upright"
@@ -195,7 +199,12 @@ def as_annotations(
         if split not in splits:
             raise steps.no_such_split(file, split, splits, "one that its pictures name")
         pictures = [each for each in pictures if each.split == split]
-    paths = locate.locate_images([each.name for each in pictures], annotations, file, images)
+    addresses = [each.name for each in pictures if _ADDRESS.match(each.name)]
+    if addresses:
+        detail = f"{len(addresses)} images, such as {addresses[0]}"
+        annotations.findings.append(Finding("image named by an address", "", detail))
+    names_here = [_here(each.name) for each in pictures]
+    paths = locate.locate_images(names_here, annotations, file, images)
     taken: dict[Path, Picture] = {}
     for path, picture in zip(paths, pictures, strict=True):
         for kind, detail, lost in picture.notes:
@@ -213,6 +222,12 @@ def as_annotations(
     for path, picture in taken.items():
         annotations.images.append(_record(path, picture, annotations, relative))
     return annotations
+
+
+def _here(name: str) -> str:
+    """Returns the path in an address (``https://host/photos/a.jpg?key``), any other name as is."""
+    found = _ADDRESS.match(name)
+    return unquote(re.split("[?#]", name[found.end() :])[0]) if found else name
 
 
 def _skeleton(joints: Sequence[str], edges: Iterable[tuple[str, str]], file: Path) -> Skeleton:

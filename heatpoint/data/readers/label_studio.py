@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import unquote
 
 from heatpoint.data import Annotations, Box, Finding
 from heatpoint.data.readers import locate, steps
@@ -29,7 +29,7 @@ from heatpoint.data.readers.drawn import (
 )
 from heatpoint.data.readers.given import Format, Given
 
-_UPLOAD = re.compile(r"[0-9a-f]{8}-")
+_UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 _KINDS = ("rectangle", "keypoint", "polygon", "ellipse", "brush", "bitmask", "vector")
 
 
@@ -80,7 +80,7 @@ def read_label_studio(content: Any, path: Path, images: Path | None = None) -> A
             raise steps.unexpected(f"{path}: {where}", wanted, str(task.get("data", task))[:60])
         pictures.append(_picture(name, task, where))
     names = [_plain(picture.name) for picture in pictures]
-    short = [_UPLOAD.sub("", name, count=1) if "/" not in name else name for name in names]
+    short = [_UPLOAD.sub("", name) for name in names]
     forms = [names] if len(set(short)) < len(set(names)) else [names, short]
     chosen = forms[locate.most_found(forms, path, images)]
     renamed = zip(pictures, chosen, strict=True)
@@ -90,10 +90,6 @@ def read_label_studio(content: Any, path: Path, images: Path | None = None) -> A
         detail = "without the eight digits that Label Studio puts in front of uploads, such as "
         detail += repr(names[0])
         annotations.findings.append(Finding("images under shorter names", "", detail))
-    addresses = [each.name for each in pictures if "://" in each.name]
-    if addresses:
-        detail = f"{len(addresses)} images, such as {addresses[0]}"
-        annotations.findings.append(Finding("image named by an address", "", detail))
     return annotations
 
 
@@ -135,14 +131,11 @@ def _image_of(task: dict[str, Any]) -> str:
 
 
 def _plain(name: str) -> str:
-    """Returns the name of a file here for an address or a server's name."""
-    parts = urlsplit(name) if "://" in name or name.startswith("/data/") else None
-    if parts is None:
-        return name
-    if parts.path.rstrip("/") == "/data/local-files":
-        return unquote(parse_qs(parts.query).get("d", [""])[0])
-    path = unquote(parts.path)
-    return path.rsplit("/", 1)[-1] if "/data/upload/" in path else path.lstrip("/")
+    """Returns the name of a file here for what the server calls it, any other name as it is."""
+    path, _, query = name.partition("?")
+    if path.rstrip("/").endswith("/data/local-files"):
+        return unquote(query.partition("d=")[2].partition("&")[0])
+    return unquote(path.rsplit("/", 1)[-1]) if "/data/upload/" in path else name
 
 
 def _drawn(name: str, results: list[Any], where: str, notes: list[Note]) -> Picture:

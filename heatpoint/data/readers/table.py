@@ -78,7 +78,7 @@ def is_table(given: Given) -> bool:
     """Returns whether a file is a table that no other reader knows."""
     if given.suffix not in (".csv", ".tsv"):
         return False
-    return not is_via_csv(given.start) and not is_deeplabcut(given.path)
+    return not is_via_csv(given) and not is_deeplabcut(given.path)
 
 
 def read_table(path: Path, split: str | None = None, images: Path | None = None) -> Annotations:
@@ -133,10 +133,6 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     if relative:
         detail = f"none is larger than {largest:g}"
         annotations.findings.append(Finding("shares of the image as coordinates", "", detail))
-    addresses = [each.name for each in pictures if "://" in each.name]
-    if addresses:
-        detail = f"{len(addresses)} images, such as {addresses[0]}"
-        annotations.findings.append(Finding("image named by an address", "", detail))
     return annotations
 
 

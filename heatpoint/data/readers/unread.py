@@ -68,7 +68,11 @@ _TOOLS = (
     _Tool("a file of VoTT", frozenset({"asset", "regions"}), "export Pascal VOC or CSV there"),
     _Tool("a project of VoTT", frozenset({"assets", "tags"}), "export Pascal VOC or CSV there"),
     _Tool("a file of Datumaro", frozenset({"items", "categories"}), "convert it there, to COCO"),
-    _Tool("a file of Scalabel or BDD100K", frozenset({"name", "labels"}), "convert it to COCO"),
+    _Tool(
+        "a file of Scalabel or BDD100K",
+        frozenset({"name", "labels", "timestamp"}),
+        "convert it to COCO",
+    ),
     _Tool("a file of Scalabel", frozenset({"frames", "config"}), "convert it to COCO"),
     _Tool(
         "a list of results",

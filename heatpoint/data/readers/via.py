@@ -70,9 +70,10 @@ def is_via(content: Any) -> bool:
     return isinstance(first, dict) and {"filename", "regions"} <= first.keys()
 
 
-def is_via_csv(start: str) -> bool:
-    """Returns whether a text file begins as VIA's CSV exports do."""
-    return "region_shape_attributes" in start.partition("\n")[0]
+def is_via_csv(given: Given) -> bool:
+    """Returns whether a file is a table that begins as VIA's CSV exports do."""
+    table = given.suffix in (".csv", ".tsv")
+    return table and "region_shape_attributes" in given.start.partition("\n")[0]
 
 
 def read_via(path: Path, content: Any = None, images: Path | None = None) -> Annotations:
@@ -92,11 +93,11 @@ def read_via(path: Path, content: Any = None, images: Path | None = None) -> Ann
         HeatpointError: The file is damaged, is about videos, or no region has a class.
     """
     options: Mapping[str, dict[str, str]] = {}
-    prefix = ""
+    prefix, films = "", set[str]()
     if content is None:
         regions = _of_csv(path)
     elif "metadata" in content and "view" in content:
-        regions, options = _of_project_3(content, path)
+        regions, options, films = _of_project_3(content, path)
     else:
         regions, options, prefix = _of_json(content, path)
     every = [region for each in regions.values() for region in each]
@@ -109,16 +110,13 @@ def read_via(path: Path, content: Any = None, images: Path | None = None) -> Ann
         _picture(name, each, attribute, options.get(attribute, {}))
         for name, each in zip(chosen, regions.values(), strict=True)
     ]
+    pictures += [Picture(name, None, (), unlabelled="it is a video") for name in sorted(films)]
     classes = [text or key for key, text in options.get(attribute, {}).items()]
     annotations = as_annotations(pictures, path, images, None, classes)
     if len(count) > 1:
         others = ", ".join(repr(key) for key in sorted(count) if key != attribute)
         detail = f"{attribute!r} is taken as the class; regions have {others} as well"
         annotations.findings.append(Finding("object of several classes", "", detail))
-    addresses = [name for name in names if "://" in name]
-    if addresses:
-        detail = f"{len(addresses)} images, such as {addresses[0]}"
-        annotations.findings.append(Finding("image named by an address", "", detail))
     return annotations
 
 
@@ -151,15 +149,21 @@ def _of_json(content: dict[str, Any], path: Path) -> tuple[Regions, dict[str, di
     return found, options, str(core.get("default_filepath") or "").rstrip("/\\")
 
 
-def _of_project_3(content: dict[str, Any], path: Path) -> tuple[Regions, dict[str, dict[str, str]]]:
-    """Returns the regions of VIA 3, and the options of attributes."""
+def _of_project_3(
+    content: dict[str, Any], path: Path
+) -> tuple[Regions, dict[str, dict[str, str]], set[str]]:
+    """Returns the regions of VIA 3, the options of attributes, and names of videos."""
     files, views = _part(content, "file"), _part(content, "view")
-    names = {
-        vid: str(file.get("fname") or file.get("src"))
-        for vid in views
-        for fid in [next(iter(_part(views, vid).get("fid_list") or []), None)]
-        if (file := _part(files, str(fid))).get("type", _IMAGE_3) == _IMAGE_3
-    }
+    names: dict[str, str] = {}
+    films: set[str] = set()
+    for vid in views:
+        listed = _part(views, vid).get("fid_list")
+        file = _part(files, str(listed[0])) if isinstance(listed, list) and listed else {}
+        name = str(file.get("fname") or file.get("src"))
+        if file.get("type", _IMAGE_3) == _IMAGE_3:
+            names[vid] = name
+        else:
+            films.add(name)
     if not names:
         raise HeatpointError(f"{path} is a project of VIA 3 without pictures; videos are not read")
     called = {
@@ -169,8 +173,8 @@ def _of_project_3(content: dict[str, Any], path: Path) -> tuple[Regions, dict[st
     found: Regions = {name: [] for name in names.values()}
     for key in _part(content, "metadata"):
         item = _part(_part(content, "metadata"), key)
-        name, xy = names.get(str(item.get("vid"))), item.get("xy")
-        if name is None or not isinstance(xy, list) or not xy:
+        on, xy = names.get(str(item.get("vid"))), item.get("xy")
+        if on is None or not isinstance(xy, list) or not xy:
             continue  # of a video, or of the whole picture
         kind, keys = (
             _SHAPES_3.get(xy[0], (f"shape {xy[0]}", ())) if isinstance(xy[0], int) else ("", ())
@@ -179,13 +183,13 @@ def _of_project_3(content: dict[str, Any], path: Path) -> tuple[Regions, dict[st
         if kind in ("polygon", "extreme rectangle"):
             shape |= {"all_points_x": xy[1::2], "all_points_y": xy[2::2]}
         values = {called.get(each, each): value for each, value in _part(item, "av").items()}
-        found[name].append(_region(shape, values, f"region {key} of {name}"))
+        found[on].append(_region(shape, values, f"region {key} of {on}"))
     attributes = _part(content, "attribute")
     options = {
         called[key]: {k: str(v) for k, v in _part(_part(attributes, key), "options").items()}
         for key in called
     }
-    return found, options
+    return found, options, films
 
 
 def _part(content: Any, key: str) -> dict[str, Any]:
@@ -288,7 +292,7 @@ FORMATS = (
         "VIA",
         "a CSV file of the VGG Image Annotator",
         folder=False,
-        fits=lambda given: is_via_csv(given.start),
+        fits=is_via_csv,
         read=_read,
     ),
 )
