@@ -114,7 +114,7 @@ def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
 
 def test_other_csv_files_are_not_taken_for_labels(tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_text("image,x,y\na,1,2\n")
-    with pytest.raises(HeatpointError, match=r"expected .*a COCO JSON file"):
+    with pytest.raises(HeatpointError, match=r"headings 'image', 'x', 'y'; a row is one box"):
         read(tmp_path / "boxes.csv")
 
 

@@ -6,7 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from heatpoint.data import Annotations, Finding
-from heatpoint.data.readers import coco, deeplabcut, matlab, mpii, text, voc
+from heatpoint.data.readers import (
+    coco,
+    createml,
+    cvat,
+    deeplabcut,
+    label_studio,
+    labelme,
+    matlab,
+    mpii,
+    table,
+    text,
+    unread,
+    via,
+    voc,
+)
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.errors import HeatpointError, suggest
 
@@ -17,6 +31,12 @@ FORMATS: tuple[Format, ...] = (
     *deeplabcut.FORMATS,
     *mpii.FORMATS,
     *matlab.FORMATS,
+    *label_studio.FORMATS,
+    *labelme.FORMATS,
+    *via.FORMATS,
+    *cvat.FORMATS,
+    *createml.FORMATS,
+    *table.FORMATS,
 )
 """Every format that is read; of several that fit, the first one counts."""
 
@@ -41,6 +61,8 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
     """
     path, split = _parse(data)
     given = Given(path, split, None if images is None else Path(images))
+    if tool := unread.made_by(given.content):
+        raise HeatpointError(f"{path} is {tool}")
     fitting = [each for each in FORMATS if each.folder == given.is_folder and each.fits(given)]
     if not fitting:
         raise _unknown(given)

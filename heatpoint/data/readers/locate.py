@@ -218,6 +218,20 @@ def locate_images(
     ]
 
 
+def most_found(forms: Sequence[Sequence[str]], file: Path, images: Path | None = None) -> int:
+    """Returns which of several forms of the same names leads to the most pictures.
+
+    Args:
+        forms: Lists of names, as for ``locate_images``, in the order of preference.
+        file: As for ``locate_images``.
+        images: As for ``locate_images``.
+    """
+    bases = [_Base(folder) for folder in (image_folders(file) if images is None else [images])]
+    found = [_best(bases, list(map(_name, names)))[2] for names in forms]
+    counts = [sum(path is not None for path in paths) for paths in found]
+    return counts.index(max(counts))
+
+
 def _best(bases: Sequence[_Base], names: Sequence[_Name]) -> tuple[_Base, int, list[Path | None]]:
     """Returns the folder that holds the most, the folders dropped, and what was found there."""
     best: tuple[_Base, int, list[Path | None]] = bases[0], 0, [None] * len(names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -115,10 +117,39 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line) for number, line in lines if line]
 
 
+def read_table(path: Path) -> list[tuple[int, list[str]]]:
+    """Returns the rows of a file of comma-, semicolon- or tab-separated cells, with their lines.
+
+    Cells are stripped; rows of empty cells are passed over. The separator is the one that the
+    first line has most of.
+
+    Raises:
+        HeatpointError: The file cannot be read, or a cell is not closed or far too long.
+    """
+    text = read_text(path)
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text), delimiter=separator)
+    try:
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except csv.Error as error:
+        raise HeatpointError(
+            f"{path}:{reader.line_num}: {error}; the file may be damaged"
+        ) from None
+    return [(line, row) for line, row in rows if any(row)]
+
+
 def split_lists(folder: Path) -> dict[str, Path]:
     """Returns the text files in a folder that may list the images of a split, by its name."""
     files = sorted(folder.glob("*.txt"))
     return {path.stem: path for path in files if path.stem.lower() not in _NOT_SPLITS}
+
+
+def split_files(folder: Path, name: str) -> dict[str, Path]:
+    """Returns the files of that name in a folder (``""``) or in the folders of its splits."""
+    own = folder / name
+    if own.is_file():
+        return {"": own}
+    return {path.parent.name: path for path in sorted(folder.glob(f"*/{name}"))}
 
 
 def read_split(folder: Path, split: str, lists: Mapping[str, Path], layout: str) -> list[str]:

@@ -1,0 +1,311 @@
+"""Reads CVAT's own XML, version 1.1, for images and for videos.
+
+Coordinates are continuous pixels. A box may be turned clockwise about its middle. A skeleton's
+points are joints by their labels. An export for videos has tracks, whose shapes are written for
+every frame; the frame of a video is the picture ``frame_000000.png``.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from defusedxml import DefusedXmlException, ElementTree
+
+from heatpoint.data import Annotations, Box
+from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers.drawn import (
+    ROTATED,
+    Joint,
+    Picture,
+    Thing,
+    around,
+    as_annotations,
+    ellipse_box,
+    number,
+    turned,
+)
+from heatpoint.data.readers.given import Format, Given
+from heatpoint.errors import HeatpointError
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
+_START = 4096
+_FRAME_SUFFIXES = (".PNG", ".png", ".jpg", ".jpeg", ".JPG")
+_MOST_FRAMES = 1_000_000
+"""Frames of a video: nine hours at thirty a second."""
+
+_EDGE = re.compile(r"data-node-from=\"(\w+)\"[^>]*?data-node-to=\"(\w+)\"")
+_NODE = re.compile(r"<circle[^>]*>")
+_SHAPES = ("box", "polygon", "ellipse", "mask", "points", "skeleton", "polyline", "cuboid")
+
+
+class _Meta(NamedTuple):
+    """What is said of all pictures.
+
+    Attributes:
+        classes: Labels that are no part of a skeleton, in order.
+        edges: Names of joints that a skeleton joins.
+        step: Frames from one of the task to the next.
+        frames: First and last frame of a video's task; None if it is not said.
+        size: (height, width) of a video.
+    """
+
+    classes: list[str]
+    edges: list[tuple[str, str]]
+    step: int
+    frames: tuple[int, int] | None
+    size: steps.Size | None
+
+
+def is_cvat(path: Path) -> bool:
+    """Returns whether a file begins as CVAT's XML does."""
+    if path.suffix.lower() != ".xml" or not path.is_file():
+        return False
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_START).replace(b"\0", b"")
+    except OSError:
+        return False
+    return re.search(rb"<annotations[\s>]", start) is not None
+
+
+def read_cvat(path: Path, split: str | None = None, images: Path | None = None) -> Annotations:
+    """Reads ``annotations.xml``.
+
+    Polygons, ellipses, cuboids and turned boxes count as the upright boxes around them, masks as
+    their own boxes; polylines and tags are left out. A skeleton is an object of its own, or gives
+    its joints to the box of its group; so do points, which are joints by their label. Several
+    points of one shape are the joints "1", "2" and so on of an object of that label. Joints that
+    are occluded count as hidden, those outside as not labelled.
+
+    Args:
+        path: The file.
+        split: A subset of a project, as pictures name it; None for all.
+        images: Folder of the pictures, if not one of ``locate.image_folders``.
+
+    Raises:
+        HeatpointError: It is no whole XML of CVAT; a track lacks frames; there is no such split; or
+            the frames of a video are not there as pictures.
+    """
+    meta = _Meta([], [], 1, None, None)
+    pictures: list[Picture] = []
+    frames: dict[int, list[tuple[Element, str, str]]] = defaultdict(list)
+    for element in _elements(path):
+        if element.tag == "meta":
+            meta = _meta(element)
+        elif element.tag == "image":
+            name = element.get("name", "")
+            if not name:
+                raise steps.unexpected(path, "a name of every image", f"{dict(element.attrib)}")
+            size = steps.known_size(number(element.get("height")), number(element.get("width")))
+            shapes = [(item, item.get("label", ""), f"of {name}") for item in element]
+            pictures.append(_picture(name, size, shapes, element.get("subset", "")))
+        elif element.tag == "track":
+            _add_track(element, frames, meta.step, path)
+    if frames and not pictures:
+        pictures = _framed(_film(frames, meta, path), path, images)
+    return as_annotations(pictures, path, images, split, meta.classes, meta.edges)
+
+
+def _elements(path: Path) -> Iterator[Element]:
+    """Yields the elements right below the root, one at a time, so that large files need little."""
+    root: Element | None = None
+    depth = 0
+    try:
+        for event, element in ElementTree.iterparse(path, events=("start", "end")):
+            depth += 1 if event == "start" else -1
+            if root is None:
+                root = element
+            elif event == "end" and depth == 1:
+                yield element
+                root.clear()
+    except DefusedXmlException:
+        raise HeatpointError(
+            f"{path} declares entities, which are not taken; write them out"
+        ) from None
+    # Besides broken XML: encodings that are unknown.
+    except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise HeatpointError(
+            f"{path} is not valid XML: {reason}; the file may be cut off"
+        ) from None
+
+
+def _meta(element: Element) -> _Meta:
+    classes: list[str] = []
+    edges: list[tuple[str, str]] = []
+    for label in element.iter("label"):
+        if not label.findtext("parent"):
+            classes.append((label.findtext("name") or "").strip())
+        svg = label.findtext("svg") or ""
+        called = {
+            node[1]: name[1]
+            for circle in _NODE.findall(svg)
+            if (node := re.search(r"data-node-id=\"(\w+)\"", circle))
+            and (name := re.search(r"data-label-name=\"([^\"]+)\"", circle))
+        }
+        edges += [(called[a], called[b]) for a, b in _EDGE.findall(svg) if {a, b} <= called.keys()]
+    filtered = re.search(r"step\s*=\s*(\d+)", next(_texts(element, "frame_filter"), ""))
+    first, last = (number(next(_texts(element, key), "")) for key in ("start_frame", "stop_frame"))
+    frames = (int(first), int(last)) if 0 <= first <= last < math.inf else None
+    sides = (number(next(_texts(element, key), "")) for key in ("height", "width"))
+    step = int(filtered[1]) if filtered else 1
+    return _Meta(classes, edges, max(1, step), frames, steps.known_size(*sides))
+
+
+def _texts(element: Element, tag: str) -> Iterator[str]:
+    return (found.text or "" for found in element.iter(tag))
+
+
+def _add_track(
+    track: Element, frames: dict[int, list[tuple[Element, str, str]]], step: int, path: Path
+) -> None:
+    """Adds a track's shapes to the frames they are on, those of frames it is outside of not."""
+    where, label = f"track {track.get('id')}", track.get("label", "")
+    before: int | None = None
+    for item in track:
+        frame = number(item.get("frame"))
+        if not 0 <= frame < _MOST_FRAMES:
+            raise steps.unexpected(f"{path}: {where}", "a frame's number", repr(item.get("frame")))
+        if before is not None and frame > before + step:
+            raise HeatpointError(
+                f"{path}: {where} has frames {before} and {frame:g} and none between; expected "
+                "every frame: export 'CVAT for images' there, which has them all"
+            )
+        outside = item.get("outside") == "1"
+        before = None if outside else int(frame)
+        if not outside:
+            frames[int(frame)].append((item, label, f"of {where}, frame {frame:g}"))
+
+
+def _film(
+    frames: dict[int, list[tuple[Element, str, str]]], meta: _Meta, path: Path
+) -> list[Picture]:
+    """Returns the frames of a video as pictures without file endings."""
+    first, last = meta.frames or (min(frames), max(frames))
+    if last - first >= _MOST_FRAMES:
+        raise steps.unexpected(path, f"at most {_MOST_FRAMES:,} frames", f"{first} to {last}")
+    numbers = sorted({*range(first, last + 1, meta.step), *frames})
+    return [_picture(f"frame_{n:06d}", meta.size, frames.get(n, []), "") for n in numbers]
+
+
+def _framed(pictures: list[Picture], path: Path, images: Path | None) -> list[Picture]:
+    """Returns the frames under the names of their files."""
+    forms = [[each.name + suffix for each in pictures] for suffix in _FRAME_SUFFIXES]
+    names = forms[locate.most_found(forms, path, images)]
+    folders = locate.image_folders(path) if images is None else [images]
+    if not any((folder / name).is_file() for folder in folders for name in names):
+        raise HeatpointError(
+            f"{path} is about a video, and none of its frames is here as a picture ({names[0]} in "
+            "images, say); export it from CVAT with 'Save images', or take the frames out of the "
+            "video: ffmpeg -i film.mp4 -start_number 0 images/frame_%06d.png"
+        )
+    there = zip(pictures, names, strict=True)
+    return [picture._replace(name=name) for picture, name in there]
+
+
+def _picture(
+    name: str, size: steps.Size | None, shapes: list[tuple[Element, str, str]], subset: str
+) -> Picture:
+    things: list[Thing] = []
+    joints: list[Joint] = []
+    boxes = {item.get("group_id") for item, _, _ in shapes if item.tag == "box"} - {None, "0"}
+    for place, (item, label, of) in enumerate(shapes, start=1):
+        where = f"shape {place} {of}"
+        group = item.get("group_id") or "0"
+        key = group if group != "0" else None
+        if item.tag in ("points", "skeleton"):
+            own = key if key in boxes else f"shape {place}"
+            joints += _joints(item, label, where, key, own)
+        elif item.tag in _SHAPES:
+            box, outline = _box(item)
+            detail = where if box else f"{where} is a {item.tag}"
+            things.append(Thing(label, box, detail, outline, key))
+        elif item.tag == "tag":
+            things.append(Thing(label, None, f"{where} is a tag of the whole picture"))
+    return Picture(name, size, things, joints, subset)
+
+
+def _joints(
+    item: Element, label: str, where: str, group: str | None, own: str | None
+) -> Iterator[Joint]:
+    """Yields the joints of a skeleton or of points.
+
+    Args:
+        item: The element.
+        label: Its label.
+        where: What messages call it.
+        group: The group it is in.
+        own: What its joints have in common if it is a subject of its own.
+    """
+    if item.tag == "skeleton":
+        for part in item.iter("points"):
+            (x, y), *_ = _points(part) or [(number(None), number(None))]
+            yield Joint(part.get("label", ""), x, y, where, own, _visibility(part), label)
+        return
+    points = _points(item)
+    if len(points) == 1:
+        x, y = points[0]
+        yield Joint(label, x, y, where, group, _visibility(item))
+        return
+    for index, (x, y) in enumerate(points, start=1):
+        yield Joint(str(index), x, y, where, own, _visibility(item), label)
+
+
+def _visibility(item: Element) -> int:
+    return 0 if item.get("outside") == "1" else 1 if item.get("occluded") == "1" else 2
+
+
+def _points(item: Element) -> list[tuple[float, float]]:
+    pairs = [pair.split(",") for pair in item.get("points", "").split(";") if pair]
+    return [(number(pair[0]), number(pair[-1])) for pair in pairs]
+
+
+def _box(item: Element) -> tuple[Box | None, str]:
+    """Returns the upright box around a shape, and what it is if it is no such box."""
+    get = {key: number(value) for key, value in item.attrib.items()}
+    nan, turn = number(None), get.get("rotation", 0.0)
+    if item.tag == "box":
+        x1, y1, x2, y2 = (get.get(key, nan) for key in ("xtl", "ytl", "xbr", "ybr"))
+        box = x1, y1, x2, y2
+        middle = (x1 + x2) / 2, (y1 + y2) / 2
+        return (turned(box, turn, middle), ROTATED) if turn else (box, "")
+    if item.tag == "ellipse":
+        cx, cy, rx, ry = (get.get(key, nan) for key in ("cx", "cy", "rx", "ry"))
+        return ellipse_box(cx, cy, rx, ry, turn), item.tag
+    if item.tag == "mask":
+        left, top, width, height = (get.get(k, nan) for k in ("left", "top", "width", "height"))
+        return (left, top, left + width, top + height), ""
+    if item.tag == "cuboid":
+        corners = [(get[key], get.get(f"y{key[1:]}", nan)) for key in get if key.startswith("xt")]
+        corners += [(get[key], get.get(f"y{key[1:]}", nan)) for key in get if key.startswith("xb")]
+        return around(corners), item.tag
+    return (around(_points(item)), item.tag) if item.tag == "polygon" else (None, "")
+
+
+def _folder_file(given: Given) -> Path:
+    return given.path / "annotations.xml"
+
+
+FORMATS = (
+    Format(
+        "CVAT",
+        "an XML file of CVAT 1.1",
+        folder=False,
+        fits=lambda given: is_cvat(given.path),
+        read=lambda given: read_cvat(given.path, given.split, given.images),
+    ),
+    Format(
+        "CVAT",
+        "annotations.xml",
+        folder=True,
+        fits=lambda given: is_cvat(_folder_file(given)),
+        read=lambda given: read_cvat(_folder_file(given), given.split, given.images),
+    ),
+)

@@ -1,0 +1,227 @@
+"""Reads LabelMe: one JSON file per picture, as labelme and its kin (AnyLabeling) write it.
+
+Coordinates are continuous pixels of the upright picture. ``group_id`` says which points belong to
+which box, and which polygons are parts of one object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path, PureWindowsPath
+from typing import Any
+
+from heatpoint.data import Annotations, Box
+from heatpoint.data.images import SUFFIXES
+from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers.drawn import (
+    ROTATED,
+    Joint,
+    Note,
+    Picture,
+    Thing,
+    around,
+    as_annotations,
+    number,
+)
+from heatpoint.data.readers.given import Format
+from heatpoint.errors import HeatpointError
+from heatpoint.system.files import read_json
+
+_SIGNS = (b'"imagePath"', b'"imageData"', b'"lineColor"')
+_PART = 1 << 16
+_TRIED = 5
+"""JSON files of a folder that are looked at to recognise it."""
+
+_NO_CLASSES = ("__ignore__", "_background_", "__background__")
+"""What ``labels.txt`` may list besides classes."""
+
+
+def is_labelme(content: Any) -> bool:
+    """Returns whether parsed JSON is a file of LabelMe."""
+    return isinstance(content, dict) and "shapes" in content and "imagePath" in content
+
+
+def is_labelme_folder(folder: Path) -> bool:
+    """Returns whether one of the first JSON files of a folder, or of those in it, is LabelMe's."""
+    return any(map(_begins_so, islice(_files(folder), _TRIED)))
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return chain(folder.glob("*.json"), folder.glob("*/*.json"))
+
+
+def _begins_so(path: Path) -> bool:
+    """Returns whether a file has the keys near its ends; a picture may lie between them."""
+    try:
+        with open(path, "rb") as file:
+            begin = file.read(_PART)
+            file.seek(max(0, path.stat().st_size - _PART))
+            both = begin + file.read(_PART)
+    except OSError:
+        return False
+    return b'"shapes"' in both and any(sign in both for sign in _SIGNS)
+
+
+def read_labelme(
+    path: str | Path, split: str | None = None, images: str | Path | None = None
+) -> Annotations:
+    """Reads a folder of LabelMe files, those of its sub-folders included, or one file.
+
+    Polygons, circles and turned boxes count as the upright boxes around them, polygons of one
+    label and group as one object, masks as their boxes; lines are left out. Points are joints by
+    their label (``as_annotations`` says of which object); ``difficult`` ones count as hidden.
+
+    Classes stand in ``labels.txt`` of the folder, else they are the labels found in all of the
+    folder, sorted. A picture is looked for by ``imagePath``, else by the name of its JSON file;
+    the copy inside of the file (``imageData``) is not used. A picture without a JSON file is left
+    out and counted.
+
+    Args:
+        path: The folder or file.
+        split: Name of a sub-folder; None reads everything.
+        images: Folder of the pictures, if they are not where the files say.
+
+    Raises:
+        HeatpointError: There is no such folder, file or split, or files are not whole JSON.
+    """
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    files = sorted(_files(path)) if path.is_dir() else [path]
+    contents = _read_all(files)
+    pictures, beside = [], []
+    others: list[Path] = []
+    for file, content in contents.items():
+        if not is_labelme(content):
+            others.append(file)
+            continue
+        above = file.relative_to(folder).parent
+        name = str(content["imagePath"] or "").replace("\\", "/")
+        if name and not PureWindowsPath(name).drive and not Path(name).is_absolute():
+            name = (above / name).as_posix()
+        picture = _picture(name or f"{file.stem}.jpg", content, file)
+        pictures.append(picture._replace(split=above.parts[0] if above.parts else ""))
+        beside.append(_beside(file, folder) or picture.name)
+    named, at = [each.name for each in pictures], folder / "labels.txt"
+    given = None if images is None else Path(images)
+    if locate.most_found([named, beside], at, given):
+        pictures = [
+            each
+            if name == each.name
+            else each._replace(
+                name=name,
+                notes=[Note("image under a near name", f"the annotations call it {each.name!r}")],
+            )
+            for each, name in zip(pictures, beside, strict=True)
+        ]
+    lines = steps.read_lines(at) if at.is_file() else []
+    classes = [line for _, line in lines if line not in _NO_CLASSES]
+    annotations = as_annotations(pictures, at if path.is_dir() else path, given, split, classes)
+    for file in others:
+        detail = "no LabelMe file: 'shapes' or 'imagePath' is missing"
+        annotations.leave_out("annotations in a second format", str(file), detail)
+    if path.is_dir():
+        _count_unlabelled(annotations)
+    return annotations
+
+
+def _read_all(files: list[Path]) -> dict[Path, Any]:
+    contents: dict[Path, Any] = {}
+    broken: list[str] = []
+    for file in files:
+        try:
+            contents[file] = read_json(file)
+        except HeatpointError as error:
+            broken.append(str(error))
+    if broken:
+        more = f", and {len(broken) - 1} more files like it" if len(broken) > 1 else ""
+        raise HeatpointError(
+            f"{broken[0]}{more} of {len(files)}; write them again, or move them away"
+        )
+    return contents
+
+
+def _beside(file: Path, folder: Path) -> str | None:
+    """Returns the picture of the name of its JSON file, relative to the folder of all files."""
+    places = (file.with_name(file.stem + suffix) for suffix in SUFFIXES)
+    there = locate.first_file(places)
+    return None if there is None else there.relative_to(folder).as_posix()
+
+
+def _count_unlabelled(annotations: Annotations) -> None:
+    """Counts pictures beside those that are annotated."""
+    paths = {record.path for record in annotations.images}
+    for folder in sorted({path.parent for path in paths}):
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if locate.is_image_name(path) and path not in paths:
+                detail = f"expected {path.with_suffix('.json').name}"
+                annotations.leave_out("image without annotation file", str(path), detail)
+
+
+def _picture(name: str, content: dict[str, Any], file: Path) -> Picture:
+    """Returns a file's shapes."""
+    shapes = content["shapes"]
+    if not isinstance(shapes, list):
+        raise steps.unexpected(file, "'shapes' to be a list", type(shapes).__name__)
+    things: list[Thing] = []
+    joints: list[Joint] = []
+    parts: dict[tuple[str, object], int] = {}
+    for place, shape in enumerate(shapes, start=1):
+        where = f"shape {place} of {file.name}"
+        if not isinstance(shape, dict):
+            things.append(Thing("", None, f"{where} is no object"))
+            continue
+        kind, points = str(shape.get("shape_type") or "polygon"), shape.get("points")
+        label, group = str(shape.get("label") or "").strip(), shape.get("group_id")
+        group = group if isinstance(group, int | str) else None
+        flags = shape.get("flags")
+        difficult = bool(
+            shape.get("difficult") or (isinstance(flags, dict) and flags.get("difficult"))
+        )
+        if kind == "point":
+            x, y, *_ = around(points) or (math.nan,) * 4
+            joints.append(Joint(label, x, y, where, group, 1 if difficult else 2))
+            continue
+        box, outline = _box(kind, points)
+        thing = Thing(label, box, where if box else f"{where} is a {kind}", outline, group)
+        first = parts.setdefault((label, group), len(things)) if box and outline else None
+        if group is None or first is None or first == len(things):
+            things.append(thing._replace(difficult=difficult))
+        elif (begun := things[first].box) and box:
+            both = around([begun[:2], begun[2:], box[:2], box[2:]])
+            things[first] = things[first]._replace(box=both, outline=f"{kind} of several parts")
+    size = steps.known_size(content.get("imageHeight"), content.get("imageWidth"))
+    return Picture(name, size, things, joints)
+
+
+def _box(kind: str, points: Any) -> tuple[Box | None, str]:
+    """Returns the upright box around a shape, and what it is if it is no such box."""
+    box = around(points)
+    if box is None or kind in ("line", "linestrip", "points"):
+        return None, ""
+    if kind == "circle" and len(points) == 2:
+        (cx, cy), (x, y) = ((number(p[0]), number(p[1])) for p in points)
+        radius = math.hypot(x - cx, y - cy)
+        return (cx - radius, cy - radius, cx + radius, cy + radius), kind
+    if kind == "mask":  # its points are the indices of its first and last pixels
+        return (box[0], box[1], box[2] + 1, box[3] + 1), ""
+    return box, "" if kind == "rectangle" else ROTATED if kind == "rotation" else kind
+
+
+FORMATS = (
+    Format(
+        "LabelMe",
+        "a JSON file of LabelMe",
+        folder=False,
+        fits=lambda given: is_labelme(given.content),
+        read=lambda given: read_labelme(given.without_split(), None, given.images),
+    ),
+    Format(
+        "LabelMe",
+        "JSON files of LabelMe beside pictures",
+        folder=True,
+        fits=lambda given: is_labelme_folder(given.path),
+        read=lambda given: read_labelme(given.path, given.split, given.images),
+    ),
+)

@@ -1,0 +1,276 @@
+"""Reads tables of boxes, one box a row: TensorFlow's, Open Images', RetinaNet's, and their kin.
+
+Columns are known by their headings, in any order, in capitals or not. Tables without headings are
+RetinaNet's ``path,x1,y1,x2,y2,class`` and Google AutoML's, which begins with the split.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from heatpoint.data import Annotations, Box, Finding
+from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers.deeplabcut import is_deeplabcut
+from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations, number
+from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.via import is_via_csv
+from heatpoint.errors import HeatpointError
+from heatpoint.system.files import read_text
+
+_HEADINGS = {
+    "image": "filename imagepath imagename imageid imagefile image filepath path file img imgpath",
+    "label": "class label labelname classname category categoryname name object classlabel",
+    "split": "split subset set usage mlusage",
+    "crowd": "isgroupof iscrowd",
+    "difficult": "difficult",
+    "x1": "xmin x1 minx xtl bboxxmin bboxx1 boxxmin left",
+    "y1": "ymin y1 miny ytl bboxymin bboxy1 boxymin top",
+    "x2": "xmax x2 maxx xbr bboxxmax bboxx2 boxxmax right",
+    "y2": "ymax y2 maxy ybr bboxymax bboxy2 boxymax bottom",
+    "x": "x bboxx boxx left bboxleft",
+    "y": "y bboxy boxy top bboxtop",
+    "cx": "cx xcenter xcentre centerx centrex",
+    "cy": "cy ycenter ycentre centery centrey",
+    "w": "w bw bboxwidth bboxw boxwidth boxw",
+    "h": "h bh bboxheight bboxh boxheight boxh",
+    "bbox": "bbox box boundingbox",
+    "width": "width imagewidth imgwidth",
+    "height": "height imageheight imgheight",
+}
+"""What columns are called, without capitals, blanks and ``_``; the first one counts."""
+
+_CORNERS, _SIDES, _MIDDLE = ("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h")
+_RETINANET = ("image", "x1", "y1", "x2", "y2", "label")
+_AUTOML = ("split", "image", "label", "x1", "y1", "", "", "x2", "y2", "", "")
+_AUTOML_SPLITS = {
+    **{"TRAIN": "train", "TRAINING": "train", "VALIDATION": "val", "VALIDATE": "val"},
+    **{"TEST": "test", "UNASSIGNED": ""},
+}
+
+ROBOFLOW = "_annotations.csv"
+"""What Roboflow calls the file of a split."""
+
+_PLAUSIBLE = 1.5
+"""Largest coordinate of tables whose coordinates are shares of the picture."""
+
+
+class _Row(NamedTuple):
+    """The cells of a row by what their columns mean, and what messages call it."""
+
+    where: str
+    text: dict[str, str]
+
+
+class _Table(NamedTuple):
+    """What the rows of one picture say."""
+
+    size: steps.Size | None
+    split: str
+    things: list[Thing]
+    notes: list[Note]
+
+
+def is_table(given: Given) -> bool:
+    """Returns whether a file is a table that no other reader knows."""
+    if given.suffix not in (".csv", ".tsv"):
+        return False
+    return not is_via_csv(given) and not is_deeplabcut(given.path)
+
+
+def read_table(path: Path, split: str | None = None, images: Path | None = None) -> Annotations:
+    """Reads a table, or a folder of Roboflow's with a table in each split.
+
+    A box is two corners, a corner and the sides, the middle and the sides, or a column ``bbox`` of
+    ``[x, y, width, height]``. Coordinates that are all at most about 1 are shares of the picture,
+    which is told, and need the pictures. A row without coordinates is a picture without objects.
+    Without a column of classes, all boxes are of the class "object".
+
+    Classes are in the order of TensorFlow's ``label_map.pbtxt``, of ``class-descriptions``, which
+    give names to Open Images' codes, or of RetinaNet's table ``name,number``, if one is beside the
+    file; otherwise they are those of all splits, sorted.
+
+    Args:
+        path: The file or folder.
+        split: A value of the column of splits, or a folder's name; None for all.
+        images: Folder of the pictures, if not one of ``locate.image_folders``.
+
+    Raises:
+        HeatpointError: Columns are missing (names the headings), a cell is no number (names the
+            line), or there is no such split.
+    """
+    files = steps.split_files(path, ROBOFLOW) if path.is_dir() else {"": path}
+    first = path / ROBOFLOW if path.is_dir() else path
+    names, classes = _classes(first.parent)
+    found: dict[str, _Table] = {}
+    largest, whole = -math.inf, True
+    for folder, file in files.items():
+        for row in _rows(file):
+            name = "/".join(filter(None, (folder, row.text["image"])))
+            box = _box(row)
+            if box is not None:
+                finite = [value for value in box if math.isfinite(value)]
+                largest = max([largest, *finite])
+                whole = whole and all(value.is_integer() for value in finite)
+            split_of = folder or row.text.get("split", "")
+            split_of = _AUTOML_SPLITS.get(split_of, split_of)
+            table = found.setdefault(name, _Table(_size(row), split_of, [], []))
+            if box is not None:
+                _add(table, row, box, names)
+    relative = largest <= _PLAUSIBLE and not whole
+    pictures = [
+        Picture(name, table.size, table.things, (), table.split, table.notes)
+        for name, table in found.items()
+    ]
+    forms = [[f"{each.name}{end}" for each in pictures] for end in ("", ".jpg", ".png", ".jpeg")]
+    bare = not any(locate.is_image_name(Path(each.name)) for each in pictures)
+    chosen = forms[locate.most_found(forms, first, images) if bare else 0]
+    named = [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
+    annotations = as_annotations(named, first, images, split, classes, relative=relative)
+    if relative:
+        detail = f"none is larger than {largest:g}"
+        annotations.findings.append(Finding("shares of the image as coordinates", "", detail))
+    return annotations
+
+
+def _rows(path: Path) -> list[_Row]:
+    """Returns the rows of a table by the meaning of their columns."""
+    table = steps.read_table(path)
+    if not table:
+        raise HeatpointError(f"{path} is empty; expected a table of boxes")
+    columns = _without_headings(table[0][1])
+    start = 0 if columns else 1
+    if not columns:
+        columns = _columns(table[0][1], path)
+    rows: list[_Row] = []
+    for line, cells in table[start:]:
+        where = f"{path}:{line}"
+        if len(cells) < len(columns) and any(columns[len(cells) :]):
+            remedy = "; the file may be cut off"
+            raise steps.unexpected(where, f"{len(columns)} cells", len(cells), remedy)
+        text = {key: cell for key, cell in zip(columns, cells, strict=False) if key}
+        if not text["image"]:
+            raise steps.unexpected(where, "the name of a picture", "an empty cell")
+        rows.append(_Row(where, text))
+    return rows
+
+
+def _without_headings(cells: Sequence[str]) -> Sequence[str]:
+    """Returns the columns of a table without headings by its first row; none if it has some."""
+    if len(cells) == len(_AUTOML) and cells[0].upper() in _AUTOML_SPLITS:
+        return _AUTOML
+    if len(cells) == len(_RETINANET) and not any(map(_is_word, cells[1:5])):
+        return _RETINANET
+    return ()
+
+
+def _is_word(cell: str) -> bool:
+    return bool(cell) and math.isnan(number(cell))
+
+
+def _columns(headings: Sequence[str], path: Path) -> list[str]:
+    """Returns what each column means, ``""`` for nothing."""
+    plain = [re.sub(r"[\W_]", "", heading).lower() for heading in headings]
+    place = {
+        key: next((plain.index(word) for word in words.split() if word in plain), None)
+        for key, words in _HEADINGS.items()
+    }
+    corners = all(place[key] is not None for key in _CORNERS)
+    sides = place["w"] is not None and place["h"] is not None
+    if not corners and not sides and place["bbox"] is None:
+        place["w"], place["h"] = place.pop("width"), place.pop("height")
+    boxes = [(*_CORNERS,), (*_SIDES,), (*_MIDDLE,), ("bbox",)]
+    there = {key for key, at in place.items() if at is not None}
+    shape = next((keys for keys in boxes if there.issuperset(keys)), None)
+    if "image" not in there or shape is None:
+        wanted = "columns of the picture and of a box (filename, xmin, ymin, xmax, ymax, class)"
+        seen = ", ".join(map(repr, headings[:12]))
+        raise steps.unexpected(path, wanted, f"the headings {seen}", "; a row is one box")
+    used = {"image", "label", "split", "crowd", "difficult", "width", "height", *shape}
+    meaning = {at: key for key, at in place.items() if at is not None and key in used}
+    return [meaning.get(column, "") for column in range(len(headings))]
+
+
+def _box(row: _Row) -> Box | None:
+    """Returns the box of a row as it is written; None for a picture without objects."""
+    text = row.text
+    if "bbox" in text:
+        cells = re.split(r"[\s,;]+", text["bbox"].strip("[]() "))
+        keys: Sequence[str] = _SIDES
+    else:
+        keys = next(k for k in (_CORNERS, _SIDES, _MIDDLE) if text.keys() >= set(k))
+        cells = [text[key] for key in keys]
+    if not any(cells):
+        return None
+    values = [number(cell) for cell in cells]
+    words = [cell for cell in cells if _is_word(cell) and cell.lower() != "nan"]
+    if words or len(cells) != len(keys):
+        raise steps.unexpected(row.where, f"numbers {', '.join(keys)}", repr(words or cells))
+    a, b, c, d = values
+    if keys is _CORNERS:
+        return a, b, c, d
+    return (a, b, a + c, b + d) if keys is _SIDES else (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
+
+
+def _size(row: _Row) -> steps.Size | None:
+    return steps.known_size(*(number(row.text.get(key)) for key in ("height", "width")))
+
+
+def _add(table: _Table, row: _Row, box: Box, names: dict[str, str]) -> None:
+    """Adds the box of a row; corners in another order are put in order, which is told."""
+    x1, y1, x2, y2 = box
+    if x2 < x1 or y2 < y1:
+        table.notes.append(Note("corners swapped", f"{row.where}: {x1:g}, {y1:g}, {x2:g}, {y2:g}"))
+        box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
+    label = row.text.get("label", SUBJECT)
+    crowd, difficult = (_is_set(row.text.get(key, "")) for key in ("crowd", "difficult"))
+    name = names.get(label, label)
+    table.things.append(Thing(name, box, row.where, crowd=crowd, difficult=difficult))
+
+
+def _is_set(cell: str) -> bool:
+    return cell.lower() in ("1", "1.0", "true", "yes")
+
+
+def _classes(folder: Path) -> tuple[dict[str, str], list[str]]:
+    """Returns names of codes, and the classes in order, as files beside a table tell them."""
+    for path in sorted(folder.glob("*label*.pbtxt")):
+        items = re.findall(r"\bname\s*:\s*[\"']([^\"'\n]+)[\"']", read_text(path))
+        if items:
+            return {}, items
+    for path in (*sorted(folder.glob("*class-descriptions*.csv")), *_above(folder)):
+        rows = [cells for _, cells in steps.read_table(path) if len(cells) > 1]
+        names = {code: name for code, name, *_ in rows if code.startswith("/")}
+        if names:
+            return names, list(names.values())
+    for path in sorted(folder.glob("*class*.csv")):
+        rows = [cells for _, cells in steps.read_table(path)]
+        if rows and all(len(cells) == 2 and cells[1].isdigit() for cells in rows):
+            return {}, [name for name, _ in sorted(rows, key=lambda cells: int(cells[1]))]
+    return {}, []
+
+
+def _above(folder: Path) -> list[Path]:
+    places = (folder.parent, folder.parent / "metadata", folder / "metadata")
+    return [path for place in places for path in sorted(place.glob("*class-descriptions*.csv"))]
+
+
+FORMATS = (
+    Format(
+        "table of boxes",
+        "a CSV file with columns such as filename, xmin, ymin, xmax, ymax, class",
+        folder=False,
+        fits=is_table,
+        read=lambda given: read_table(given.path, given.split, given.images),
+    ),
+    Format(
+        "table of boxes",
+        f"{ROBOFLOW}, or one in each split's folder",
+        folder=True,
+        fits=lambda given: bool(steps.split_files(given.path, ROBOFLOW)),
+        read=lambda given: read_table(given.path, given.split, given.images),
+    ),
+)
