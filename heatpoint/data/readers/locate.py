@@ -89,7 +89,7 @@ def _name(text: str) -> _Name:
     return _Name(tuple(kept[:-1]), kept[-1] if kept else "", Path(plain) if astray else None)
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """Returns what names have in common that systems and tools write differently."""
     return unicodedata.normalize("NFC", unquote(name)).casefold().strip()
 
@@ -111,7 +111,7 @@ class _Listing:
         pictures = [name for name in self.names if is_image_name(Path(name))]
         found: dict[str, str] = {}
         for names, stem in ((pictures, True), (self.names, False)):
-            forms = [_folded(Path(name).stem if stem else name) for name in names]
+            forms = [folded(Path(name).stem if stem else name) for name in names]
             often = Counter(forms)
             found |= {
                 form: name for form, name in zip(forms, names, strict=True) if often[form] == 1
@@ -122,7 +122,7 @@ class _Listing:
         """Returns the one name that differs in case, accents' form, ending or ``%20`` only."""
         if not self.names:
             return None
-        return self._near.get(_folded(name)) or self._near.get(_folded(image_stem(name)))
+        return self._near.get(folded(name)) or self._near.get(folded(image_stem(name)))
 
 
 class _Base:
