@@ -32,6 +32,8 @@ TREATMENT = {
     "image under a near name": "used",
     "annotations in a second format": "left out",
     "not an annotation file": "left out",
+    "pictures unpacked": "written to the folder that --images names",
+    "predicted, not labelled": "left out",
     "unknown image id": "left out",
     "unknown category id": "left out",
     "object without a box": "left out",

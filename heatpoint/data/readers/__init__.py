@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from heatpoint.data import Annotations, Finding
-from heatpoint.data.readers import coco, deeplabcut, matlab, mpii, text, voc
+from heatpoint.data.readers import coco, deeplabcut, matlab, mpii, sleap, text, voc
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.errors import HeatpointError, suggest
@@ -18,6 +18,7 @@ FORMATS: tuple[Format, ...] = (
     *voc.FORMATS,
     *text.FORMATS,
     *deeplabcut.FORMATS,
+    *sleap.FORMATS,
     *mpii.FORMATS,
     *matlab.FORMATS,
 )
