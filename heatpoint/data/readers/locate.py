@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from heatpoint.data import Annotations, Finding
 from heatpoint.data.images import SUFFIXES
+from heatpoint.data.readers.steps import Person
 from heatpoint.errors import HeatpointError
 
 _MOST_DROPPED = 12
@@ -216,6 +217,26 @@ def locate_images(
         path or chosen.folder.joinpath(*name.folders[dropped:], name.last or "unnamed")
         for path, name in zip(paths, plain, strict=True)
     ]
+
+
+def place_people(
+    people: Sequence[Person], annotations: Annotations, file: Path, images: str | Path | None
+) -> list[Person]:
+    """Returns people whose ``image`` is a name in annotations with the file that it means.
+
+    Args:
+        people: The people.
+        annotations: As for ``locate_images``.
+        file: As for ``locate_images``.
+        images: As for ``locate_images``.
+
+    Raises:
+        HeatpointError: As for ``locate_images``.
+    """
+    names = list(dict.fromkeys(str(person.image) for person in people))
+    folder = None if images is None else Path(images)
+    there = dict(zip(names, locate_images(names, annotations, file, folder), strict=True))
+    return [person._replace(image=there[str(person.image)]) for person in people]
 
 
 def _best(bases: Sequence[_Base], names: Sequence[_Name]) -> tuple[_Base, int, list[Path | None]]:

@@ -72,7 +72,7 @@ def read_mpii_json(
         held = [bool(row["isValidation"]) for row in data]
         flags = {"train": [not each for each in held], "val": held}
     chosen = steps.flagged(people, split, flags, path, "'isValidation' in every row")
-    return _with_images(chosen, path, images)
+    return _located(chosen, path, images)
 
 
 def read_mpii_h5(
@@ -122,7 +122,7 @@ def read_mpii_h5(
         for name, (x, y), size, each, head in zip(*columns, strict=True)
     ]
     chosen = steps.flagged(people, split, flags, path, "'istrain' of annot.h5")
-    return _with_images(chosen, path, images)
+    return _located(chosen, path, images)
 
 
 def _text(name: Any) -> str:
@@ -171,15 +171,9 @@ def _person(
     return steps.Person(Path(image), steps.as_joints(points - 0.5, visibility), box, detail)
 
 
-def _with_images(people: list[steps.Person], path: Path, images: str | Path | None) -> Annotations:
-    """Returns the data set of people whose pictures are still to be found."""
+def _located(people: list[steps.Person], path: Path, images: str | Path | None) -> Annotations:
     annotations = Annotations(("person",), [], str(path), skeleton=SKELETON)
-    names = list(dict.fromkeys(str(person.image) for person in people))
-    folder = None if images is None else Path(images)
-    files = locate.locate_images(names, annotations, path, folder)
-    there = dict(zip(names, files, strict=True))
-    found = [person._replace(image=there[str(person.image)]) for person in people]
-    return steps.add_people(annotations, found)
+    return steps.add_people(annotations, locate.place_people(people, annotations, path, images))
 
 
 def person_box(center: tuple[float, float], scale: float) -> Box | None:
