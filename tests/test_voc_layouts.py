@@ -228,6 +228,32 @@ def test_names_that_are_nearly_those_on_disk_are_told(tmp_path: Path) -> None:
     assert validate(data).counts() == {"image under a near name": 2}
 
 
+def test_pictures_in_folders_of_their_own(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        xml(tmp_path / f"voc/Annotations/{name}.xml", item(name))
+    for name in ("A/a.png", "B/b.png", "B/c.png", "A/c.png"):
+        picture(tmp_path / "disk" / name)
+    (tmp_path / "voc/JPEGImages").symlink_to(tmp_path / "disk")
+    data = read(tmp_path / "voc")
+    pictures = tmp_path / "voc/JPEGImages"
+    assert [record.path for record in data.images] == [
+        pictures / name for name in ("A/a.png", "B/b.png", "A/c.png")
+    ]
+    told = validate(data).counts()
+    assert told["image under a near name"] == 1
+    assert told["images under shorter names"] == 2
+
+
+def test_read_me_files_are_no_splits(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        xml(tmp_path / split / "a.xml", item())
+        picture(tmp_path / split / "a.png")
+    for name in ("README.dataset.txt", "README.roboflow.txt", "notes.txt", "train/a.txt"):
+        (tmp_path / name).write_text("0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(HeatpointError, match=r"it has notes, train, valid$"):
+        read(f"{tmp_path}:test")
+
+
 def test_two_pictures_of_one_stem(tmp_path: Path) -> None:
     xml(tmp_path / "a.xml", item(), filename="a.png")
     xml(tmp_path / "b.xml", item(), filename="other.bmp")

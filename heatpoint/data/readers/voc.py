@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from heatpoint.data import Annotations, Box, Finding, Objects, check_names
-from heatpoint.data.readers import steps
+from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.voc_files import ANNOTATIONS, choose, find_files, is_xml, walk
 from heatpoint.data.readers.voc_pictures import Pictures
@@ -247,9 +247,9 @@ def _number(text: str | None) -> float | None:
 def _fits(given: Given) -> bool:
     """Returns whether a folder holds annotations: in one that is called so, or anywhere.
 
-    Label files of YOLO beside them decide by their number: one of the two was left behind.
+    Label files of YOLO decide by their number: one of the two was left behind.
     """
-    tried = loose = texts = 0
+    tried = loose = yolo = 0
     found = False
     for parts, names in walk(given.path):
         xmls = [name for name in names if is_xml(name)]
@@ -260,8 +260,10 @@ def _fits(given: Given) -> bool:
         if found and xmls and any(part.lower() in ANNOTATIONS for part in parts):
             return True
         loose += len(xmls)
-        texts += sum(name.lower().endswith(".txt") for name in names)
-    return found and loose >= texts
+        texts = {Path(name).stem for name in names if name.lower().endswith(".txt")}
+        beside = {Path(name).stem for name in names if locate.is_image_name(Path(name))}
+        yolo += len(texts if parts and parts[-1].lower() == "labels" else texts & beside)
+    return found and loose >= yolo
 
 
 def _file_fits(given: Given) -> bool:

@@ -51,10 +51,9 @@ class Place:
         """Returns the pictures."""
         return [self.folder / name for names in self.names.values() for name in names]
 
-    def find(self, stem: str, name: str) -> list[Path]:
-        """Returns the pictures of a stem, the one called ``name`` first if it is there."""
-        found = self.names.get(stem) or ()
-        return [self.folder / one for one in sorted(found, key=lambda one: one != name)]
+    def find(self, stem: str) -> list[Path]:
+        """Returns the pictures of a stem."""
+        return [self.folder / name for name in self.names.get(stem) or ()]
 
     def near(self, stem: str) -> Path | None:
         """Returns the one picture whose stem differs in case or in the form of its accents."""

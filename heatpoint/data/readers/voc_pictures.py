@@ -40,8 +40,8 @@ class Pictures:
     def _paired(self) -> dict[Parts, list[Place]]:
         """Returns where the pictures of each folder of annotations are, the likeliest first.
 
-        They are in all folders with the same key. Where none of those holds any, they are in the
-        folder that holds the most of all that belong to no other annotations.
+        They are in the folders with the same key. Where none of those holds any, they are in all
+        that belong to no other annotations.
         """
         stems = {
             parts: {locate.image_stem(name[:-4]) for name in names}
@@ -51,16 +51,14 @@ class Pictures:
         others = [place for place in self._files.places if place.key not in wanted]
         paired: dict[Parts, list[Place]] = {}
         for parts, mine in stems.items():
-            held = [
-                (len(mine & place.names.keys()), place) for place in self._by_key[key_of(parts)]
-            ]
-            if not any(count for count, _ in held):
-                elsewhere = [(len(mine & place.names.keys()), place) for place in others]
-                best = max(elsewhere, key=lambda each: each[0], default=(0, None))
-                if best[1] is not None and (best[0] or (not held and len(others) == 1)):
-                    held = [(best[0], best[1])]
-                    self._tell_elsewhere(parts, best[1])
-            paired[parts] = [place for _, place in sorted(held, key=lambda each: -each[0])]
+            places = self._by_key[key_of(parts)]
+            held = {id(place): len(mine & place.names.keys()) for place in (*places, *others)}
+            if others and not any(held[id(place)] for place in places):
+                found = [place for place in others if held[id(place)]]
+                if found or not places:
+                    places = found or others[: len(others) == 1]
+                self._tell_elsewhere(parts, found)
+            paired[parts] = sorted(places, key=lambda place: -held[id(place)])
         return paired
 
     def find(self, listed: Sequence[tuple[Parts, Path]]) -> list[Path]:
@@ -78,9 +76,9 @@ class Pictures:
         paths: list[Path | None] = []
         for parts, path in listed:
             found = self._own(parts, path)
-            if len(found) > 1 and found[0].name != self._name(path):
-                names = ", ".join(each.name for each in found[1:])
-                self._tell(found[0], f"{names} could be meant by {path.name} as well")
+            if len(found) > 1 and [one.name for one in found].count(self._name(path)) != 1:
+                others = ", ".join(map(str, found[1:]))
+                self._tell(found[0], f"{others} could be meant by {path.name} as well")
             paths.append(found[0] if found else self._named(parts, path) or self._near(parts, path))
         if listed and not any(paths):
             if self._files.images is not None:
@@ -97,11 +95,11 @@ class Pictures:
         return self._filenames.get(path, "").replace("\\", "/").rpartition("/")[2]
 
     def _own(self, parts: Parts, path: Path) -> list[Path]:
-        """Returns the pictures of an annotation's own stem in the first folder with any."""
+        """Returns the pictures of an annotation's own stem, the one that it names first."""
         stem = locate.image_stem(path.stem)
         name = self._name(path) if path.stem == stem else path.stem
-        found = (place.find(stem, name) for place in self._places.get(parts, ()))
-        return next(filter(None, found), [])
+        found = [one for place in self._places.get(parts, ()) for one in place.find(stem)]
+        return sorted(found, key=lambda one: one.name != name) if len(found) > 1 else found
 
     def _named(self, parts: Parts, path: Path) -> Path | None:
         """Returns the picture that an annotation names; folders of other machines do not count."""
@@ -110,9 +108,10 @@ class Pictures:
         key = key_of((*key_of(parts), *folders))
         places = self._places.get(parts, ()) if key == key_of(parts) else self._by_key[key]
         for place in places:
-            found = place.find(locate.image_stem(name.name), name.name)
-            if found and found[0] not in self._taken:
-                return found[0]
+            found = place.find(locate.image_stem(name.name))
+            for one in sorted(found, key=lambda one: one.name != name.name):
+                if one not in self._taken:
+                    return one
         return None
 
     def _near(self, parts: Parts, path: Path) -> Path | None:
@@ -137,7 +136,9 @@ class Pictures:
         finding = Finding("image under a near name", str(picture), detail)
         self._annotations.findings.append(finding)
 
-    def _tell_elsewhere(self, parts: Parts, place: Place) -> None:
+    def _tell_elsewhere(self, parts: Parts, places: Sequence[Place]) -> None:
         if self._files.images is None:
-            detail = f"those of {self._files.root.joinpath(*parts)} were found in {place.folder}"
-            self._annotations.findings.append(Finding("images under shorter names", "", detail))
+            for place in places:
+                detail = f"those of {self._files.root.joinpath(*parts)} are in {place.folder}"
+                finding = Finding("images under shorter names", "", detail)
+                self._annotations.findings.append(finding)
