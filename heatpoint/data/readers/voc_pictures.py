@@ -34,8 +34,8 @@ class Pictures:
         for place in files.places:
             self._by_key[place.key].append(place)
         self._places = self._paired()
-        own = (self._own(parts, path) for parts, path in files.paths)
-        self._taken = {found[0] for found in own if found}
+        self._found = {path: self._own(parts, path) for parts, path in files.paths}
+        self._taken = {found[0] for found in self._found.values() if found}
 
     def _paired(self) -> dict[Parts, list[Place]]:
         """Returns where the pictures of each folder of annotations are, the likeliest first.
@@ -75,7 +75,7 @@ class Pictures:
         """
         paths: list[Path | None] = []
         for parts, path in listed:
-            found = self._own(parts, path)
+            found = self._found[path] if path in self._found else self._own(parts, path)
             if len(found) > 1 and [one.name for one in found].count(self._name(path)) != 1:
                 others = ", ".join(map(str, found[1:]))
                 self._tell(found[0], f"{others} could be meant by {path.name} as well")
@@ -97,9 +97,11 @@ class Pictures:
     def _own(self, parts: Parts, path: Path) -> list[Path]:
         """Returns the pictures of an annotation's own stem, the one that it names first."""
         stem = locate.image_stem(path.stem)
-        name = self._name(path) if path.stem == stem else path.stem
         found = [one for place in self._places.get(parts, ()) for one in place.find(stem)]
-        return sorted(found, key=lambda one: one.name != name) if len(found) > 1 else found
+        if len(found) > 1:
+            name = self._name(path) if path.stem == stem else path.stem
+            found.sort(key=lambda one: one.name != name)
+        return found
 
     def _named(self, parts: Parts, path: Path) -> Path | None:
         """Returns the picture that an annotation names; folders of other machines do not count."""
