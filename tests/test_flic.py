@@ -48,6 +48,14 @@ def test_people_by_frame(tmp_path: Path) -> None:
     assert validate(data).counts() == {"duplicate box": 1}
 
 
+def test_pictures_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path, [example(), example("b.jpg")])
+    (tmp_path / "images").rename(tmp_path / "disk")
+    data = read(tmp_path, images=tmp_path / "disk")
+    assert [r.path for r in data.images] == [tmp_path / "disk/a.jpg", tmp_path / "disk/b.jpg"]
+    assert read(tmp_path).searched
+
+
 def test_nan_is_not_labelled(tmp_path: Path) -> None:
     partly, nothing = coords(), np.full((2, 29), np.nan)
     partly[0, 0] = np.nan

@@ -30,6 +30,15 @@ def table(count: int, flag: float = 1.0) -> np.ndarray:
     return np.stack((10 + joint, 5 + joint + image, np.full_like(joint, flag)), 1)
 
 
+def test_pictures_elsewhere(tmp_path: Path) -> None:
+    write(tmp_path, table(2))
+    (tmp_path / "images").rename(tmp_path / "disk")
+    data = read(tmp_path, images=tmp_path / "disk")
+    assert [record.path.parent for record in data.images] == [tmp_path / "disk"] * 2
+    with pytest.raises(HeatpointError, match=r"has 2 images, but .*images holds 0"):
+        read(tmp_path)
+
+
 def test_extended_flag_means_labelled(tmp_path: Path) -> None:
     joints = table(2)
     joints[3, :, 1] = [-7.0, 900.0, 0.0]

@@ -122,9 +122,9 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read(put(tmp_path / "notes.md"))
 
 
-def test_images_go_with_files_only(tmp_path: Path) -> None:
-    with pytest.raises(HeatpointError, match="images of its own"):
-        read(voc(tmp_path / "voc"), images=tmp_path)
+def test_images_go_with_files_and_folders(tmp_path: Path) -> None:
+    with pytest.raises(HeatpointError, match=r"empty holds none of the 1 images .* 'a\.jpg'"):
+        read(voc(tmp_path / "voc"), images=put(tmp_path / "empty/notes").parent)
     path = coco(tmp_path / "val.json")
     put(tmp_path / "other/a.jpg")
     assert read(path, images=tmp_path / "other").images[0].path == tmp_path / "other/a.jpg"

@@ -82,15 +82,18 @@ def test_xml_without_image_points_where_it_should_be(voc: Path) -> None:
 
 def test_broken_xml_is_named(voc: Path) -> None:
     (voc / "Annotations/three.xml").write_text("<annotation><object>")
-    with pytest.raises(HeatpointError, match=r"1 of 3 files .* three\.xml \(no element found"):
+    with pytest.raises(
+        HeatpointError, match=r"1 of 3 XML .*three\.xml is not valid XML: no element"
+    ):
         read_voc(voc, "val")
 
 
 def test_xml_that_grows_or_is_written_oddly_is_named(voc: Path) -> None:
     bomb = '<!DOCTYPE a [<!ENTITY b "c">]><annotation><filename>&b;</filename></annotation>'
-    for text in (bomb, '<?xml version="1.0" encoding="utf-7"?><annotation/>'):
+    odd = '<?xml version="1.0" encoding="utf-7"?><annotation/>'
+    for text, said in ((bomb, "declares entities"), (odd, "encoding 'utf-7'"), ("", "is empty")):
         (voc / "Annotations/three.xml").write_text(text)
-        with pytest.raises(HeatpointError, match=r"1 of 3 files .* three\.xml \("):
+        with pytest.raises(HeatpointError, match=rf"1 of 3 XML .* .*{said}"):
             read_voc(voc)
 
 

@@ -10,20 +10,36 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Objects, joints_box
-from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.given import Format
+from heatpoint.data.readers import hdf5, locate, steps
+from heatpoint.data.readers.deeplabcut_files import (
+    CONFIG,
+    LABELED,
+    PATTERN,
+    Labels,
+    find_labels,
+    is_config,
+    is_project,
+    table_alone,
+)
+from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_text
 
-PATTERN = "CollectedData*.csv"
 _HEADINGS = ("scorer", "individuals", "bodyparts", "coords")
+_MOST = 100_000
+"""Body parts of all animals: more than any file has."""
+
+_CELL = re.compile(r"[,;\t]")
 
 
 class _Heading(NamedTuple):
@@ -43,44 +59,148 @@ class _Heading(NamedTuple):
     rows: int
 
 
+class _Row(NamedTuple):
+    """The labels of one picture.
+
+    Attributes:
+        name: The picture.
+        parts: Body parts.
+        points: (animals, parts, 2) x and y in indices of pixels, NaN where there are none.
+    """
+
+    name: str
+    parts: tuple[str, ...]
+    points: NDArray[np.float64]
+
+
 def is_deeplabcut(path: Path) -> bool:
     """Returns whether a file is a .csv file that begins as DeepLabCut's do."""
     if path.suffix.lower() != ".csv":
         return False
     rows = read_text(path).splitlines()[: len(_HEADINGS)]
-    first = [row.split(",")[0].strip() for row in rows]
+    first = [_CELL.split(row, maxsplit=1)[0].strip() for row in rows]
     return first[:1] == ["scorer"] or "bodyparts" in first
 
 
-def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
-    """Reads a labels file.
+def read_deeplabcut(
+    path: str | Path, split: str | None = None, images: str | Path | None = None
+) -> Annotations:
+    """Reads the labels of a file, of a video or of a whole project.
 
-    Joints carry the names of the body parts; edges are unknown; pairs are those that the names
-    tell (``skeleton.pairs_by_name``). Nobody drew boxes: ``joints_box`` gives them. A picture on
-    which no part is labelled is kept without an animal. A picture is looked for beside the file,
-    and above it for labels inside of ``labeled-data/video``.
+    Joints carry the names of the body parts, in the order of the project's ``config.yaml`` where
+    there is one, which also tells the edges; pairs are those that the names tell
+    (``skeleton.pairs_by_name``). Nobody drew boxes: ``joints_box`` gives them. A picture on which
+    no part is labelled is kept without an animal; one without a row is left out and counted.
 
     Args:
-        path: The .csv file, or a folder with one.
-        split: A list ``<split>.txt`` of pictures beside the file; None for all.
+        path: A .csv file, the folder of one, or a project: its folder, its ``labeled-data`` or
+            its ``config.yaml``.
+        split: A list ``<split>.txt`` of pictures beside the file, or the name of a video; None
+            for all.
+        images: Folder of the pictures, if they are not in the project.
 
     Raises:
         HeatpointError: A folder holds several files; a row of headings or a column is missing or a
-            value is no number (names the line); there is no such split.
+            value is no number (names the line); there is no such split, or ``images`` holds none
+            of the pictures.
     """
     path = Path(path)
-    if path.is_dir():
-        path = _only_file(path)
-    folder = path.parent
-    rows = list(csv.reader(io.StringIO(read_text(path))))
-    heading = _heading(rows, path)
-    wanted: set[str] | None = None
-    if split is not None:
-        layout = "a list of pictures such as train.txt"
-        wanted = set(steps.read_split(folder, split, steps.split_lists(folder), layout))
-    skeleton = Skeleton(heading.parts, pairs=pairs_by_name(heading.parts))
+    labels = find_labels(path)
+    beside = path.parent if path.is_file() else path
+    files, wanted = _choose(labels, split, beside)
+    rows = {file: list(_rows(file)) for file in labels.files}
+    chosen = [
+        row for file in files for row in rows[file] if not wanted or wanted & _called(row.name)
+    ]
+    if wanted is not None and not (wanted and chosen):
+        raise HeatpointError(f"{path}:{split}: no labelled picture is in {split}.txt")
+    skeleton = _skeleton(labels, [row.parts for found in rows.values() for row in found])
     annotations = Annotations(("animal",), [], str(path), skeleton=skeleton)
-    width = len(rows[0])
+    pictures = _locate([row.name for row in chosen], annotations, labels, images)
+    place_of = {part: place for place, part in enumerate(skeleton.joints)}
+    listed: set[Path] = set()
+    for row, picture in zip(chosen, pictures, strict=True):
+        if picture in listed:
+            annotations.leave_out("image listed twice", str(picture), f"{row.name} in {path}")
+            continue
+        listed.add(picture)
+        points = np.full((len(row.points), len(skeleton), 2), np.nan)
+        points[:, [place_of[part] for part in row.parts]] = row.points + 0.5
+        objects = Objects(len(skeleton))
+        for joints in steps.as_joints(points, 2.0 * ~np.isnan(points).any(-1)):
+            box = joints_box(joints)
+            if box is not None:
+                objects.add(box, 0, keypoints=joints)
+        annotations.images.append(objects.record(picture, None, len(annotations.images) + 1))
+    if wanted is None:
+        _count_unlabelled({file.parent for file in files}, listed, annotations)
+    return annotations
+
+
+def _count_unlabelled(folders: set[Path], listed: set[Path], annotations: Annotations) -> None:
+    """Counts the pictures in the folders of videos that no row names."""
+    known = {path.resolve() for path in listed}
+    above = {path.parent for path in known}
+    for folder in sorted(folder for folder in folders if folder.resolve() in above):
+        for path in locate.list_images(folder):
+            if path.resolve() not in known:
+                detail = f"no row of a {PATTERN} names it"
+                annotations.leave_out("image without annotation file", str(path), detail)
+
+
+def _choose(labels: Labels, split: str | None, folder: Path) -> tuple[list[Path], set[str] | None]:
+    """Returns the files of a split, and the pictures that its list names; None for all."""
+    videos = {file.parent.name: file for file in labels.files if len(labels.files) > 1}
+    lists = steps.split_lists(folder)
+    if split is None or (split in videos and split not in lists):
+        return (labels.files if split is None else [videos[split]]), None
+    layout = "a list of pictures such as train.txt, or a video"
+    if split not in lists:
+        raise steps.no_such_split(folder, split, [*lists, *videos], layout)
+    return labels.files, set(steps.read_split(folder, split, lists, layout))
+
+
+def _called(name: str) -> set[str]:
+    return {name, locate.image_stem(name), Path(name).name}
+
+
+def _skeleton(labels: Labels, parts: Sequence[tuple[str, ...]]) -> Skeleton:
+    """Returns the skeleton of all files: one order of joints, with the project's edges."""
+    found = (part for each in dict.fromkeys(parts) for part in each)
+    joints = tuple(dict.fromkeys((*labels.project.parts, *found)))
+    place_of = {part: place for place, part in enumerate(joints)}
+    edges = [
+        (place_of[one], place_of[other])
+        for one, other in labels.project.edges
+        if one in place_of and other in place_of and one != other
+    ]
+    return Skeleton(joints, tuple(edges), pairs_by_name(joints))
+
+
+def _locate(
+    names: list[str], annotations: Annotations, labels: Labels, images: str | Path | None
+) -> list[Path]:
+    """Returns the pictures; names start from the project's folder."""
+    only = labels.files[0] if len(labels.files) == 1 else labels.folder / PATTERN
+    folder = None if images is None else Path(images)
+    return locate.locate_images(names, annotations, only, folder, [labels.folder])
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    """Yields the labels of the pictures of a file."""
+    text = read_text(path)
+    if (found := _CELL.search(text)) and found[0] != ",":
+        raise HeatpointError(
+            f"{path}: columns are parted by {'tabs' if found[0] == chr(9) else 'semicolons'}, "
+            "expected commas (and points in numbers), as DeepLabCut writes them; spreadsheets "
+            "save so as 'comma delimited' under English settings"
+        )
+    try:
+        rows = list(csv.reader(io.StringIO(text)))
+    except csv.Error as error:
+        raise HeatpointError(f"{path} is no CSV file: {error}; the file may be damaged") from None
+    heading = _heading(rows, path)
+    width, count = len(rows[0]), len(heading.parts)
     for number, row in enumerate(rows[heading.rows :], start=heading.rows + 1):
         where, cells = f"{path}:{number}", [cell.strip() for cell in row]
         if not any(cells):
@@ -89,30 +209,9 @@ def read_deeplabcut(path: str | Path, split: str | None = None) -> Annotations:
             remedy = "; the file may be cut off"
             raise steps.unexpected(where, f"{width} columns as in the headings", len(cells), remedy)
         name = "/".join(filter(None, cells[: heading.first])).replace("\\", "/")
-        if wanted is not None and not {name, locate.image_stem(name), Path(name).name} & wanted:
-            continue
         cells.append("")  # column -1
         values = [_number(cells[column], where) for pair in heading.columns for column in pair]
-        points = np.array(values).reshape(-1, len(skeleton), 2) + 0.5
-        objects = Objects(len(skeleton))
-        for joints in steps.as_joints(points, 2.0 * ~np.isnan(points).any(-1)):
-            box = joints_box(joints)
-            if box is not None:
-                objects.add(box, 0, keypoints=joints)
-        places = [base / name for base in (folder, folder.parent, folder.parent.parent)]
-        file = locate.first_file([*places, folder / Path(name).name]) or places[0]
-        annotations.images.append(objects.record(file, None, len(annotations.images) + 1))
-    if wanted is not None and not annotations.images:
-        raise HeatpointError(f"{path}:{split}: no labelled picture is in {split}.txt")
-    return annotations
-
-
-def _only_file(folder: Path) -> Path:
-    there = sorted(folder.glob(PATTERN))
-    if len(there) != 1:
-        names = ", ".join(path.name for path in there) or f"no {PATTERN}"
-        raise HeatpointError(f"{folder} holds {names}; give the file of the labels you mean")
-    return there[0]
+        yield _Row(name, heading.parts, np.array(values).reshape(-1, count, 2))
 
 
 def _heading(rows: list[list[str]], path: Path) -> _Heading:
@@ -134,9 +233,17 @@ def _heading(rows: list[list[str]], path: Path) -> _Heading:
     for i, key in enumerate(keys[first:], start=first):
         if places.setdefault(key, i) != i:
             raise HeatpointError(f"{path}: columns {places[key] + 1} and {i + 1} are both {key}")
+    if "likelihood" in head[-1]:
+        raise HeatpointError(
+            f"{path} holds predictions, with a likelihood each; expected labels, which DeepLabCut "
+            f"writes as {PATTERN}"
+        )
     parts = tuple(dict.fromkeys(key[-2] for key in places))
+    animals = tuple(dict.fromkeys(key[:-2] for key in places))
+    if len(animals) * len(parts) > _MOST:
+        raise HeatpointError(f"{path}: expected at most {_MOST:,} parts of all animals")
     columns: list[tuple[int, int]] = []
-    for animal, part in itertools.product(dict.fromkeys(key[:-2] for key in places), parts):
+    for animal, part in itertools.product(animals, parts):
         x, y = (places.get((*animal, part, axis), -1) for axis in "xy")
         if (x < 0) != (y < 0):
             lost = "x" if x < 0 else "y"
@@ -152,22 +259,33 @@ def _number(cell: str, where: str) -> float:
     try:
         return float(cell or "nan")
     except ValueError:
-        raise steps.unexpected(where, "a number", repr(cell)) from None
+        raise steps.unexpected(where, "a number", repr(cell)[:80]) from None
+
+
+def _refuse(given: Given) -> Annotations:
+    raise table_alone(given.path)
 
 
 FORMATS = (
     Format(
         "DeepLabCut",
-        "a CollectedData*.csv file",
+        f"a {PATTERN} file or its project's {CONFIG}",
         folder=False,
-        fits=lambda given: is_deeplabcut(given.path),
-        read=lambda given: read_deeplabcut(given.without_images(), given.split),
+        fits=lambda given: is_deeplabcut(given.path) or is_config(given.path),
+        read=lambda given: read_deeplabcut(given.path, given.split, given.images),
     ),
     Format(
         "DeepLabCut",
-        PATTERN,
+        f"a {PATTERN} file or its project's {CONFIG}",
+        folder=False,
+        fits=lambda given: hdf5.kind(given.path) == "DeepLabCut",
+        read=_refuse,
+    ),
+    Format(
+        "DeepLabCut",
+        f"{PATTERN}, or {LABELED}/*/{PATTERN}",
         folder=True,
-        fits=lambda given: any(given.path.glob(PATTERN)),
-        read=lambda given: read_deeplabcut(given.without_images(), given.split),
+        fits=lambda given: is_project(given.path),
+        read=lambda given: read_deeplabcut(given.path, given.split, given.images),
     ),
 )

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 from heatpoint.data import Annotations, Finding
 from heatpoint.data.images import SUFFIXES
+from heatpoint.data.readers.steps import Person
 from heatpoint.errors import HeatpointError
 
 _MOST_DROPPED = 12
@@ -89,7 +90,7 @@ def _name(text: str) -> _Name:
     return _Name(tuple(kept[:-1]), kept[-1] if kept else "", Path(plain) if astray else None)
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
     """Returns what names have in common that systems and tools write differently."""
     return unicodedata.normalize("NFC", unquote(name)).casefold().strip()
 
@@ -111,7 +112,7 @@ class _Listing:
         pictures = [name for name in self.names if is_image_name(Path(name))]
         found: dict[str, str] = {}
         for names, stem in ((pictures, True), (self.names, False)):
-            forms = [_folded(Path(name).stem if stem else name) for name in names]
+            forms = [folded(Path(name).stem if stem else name) for name in names]
             often = Counter(forms)
             found |= {
                 form: name for form, name in zip(forms, names, strict=True) if often[form] == 1
@@ -122,7 +123,7 @@ class _Listing:
         """Returns the one name that differs in case, accents' form, ending or ``%20`` only."""
         if not self.names:
             return None
-        return self._near.get(_folded(name)) or self._near.get(_folded(image_stem(name)))
+        return self._near.get(folded(name)) or self._near.get(folded(image_stem(name)))
 
 
 class _Base:
@@ -230,6 +231,26 @@ def most_found(forms: Sequence[Sequence[str]], file: Path, images: Path | None =
     found = [_best(bases, list(map(_name, names)))[2] for names in forms]
     counts = [sum(path is not None for path in paths) for paths in found]
     return counts.index(max(counts))
+
+
+def place_people(
+    people: Sequence[Person], annotations: Annotations, file: Path, images: str | Path | None
+) -> list[Person]:
+    """Returns people whose ``image`` is a name in annotations with the file that it means.
+
+    Args:
+        people: The people.
+        annotations: As for ``locate_images``.
+        file: As for ``locate_images``.
+        images: As for ``locate_images``.
+
+    Raises:
+        HeatpointError: As for ``locate_images``.
+    """
+    names = list(dict.fromkeys(str(person.image) for person in people))
+    folder = None if images is None else Path(images)
+    there = dict(zip(names, locate_images(names, annotations, file, folder), strict=True))
+    return [person._replace(image=there[str(person.image)]) for person in people]
 
 
 def _best(bases: Sequence[_Base], names: Sequence[_Name]) -> tuple[_Base, int, list[Path | None]]:

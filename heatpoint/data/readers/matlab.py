@@ -38,7 +38,9 @@ _FIELDS = ("coords", "filepath")
 _FLAGS = {"train": "istrain", "test": "istest"}
 
 
-def read_lsp(folder: str | Path, split: str | None = None) -> Annotations:
+def read_lsp(
+    folder: str | Path, split: str | None = None, images: str | Path | None = None
+) -> Annotations:
     """Reads a folder of Leeds Sports Pose with ``joints.mat`` and ``images``.
 
     Joints are in the order of ``images.txt``, one name a line, if there is one, else of the sorted
@@ -48,6 +50,7 @@ def read_lsp(folder: str | Path, split: str | None = None) -> Annotations:
     Args:
         folder: The folder.
         split: Name of the split; None for all images.
+        images: Folder of the images, if it is not ``images`` in the folder.
 
     Raises:
         HeatpointError: ``joints.mat`` has another layout, is not of the images that are there, or
@@ -55,7 +58,7 @@ def read_lsp(folder: str | Path, split: str | None = None) -> Annotations:
     """
     folder = Path(folder)
     joints = _lsp_joints(folder / LSP_FILE)
-    files = _lsp_files(folder, len(joints))
+    files = _lsp_files(folder, len(joints), Path(folder / "images" if images is None else images))
     rows = {file: row for row, file in enumerate(files)}
     annotations = Annotations(("person",), [], str(folder), skeleton=LSP_SKELETON)
     chosen: Iterable[int] = range(len(files))
@@ -89,9 +92,9 @@ def _lsp_joints(path: Path) -> NDArray[np.float64]:
     return steps.as_joints(table[..., :2] - 0.5, 2 - flag if original else 2 * flag)
 
 
-def _lsp_files(folder: Path, count: int) -> list[Path]:
+def _lsp_files(folder: Path, count: int, images: Path) -> list[Path]:
     """Returns the image of each row of the joints; one that is missing need not exist."""
-    images, order = folder / "images", folder / ORDER
+    order = folder / ORDER
     files = locate.list_images(images)
     if order.is_file():
         by_stem = {path.stem: path for path in files}
@@ -116,7 +119,9 @@ def _listed(folder: Path, split: str, files: list[Path]) -> list[Path]:
     return [by_stem[locate.image_stem(name)] for name in names]
 
 
-def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
+def read_flic(
+    folder: str | Path, split: str | None = None, images: str | Path | None = None
+) -> Annotations:
     """Reads a folder of FLIC with ``examples.mat`` and ``images``.
 
     Every example is one person; several of one frame belong to one image. Coordinates that are
@@ -126,9 +131,11 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
     Args:
         folder: The folder.
         split: ``train`` or ``test`` by ``istrain`` and ``istest``; None for all.
+        images: Folder of the images, if not one of ``locate.image_folders``.
 
     Raises:
-        HeatpointError: ``examples.mat`` has another layout, or there is no such split.
+        HeatpointError: ``examples.mat`` has another layout, there is no such split, or ``images``
+            holds none of the images.
     """
     folder = Path(folder)
     path = folder / FLIC_FILE
@@ -145,9 +152,9 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
     for number, item in steps.flagged(examples, split, flags, path, "istrain and istest"):
         joints = _flic_joints(item["coords"], f"{path}: example {number}")
         detail = f"example {number} has no labelled joint, so nothing says where it is"
-        image = folder / "images" / str(next(iter(np.ravel(item["filepath"])), ""))
+        image = Path(str(next(iter(np.ravel(item["filepath"])), "")))
         people.append(steps.around(image, joints, detail))
-    return steps.add_people(annotations, people)
+    return steps.add_people(annotations, locate.place_people(people, annotations, path, images))
 
 
 def _flic_joints(coords: Any, where: str) -> NDArray[np.float64]:
@@ -188,13 +195,13 @@ FORMATS = (
         LSP_FILE,
         folder=True,
         fits=lambda given: (given.path / LSP_FILE).is_file(),
-        read=lambda given: read_lsp(given.without_images(), given.split),
+        read=lambda given: read_lsp(given.path, given.split, given.images),
     ),
     Format(
         "FLIC",
         FLIC_FILE,
         folder=True,
         fits=lambda given: (given.path / FLIC_FILE).is_file(),
-        read=lambda given: read_flic(given.without_images(), given.split),
+        read=lambda given: read_flic(given.path, given.split, given.images),
     ),
 )

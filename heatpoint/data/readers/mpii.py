@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Box
-from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers import hdf5, locate, steps
 from heatpoint.data.readers.given import Format
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
@@ -72,7 +72,7 @@ def read_mpii_json(
         held = [bool(row["isValidation"]) for row in data]
         flags = {"train": [not each for each in held], "val": held}
     chosen = steps.flagged(people, split, flags, path, "'isValidation' in every row")
-    return _with_images(chosen, path, images)
+    return _located(chosen, path, images)
 
 
 def read_mpii_h5(
@@ -93,18 +93,9 @@ def read_mpii_h5(
         HeatpointError: h5py is not installed, the file is no HDF5 or lacks a field, there is no
             such split, or ``images`` holds none of the images.
     """
-    try:
-        import h5py
-    except ImportError:
-        raise HeatpointError(
-            f"{path} is an HDF5 file, which needs h5py: install heatpoint[hdf5]; the JSON files "
-            "of the PyTorch ports need nothing"
-        ) from None
-    try:
-        with h5py.File(path, "r") as file:
-            table = {key: file[key][()] for key in file if hasattr(file[key], "shape")}
-    except OSError as error:
-        raise HeatpointError(f"{path} is no whole HDF5 file: {error}") from None
+    with hdf5.open_hdf5(path, "the JSON files of the PyTorch ports need nothing") as file:
+        there = [key for key in file if hasattr(file[key], "shape")]
+        table = {key: hdf5.values(file, key) for key in there}
     missing = [key for key in _H5_KEYS if key not in table]
     if missing:
         raise HeatpointError(
@@ -131,7 +122,7 @@ def read_mpii_h5(
         for name, (x, y), size, each, head in zip(*columns, strict=True)
     ]
     chosen = steps.flagged(people, split, flags, path, "'istrain' of annot.h5")
-    return _with_images(chosen, path, images)
+    return _located(chosen, path, images)
 
 
 def _text(name: Any) -> str:
@@ -180,15 +171,9 @@ def _person(
     return steps.Person(Path(image), steps.as_joints(points - 0.5, visibility), box, detail)
 
 
-def _with_images(people: list[steps.Person], path: Path, images: str | Path | None) -> Annotations:
-    """Returns the data set of people whose pictures are still to be found."""
+def _located(people: list[steps.Person], path: Path, images: str | Path | None) -> Annotations:
     annotations = Annotations(("person",), [], str(path), skeleton=SKELETON)
-    names = list(dict.fromkeys(str(person.image) for person in people))
-    folder = None if images is None else Path(images)
-    files = locate.locate_images(names, annotations, path, folder)
-    there = dict(zip(names, files, strict=True))
-    found = [person._replace(image=there[str(person.image)]) for person in people]
-    return steps.add_people(annotations, found)
+    return steps.add_people(annotations, locate.place_people(people, annotations, path, images))
 
 
 def person_box(center: tuple[float, float], scale: float) -> Box | None:
@@ -215,7 +200,7 @@ FORMATS = (
         "MPII",
         "an HDF5 file of MPII's joints",
         folder=False,
-        fits=lambda given: given.suffix in (".h5", ".hdf5"),
+        fits=lambda given: hdf5.kind(given.path) == "MPII",
         read=lambda given: read_mpii_h5(given.path, given.split, given.images),
     ),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -17,7 +18,7 @@ from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_text
 
 _SHOWN = 12
-_NOT_SPLITS = {"classes", "license", "readme", "readme-upstream", "requirements"}
+_NOT_SPLITS = {"classes", "label_list", "license", "predefined_classes", "readme", "requirements"}
 
 Row = TypeVar("Row")
 
@@ -141,7 +142,12 @@ def read_table(path: Path) -> list[tuple[int, list[str]]]:
 def split_lists(folder: Path) -> dict[str, Path]:
     """Returns the text files in a folder that may list the images of a split, by its name."""
     files = sorted(folder.glob("*.txt"))
-    return {path.stem: path for path in files if path.stem.lower() not in _NOT_SPLITS}
+    return {path.stem: path for path in files if _plain(path.stem) not in _NOT_SPLITS}
+
+
+def _plain(stem: str) -> str:
+    """Returns the first word of a name such as ``README.dataset`` or ``readme-upstream``."""
+    return re.split(r"[.-]", stem.lower(), maxsplit=1)[0]
 
 
 def split_files(folder: Path, name: str) -> dict[str, Path]:

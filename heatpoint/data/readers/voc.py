@@ -1,142 +1,288 @@
-"""Reads Pascal VOC folders: one XML file per image."""
+"""Reads Pascal VOC: one XML file per image, in whatever folders."""
 
 from __future__ import annotations
 
+import math
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from defusedxml import ElementTree
-
-from heatpoint.data import Annotations, Box, Objects, check_names
+from heatpoint.data import Annotations, Box, Finding, Objects, check_names
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.voc_files import ANNOTATIONS, choose, find_files, is_xml, walk
+from heatpoint.data.readers.voc_pictures import Pictures
 from heatpoint.errors import HeatpointError
+from heatpoint.system.plain_xml import begins_with, read_xml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
+_ROOT = "annotation"
+_TRIED = 20
+"""XML files that are looked into to see whether they are of this format."""
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_MASKS = "segmentation"
+"""What folders of masks are called in the beginning; they are no pictures to be labelled."""
+
+_YES = {"1", "true", "yes"}
+_AXIS = re.compile(r"[xy]\d*")
+
+SWAPPED, POLYGON = "corners swapped", "polygon read as its box"
+ROTATED = "rotated box read as upright"
+
+
+class _Object(NamedTuple):
+    """What an XML file says of one object.
+
+    Attributes:
+        name: Its class, "" if absent.
+        box: Its corners, None if absent.
+        difficult: Whether VOC's evaluation leaves it out.
+        parts: Number of its parts, such as a person's hands.
+        told: What was done to its shape, a kind of ``TREATMENT``; "" for nothing.
+    """
+
+    name: str
+    box: Box | None
+    difficult: bool
+    parts: int
+    told: str
+
 
 class _Image(NamedTuple):
-    """What one XML file says; objects are class, corners (None if absent) and difficult or not."""
+    """What one XML file says."""
 
     filename: str
     size: tuple[int, int] | None
-    objects: list[tuple[str, Box | None, bool]]
+    objects: list[_Object]
 
 
-def read_voc(folder: str | Path, split: str | None = None) -> Annotations:
-    """Reads a Pascal VOC folder (``Annotations``, ``JPEGImages``, ``ImageSets/Main``).
+def read_voc(
+    path: str | Path, split: str | None = None, images: str | Path | None = None
+) -> Annotations:
+    """Reads a Pascal VOC data set: a folder with XML files at any depth, or one XML file.
 
-    The classes are the sorted names found in all of ``Annotations``, whatever the split, so that
-    train and val agree on them. Corners stay as they are written. The VOC challenge itself counts
-    pixels from 1 and includes the last one, which would make ``xmin - 1`` the continuous corner;
-    nearly all other files in this format (LabelImg, CVAT, most published sets) write plain pixel
-    corners, nothing in a file tells the two apart, and the difference is at most one pixel.
+    ``Annotations`` with ``JPEGImages`` and ``ImageSets/Main``, XML files beside their pictures,
+    folders ``train`` and ``valid`` of both, several years in one folder: ``voc_files`` says how
+    they are told apart, ``voc_pictures`` how pictures are found.
 
-    An image that is listed but has no XML file is left out and counted: unlike an XML file
-    without objects, it may simply not be labelled yet.
+    The classes are the sorted names found in all XML files, whatever the split, so that train and
+    val agree on them. Corners stay as they are written, but for those in the wrong order. The VOC
+    challenge itself counts pixels from 1 and includes the last one, which would make ``xmin - 1``
+    the continuous corner; nearly all other files in this format (LabelImg, CVAT, most published
+    sets) write plain pixel corners, nothing in a file tells the two apart, and the difference is
+    at most one pixel. Of polygons and rotated boxes the upright box around them is taken, and
+    counted.
+
+    An image that has no XML file is left out and counted: unlike an XML file without objects, it
+    may simply not be labelled yet.
 
     Args:
-        folder: The folder that holds ``Annotations``.
-        split: Name of a list in ``ImageSets/Main``; None reads every XML file.
+        path: The folder, or a single XML file.
+        split: Name of a list in ``ImageSets/Main``, or of folders; None reads every XML file.
+        images: Folder of the pictures, if they are neither below nor beside the folder.
 
     Raises:
         HeatpointError: The folder or split does not exist, there is no XML file, an XML file is
-            broken, or no object has a class.
+            broken, no object has a class, or ``images`` holds none of the pictures.
     """
-    folder = Path(folder)
-    labels, pictures = folder / "Annotations", folder / "JPEGImages"
-    files = {path.stem: path for path in sorted(labels.glob("*.xml"))}
-    if not files:
-        raise steps.unexpected(folder, f"XML files in {labels}", "none")
-    images = locate.index_images(pictures)
-    parsed = _parse_all(files)
-    found = {name for image in parsed.values() for name, _, _ in image.objects if name}
-    names = check_names(sorted(found), labels)
-    stems = sorted(files.keys() | images.keys()) if split is None else _split(folder, split, files)
-    annotations = Annotations(names, [], str(folder))
-    listed = (images.get(stem, pictures / f"{stem}.jpg") for stem in stems)
-    for path in steps.once(listed, annotations, split):
-        image = parsed.get(path.stem)
-        if image is None:
-            detail = f"expected {labels / path.stem}.xml"
-            annotations.leave_out("image without annotation file", str(path), detail)
+    path = Path(path)
+    files = find_files(path, None if images is None else Path(images))
+    if not files.annotations:
+        raise steps.unexpected(path, "XML files in it", "none")
+    parsed, others = _parse_all([file for _, file in files.paths])
+    found = {item.name for image in parsed.values() for item in image.objects if item.name}
+    annotations = Annotations(check_names(sorted(found), path), [], str(path))
+    for file, tag in others.items():
+        detail = f"its element is <{tag}>, expected <{_ROOT}>"
+        annotations.leave_out("not an annotation file", str(file), detail)
+    chosen = choose(files, split)
+    listed = [each for each in chosen.annotations if each[1] not in others]
+    filenames = {file: image.filename for file, image in parsed.items()}
+    paths = Pictures(files, filenames, annotations).find(listed)
+    label_of = {name: label for label, name in enumerate(annotations.names)}
+    seen: dict[Path, Path] = {}
+    for (_, file), picture in zip(listed, paths, strict=True):
+        if picture in seen:
+            detail = f"by {seen[picture].name} and {file.name}"
+            annotations.leave_out("image listed twice", str(picture), detail)
             continue
-        file, objects = files[path.stem].name, Objects()
-        if path.stem not in images:
-            path = images.get(locate.image_stem(image.filename), path)
-        for number, (name, box, difficult) in enumerate(image.objects, start=1):
-            what = f"object {number} of {file}"
-            if not name:
-                annotations.leave_out("object without a class", str(path), f"{what} has no <name>")
-            elif box is None:
-                detail = f"{what}: expected numbers xmin, ymin, xmax, ymax in <bndbox>"
-                annotations.leave_out("object without a box", str(path), detail)
-            else:
-                objects.add(box, names.index(name), difficult=difficult)
-        annotations.images.append(objects.record(path, image.size, len(annotations.images) + 1))
+        seen[picture] = file
+        if (image := parsed.get(file)) is None:
+            _leave_out(picture, str(file), annotations)
+            continue
+        objects = _objects(image, file.name, str(picture), annotations, label_of)
+        number = len(annotations.images) + 1
+        annotations.images.append(objects.record(picture, image.size, number))
+    for place in files.places:
+        if place.key in chosen.keys and not place.folder.name.lower().startswith(_MASKS):
+            for picture in place.paths():
+                if picture not in seen:
+                    _leave_out(picture, f"{picture.stem}.xml", annotations)
     return annotations
 
 
-def _parse_all(files: dict[str, Path]) -> dict[str, _Image]:
-    parsed: dict[str, _Image] = {}
+def _leave_out(picture: Path, file: str, annotations: Annotations) -> None:
+    kind, detail = "image without annotation file", f"expected {file}"
+    annotations.leave_out(kind, str(picture), detail)
+
+
+def _objects(
+    image: _Image, file: str, picture: str, annotations: Annotations, label_of: dict[str, int]
+) -> Objects:
+    """Returns the objects of an image that have a class and a box; the others are counted."""
+    objects = Objects()
+    for number, item in enumerate(image.objects, start=1):
+        what = f"object {number} of {file}"
+        for _ in range(item.parts):
+            annotations.leave_out("part of an object", picture, f"{what}, a {item.name}")
+        if not item.name:
+            annotations.leave_out("object without a class", picture, f"{what} has no <name>")
+        elif item.box is None:
+            detail = f"{what}: expected numbers {', '.join(_CORNERS)} in <bndbox>"
+            annotations.leave_out("object without a box", picture, detail)
+        else:
+            objects.add(item.box, label_of[item.name], difficult=item.difficult)
+            if item.told:
+                annotations.findings.append(Finding(item.told, picture, f"{what}, a {item.name}"))
+    return objects
+
+
+def _parse_all(files: Sequence[Path]) -> tuple[dict[Path, _Image], dict[Path, str]]:
+    """Returns what the annotations say, and what the root of each other XML file is called."""
+    parsed: dict[Path, _Image] = {}
+    others: dict[Path, str] = {}
     broken: list[str] = []
-    for stem, path in files.items():
+    for path in files:
         try:
-            parsed[stem] = _parse(ElementTree.parse(path).getroot())
-        # Besides broken XML: what defusedxml forbids, and encodings that are unknown.
-        except (ElementTree.ParseError, ValueError, LookupError, OSError) as error:
-            broken.append(f"{path.name} ({getattr(error, 'strerror', None) or error})")
+            root = read_xml(path)
+        except HeatpointError as error:
+            broken.append(str(error))
+            continue
+        if root.tag == _ROOT:
+            parsed[path] = _parse(root)
+        else:
+            others[path] = root.tag[:60]
     if broken:
-        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+        more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
         raise HeatpointError(
-            f"{len(broken)} of {len(files)} files in {next(iter(files.values())).parent} are not "
-            f"valid XML: {'; '.join(broken[:5])}{more}. Write them again, or move them away"
+            f"{len(broken)} of {len(files)} XML files cannot be read: {'; '.join(broken[:5])}"
+            f"{more}. Write them again, or move them away"
         )
-    return parsed
+    if others and not parsed:
+        path, tag = next(iter(others.items()))
+        raise steps.unexpected(path, f"an element <{_ROOT}>, as of Pascal VOC", f"<{tag}>")
+    return parsed, others
 
 
 def _parse(root: Element) -> _Image:
-    objects: list[tuple[str, Box | None, bool]] = []
-    for item in root.findall("object"):
-        corners = [_value(item, f"bndbox/{key}") for key in ("xmin", "ymin", "xmax", "ymax")]
-        numbers = [value for value in corners if value is not None]
-        box = (numbers[0], numbers[1], numbers[2], numbers[3]) if len(numbers) == 4 else None
-        objects.append((_text(item, "name"), box, bool(_value(item, "difficult"))))
-    size = steps.known_size(_value(root, "size/height"), _value(root, "size/width"))
-    return _Image(_text(root, "filename"), size, objects)
+    height, width = _values(root.find("size"), ("height", "width"))
+    size = steps.known_size(height, width)
+    return _Image(_text(root, "filename"), size, [_object(item) for item in root.findall("object")])
+
+
+def _object(item: Element) -> _Object:
+    box, told = _bounds(_values(item.find("bndbox"), _CORNERS))
+    polygon, turned = item.find("polygon"), item.find("robndbox")
+    if polygon is not None:
+        box, told = box or _around(polygon), POLYGON
+    elif turned is not None and box is None:
+        box, told = _upright(turned), ROTATED
+    difficult = _text(item, "difficult").lower() in _YES
+    return _Object(_text(item, "name"), box, difficult, len(item.findall("part")), told)
+
+
+def _bounds(corners: Sequence[float | None]) -> tuple[Box | None, str]:
+    """Returns corners as a box, those in the wrong order put right, and whether any was."""
+    x1, y1, x2, y2 = corners
+    if x1 is None or y1 is None or x2 is None or y2 is None:
+        return None, ""
+    if x1 > x2 or y1 > y2:
+        return (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), SWAPPED
+    return (x1, y1, x2, y2), ""
+
+
+def _around(polygon: Element) -> Box | None:
+    """Returns the box around a polygon, whose points are called x1, y1, x2, ... or x and y."""
+    values: dict[str, list[float]] = {"x": [], "y": []}
+    for one in polygon.iter():
+        if _AXIS.fullmatch(one.tag) and (value := _number(one.text)) is not None:
+            values[one.tag[0]].append(value)
+    x, y = values["x"], values["y"]
+    return (min(x), min(y), max(x), max(y)) if x and y else None
+
+
+def _upright(turned: Element) -> Box | None:
+    """Returns the box around a box that is turned about its centre by an angle in radians."""
+    found = _values(turned, ("cx", "cy", "w", "h", "angle"))
+    numbers = [value for value in found if value is not None and math.isfinite(value)]
+    if len(numbers) < len(found):
+        return None
+    x, y, width, height, angle = numbers
+    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
+    across, down = (width * cos + height * sin) / 2, (width * sin + height * cos) / 2
+    return x - across, y - down, x + across, y + down
 
 
 def _text(element: Element, tag: str) -> str:
     return (element.findtext(tag) or "").strip()
 
 
-def _value(element: Element, tag: str) -> float | None:
-    """Returns the number in ``tag``, which may be NaN or infinite; None if there is none."""
+def _values(element: Element | None, tags: Sequence[str]) -> list[float | None]:
+    """Returns the numbers in some tags; None for what is no number."""
+    return [_number(None if element is None else element.findtext(tag)) for tag in tags]
+
+
+def _number(text: str | None) -> float | None:
+    """Returns the number in a text, which may be NaN or infinite; None if there is none."""
     try:
-        return float(_text(element, tag))
+        return float(text or "")
     except ValueError:
         return None
 
 
-def _split(folder: Path, split: str, files: dict[str, Path]) -> list[str]:
-    """Returns the image names of a list; a class list's flag (``name -1``) is dropped."""
-    lists = steps.split_lists(folder / "ImageSets/Main")
-    stems: list[str] = []
-    for line in steps.read_split(folder, split, lists, "lists in ImageSets/Main"):
-        head, _, flag = line.rpartition(" ")
-        if line not in files and flag in ("-1", "0", "1") and head:
-            line = head.strip()
-        stems.append(line if line in files else locate.image_stem(line))
-    return [stem for stem in stems if stem]
+def _fits(given: Given) -> bool:
+    """Returns whether a folder holds annotations: in one that is called so, or anywhere.
+
+    Label files of YOLO decide by their number: one of the two was left behind.
+    """
+    tried = loose = yolo = 0
+    found = False
+    for parts, names in walk(given.path):
+        xmls = [name for name in names if is_xml(name)]
+        if not found and tried < _TRIED:
+            some = xmls[: _TRIED - tried]
+            tried += len(some)
+            found = any(begins_with(given.path.joinpath(*parts, name), _ROOT) for name in some)
+        if found and xmls and any(part.lower() in ANNOTATIONS for part in parts):
+            return True
+        loose += len(xmls)
+        texts = {Path(name).stem for name in names if name.lower().endswith(".txt")}
+        beside = {Path(name).stem for name in names if locate.is_image_name(Path(name))}
+        yolo += len(texts if parts and parts[-1].lower() == "labels" else texts & beside)
+    return found and loose >= yolo
+
+
+def _file_fits(given: Given) -> bool:
+    return given.suffix == ".xml" and begins_with(given.path, _ROOT)
 
 
 FORMATS = (
     Format(
         "Pascal VOC",
-        "Annotations/*.xml",
+        "Annotations/*.xml, or XML files beside the pictures",
         folder=True,
-        fits=lambda given: any(given.path.glob("Annotations/*.xml")),
-        read=lambda given: read_voc(given.without_images(), given.split),
+        fits=_fits,
+        read=lambda given: read_voc(given.path, given.split, given.images),
+    ),
+    Format(
+        "Pascal VOC",
+        "an XML file of one picture",
+        folder=False,
+        fits=_file_fits,
+        read=lambda given: read_voc(given.without_split(), None, given.images),
     ),
 )
