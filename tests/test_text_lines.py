@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.readers.text import read_text_lines
+from heatpoint.data.readers.text_lines import read_text_lines
 from heatpoint.errors import HeatpointError
 
 
@@ -73,7 +73,7 @@ def test_images_folder_can_be_given(lines: Path) -> None:
 
 def test_not_text_is_an_error(lines: Path) -> None:
     lines.write_bytes(b"a.jpg\n\x81\xff")
-    with pytest.raises(HeatpointError, match="not a text file in UTF-8 .*line 2.*save it as UTF-8"):
+    with pytest.raises(HeatpointError, match=r"not a text file in UTF-8 .*line 2.*save it as UTF-8"):
         read_text_lines(lines)
 
 

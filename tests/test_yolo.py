@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.readers.text import read_yolo
+from heatpoint.data.readers.yolo import read_yolo
 from heatpoint.errors import HeatpointError
 
 
@@ -80,8 +80,8 @@ def test_polygons_become_boxes_and_keypoints_are_passed_over(yolo: Path) -> None
     ("line", "message"),
     [
         ("0 0.5 0.5 0.5", r"b\.txt:2: expected 'class cx cy w h' .* got 4 values"),
-        ("0 0.5 0.5 0.5 0.5 0.9", r"b\.txt:2: .* got 6 values"),
-        ("cat 0.5 0.5 0.5 0.5", r"b\.txt:2: expected numbers, got 'cat"),
+        ("0 0.5 0.5 0.5 0.5 0.9 0.9 0.9", r"b\.txt:2: .* got 8 values"),
+        ("cow 0.5 0.5 0.5 0.5", r"b\.txt:2: expected numbers, or a class's name .* got 'cow"),
         ("0.5 0.5 0.5 0.5 0.5", r"b\.txt:2: expected a class index first"),
     ],
 )

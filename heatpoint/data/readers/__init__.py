@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from heatpoint.data import Annotations, Finding
-from heatpoint.data.readers import coco, deeplabcut, matlab, mpii, text, voc
+from heatpoint.data.readers import coco, deeplabcut, matlab, mpii, text_lines, voc, yolo
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.errors import HeatpointError, suggest
@@ -16,7 +16,8 @@ from heatpoint.errors import HeatpointError, suggest
 FORMATS: tuple[Format, ...] = (
     *coco.FORMATS,
     *voc.FORMATS,
-    *text.FORMATS,
+    *yolo.FORMATS,
+    *text_lines.FORMATS,
     *deeplabcut.FORMATS,
     *mpii.FORMATS,
     *matlab.FORMATS,

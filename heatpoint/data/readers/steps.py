@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from heatpoint.data import Annotations, Box, Objects, joints_box
+from heatpoint.data import Annotations, Box, Objects, check_names, joints_box
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_text
 
@@ -113,6 +113,16 @@ def read_lines(path: Path) -> list[tuple[int, str]]:
     """
     lines = enumerate((line.strip() for line in read_text(path).split("\n")), start=1)
     return [(number, line) for number, line in lines if line]
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Returns class names, one per line; empty lines at the end are not classes.
+
+    Raises:
+        HeatpointError: The file cannot be read, names no class, or a name is empty or not unique.
+    """
+    text = read_text(path).rstrip()
+    return check_names([line.strip() for line in text.split("\n")] if text else [], path)
 
 
 def split_lists(folder: Path) -> dict[str, Path]:
