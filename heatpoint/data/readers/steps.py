@@ -103,7 +103,7 @@ def once(images: Iterable[Path], annotations: Annotations, split: str | None) ->
             yield image
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
+def read_lines(path: str | Path) -> list[tuple[int, str]]:
     """Returns the lines of a text file that are not empty, with their numbers from 1.
 
     They are stripped of white space at both ends.

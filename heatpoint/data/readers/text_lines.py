@@ -127,8 +127,13 @@ def _read_folder(given: Given) -> Annotations:
     """Reads the file of a split, or of the only split there is."""
     splits = _splits(given.path)
     split = next(iter(splits)) if given.split is None and len(splits) == 1 else given.split
+    if split is None:
+        raise HeatpointError(
+            f"{given.path} has the splits {', '.join(splits)}, each with its own {ROBOFLOW}; name "
+            f"one, such as {given.path}:{next(iter(splits))}"
+        )
     if split not in splits:
-        raise steps.no_such_split(given.path, str(split), splits, f"a folder with {ROBOFLOW}")
+        raise steps.no_such_split(given.path, split, splits, f"a folder with {ROBOFLOW}")
     return read_text_lines(splits[split], given.images)
 
 

@@ -6,10 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-
 from heatpoint.data import Annotations, Finding, Objects, Size
-from heatpoint.data.images import image_size
+from heatpoint.data.jpeg_size import quick_size
 from heatpoint.data.readers import locate, yolo_lines
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.yolo_files import LabelFiles, pictures
@@ -101,7 +99,7 @@ def _add(
     """Adds a picture with its objects; those that cannot be kept are left out and counted."""
     size: Size | None
     try:
-        size = image_size(image)
+        size = quick_size(image)
     except HeatpointError:
         size = None
     objects = Objects(described.joints[0] if described.joints else None)
@@ -119,10 +117,11 @@ def _add(
             annotations.leave_out(kind, str(image), f"{row.where}: {detail}")
         if size is None or label is None or kind == "ambiguous line":
             continue
-        scale = np.array((size[1], size[0], 1.0))
-        x1, y1, x2, y2 = box
-        pixels = (x1 * size[1], y1 * size[0], x2 * size[1], y2 * size[0])
-        objects.add(pixels, label, keypoints=None if joints is None else joints * scale)
+        height, width = size
+        pixels = box[0] * width, box[1] * height, box[2] * width, box[3] * height
+        if joints is not None:
+            joints = joints * (width, height, 1)
+        objects.add(pixels, label, keypoints=joints)
     annotations.images.append(objects.record(image, size, len(annotations.images) + 1))
 
 

@@ -117,8 +117,10 @@ class LabelFiles:
         guessed: set[str] = set()
         for path in paths:
             found[path] = None
-            for labels in self._folders(str(path.parent)):
-                file = labels.files.get(f"{path.stem}.txt") or labels.files.get(f"{path.name}.txt")
+            folder, name = os.path.split(str(path))
+            stem = os.path.splitext(name)[0]
+            for labels in self._folders(folder or os.curdir):
+                file = labels.files.get(f"{stem}.txt") or labels.files.get(f"{name}.txt")
                 if file is not None:
                     found[path] = file
                     users[file].append(path)
@@ -133,8 +135,9 @@ class LabelFiles:
                 detail = " and ".join(path.name for path in several[:3])
                 kind = "label file of several pictures"
                 annotations.findings.append(Finding(kind, file, detail))
-        self._take_near(found, set(users), annotations)
-        self._tell_unused(found, set(users), annotations)
+        used = set(users)
+        self._take_near(found, used, annotations)
+        self._tell_unused(found, used, annotations)
         if found and not any(found.values()):
             folders = ", ".join(each.folder for each in self._folders(str(paths[0].parent)))
             detail = f"{len(found):,} pictures have none; looked in {folders}"
@@ -201,7 +204,7 @@ class LabelFiles:
     ) -> None:
         """Counts label files that belong to no picture, or to one that has another."""
         looked: defaultdict[str, set[str]] = defaultdict(set)
-        for folder in {str(path.parent) for path in found}:
+        for folder in {os.path.dirname(path) or os.curdir for path in found}:
             for labels in self._folders(folder):
                 if labels.own or self._split is None:
                     looked[labels.folder].add(folder)
@@ -271,7 +274,7 @@ def _form(stem: str) -> str:
 def _count_objects(file: str) -> int:
     """Returns how many lines a text file has if the first is one of a label file, else 0."""
     try:
-        lines = steps.read_lines(Path(file))
+        lines = steps.read_lines(file)
         for value in lines[0][1].split()[1:]:
             float(value)
     except (HeatpointError, IndexError, ValueError):

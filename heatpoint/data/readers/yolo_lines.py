@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -67,7 +66,7 @@ def read_rows(file: str, names: Sequence[str]) -> list[Row]:
         HeatpointError: A line is malformed; names file and line.
     """
     rows: list[Row] = []
-    for number, line in steps.read_lines(Path(file)):
+    for number, line in steps.read_lines(file):
         where, words = f"{file}:{number}", line.split()
         try:
             first, *values = map(float, words)

@@ -120,7 +120,9 @@ def describe(path: Path) -> YoloSet:
     chosen = [place for places in told.values() for place in places]
     found.told = not path.is_dir() and bool(chosen or found.missing)
     found.whole = list(dict.fromkeys(chosen if found.told else [*tops, *chosen]))
-    found.splits = inside | {key: places for key, places in told.items() if places}
+    gone = found.missing if found.told else {}  # of a folder, its own folders stand in for them
+    found.splits = {key: places for key, places in inside.items() if key not in gone}
+    found.splits |= {key: places for key, places in told.items() if places}
     return found
 
 
@@ -229,26 +231,27 @@ def _told(key: str, content: dict[str, Any], file: Path, found: YoloSet) -> list
     for value in values:
         if value.strip().lower() in ("", "~", "null"):
             continue
-        looked = list(_candidates(value.strip(), root.strip(), file.parent))
+        looked = list(_candidates(value.strip(), root.strip(), file))
         there = [(place, as_told) for place, as_told in looked if _is_place(place)]
         if not there:
             found.missing[key] = ", ".join(dict.fromkeys(str(place) for place, _ in looked[:6]))
             continue
         place, as_told = there[0]
         places.append(place)
-        if not as_told and place not in found.splits.get(key, []):
+        if not as_told:
             detail = f"{file.name} says {value!r}; {place} is taken"
             found.findings.append(Finding("split under another path", "", detail))
     return places
 
 
-def _candidates(value: str, root: str, folder: Path) -> Iterator[tuple[Path, bool]]:
-    """Yields where a split may be that a description in ``folder`` tells, and whether told so.
+def _candidates(value: str, root: str, file: Path) -> Iterator[tuple[Path, bool]]:
+    """Yields where a split may be that a description tells, and whether it tells just that.
 
     As told is relative to ``path``, which is relative to the file's folder, the working folder or
-    the folder above. Roboflow writes ``../train/images`` for what is beside the file. Paths of
-    other machines follow, without their first folders.
+    the folder above. Roboflow writes ``../train/images`` for what is beside the file, CVAT
+    ``data/train.txt``. Paths of other machines follow, without their first folders.
     """
+    folder = file.parent
     value, root = value.replace("\\", "/"), root.replace("\\", "/")
     above = [folder, Path(), *([folder.parent] if root else [])]
     told = [Path(os.path.normpath(place / root / value)) for place in above]
@@ -256,8 +259,9 @@ def _candidates(value: str, root: str, folder: Path) -> Iterator[tuple[Path, boo
     kept = parts[1:] if PureWindowsPath(value).drive else parts
     kept = [part for part in kept if part != ".."]
     if value.startswith("../") and not root:
-        beside = folder.joinpath(*kept)
-        yield beside, not _is_place(told[0])
+        yield folder.joinpath(*kept), not _is_place(told[0])
+    if value.startswith("data/") and file.suffix.lower() == ".data":
+        told.append(folder.joinpath(*kept[1:]))
     yield from ((place, True) for place in told)
     for first in range(min(len(kept), 12)):
         yield folder.joinpath(*kept[first:]), False
