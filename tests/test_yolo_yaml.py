@@ -92,7 +92,8 @@ def test_roboflows_paths_lie_beside_the_file(tmp_path: Path) -> None:
     folder = tmp_path / "down" / "set"
     pair(folder, "train/images", "a")
     pair(folder, "valid/images", "b")
-    text = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: ['cat']\n"
+    text = "train: ../train/images\nval: ../valid/images\ntest: ../test/images\n"
+    text += "nc: 1\nnames: ['cat']\n"
     file = put(folder / "data.yaml", text + "roboflow:\n  url: https://example.org\n")
     data = read(file)
     assert names(data) == ["a.png", "b.png"]

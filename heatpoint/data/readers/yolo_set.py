@@ -234,7 +234,7 @@ def _told(key: str, content: dict[str, Any], file: Path, found: YoloSet) -> list
         looked = list(_candidates(value.strip(), root.strip(), file))
         there = [(place, as_told) for place, as_told in looked if _is_place(place)]
         if not there:
-            found.missing[key] = ", ".join(dict.fromkeys(str(place) for place, _ in looked[:6]))
+            found.missing[key] = " and ".join(dict.fromkeys(f"{at!s:.200}" for at, _ in looked[:3]))
             continue
         place, as_told = there[0]
         places.append(place)
