@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from heatpoint.data.readers.text import read_yolo
+from heatpoint.data.readers.yolo import read_yolo
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_yaml
 

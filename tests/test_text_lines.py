@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.readers.text import read_text_lines
+from heatpoint.data.readers import read
+from heatpoint.data.readers.text_lines import read_text_lines
 from heatpoint.errors import HeatpointError
 
 
@@ -84,3 +86,38 @@ def test_a_folder_that_holds_none_of_the_images_is_named(tmp_path: Path) -> None
     (tmp_path / "other").mkdir()
     with pytest.raises(HeatpointError, match=r"other holds none of the 1 images.*'a\.jpg'"):
         read_text_lines(tmp_path / "train.txt", tmp_path / "other")
+
+
+def test_roboflows_folders(tmp_path: Path) -> None:
+    for split, box in (("train", "1,2,11,12,1"), ("valid", "0,0,5,5,0")):
+        (tmp_path / split).mkdir()
+        Image.new("RGB", (40, 20)).save(tmp_path / split / "a.png")
+        (tmp_path / split / "_annotations.txt").write_text(f"a.png {box}\n")
+        (tmp_path / split / "_classes.txt").write_text("cat\ndog\n")
+    data = read(f"{tmp_path}:train")
+    assert data.names == ("cat", "dog")
+    assert data.images[0].path == tmp_path / "train/a.png"
+    assert data.images[0].boxes.tolist() == [[1, 2, 11, 12]]
+    assert read(tmp_path / "valid/_annotations.txt").images[0].labels.tolist() == [0]
+    with pytest.raises(HeatpointError, match=r"splits train, valid.* name one"):
+        read(tmp_path)
+
+
+def test_a_class_that_is_no_index_is_one_sentence(lines: Path) -> None:
+    for label in ("99999999999", "1e300"):
+        lines.write_text(f"a.png 1,2,30,40,{label}")
+        with pytest.raises(HeatpointError, match=r"expected classes up to 9,999, got class .*e\+"):
+            read_text_lines(lines)
+    lines.with_name("classes.txt").write_text("cat")
+    assert read_text_lines(lines).left_out == {"unknown category id": 1}
+
+
+def test_long_lines_take_no_longer_than_they_are(lines: Path) -> None:
+    begin = time.process_time()
+    lines.write_text(f"a.png {' 1,2,3,4,0' * 60_000}")
+    assert len(read_text_lines(lines).images[0]) == 60_000
+    lines.write_text(f"a.png {'1' * 60_000}x")
+    with pytest.raises(HeatpointError) as error:
+        read_text_lines(lines)
+    assert len(str(error.value)) < 500
+    assert time.process_time() - begin < 5

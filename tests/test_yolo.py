@@ -1,3 +1,5 @@
+"""Reads YOLO folders: which label file is whose, in whatever layout, and none lost in silence."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -6,7 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.readers.text import read_yolo
+from heatpoint.data import Annotations
+from heatpoint.data.images import image_size
+from heatpoint.data.jpeg_size import quick_size
+from heatpoint.data.readers.yolo import read_yolo
 from heatpoint.errors import HeatpointError
 
 
@@ -17,7 +22,7 @@ def draw(path: Path) -> None:
 
 def label(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8", newline="")
 
 
 @pytest.fixture
@@ -68,7 +73,7 @@ def test_labels_may_lie_beside_the_images(tmp_path: Path) -> None:
     assert read_yolo(tmp_path).images[0].boxes.tolist() == [[0, 0, 40, 20]]
 
 
-def test_polygons_become_boxes_and_keypoints_are_passed_over(yolo: Path) -> None:
+def test_polygons_become_boxes_unless_the_set_has_joints(yolo: Path) -> None:
     line = "0 0.25 0.5 0.75 0.5 0.5 1.0 0.5 0.75"
     label(yolo / "labels/b.txt", line)
     assert read_yolo(yolo).images[1].boxes.tolist() == [[10, 10, 30, 20]]
@@ -80,8 +85,8 @@ def test_polygons_become_boxes_and_keypoints_are_passed_over(yolo: Path) -> None
     ("line", "message"),
     [
         ("0 0.5 0.5 0.5", r"b\.txt:2: expected 'class cx cy w h' .* got 4 values"),
-        ("0 0.5 0.5 0.5 0.5 0.9", r"b\.txt:2: .* got 6 values"),
-        ("cat 0.5 0.5 0.5 0.5", r"b\.txt:2: expected numbers, got 'cat"),
+        ("0 0.5 0.5 0.5 0.5 0.9 0.9 0.9", r"b\.txt:2: .* got 8 values"),
+        ("cow 0.5 0.5 0.5 0.5", r"b\.txt:2: expected numbers, or a class's name .* got 'cow"),
         ("0.5 0.5 0.5 0.5 0.5", r"b\.txt:2: expected a class index first"),
     ],
 )
@@ -120,6 +125,145 @@ def test_class_names_must_be_there_and_distinct(yolo: Path) -> None:
     label(yolo / "data.yaml", "names: [cat")
     with pytest.raises(HeatpointError, match="not valid YAML"):
         read_yolo(yolo)
+
+
+def unused(data: Annotations) -> list[tuple[str, str]]:
+    """Returns the label files that are not used, with why."""
+    found = [each for each in data.findings if each.kind == "unused label file"]
+    return [(Path(each.image).name, each.detail) for each in found]
+
+
+def test_label_files_of_no_picture_are_counted(yolo: Path) -> None:
+    label(yolo / "labels/d_png.rf.1.txt", "0 0.5 0.5 1 1\n1 0.5 0.5 1 1\n")
+    label(yolo / "labels/old/e.txt", "0 0.5 0.5 1 1")
+    label(yolo / "labels/f.txt", "")
+    label(yolo / "labels/classes.txt", "cat\ndog")
+    annotations = read_yolo(yolo)
+    assert annotations.objects == 2
+    assert unused(annotations) == [
+        ("d_png.rf.1.txt", "2 objects; no picture has this name"),
+        ("e.txt", "1 objects; no picture has this name"),
+    ]
+    assert annotations.left_out == {"unused label file": 2}
+
+
+def test_a_split_counts_no_label_files_of_another(yolo: Path) -> None:
+    label(yolo / "labels/c.txt", "0 0.5 0.5 1 1")
+    assert not read_yolo(yolo, "train").findings
+    assert read_yolo(yolo, "val").objects == 1
+
+
+def test_a_second_label_file_of_a_picture_is_counted(yolo: Path) -> None:
+    label(yolo / "images/a.1.txt", "0 0.5 0.5 1 1")
+    annotations = read_yolo(yolo)
+    assert annotations.objects == 2
+    assert [name for name, _ in unused(annotations)] == ["a.1.txt"]
+    assert "a.1.png has" in unused(annotations)[0][1]
+
+
+def test_labels_of_a_picture_in_another_format_are_counted_with_its_name(yolo: Path) -> None:
+    (yolo / "images/IMG_1.XYZ").write_bytes(b"")
+    label(yolo / "labels/IMG_1.txt", "0 0.5 0.5 1 1")
+    detail = "1 objects; IMG_1.XYZ is no picture that is read"
+    assert unused(read_yolo(yolo)) == [("IMG_1.txt", detail)]
+
+
+@pytest.mark.parametrize(
+    ("picture", "text"),
+    [
+        ("Images/a.png", "Labels/a.txt"),
+        ("IMAGES/day/a.PNG", "labels/day/a.TXT"),
+        ("imgs/a.png", "labels/a.txt"),
+        ("imgs/train/a.png", "labels/train/a.txt"),
+        ("a.png", "labels/a.txt"),
+        ("train/a.png", "train/labels/a.txt"),
+        ("train/images/a.png", "train/labels/a.txt"),
+        ("images/x/images/a.png", "images/x/labels/a.txt"),
+        ("images/a.png", "labels/a.png.txt"),
+        ("images/a.png", "label/a.txt"),
+        ("a.png", "a.txt"),
+        ("some/where/a.png", "some/where/a.txt"),
+        ("images/Caf\u00e9.png", "labels/cafe\u0301.txt"),
+    ],
+)
+def test_where_labels_lie(
+    tmp_path: Path, picture: str, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw(tmp_path / picture)
+    label(tmp_path / text, "\ufeff0 0.5\t0.5 1 1\r\n\r\n0 0.25 0.25 0.5 0.5\r\n")
+    label(tmp_path / "classes.txt", "cat")
+    annotations = read_yolo(tmp_path)
+    assert [each.boxes.tolist() for each in annotations.images] == [
+        [[0, 0, 40, 20], [0, 0, 20, 10]]
+    ]
+    assert not annotations.left_out
+    monkeypatch.chdir(tmp_path)
+    assert read_yolo(".").objects == 2
+
+
+def test_labels_that_two_folders_may_claim_are_nobodys(tmp_path: Path) -> None:
+    for place in ("photos", "masks"):
+        draw(tmp_path / place / "a.png")
+    label(tmp_path / "labels/a.txt", "0 0.5 0.5 1 1")
+    label(tmp_path / "classes.txt", "cat")
+    annotations = read_yolo(tmp_path)
+    assert annotations.objects == 0
+    assert "call the folder of the pictures 'images'" in unused(annotations)[0][1]
+
+
+def test_pictures_of_one_stem_share_their_labels_and_that_is_told(yolo: Path) -> None:
+    draw(yolo / "images/a.1.bmp")
+    annotations = read_yolo(yolo)
+    assert [len(each) for each in annotations.images] == [2, 2, 0, 0]
+    assert [each.kind for each in annotations.findings] == ["label file of several pictures"]
+
+
+def test_a_set_without_any_label_file_is_told(tmp_path: Path) -> None:
+    draw(tmp_path / "images/a.png")
+    label(tmp_path / "classes.txt", "cat")
+    (tmp_path / "labels").mkdir()
+    assert [each.kind for each in read_yolo(tmp_path).findings] == ["no label files"]
+
+
+def test_pictures_may_lie_elsewhere(yolo: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    away = tmp_path_factory.mktemp("away")
+    for path in sorted((yolo / "images").iterdir()):
+        path.rename(away / path.name)
+    (yolo / "images").rmdir()
+    annotations = read_yolo(yolo, images=away)
+    assert [each.path.name for each in annotations.images] == ["a.1.png", "b.png", "c.png"]
+    assert annotations.objects == read_yolo(yolo, "train", away).objects == 2
+    with pytest.raises(HeatpointError, match="not a folder"):
+        read_yolo(yolo, images=yolo / "nothing")
+
+
+def test_what_systems_leave_behind_is_no_label_file(yolo: Path) -> None:
+    label(yolo / "labels/._b.txt", "\0\1")
+    label(yolo / "labels/.ipynb_checkpoints/b.txt", "0 0.5 0.5 1 1")
+    assert not read_yolo(yolo).findings
+
+
+@pytest.mark.parametrize("side", [(40, 20), (3, 500)])
+def test_sizes_of_plain_jpegs_are_those_of_the_decoder(
+    tmp_path: Path, side: tuple[int, int]
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for name, options in (
+        ("plain", {}),
+        ("grey", {"quality": 5}),
+        ("progressive", {"progressive": True}),
+        ("turned", {"exif": exif}),
+        ("long", {"icc_profile": b"x" * 70_000}),
+    ):
+        mode = "L" if name == "grey" else "RGB"
+        Image.new(mode, side).save(tmp_path / f"{name}.jpg", **options)
+        assert quick_size(tmp_path / f"{name}.jpg") == image_size(tmp_path / f"{name}.jpg")
+    whole = (tmp_path / "plain.jpg").read_bytes()
+    for end in (0, 1, 2, 3, 20, 21, 150):
+        (tmp_path / "cut.jpg").write_bytes(whole[:end])
+        with pytest.raises(HeatpointError, match=r"cut\.jpg"):
+            quick_size(tmp_path / "cut.jpg")
 
 
 def test_real_dice(shared: Path) -> None:

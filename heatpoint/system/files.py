@@ -127,7 +127,7 @@ _ENCODINGS = ("gb18030", "shift_jis", "euc_kr", "cp1251", "cp1252")
 """What texts that are not UTF-8 are often saved as, the strictest first."""
 
 
-def read_text(path: Path, kind: str = "a text file") -> str:
+def read_text(path: str | Path, kind: str = "a text file") -> str:
     """Returns the contents of a text file without its byte order mark, and of carriage returns.
 
     It is UTF-8, or UTF-16 or UTF-32 as its first bytes tell. Others are not guessed: a wrong guess

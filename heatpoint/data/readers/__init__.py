@@ -17,10 +17,11 @@ from heatpoint.data.readers import (
     mpii,
     sleap,
     table,
-    text,
+    text_lines,
     unread,
     via,
     voc,
+    yolo,
 )
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.errors import HeatpointError, suggest
@@ -28,7 +29,8 @@ from heatpoint.errors import HeatpointError, suggest
 FORMATS: tuple[Format, ...] = (
     *coco.FORMATS,
     *voc.FORMATS,
-    *text.FORMATS,
+    *yolo.FORMATS,
+    *text_lines.FORMATS,
     *deeplabcut.FORMATS,
     *sleap.FORMATS,
     *mpii.FORMATS,

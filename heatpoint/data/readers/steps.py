@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from heatpoint.data import Annotations, Box, Objects, joints_box
+from heatpoint.data import Annotations, Box, Objects, check_names, joints_box
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_text
 
@@ -106,7 +106,7 @@ def once(images: Iterable[Path], annotations: Annotations, split: str | None) ->
             yield image
 
 
-def read_lines(path: Path) -> list[tuple[int, str]]:
+def read_lines(path: str | Path) -> list[tuple[int, str]]:
     """Returns the lines of a text file that are not empty, with their numbers from 1.
 
     They are stripped of white space at both ends.
@@ -137,6 +137,16 @@ def read_table(path: Path) -> list[tuple[int, list[str]]]:
             f"{path}:{reader.line_num}: {error}; the file may be damaged"
         ) from None
     return [(line, row) for line, row in rows if any(row)]
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Returns class names, one per line; empty lines at the end are not classes.
+
+    Raises:
+        HeatpointError: The file cannot be read, names no class, or a name is empty or not unique.
+    """
+    text = read_text(path).rstrip()
+    return check_names([line.strip() for line in text.split("\n")] if text else [], path)
 
 
 def split_lists(folder: Path) -> dict[str, Path]:

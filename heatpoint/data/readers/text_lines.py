@@ -1,0 +1,155 @@
+"""Reads text files of one image per line: ``path x1,y1,x2,y2,c x1,y1,x2,y2,c ...``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from heatpoint.data import Annotations, Box, Objects
+from heatpoint.data.images import SUFFIXES
+from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers.given import Format, Given
+from heatpoint.errors import HeatpointError
+
+Boxes = list[tuple[Box, int, str]]
+"""Boxes of an image, xyxy in pixels, with the class index from 0 and the line that says so."""
+
+ROBOFLOW = "_annotations.txt"
+"""What Roboflow calls such a file, one in the folder of each split; its names beside it."""
+
+LARGEST = 9_999
+"""Class index up to which indices become names."""
+
+_NUMBER = r"[-+]?(?:nan|inf|(?:\d+(?:\.\d*)?|\.\d+)(?:e[-+]?\d+)?)"
+_NUMBERS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})+", re.IGNORECASE)
+_PATH_AND_MORE = re.compile(
+    rf"(.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))\s+(\S.*)", re.IGNORECASE
+)
+
+
+def read_text_lines(
+    path: str | Path, images: str | Path | None = None, names: str | Path | None = None
+) -> Annotations:
+    """Reads a text file of one image per line, its boxes behind its path.
+
+    A box is ``x1,y1,x2,y2,c``: corners in image pixels and the class index from 0. Paths may
+    contain spaces. A line of a path alone is an image without objects; empty lines are passed
+    over. Relative paths are looked for in ``images`` if given, else in the folders of
+    ``locate.image_folders``, then in the current folder.
+
+    Class names stand one per line in ``names`` if given, else in the first of
+    ``<stem>_classes.txt``, ``_classes.txt``, ``classes.txt`` and ``voc_classes.txt`` beside the
+    file. Without any of them the indices become the names, "0" up to the largest in this file:
+    give a names file when two splits must agree.
+
+    Raises:
+        HeatpointError: The file or folder is missing, or a line is malformed (names file:line).
+    """
+    path = Path(path)
+    parsed = [_parse_line(line, f"{path}:{number}") for number, line in steps.read_lines(path)]
+    largest = max((label for _, boxes in parsed for _, label, _ in boxes), default=0)
+    classes = _names(path, names, largest)
+    annotations = Annotations(classes, [], str(path), tuple(range(len(classes))))
+    listed, folder = [name for name, _ in parsed], None if images is None else Path(images)
+    paths = locate.locate_images(listed, annotations, path, folder, [Path()])
+    for file, (_, boxes) in zip(paths, parsed, strict=True):
+        objects = Objects()
+        for box, label, where in boxes:
+            if 0 <= label < len(classes):
+                objects.add(box, label)
+            else:
+                detail = f"{where}: class {label:.6g}, expected 0 to {len(classes) - 1}"
+                annotations.leave_out("unknown category id", str(file), detail)
+        annotations.images.append(objects.record(file, None, len(annotations.images) + 1))
+    return annotations
+
+
+def _parse_line(line: str, where: str) -> tuple[str, Boxes]:
+    """Splits a line into the path and its boxes, which are the last words that are numbers."""
+    words = line.split()
+    count = 0
+    while count < len(words) - 1 and _NUMBERS.fullmatch(words[-1 - count]):
+        count += 1
+    boxes: Boxes = []
+    for word in words[len(words) - count :]:
+        values = [float(value) for value in word.split(",")]
+        if len(values) != 5:
+            raise steps.unexpected(where, "x1,y1,x2,y2,class", f"{len(values)} values in {word!r}")
+        x1, y1, x2, y2, label = values
+        if not label.is_integer():
+            raise steps.unexpected(where, "a whole number as class", repr(word))
+        boxes.append(((x1, y1, x2, y2), int(label), where))
+    line = line.rsplit(maxsplit=count)[0] if count else line
+    rest = _PATH_AND_MORE.fullmatch(line)
+    if rest and not locate.is_image_name(Path(line)):
+        raise steps.unexpected(
+            where, f"boxes x1,y1,x2,y2,class behind {rest[1]!r}", f"{rest[2]!r:.80}"
+        )
+    return line, boxes
+
+
+def _names(path: Path, names: str | Path | None, largest: int) -> tuple[str, ...]:
+    beside = (f"{path.stem}_classes.txt", "_classes.txt", "classes.txt", "voc_classes.txt")
+    if names is None:
+        names = locate.first_file(path.with_name(name) for name in beside)
+    if names is not None:
+        return steps.read_names(Path(names))
+    if largest > LARGEST:
+        raise steps.unexpected(
+            path,
+            f"classes up to {LARGEST:,}",
+            f"class {largest:.6g}",
+            "; mend the line, or name the classes, one per line, in classes.txt beside the file",
+        )
+    return tuple(map(str, range(largest + 1)))
+
+
+def _read_file(given: Given) -> Annotations:
+    annotations = read_text_lines(given.without_split(), given.images)
+    folder = given.path.parent
+    if annotations.objects == 0 and (
+        (folder / "labels").is_dir() or (folder / "obj.names").exists()
+    ):
+        raise HeatpointError(
+            f"{given.path} has no boxes and is part of a YOLO folder; give the folder, with a "
+            f"split if only one is meant, such as {folder}:{given.path.stem}"
+        )
+    return annotations
+
+
+def _splits(folder: Path) -> dict[str, Path]:
+    """Returns Roboflow's files below a folder by the name of the folder each is in."""
+    files = [*folder.glob(ROBOFLOW), *sorted(folder.glob(f"*/{ROBOFLOW}"))]
+    return {file.parent.name: file for file in files}
+
+
+def _read_folder(given: Given) -> Annotations:
+    """Reads the file of a split, or of the only split there is."""
+    splits = _splits(given.path)
+    split = next(iter(splits)) if given.split is None and len(splits) == 1 else given.split
+    if split is None:
+        raise HeatpointError(
+            f"{given.path} has the splits {', '.join(splits)}, each with its own {ROBOFLOW}; name "
+            f"one, such as {given.path}:{next(iter(splits))}"
+        )
+    if split not in splits:
+        raise steps.no_such_split(given.path, split, splits, f"a folder with {ROBOFLOW}")
+    return read_text_lines(splits[split], given.images)
+
+
+FORMATS = (
+    Format(
+        "text lines",
+        "a text file of lines 'path x1,y1,x2,y2,class ...'",
+        folder=False,
+        fits=lambda given: given.suffix == ".txt",
+        read=_read_file,
+    ),
+    Format(
+        "text lines",
+        f"a folder of splits with {ROBOFLOW}",
+        folder=True,
+        fits=lambda given: bool(_splits(given.path)),
+        read=_read_folder,
+    ),
+)
