@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heatpoint.data import Annotations, Box, Objects, joints_box
-from heatpoint.data.images import SUFFIXES
+from heatpoint.data.formats import files_below, is_picture, unread
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_text
 
@@ -99,20 +99,25 @@ def first_file(places: Iterable[Path]) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def is_image_name(path: Path) -> bool:
-    """Returns whether a file is called like an image."""
-    return path.suffix.lower() in SUFFIXES
-
-
 def image_stem(name: str) -> str:
     """Returns a file name without folders and image suffix; ``scan.v2`` keeps its ``.v2``."""
     path = Path(name.replace("\\", "/"))
-    return path.stem if is_image_name(path) else path.name
+    return path.stem if is_picture(path) else path.name
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Returns the image files below ``folder``, sorted by path; none if it does not exist."""
-    return sorted(path for path in folder.rglob("*") if is_image_name(path) and path.is_file())
+    """Returns the image files below ``folder``, sorted by path; none if it does not exist.
+
+    What systems and programs leave behind is passed over (``formats.is_left_behind``).
+    """
+    return sorted(filter(is_picture, files_below(folder)))
+
+
+def leave_out_unread(folders: Iterable[Path], annotations: Annotations) -> None:
+    """Counts the pictures below some folders that are of a format which is not read here."""
+    for path in sorted({path for folder in folders for path in files_below(folder)}):
+        if why := unread([path]):
+            annotations.leave_out("picture of a format that is not read", str(path), why)
 
 
 def index_images(folder: Path) -> dict[str, Path]:

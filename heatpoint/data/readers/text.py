@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from heatpoint.data import Annotations, Box, Objects, check_names
-from heatpoint.data.images import SUFFIXES, image_size
+from heatpoint.data.formats import SUFFIXES, is_picture
+from heatpoint.data.images import image_size
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.steps import Size
 from heatpoint.errors import HeatpointError
@@ -87,6 +88,8 @@ def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
                 height, width = size
                 boxes.append(((x1 * width, y1 * height, x2 * width, y2 * height), label, where))
         _add_boxes(annotations, path, size, boxes)
+    where = folder if split is None else _splits(folder)[split]
+    steps.leave_out_unread([where], annotations)
     return annotations
 
 
@@ -112,7 +115,7 @@ def _images(folder: Path, split: str | None) -> list[Path]:
 
 def _listed(folder: Path, name: str, index: dict[str, Path]) -> Path:
     """Returns the image a line of a list means; a path that does not exist if there is none."""
-    endings = ("", *SUFFIXES) if steps.is_image_name(Path(name)) else SUFFIXES
+    endings = ("", *SUFFIXES) if is_picture(Path(name)) else SUFFIXES
     bases = folder, folder / "images"
     there = steps.first_file(base / f"{name}{ending}" for base in bases for ending in endings)
     missing = folder / "images" / Path(name + endings[0]).name
@@ -220,7 +223,7 @@ def _parse_line(line: str, where: str) -> tuple[str, Boxes]:
         boxes.append(((x1, y1, x2, y2), int(label), where))
         line = head
     rest = _PATH_AND_MORE.fullmatch(line)
-    if rest and not steps.is_image_name(Path(line)):
+    if rest and not is_picture(Path(line)):
         raise steps.unexpected(where, f"boxes x1,y1,x2,y2,class behind {rest[1]!r}", repr(rest[2]))
     return line, boxes[::-1]
 
