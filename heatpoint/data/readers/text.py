@@ -88,8 +88,8 @@ def read_yolo(folder: str | Path, split: str | None = None) -> Annotations:
                 height, width = size
                 boxes.append(((x1 * width, y1 * height, x2 * width, y2 * height), label, where))
         _add_boxes(annotations, path, size, boxes)
-    where = folder if split is None else _splits(folder)[split]
-    steps.leave_out_unread([where], annotations)
+    root = folder if split is None else _splits(folder)[split]
+    steps.leave_out_unread([root], annotations)
     return annotations
 
 
