@@ -126,7 +126,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *where: Any) 
     """Shows what is said about the user's data without the line of code that says it."""
     if issubclass(category, errors.HeatpointWarning):
         print(f"heatpoint: {message}", file=sys.stderr)
-    else:
+    elif category.__name__ != "DecompressionBombWarning":  # what is too large is refused
         file, number, *_ = where
         sys.stderr.write(warnings.formatwarning(message, category, file, number))
 

@@ -203,3 +203,47 @@ def test_known_defects_of_real_data(shared: Path) -> None:
     coco = validate(read(shared / "data/coco_cc/annotations/instances.json"))
     assert coco.problems() == {}
     assert coco.counts()["crowd region"] == 8
+
+
+@pytest.mark.parametrize("turn", [3, 6])
+def test_pictures_that_exif_turns_are_told(turn: int, tmp_path: Path) -> None:
+    path, tags = tmp_path / "a.jpg", Image.Exif()
+    tags[0x0112] = turn
+    Image.new("RGB", (40, 30)).save(path, exif=tags)
+    annotations = Annotations(("cat",), [record(path, [1.0, 1, 5, 5], [31.0, 2, 39, 9])], "set")
+    report = validate(annotations)
+    assert report.counts()["picture turned by EXIF"] == 1
+    assert ("box outside the image" in report.problems()) == (turn == 6)
+    annotations.images[0].size = (30, 40)
+    counts = clean(annotations)[1]
+    assert counts["picture turned by EXIF"] == 1
+    if turn == 3:  # nothing tells in which frame the boxes are
+        assert validate(annotations).problems() == {}
+        return
+    (found,) = [one for one in validate(annotations).findings if "unturned" in one.kind]
+    assert found.detail == (
+        "annotated 40x30, file 30x40 after turning by EXIF (orientation 6); 1 of 2 boxes fit only "
+        "before it"
+    )
+    assert counts["size of the unturned picture"] == 1
+
+
+def test_frames_and_depths_are_told(tmp_path: Path) -> None:
+    page = Image.new("L", (8, 8))
+    page.save(tmp_path / "pages.tif", save_all=True, append_images=[page, page])
+    thermal = np.arange(51200, 51264, dtype=np.uint16).reshape(8, 8)
+    Image.fromarray(thermal).save(tmp_path / "thermal.png")
+    Image.fromarray((thermal - 51200) * np.uint16(60)).save(tmp_path / "twelve.png")
+    Image.fromarray((thermal - 51200) * np.uint16(1000)).save(tmp_path / "sixteen.png")
+    paths = [tmp_path / name for name in ("pages.tif", "thermal.png", "twelve.png", "sixteen.png")]
+    annotations = Annotations(("cat",), [record(path, GOOD) for path in paths], "set")
+    told = {Path(one.image).name: (one.kind, one.detail) for one in validate(annotations).findings}
+    assert told == {
+        "pages.tif": ("picture of several frames", "3 frames"),
+        "thermal.png": (
+            "picture of few grey levels",
+            "64 values from 51,200 to 51,263 become 1 of 256 grey levels",
+        ),
+        "twelve.png": ("16-bit picture of fewer bits", "values up to 3,780, taken as 12 bits"),
+    }
+    assert clean(annotations)[1] == {kind: 1 for kind, _ in told.values()}

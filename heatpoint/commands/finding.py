@@ -21,6 +21,7 @@ from heatpoint.options import Checkpoint, File, Folder, Seconds
 if TYPE_CHECKING:
     from heatpoint.data.results import Detections
     from heatpoint.data.skeleton import Skeleton
+    from heatpoint.inference.runner import Found
 
 COLUMNS = ("picture", "class", "score", "x1", "y1", "x2", "y2")
 JOINT_COLUMNS = ("picture", "subject", "joint", "score", "x", "y")
@@ -62,7 +63,7 @@ class Predict:
         for one in track(stream, len(sources), "predicting"):
             found.append(one)
             if drawn:
-                write_picture(drawn[one.index], one.detections.plot(one.path))
+                write_picture(drawn[one.index], one.detections.plot(sources[one.index].load()))
         skeleton = runner.engine.description.skeleton
         done = f"{counted(sum(len(one.detections) for one in found), skeleton)} in"
         if self.json:
@@ -70,7 +71,7 @@ class Predict:
             print(f"{done} {len(found)} pictures: {self.json}")
         elif not self.draw:
             tell, columns = (_boxes, COLUMNS) if skeleton is None else (_joints, JOINT_COLUMNS)
-            rows = [row for one in found for row in tell(Path(one.path).name, one.detections)]
+            rows = [row for one in found for row in tell(_called(one), one.detections)]
             print_table(columns, rows)
             print(f"{done} {len(found)} pictures")
         if self.draw:
@@ -82,6 +83,12 @@ class Predict:
 def counted(count: int, skeleton: Skeleton | None) -> str:
     """Returns how much was found, such as ``"3 poses"``."""
     return f"{count} {'object' if skeleton is None else 'pose'}{'' if count == 1 else 's'}"
+
+
+def _called(found: Found) -> str:
+    """Returns what a picture is called in the table: its file's name, and its frame."""
+    name = Path(found.path).name
+    return name if found.frame is None else f"{name} frame {found.frame}"
 
 
 def _boxes(picture: str, found: Detections) -> list[tuple[str, ...]]:

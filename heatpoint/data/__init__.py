@@ -28,6 +28,7 @@ TREATMENT = {
     "unreadable image": "an error in training unless skip_bad; then left out",
     "image listed twice": "kept from COCO and text files, else left out the second time",
     "image without annotation file": "left out",
+    "picture of a format that is not read": "left out",
     "unused label file": "left out",
     "no label files": "the pictures are kept as pictures without objects",
     "label file of several pictures": "used for each of them",
@@ -64,7 +65,13 @@ TREATMENT = {
     "degenerate box": "left out",
     "box outside the image": "left out",
     "box partly outside": "clipped",
+    "size of the unturned picture": "the upright picture is used; if the boxes were drawn on the "
+    "picture before EXIF turned it, turn the files for good and take EXIF out",
     "size mismatch": "the file's size is used",
+    "picture of several frames": "the first is used",
+    "picture of few grey levels": "kept; spread the range in use over 16 bits first, in all "
+    "pictures by one rule",
+    "16-bit picture of fewer bits": "scaled as such",
     "duplicate box": "kept",
     "crowd region": "kept; not trained on, neither right nor wrong in evaluation",
     "malformed joints": "the object's joints are left out",
@@ -72,6 +79,7 @@ TREATMENT = {
     "joint outside the image": "kept",
     "person without joints": "kept; no pose to learn",
     "image without objects": "kept",
+    "picture turned by EXIF": "upright in training and prediction; so must be the boxes",
 }
 """Everything that can be said about a data set, in the order of a report, and what the readers and
 ``validate.clean`` do about it."""

@@ -2,84 +2,119 @@
 
 from __future__ import annotations
 
-import io
 import os
+import re
+import struct
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PIL
-from PIL import ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
-from heatpoint.errors import HeatpointError
+from heatpoint.data.depth import Deep, as_rgb
+from heatpoint.data.opening import (
+    JPEG_END,
+    JPEG_START,
+    MAX_BYTES,
+    PNG_START,
+    BadImage,
+    check_pixels,
+    named,
+    opened,
+)
 from heatpoint.geometry import Image
 
 ImageSource = str | Path | bytes | NDArray[Any] | PIL.Image
 """A file, the bytes of a file, an array of RGB pixels, or a Pillow image."""
 
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
-    *(".pbm", ".pnm", ".jpe", ".jfif", ".dib", ".jp2", ".avif"),
-)
-"""Endings, in lower case, by which a folder's images are told from its other files."""
+_ROWS = 1 << 22
+"""Pixels that are converted at a time."""
 
-_FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000", "AVIF")
-"""What Pillow may decode, whatever a file is called; others would start programs, as EPS does."""
+_ORIENTATION, _SUBFILE, _BITS, _PHOTOMETRIC, _PLANAR = 274, 254, 258, 262, 284
+"""Numbers of EXIF and TIFF tags."""
 
-MAX_PIXELS = 178_956_970
-"""Largest image that is decoded (Pillow's own limit): half a gigabyte as RGB. A few bytes of PNG
-can claim far more."""
+_UNTURN = {6: 8, 8: 6}
+"""What turns back, where that is not the same turn again."""
 
-_ORIENTATION = 0x0112
-_JPEG_START, _JPEG_END, _PNG_END = b"\xff\xd8", b"\xff\xd9", b"IEND\xaeB`\x82"
+_PNG_END = b"IEND\xaeB`\x82"
+_TEXTS = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}
+"""Parts of a PNG file that may tell its orientation."""
 
 
-class BadImage(HeatpointError):
-    """An image that cannot be read, also after the trip from a worker process.
+@dataclass(frozen=True)
+class Header:
+    """What an image file says of itself before it is decoded.
 
-    A ``DataLoader`` rebuilds a worker's exception from its printed traceback; what counts is the
-    sentence behind the last mention of this class.
+    Attributes:
+        size: (height, width) of the upright image.
+        orientation: EXIF's number of how it is turned, 1 to 8.
+        frames: Pictures in the file; thumbnails, overviews and masks of TIFF files do not count,
+            nor do the further views of a JPEG (MPO).
+        deep: Whether its values may have more than 8 bits.
     """
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
+    size: tuple[int, int]
+    orientation: int
+    frames: int
+    deep: bool
+
+    @property
+    def stored(self) -> tuple[int, int]:
+        """(height, width) of the image before it is turned."""
+        return self.size[::-1] if self.orientation >= 5 else self.size
 
 
-def load_image(source: ImageSource, name: str = "") -> Image:
+def load_image(source: ImageSource, name: str = "", frame: int = 0) -> Image:
     """Returns the upright RGB pixels of an image.
 
     The EXIF orientation of files, bytes and Pillow images is applied once; arrays are taken as
-    they are. Grey becomes three equal channels; transparency is dropped, not blended; 16-bit
-    values v become ``round(v / 257)``, the full range and never the image's own maximum (16-bit
-    *colour* files keep their high byte, at most one level less); CMYK and palettes are converted
-    by Pillow without colour profile; of several frames the first is read.
+    they are. Grey becomes three equal channels; transparency is dropped, not blended; CMYK and
+    palettes are converted by Pillow without colour profile.
+
+    Values of more than 8 bits become ``round(255 v / (2**bits - 1))``. How many bits they have is
+    what the file declares (PGM, JPEG 2000, TIFF, sBIT of a PNG); in a file of 16 bits that is
+    silent, the fewest of 8, 10, 12, 14 and 16 that hold its largest value. It is never the largest
+    value itself, which would make the pixels of one thing depend on all others in the picture.
 
     Args:
         source: A file, its bytes, a Pillow image, or an array: (H, W), (H, W, 1), (H, W, 3) RGB or
             (H, W, 4) RGBA of uint8, uint16, or float in [0, 1].
         name: What messages call an image that has no file name.
+        frame: Which picture of a file of several, from 0.
 
     Returns:
         (H, W, 3) uint8; a uint8 RGB array comes back as it is, not copied.
 
     Raises:
-        BadImage: The image is missing, empty, cut off, broken, far too large or no image;
-            the message names it and says what was found.
+        BadImage: The image is missing, empty, cut off, broken, far too large or no image, or has
+            no such frame; the message names it and says what was found.
     """
     if isinstance(source, np.ndarray):
-        return _from_array(source, name or "the image array")
+        return _checked(source, name or "the image array")
     if isinstance(source, PIL.Image):
-        return _from_pillow(source, name or "the Pillow image")
-    if isinstance(source, bytes):
-        return _decode(source, name or f"an image of {len(source)} bytes")
-    if isinstance(source, str | os.PathLike):
-        return _decode(_read(Path(source)), name or str(source))
-    raise BadImage(
-        f"an image is a path, bytes, a numpy array or a Pillow image, got {type(source).__name__}"
-    )
+        with named(name or "the Pillow image"):
+            return _from_pillow(source, name or "the Pillow image")
+    if not isinstance(source, bytes | str | os.PathLike):
+        raise BadImage(
+            "an image is a path, bytes, a numpy array or a Pillow image, got "
+            f"{type(source).__name__}"
+        )
+    if not name:
+        name = f"an image of {len(source)} bytes" if isinstance(source, bytes) else str(source)
+    with opened(source, name) as (image, stream):
+        _go_to(image, frame, name)
+        if isinstance(image, JpegImageFile):
+            return _from_jpeg(stream, image, name)
+        check_pixels(image, name)
+        deep = _deep(image, stream)
+        return _from_pillow(image, name) if deep is None else as_rgb(_upright(deep.scaled(), image))
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -88,15 +123,31 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         BadImage: The file is missing or no image.
     """
-    path = Path(path)
-    try:
-        with _open(path) as image:
-            width, height = image.size
-            # The size that Pillow tells of a TIFF file is the upright one already.
-            turned = image.format != "TIFF" and _orientation(image) >= 5
-    except Exception as error:  # _read says what is wrong with a path
-        raise _broken(_read(path), str(path), error) from None
-    return (width, height) if turned else (height, width)
+    with opened(path, str(path)) as (image, stream):
+        return _upright_size(image, _orientation(image, stream))
+
+
+def read_header(source: str | Path | bytes) -> Header:
+    """Returns what an image file says of itself; of GIF and TIFF files every frame is looked for.
+
+    Raises:
+        BadImage: The file is missing or no image.
+    """
+    with opened(source, str(source)[:80]) as (image, stream):
+        orientation = _orientation(image, stream)
+        size, deep = _upright_size(image, orientation), _is_deep(image)
+        return Header(size, orientation, _count_frames(image), deep)
+
+
+def deep_file(path: str | Path) -> Deep | None:
+    """Returns the values of an image file of more than 8 bits, None of another one.
+
+    Raises:
+        BadImage: The image cannot be read.
+    """
+    with opened(path, str(path)) as (image, stream):
+        check_pixels(image, str(path))
+        return _deep(image, stream)
 
 
 def ends_well(path: Path) -> bool:
@@ -105,214 +156,195 @@ def ends_well(path: Path) -> bool:
         start = file.read(8)
         file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
         end = file.read()
-    if start.startswith(_JPEG_START):
-        return _JPEG_END in end
+    if start.startswith(JPEG_START):
+        return JPEG_END in end
     return not start.startswith(b"\x89PNG") or _PNG_END in end
 
 
-def _open(file: Path | io.BytesIO) -> ImageFile.ImageFile:
-    """Opens an image in one of the formats that are read."""
-    PIL.preinit()  # without it, Pillow would import every plugin there is for the first file
-    return PIL.open(file, formats=_FORMATS)
-
-
-def _read(path: Path) -> bytes:
+def _go_to(image: ImageFile.ImageFile, frame: int, name: str) -> None:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        reason = f"cannot be read: {error.strerror or error}"
-        if path.is_dir():
-            reason = "is a folder, expected an image file"
-        elif isinstance(error, FileNotFoundError):
-            reason = "does not exist"
-        raise BadImage(f"image {path} {reason}") from None
+        image.seek(_pages(image)[frame] if isinstance(image, TiffImageFile) else frame)
+    except (EOFError, IndexError):
+        raise BadImage(f"image {name} has no frame {frame + 1}") from None
 
 
-def _decode(data: bytes, name: str) -> Image:
-    stream = io.BytesIO(data)
+def _count_frames(image: ImageFile.ImageFile) -> int:
+    if isinstance(image, TiffImageFile):
+        return len(_pages(image))
+    return getattr(image, "n_frames", 1)
+
+
+def _pages(image: TiffImageFile) -> list[int]:
+    """Returns the places of the pictures of a TIFF file, without those of reduced size and masks.
+
+    The file is left at its first page.
+    """
+    pages, place = [0], 1
+    while image.is_animated:
+        try:
+            image.seek(place)
+        except EOFError:
+            break
+        except Exception:  # a page in a format of its own, or a broken one: it still counts
+            pages.append(place)
+            break
+        if not image.tag_v2.get(_SUBFILE, 0) & 0b101:
+            pages.append(place)
+        place += 1
+    image.seek(0)
+    return pages
+
+
+def _orientation(image: PIL.Image, stream: BinaryIO | None = None) -> int:
+    """Returns the EXIF orientation 1-8, 1 where it is missing or nonsense.
+
+    Args:
+        image: The image.
+        stream: Its file, if it is not to be decoded, as Pillow decodes PNG files to look behind
+            their pixels.
+    """
+    early = isinstance(image, PngImageFile) and stream is not None and not _has_late_texts(stream)
     try:
-        with (JpegImageFile if data.startswith(_JPEG_START) else _open)(stream) as image:
-            if image.format == "JPEG" and image.mode in ("L", "RGB"):
-                _check_pixels(image, name)
-                # Some decoders silently paint what is missing grey. Behind the start of the scan
-                # FF D9 can only be the end-of-image marker: FF in pixel data is followed by 00.
-                if data.rfind(_JPEG_END) < stream.tell():
-                    raise BadImage(
-                        f"image {name} is cut off: its {len(data)} bytes lack the end of the JPEG "
-                        "data; copy or download it again"
-                    )
-                # OpenCV takes two thirds of Pillow's time here and gives the same pixels.
-                if _orientation(image) == 1:
-                    encoded = np.frombuffer(data, np.uint8)
-                    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-                    pixels = cv2.imdecode(encoded, flags)
-                    if pixels is not None:
-                        return pixels  # type: ignore[return-value]
-            return _from_pillow(image, name)
-    except HeatpointError:
-        raise
-    # Pillow's decoders raise whatever a broken byte happens to cause, struct.error included.
-    except Exception as error:
-        raise _broken(data, name, error) from None
-
-
-def _orientation(image: PIL.Image) -> int:
-    """Returns the EXIF orientation 1-8, 1 where it is missing or nonsense."""
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        exif = PIL.Image.getexif(image) if early else image.getexif()
+        value = exif.get(_ORIENTATION, 1)
     # A broken EXIF block makes Pillow raise various errors; the pixels may be fine.
     except Exception:
         return 1
     return value if isinstance(value, int) and 1 <= value <= 8 else 1
 
 
+def _has_late_texts(stream: BinaryIO) -> bool:
+    """Returns whether a PNG file has texts behind its pixels."""
+    place, pixels = stream.tell(), False
+    stream.seek(len(PNG_START))
+    while len(head := stream.read(8)) == 8:
+        length, kind = struct.unpack(">I4s", head)
+        if pixels and kind in _TEXTS:
+            break
+        pixels |= kind == b"IDAT"
+        stream.seek(length + 4, os.SEEK_CUR)
+    stream.seek(place)
+    return len(head) == 8
+
+
+def _upright_size(image: ImageFile.ImageFile, orientation: int) -> tuple[int, int]:
+    """Returns (height, width) of an image that is not decoded yet."""
+    width, height = image.size
+    # The size that Pillow tells of a TIFF file with a tag of its own is the upright one already.
+    told = isinstance(image, TiffImageFile) and _ORIENTATION in image.tag_v2
+    return (width, height) if orientation >= 5 and not told else (height, width)
+
+
+def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Returns a view of (H, W, ...) pixels as a file with this EXIF orientation means them."""
+    if orientation >= 5:
+        pixels = pixels.swapaxes(0, 1)
+    down = -1 if orientation in (3, 4, 7, 8) else 1
+    right = -1 if orientation in (2, 3, 6, 7) else 1
+    return pixels[::down, ::right]
+
+
+def _upright(pixels: NDArray[Any], image: PIL.Image) -> NDArray[Any]:
+    """Returns a view of the decoded pixels of an image; decoders turn TIFF files themselves."""
+    return pixels if isinstance(image, TiffImageFile) else turn(pixels, _orientation(image))
+
+
+def _from_jpeg(stream: BinaryIO, image: JpegImageFile, name: str) -> Image:
+    check_pixels(image, name)
+    if image.mode not in ("L", "RGB"):
+        return _from_pillow(image, name)
+    behind = stream.tell()
+    stream.seek(0)
+    data = stream.read(MAX_BYTES)
+    # Some decoders silently paint what is missing grey. Behind the start of the scan FF D9 can
+    # only be the end-of-image marker: FF in pixel data is followed by 00.
+    if data.rfind(JPEG_END) < behind:
+        raise BadImage(
+            f"image {name} is cut off: its {len(data)} bytes lack the end of the JPEG data; copy "
+            "or download it again"
+        )
+    # OpenCV takes two thirds of Pillow's time here and gives the same pixels.
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    if pixels is None:
+        return _from_pillow(image, name)
+    return np.ascontiguousarray(_upright(pixels, image))
+
+
 def _from_pillow(image: PIL.Image, name: str) -> Image:
-    _check_pixels(image, name)
+    """Returns the pixels of an image; they are converted in strips, which halves the memory."""
+    check_pixels(image, name)
     if image.mode in ("I", "F"):
         raise BadImage(
-            f"{name} holds 32-bit pixels (Pillow mode {image.mode}) without a defined range; "
-            "convert it to 8 or 16 bits first"
+            f"{name} holds 32-bit or signed pixels (Pillow mode {image.mode}) without a defined "
+            "range; convert it to 8 or 16 bits first, all pictures by one range"
         )
-    try:
-        image.load()  # turns TIFF files and forgets their orientation
-        orientation = _orientation(image)
-        plain = image.copy() if image.mode.startswith("I;16") else image.convert("RGB")
-        if orientation != 1:
-            plain.info = {}  # other tags, which may be broken, must not hinder the turn
-            plain.getexif()[_ORIENTATION] = orientation
-            plain = ImageOps.exif_transpose(plain)
-        pixels = np.array(plain)
-    except Exception as error:
-        kind = image.format or "image"
-        raise BadImage(f"{name} is a broken or cut off {kind}: {error}") from None
-    return _from_array(pixels, name)
+    image.load()
+    if image.mode.startswith("I;16"):
+        return as_rgb(_upright(Deep(np.asarray(image, np.uint16)).scaled(), image))
+    orientation = 1 if isinstance(image, TiffImageFile) else _orientation(image)
+    width, height = image.size
+    shape = (width, height) if orientation >= 5 else (height, width)
+    pixels = np.empty((*shape, 3), np.uint8)
+    stored, rows = turn(pixels, _UNTURN.get(orientation, orientation)), max(1, _ROWS // width)
+    for top in range(0, height, rows):
+        strip = image.crop((0, top, width, min(top + rows, height)))
+        strip.info.pop("transparency", None)  # of a palette, Pillow would warn of it
+        stored[top : top + rows] = np.asarray(strip.convert("RGB"))
+    return pixels
 
 
-def _from_array(pixels: NDArray[Any], name: str) -> Image:
-    shape, kind = pixels.shape, pixels.dtype
-    if len(shape) == 2:
-        pixels = pixels[..., None]
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in shape:
-        raise BadImage(
-            f"{name} has shape {shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with at "
-            "least one pixel (channels come last)"
-        )
-    if kind.kind == "u" and kind.itemsize == 2:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    elif kind.kind == "f":
-        low, high = float(pixels.min()), float(pixels.max())
-        if not (low >= 0 and high <= 1):
-            raise BadImage(
-                f"{name} holds {kind} values from {low:g} to {high:g}; expected 0 to 1, or uint8 "
-                "from 0 to 255"
-            )
-        pixels = np.rint(pixels * 255).astype(np.uint8)
-    elif kind != np.uint8:
-        raise BadImage(f"{name} holds {kind}; expected uint8, uint16, or float from 0 to 1")
-    if pixels.shape[2] == 1:
-        pixels = np.repeat(pixels, 3, axis=2)
-    return np.ascontiguousarray(pixels[..., :3])
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    """Returns whether the values of an image that is not decoded yet may have more than 8 bits."""
+    layout = str(image.tile[0].args) if image.tile else ""
+    grey = image.mode.startswith("I;16") or (image.format == "PPM" and image.mode == "I")
+    return grey or ";16" in layout
 
 
-def _check_pixels(image: PIL.Image, name: str) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        raise BadImage(
-            f"image {name} claims {image.width} x {image.height} pixels, more than the "
-            f"{MAX_PIXELS} that are read; cut it into tiles first"
-        )
+def _deep(image: ImageFile.ImageFile, stream: BinaryIO) -> Deep | None:
+    """Returns the values of an image of more than 8 bits as its decoder turns them, else None.
 
-
-def _broken(data: bytes, name: str, error: Exception) -> BadImage:
-    """Returns the error for bytes that no decoder takes, saying what they look like."""
-    if not data:
-        return BadImage(f"image {name} is empty (0 bytes)")
-    if isinstance(error, PIL.DecompressionBombError):
-        return BadImage(f"image {name} is too large: {error}; cut it into tiles first")
-    if isinstance(error, UnidentifiedImageError):
-        start = data[:16]
-        text = all(32 <= byte < 127 or byte in (9, 10, 13) for byte in start)
-        what = f"text ({start.decode('ascii')!r} ...)" if text else f"bytes {start[:8].hex(' ')}"
-        if data.startswith(_JPEG_START):
-            what = f"a JPEG start but only {len(data)} bytes, cut off or broken"
-        return BadImage(f"{name} is not an image in a known format: it holds {what}")
-    reason = str(error) or type(error).__name__
-    return BadImage(f"image {name} is broken or cut off: {reason}")
-
-
-class TiffParts:
-    """A TIFF file of 8-bit grey, RGB or RGBA that is read part by part; a ``Raster``.
+    Of a file of several pages and of separate planes, 16-bit colour is left to Pillow, which keeps
+    the high byte.
 
     Args:
-        path: The file.
-        page: tifffile's page.
-
-    Attributes:
-        size: (height, width) in pixels.
+        image: The image, whose header is read.
+        stream: Its file.
     """
-
-    def __init__(self, path: Path, page: Any) -> None:
-        self._path, self._page = path, page
-        self.size: tuple[int, int] = (int(page.imagelength), int(page.imagewidth))
-        self._cell: tuple[int, int] = page.chunks[:2]
-        self._across: int = page.chunked[1]
-
-    def region(self, left: int, top: int, right: int, bottom: int) -> Image:
-        """Returns the pixels of [left, right) x [top, bottom), which lies within the picture.
-
-        Raises:
-            HeatpointError: The file is damaged.
-        """
-        (high, wide), extent = self._cell, (bottom - top, right - left)
-        part = np.zeros((*extent, 3), np.uint8)
-        for row in range(top // high, -(-bottom // high)):
-            for column in range(left // wide, -(-right // wide)):
-                y, x = row * high - top, column * wide - left
-                cell = self._decoded(row * self._across + column)
-                seen = cell[max(0, -y) : extent[0] - y, max(0, -x) : extent[1] - x]
-                y, x = max(0, y), max(0, x)
-                part[y : y + seen.shape[0], x : x + seen.shape[1]] = seen
-        return part
-
-    def _decoded(self, number: int) -> Image:
-        page = self._page
-        try:
-            place = [page.dataoffsets[number]], [page.databytecounts[number]]
-            data, _ = next(page.parent.filehandle.read_segments(*place))
-            cell = page.decode(data, number, jpegtables=page.jpegtables)[0]
-        except Exception as error:  # decoders raise whatever a broken byte happens to cause
-            raise HeatpointError(
-                f"part {number} of {self._path} cannot be decoded ({error}); the file is damaged"
-            ) from None
-        if cell is None:  # a sparse file leaves out cells that are all 0
-            return np.zeros((*self._cell, 3), np.uint8)
-        cell = cell.reshape(cell.shape[-3:])
-        return np.repeat(cell, 3, -1) if cell.shape[-1] == 1 else cell[..., :3]
-
-
-def open_parts(path: Path) -> TiffParts | None:
-    """Returns a picture to be read part by part, or None where it has to be read as a whole.
-
-    That is every format but TIFF, a TIFF of other than 8-bit grey, RGB or RGBA, one that is to be
-    turned, and every file where tifffile is not installed.
-    """
-    if path.suffix.lower() not in (".tif", ".tiff"):
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    deep_colour = _is_deep(image)
+    if image.format == "PPM" and image.mode == "I":  # Pillow scales by the maximum it declares
+        return Deep(np.asarray(image).astype(np.uint16), 16)
+    if image.mode.startswith("I;16"):
+        declared = 16 if image.format == "JPEG2000" else _declared(image, stream)
+        white_is_zero = tags.get(_PHOTOMETRIC) == 0  # Pillow turns that of 8 bits over, not this
+        found = Deep(np.asarray(image).astype(np.uint16), declared)
+        bits = found.bits
+        return Deep(np.uint16(2**bits - 1) - found.values, bits) if white_is_zero else found
+    told = image.getexif().get(_ORIENTATION, 1) == 1 or _ORIENTATION in tags
+    if not deep_colour or image.tell() or tags.get(_PLANAR, 1) != 1 or not told:
         return None
-    try:
-        import tifffile
-    except ImportError:
+    stream.seek(0)
+    encoded = np.frombuffer(stream.read(MAX_BYTES), np.uint8)
+    # Pillow would keep the high byte alone, which is almost black of a camera's 12 bits.
+    colour = cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED)
+    if colour is None or colour.dtype != np.uint16 or colour.ndim != 3:
         return None
+    return Deep(colour[..., 2::-1].astype(np.uint16), _declared(image, stream))
+
+
+def _declared(image: ImageFile.ImageFile, stream: BinaryIO) -> int | None:
+    """Returns the bits of each value that a TIFF or PNG file tells, None where it is silent."""
+    if isinstance(image, TiffImageFile):
+        bits = int(image.tag_v2.get(_BITS, (16,))[0])
+        return bits if bits < 16 else None
+    stream.seek(0)
+    told = re.search(rb"sBIT(.)", stream.read(1 << 16).partition(b"IDAT")[0], re.DOTALL)
+    return told[1][0] if told and told[1][0] <= 16 else None
+
+
+def _checked(pixels: NDArray[Any], name: str) -> Image:
     try:
-        file = tifffile.TiffFile(path)
-        page: Any = file.pages.first
-    except (OSError, ValueError, AttributeError, IndexError, tifffile.TiffFileError):
-        return None  # the reader of whole pictures says what is wrong
-    file.filehandle.set_lock(True)  # several threads may read at once
-    plain = (
-        page.dtype == np.uint8
-        and getattr(page.photometric, "name", "") in ("RGB", "MINISBLACK", "YCBCR")
-        and page.planarconfig == 1
-        and page.imagedepth == 1
-        and page.samplesperpixel in (1, 3, 4)
-        and page.tags.valueof("Orientation", 1) == 1
-    )
-    return TiffParts(path, page) if plain else None
+        return as_rgb(pixels)
+    except ValueError as error:
+        raise BadImage(f"{name} {error}") from None

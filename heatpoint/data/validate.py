@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import TREATMENT, Annotations, Finding, ImageRecord, Size
-from heatpoint.data.images import ends_well, image_size, load_image
+from heatpoint.data.images import Header, deep_file, ends_well, load_image, read_header
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_area, clip_boxes
 
@@ -20,8 +20,14 @@ TOLERANCE = 0.02
 """Pixels a box may stand out before that is reported: files round to two decimals or 1e-6."""
 
 
+FEWEST = 64
+"""Grey levels below which it is worth a word that the file has many more."""
+
+
 def _file_findings(record: ImageRecord, decode: bool) -> tuple[Size | None, list[Finding]]:
     """Looks at an image's file: at its header and its end, unless it is to be decoded.
+
+    Pictures of more than 8 bits are decoded to say how they are scaled.
 
     Args:
         record: The image, with the size it is annotated with.
@@ -34,16 +40,55 @@ def _file_findings(record: ImageRecord, decode: bool) -> tuple[Size | None, list
     if not path.is_file():
         return None, [Finding("missing image", str(path), "the file does not exist")]
     try:
-        size = image_size(path)
+        header = read_header(path)
         if decode or not ends_well(path):
             load_image(path)
+        found = _depth_findings(path) if header.deep else []
     except HeatpointError as error:
         return None, [Finding("unreadable image", str(path), str(error))]
-    if record.size is None or record.size == size:
-        return size, []
-    turned = "; width and height are swapped" if record.size == size[::-1] else ""
-    detail = f"annotated {record.size[1]}x{record.size[0]}, file {size[1]}x{size[0]}{turned}"
-    return size, [Finding("size mismatch", str(path), detail)]
+    if header.frames > 1:
+        found.append(Finding("picture of several frames", str(path), f"{header.frames} frames"))
+    if header.orientation != 1:
+        detail = f"orientation {header.orientation}: stored {_wide(header.stored)}, upright "
+        detail += _wide(header.size)
+        found.append(Finding("picture turned by EXIF", str(path), detail))
+    if record.size is not None and record.size != header.size:
+        found.append(_size_finding(record, record.size, header))
+    return header.size, found
+
+
+def _size_finding(record: ImageRecord, size: Size, header: Header) -> Finding:
+    """Returns what is to be said about an annotated size that is not the picture's."""
+    image, detail = str(record.path), f"annotated {_wide(size)}, file {_wide(header.size)}"
+    if size != header.stored:
+        turned = "; width and height are swapped" if size == header.size[::-1] else ""
+        return Finding("size mismatch", image, detail + turned)
+    detail += f" after turning by EXIF (orientation {header.orientation})"
+    with np.errstate(invalid="ignore"):
+        outside = int((record.boxes[:, 2:] > np.array(header.size[::-1]) + TOLERANCE).any(1).sum())
+    if outside:
+        detail += f"; {outside} of {len(record)} boxes fit only before it"
+    return Finding("size of the unturned picture", image, detail)
+
+
+def _wide(size: Size) -> str:
+    """Returns a (height, width) as people write it, such as ``"128x96"``, width first."""
+    return f"{size[1]}x{size[0]}"
+
+
+def _depth_findings(path: Path) -> list[Finding]:
+    """Returns what is to be said about how the values of a 16-bit picture become 8 bits."""
+    deep = deep_file(path)
+    if deep is None:
+        return []
+    least, most, (there, seen) = int(deep.values.min()), int(deep.values.max()), deep.levels()
+    if seen < FEWEST and there >= 4 * seen:
+        detail = f"{there:,} values from {least:,} to {most:,} become {seen} of 256 grey levels"
+        return [Finding("picture of few grey levels", str(path), detail)]
+    if deep.bits < 16 and deep.declared is None:
+        detail = f"values up to {most:,}, taken as {deep.bits} bits"
+        return [Finding("16-bit picture of fewer bits", str(path), detail)]
+    return []
 
 
 def _masks(record: ImageRecord, size: Size | None) -> dict[str, NDArray[np.bool_]]:
@@ -139,7 +184,10 @@ def _cleaned(
     return kept
 
 
-HARMLESS = {"crowd region", "image without objects", "person without joints"}
+HARMLESS = {
+    *("crowd region", "image without objects", "person without joints"),
+    "picture turned by EXIF",
+}
 """Kinds that are facts rather than mistakes."""
 
 Progress = Callable[[int, int], None]

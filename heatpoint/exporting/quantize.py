@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heatpoint.data import Annotations
-from heatpoint.data.images import SUFFIXES
+from heatpoint.data.formats import is_left_behind, is_picture
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.exporting.parity import counterpart
@@ -172,9 +172,9 @@ def _only_pictures(data: str | Path) -> bool:
     """Tells pictures from a data set, whose folder holds other files or folders besides."""
     path = Path(data).expanduser()
     if path.is_dir():
-        names = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
-        return bool(names) and all(entry.suffix.lower() in SUFFIXES for entry in names)
-    return path.suffix.lower() in SUFFIXES or (has_magic(str(path)) and not path.exists())
+        names = [entry for entry in path.iterdir() if not is_left_behind(entry.name)]
+        return bool(names) and all(map(is_picture, names))
+    return is_picture(path) or (has_magic(str(path)) and not path.exists())
 
 
 def _seen(place: int, calibration: Calibration, about: Description) -> Pixels:

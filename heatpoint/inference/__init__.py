@@ -119,7 +119,13 @@ class PredictOptions:
     weights"""
 
     images: list[Pictures] | Images
-    """picture files, folders or patterns"""
+    """picture files, folders, patterns or http addresses"""
+
+    recursive: bool = False
+    """look into the folders of a folder, too"""
+
+    frames: bool = False
+    """look at every frame of an animation and every page of a file, not just at the first"""
 
     PLACES: ClassVar[str] = "where models of joints look"
 

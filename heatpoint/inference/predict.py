@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -100,7 +101,8 @@ def start(
         HeatpointError: As ``predict``.
     """
     images, boxes, keep, read = options.images, options.boxes, options.keep, options.read
-    sources = [] if isinstance(images, (list, tuple)) and not images else expand(images)
+    none = isinstance(images, (list, tuple)) and not images
+    sources = [] if none else expand(images, options.recursive, options.frames)
     runner = open_runner(options.model, options.run, keep, SCORE, timings)
     if boxes is not None and options.detector:
         raise HeatpointError("give either boxes or detector, the model that finds them")
@@ -114,6 +116,8 @@ def start(
     elif options.detector:
         places = found_places(options, subject, sources)
     found = runner.stream(sources, places, read.batch_size, read.workers, read.skip_bad)
+    if options.frames:
+        found = (replace(one, frame=sources[one.index].frame) for one in found)
     return sources, runner, found
 
 
@@ -281,7 +285,7 @@ def choose_view(about: Description, run: RunOptions) -> View:
 def result_rows(
     found: Iterable[Found], category_ids: Sequence[int] | None = None
 ) -> list[dict[str, Any]]:
-    """Returns COCO result rows that also say ``file_name`` and ``category_name``.
+    """Returns COCO result rows that also say ``file_name``, ``category_name`` and any ``frame``.
 
     Args:
         found: Results of ``iter_predict``; ``image_id`` is the image's place, from 0.
@@ -292,7 +296,8 @@ def result_rows(
         names = [one.detections.names[label] for label in one.detections.labels.tolist()]
         own = one.detections.to_coco(one.index, category_ids)
         for row, name in zip(own, names, strict=True):
-            rows.append({"file_name": one.path, "category_name": name, **row})
+            frame = {} if one.frame is None else {"frame": one.frame}
+            rows.append({"file_name": one.path, **frame, "category_name": name, **row})
     return rows
 
 

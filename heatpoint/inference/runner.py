@@ -31,12 +31,14 @@ class Found:
         path: Its file, or "".
         image_size: (height, width) of the image.
         detections: In image pixels.
+        frame: Which picture of a file, from 0, where every one was asked for.
     """
 
     index: int
     path: str
     image_size: tuple[int, int]
     detections: Detections
+    frame: int | None = None
 
 
 @dataclass(eq=False)

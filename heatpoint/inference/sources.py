@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import glob
 import os
+import re
+import unicodedata
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
-from dataclasses import dataclass
-from itertools import islice, repeat
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from itertools import islice, repeat, takewhile
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL import Image as PIL
 
-from heatpoint.data.images import SUFFIXES, ImageSource, load_image, open_parts
-from heatpoint.errors import HeatpointError, HeatpointWarning
+from heatpoint.data.formats import files_below, is_left_behind, is_picture, is_unread, unread
+from heatpoint.data.images import ImageSource, load_image, read_header
+from heatpoint.data.tiff import open_parts
+from heatpoint.errors import HeatpointError, HeatpointWarning, suggest
 from heatpoint.geometry import Image
 from heatpoint.inference.engines.engine import Timings
 from heatpoint.views import Raster, Whole
+from heatpoint.weights.download import fetch
 
 Images = ImageSource | Sequence[ImageSource]
 
@@ -32,18 +37,21 @@ class Source:
 
     Attributes:
         content: What ``load_image`` takes.
-        path: Its file, or "" for an image in memory.
+        path: Its file or address, or "" for an image in memory.
+        frame: Which picture of a file of several, from 0; None where that was not asked for, and
+            the first is taken.
     """
 
     content: ImageSource
     path: str = ""
+    frame: int | None = None
 
     def __str__(self) -> str:
         return self.path
 
     def load(self, name: str = "") -> Image:
         """Returns the (H, W, 3) uint8 RGB pixels; ``name`` is for messages about memory images."""
-        return load_image(self.content, "" if self.path else name)
+        return load_image(self.content, self.path or name, self.frame or 0)
 
     def open(self, name: str = "", whole: bool = True) -> Raster:
         """Returns the picture, in memory or, where not ``whole`` and its format allows, by parts.
@@ -51,55 +59,135 @@ class Source:
         Raises:
             HeatpointError: It cannot be read.
         """
-        parts = None if whole or not self.path else open_parts(Path(self.path))
+        in_parts = not whole and isinstance(self.content, Path) and not self.frame
+        parts = open_parts(Path(self.path)) if in_parts else None
         return Whole(self.load(name)) if parts is None else parts
 
 
-def expand(images: Images) -> list[Source]:
+def expand(images: Images, recursive: bool = False, frames: bool = False) -> list[Source]:
     """Returns one source per image, in the order given.
 
     A folder stands for the image files directly in it and a pattern (``*``, ``?``, ``[...]``,
-    ``**``) for the files it matches, both sorted by name.
+    ``**``) for the files it matches, both sorted by name; an ``http`` or ``https`` address for
+    what it leads to, which is fetched now. Of folders and patterns, a warning counts the pictures
+    of formats that are not read; another one the files whose further frames are not looked at.
 
     Args:
-        images: A path, pattern, folder, array, Pillow image or encoded bytes; or a list of them.
+        images: A path, pattern, folder, address, array, Pillow image or encoded bytes; or a list
+            of them.
+        recursive: A folder stands for the image files in its folders as well.
+        frames: Return one source per frame of files, bytes and addresses.
 
     Raises:
-        HeatpointError: A file is missing, a folder or pattern has no image, or nothing is given.
+        HeatpointError: A file is missing, a folder or pattern has no image, an address cannot be
+            fetched, or nothing is given.
     """
     if isinstance(images, (str, Path, bytes, np.ndarray, PIL.Image)):
         images = [images]
     sources: list[Source] = []
+    passed_over: list[Path] = []
     for entry in images:
-        if isinstance(entry, (str, Path)):
-            sources += [Source(path, str(path)) for path in _files(entry)]
-        else:
+        if not isinstance(entry, (str, Path)):
             sources.append(Source(entry))
+        elif address := _address(str(entry)):
+            sources.append(Source(fetch(address), address))
+        else:
+            sources += [Source(path, str(path)) for path in _files(entry, recursive, passed_over)]
     if not sources:
         raise HeatpointError("no image is given; expected a file, folder, pattern or array")
+    if passed_over:
+        warnings.warn(f"left out: {unread(passed_over)}", HeatpointWarning, stacklevel=2)
+    counts = [_count_frames(source) for source in sources]
+    if frames:
+        numbered = zip(sources, counts, strict=True)
+        return [replace(one, frame=place) for one, count in numbered for place in range(count)]
+    if several := [place for place, count in enumerate(counts) if count > 1]:
+        first = sources[several[0]].path or f"image {several[0]}"
+        warnings.warn(
+            f"{len(several)} of {len(sources)} pictures have several frames or pages ({first} has "
+            f"{counts[several[0]]}); only the first of each is looked at, --frames looks at all",
+            HeatpointWarning,
+            stacklevel=2,
+        )
     return sources
 
 
-def _files(entry: str | Path) -> list[Path]:
-    path = Path(entry).expanduser()
-    if path.is_dir():
-        within = list(path.iterdir())
-        nothing = (
-            f"the folder {path} holds no image file; subfolders are not searched, "
-            f"'{path}/**/*.jpg' does"
+def _count_frames(source: Source) -> int:
+    """Returns how many pictures a file holds, 1 where it cannot be read, which is told later."""
+    content = source.content
+    if isinstance(content, str | Path) and Path(content).suffix.lower() in (".jpg", ".jpeg"):
+        return 1
+    if not isinstance(content, str | Path | bytes):
+        return 1
+    try:
+        return read_header(content).frames
+    except HeatpointError:
+        return 1
+
+
+def _address(entry: str) -> str | None:
+    """Returns what is to be fetched, None for the name of a file.
+
+    Raises:
+        HeatpointError: It is an address of another kind.
+    """
+    # A Path has lost one of the slashes.
+    found = re.match(r"([a-z][a-z0-9+]+):/+(?=[^/])", entry, re.IGNORECASE)
+    if not found or os.path.exists(entry):
+        return None
+    if found[1].lower() not in ("http", "https"):
+        raise HeatpointError(
+            f"{entry} cannot be fetched: pictures are read from files and from http and https "
+            "addresses; copy it to a file first"
         )
-    elif path.exists():
+    return f"{found[1]}://{entry[found.end() :]}"
+
+
+def _files(entry: str | Path, recursive: bool, passed_over: list[Path]) -> list[Path]:
+    """Returns the image files that a name stands for; adds those that are not read to a list."""
+    path = Path(entry)
+    if not os.path.exists(path):
+        path = Path(os.path.expanduser(entry))
+    if os.path.isdir(path):
+        within = list(files_below(path, recursive))
+        below = "" if recursive else "; its folders are not searched, --recursive does"
+        nothing = f"the folder {path} holds no image file that is read{below}"
+    elif os.path.exists(path):
         # A name with brackets may be a file's own; only what does not exist is a pattern.
         return [path]
+    elif glob.has_magic(str(path)):
+        fixed = list(takewhile(lambda part: not glob.has_magic(part), path.parts))
+        within = [
+            Path(name)
+            for name in glob.glob(str(path), recursive=True)
+            if not any(map(is_left_behind, Path(name).parts[len(fixed) :])) and os.path.isfile(name)
+        ]
+        nothing = f"no image file matches {path} (working folder: {os.getcwd()})"
+    elif there := _spelled_alike(path):
+        return [there]
     else:
-        within = [Path(name) for name in glob.glob(str(path), recursive=True)]
-        is_pattern = glob.has_magic(str(path))
-        nothing = f"no image file matches {path}" if is_pattern else f"image {path} does not exist"
-        nothing += f" (working folder: {os.getcwd()})"
-    images = sorted(one for one in within if one.suffix.lower() in SUFFIXES and one.is_file())
+        near = suggest(path.name, [one.name for one in _beside(path)])
+        raise HeatpointError(f"image {path} does not exist (working folder: {os.getcwd()}){near}")
+    others = [one for one in within if is_unread(one)]
+    passed_over += others
+    images = sorted(filter(is_picture, within))
     if not images:
-        raise HeatpointError(nothing)
+        raise HeatpointError(nothing + (f"; left out: {unread(others)}" if others else ""))
     return images
+
+
+def _beside(path: Path) -> list[Path]:
+    """Returns what lies in the folder where a file should be; none if that cannot be read."""
+    with suppress(OSError, ValueError):
+        return list(path.parent.iterdir())
+    return []
+
+
+def _spelled_alike(path: Path) -> Path | None:
+    """Returns the file of the same name, whose accents are composed of other characters."""
+    name = unicodedata.normalize("NFC", path.name)
+    alike = (one for one in _beside(path) if unicodedata.normalize("NFC", one.name) == name)
+    return None if name.isascii() else next(alike, None)
 
 
 Item = TypeVar("Item")

@@ -7,11 +7,14 @@ import http.client
 import os
 import re
 import shutil
+import string
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from email.message import Message
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.parse import quote
 from urllib.request import Request, urlopen
 
 from heatpoint.errors import HeatpointError
@@ -22,6 +25,9 @@ CHUNK = 1 << 20
 
 PATIENCE = 30.0
 """Seconds without a byte after which a connection counts as cut."""
+
+MOST, LONGEST = 1 << 28, 120.0
+"""Bytes and seconds at most of what is fetched into memory."""
 
 SATISFIED = 416
 """HTTP status: nothing of the file lies behind what was asked for."""
@@ -82,6 +88,42 @@ def download(address: str, path: Path, sha256: str = "", progress: Progress | No
             ) from error
 
 
+def fetch(address: str) -> bytes:
+    """Returns what an address leads to, at most ``MOST`` bytes within ``LONGEST`` seconds.
+
+    Blanks and letters of other alphabets may stand in the address as they are.
+
+    Raises:
+        HeatpointError: The server cannot be reached, lacks the file, breaks off, is too slow, or
+            sends more.
+    """
+    quoted, content, end = quote(address, safe=string.punctuation), b"", time.monotonic() + LONGEST
+    with _asked(quoted, {}, "and give its name") as response:
+        while True:
+            try:
+                chunk = response.read1(CHUNK)
+            except (OSError, http.client.HTTPException) as error:
+                raise HeatpointError(
+                    f"{address} broke off after {len(content):,} bytes ({error}); try again, or "
+                    "download it to a file first"
+                ) from None
+            content += chunk
+            if len(content) > MOST or time.monotonic() > end:
+                raise HeatpointError(
+                    f"{address} sends more than {MOST:,} bytes, or takes more than {LONGEST:g} s; "
+                    "download it to a file first"
+                )
+            if not chunk:
+                break
+    length = response.headers.get("Content-Length", "").strip()
+    if length.isdigit() and len(length) < 19 and len(content) < int(length):
+        raise HeatpointError(
+            f"{address} broke off after {len(content):,} of {length} bytes; try again, or download "
+            "it to a file first"
+        )
+    return content
+
+
 def _stamp(path: Path) -> tuple[int, int] | None:
     """Returns what changes when a file is replaced; None if it does not exist."""
     with suppress(OSError):
@@ -109,34 +151,17 @@ def _get(address: str, path: Path, partial: Path, progress: Progress | None) -> 
     """Completes the partial file; returns False if it is longer than the file or another's."""
     done = partial.stat().st_size if partial.is_file() else 0
     version = _version_file(partial)
-    headers = {"User-Agent": "heatpoint"}
+    headers = {}
     if done:
         headers["Range"] = f"bytes={done}-"
         if version.is_file():
             headers["If-Range"] = version.read_text(encoding="latin-1")
     otherwise = f"put it at {path}, and run the same command again"
     try:
-        response = urlopen(Request(address, headers=headers), timeout=PATIENCE)
+        response = _asked(address, headers, otherwise)
     except HTTPError as error:
-        error.close()
-        if error.code == SATISFIED and done:
-            return _range(error.headers)[1] == done
-        what = "is not there any more" if error.code in (404, 410) else "was refused"
-        raise HeatpointError(
-            f"{address} {what} (HTTP status {error.code}); find the file elsewhere, {otherwise}"
-        ) from None
-    except (OSError, http.client.HTTPException) as error:
-        cause = error.reason if isinstance(error, URLError) else error
-        raise HeatpointError(
-            f"{address} cannot be reached ({cause}); download {address} on another machine, "
-            f"{otherwise}"
-        ) from None
+        return _range(error.headers)[1] == done
     with response:
-        if address.startswith("https:") and not response.url.startswith("https:"):
-            raise HeatpointError(
-                f"{address} leads to {response.url}, which is not encrypted; find the file "
-                f"elsewhere, {otherwise}"
-            )
         if response.status == http.client.PARTIAL_CONTENT:
             first, total = _range(response.headers)
             if first != done:
@@ -160,6 +185,46 @@ def _get(address: str, path: Path, partial: Path, progress: Progress | None) -> 
     if total and done != total:
         raise _cut(address, partial, done, total, "the connection was closed")
     return True
+
+
+def _asked(address: str, headers: dict[str, str], otherwise: str) -> http.client.HTTPResponse:
+    """Returns a server's answer, of which nothing but the headers is read.
+
+    Args:
+        address: What is asked for.
+        headers: Say how.
+        otherwise: Ends the messages; what else to do.
+
+    Raises:
+        HeatpointError: The server cannot be reached, lacks the file, or does not encrypt it.
+        HTTPError: Nothing lies behind the part that was asked for.
+    """
+    headers = {"User-Agent": "heatpoint", **headers}
+    try:
+        response: http.client.HTTPResponse = urlopen(
+            Request(address, headers=headers), timeout=PATIENCE
+        )
+    except HTTPError as error:
+        error.close()
+        if error.code == SATISFIED and "Range" in headers:
+            raise
+        what = "is not there any more" if error.code in (404, 410) else "was refused"
+        raise HeatpointError(
+            f"{address} {what} (HTTP status {error.code}); find the file elsewhere, {otherwise}"
+        ) from None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        cause = error.reason if isinstance(error, URLError) else error
+        raise HeatpointError(
+            f"{address} cannot be reached ({cause}); download {address} on another machine, "
+            f"{otherwise}"
+        ) from None
+    if address.startswith("https:") and not response.url.startswith("https:"):
+        response.close()
+        raise HeatpointError(
+            f"{address} leads to {response.url}, which is not encrypted; find the file "
+            f"elsewhere, {otherwise}"
+        )
+    return response
 
 
 def _read(

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from heatpoint.data import Annotations, Box, Finding
+from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import (
     ROTATED,
@@ -126,7 +127,7 @@ def _image_of(task: dict[str, Any]) -> str:
     """Returns what a task calls its picture; ``""`` if it has none."""
     data = task["data"] if isinstance(task.get("data"), dict) else task
     texts = {key: value for key, value in data.items() if isinstance(value, str)}
-    like = [value for value in texts.values() if locate.is_image_name(Path(_plain(value)))]
+    like = [value for value in texts.values() if is_picture(Path(_plain(value)))]
     return texts.get("image") or (like[0] if like else texts.get("img", ""))
 
 

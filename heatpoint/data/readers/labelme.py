@@ -13,7 +13,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from heatpoint.data import Annotations, Box
-from heatpoint.data.images import SUFFIXES
+from heatpoint.data.formats import SUFFIXES, is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import (
     ROTATED,
@@ -154,7 +154,7 @@ def _count_unlabelled(annotations: Annotations) -> None:
     paths = {record.path for record in annotations.images}
     for folder in sorted({path.parent for path in paths}):
         for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if locate.is_image_name(path) and path not in paths:
+            if is_picture(path) and path not in paths:
                 detail = f"expected {path.with_suffix('.json').name}"
                 annotations.leave_out("image without annotation file", str(path), detail)
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from heatpoint.data import Annotations, Finding
-from heatpoint.data.images import SUFFIXES
+from heatpoint.data.formats import files_below, is_picture, unread
 from heatpoint.data.readers.steps import Person
 from heatpoint.errors import HeatpointError
 
@@ -30,25 +30,25 @@ def first_file(places: Iterable[Path]) -> Path | None:
     return next((path for path in places if path.is_file()), None)
 
 
-def is_image_name(path: Path) -> bool:
-    """Returns whether a file is called like an image."""
-    return path.suffix.lower() in SUFFIXES
-
-
 def image_stem(name: str) -> str:
     """Returns a file name without folders and image suffix; ``scan.v2`` keeps its ``.v2``."""
     path = Path(name.replace("\\", "/"))
-    return path.stem if is_image_name(path) else path.name
+    return path.stem if is_picture(path) else path.name
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Returns the image files below ``folder``, sorted by path; none if it does not exist."""
-    return sorted(path for path in folder.rglob("*") if is_image_name(path) and path.is_file())
+    """Returns the image files below ``folder``, sorted by path; none if it does not exist.
+
+    What systems and programs leave behind is passed over (``formats.is_left_behind``).
+    """
+    return sorted(filter(is_picture, files_below(folder)))
 
 
-def index_images(folder: Path) -> dict[str, Path]:
-    """Returns the image files below ``folder`` by stem; of two with one stem the first."""
-    return {path.stem: path for path in reversed(list_images(folder))}
+def leave_out_unread(folders: Iterable[Path], annotations: Annotations) -> None:
+    """Counts the pictures below some folders that are of a format which is not read here."""
+    for path in sorted({path for folder in folders for path in files_below(folder)}):
+        if why := unread([path]):
+            annotations.leave_out("picture of a format that is not read", str(path), why)
 
 
 def image_folders(annotation: Path) -> list[Path]:
@@ -109,7 +109,7 @@ class _Listing:
     @cached_property
     def _near(self) -> dict[str, str]:
         """Names by their folded form and, of pictures, by that of their stem; unique ones only."""
-        pictures = [name for name in self.names if is_image_name(Path(name))]
+        pictures = [name for name in self.names if is_picture(Path(name))]
         found: dict[str, str] = {}
         for names, stem in ((pictures, True), (self.names, False)):
             forms = [folded(Path(name).stem if stem else name) for name in names]

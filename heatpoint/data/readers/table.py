@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from heatpoint.data import Annotations, Box, Finding
+from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.deeplabcut import is_deeplabcut
 from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations, number
@@ -126,7 +127,7 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
         for name, table in found.items()
     ]
     forms = [[f"{each.name}{end}" for each in pictures] for end in ("", ".jpg", ".png", ".jpeg")]
-    bare = not any(locate.is_image_name(Path(each.name)) for each in pictures)
+    bare = not any(is_picture(Path(each.name)) for each in pictures)
     chosen = forms[locate.most_found(forms, first, images) if bare else 0]
     named = [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
     annotations = as_annotations(named, first, images, split, classes, relative=relative)

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from heatpoint.data import Annotations, Box, Objects
-from heatpoint.data.images import SUFFIXES
+from heatpoint.data.formats import SUFFIXES, is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.errors import HeatpointError
@@ -81,7 +81,7 @@ def _parse_line(line: str, where: str) -> tuple[str, Boxes]:
         boxes.append(((x1, y1, x2, y2), int(label), where))
     line = line.rsplit(maxsplit=count)[0] if count else line
     rest = _PATH_AND_MORE.fullmatch(line)
-    if rest and not locate.is_image_name(Path(line)):
+    if rest and not is_picture(Path(line)):
         raise steps.unexpected(
             where, f"boxes x1,y1,x2,y2,class behind {rest[1]!r}", f"{rest[2]!r:.80}"
         )

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from heatpoint.data import Annotations, Box, Finding, Objects, check_names
-from heatpoint.data.readers import locate, steps
+from heatpoint.data.formats import is_picture
+from heatpoint.data.readers import steps
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.voc_files import ANNOTATIONS, choose, find_files, is_xml, walk
 from heatpoint.data.readers.voc_pictures import Pictures
@@ -261,7 +262,7 @@ def _fits(given: Given) -> bool:
             return True
         loose += len(xmls)
         texts = {Path(name).stem for name in names if name.lower().endswith(".txt")}
-        beside = {Path(name).stem for name in names if locate.is_image_name(Path(name))}
+        beside = {Path(name).stem for name in names if is_picture(Path(name))}
         yolo += len(texts if parts and parts[-1].lower() == "labels" else texts & beside)
     return found and loose >= yolo
 

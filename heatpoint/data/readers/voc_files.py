@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.errors import HeatpointError
 
@@ -158,7 +159,7 @@ def find_files(path: Path, images: Path | None) -> Files:
 def _place(folder: Path, parts: Parts, names: Sequence[str]) -> Place:
     by_stem: dict[str, list[str]] = defaultdict(list)
     for name in names:
-        if locate.is_image_name(Path(name)):
+        if is_picture(Path(name)):
             by_stem[name.rpartition(".")[0]].append(name)
     return Place(folder, key_of(parts), dict(by_stem))
 

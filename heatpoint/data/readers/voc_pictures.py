@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
 from heatpoint.data import Annotations, Finding
-from heatpoint.data.images import SUFFIXES
+from heatpoint.data.formats import SUFFIXES
 from heatpoint.data.readers import locate
 from heatpoint.data.readers.voc_files import Files, Parts, Place, key_of
 from heatpoint.errors import HeatpointError

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from heatpoint.data import Annotations, Finding, Objects, Size
+from heatpoint.data.formats import is_picture
 from heatpoint.data.jpeg_size import quick_size
 from heatpoint.data.readers import locate, yolo_lines
 from heatpoint.data.readers.given import Format, Given
@@ -135,11 +136,8 @@ def _is_yolo(folder: Path) -> bool:
     if "labels" in inner | {entry.name.lower() for entry in there}:
         return True
     if locate.first_file(folder / name for name in (*DESCRIPTIONS, *NAMES)):
-        return any(locate.is_image_name(path) for path in folder.rglob("*"))
-    return any(
-        locate.is_image_name(path) and path.with_suffix(".txt").is_file()
-        for path in folder.iterdir()
-    )
+        return any(is_picture(path) for path in folder.rglob("*"))
+    return any(is_picture(path) and path.with_suffix(".txt").is_file() for path in folder.iterdir())
 
 
 def _is_description(given: Given) -> bool:

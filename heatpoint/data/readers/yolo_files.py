@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from heatpoint.data import Annotations, Finding
+from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.yolo_set import YoloSet
 from heatpoint.errors import HeatpointError
@@ -44,17 +45,20 @@ def pictures(
         HeatpointError: There is no such split, or a list names files that may not be read.
     """
     found: list[Path] = []
+    looked: list[Path] = []
     places = described.places(split)
     for place in places:
         if place.suffix.lower() == ".txt" and place.is_file():
             found += steps.once(_listed(place, described, images, annotations), annotations, split)
-        elif images is not None:
-            inside = images / place.name if (images / place.name).is_dir() else images
-            found += locate.list_images(inside)
-        else:
-            found += locate.list_images(place)
+            continue
+        if images is not None:
+            place = images / place.name if (images / place.name).is_dir() else images
+        looked.append(place)
+        found += locate.list_images(place)
     if split is None and not found and not described.told:
-        found = locate.list_images(images or described.folder)
+        looked.append(images or described.folder)
+        found = locate.list_images(looked[-1])
+    locate.leave_out_unread(looked, annotations)
     return list(dict.fromkeys(found))
 
 
@@ -63,7 +67,7 @@ def _listed(
 ) -> list[Path]:
     r"""Returns the pictures that a list names, with or without their endings."""
     lines = [line.replace("\\", "/") for _, line in steps.read_lines(file) if line[0] != "#"]
-    names = [line for line in lines if locate.is_image_name(Path(line))]
+    names = [line for line in lines if is_picture(Path(line))]
     at_last = [described.folder, described.folder / "images", *described.whole, Path()]
     paths = iter(locate.locate_images(names, annotations, file, images, at_last))
     stems: defaultdict[str, list[Path]] = defaultdict(list)
@@ -72,8 +76,7 @@ def _listed(
             for path in locate.list_images(place) if place.is_dir() else ():
                 stems[path.stem].append(path)
     return [
-        next(paths) if locate.is_image_name(Path(line)) else _of_stem(line, stems, file)
-        for line in lines
+        next(paths) if is_picture(Path(line)) else _of_stem(line, stems, file) for line in lines
     ]
 
 
@@ -220,7 +223,7 @@ class LabelFiles:
                     continue
                 stem = locate.image_stem(name[:-4])
                 beside = [Path(at, one) for at in sorted(looked[folder]) for one in stems[at][stem]]
-                pictures = [path for path in beside if locate.is_image_name(path)]
+                pictures = [path for path in beside if is_picture(path)]
                 other = next((found[path] for path in pictures if found.get(path)), None)
                 count = _count_objects(file)
                 if (pictures and not other and not found.keys() & set(pictures)) or not count:

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 from heatpoint.data import Finding, check_names
+from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.skeleton import Skeleton, name_side
 from heatpoint.errors import HeatpointError
@@ -288,7 +289,7 @@ def _layout(folder: Path) -> tuple[dict[str, list[Path]], list[Path]]:
             outer[name] = images
         elif name in _KEYS:
             outer[name] = [folder / name]
-    stems = {Path(name).stem for name in os.listdir(folder) if locate.is_image_name(Path(name))}
+    stems = {Path(name).stem for name in os.listdir(folder) if is_picture(Path(name))}
     known = {Path(name).stem for name in NAMES} | stems
     lists = {name: [file] for name, file in steps.split_lists(folder).items() if name not in known}
     return inner | outer | lists, tops

@@ -1,0 +1,89 @@
+"""Makes 8-bit RGB of arrays of other depths; says what that costs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.geometry import Image
+
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that sensors, and programs that pack their values into 16 bits, have."""
+
+
+@dataclass(frozen=True)
+class Deep:
+    """Values of more than 8 bits each.
+
+    Attributes:
+        values: (H, W) or (H, W, C) uint16.
+        declared: Bits that the file says they have; None if it is silent.
+    """
+
+    values: NDArray[np.uint16]
+    declared: int | None = None
+
+    @property
+    def bits(self) -> int:
+        """How many bits the values have: as declared if they fit, else the fewest that hold them.
+
+        The camera's 12 bits in a file of 16 would otherwise be almost black. Among ``DEPTHS``
+        alone is chosen, not by the largest value itself, so that pictures of one camera are
+        scaled alike unless one is far darker than the others; a file that declares its depth is
+        never guessed.
+        """
+        largest = int(self.values.max(initial=0))
+        if self.declared is not None and largest < 2**self.declared:
+            return self.declared
+        return next(bits for bits in DEPTHS if largest < 2**bits)
+
+    def scaled(self) -> NDArray[np.uint8]:
+        """Returns ``round(255 v / (2**bits - 1))`` of each value v."""
+        white = 2**self.bits - 1
+        steps = (np.arange(white + 1, dtype=np.uint32) * 255 + white // 2) // white
+        scaled: NDArray[np.uint8] = steps.astype(np.uint8)[self.values]
+        return scaled
+
+    def levels(self) -> tuple[int, int]:
+        """Returns how many different values there are, and how many of them stay different."""
+        used = np.unique(self.values)
+        return len(used), len(np.unique(Deep(used, self.bits).scaled()))
+
+
+def as_rgb(pixels: NDArray[Any]) -> Image:
+    """Returns (H, W, 3) uint8 of grey, RGB or RGBA, whose transparency is dropped.
+
+    Args:
+        pixels: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or float in [0, 1];
+            uint8 RGB comes back as it is, not copied.
+
+    Raises:
+        ValueError: The array is none of these; says what it holds and what was expected.
+    """
+    shape, kind = pixels.shape, pixels.dtype
+    if len(shape) == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in shape:
+        raise ValueError(
+            f"has shape {shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with at "
+            "least one pixel (channels come last)"
+        )
+    pixels = pixels[..., :3]
+    if kind.kind == "u" and kind.itemsize == 2:
+        pixels = Deep(pixels).scaled()
+    elif kind.kind == "f":
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                f"holds {kind} values from {low:g} to {high:g}; expected 0 to 1, or uint8 from 0 "
+                "to 255"
+            )
+        pixels = np.rint(pixels * 255).astype(np.uint8)
+    elif kind != np.uint8:
+        raise ValueError(f"holds {kind}; expected uint8, uint16, or float from 0 to 1")
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    return np.ascontiguousarray(pixels)
