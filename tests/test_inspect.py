@@ -210,7 +210,7 @@ def test_limit_takes_images_evenly_and_nothing_is_written_unasked(
     assert found.data.images == 12
     assert found.files == ()
     assert list(tmp_path.iterdir()) == []
-    assert {name for name, _, _ in steps} == {"checking", "measuring", "scoring"}
+    assert {name for name, _, _ in steps} == {"checking", "comparing", "measuring", "scoring"}
     assert steps[-1] == ("scoring", 5, 5)
 
 

@@ -45,6 +45,7 @@ class Inspect:
 
     Examples:
         heatpoint inspect train.json
+        heatpoint inspect train.json --val val.json
         heatpoint inspect train.json --model centernet_resnet18 --size 384
     """
 
@@ -53,6 +54,12 @@ class Inspect:
 
     images: Folder | None = None
     """folder of the pictures, if not beside the annotations"""
+
+    val: Data | None = None
+    """the other split: says which pictures both hold and which classes one of them lacks"""
+
+    val_images: Folder | None = None
+    """folder of the pictures of val, if not beside its annotations"""
 
     model: Model | None = None
     """architecture or checkpoint whose size and stride to use; heatpoint models lists them. With

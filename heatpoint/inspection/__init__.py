@@ -18,8 +18,10 @@ from heatpoint import zoo
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
+from heatpoint.data.duplicates import picture_findings
 from heatpoint.data.readers import read
 from heatpoint.data.scene import subject_name
+from heatpoint.data.suspects import split_findings
 from heatpoint.data.validate import Progress, Report, clean, validate
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inspection.drawing import draw_charts, draw_joint_charts, draw_mirrored, draw_targets
@@ -109,6 +111,8 @@ def inspect(
     data: str | Path | Annotations,
     *,
     images: str | Path | None = None,
+    val: str | Path | Annotations | None = None,
+    val_images: str | Path | None = None,
     model: str | Path | None = None,
     size: int | tuple[int, int] | None = None,
     stride: int | None = None,
@@ -139,6 +143,9 @@ def inspect(
     Args:
         data: A data set in any format ``read`` knows, or annotations that were read already.
         images: Folder of its images, if they are not beside it.
+        val: The other split: pictures that both hold, exactly or nearly, and classes that one of
+            them lacks are reported.
+        val_images: Folder of its images, if they are not beside it.
         model: A checkpoint or the name of an architecture, whose representation and input size
             are used; by default centre points at stride 4 and 512 x 512 pixels.
         size: Height and width of the input in pixels, one number for both; the model's by default.
@@ -165,6 +172,10 @@ def inspect(
     annotations = data if isinstance(data, Annotations) else read(data, images)
     codec, view = _representation(annotations, model, size, stride, max_detections, padding)
     problems = validate(annotations, progress=_step(progress, "checking"))
+    other = val if isinstance(val, Annotations) or val is None else read(val, val_images)
+    problems.findings += picture_findings(annotations, other, _step(progress, "comparing"))
+    if other is not None:
+        problems.findings += split_findings(annotations, other)
     usable, _ = clean(annotations, skip_bad=True, progress=_step(progress, "measuring"))
     scoring = _step(progress, "scoring")
     report, measured = measure(usable, view.size, view.multiple, view.trim)
