@@ -137,7 +137,7 @@ def _outliers(objects: _Objects, names: Sequence[str]) -> Iterator[_Suspect]:
     x, y = (boxes.reshape(-1, 2, 2).mean(1) / frames).T
     features = {"side": (width + height) / 2, "aspect": width - height, "x": x, "y": y}
     # Where the picture ends, so does the visible part of an object.
-    cut = np.logical_or(boxes[:, :2] <= 1, boxes[:, 2:] >= frames - 1).any(1)
+    cut = np.asarray(((boxes[:, :2] <= 1) | (boxes[:, 2:] >= frames - 1)).any(1))
     thin, long = extents.min(1), extents.max(1) / extents.min(1)
     for label in np.unique(objects.labels).tolist():
         mine = np.flatnonzero(objects.labels == label)
