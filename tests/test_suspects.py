@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -151,6 +152,16 @@ def test_drawn_data_has_no_suspects(tmp_path: Path) -> None:
     from heatpoint.data.readers import read
 
     assert validate(read(write_shapes(tmp_path, 60))).problems() == {}
+
+
+@pytest.mark.filterwarnings("error")
+def test_boxes_beyond_all_bounds_do_no_harm() -> None:
+    huge, tiny = (-1e308, -1e308, 1e308, 1e308), (5.0, 5.0, 5.0 + 1e-15, 6.0)
+    kinds = {kind for kind, *_ in told(*herd(), record("a.jpg", huge, huge, tiny))}
+    assert "sliver of a box" in kinds
+    nothing = Annotations(("cat",), [record("a.jpg", (1, math.nan, 2, 2), (5, 5, 4, 9))])
+    assert [f.kind for f in label_findings(nothing, [None])] == []
+    assert label_findings(Annotations(("cat",), []), [])[0].kind == "class without objects"
 
 
 def test_many_boxes_take_little_time() -> None:

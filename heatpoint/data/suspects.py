@@ -77,7 +77,8 @@ def label_findings(annotations: Annotations, sizes: Sequence[Size | None]) -> li
         sizes: (height, width) of each image; None where unknown.
     """
     objects = _Objects.of(annotations, sizes)
-    found = [*_doubles(objects), *_outliers(objects, annotations.names)]
+    with np.errstate(all="ignore"):  # of boxes as large as numbers get
+        found = [*_doubles(objects), *_outliers(objects, annotations.names)]
     findings = []
     for kind, place, what in found:
         record = annotations.images[objects.images[place]]
