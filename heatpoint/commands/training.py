@@ -44,10 +44,8 @@ class Inspect:
     """Says what is in the data, what is wrong with it, and what a model can reach on it.
 
     Examples:
-        heatpoint inspect train.json
-        heatpoint inspect train.json --val val.json
+        heatpoint inspect train.json --val val.json --size 384
         heatpoint inspect train.json --model runs/a/best.safetensors
-        heatpoint inspect train.json --model centernet_resnet18 --size 384
     """
 
     data: Data
@@ -64,8 +62,8 @@ class Inspect:
 
     model: Model | None = None
     """architecture or checkpoint whose size and stride to use; heatpoint models lists them. With
-    one of joints, joints are inspected; where a checkpoint and the labels disagree is shown in
-    disagreements.html"""
+    one of joints, joints are inspected. Where a checkpoint or an exported file and the labels
+    disagree is shown in disagreements.html"""
 
     size: Size | None = None
     """input size, 512 or 384x512 (height x width); the model's own by default"""

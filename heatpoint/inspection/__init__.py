@@ -21,6 +21,7 @@ from heatpoint.data.readers import read
 from heatpoint.data.suspects import split_findings
 from heatpoint.data.validate import Progress, Report, clean, validate
 from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.inference.engines import Engine
 from heatpoint.inspection.charts import draw_charts, draw_joint_charts
 from heatpoint.inspection.disagreement import Disagreement, disagreement
 from heatpoint.inspection.drawing import draw_mirrored, draw_targets
@@ -28,7 +29,7 @@ from heatpoint.inspection.maps import CornerReport, JointReport, inspect_corners
 from heatpoint.inspection.oracle import OracleReport, oracle
 from heatpoint.inspection.page import write_page
 from heatpoint.inspection.report import DataReport, Spread, evenly, measure
-from heatpoint.inspection.representation import detector_of, representation
+from heatpoint.inspection.representation import models_of, representation
 from heatpoint.system.files import write_json
 from heatpoint.views.fields import BOXES
 from heatpoint.views.pictures import Crops
@@ -147,8 +148,8 @@ def inspect(
             them lacks are reported.
         val_images: Folder of its images, if they are not beside it.
         model: A checkpoint or the name of an architecture, whose representation and input size
-            are used; by default centre points at stride 4 and 512 x 512 pixels. What a trained
-            one finds is compared with the labels.
+            are used; by default, and of an exported file but for its size, centre points at
+            stride 4 and 512 x 512 pixels. What a trained one finds is compared with the labels.
         size: Height and width of the input in pixels, one number for both; the model's by default.
         stride: Input pixels per cell; the model's by default.
         max_detections: Candidates decoded per image; the model's by default.
@@ -172,13 +173,15 @@ def inspect(
         raise HeatpointError(f"limit must be at least 1 and samples 0, not {limit} and {samples}")
     check_choice("augment", augment, ("published", "mild", "none"))
     annotations = data if isinstance(data, Annotations) else read(data, images)
-    detector, trained = (None, False) if model is None else detector_of(model, annotations)
-    called = "the representation of CenterNet" if model is None else str(model)
+    other = val if isinstance(val, Annotations) or val is None else read(val, val_images)
+    detector, trained = models_of(model, annotations)
+    if size is None and isinstance(trained, Engine):
+        size = trained.description.size
+    called = "the representation of CenterNet" if detector is None else str(model)
     codec, view = representation(
         annotations, detector, called, size, stride, max_detections, padding
     )
     problems = validate(annotations, progress=_step(progress, "checking"))
-    other = val if isinstance(val, Annotations) or val is None else read(val, val_images)
     problems.findings += picture_findings(annotations, other, _step(progress, "comparing"))
     if other is not None:
         problems.findings += split_findings(annotations, other)
@@ -196,8 +199,8 @@ def inspect(
     if codec.pairs:
         views = Augment.named(augment)
         corners = inspect_corners(usable, codec, view.size, views, augment, seed)
-    if detector is not None and trained:
-        differing = disagreement(detector, chosen, view.size, _step(progress, "disagreeing"))
+    if trained is not None:
+        differing = disagreement(trained, chosen, view.size, _step(progress, "disagreeing"))
     found = Inspection(
         annotations.source,
         problems,

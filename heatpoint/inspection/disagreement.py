@@ -16,6 +16,7 @@ from heatpoint.data.validate import Progress
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_area, box_iou
 from heatpoint.inference import KeepOptions, RunOptions
+from heatpoint.inference.engines import Engine
 from heatpoint.inference.match import Match
 from heatpoint.inference.predict import SCORE, open_runner
 from heatpoint.scoring.keypoints import joint_errors, subject_lengths
@@ -108,20 +109,20 @@ _KINDS = {
 
 
 def disagreement(
-    detector: Detector,
+    model: Detector | Engine,
     annotations: Annotations,
     size: tuple[int, int],
     progress: Progress | None = None,
 ) -> Disagreement:
-    """Returns what a trained detector and the labels of a data set disagree about.
+    """Returns what a trained model and the labels of a data set disagree about.
 
     Args:
-        detector: A trained model.
+        model: The model.
         annotations: The data set, as ``clean`` leaves it.
         size: (H, W) of the input in pixels.
         progress: Called with the number of images done and of all.
     """
-    runner = open_runner(detector, RunOptions(size=size), KeepOptions(), _SEEN)
+    runner = open_runner(model, RunOptions(size=size), KeepOptions(), _SEEN)
     try:
         match = Match.of(runner.engine.description, annotations)
     except HeatpointError as error:  # a model for other things still has its size and stride

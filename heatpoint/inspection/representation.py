@@ -9,6 +9,7 @@ from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
 from heatpoint.data.scene import subject_name
 from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines import Engine, is_exported, open_engine
 from heatpoint.views import input_size
 from heatpoint.views.pictures import Crops, Picture
 from heatpoint.weights import PUBLISHED
@@ -68,18 +69,26 @@ def representation(
     return codec, Picture(sides, multiple, trim)
 
 
-def detector_of(model: str | Path, annotations: Annotations) -> tuple[Detector, bool]:
-    """Returns the detector of a model, and whether it is one that was trained.
+def models_of(
+    model: str | Path | None, annotations: Annotations
+) -> tuple[Detector | None, Detector | Engine | None]:
+    """Returns the model whose representation is used, and the trained one that judges the labels.
 
-    Of a model of joints, the data must have just those.
+    An exported file does not say what it was taught by, an architecture knows nothing yet. Of a
+    model of joints, the data must have just those.
 
     Args:
-        model: A checkpoint, or the name of published weights or of an architecture.
+        model: A checkpoint, an exported file, or the name of published weights or of an
+            architecture.
         annotations: The data.
 
     Raises:
         HeatpointError: There is no such model, or the data has no joints, or others.
     """
+    if model is None:
+        return None, None
+    if is_exported(model):
+        return None, open_engine(model)
     # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
     path, skeleton = Path(model), annotations.skeleton
     is_file = path is model or path.suffix == ".safetensors" or path.is_file()
@@ -91,7 +100,7 @@ def detector_of(model: str | Path, annotations: Annotations) -> tuple[Detector, 
         names = [subject_name(annotations)] if joints else annotations.names
         detector = zoo.build(str(model), names, skeleton=skeleton)
     if detector.skeleton is None:
-        return detector, trained
+        return detector, detector if trained else None
     if skeleton is None or all(record.keypoints is None for record in annotations.images):
         raise HeatpointError(
             f"{annotations.source} has no joints; leave model out, or name one that finds boxes"
@@ -103,4 +112,4 @@ def detector_of(model: str | Path, annotations: Annotations) -> tuple[Detector, 
             f"has {len(skeleton.joints)} ({', '.join(skeleton.joints)}); give a model by its "
             "architecture's name to look at the data alone"
         )
-    return detector, trained
+    return detector, detector if trained else None
