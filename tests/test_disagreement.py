@@ -14,6 +14,7 @@ from heatpoint import zoo
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
+from heatpoint.inference.engines import Engine, open_engine
 from heatpoint.inference.match import Match
 from heatpoint.inspection import inspect
 from heatpoint.inspection.disagreement import Disagreement, Disputed, disputed
@@ -183,3 +184,24 @@ def test_inspect_compares_a_checkpoint_with_the_labels(tmp_path: Path) -> None:
     other = inspect(data, model=tmp_path / "cat.safetensors", size=64, out=tmp_path / "other")
     assert "not looked for: the detector's 1 classes are not" in other.summary()
     assert [path.name for path in other.files] == ["report.json", "charts.png", "targets.png"]
+
+
+def test_an_exported_file_judges_at_its_own_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = write_shapes(tmp_path / "data", 2, (64, 96))
+    detector = zoo.build("centernet_tiny", ["disc", "ring", "triangle", "star", "cross"])
+    detector.meta["size"] = [64, 96]
+    opened: list[str] = []
+
+    def engine(path: str) -> Engine:
+        opened.append(path)
+        return open_engine(detector)
+
+    monkeypatch.setattr("heatpoint.inspection.representation.open_engine", engine)
+    got = inspect(data, model="m.onnx", out=None)
+    assert opened == ["m.onnx"]
+    assert got.oracle is not None
+    assert got.oracle.size == (64, 96)
+    assert got.disagreement is not None
+    assert got.disagreement.images == 2

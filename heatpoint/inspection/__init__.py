@@ -29,7 +29,7 @@ from heatpoint.inspection.maps import CornerReport, JointReport, inspect_corners
 from heatpoint.inspection.oracle import OracleReport, oracle
 from heatpoint.inspection.page import write_page
 from heatpoint.inspection.report import DataReport, Spread, evenly, measure
-from heatpoint.inspection.representation import models_of, representation
+from heatpoint.inspection.representation import codec_and_view, models_of
 from heatpoint.system.files import write_json
 from heatpoint.views.fields import BOXES
 from heatpoint.views.pictures import Crops
@@ -178,7 +178,7 @@ def inspect(
     if size is None and isinstance(trained, Engine):
         size = trained.description.size
     called = "the representation of CenterNet" if detector is None else str(model)
-    codec, view = representation(
+    codec, view = codec_and_view(
         annotations, detector, called, size, stride, max_detections, padding
     )
     problems = validate(annotations, progress=_step(progress, "checking"))

@@ -17,7 +17,7 @@ from heatpoint.zoo.detector import SIZE, Detector
 from heatpoint.zoo.families import RELEASED, fitted
 
 
-def representation(
+def codec_and_view(
     annotations: Annotations,
     detector: Detector | None,
     called: str,
