@@ -200,6 +200,19 @@ def test_bad_data_is_reported_not_raised(shapes: Path, tmp_path: Path) -> None:
     assert "gone.jpg" in found.summary()
 
 
+def test_the_other_split_is_compared(shapes: Path, tmp_path: Path) -> None:
+    document = json.loads(shapes.read_text())
+    document["annotations"] = [a for a in document["annotations"] if a["category_id"] != 1]
+    path = shapes.with_name("val.json")
+    path.write_text(json.dumps(document))
+    found = inspect(shapes, val=path, size=128, out=None).problems
+    assert found.problems() == {"picture in both splits": 12, "class of one split only": 1}
+    assert "no problems found" not in found.summary()
+    named = [finding.detail for finding in found.findings if "class" in finding.kind]
+    assert named[0].startswith("disc: ")
+    assert named[0].endswith(f"objects in {shapes}, none in {path}")
+
+
 def test_limit_takes_images_evenly_and_nothing_is_written_unasked(
     shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,7 +223,7 @@ def test_limit_takes_images_evenly_and_nothing_is_written_unasked(
     assert found.data.images == 12
     assert found.files == ()
     assert list(tmp_path.iterdir()) == []
-    assert {name for name, _, _ in steps} == {"checking", "measuring", "scoring"}
+    assert {name for name, _, _ in steps} == {"checking", "comparing", "measuring", "scoring"}
     assert steps[-1] == ("scoring", 5, 5)
 
 

@@ -23,6 +23,7 @@ from heatpoint.inference.evaluate import evaluate
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.system import locked
 from heatpoint.training import TrainOptions, loop, train
+from heatpoint.training.data import load_data
 from heatpoint.training.options import FREE_ON_RESUME
 from heatpoint.zoo.detector import Detector
 
@@ -298,3 +299,21 @@ def test_a_folder_deleted_while_training_is_one_sentence(shapes, tmp_path, monke
     assert not out.exists()
     time.sleep(0.1)
     assert "Traceback" not in capfd.readouterr().err
+
+
+def test_validation_pictures_that_are_trained_on_are_counted(tmp_path):
+    data = write_shapes(tmp_path / "train", 4, (64, 64), seed=1)
+    other = write_shapes(tmp_path / "val", 3, (64, 64), seed=2)
+
+    def notes(val):
+        options = TrainOptions(data=str(data), val=str(val))
+        return [note for note in load_data(options, CenterCodec).notes if "warning" in note]
+
+    assert notes(other) == []
+    assert notes(data)[0].startswith("warning: 4 of the 4 validation pictures are training")
+    copied = sorted((tmp_path / "train").rglob("*.*g"))[2]
+    leaked = sorted((tmp_path / "val").rglob("*.*g"))[1]
+    shutil.copy(copied, leaked)
+    (note,) = notes(other)
+    assert note.startswith("warning: 1 of the 3 validation pictures are training pictures too")
+    assert leaked.name in note

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data import TREATMENT, Annotations, ImageRecord
 from heatpoint.data.readers import read
-from heatpoint.data.validate import TOLERANCE, clean, describe, validate
+from heatpoint.data.validate import HARMLESS, TOLERANCE, clean, describe, validate
 from heatpoint.errors import HeatpointError
 
 GOOD = [1.0, 1, 5, 5]
@@ -88,7 +88,11 @@ def test_facts_are_no_problems(tmp_path: Path) -> None:
     annotations.images[0].crowd[:] = True
     annotations.images.append(record(picture(tmp_path / "b.png")))
     report = validate(annotations)
-    assert report.counts() == {"crowd region": 1, "image without objects": 1}
+    assert report.counts() == {
+        "crowd region": 1,
+        "class without objects": 1,
+        "image without objects": 1,
+    }
     assert report.problems() == {}
     assert "no problems found" in report.summary()
     assert len(clean(annotations)[0]) == 2
@@ -183,6 +187,16 @@ def test_summary_shows_counts_and_at_most_three_examples(tmp_path: Path) -> None
     assert text.count("a.png: cat at") == 3
 
 
+def test_nothing_that_is_left_out_or_changed_is_harmless(tmp_path: Path) -> None:
+    assert {kind for kind in HARMLESS if not TREATMENT[kind].startswith("kept")} == set()
+    for kind in TREATMENT:
+        annotations = one(tmp_path, GOOD)
+        annotations.leave_out(kind, "a.png", "just so")
+        text = validate(annotations).summary()
+        assert f"1 x {kind} ({TREATMENT[kind]})" in text
+        assert ("no problems found" in text) == (kind in HARMLESS)
+
+
 def test_progress_is_told(tmp_path: Path) -> None:
     annotations = one(tmp_path, GOOD)
     annotations.images.append(record(picture(tmp_path / "b.png"), GOOD))
@@ -195,13 +209,13 @@ def test_progress_is_told(tmp_path: Path) -> None:
 def test_known_defects_of_real_data(shared: Path) -> None:
     bccd = read(shared / "data/bccd")
     report = validate(bccd)
-    assert report.counts() == {"degenerate box": 2}
-    names = {Path(finding.image).stem for finding in report.findings}
+    assert report.counts() == {"degenerate box": 2, "box unlike its class": 4}
+    names = {Path(f.image).stem for f in report.findings if f.kind == "degenerate box"}
     assert names == {"BloodImage_00338", "BloodImage_00343"}
     assert clean(bccd)[0].objects == 3941
     assert validate(read(shared / "data/dice")).counts() == {}
     coco = validate(read(shared / "data/coco_cc/annotations/instances.json"))
-    assert coco.problems() == {}
+    assert coco.problems() == {"sliver of a box": 2}
     assert coco.counts()["crowd region"] == 8
 
 

@@ -44,8 +44,8 @@ class Inspect:
     """Says what is in the data, what is wrong with it, and what a model can reach on it.
 
     Examples:
-        heatpoint inspect train.json
-        heatpoint inspect train.json --model centernet_resnet18 --size 384
+        heatpoint inspect train.json --val val.json --size 384
+        heatpoint inspect train.json --model runs/a/best.safetensors
     """
 
     data: Data
@@ -54,9 +54,16 @@ class Inspect:
     images: Folder | None = None
     """folder of the pictures, if not beside the annotations"""
 
+    val: Data | None = None
+    """the other split: says which pictures both hold and which classes one of them lacks"""
+
+    val_images: Folder | None = None
+    """folder of the pictures of val, if not beside its annotations"""
+
     model: Model | None = None
     """architecture or checkpoint whose size and stride to use; heatpoint models lists them. With
-    one of joints, joints are inspected"""
+    one of joints, joints are inspected. Where a checkpoint or an exported file and the labels
+    disagree is shown in disagreements.html"""
 
     size: Size | None = None
     """input size, 512 or 384x512 (height x width); the model's own by default"""

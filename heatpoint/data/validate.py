@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import TREATMENT, Annotations, Finding, ImageRecord, Size
 from heatpoint.data.images import Header, deep_file, ends_well, load_image, read_header
+from heatpoint.data.suspects import label_findings
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_area, clip_boxes
 
@@ -120,6 +121,9 @@ def _masks(record: ImageRecord, size: Size | None) -> dict[str, NDArray[np.bool_
         beyond = ((places < low) | (places > high)).any(-1)
         masks["non-finite joint"] = ~whole & (visibility != 0)
         masks["joint outside the image"] = whole & (visibility > 0) & beyond
+        # Half a pixel, because COCO's whole numbers are the middles of pixels.
+        at_origin = whole & (visibility > 0) & (np.abs(places) <= 0.5).all(-1)
+        masks["joint at (0, 0)"] = at_origin & ~beyond
     return masks
 
 
@@ -185,10 +189,17 @@ def _cleaned(
 
 
 HARMLESS = {
-    *("crowd region", "image without objects", "person without joints"),
+    "crowd region",
+    "image without objects",
+    "person without joints",
+    "class without objects",
+    "similar pictures",
     "picture turned by EXIF",
 }
-"""Kinds that are facts rather than mistakes."""
+"""Kinds that are facts rather than mistakes; nothing of them is left out or changed."""
+
+_COUNTED = HARMLESS - {"similar pictures"}
+"""Kinds of which the number says enough."""
 
 Progress = Callable[[int, int], None]
 
@@ -231,8 +242,9 @@ class Report:
         for kind, number in self.counts().items():
             lines.append(f"  {number:,} x {kind} ({TREATMENT[kind]})")
             some = [item for item in self.findings if item.kind == kind][:3]
-            if kind not in HARMLESS:
-                lines += [f"      {Path(item.image).name}: {item.detail}" for item in some]
+            if kind not in _COUNTED:
+                names = [f"{Path(item.image).name}: " if item.image else "" for item in some]
+                lines += [f"      {n}{item.detail}" for n, item in zip(names, some, strict=True)]
         if self.searched:
             lines.append(f"  no image was found; searched {', '.join(self.searched)}")
         if not self.problems():
@@ -255,7 +267,7 @@ def validate(
         progress: Called with the number of images done and the number of all.
         decode: Decode every image as well: slow, finds damage in the middle of a file.
     """
-    findings = list(annotations.findings)
+    findings, sizes = list(annotations.findings), list[Size | None]()
     places: dict[Path, int] = {}
     for number, (record, size, found) in enumerate(
         _examined(annotations, progress, decode, check_images), start=1
@@ -265,6 +277,8 @@ def validate(
             detail = f"images {first} and {number} of the list"
             findings.append(Finding("image listed twice", str(record.path), detail))
         findings += found + _object_findings(record, size, annotations)
+        sizes.append(size or record.size)
+    findings += label_findings(annotations, sizes)
     return Report(
         annotations.source, len(annotations), annotations.counts(), findings, annotations.searched
     )

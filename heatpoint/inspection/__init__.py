@@ -14,25 +14,25 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from heatpoint import zoo
-from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
+from heatpoint.data.duplicates import picture_findings
 from heatpoint.data.readers import read
-from heatpoint.data.scene import subject_name
+from heatpoint.data.suspects import split_findings
 from heatpoint.data.validate import Progress, Report, clean, validate
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.inspection.drawing import draw_charts, draw_joint_charts, draw_mirrored, draw_targets
+from heatpoint.inference.engines import Engine
+from heatpoint.inspection.charts import draw_charts, draw_joint_charts
+from heatpoint.inspection.disagreement import Disagreement, disagreement
+from heatpoint.inspection.drawing import draw_mirrored, draw_targets
 from heatpoint.inspection.maps import CornerReport, JointReport, inspect_corners, measure_joints
 from heatpoint.inspection.oracle import OracleReport, oracle
+from heatpoint.inspection.page import write_page
 from heatpoint.inspection.report import DataReport, Spread, evenly, measure
+from heatpoint.inspection.representation import codec_and_view, models_of
 from heatpoint.system.files import write_json
-from heatpoint.views import input_size
 from heatpoint.views.fields import BOXES
-from heatpoint.views.pictures import Crops, Picture
-from heatpoint.weights import PUBLISHED
-from heatpoint.zoo.detector import SIZE, Detector
-from heatpoint.zoo.families import RELEASED, fitted
+from heatpoint.views.pictures import Crops
 
 __all__ = ["Inspection", "inspect"]
 
@@ -56,6 +56,7 @@ class Inspection:
             model is one of joints.
         files: The report and the pictures that were written; empty if none were asked for.
         corners: What is hard for corners; None unless the model finds boxes by them.
+        disagreement: Where a trained model and the labels differ; None without one.
     """
 
     source: str
@@ -65,6 +66,7 @@ class Inspection:
     joints: JointReport | None = None
     files: tuple[Path, ...] = ()
     corners: CornerReport | None = None
+    disagreement: Disagreement | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything as plain numbers and strings, ready for JSON.
@@ -102,13 +104,16 @@ class Inspection:
 
     @property
     def _reports(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in ("data", "oracle", "corners", "joints")}
+        names = ("data", "oracle", "corners", "joints", "disagreement")
+        return {name: getattr(self, name) for name in names}
 
 
 def inspect(
     data: str | Path | Annotations,
     *,
     images: str | Path | None = None,
+    val: str | Path | Annotations | None = None,
+    val_images: str | Path | None = None,
     model: str | Path | None = None,
     size: int | tuple[int, int] | None = None,
     stride: int | None = None,
@@ -139,17 +144,22 @@ def inspect(
     Args:
         data: A data set in any format ``read`` knows, or annotations that were read already.
         images: Folder of its images, if they are not beside it.
+        val: The other split: pictures that both hold, exactly or nearly, and classes that one of
+            them lacks are reported.
+        val_images: Folder of its images, if they are not beside it.
         model: A checkpoint or the name of an architecture, whose representation and input size
-            are used; by default centre points at stride 4 and 512 x 512 pixels.
+            are used; by default, and of an exported file but for its size, centre points at
+            stride 4 and 512 x 512 pixels. What a trained one finds is compared with the labels.
         size: Height and width of the input in pixels, one number for both; the model's by default.
         stride: Input pixels per cell; the model's by default.
         max_detections: Candidates decoded per image; the model's by default.
-        out: Folder for report.json, charts.png, targets.png and, of a model of joints,
-            mirrored.png; None writes nothing.
+        out: Folder for report.json, charts.png, targets.png, of a model of joints mirrored.png,
+            and of a trained one disagreements.html; None writes nothing.
         samples: Number of images in targets.png.
         augment: Augmentation that targets.png shows and corners are cut off by, named as in
             training.
-        limit: A perfect network is scored on at most this many images or subjects, evenly spread.
+        limit: A perfect network is scored, and a trained one compared with the labels, on at most
+            this many images or subjects, evenly spread.
         seed: Chooses images and augmentation of targets.png.
         padding: Side of a subject's crop over that of its box; for models of joints, whose own is
             the default.
@@ -163,23 +173,43 @@ def inspect(
         raise HeatpointError(f"limit must be at least 1 and samples 0, not {limit} and {samples}")
     check_choice("augment", augment, ("published", "mild", "none"))
     annotations = data if isinstance(data, Annotations) else read(data, images)
-    codec, view = _representation(annotations, model, size, stride, max_detections, padding)
+    other = val if isinstance(val, Annotations) or val is None else read(val, val_images)
+    detector, trained = models_of(model, annotations)
+    if size is None and isinstance(trained, Engine):
+        size = trained.description.size
+    called = "the representation of CenterNet" if detector is None else str(model)
+    codec, view = codec_and_view(
+        annotations, detector, called, size, stride, max_detections, padding
+    )
     problems = validate(annotations, progress=_step(progress, "checking"))
+    problems.findings += picture_findings(annotations, other, _step(progress, "comparing"))
+    if other is not None:
+        problems.findings += split_findings(annotations, other)
     usable, _ = clean(annotations, skip_bad=True, progress=_step(progress, "measuring"))
     scoring = _step(progress, "scoring")
     report, measured = measure(usable, view.size, view.multiple, view.trim)
-    verdict = joints = seen = corners = None
+    chosen = usable.subset(evenly(len(usable), limit).tolist())
+    verdict = joints = seen = corners = differing = None
     if isinstance(view, Crops):
         joints, seen = measure_joints(usable, codec, view, limit, scoring)
         # What counts is the size in the crop, not in a whole picture brought to the input.
         report = replace(report, input_sides=Spread.of(seen.sides * seen.zooms))
     elif BOXES in codec.answer:
-        chosen = usable.subset(evenly(len(usable), limit).tolist())
         verdict = oracle(chosen, codec, view.size, scoring, view.multiple, view.trim)
     if codec.pairs:
         views = Augment.named(augment)
         corners = inspect_corners(usable, codec, view.size, views, augment, seed)
-    found = Inspection(annotations.source, problems, report, verdict, joints, corners=corners)
+    if trained is not None:
+        differing = disagreement(trained, chosen, view.size, _step(progress, "disagreeing"))
+    found = Inspection(
+        annotations.source,
+        problems,
+        report,
+        verdict,
+        joints,
+        corners=corners,
+        disagreement=differing,
+    )
     if out is None:
         return found
     files = [Path(out) / "report.json", Path(out) / "charts.png"]
@@ -193,6 +223,9 @@ def inspect(
     if samples and isinstance(view, Crops):
         files.append(Path(out) / "mirrored.png")
         draw_mirrored(files[-1], usable, view, min(samples, 4), seed)
+    if differing is not None and differing.disputed:
+        files.append(Path(out) / "disagreements.html")
+        write_page(files[-1], annotations.source, str(model), differing)
     found = replace(found, files=tuple(files))
     write_json(files[0], found.as_dict())
     return found
@@ -200,77 +233,3 @@ def inspect(
 
 def _step(progress: StepProgress | None, name: str) -> Progress | None:
     return None if progress is None else partial(progress, name)
-
-
-def _representation(
-    annotations: Annotations,
-    model: str | Path | None,
-    size: int | tuple[int, int] | None,
-    stride: int | None,
-    max_detections: int | None,
-    padding: float | None,
-) -> tuple[Codec, Picture | Crops]:
-    """Returns codec and view: the model's, changed by what the user said.
-
-    Raises:
-        HeatpointError: The model has another stride, cannot take the size, or finds other joints
-            than there are; or an option is not for such a model.
-    """
-    called, own, multiple, trim = "the representation of CenterNet", (SIZE, SIZE), 1, 0
-    codec, skeleton = RELEASED["centernet"], None
-    settings: dict[str, float] = {}
-    if model is not None:
-        detector = _detector(model, annotations)
-        codec, skeleton, settings = detector.codec, detector.skeleton, detector.settings
-        multiple, trim = detector.network.multiple, detector.network.trim
-        called, own = str(model), detector.size
-        if stride is not None and stride != codec.stride:
-            raise HeatpointError(
-                f"this model works at stride {codec.stride}, not {stride}; leave out model or "
-                "stride"
-            )
-    if codec.view.asks and (stride is not None or max_detections is not None):
-        raise HeatpointError(
-            f"{called} finds the joints of one subject; leave out stride and max_detections"
-        )
-    given = {"stride": stride, "max_detections": max_detections}
-    chosen = {name: value for name, value in given.items() if value is not None}
-    codec = fitted(codec, annotations.names, skeleton).tuned(called, chosen)
-    sides = input_size(size, own, max(multiple, codec.stride), trim)
-    if padding is not None and "padding" not in settings:
-        raise HeatpointError("padding is about crops of subjects; name a model of joints with it")
-    if codec.view.asks:
-        padding = settings["padding"] if padding is None else padding
-        return codec, Crops(sides, multiple, trim, padding)
-    return codec, Picture(sides, multiple, trim)
-
-
-def _detector(model: str | Path, annotations: Annotations) -> Detector:
-    """Returns the detector of a model; of one of joints, the data must have just those.
-
-    Raises:
-        HeatpointError: There is no such model, or the data has no joints, or others.
-    """
-    # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
-    path, skeleton = Path(model), annotations.skeleton
-    is_file = path is model or path.suffix == ".safetensors" or path.is_file()
-    if is_file or model in PUBLISHED:
-        detector = Detector.load(model)
-    else:
-        joints = zoo.learns_joints(str(model))
-        names = [subject_name(annotations)] if joints else annotations.names
-        detector = zoo.build(str(model), names, skeleton=skeleton)
-    if detector.skeleton is None:
-        return detector
-    if skeleton is None or all(record.keypoints is None for record in annotations.images):
-        raise HeatpointError(
-            f"{annotations.source} has no joints; leave model out, or name one that finds boxes"
-        )
-    known = detector.skeleton.joints
-    if known != skeleton.joints:
-        raise HeatpointError(
-            f"the model finds {len(known)} joints ({', '.join(known)}), but {annotations.source} "
-            f"has {len(skeleton.joints)} ({', '.join(skeleton.joints)}); give a model by its "
-            "architecture's name to look at the data alone"
-        )
-    return detector

@@ -12,6 +12,7 @@ from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment, PoseAugment
 from heatpoint.data.dataset import TrainSet, varied
+from heatpoint.data.duplicates import shared_files
 from heatpoint.data.readers import read
 from heatpoint.data.skeleton import skeleton_of
 from heatpoint.data.validate import clean, describe
@@ -116,7 +117,19 @@ def load_data(options: TrainOptions, kind: type[Codec]) -> TrainingData:
         readable = {record.path for record in shown.images}
         kept = [i for i, record in enumerate(read_val.images) if record.path in readable]
         read_val = read_val.subset(kept)
-    return TrainingData(train, read_val, shown, notes + more)
+    return TrainingData(train, read_val, shown, [*notes, *more, *_shared(read_train, read_val)])
+
+
+def _shared(train: Annotations, val: Annotations) -> list[str]:
+    """Returns a sentence about pictures that are in both, if there are any."""
+    shared = shared_files(train, val)
+    if not shared:
+        return []
+    return [
+        f"warning: {len(shared):,} of the {len(val):,} validation pictures are training pictures "
+        f"too ({val.images[min(shared)].path.name}, for one), so that the validation score says "
+        "more than holds for new pictures; heatpoint inspect --val lists them"
+    ]
 
 
 def with_skeleton(annotations: Annotations, skeleton: str) -> Annotations:

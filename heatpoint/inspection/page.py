@@ -1,0 +1,140 @@
+"""Writes a page of pictures that labels and a model disagree about: one HTML file, no scripts."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from dataclasses import replace
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.draw import draw_truth
+from heatpoint.data.images import load_image
+from heatpoint.data.results import Detections
+from heatpoint.geometry import Affine, Image
+from heatpoint.inspection.disagreement import Disagreement, Disputed, Doubt
+from heatpoint.system.files import atomic_write
+
+PICTURES = 60
+"""Pictures on a page, at most."""
+
+_DOUBTS = 9  # told and marked per picture, at most
+_SIDES = 480, 960  # pixels: longer side of a picture is brought between these
+_QUALITY = 85
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 1500px; margin: auto; padding: 1rem; }
+section { border-top: 1px solid #8886; padding: 1rem 0; }
+h1, h2 { overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; }
+h2 { font-size: 1.1rem; margin: 0 0 .3rem; }
+ol { margin: .3rem 0 .8rem; padding-left: 1.8rem; }
+.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 1rem; }
+figure { margin: 0; }
+figcaption { font-weight: 600; }
+img { width: 100%; height: auto; border-radius: 4px; }
+small { opacity: .75; }
+"""
+
+
+def write_page(path: str | Path, source: str, model: str, found: Disagreement) -> None:
+    """Writes the most suspicious pictures with what labels and model say, side by side.
+
+    The file holds its pictures and loads nothing; it follows the reader's choice of dark or light.
+
+    Args:
+        path: A file that ends in .html.
+        source: The data, as the user wrote it.
+        model: The model, likewise.
+        found: What the two disagree about.
+    """
+    shown = found.disputed[:PICTURES]
+    more = len(found.disputed) - len(shown)
+    lead = f"{found.lines()[0]}. The most suspicious come first; of each, one side is wrong."
+    if more:
+        lead += f" {more:,} more are in report.json."
+    title = f"Labels of {source} and findings of {model}"
+    with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        file.write(
+            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<meta name="viewport" content="width=device-width">'
+            f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
+            f"<body><h1>{escape(title)}</h1><p>{escape(lead)}</p>\n"
+        )
+        for each in shown:
+            file.write(_section(each, found.truth))
+        file.write("</body></html>\n")
+
+
+def _section(each: Disputed, truth: Annotations) -> str:
+    """Returns the part of the page about one picture."""
+    told = each.doubts[:_DOUBTS]
+    items = "".join(
+        f"<li>{escape(doubt.reason)} <small>suspicion {doubt.suspicion:.2f}</small></li>"
+        for doubt in told
+    )
+    rest = len(each.doubts) - len(told)
+    more = f"<p><small>and {rest:,} less suspicious ones</small></p>" if rest else ""
+    labels, found = map(_embedded, _drawn(each, told, truth))
+    path = each.record.path
+    return (
+        f'<section><h2 title="{escape(str(path))}">{escape(path.name)}</h2>\n'
+        f'<ol>{items}</ol>{more}<div class="pair">\n'
+        f'<figure><figcaption>labels</figcaption><img alt="labels" src="{labels}"></figure>\n'
+        f'<figure><figcaption>found</figcaption><img alt="found" src="{found}"></figure>\n'
+        "</div></section>\n"
+    )
+
+
+def _drawn(each: Disputed, told: Sequence[Doubt], truth: Annotations) -> list[Image]:
+    """Returns the picture with its labels and with what was found, the doubts marked in both."""
+    image = load_image(each.record.path)
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    zoom = min(max(longer, _SIDES[0]), _SIDES[1]) / longer
+    scale = Affine.scale(zoom, zoom)
+    image = scale.warp(image, (max(1, round(zoom * height)), max(1, round(zoom * width))))
+    record, found = each.record, each.found
+    both = [
+        draw_truth(image, replace(record, **_at(scale, record)), truth.names, truth.skeleton),
+        replace(found, **_at(scale, found)).plot(image),
+    ]
+    boxes = [scale.boxes(doubt.box) for doubt in told]
+    return [_marked(picture, boxes) for picture in both]
+
+
+def _at(scale: Affine, drawn: ImageRecord | Detections) -> dict[str, Any]:
+    """Returns boxes and joints as they lie in the scaled picture."""
+    moved: dict[str, Any] = {"boxes": scale.boxes(drawn.boxes)}
+    if drawn.keypoints is not None:
+        places = scale.points(drawn.keypoints[..., :2])
+        moved["keypoints"] = np.concatenate((places, drawn.keypoints[..., 2:]), -1)
+    return moved
+
+
+def _marked(image: Image, boxes: Sequence[NDArray[np.float64]]) -> Image:
+    """Returns the picture with a numbered frame around each place, black and white to stand out."""
+    font, (height, width) = cv2.FONT_HERSHEY_SIMPLEX, image.shape[:2]
+    for number, box in reversed([*enumerate(boxes, start=1)]):
+        left, top, right, bottom = (round(float(value)) for value in box)
+        ends = (max(0, left - 5), max(0, top - 5)), (min(width, right + 5), min(height, bottom + 5))
+        for colour, thickness in (((0, 0, 0), 5), ((255, 255, 255), 2)):
+            cv2.rectangle(image, *ends, colour, thickness)
+        # The number stands at the lower edge, because names stand at the upper one.
+        x, y = min(max(ends[0][0], 0), width - 24), min(max(ends[1][1], 26), height)
+        cv2.rectangle(image, (x, y - 26), (x + 22, y), (0, 0, 0), cv2.FILLED)
+        cv2.putText(image, str(number), (x + 4, y - 6), font, 0.65, (255, 255, 255), 2, cv2.LINE_AA)
+    return image
+
+
+def _embedded(image: Image) -> str:
+    """Returns the picture as the text of a JPEG file that HTML can hold."""
+    options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+    _, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
