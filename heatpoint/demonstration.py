@@ -21,6 +21,7 @@ from heatpoint.inspection import inspect
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.system.files import atomic_write, write_json
+from heatpoint.system.outputs import check_outputs
 from heatpoint.training import train
 from heatpoint.training.report import compared
 from heatpoint.zoo.detector import Detector
@@ -179,6 +180,14 @@ def demo(
     out = Path(out or show.out)
     count = show.images if images is None else images
     scored = max(8, count // 25)
+    files = {
+        "metrics": out / "metrics.json",
+        "curves": out / "curves.png",
+        "predictions": out / "predictions.png",
+        "targets": out / "inspect" / "targets.png",
+    }
+    drawn = [path for name, path in files.items() if name != "metrics"]
+    check_outputs({"numbers": [files["metrics"]], "pictures": drawn})
     if (out / "train").exists():
         raise HeatpointError(f"{out} already holds a demo; remove it or choose another folder")
     if minutes is None and epochs is None:
@@ -229,12 +238,6 @@ def demo(
     say(metrics.summary())
     ends("evaluate")
 
-    files = {
-        "metrics": out / "metrics.json",
-        "curves": out / "curves.png",
-        "predictions": out / "predictions.png",
-        "targets": out / "inspect" / "targets.png",
-    }
     _write_sheet(files["predictions"], trained.best, truth)
     ends("predict")
     with atomic_write(files["curves"]) as temporary:

@@ -18,11 +18,12 @@ import pytest
 from heatpoint.errors import HeatpointError
 from heatpoint.system import Interrupt, is_alive, locked, usable_cores
 from heatpoint.system.files import atomic_write, read_json, write_json
+from heatpoint.system.signs import SIGN
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
     write_json(tmp_path / "new" / "a.json", {"ap": 0.5})
-    assert read_json(tmp_path / "new" / "a.json") == {"ap": 0.5}
+    assert read_json(tmp_path / "new" / "a.json") == {"written_by": SIGN, "ap": 0.5}
     assert os.listdir(tmp_path / "new") == ["a.json"]
 
 
@@ -103,7 +104,7 @@ def test_devices_and_pipes_are_written_to_and_stay(tmp_path: Path) -> None:
     reader.start()
     write_json(pipe, {"a": 1})
     reader.join(10)
-    assert json.loads(read[0]) == {"a": 1}
+    assert json.loads(read[0]) == {"written_by": SIGN, "a": 1}
     assert stat.S_ISFIFO(os.stat(pipe).st_mode)
     assert os.listdir(tmp_path) == ["pipe.json"]
 

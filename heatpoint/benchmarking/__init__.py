@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from importlib.metadata import distributions
 from pathlib import Path
 
-from heatpoint.benchmarking.contenders import choose, choose_for_file, export_all
+from heatpoint.benchmarking.contenders import EXPORTED, choose, choose_for_file, export_all
 from heatpoint.benchmarking.race import PER_ROUND, Race
 from heatpoint.benchmarking.report import Report
 from heatpoint.errors import HeatpointError
@@ -23,6 +23,7 @@ from heatpoint.inference.engines.exported import check_cores
 from heatpoint.inference.sources import Source, expand
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.system.outputs import check_outputs
 from heatpoint.views import input_size
 
 DRAWN, DRAWN_SIZE = 8, (480, 640)
@@ -79,6 +80,15 @@ def benchmark(
     threads, out, tell = check_cores(1, threads), Path(out), progress or (lambda *_: None)
     tell("preparing", 0, 1)
     given = None if images is None else expand(images)
+    check_outputs(
+        {
+            "numbers": [out / "benchmark.json"],
+            "pictures": [out / "benchmark.png"],
+            "exported": [] if is_exported(model) else [out / name for name in EXPORTED],
+        },
+        [model, images],
+        [source.path for source in given or ()],
+    )
     if is_exported(model):
         about = open_engine(model, max_detections=1).description  # however few it gives
         chosen = choose_for_file(Path(model), about, engines, precisions)

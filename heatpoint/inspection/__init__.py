@@ -27,6 +27,7 @@ from heatpoint.inspection.maps import CornerReport, JointReport, inspect_corners
 from heatpoint.inspection.oracle import OracleReport, oracle
 from heatpoint.inspection.report import DataReport, Spread, evenly, measure
 from heatpoint.system.files import write_json
+from heatpoint.system.outputs import check_outputs
 from heatpoint.views import input_size
 from heatpoint.views.fields import BOXES
 from heatpoint.views.pictures import Crops, Picture
@@ -163,6 +164,13 @@ def inspect(
         raise HeatpointError(f"limit must be at least 1 and samples 0, not {limit} and {samples}")
     check_choice("augment", augment, ("published", "mild", "none"))
     annotations = data if isinstance(data, Annotations) else read(data, images)
+    names = ("charts.png", "targets.png", "mirrored.png")
+    if out is not None:
+        written = [Path(out) / name for name in names]
+        pictures = [record.path for record in annotations.images]
+        numbers = [Path(out) / "report.json"]
+        given = [annotations.source, images, model]
+        check_outputs({"numbers": numbers, "pictures": written}, given, pictures)
     codec, view = _representation(annotations, model, size, stride, max_detections, padding)
     problems = validate(annotations, progress=_step(progress, "checking"))
     usable, _ = clean(annotations, skip_bad=True, progress=_step(progress, "measuring"))

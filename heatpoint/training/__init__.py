@@ -45,6 +45,8 @@ def run(options: TrainOptions) -> TrainResult:
     kind = kind_of(options, stored)
     check_samples(options, kind)
     data = load_data(options, kind)
+    if not options.resume:  # then the folder holds the run already
+        _check_outputs(options, data)
     fabric = make_fabric(options)
     # Data in memory goes to the processes once, not a second time inside of the options.
     options = replace(options, data=data.train.source, val=data.val.source)
@@ -81,6 +83,23 @@ def train(options: TrainOptions) -> TrainResult:
             call with ``resume=True`` goes on.
     """
     return run(options)
+
+
+def _check_outputs(options: TrainOptions, data: TrainingData) -> None:
+    """Makes sure that the run's files can be written and replace nothing that counts."""
+    from heatpoint.system.outputs import check_outputs
+
+    out, parts = Path(options.out), (data.train, data.val)
+    given = [options.weights, options.backbone_weights, options.skeleton]
+    check_outputs(
+        {
+            "numbers": [out / "options.json", out / "log.csv"],
+            "checkpoints": [out / "best.safetensors", out / "last.safetensors"],
+            "pictures": [out / "curves.png", out / "val_predictions.png"],
+        },
+        [*given, *(part.source for part in parts)],
+        [record.path for part in parts for record in part.images],
+    )
 
 
 def _train(
