@@ -163,6 +163,20 @@ def test_a_killed_write_leaves_nothing_for_long(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.json"]
 
 
+def test_a_killed_export_leaves_nothing_for_long(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="needs the extra 'onnx'")
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom heatpoint.exporting import drafted\n"
+        "with drafted(Path(sys.argv[1])) as path:\n"
+        "    path.write_text('half')\n    path.with_suffix('.bin').write_text('half')\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "model.xml")])
+    assert any(path.is_dir() for path in tmp_path.iterdir())
+    write_json(tmp_path / "a.json", 1)
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
 HOLDER = """
 import sys, time
 from pathlib import Path

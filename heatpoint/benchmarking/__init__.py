@@ -23,6 +23,7 @@ from heatpoint.inference.engines.exported import check_cores
 from heatpoint.inference.sources import Source, expand
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.system import locked
 from heatpoint.system.outputs import check_outputs
 from heatpoint.views import input_size
 
@@ -103,39 +104,40 @@ def benchmark(
         about = describe(detector)
     wanted = input_size(size, about.size, about.multiple, about.trim)
     about.check_size(wanted, about.called)
-    sources = given or _draw(out, about)
-    if is_exported(model):
-        files, failed = dict.fromkeys(chosen, Path(model)), dict[str, str]()
-    else:
-        tell("exporting", 0, 1)
-        files = dict.fromkeys(chosen, checkpoint_path(model))
-        failed = export_all(files, detector, wanted, sources, out)
-    paths = [source.path for source in sources][: rounds * PER_ROUND]
-    race = Race(wanted, threads, paths, tell, failed)
-    with ExitStack() as stack:
-        race.start(files, starts, stack)
-        race.run(rounds)
-        race.measure(throughput)
-        results = race.results()
-    installed = {each.name: each.version for each in distributions()}
-    protocol = {
-        "model": str(model),
-        "architecture": about.architecture,
-        "finds": about.finds,
-        "size": list(wanted),
-        "threads": threads,
-        "rounds": rounds,
-        "pictures": len(paths),
-        "drawn": given is None,
-        "operations": race.operations.get("network"),
-        "peaks": race.operations.get("peaks", {}),
-        "processor": processor(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "libraries": {name: installed.get(name) for name in _LIBRARIES},
-        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
-    return Report(protocol, results, left_out, race.failed)
+    with locked(out / ".lock", f"another benchmark is writing into {out}; choose another out"):
+        sources = given or _draw(out, about)
+        if is_exported(model):
+            files, failed = dict.fromkeys(chosen, Path(model)), dict[str, str]()
+        else:
+            tell("exporting", 0, 1)
+            files = dict.fromkeys(chosen, checkpoint_path(model))
+            failed = export_all(files, detector, wanted, sources, out)
+        paths = [source.path for source in sources][: rounds * PER_ROUND]
+        race = Race(wanted, threads, paths, tell, failed)
+        with ExitStack() as stack:
+            race.start(files, starts, stack)
+            race.run(rounds)
+            race.measure(throughput)
+            results = race.results()
+        installed = {each.name: each.version for each in distributions()}
+        protocol = {
+            "model": str(model),
+            "architecture": about.architecture,
+            "finds": about.finds,
+            "size": list(wanted),
+            "threads": threads,
+            "rounds": rounds,
+            "pictures": len(paths),
+            "drawn": given is None,
+            "operations": race.operations.get("network"),
+            "peaks": race.operations.get("peaks", {}),
+            "processor": processor(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "libraries": {name: installed.get(name) for name in _LIBRARIES},
+            "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+        }
+        return Report(protocol, results, left_out, race.failed)
 
 
 def processor() -> str:

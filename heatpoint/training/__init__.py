@@ -31,9 +31,10 @@ def run(options: TrainOptions) -> TrainResult:
     """
     check(options)
     import torch
+    from torch.multiprocessing.spawn import ProcessExitedException
 
     from heatpoint.training.data import check_samples, load_data
-    from heatpoint.training.processes import make_fabric
+    from heatpoint.training.processes import lost, make_fabric
     from heatpoint.training.setup import kind_of
     from heatpoint.training.state import load_resume
 
@@ -52,7 +53,11 @@ def run(options: TrainOptions) -> TrainResult:
     options = replace(options, data=data.train.source, val=data.val.source)
     # Bound beforehand, for Fabric takes dataclasses among its own arguments apart on the way.
     work = partial(_train, options, data)
-    outcome: TrainResult | HeatpointError = fabric.launch(work)
+    outcome: TrainResult | HeatpointError
+    try:
+        outcome = fabric.launch(work)
+    except ProcessExitedException as error:
+        raise lost(error) from None
     if isinstance(outcome, HeatpointError):
         raise outcome
     if outcome.interrupted:
@@ -108,7 +113,7 @@ def _train(
     """Trains in one of the processes; a mistake is returned, for an exception loses its type."""
     from heatpoint.system import locked
     from heatpoint.training.loop import fit
-    from heatpoint.training.processes import on_first
+    from heatpoint.training.processes import is_cut_off, lost, on_first
     from heatpoint.training.setup import Run
 
     out = Path(options.out)
@@ -121,3 +126,7 @@ def _train(
         if fabric.world_size == 1:
             raise
         return error
+    except RuntimeError as error:
+        if not is_cut_off(error):
+            raise
+        return lost(error)
