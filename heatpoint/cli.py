@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import warnings
+from contextlib import suppress
 from importlib import import_module
 from io import TextIOWrapper
 
@@ -62,13 +64,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns:
         0 on success, 1 for a mistake that ``HeatpointError`` explains, 2 for a wrong command line,
-        130 when interrupted by Ctrl-C.
+        130 when interrupted by Ctrl-C or SIGTERM.
     """
     words = list(sys.argv[1:] if argv is None else argv)
     who = " ".join(["heatpoint", *words[:1]])
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a letter stops nothing
+    former = signal.getsignal(signal.SIGTERM)
+    with suppress(ValueError):  # only the main thread may
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning  # type: ignore[assignment]
@@ -92,6 +97,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _drop_output()
         print(f"{who}: there is no room for what it writes: {error}", file=sys.stderr)
         return errors.EXIT_MISTAKE
+    finally:
+        with suppress(ValueError):
+            signal.signal(signal.SIGTERM, former)
 
 
 def _run(words: Sequence[str]) -> int:

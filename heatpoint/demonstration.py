@@ -20,7 +20,9 @@ from heatpoint.inference.evaluate import evaluate
 from heatpoint.inspection import inspect
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.system import locked
 from heatpoint.system.files import atomic_write, write_json
+from heatpoint.system.outputs import check_outputs
 from heatpoint.training import train
 from heatpoint.training.report import compared
 from heatpoint.zoo.detector import Detector
@@ -179,6 +181,14 @@ def demo(
     out = Path(out or show.out)
     count = show.images if images is None else images
     scored = max(8, count // 25)
+    files = {
+        "metrics": out / "metrics.json",
+        "curves": out / "curves.png",
+        "predictions": out / "predictions.png",
+        "targets": out / "inspect" / "targets.png",
+    }
+    drawn = [path for name, path in files.items() if name != "metrics"]
+    check_outputs({"numbers": [files["metrics"]], "pictures": drawn})
     if (out / "train").exists():
         raise HeatpointError(f"{out} already holds a demo; remove it or choose another folder")
     if minutes is None and epochs is None:
@@ -186,70 +196,65 @@ def demo(
     if size < show.step or size % show.step:
         raise HeatpointError(f"size must be a multiple of {show.step}, not {size}")
 
-    start, seconds = time.monotonic(), dict[str, float]()
+    with locked(out / ".lock", f"another demo is writing into {out}; choose another out"):
+        start, seconds = time.monotonic(), dict[str, float]()
 
-    def ends(step: str) -> None:
-        seconds[step] = round(time.monotonic() - start - sum(seconds.values()), 2)
+        def ends(step: str) -> None:
+            seconds[step] = round(time.monotonic() - start - sum(seconds.values()), 2)
 
-    say(f"drawing {count} pictures to train on and {scored} to score")
-    # Seeds 2 n and 2 n + 1: no picture of one set is in the other, whatever the seed.
-    data = show.write(out / "data" / "train", count, (size, size), 2 * seed)
-    val = show.write(out / "data" / "val", scored, (size, size), 2 * seed + 1)
-    ends("draw")
+        say(f"drawing {count} pictures to train on and {scored} to score")
+        # Seeds 2 n and 2 n + 1: no picture of one set is in the other, whatever the seed.
+        data = show.write(out / "data" / "train", count, (size, size), 2 * seed)
+        val = show.write(out / "data" / "val", scored, (size, size), 2 * seed + 1)
+        ends("draw")
 
-    side = size * 32 // show.step
-    inspection = inspect(
-        data, model=show.model, size=side, out=out / "inspect", augment="none", limit=100
-    )
-    say("\n".join(inspection.verdict()))
-    ends("inspect")
+        side = size * 32 // show.step
+        inspection = inspect(
+            data, model=show.model, size=side, out=out / "inspect", augment="none", limit=100
+        )
+        say("\n".join(inspection.verdict()))
+        ends("inspect")
 
-    say(f"training {show.model} from random weights")
-    left = None
-    if minutes is not None:
-        left = max(_SHORTEST, minutes - (1 + _REST) * sum(seconds.values()) / 60)
-    trained = train(
-        str(data),
-        str(val),
-        model=show.model,
-        out=str(out / "train"),
-        size=side,
-        minutes=left,
-        epochs=epochs,
-        threads=_quickest_threads(),
-        seed=seed,
-        **_RECIPE,
-        **show.recipe,
-    )
-    ends("train")
+        say(f"training {show.model} from random weights")
+        left = None
+        if minutes is not None:
+            left = max(_SHORTEST, minutes - (1 + _REST) * sum(seconds.values()) / 60)
+        trained = train(
+            str(data),
+            str(val),
+            model=show.model,
+            out=str(out / "train"),
+            size=side,
+            minutes=left,
+            epochs=epochs,
+            threads=_quickest_threads(),
+            seed=seed,
+            **_RECIPE,
+            **show.recipe,
+        )
+        ends("train")
 
-    truth, _ = clean(read(val))
-    metrics = evaluate(trained.best, truth)
-    scores = {name: metrics.scores[name] for name in show.scores}
-    say(metrics.summary())
-    ends("evaluate")
+        truth, _ = clean(read(val))
+        metrics = evaluate(trained.best, truth)
+        scores = {name: metrics.scores[name] for name in show.scores}
+        say(metrics.summary())
+        ends("evaluate")
 
-    files = {
-        "metrics": out / "metrics.json",
-        "curves": out / "curves.png",
-        "predictions": out / "predictions.png",
-        "targets": out / "inspect" / "targets.png",
-    }
-    _write_sheet(files["predictions"], trained.best, truth)
-    ends("predict")
-    with atomic_write(files["curves"]) as temporary:
-        temporary.write_bytes((trained.out / "curves.png").read_bytes())
-    seconds["total"] = round(sum(seconds.values()), 2)
-    report = {"updates": trained.updates, "seconds": seconds, **metrics.as_dict()}
-    write_json(files["metrics"], report)
-    numbers = ", ".join(f"{name.upper()} {value:.3f}" for name, value in scores.items())
-    say(
-        f"{numbers} on {metrics.images} pictures never trained on, "
-        f"after {seconds['total']:.0f} s in all\n"
-        f"truth and predictions side by side: {files['predictions']}\n"
-    )
-    say(_NEXT.format(checkpoint=trained.best, images=val.parent / "images", **show.closing))
-    return DemoResult(out, trained.best, scores, trained.updates, seconds, files)
+        _write_sheet(files["predictions"], trained.best, truth)
+        ends("predict")
+        with atomic_write(files["curves"]) as temporary:
+            temporary.write_bytes((trained.out / "curves.png").read_bytes())
+        seconds["total"] = round(sum(seconds.values()), 2)
+        report = {"updates": trained.updates, "seconds": seconds, **metrics.as_dict()}
+        write_json(files["metrics"], report)
+        numbers = ", ".join(f"{name.upper()} {value:.3f}" for name, value in scores.items())
+        say(
+            f"{numbers} on {metrics.images} pictures never trained on, "
+            f"after {seconds['total']:.0f} s in all\n"
+            f"truth and predictions side by side: {files['predictions']}\n"
+        )
+        say(_NEXT.format(checkpoint=trained.best, images=val.parent / "images", **show.closing))
+        return DemoResult(out, trained.best, scores, trained.updates, seconds, files)
 
 
 def _quickest_threads() -> int:

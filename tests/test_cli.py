@@ -187,6 +187,17 @@ def test_output_that_nobody_reads_or_cannot_be_written_is_none() -> None:
     assert run_in_shell("models | head -1", PYTHONIOENCODING="ascii") == (0, "")
 
 
+def test_a_signal_while_starting_is_a_sentence() -> None:
+    code = (
+        "import os, signal, sys\n"
+        "from heatpoint import cli\n"
+        "cli.command_class = lambda word: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.exit(cli.main(['train']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "heatpoint train: interrupted\n")
+
+
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys, heatpoint\n"

@@ -28,6 +28,7 @@ from heatpoint.data.images import load_image
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.predict import predict
+from heatpoint.system.signs import is_ours
 from heatpoint.video.writing import video_file
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs" / "export.md"
@@ -69,6 +70,14 @@ def test_it_says_what_it_wrote(folder: Path, written: dict[str, str]) -> None:
         assert f"labels: B x {rows} int64" in text
         assert f"run it: heatpoint predict {folder / 'model'}{suffix}" in text
     assert "model.bin: " in written[".xml"]
+
+
+def test_what_it_wrote_is_known(folder: Path, written: dict[str, str]) -> None:
+    for ending in ("onnx", "xml", "bin"):
+        assert is_ours(folder / f"model.{ending}", "exported")
+    (folder / "alone.bin").write_bytes((folder / "model.bin").read_bytes())
+    with pytest.raises(OSError, match=r"alone\.xml"):
+        is_ours(folder / "alone.bin", "exported")
 
 
 def test_predict_and_evaluate_take_exported_files(

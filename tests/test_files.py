@@ -18,11 +18,12 @@ import pytest
 from heatpoint.errors import HeatpointError
 from heatpoint.system import Interrupt, is_alive, locked, usable_cores
 from heatpoint.system.files import atomic_write, read_json, write_json
+from heatpoint.system.signs import SIGN
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
     write_json(tmp_path / "new" / "a.json", {"ap": 0.5})
-    assert read_json(tmp_path / "new" / "a.json") == {"ap": 0.5}
+    assert read_json(tmp_path / "new" / "a.json") == {"written_by": SIGN, "ap": 0.5}
     assert os.listdir(tmp_path / "new") == ["a.json"]
 
 
@@ -103,7 +104,7 @@ def test_devices_and_pipes_are_written_to_and_stay(tmp_path: Path) -> None:
     reader.start()
     write_json(pipe, {"a": 1})
     reader.join(10)
-    assert json.loads(read[0]) == {"a": 1}
+    assert json.loads(read[0]) == {"written_by": SIGN, "a": 1}
     assert stat.S_ISFIFO(os.stat(pipe).st_mode)
     assert os.listdir(tmp_path) == ["pipe.json"]
 
@@ -158,6 +159,20 @@ def test_a_killed_write_leaves_nothing_for_long(tmp_path: Path) -> None:
     )
     subprocess.run([sys.executable, "-c", program, str(tmp_path / "best.safetensors")])
     assert len(os.listdir(tmp_path)) == 1
+    write_json(tmp_path / "a.json", 1)
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_killed_export_leaves_nothing_for_long(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="needs the extra 'onnx'")
+    program = (
+        "import os, sys\nfrom pathlib import Path\nfrom heatpoint.exporting import drafted\n"
+        "with drafted(Path(sys.argv[1])) as path:\n"
+        "    path.write_text('half')\n    path.with_suffix('.bin').write_text('half')\n"
+        "    os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "model.xml")])
+    assert any(path.is_dir() for path in tmp_path.iterdir())
     write_json(tmp_path / "a.json", 1)
     assert os.listdir(tmp_path) == ["a.json"]
 

@@ -165,6 +165,7 @@ def inspection(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> Inspec
 def test_files_are_written_and_readable(inspection: Inspection) -> None:
     assert [path.name for path in inspection.files] == ["report.json", "charts.png", "targets.png"]
     saved = json.loads(inspection.files[0].read_text())
+    assert saved.pop("written_by").startswith("heatpoint ")
     assert saved == inspection.as_dict()
     assert saved["oracle"]["ap"] > 0.98
     assert saved["data"]["images"] == 12

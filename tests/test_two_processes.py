@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.training.processes import is_cut_off, lost
 from heatpoint.zoo.detector import Detector
 
 # Each process has its own batch norm statistics, as in all published systems; with fixed ones one
@@ -72,6 +75,38 @@ def test_two_processes_equal_one(tmp_path, write, model, updates):
     rows = [(tmp_path / f"{n}" / "log.csv").read_text().splitlines()[-1] for n in (1, 2)]
     losses = [float(row.split(",")[5]) for row in rows]
     assert abs(losses[0] - losses[1]) < 1e-3 * losses[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_process_that_dies_ends_the_run_with_a_sentence(tmp_path, victim):
+    data = str(write_shapes(tmp_path / "data", 8, (64, 64), seed=2))
+    (tmp_path / "script.py").write_text(SCRIPT.replace("epochs=2", "epochs=5000"))
+    words = [sys.executable, str(tmp_path / "script.py"), data, str(tmp_path / "out"), "2", "1e-3"]
+    out, pipe = tmp_path / "out" / "resume.pt", subprocess.PIPE
+    with subprocess.Popen([*words, "centernet_tiny"], stderr=pipe, text=True) as process:
+        while not out.exists() and process.poll() is None:
+            time.sleep(0.2)
+        tree = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        workers = [
+            pid for pid in tree if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        os.kill(int(workers[victim]), signal.SIGKILL)
+        errors = process.communicate(timeout=100)[1]
+    assert process.returncode == 1, errors
+    assert "mistake: a process of this run has died" in errors
+    assert "Traceback" not in errors
+    assert len(errors.splitlines()) <= 8, errors
+
+
+def test_what_torch_says_of_a_lost_process_is_cut_short():
+    said = (
+        "[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:538] Connection closed by peer "
+        "[127.0.0.1]:10157. This is typically caused by a remote worker crashing."
+    )
+    assert is_cut_off(RuntimeError(said))
+    assert not is_cut_off(RuntimeError("shapes differ"))
+    assert "(Connection closed by peer [127.0.0.1]:10157)" in str(lost(RuntimeError(said)))
 
 
 @pytest.mark.slow

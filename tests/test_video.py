@@ -166,7 +166,7 @@ def test_a_camera_that_does_not_say_its_rate(
     ("words", "message"),
     [
         (["spots", "film.mp4"], "nothing is to be written"),
-        (["spots", "film.mp4", "--draw", "film.mp4"], "different files"),
+        (["spots", "film.mp4", "--draw", "film.mp4"], "film.mp4 is read"),
         (["spots", "film.mp4", "--json", "a", "--every", "0"], "--every must be at least 1"),
         (["spots", "film.mp4", "--json", "a", "--start", "3", "--stop", "2"], "less than --stop"),
         (["spots", "film.mp4", "--json", "a", "--start", "30"], "lies after 30 s"),

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from importlib.metadata import distributions
 from pathlib import Path
 
-from heatpoint.benchmarking.contenders import choose, choose_for_file, export_all
+from heatpoint.benchmarking.contenders import EXPORTED, choose, choose_for_file, export_all
 from heatpoint.benchmarking.race import PER_ROUND, Race
 from heatpoint.benchmarking.report import Report
 from heatpoint.errors import HeatpointError
@@ -23,6 +23,8 @@ from heatpoint.inference.engines.exported import check_cores
 from heatpoint.inference.sources import Source, expand
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.system import locked
+from heatpoint.system.outputs import check_outputs
 from heatpoint.views import input_size
 
 DRAWN, DRAWN_SIZE = 8, (480, 640)
@@ -79,6 +81,15 @@ def benchmark(
     threads, out, tell = check_cores(1, threads), Path(out), progress or (lambda *_: None)
     tell("preparing", 0, 1)
     given = None if images is None else expand(images)
+    check_outputs(
+        {
+            "numbers": [out / "benchmark.json"],
+            "pictures": [out / "benchmark.png"],
+            "exported": [] if is_exported(model) else [out / name for name in EXPORTED],
+        },
+        [model, images],
+        [source.path for source in given or ()],
+    )
     if is_exported(model):
         about = open_engine(model, max_detections=1).description  # however few it gives
         chosen = choose_for_file(Path(model), about, engines, precisions)
@@ -93,39 +104,40 @@ def benchmark(
         about = describe(detector)
     wanted = input_size(size, about.size, about.multiple, about.trim)
     about.check_size(wanted, about.called)
-    sources = given or _draw(out, about)
-    if is_exported(model):
-        files, failed = dict.fromkeys(chosen, Path(model)), dict[str, str]()
-    else:
-        tell("exporting", 0, 1)
-        files = dict.fromkeys(chosen, checkpoint_path(model))
-        failed = export_all(files, detector, wanted, sources, out)
-    paths = [source.path for source in sources][: rounds * PER_ROUND]
-    race = Race(wanted, threads, paths, tell, failed)
-    with ExitStack() as stack:
-        race.start(files, starts, stack)
-        race.run(rounds)
-        race.measure(throughput)
-        results = race.results()
-    installed = {each.name: each.version for each in distributions()}
-    protocol = {
-        "model": str(model),
-        "architecture": about.architecture,
-        "finds": about.finds,
-        "size": list(wanted),
-        "threads": threads,
-        "rounds": rounds,
-        "pictures": len(paths),
-        "drawn": given is None,
-        "operations": race.operations.get("network"),
-        "peaks": race.operations.get("peaks", {}),
-        "processor": processor(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "libraries": {name: installed.get(name) for name in _LIBRARIES},
-        "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
-    return Report(protocol, results, left_out, race.failed)
+    with locked(out / ".lock", f"another benchmark is writing into {out}; choose another out"):
+        sources = given or _draw(out, about)
+        if is_exported(model):
+            files, failed = dict.fromkeys(chosen, Path(model)), dict[str, str]()
+        else:
+            tell("exporting", 0, 1)
+            files = dict.fromkeys(chosen, checkpoint_path(model))
+            failed = export_all(files, detector, wanted, sources, out)
+        paths = [source.path for source in sources][: rounds * PER_ROUND]
+        race = Race(wanted, threads, paths, tell, failed)
+        with ExitStack() as stack:
+            race.start(files, starts, stack)
+            race.run(rounds)
+            race.measure(throughput)
+            results = race.results()
+        installed = {each.name: each.version for each in distributions()}
+        protocol = {
+            "model": str(model),
+            "architecture": about.architecture,
+            "finds": about.finds,
+            "size": list(wanted),
+            "threads": threads,
+            "rounds": rounds,
+            "pictures": len(paths),
+            "drawn": given is None,
+            "operations": race.operations.get("network"),
+            "peaks": race.operations.get("peaks", {}),
+            "processor": processor(),
+            "system": platform.platform(),
+            "python": platform.python_version(),
+            "libraries": {name: installed.get(name) for name in _LIBRARIES},
+            "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
+        }
+        return Report(protocol, results, left_out, race.failed)
 
 
 def processor() -> str:

@@ -145,6 +145,9 @@ def _quick(engine: str) -> tuple[str, ...]:
     return ("fp32",)
 
 
+EXPORTED = ("model.onnx", "model.xml", "model.bin", "model-int8.xml", "model-int8.bin")
+"""Files that ``export_all`` may write."""
+
 CALIBRATION = 16
 """Pictures that ranges of 8-bit numbers are measured on: enough to time them, not to trust them."""
 

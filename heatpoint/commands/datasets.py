@@ -80,15 +80,18 @@ class Split:
     def run(self) -> None:
         """Divides, and prints what went where."""
         from heatpoint.data.dividing import grouped, split
+        from heatpoint.system.outputs import check_outputs
 
+        files = [Path(self.out, name) for name in ("train.json", "val.json")]
+        check_outputs({"annotations": files}, [self.data, self.groups])
         data = _located(self.data, self.images)
         groups = None
         if self.group or self.groups:
             groups = grouped(data, self.group, self.groups)
             print(f"{len(set(groups)):,} groups of images")
         parts = split(data, self.val, self.seed, groups, self.stratify)
-        for part, name in zip(parts, ("train.json", "val.json"), strict=True):
-            _written(Path(self.out) / name, part)
+        for part, file in zip(parts, files, strict=True):
+            _written(file, part)
         _left_out(self.data, data)
 
 
@@ -112,7 +115,9 @@ class Merge:
     def run(self) -> None:
         """Joins, and prints what is there."""
         from heatpoint.data.combining import merge
+        from heatpoint.system.outputs import check_outputs
 
+        check_outputs({"annotations": [self.out]}, self.data)
         parts = [_located(each, None) for each in self.data]
         merged, twice = merge(parts)
         _written(Path(self.out), merged)
@@ -170,7 +175,9 @@ class Filter:
     def run(self) -> None:
         """Selects, and prints what is left."""
         from heatpoint.data.combining import select
+        from heatpoint.system.outputs import check_outputs
 
+        check_outputs({"annotations": [self.out]}, [self.data])
         data = _located(self.data, self.images)
         part = select(
             data, self.classes, self.without, renames(self.rename), self.min_side, self.empty

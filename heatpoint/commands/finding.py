@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,9 +20,11 @@ from heatpoint.inference import (
 from heatpoint.options import Checkpoint, File, Folder, Seconds
 
 if TYPE_CHECKING:
+    from heatpoint.data import Annotations
     from heatpoint.data.results import Detections
     from heatpoint.data.skeleton import Skeleton
     from heatpoint.inference.runner import Found
+    from heatpoint.inference.sources import Source
 
 COLUMNS = ("picture", "class", "score", "x1", "y1", "x2", "y2")
 JOINT_COLUMNS = ("picture", "subject", "joint", "score", "x", "y")
@@ -55,10 +58,18 @@ class Predict:
         from heatpoint.data.draw import drawing_paths, write_picture
         from heatpoint.inference.engines.engine import Timings
         from heatpoint.inference.predict import start, write_results
+        from heatpoint.system.outputs import check_outputs
 
-        timings = Timings() if self.profile else None
-        sources, runner, stream = start(self.find, timings)
-        drawn = drawing_paths([source.path for source in sources], self.draw) if self.draw else []
+        timings, drawn = Timings() if self.profile else None, list[Path]()
+
+        def check(sources: Sequence[Source]) -> None:
+            paths = [source.path for source in sources]
+            drawn.extend(drawing_paths(paths, self.draw) if self.draw else [])
+            find = self.find
+            given = [find.model, find.detector, find.boxes, find.images]
+            check_outputs({"numbers": [self.json], "pictures": drawn}, given, paths)
+
+        sources, runner, stream = start(self.find, timings, check)
         found = []
         for one in track(stream, len(sources), "predicting"):
             found.append(one)
@@ -157,6 +168,10 @@ class Video:
     def run(self) -> int:
         """Looks at every frame and writes what was asked for; Ctrl-C finishes what is written."""
         self._check()
+        from heatpoint.system.outputs import check_outputs
+
+        given = [self.model, self.detector, self.source]
+        check_outputs({"films": [self.draw], "numbers": [self.json]}, given)
         from heatpoint.commands.display import track
         from heatpoint.inference.predict import SCORE, looking, open_runner
         from heatpoint.system import Interrupt
@@ -208,9 +223,6 @@ class Video:
     def _check(self) -> None:
         if not (self.draw or self.json):
             raise HeatpointError("nothing is to be written: give --draw FILE, --json FILE or both")
-        files = [Path(path).absolute() for path in (self.draw, self.json, self.source) if path]
-        if len(set(files)) < len(files):
-            raise HeatpointError("--draw, --json and the source must be different files")
         if self.every < 1:
             raise HeatpointError(f"--every must be at least 1, not {self.every}")
         if self.start < 0 or (self.stop is not None and self.stop <= self.start):
@@ -234,6 +246,22 @@ class Files:
 
     json: File = ""
     """file for the numbers and the protocol they were measured by"""
+
+    def read(self, data: object, given: Sequence[object], *others: str | Path) -> Annotations:
+        """Reads the data, unless the file for the numbers, or others, would replace what is read.
+
+        Args:
+            data: What to read.
+            given: What else is read.
+            others: What else is written.
+        """
+        from heatpoint.data.readers import read
+        from heatpoint.system.outputs import check_outputs
+
+        annotations = read(str(data), self.images)
+        pictures = [record.path for record in annotations.images]
+        check_outputs({"numbers": [self.json, *others]}, [data, *given], pictures)
+        return annotations
 
     def write(self, numbers: dict[str, Any]) -> None:
         """Writes the numbers if that was asked for."""
@@ -259,10 +287,11 @@ class Evaluate:
     def run(self) -> None:
         """Scores, and prints the numbers."""
         from heatpoint.commands.display import Progress
-        from heatpoint.data.readers import read
         from heatpoint.inference.evaluate import run_evaluation
 
-        self.score.data = read(str(self.score.data), self.files.images)
+        score = self.score
+        given = [score.model, score.detector, score.results]
+        score.data = self.files.read(score.data, given, score.save_results or "")
         with Progress("evaluating") as progress:
             metrics = run_evaluation(self.score, progress)
         print(metrics.summary())
@@ -284,10 +313,9 @@ class Limits:
     def run(self) -> None:
         """Scores with ever more true maps and prints a table."""
         from heatpoint.commands.display import Progress, print_table
-        from heatpoint.data.readers import read
         from heatpoint.inference.limits import run_limits
 
-        self.measure.data = read(str(self.measure.data), self.files.images)
+        self.measure.data = self.files.read(self.measure.data, [self.measure.model])
         with Progress("scoring") as progress:
             found = run_limits(self.measure, progress)
         print(f"{found.images} images, {found.objects} objects")

@@ -46,7 +46,10 @@ class Convert:
         """Converts, and lists what was recognised and what was not used."""
         from heatpoint.convert import convert_file
         from heatpoint.data.skeleton import skeleton_of
+        from heatpoint.system.outputs import check_outputs
 
+        out = self.out or str(Path(self.checkpoint).with_suffix(".safetensors"))
+        check_outputs({"checkpoints": [out]}, [self.checkpoint, self.skeleton])
         detector = convert_file(self.checkpoint, self.layout, self.names or None)
         if self.skeleton:
             skeleton, own = skeleton_of(self.skeleton), detector.skeleton
@@ -59,7 +62,6 @@ class Convert:
                 )
             codec = detector.codec.fitted(len(detector.names), skeleton.flip)
             detector = replace(detector, codec=codec, skeleton=skeleton)
-        out = self.out or str(Path(self.checkpoint).with_suffix(".safetensors"))
         detector.save(out)
         parameters = sum(p.numel() for p in detector.network.parameters())
         found = f"{len(detector.names)} classes"

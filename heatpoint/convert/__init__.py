@@ -23,6 +23,7 @@ from heatpoint.convert.layouts import LAYOUTS as LAYOUTS
 from heatpoint.convert.layouts import named, names_for, recognised, skeleton_for
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system import locked
+from heatpoint.system.outputs import check_outputs
 from heatpoint.weights import Published, published, read_tensors, unwrapped
 from heatpoint.weights.download import Progress, digest, download
 from heatpoint.zoo.detector import Detector
@@ -187,6 +188,7 @@ def _fetch(record: Published, file: str | Path | None, progress: Progress | None
             f"{source} is not the {record.file} that was published: expected SHA-256 "
             f"{record.sha256}..., found {actual}; download it again"
         )
+    check_outputs({"checkpoints": [record.cached]}, [source])
     detector = _kept(record, source)
     facts = {key: getattr(record, key) for key in KEPT}
     detector.meta["published"] = {**facts, "sha256": actual}

@@ -15,7 +15,8 @@ from PIL import Image as PIL
 from PIL import ImageOps
 
 from heatpoint.data import Annotations, Finding
-from heatpoint.data.images import BadImage, load_image
+from heatpoint.data.images import load_image
+from heatpoint.data.opening import BadImage
 from heatpoint.system import usable_cores
 
 RADIUS = 30

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,7 +19,8 @@ from heatpoint.inference.engines.description import KEY, Description
 from heatpoint.inference.engines.exported import load_openvino
 from heatpoint.inference.engines.torch import describe
 from heatpoint.inference.sources import Images
-from heatpoint.system.files import atomic_write
+from heatpoint.system.files import atomic_write, partial_name
+from heatpoint.system.outputs import check_outputs
 from heatpoint.views import input_size
 from heatpoint.zoo.detector import Detector
 
@@ -93,6 +94,9 @@ def export(
     path = Path(path)
     calibrated = calibrate is not None
     _check(path, precision, opset, batch, max_detections, calibrated, max_drop)
+    files = [path] if path.suffix.lower() == ".onnx" else [path, path.with_suffix(".bin")]
+    source = getattr(calibrate, "source", calibrate)
+    check_outputs({"exported": files}, [detector, source, check])
     if not isinstance(detector, Detector):
         detector = Detector.load(detector)
     description = replace(
@@ -163,16 +167,18 @@ def drafted(path: Path) -> Iterator[Path]:
     Raises:
         HeatpointError: The system refuses.
     """
-    with (
-        atomic_write(path) as whole,
-        tempfile.TemporaryDirectory(prefix=".export-", dir=whole.parent) as folder,
-    ):
-        yield (draft := Path(folder) / path.name)
-        weights = draft.with_suffix(".bin")
-        if weights.exists():  # first: an .xml file is looked for by its own name
-            with atomic_write(path.with_suffix(".bin")) as whole_weights:
-                os.replace(weights, whole_weights)
-        os.replace(draft, whole)
+    with atomic_write(path) as whole:
+        folder = partial_name(whole.parent / "export")
+        folder.mkdir()
+        try:
+            yield (draft := folder / path.name)
+            weights = draft.with_suffix(".bin")
+            if weights.exists():  # first: an .xml file is looked for by its own name
+                with atomic_write(path.with_suffix(".bin")) as whole_weights:
+                    os.replace(weights, whole_weights)
+            os.replace(draft, whole)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check(
@@ -218,10 +224,5 @@ def _check(
         )
     if not 0.0 <= max_drop <= 1.0:
         raise HeatpointError(f"max_drop must lie in [0, 1], not {max_drop}")
-    folder = path.absolute().parent
-    while not folder.exists():
-        folder = folder.parent
-    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise HeatpointError(f"{path} cannot be written; choose a file in a folder that can")
     if suffix == ".xml":
         load_openvino()  # which says how to install it

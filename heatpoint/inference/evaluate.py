@@ -33,6 +33,7 @@ from heatpoint.scoring.keypoints import (
     oks_metrics,
 )
 from heatpoint.system.files import write_json
+from heatpoint.system.outputs import check_outputs
 
 PLACE_SCORE = 0.05
 """Least score of a box of ``detector``, where the user does not say."""
@@ -72,6 +73,9 @@ def run_evaluation(
     if (options.model is None) == (options.results is None):
         raise HeatpointError("expected either a model or results to score, not both or neither")
     truth = open_truth(options.data)
+    given = [options.model, options.detector, options.results, truth.source]
+    pictures = [record.path for record in truth.images]
+    check_outputs({"numbers": [options.save_results]}, given, pictures)
     if options.model is None or options.results is not None:
         return _score_file(Path(options.results or ""), truth, options)
     timings = None if isinstance(options.model, Engine) else Timings()

@@ -93,9 +93,16 @@ def iter_predict(options: PredictOptions, *, timings: Timings | None = None) -> 
 
 
 def start(
-    options: PredictOptions, timings: Timings | None = None
+    options: PredictOptions,
+    timings: Timings | None = None,
+    ready: Callable[[Sequence[Source]], None] | None = None,
 ) -> tuple[list[Source], Runner, Iterator[Found]]:
     """Returns the images, what runs the model, and the stream of what it finds.
+
+    Args:
+        options: As ``predict``'s.
+        timings: As ``predict``'s.
+        ready: Called with the images before a model is read; may refuse them.
 
     Raises:
         HeatpointError: As ``predict``.
@@ -103,6 +110,8 @@ def start(
     images, boxes, keep, read = options.images, options.boxes, options.keep, options.read
     none = isinstance(images, (list, tuple)) and not images
     sources = [] if none else expand(images, options.recursive, options.frames)
+    if ready:
+        ready(sources)
     runner = open_runner(options.model, options.run, keep, SCORE, timings)
     if boxes is not None and options.detector:
         raise HeatpointError("give either boxes or detector, the model that finds them")

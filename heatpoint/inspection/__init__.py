@@ -31,10 +31,14 @@ from heatpoint.inspection.page import write_page
 from heatpoint.inspection.report import DataReport, Spread, evenly, measure
 from heatpoint.inspection.representation import codec_and_view, models_of
 from heatpoint.system.files import write_json
+from heatpoint.system.outputs import check_outputs
+from heatpoint.system.signs import Kind
 from heatpoint.views.fields import BOXES
 from heatpoint.views.pictures import Crops
 
 __all__ = ["Inspection", "inspect"]
+
+_PICTURES = ("charts.png", "targets.png", "mirrored.png")
 
 
 _FINDINGS = 1000  # of each kind, at most, in report.json
@@ -174,6 +178,15 @@ def inspect(
     check_choice("augment", augment, ("published", "mild", "none"))
     annotations = data if isinstance(data, Annotations) else read(data, images)
     other = val if isinstance(val, Annotations) or val is None else read(val, val_images)
+    if out is not None:
+        files = [Path(out) / name for name in (*_PICTURES, "report.json", "disagreements.html")]
+        pictures = [record.path for record in annotations.images]
+        kinds: dict[Kind, list[Path]] = {
+            "pictures": files[:-2],
+            "numbers": files[-2:-1],
+            "pages": files[-1:],
+        }
+        check_outputs(kinds, [annotations.source, images, model], pictures)
     detector, trained = models_of(model, annotations)
     if size is None and isinstance(trained, Engine):
         size = trained.description.size

@@ -20,6 +20,7 @@ from heatpoint.data.results import Detections
 from heatpoint.geometry import Affine, Image
 from heatpoint.inspection.disagreement import Disagreement, Disputed, Doubt
 from heatpoint.system.files import atomic_write
+from heatpoint.system.signs import SIGN
 
 PICTURES = 60
 """Pictures on a page, at most."""
@@ -62,7 +63,7 @@ def write_page(path: str | Path, source: str, model: str, found: Disagreement) -
     title = f"Labels of {source} and findings of {model}"
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(
-            f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+            f'<!doctype html>\n<!-- {SIGN} -->\n<html lang="en"><head><meta charset="utf-8">'
             f'<meta name="viewport" content="width=device-width">'
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
             f"<body><h1>{escape(title)}</h1><p>{escape(lead)}</p>\n"

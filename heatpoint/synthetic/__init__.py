@@ -14,6 +14,8 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
+from heatpoint.system.outputs import check_outputs
+from heatpoint.system.signs import sign
 
 _SHIFT = 4  # OpenCV reads polygon corners in 1/16 pixel
 
@@ -130,15 +132,17 @@ def write_set(
     if count < 1:
         raise HeatpointError(f"count is the number of pictures to draw: at least 1, not {count}")
     path = Path(folder) / "annotations.json"
+    files = [path.parent / f"images/{number:06d}.jpg" for number in range(count)]
+    check_outputs({"annotations": [path], "pictures": files})
     try:
         path.unlink(missing_ok=True)
         (path.parent / "images").mkdir(parents=True, exist_ok=True)
-        for number in range(count):
+        for number, file in enumerate(files):
             image, record = draw(np.random.default_rng((seed, number)))
-            file = path.parent / f"images/{number:06d}.jpg"
             bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
             file.write_bytes(data.tobytes())
+            sign(file)
             record = replace(record, path=file, size=size, image_id=number + 1)
             annotations.images.append(record)
     except OSError as error:

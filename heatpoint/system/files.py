@@ -20,6 +20,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from heatpoint.errors import HeatpointError
 from heatpoint.system import is_alive
+from heatpoint.system.signs import SIGN, sign
 
 _PARTIAL = re.compile(r"\..+\.(?:(?P<host>[0-9a-f]{8})-)?(?P<process>\d+)\.partial(?:\..*)?")
 """Name of a temporary file: who writes it stands in it; the machine since the second edition."""
@@ -41,7 +42,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             missing device).
     """
     try:
-        if _is_stream(path):
+        if is_stream(path):
             with tempfile.TemporaryDirectory() as folder:
                 yield (whole := Path(folder, f"stream{Path(path).suffix}"))
                 sys.stdout.flush()
@@ -54,6 +55,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary = partial_name(target)
         try:
             yield temporary
+            sign(temporary)
             with open(temporary, "rb+") as written:
                 os.fsync(written.fileno())
             os.replace(temporary, target)
@@ -68,18 +70,19 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         ) from error
 
 
-def _is_stream(path: str | Path) -> bool:
+def is_stream(path: str | Path) -> bool:
     """Tells whether ``path`` is a device or pipe, to which nothing can be renamed.
 
     A standard stream counts even where the shell leads it to a file, which others write to, too.
 
     Raises:
         HeatpointError: It is a folder, or no name of a file at all.
+        OSError: It is a link that leads nowhere else, or too long a name.
     """
     text = str(path)
     try:
         mode = os.stat(path).st_mode
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         mode = 0
     except ValueError as error:  # a null character
         raise HeatpointError(f"{text!r} is no name of a file ({error})") from None
@@ -112,7 +115,9 @@ def _sweep(folder: Path) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Writes ``value`` as indented JSON, atomically."""
+    """Writes ``value`` as indented JSON, atomically; an object says first who wrote it."""
+    if isinstance(value, dict):
+        value = {"written_by": SIGN, **value}
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 

@@ -31,9 +31,10 @@ def run(options: TrainOptions) -> TrainResult:
     """
     check(options)
     import torch
+    from torch.multiprocessing.spawn import ProcessExitedException
 
     from heatpoint.training.data import check_samples, load_data
-    from heatpoint.training.processes import make_fabric
+    from heatpoint.training.processes import lost, make_fabric
     from heatpoint.training.setup import kind_of
     from heatpoint.training.state import load_resume
 
@@ -45,12 +46,18 @@ def run(options: TrainOptions) -> TrainResult:
     kind = kind_of(options, stored)
     check_samples(options, kind)
     data = load_data(options, kind)
+    if not options.resume:  # then the folder holds the run already
+        _check_outputs(options, data)
     fabric = make_fabric(options)
     # Data in memory goes to the processes once, not a second time inside of the options.
     options = replace(options, data=data.train.source, val=data.val.source)
     # Bound beforehand, for Fabric takes dataclasses among its own arguments apart on the way.
     work = partial(_train, options, data)
-    outcome: TrainResult | HeatpointError = fabric.launch(work)
+    outcome: TrainResult | HeatpointError
+    try:
+        outcome = fabric.launch(work)
+    except ProcessExitedException as error:
+        raise lost(error) from None
     if isinstance(outcome, HeatpointError):
         raise outcome
     if outcome.interrupted:
@@ -83,13 +90,30 @@ def train(options: TrainOptions) -> TrainResult:
     return run(options)
 
 
+def _check_outputs(options: TrainOptions, data: TrainingData) -> None:
+    """Makes sure that the run's files can be written and replace nothing that counts."""
+    from heatpoint.system.outputs import check_outputs
+
+    out, parts = Path(options.out), (data.train, data.val)
+    given = [options.weights, options.backbone_weights, options.skeleton]
+    check_outputs(
+        {
+            "numbers": [out / "options.json", out / "log.csv"],
+            "checkpoints": [out / "best.safetensors", out / "last.safetensors"],
+            "pictures": [out / "curves.png", out / "val_predictions.png"],
+        },
+        [*given, *(part.source for part in parts)],
+        [record.path for part in parts for record in part.images],
+    )
+
+
 def _train(
     options: TrainOptions, data: TrainingData, fabric: Fabric
 ) -> TrainResult | HeatpointError:
     """Trains in one of the processes; a mistake is returned, for an exception loses its type."""
     from heatpoint.system import locked
     from heatpoint.training.loop import fit
-    from heatpoint.training.processes import on_first
+    from heatpoint.training.processes import is_cut_off, lost, on_first
     from heatpoint.training.setup import Run
 
     out = Path(options.out)
@@ -102,3 +126,7 @@ def _train(
         if fabric.world_size == 1:
             raise
         return error
+    except RuntimeError as error:
+        if not is_cut_off(error):
+            raise
+        return lost(error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Literal, TypeVar, cast
@@ -89,6 +90,21 @@ def any_process(fabric: Fabric, here: bool) -> bool:
     if fabric.world_size == 1:
         return here
     return bool(combined(fabric, torch.tensor(float(here), device=fabric.device), "sum") > 0)
+
+
+def is_cut_off(error: RuntimeError) -> bool:
+    """Tells whether an error of torch means that another process is gone."""
+    # gloo reports it as a bare RuntimeError that names a line of its source.
+    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+
+
+def lost(error: Exception) -> HeatpointError:
+    """Returns what to say of a run of which a process is gone."""
+    reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]
+    return HeatpointError(
+        f"a process of this run has died, so that the others stopped ({reason}); resume goes on "
+        "from what was saved last"
+    )
 
 
 def on_first(fabric: Fabric, work: Callable[[], Result]) -> Result:
