@@ -43,8 +43,8 @@ def is_ours(path: Path, kind: Kind) -> bool:
     """Tells whether nothing is lost with a file that an output of this kind replaces.
 
     So it is if an earlier run of heatpoint wrote it, as an output of the same kind, or if it is
-    empty. JSON objects have ``written_by``; PNG, JPEG and HTML a comment; videos a block behind their
-    last one; checkpoints and exported files a header. Weights in ``.bin`` go with their ``.xml``.
+    empty. JSON objects have ``written_by``; PNG, JPEG and HTML a comment; videos a block behind
+    their last one; checkpoints and exported files a header. ``.bin`` goes with its ``.xml``.
     """
     if kind == "exported" and path.suffix.lower() == ".bin":
         path = path.with_suffix(".xml")
