@@ -56,7 +56,7 @@ def test_a_rectangle_is_turned_about_its_upper_left_corner(tmp_path: Path) -> No
     # 20 wide and 40 high at (100, 10): 90 degrees clockwise it lies to the left of the corner.
     assert data.images[0].boxes.round(6).tolist() == [[60, 10, 100, 30]]
     told = [(each.kind, each.detail) for each in data.findings]
-    assert told == [("rotated box read as upright", "region 1 of task 1 is a rotated box")]
+    assert told == [("rotated box read as upright", "region 1 of task 1: rotated box")]
 
 
 def test_polygons_and_ellipses_are_read_as_boxes_and_told(tmp_path: Path) -> None:

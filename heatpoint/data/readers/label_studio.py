@@ -164,7 +164,7 @@ def _drawn(name: str, results: list[Any], where: str, notes: list[Note]) -> Pict
             joints.append(Joint(label, x, y, what, item.get("parentID") or None))
             continue
         box, outline = _box(kind, value, width / 100, height / 100)
-        detail = what if box else f"{what} is a {kind} region"
+        detail = what if box else f"{what}: {kind} region"
         things.append(Thing(label, box, detail, outline, group))
     return Picture(name, size, things, joints, notes=notes)
 
