@@ -175,6 +175,13 @@ def test_what_has_no_size_or_was_turned_is_left_out(tmp_path: Path) -> None:
     assert (data.objects, data.left_out) == (1, {"object without a box": 2})
 
 
+def test_ids_of_other_kinds_do_not_matter(tmp_path: Path) -> None:
+    nose = region("keypoint", "nose", "k", x=21, y=30, width=1, parentID=5)
+    odd = region("keypoint", "tail", "o", x=22, y=30, width=1, parentID=["c"])
+    data = data_of(tmp_path, task(CAT | {"id": 5}, nose, odd))
+    assert data.images[0].joints(2)[0].tolist() == [[42, 30, 2], [0, 0, 0]]
+
+
 def test_a_task_without_a_picture_is_named(tmp_path: Path) -> None:
     with pytest.raises(HeatpointError, match=r"export.json: task 1: expected the name of a pict"):
         data_of(tmp_path, task(CAT, data={"text": "hello"}))
