@@ -56,7 +56,7 @@ def test_a_rectangle_is_turned_about_its_upper_left_corner(tmp_path: Path) -> No
     # 20 wide and 40 high at (100, 10): 90 degrees clockwise it lies to the left of the corner.
     assert data.images[0].boxes.round(6).tolist() == [[60, 10, 100, 30]]
     told = [(each.kind, each.detail) for each in data.findings]
-    assert told == [("rotated box read as upright", "region 1 of task 1 is a rotated box")]
+    assert told == [("rotated box read as upright", "region 1 of task 1: rotated box")]
 
 
 def test_polygons_and_ellipses_are_read_as_boxes_and_told(tmp_path: Path) -> None:
@@ -173,6 +173,13 @@ def test_what_has_no_size_or_was_turned_is_left_out(tmp_path: Path) -> None:
     bare = {key: value for key, value in CAT.items() if key not in SIZE} | {"id": "x"}
     data = data_of(tmp_path, task(CAT, bare, CAT | {"image_rotation": 90, "id": "y"}))
     assert (data.objects, data.left_out) == (1, {"object without a box": 2})
+
+
+def test_ids_of_other_kinds_do_not_matter(tmp_path: Path) -> None:
+    nose = region("keypoint", "nose", "k", x=21, y=30, width=1, parentID=5)
+    odd = region("keypoint", "tail", "o", x=22, y=30, width=1, parentID=["c"])
+    data = data_of(tmp_path, task(CAT | {"id": 5}, nose, odd))
+    assert data.images[0].joints(2)[0].tolist() == [[42, 30, 2], [0, 0, 0]]
 
 
 def test_a_task_without_a_picture_is_named(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from heatpoint.data import Annotations
-from heatpoint.data.readers.locate import locate_images
+from heatpoint.data.readers.locate import locate_images, most_found
 from heatpoint.errors import HeatpointError
 
 
@@ -113,3 +113,11 @@ def test_a_name_that_goes_up_within_the_data(
 
 def test_a_null_character_is_a_name_of_nothing(tmp_path: Path) -> None:
     assert found(tree(tmp_path, "1.jpg"), "1.jpg", "a\0.jpg")[0] == ["1.jpg", "-"]
+
+
+def test_of_several_forms_of_names_the_one_that_leads_to_most_counts(tmp_path: Path) -> None:
+    file = tree(tmp_path, "images/a.jpg", "images/b.jpg", "x-a.jpg")
+    long, short = ["x-a.jpg", "x-b.jpg"], ["a.jpg", "b.jpg"]
+    assert most_found([long, short], file) == 1
+    assert most_found([long, short], file, tmp_path / "nowhere") == 0
+    assert most_found([short, short], file) == 0

@@ -225,7 +225,7 @@ def _picture(
             joints += _joints(item, label, where, key, own)
         elif item.tag in _SHAPES:
             box, outline = _box(item)
-            detail = where if box else f"{where} is a {item.tag}"
+            detail = where if box else f"{where}: {item.tag}"
             things.append(Thing(label, box, detail, outline, key))
         elif item.tag == "tag":
             things.append(Thing(label, None, f"{where} is a tag of the whole picture"))

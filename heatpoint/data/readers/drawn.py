@@ -263,7 +263,7 @@ def _record(path: Path, picture: Picture, annotations: Annotations, relative: bo
         else:
             kept.append(thing)
             if thing.outline:
-                detail = f"{thing.where} is a {thing.outline}"
+                detail = f"{thing.where}: {thing.outline}"
                 told = _ROTATED if thing.outline == ROTATED else "polygon read as its box"
                 annotations.findings.append(Finding(told, image, detail))
     scale = np.array((width, height, 1.0))

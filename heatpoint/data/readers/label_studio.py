@@ -150,7 +150,7 @@ def _drawn(name: str, results: list[Any], where: str, notes: list[Note]) -> Pict
         if len(labels) > 1:
             detail = f"{what}: {', '.join(map(repr, labels))}"
             notes.append(Note("object of several classes", detail))
-        label, group = labels[0] if labels else "", item.get("id")
+        label, group = labels[0] if labels else "", str(item.get("id") or "") or None
         problem = "" if mine else "original_width and original_height are missing"
         if item.get("image_rotation"):
             problem = f"the picture was turned by {item['image_rotation']} degrees in the editor"
@@ -162,10 +162,11 @@ def _drawn(name: str, results: list[Any], where: str, notes: list[Note]) -> Pict
         height, width = mine
         if kind == "keypoint":
             x, y = number(value.get("x")) * width / 100, number(value.get("y")) * height / 100
-            joints.append(Joint(label, x, y, what, item.get("parentID") or None))
+            parent = str(item.get("parentID") or "") or None
+            joints.append(Joint(label, x, y, what, parent))
             continue
         box, outline = _box(kind, value, width / 100, height / 100)
-        detail = what if box else f"{what} is a {kind} region"
+        detail = what if box else f"{what}: {kind} region"
         things.append(Thing(label, box, detail, outline, group))
     return Picture(name, size, things, joints, notes=notes)
 

@@ -184,7 +184,7 @@ def _picture(name: str, content: dict[str, Any], file: Path) -> Picture:
             joints.append(Joint(label, x, y, where, group, 1 if difficult else 2))
             continue
         box, outline = _box(kind, points)
-        thing = Thing(label, box, where if box else f"{where} is a {kind}", outline, group)
+        thing = Thing(label, box, where if box else f"{where}: {kind}", outline, group)
         first = parts.setdefault((label, group), len(things)) if box and outline else None
         if group is None or first is None or first == len(things):
             things.append(thing._replace(difficult=difficult))

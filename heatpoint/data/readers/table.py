@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from heatpoint.data import Annotations, Box, Finding
 from heatpoint.data.formats import is_picture
@@ -107,21 +109,21 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     first = path / ROBOFLOW if path.is_dir() else path
     names, classes = _classes(first.parent)
     found: dict[str, _Table] = {}
-    largest, whole = -math.inf, True
     for folder, file in files.items():
         for row in _rows(file):
-            name = "/".join(filter(None, (folder, row.text["image"])))
+            name = f"{folder}/{row.text['image']}" if folder else row.text["image"]
+            table = found.get(name)
+            if table is None:
+                split_of = folder or row.text.get("split", "")
+                split_of = _AUTOML_SPLITS.get(split_of, split_of)
+                table = found[name] = _Table(_size(row), split_of, [], [])
             box = _box(row)
             if box is not None:
-                finite = [value for value in box if math.isfinite(value)]
-                largest = max([largest, *finite])
-                whole = whole and all(value.is_integer() for value in finite)
-            split_of = folder or row.text.get("split", "")
-            split_of = _AUTOML_SPLITS.get(split_of, split_of)
-            table = found.setdefault(name, _Table(_size(row), split_of, [], []))
-            if box is not None:
                 _add(table, row, box, names)
-    relative = largest <= _PLAUSIBLE and not whole
+    values = np.array([each.box for table in found.values() for each in table.things]).ravel()
+    values = values[np.isfinite(values)]
+    largest = values.max(initial=0.0)
+    relative = largest <= _PLAUSIBLE and bool((values % 1).any())
     pictures = [
         Picture(name, table.size, table.things, (), table.split, table.notes)
         for name, table in found.items()
@@ -137,8 +139,8 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     return annotations
 
 
-def _rows(path: Path) -> list[_Row]:
-    """Returns the rows of a table by the meaning of their columns."""
+def _rows(path: Path) -> Iterator[_Row]:
+    """Yields the rows of a table by the meaning of their columns."""
     table = steps.read_table(path)
     if not table:
         raise HeatpointError(f"{path} is empty; expected a table of boxes")
@@ -146,7 +148,6 @@ def _rows(path: Path) -> list[_Row]:
     start = 0 if columns else 1
     if not columns:
         columns = _columns(table[0][1], path)
-    rows: list[_Row] = []
     for line, cells in table[start:]:
         where = f"{path}:{line}"
         if len(cells) < len(columns) and any(columns[len(cells) :]):
@@ -155,8 +156,7 @@ def _rows(path: Path) -> list[_Row]:
         text = {key: cell for key, cell in zip(columns, cells, strict=False) if key}
         if not text["image"]:
             raise steps.unexpected(where, "the name of a picture", "an empty cell")
-        rows.append(_Row(where, text))
-    return rows
+        yield _Row(where, text)
 
 
 def _without_headings(cells: Sequence[str]) -> Sequence[str]:
@@ -207,7 +207,8 @@ def _box(row: _Row) -> Box | None:
     if not any(cells):
         return None
     values = [number(cell) for cell in cells]
-    words = [cell for cell in cells if _is_word(cell) and cell.lower() != "nan"]
+    doubtful = any(map(math.isnan, values))
+    words = [cell for cell in cells if doubtful and _is_word(cell) and cell.lower() != "nan"]
     if words or len(cells) != len(keys):
         raise steps.unexpected(row.where, f"numbers {', '.join(keys)}", repr(words or cells))
     a, b, c, d = values

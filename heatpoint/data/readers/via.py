@@ -248,7 +248,7 @@ def _picture(
             continue
         box = _box(kind, shape)
         outline = "" if kind in ("rect", "extreme rectangle") or box is None else kind
-        things.append(Thing(label, box, where if box else f"{where} is a {kind}", outline))
+        things.append(Thing(label, box, where if box else f"{where}: {kind}", outline))
     return Picture(name, None, things, joints, notes=notes)
 
 
