@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -113,6 +115,18 @@ def read_lines(path: str | Path) -> list[tuple[int, str]]:
     """
     lines = enumerate((line.strip() for line in read_text(path).split("\n")), start=1)
     return [(number, line) for number, line in lines if line]
+
+
+@contextmanager
+def without_collection() -> Iterator[None]:
+    """Spares Python the search for circles among millions of new objects: a third of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
 
 
 def read_names(path: Path) -> tuple[str, ...]:
