@@ -139,7 +139,7 @@ def test_what_may_be_either_is_left_out_unless_a_yaml_says_otherwise(tmp_path: P
 
 
 def as_rows(values: np.ndarray) -> list[Row]:
-    return [Row("a.txt", 1, 0, list(row)) for row in np.round(values, 6).tolist()]
+    return [Row("a.txt", 1, 0, tuple(row)) for row in np.round(values, 6).tolist()]
 
 
 @pytest.mark.parametrize("seed", range(5))

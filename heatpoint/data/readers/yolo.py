@@ -9,7 +9,7 @@ from pathlib import Path
 from heatpoint.data import Annotations, Finding, Objects, Size
 from heatpoint.data.formats import is_picture
 from heatpoint.data.jpeg_size import quick_size
-from heatpoint.data.readers import locate, yolo_lines
+from heatpoint.data.readers import locate, steps, yolo_lines
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.yolo_files import LabelFiles, pictures
 from heatpoint.data.readers.yolo_lines import Row
@@ -20,6 +20,7 @@ _KEPT = ("polygon", "rotated box")
 """How kinds of findings begin that cost nothing but an outline."""
 
 
+@steps.without_collection()
 def read_yolo(
     path: str | Path, split: str | None = None, images: str | Path | None = None
 ) -> Annotations:

@@ -86,7 +86,9 @@ def _of_stem(name: str, stems: Mapping[str, Sequence[Path]], file: Path) -> Path
     ends = f"/{name}".replace("/./", "/")
     exact = [path for path in near if f"/{path.with_suffix('').as_posix()}".endswith(ends)]
     chosen = exact if "/" in name else list(near)
-    return chosen[0] if len(chosen) == 1 else file.with_name("images") / f"{Path(name).name}.jpg"
+    if len(chosen) == 1:
+        return chosen[0]
+    return file.with_name("images") / f"{Path(name).name}.jpg".replace("\0", "")
 
 
 class LabelFiles:

@@ -35,7 +35,7 @@ class Row(NamedTuple):
     file: str
     number: int
     label: int | str
-    values: list[float]
+    values: tuple[float, ...]
 
     @property
     def where(self) -> str:
@@ -69,7 +69,8 @@ def read_rows(file: str, names: Sequence[str]) -> list[Row]:
     for number, line in steps.read_lines(file):
         where, words = f"{file}:{number}", line.split()
         try:
-            first, *values = map(float, words)
+            values = tuple(map(float, words[1:]))
+            first = float(words[0])
             label: int | str = int(first) if first.is_integer() else ""
         except ValueError:
             # A name may have blanks in it, and stands before the last word that is no number.
@@ -78,7 +79,7 @@ def read_rows(file: str, names: Sequence[str]) -> list[Row]:
             if label not in names:
                 wanted = "numbers, or a class's name and numbers"
                 raise steps.unexpected(where, wanted, repr(line[:80])) from None
-            values = [float(word) for word in words[len(words) - numbers :]]
+            values = tuple(map(float, words[len(words) - numbers :]))
         if label == "":
             raise steps.unexpected(where, "a class index first", repr(line[:80]))
         if len(values) < 4:
