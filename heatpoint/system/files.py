@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import os
@@ -17,6 +18,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin
+
+import msgspec
 
 from heatpoint.errors import HeatpointError
 from heatpoint.system import is_alive
@@ -133,6 +136,18 @@ def read_text(path: Path, kind: str = "a text file") -> str:
     Raises:
         HeatpointError: The file is missing, unreadable, too large, or not Unicode text.
     """
+    data = _read_bytes(path, kind)
+    try:
+        text = io.TextIOWrapper(io.BytesIO(data), json.detect_encoding(data[:4])).read()
+        return text.removeprefix("\ufeff")
+    except UnicodeError as error:
+        raise HeatpointError(f"{path} is not {kind} in UTF-8{_elsewhere(error)}") from None
+    except MemoryError:
+        raise _too_large(path) from None
+
+
+def _read_bytes(path: Path, kind: str) -> bytes:
+    """Returns the bytes of a file that should hold text."""
     try:
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
@@ -144,17 +159,18 @@ def read_text(path: Path, kind: str = "a text file") -> str:
                     f"{path} has {size:,} bytes, and {kind} is read whole up to {LARGEST_TEXT:,}; "
                     "split it"
                 )
-            encoding = json.detect_encoding(file.peek(4)[:4])
-            return io.TextIOWrapper(file, encoding).read().removeprefix("\ufeff")
+            return file.read()
     except FileNotFoundError:
         raise HeatpointError(f"{path} does not exist") from None
-    except UnicodeError as error:
-        raise HeatpointError(f"{path} is not {kind} in UTF-8{_elsewhere(error)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise HeatpointError(f"cannot read {str(path)!r:.300}: {reason}") from error
     except MemoryError:
-        raise HeatpointError(f"{path} does not fit into this machine's memory; split it") from None
+        raise _too_large(path) from None
+
+
+def _too_large(path: Path) -> HeatpointError:
+    return HeatpointError(f"{path} does not fit into this machine's memory; split it")
 
 
 def _elsewhere(error: UnicodeError) -> str:
@@ -190,6 +206,26 @@ def read_json(path: str | Path) -> Any:
             f"{path} cannot be read as JSON: {error}; numbers of thousands of digits and brackets "
             "thousands deep are not taken"
         ) from None
+
+
+def read_outline(path: str | Path) -> dict[str, msgspec.Raw] | None:
+    """Reads the keys of a JSON file that holds an object; their values stay text.
+
+    ``msgspec.json.decode`` makes of each just what is wanted of it, which takes a third of the
+    time and a small part of the memory that ``read_json`` takes for the whole file.
+
+    Returns:
+        None where the file holds no object, or is not JSON by the letter: ``read_json`` takes more
+        (NaN, infinities, UTF-16), and says of anything else what is wrong.
+
+    Raises:
+        HeatpointError: The file is missing or unreadable.
+    """
+    data = _read_bytes(Path(path), "a JSON text file").removeprefix(codecs.BOM_UTF8)
+    try:
+        return msgspec.json.decode(data, type=dict[str, msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 def read_yaml(path: str | Path) -> Any:

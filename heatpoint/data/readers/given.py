@@ -10,7 +10,7 @@ from typing import Any
 
 from heatpoint.data import Annotations
 from heatpoint.errors import HeatpointError
-from heatpoint.system.files import read_json, read_text
+from heatpoint.system.files import read_json, read_outline, read_text
 
 _START = 4096
 
@@ -47,6 +47,19 @@ class Given:
             HeatpointError: It is a ``.json`` file that cannot be read.
         """
         return read_json(self.path) if self.suffix == ".json" else None
+
+    @cached_property
+    def outline(self) -> Any:
+        """As ``content``, but of an object the values are ``msgspec.Raw``, text not yet read.
+
+        So a large file is recognised in a moment, and its reader decodes what it needs alone. Of
+        files that only Python takes for JSON (NaN, infinities) it is ``content`` itself.
+
+        Raises:
+            HeatpointError: It is a ``.json`` file that cannot be read.
+        """
+        outline = read_outline(self.path) if self.suffix == ".json" else None
+        return self.content if outline is None else outline
 
     @cached_property
     def start(self) -> str:
