@@ -11,9 +11,9 @@ import gc
 import math
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -28,8 +28,6 @@ from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.locate import locate_images
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import write_json
-
-Entry = TypeVar("Entry")
 
 
 class _Picture(msgspec.Struct, gc=False):
@@ -47,6 +45,14 @@ class _Picture(msgspec.Struct, gc=False):
         if self.file_name in (None, "") and isinstance(self.coco_url, str):
             return "/".join(urlsplit(self.coco_url).path.split("/")[-2:])
         return "" if self.file_name is None else str(self.file_name)
+
+
+class _File(msgspec.Struct):
+    """A COCO file; None for what it lacks."""
+
+    images: list[_Picture] | None = None
+    annotations: list[Item] | None = None
+    categories: list[dict[str, Any]] | None = None
 
 
 def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations:
@@ -79,11 +85,12 @@ def _read(given: Given) -> Annotations:
     """Reads a file; see ``read_coco``."""
     path = given.without_split()
     with _without_collection():
-        try:
-            return _parse(given.outline, path, given.images)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
-            # Python's JSON takes more, and says what is wrong and where.
-            return _parse(given.content, path, given.images)
+        file = given.decoded(_File)
+        if file is not None:
+            with suppress(msgspec.DecodeError, UnicodeError):
+                return _parse(file, path, given.images)
+        # Python's JSON takes more, and says what is wrong and where.
+        return _parse(_from_content(given.content, path), path, given.images)
 
 
 @contextmanager
@@ -98,79 +105,79 @@ def _without_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _parse(data: Any, path: Path, images: Path | None) -> Annotations:
-    """Returns the data set of a file.
+def _parse(file: _File, path: Path, images: Path | None) -> Annotations:
+    """Returns the data set of a file, which is empty afterwards.
 
     Args:
-        data: Its content or outline.
-        path: The file.
+        file: What is in it.
+        path: Where it is.
         images: Folder of the images, or None.
 
     Raises:
-        msgspec.DecodeError: The data is an outline, and something in it is not as usual.
+        msgspec.DecodeError: A part that is text still holds numbers that are none of JSON's.
     """
-    pictures, items, categories = _sections(data, path)
-    classes = read_classes(categories or (), [item.category_id for item in items or ()], path)
+    if file.images is None:
+        raise steps.unexpected(path, "'images' to be a list of objects", "no such key")
+    items = file.annotations or []
+    classes = read_classes(file.categories or (), [item.category_id for item in items], path)
     annotations = classes.annotations
-    listed = _by_id(pictures, annotations)
+    listed = _by_id(file.images, annotations)
     names = [picture.name for picture in listed.values()]
     paths = locate_images(names, annotations, path, images)
     sizes = [steps.known_size(each.height, each.width) for each in listed.values()]
-    if items is None:
+    if file.annotations is None:
         detail = f"{path.name} has no 'annotations'"
         annotations.findings.append(Finding("file without annotations", "", detail))
     places = {number: place for place, number in enumerate(listed)}
-    objects, counts = Columns(items or (), places, paths, classes).read(sizes)
-    # The file's own values are large, and no longer needed.
-    del items, pictures
+    objects, counts = Columns(items, places, paths, classes).read(sizes)
+    # The file's own values take much memory, and are no longer needed.
+    file.images = file.annotations = None
+    del items
     rows = zip(paths, sizes, listed, counts.tolist(), strict=True)
     annotations.images = objects.divided(rows)
     return annotations
 
 
+def _is_coco(given: Given) -> bool:
+    with _without_collection():
+        file = given.decoded(_File)
+    if file is None:
+        return is_coco(given.content)
+    return file.images is not None or file.annotations is not None
+
+
 def is_coco(content: Any) -> bool:
-    """Tells whether the content or outline of a JSON file is that of a COCO file."""
+    """Tells whether what a JSON file holds is that of a COCO file."""
     return isinstance(content, dict) and not {"images", "annotations"}.isdisjoint(content)
 
 
-def _sections(
-    data: Any, path: Path
-) -> tuple[list[_Picture], list[Item] | None, list[dict[str, Any]] | None]:
-    """Returns images, annotations and categories; the last two are None where the file has none."""
-    if not isinstance(data, dict):
-        got = "a list (detections, perhaps)" if isinstance(data, list) else type(data).__name__
-        raise steps.unexpected(path, "a COCO object with 'images'", got)
-    pictures = _section(data, "images", _Picture, path)
-    if pictures is None:
-        got = f"keys {sorted(data)[:6]}"
-        raise steps.unexpected(path, "'images' to be a list of objects", got)
-    items = _section(data, "annotations", Item, path)
-    return pictures, items, _section(data, "categories", dict[str, Any], path)
-
-
-def _section(data: dict[str, Any], key: str, kind: type[Entry], path: Path) -> list[Entry] | None:
-    """Returns the entries of a section; None if it is not there.
+def _from_content(content: Any, path: Path) -> _File:
+    """Returns the file whose JSON is read already.
 
     Raises:
-        HeatpointError: It is something else.
-        msgspec.DecodeError: It is text still, and something else.
+        HeatpointError: It is no COCO file.
     """
-    value = data.get(key)
-    if isinstance(value, msgspec.Raw):
-        entries: list[Entry] = msgspec.json.decode(value, type=list[kind])  # type: ignore[valid-type]
-        return entries
-    if value is None:
-        return None
-    wanted = f"{key!r} to be a list of objects"
-    if not isinstance(value, list):
-        raise steps.unexpected(path, wanted, f"{value!r:.60}")
-    for place, item in enumerate(value, start=1):
-        if not isinstance(item, dict):
-            raise steps.unexpected(path, wanted, f"{item!r:.60} as number {place}")
-    fields = getattr(kind, "__struct_fields__", None)
-    if fields is None:
-        return list(value)
-    return [kind(**{name: item[name] for name in fields if name in item}) for item in value]
+    if not isinstance(content, dict):
+        got = (
+            "a list (detections, perhaps)" if isinstance(content, list) else type(content).__name__
+        )
+        raise steps.unexpected(path, "a COCO object with 'images'", got)
+    file = _File()
+    for key, kind in (("images", _Picture), ("annotations", Item), ("categories", None)):
+        entries = content.get(key)
+        if entries is None:
+            continue
+        wanted = f"{key!r} to be a list of objects"
+        if not isinstance(entries, list):
+            raise steps.unexpected(path, wanted, f"{entries!r:.60}")
+        for place, item in enumerate(entries, start=1):
+            if not isinstance(item, dict):
+                raise steps.unexpected(path, wanted, f"{item!r:.60} as number {place}")
+        if kind is not None:
+            fields = kind.__struct_fields__
+            entries = [kind(**{f: item[f] for f in fields if f in item}) for item in entries]
+        setattr(file, key, entries)
+    return file
 
 
 def _by_id(pictures: Sequence[_Picture], annotations: Annotations) -> dict[Id, _Picture]:
@@ -276,7 +283,7 @@ FORMATS = (
         "COCO",
         "a COCO JSON file",
         folder=False,
-        fits=lambda given: is_coco(given.outline),
+        fits=_is_coco,
         read=_read,
     ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def as_id(value: Any) -> Id | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def read_classes(categories: Sequence[dict[str, Any]], used: Iterable[Any], path: Path) -> Classes:
+def read_classes(categories: Sequence[dict[str, Any]], used: Sequence[Any], path: Path) -> Classes:
     """Returns the classes in the order of their ids: numbers first, then texts.
 
     Roboflow lists the project itself as class 0, above the real ones: it is left out where no
@@ -86,8 +86,11 @@ def read_classes(categories: Sequence[dict[str, Any]], used: Iterable[Any], path
     return Classes(annotations, {number: label for label, number in enumerate(ids)}, strange)
 
 
-def _hashable(values: Iterable[Any]) -> set[Any]:
-    return {value for value in values if isinstance(value, int | float | str)}
+def _hashable(values: Sequence[Any]) -> set[Any]:
+    try:
+        return set(values)
+    except TypeError:
+        return {value for value in values if isinstance(value, int | float | str)}
 
 
 def _order(number: Id) -> tuple[bool, int, str]:

@@ -36,7 +36,7 @@ _AT_ONCE = 1 << 16
 
 
 class Item(msgspec.Struct, gc=False):
-    """An entry of ``annotations``, as it is; lists of numbers are text where the file was text."""
+    """An entry of ``annotations``, as it is; lists of numbers are text until they are wanted."""
 
     id: Any = None
     image_id: Any = None

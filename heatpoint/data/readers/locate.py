@@ -14,7 +14,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -87,16 +87,35 @@ class _Name(NamedTuple):
 
 def _name(text: str) -> _Name:
     plain = text.removeprefix("file://").replace("\\", "/")
-    drive = _DRIVE.match(plain)
-    rest = plain[drive.end() :] if drive else plain
-    parts = [part for part in rest.split("/") if part not in ("", ".")]
-    if "\0" in plain or len(parts) > _DEEPEST:
+    above, slash, last = plain.rpartition("/")
+    if last in ("", ".", "..") or "\0" in last:
+        above, slash, last = plain, "", ""
+    folders, astray = _folders(above + slash)
+    if folders is None:
         return _Name((), "", None)
-    astray = ".." in parts or plain.startswith("/") or (drive is not None and os.name == "nt")
+    if not last and folders:
+        folders, last = folders[:-1], folders[-1]
+    if not slash and (drive := _DRIVE.match(last)):
+        last = last[drive.end() :]
+    return _Name(folders, last, Path(plain) if astray else None)
+
+
+@lru_cache
+def _folders(above: str) -> tuple[tuple[str, ...] | None, bool]:
+    """Returns folders without drive and root, and whether they may lead out of where one is.
+
+    They are None where they can be the folders of nothing.
+    """
+    drive = _DRIVE.match(above)
+    parts = above[drive.end() :].split("/") if drive else above.split("/")
+    parts = [part for part in parts if part not in ("", ".")]
+    if "\0" in above or len(parts) > _DEEPEST:
+        return None, False
+    astray = ".." in parts or above.startswith("/") or (drive is not None and os.name == "nt")
     if ".." in parts:
-        parts = posixpath.normpath("/".join(parts)).split("/")
-        parts = [part for part in parts if part not in ("..", ".")]
-    return _Name(tuple(parts[:-1]), parts[-1] if parts else "", Path(plain) if astray else None)
+        whole = posixpath.normpath("/".join(parts)).split("/")
+        parts = [part for part in whole if part not in ("..", ".")]
+    return tuple(parts), astray
 
 
 def _folded(name: str) -> str:
