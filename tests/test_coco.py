@@ -151,10 +151,15 @@ def test_nan_and_negative_boxes_are_kept_for_validate(tmp_path: Path) -> None:
             {"images": [{"id": 1, "file_name": "a.png"}, {"id": 1, "file_name": "b.png"}]},
             "a.png and b.png share the id 1",
         ),
-        ({"images": [{"id": "x", "file_name": "a.png"}]}, "expected an integer as 'id'"),
+        (
+            {"images": [{"id": None, "file_name": "a.png"}]},
+            "expected a number or text as 'id' of a.png in 'images', got None",
+        ),
+        ({"images": [{"id": 1.5, "file_name": "a.png"}]}, "as 'id' of a.png in 'images', got 1.5"),
+        ({"annotations": [3]}, "expected 'annotations' to be a list of objects, got 3 as number 1"),
         ({"images": [{"id": 1}]}, "has no 'file_name'"),
         ({"annotations": {}}, "expected 'annotations' to be a list"),
-        ({"categories": []}, "names no class"),
+        ({"categories": [], "annotations": []}, "names no class"),
     ],
 )
 def test_contradictions_are_errors(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

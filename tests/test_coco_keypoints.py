@@ -16,6 +16,7 @@ from heatpoint.data.readers.coco import read_coco, write_coco
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError
+from heatpoint.training.data import with_skeleton
 
 
 def person(keypoints: Any, **more: Any) -> dict[str, Any]:
@@ -66,9 +67,24 @@ def test_shipped_pairs_and_own_pairs(tmp_path: Path) -> None:
 
 
 def test_boxes_alone_have_no_joints(tmp_path: Path) -> None:
-    data = read_coco(write(tmp_path, [person(GOOD)], keypoints=[]))
+    for keypoints in (None, [], [0.0]):
+        data = read_coco(write(tmp_path, [person(keypoints)], keypoints=[]))
+        assert data.skeleton is None
+        assert data.images[0].keypoints is None
+
+
+def test_joints_that_no_category_names_are_named_by_a_skeleton(tmp_path: Path) -> None:
+    path = write(tmp_path, [person(GOOD), person([1, 1, 2]), person(GOOD)], keypoints=None)
+    data = read_coco(path)
     assert data.skeleton is None
-    assert data.images[0].keypoints is None
+    assert data.images[0].keypoints is not None
+    assert data.images[0].keypoints[0].tolist() == [[4.5, 5.5, 2], [6.5, 5.5, 1], [0, 0, 0]]
+    assert data.left_out == {"malformed joints": 1}
+    with pytest.raises(HeatpointError, match="does not name its 3 joints; name them with skeleton"):
+        with_skeleton(data, "")
+    names = tmp_path / "skeleton.json"
+    names.write_text('{"joints": ["nose", "left_ear", "right_ear"]}')
+    assert with_skeleton(data, str(names)).skeleton == Skeleton.load(names)
 
 
 def test_objects_without_joints_beside_some_with(tmp_path: Path) -> None:
@@ -140,7 +156,7 @@ def test_nan_and_outside_joints_are_found_and_nan_is_left_out(tmp_path: Path) ->
     [([5, 5, 0, 4], "degenerate box"), ([400, 5, 4, 4], "box outside the image")],
 )
 def test_zero_size_and_outside_boxes_are_left_out(tmp_path: Path, box: list, kind: str) -> None:
-    people = [person(GOOD), person([1, 1, 2, 2, 2, 2, 3, 3, 2], bbox=box)]
+    people = [person(GOOD), person([0] * 9, bbox=box)]
     cleaned, counts = clean(read_coco(write(tmp_path, people)))
     assert counts == {kind: 1}
     assert cleaned.images[0].keypoints is not None
@@ -171,13 +187,28 @@ def test_written_joints_are_read_back(tmp_path: Path) -> None:
     assert raw["categories"][0]["skeleton"] == [[1, 2]]
 
 
-def test_categories_must_share_one_skeleton(tmp_path: Path) -> None:
-    path = write(tmp_path, [])
+def test_joints_of_a_second_skeleton_are_left_out_and_its_boxes_kept(tmp_path: Path) -> None:
+    path = write(tmp_path, [person(GOOD), person([1, 2, 2], category_id=2)])
     data = json.loads(path.read_text())
     data["categories"].append({"id": 2, "name": "cat", "keypoints": ["tail"]})
     path.write_text(json.dumps(data))
-    with pytest.raises(HeatpointError, match="'cat' names other joints"):
-        read_coco(path)
+    read = read_coco(path)
+    assert read.skeleton is not None
+    assert read.skeleton.joints == ("nose", "left_eye", "right_eye")
+    assert read.left_out == {"joints of another skeleton": 1}
+    assert read.images[0].labels.tolist() == [0, 1]
+    assert read.images[0].keypoints is not None
+    assert read.images[0].keypoints[1].tolist() == [[0, 0, 0]] * 3
+
+
+@pytest.mark.parametrize("box", [None, [], [0, 0, 0, 0], [5, 5, 0, 4]])
+def test_joints_say_where_a_subject_without_a_box_is(tmp_path: Path, box: Any) -> None:
+    data = read_coco(write(tmp_path, [person([4, 5, 2, 14, 5, 1, 9, 9, 0], bbox=box)]))
+    assert data.images[0].boxes.tolist() == [[3.5, 4.5, 15.5, 6.5]]
+    assert [(each.kind, each.detail) for each in data.findings] == [
+        ("joints read as their box", f"annotation number 1 has {box} as 'bbox'")
+    ]
+    assert data.left_out == {}
 
 
 @pytest.mark.parametrize("edges", [[[0, 1]], [[1, 4]], [[1]], "none"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ntpath
 import unicodedata
 from pathlib import Path
 
 import pytest
 
 from heatpoint.data import Annotations
-from heatpoint.data.readers.locate import locate_images, most_found
+from heatpoint.data.readers.locate import _is_within, locate_images, most_found
 from heatpoint.errors import HeatpointError
 
 
@@ -121,3 +122,43 @@ def test_of_several_forms_of_names_the_one_that_leads_to_most_counts(tmp_path: P
     assert most_found([long, short], file) == 1
     assert most_found([long, short], file, tmp_path / "nowhere") == 0
     assert most_found([short, short], file) == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["labels/../images/1.jpg", "./images//1.jpg", "images/./1.jpg", "C:images/1.jpg"]
+)
+def test_names_that_go_a_longer_way(tmp_path: Path, name: str) -> None:
+    assert found(tree(tmp_path, "images/1.jpg"), name)[0] == ["images/1.jpg"]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "x/" * 5000, "C:", "images/"])
+def test_names_of_no_picture(tmp_path: Path, name: str) -> None:
+    file = tree(tmp_path, "images/1.jpg", "2.jpg")
+    data = Annotations(("cat",), [], str(file))
+    paths = locate_images([name, "2.jpg"], data, file)
+    assert [path.is_file() for path in paths] == [False, True]
+
+
+def test_a_name_with_blanks_at_its_ends(tmp_path: Path) -> None:
+    file = tree(tmp_path, "1.jpg ", "1.jpg", "2.jpg")
+    assert found(file, "1.jpg ", "2.jpg ") == (
+        ["1.jpg ", "2.jpg"],
+        [("image under a near name", str(tmp_path / "2.jpg"))],
+    )
+
+
+def test_a_link_of_the_users_own_is_followed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree(tmp_path, "disk/1.jpg")
+    file = tree(tmp_path / "home/set/labels", "2.jpg")
+    (tmp_path / "home/set/images").symlink_to(tmp_path / "disk")
+    monkeypatch.chdir("/")
+    picture = tmp_path / "home/set/images/1.jpg"
+    for name in ("../images/1.jpg", "1.jpg", str(picture)):
+        assert locate_images([name], Annotations(("cat",), []), file) == [picture], name
+
+
+def test_drives_of_windows_have_nothing_in_common(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.path.commonpath", ntpath.commonpath)
+    assert not _is_within("D:\\set\\images", "C:\\set")

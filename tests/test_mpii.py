@@ -85,7 +85,7 @@ def test_unlabelled_joints(tmp_path: Path) -> None:
 
 
 def test_a_size_that_is_no_number_is_not_known(tmp_path: Path) -> None:
-    rows = [person(img_width=float("inf")), person("b.jpg", img_height="48")]
+    rows = [person(img_width=float("inf")), person("b.jpg", img_height="tall")]
     assert [record.size for record in read(write(tmp_path, rows)).images] == [None, None]
 
 

@@ -105,9 +105,11 @@ def test_empty_folder_says_what_was_looked_for(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_folder_of_coco_files_names_them(tmp_path: Path) -> None:
+def test_a_folder_of_several_coco_files_names_them(tmp_path: Path) -> None:
     coco(tmp_path / "annotations/val.json")
-    with pytest.raises(HeatpointError, match=r"give the file: .*val\.json"):
+    assert len(read(tmp_path)) == 1
+    coco(tmp_path / "annotations/train.json")
+    with pytest.raises(HeatpointError, match=r"2 COCO files; .*:train, or give the file: .*train"):
         read(tmp_path)
 
 

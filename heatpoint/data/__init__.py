@@ -20,6 +20,9 @@ Box = tuple[float, float, float, float]
 Size = tuple[int, int]
 """(height, width) in pixels."""
 
+Id = int | str
+"""What a file calls an image or a class, 7 or "7", as it is."""
+
 MARGIN = 0.05
 """What ``joints_box`` adds on each side, in longer sides: joints lie inside of the body."""
 
@@ -45,6 +48,11 @@ TREATMENT = {
     "not an annotation file": "left out",
     "pictures unpacked": "written to the folder that --images names",
     "predicted, not labelled": "left out",
+    "images numbered anew": "kept",
+    "class left out": "left out: no class of its own",
+    "class without a name": "called by its id",
+    "file without annotations": "kept; all its images count as empty",
+    "object id used twice": "kept",
     "unknown image id": "left out",
     "unknown category id": "left out",
     "object without a box": "left out",
@@ -61,6 +69,9 @@ TREATMENT = {
     "object of an unreadable image": "left out",
     "part of an object": "left out",
     "corners swapped": "put in order",
+    "joints read as their box": "kept; the box is the extent of the joints and a margin",
+    "field that cannot be read": "passed over",
+    "boxes in other units": "kept as they are",
     "non-finite box": "left out",
     "degenerate box": "left out",
     "box outside the image": "left out",
@@ -79,6 +90,7 @@ TREATMENT = {
     "sliver of a box": "kept; a slip of the mouse?",
     "crowd region": "kept; not trained on, neither right nor wrong in evaluation",
     "malformed joints": "the object's joints are left out",
+    "joints of another skeleton": "the object's joints are left out",
     "non-finite joint": "left out, that joint alone",
     "joint outside the image": "kept",
     "joint at (0, 0)": "kept; not labelled, perhaps: then its visibility is 0",
@@ -129,7 +141,7 @@ _COLUMNS: dict[str, tuple[type[np.generic], float | None]] = {
 """The flat arrays of an ``ImageRecord``: their types, and what one is filled with if left empty."""
 
 
-@dataclass
+@dataclass(slots=True)
 class ImageRecord:
     """One image and the objects in it, as the annotation says (nothing is repaired here).
 
@@ -145,7 +157,7 @@ class ImageRecord:
             punishes (COCO ``iscrowd`` and ``ignore``).
         difficult: (N,) bool, objects VOC evaluation does not count.
         areas: (N,) float64, square image pixels; the mask's area for COCO, else the box's.
-        image_id: The number results refer to.
+        image_id: What results refer to, as the file has it.
         keypoints: (N, J, 3) float64, x and y in image pixels, continuous, and visibility 0 (not
             labelled; x and y are 0), 1 (hidden) or 2 (visible); None where there are no joints.
         heads: (N,) float64, length that PCKh divides by: 0.6 of the diagonal of the head's box in
@@ -163,7 +175,7 @@ class ImageRecord:
     crowd: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     difficult: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
     areas: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
-    image_id: int = 0
+    image_id: Id = 0
     keypoints: NDArray[np.float64] | None = None
     heads: NDArray[np.float64] | None = None
 
@@ -204,6 +216,29 @@ class ImageRecord:
         columns = {name: getattr(self, name) for name in ("boxes", "keypoints", *_COLUMNS)}
         kept = {name: values[mask] for name, values in columns.items() if values is not None}
         return replace(self, **kept)
+
+    def divided(self, images: Iterable[tuple[Path, Size | None, Id, int]]) -> list[ImageRecord]:
+        """Returns the records of many images whose objects stand in this one, one after another.
+
+        They share its memory, and are made without looking at each again.
+
+        Args:
+            images: Path, size and id of each image, and how many of the objects are its.
+        """
+        found: list[ImageRecord] = []
+        start = 0
+        for path, size, image_id, count in images:
+            part = slice(start, start := start + count)
+            record = object.__new__(ImageRecord)
+            record.path, record.size, record.image_id = path, size, image_id
+            record.boxes, record.labels = self.boxes[part], self.labels[part]
+            record.crowd, record.difficult = self.crowd[part], self.difficult[part]
+            record.areas = self.areas[part]
+            record.keypoints = None if self.keypoints is None else self.keypoints[part]
+            heads = None if self.heads is None else self.heads[part]
+            record.heads = heads if heads is not None and np.isfinite(heads).any() else None
+            found.append(record)
+        return found
 
     def joints(self, number: int) -> NDArray[np.float64]:
         """Returns the keypoints, (N, number, 3), of which those that are not finite become 0, 0, 0.
@@ -252,7 +287,7 @@ class Objects:
         points = np.zeros((self._joints or 0, 3)) if keypoints is None else keypoints
         self._rows.append((box, label, crowd, difficult, area, points, head))
 
-    def record(self, path: Path, size: Size | None, image_id: int) -> ImageRecord:
+    def record(self, path: Path, size: Size | None, image_id: Id) -> ImageRecord:
         """Returns the finished record of the image at ``path``."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 7
         boxes, labels, crowd, difficult, areas, points, heads = map(np.array, columns)
@@ -286,7 +321,7 @@ class Annotations:
     names: tuple[str, ...]
     images: list[ImageRecord]
     source: str = ""
-    category_ids: tuple[int, ...] = ()
+    category_ids: tuple[Id, ...] = ()
     left_out: dict[str, int] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
     searched: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpoint.data import Id
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 
@@ -140,7 +141,7 @@ class Detections:
         return plain
 
     def to_coco(
-        self, image_id: int, category_ids: Sequence[int] | None = None
+        self, image_id: Id, category_ids: Sequence[Id] | None = None
     ) -> list[dict[str, Any]]:
         """Returns COCO result rows: image_id, category_id, score, and bbox or keypoints.
 
@@ -165,7 +166,7 @@ class Detections:
         more = {name: values.tolist() for name, values in self.columns.items()}
         rows: list[dict[str, Any]] = []
         for place, label in enumerate(self.labels.tolist()):
-            row: dict[str, Any] = {"image_id": int(image_id), "category_id": int(ids[label])}
+            row: dict[str, Any] = {"image_id": _plain(image_id), "category_id": _plain(ids[label])}
             if self.keypoints is None or self.skeleton is None:
                 x1, y1, x2, y2 = self.boxes[place].tolist()
                 row["bbox"] = [x1, y1, x2 - x1, y2 - y1]
@@ -226,6 +227,11 @@ class Detections:
         """Returns every array but the further columns by its name."""
         named = {"boxes": self.boxes, "scores": self.scores, "labels": self.labels}
         return named if self.keypoints is None else named | {"keypoints": self.keypoints}
+
+
+def _plain(number: Id) -> Id:
+    """Returns an id as JSON can have it; those of numpy are none."""
+    return number if isinstance(number, str) else int(number)
 
 
 def _misfit(name: str, wanted: str, got: object) -> HeatpointError:

@@ -305,14 +305,15 @@ def clean(
 
     Returns:
         The cleaned data set, whose ``left_out`` continues that of the reader, and the counts by
-        kind of everything left out, clipped or corrected by the reader and here; ``describe``
-        turns them into a sentence.
+        kind of everything left out, guessed, clipped or corrected by the reader and here;
+        ``describe`` turns them into a sentence.
 
     Raises:
         HeatpointError: Images are missing or unreadable and ``skip_bad`` is False, or none is
             readable.
     """
-    left_out, changed = Counter(annotations.left_out), Counter[str]()
+    told = [each.kind for each in annotations.findings if each.kind not in annotations.left_out]
+    left_out, changed = Counter(annotations.left_out), Counter(told)
     bad: list[Finding] = []
     records: list[ImageRecord] = []
     for record, size, found in _examined(annotations, progress, decode):

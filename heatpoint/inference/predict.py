@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from heatpoint.data import Id
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
@@ -292,7 +293,7 @@ def choose_view(about: Description, run: RunOptions) -> View:
 
 
 def result_rows(
-    found: Iterable[Found], category_ids: Sequence[int] | None = None
+    found: Iterable[Found], category_ids: Sequence[Id] | None = None
 ) -> list[dict[str, Any]]:
     """Returns COCO result rows that also say ``file_name``, ``category_name`` and any ``frame``.
 
@@ -311,7 +312,7 @@ def result_rows(
 
 
 def write_results(
-    path: str | Path, found: Iterable[Found], category_ids: Sequence[int] | None = None
+    path: str | Path, found: Iterable[Found], category_ids: Sequence[Id] | None = None
 ) -> None:
     """Writes ``result_rows`` as JSON, atomically; ``evaluate(results=path)`` reads the file.
 

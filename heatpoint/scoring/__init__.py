@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from heatpoint.data import Annotations
+from heatpoint.data import Annotations, Id
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.options import Normaliser as Normaliser
@@ -172,14 +172,14 @@ def known_mean(values: ArrayLike) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
-def _ids_of_files(truth: Annotations) -> dict[str, int]:
+def _ids_of_files(truth: Annotations) -> dict[str, Id]:
     """Returns image ids by full path, and by bare name where only one image has it."""
     times = Counter(record.path.name for record in truth.images)
     ids = {r.path.name: r.image_id for r in truth.images if times[r.path.name] == 1}
     return ids | {str(record.path): record.image_id for record in truth.images}
 
 
-def _known(row: Mapping[str, Any], key: str, ids: Mapping[str, int], path: Path) -> int:
+def _known(row: Mapping[str, Any], key: str, ids: Mapping[str, Id], path: Path) -> Id:
     value = str(row[key])
     found = ids.get(value, ids.get(Path(value).name) if key == "file_name" else None)
     if found is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -79,7 +80,7 @@ def coco_metrics(results: Results, annotations: Annotations) -> CocoScores:
             "ap": _score(precision[:, :, places[category]].mean()),
             "ap50": _score(precision[0, :, places[category]].mean()),
         }
-        for name, category in zip(annotations.names, annotations.category_ids, strict=True)
+        for category, name in enumerate(annotations.names, start=1)
     }
     return CocoScores(**dict(zip(NUMBERS, stats[: len(NUMBERS)], strict=True)), per_class=per_class)
 
@@ -96,7 +97,8 @@ def compared(
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    truth, skeleton = COCO(_truth(annotations, sigmas is not None)), annotations.skeleton
+    numbers = _image_numbers(annotations)
+    truth, skeleton = COCO(_truth(annotations, numbers, sigmas is not None)), annotations.skeleton
     rows: list[dict[str, Any]] = []
     for place, label, score, values in zip(*found, strict=True):
         sides = values[2:]
@@ -104,8 +106,8 @@ def compared(
             sides = np.ptp(values[skeleton.joints_of(label), :2], 0)
         row = {
             "id": len(rows) + 1,
-            "image_id": annotations.images[place].image_id,
-            "category_id": annotations.category_ids[label],
+            "image_id": numbers[place],
+            "category_id": int(label) + 1,
             "bbox" if sigmas is None else "keypoints": values.ravel().tolist(),
             "score": float(score),
             "area": float(sides[0] * sides[1]),
@@ -125,22 +127,38 @@ def compared(
     return evaluator, [_score(value) for value in evaluator.stats]
 
 
-def _truth(annotations: Annotations, joints: bool) -> dict[str, Any]:
-    """Returns the content of a COCO file, joints in image pixels, of what is compared."""
+def _image_numbers(annotations: Annotations) -> list[int]:
+    """Returns a number for each image, as the evaluator wants: its id, if all ids are numbers.
+
+    Of equal scores that of the image with the lower number counts first.
+    """
+    ids = [record.image_id for record in annotations.images]
+    numbers = [number for number in ids if not isinstance(number, str)]
+    return numbers if len(numbers) == len(ids) else list(range(1, len(ids) + 1))
+
+
+def _truth(annotations: Annotations, numbers: Sequence[int], joints: bool) -> dict[str, Any]:
+    """Returns the content of a COCO file, joints in image pixels, of what is compared.
+
+    Args:
+        annotations: The truth.
+        numbers: What to call each image; classes are called 1 to C.
+        joints: Whether joints are compared.
+    """
     images = []
-    for record in annotations.images:
+    for number, record in zip(numbers, annotations.images, strict=True):
         if not joints:
             record = replace(record, crowd=record.crowd | record.difficult, keypoints=None)
         elif record.keypoints is None:
             record = record.keep(np.zeros(len(record), np.bool_))
-        numbers = [values for values in (record.boxes, record.keypoints) if values is not None]
-        if not all(np.isfinite(values).all() for values in numbers):
+        places = [values for values in (record.boxes, record.keypoints) if values is not None]
+        if not all(np.isfinite(values).all() for values in places):
             raise HeatpointError(
                 f"{record.path} has a box or joint that is not a finite number; heatpoint.data."
                 "validate.clean leaves such boxes out and counts them"
             )
-        images.append(record)
-    return as_coco(replace(annotations, images=images), shift=0.0)
+        images.append(replace(record, image_id=number))
+    return as_coco(replace(annotations, images=images, category_ids=()), shift=0.0)
 
 
 def _score(value: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import json
 import os
@@ -16,11 +17,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
 
 from heatpoint.errors import HeatpointError
 from heatpoint.system import is_alive
 from heatpoint.system.signs import SIGN, sign
+
+Wanted = TypeVar("Wanted")
 
 _PARTIAL = re.compile(r"\..+\.(?:(?P<host>[0-9a-f]{8})-)?(?P<process>\d+)\.partial(?:\..*)?")
 """Name of a temporary file: who writes it stands in it; the machine since the second edition."""
@@ -145,6 +150,18 @@ def read_text(path: str | Path, kind: str = "a text file") -> str:
     Raises:
         HeatpointError: The file is missing, unreadable, too large, or not Unicode text.
     """
+    data = _read_bytes(path, kind)
+    try:
+        text = io.TextIOWrapper(io.BytesIO(data), json.detect_encoding(data[:4])).read()
+        return text.removeprefix("\ufeff")
+    except UnicodeError as error:
+        raise HeatpointError(f"{path} is not {kind} in UTF-8{_elsewhere(error)}") from None
+    except MemoryError:
+        raise _too_large(path) from None
+
+
+def _read_bytes(path: Path, kind: str) -> bytes:
+    """Returns the bytes of a file that should hold text."""
     try:
         mode = os.stat(path).st_mode
         if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
@@ -156,17 +173,18 @@ def read_text(path: str | Path, kind: str = "a text file") -> str:
                     f"{path} has {size:,} bytes, and {kind} is read whole up to {LARGEST_TEXT:,}; "
                     "split it"
                 )
-            encoding = json.detect_encoding(file.peek(4)[:4])
-            return io.TextIOWrapper(file, encoding).read().removeprefix("\ufeff")
+            return file.read()
     except FileNotFoundError:
         raise HeatpointError(f"{path} does not exist") from None
-    except UnicodeError as error:
-        raise HeatpointError(f"{path} is not {kind} in UTF-8{_elsewhere(error)}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise HeatpointError(f"cannot read {str(path)!r:.300}: {reason}") from error
     except MemoryError:
-        raise HeatpointError(f"{path} does not fit into this machine's memory; split it") from None
+        raise _too_large(path) from None
+
+
+def _too_large(path: Path) -> HeatpointError:
+    return HeatpointError(f"{path} does not fit into this machine's memory; split it")
 
 
 def _elsewhere(error: UnicodeError) -> str:
@@ -202,6 +220,25 @@ def read_json(path: str | Path) -> Any:
             f"{path} cannot be read as JSON: {error}; numbers of thousands of digits and brackets "
             "thousands deep are not taken"
         ) from None
+
+
+def read_json_as(path: str | Path, kind: type[Wanted]) -> Wanted | None:
+    """Reads what a type of ``msgspec`` takes of a JSON file, and passes over the rest.
+
+    That takes a fraction of the time and memory of ``read_json``, where much is passed over.
+
+    Returns:
+        None where the file holds something else, or is not JSON by the letter: ``read_json`` takes
+        more (NaN, infinities, UTF-16), and says of anything else what is wrong.
+
+    Raises:
+        HeatpointError: The file is missing or unreadable.
+    """
+    data = _read_bytes(Path(path), "a JSON text file").removeprefix(codecs.BOM_UTF8)
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 def read_yaml(path: str | Path) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from heatpoint.data import Annotations, Finding
 from heatpoint.data.readers import (
     coco,
+    coco_folders,
     createml,
     cvat,
     deeplabcut,
@@ -41,6 +42,7 @@ FORMATS: tuple[Format, ...] = (
     *cvat.FORMATS,
     *createml.FORMATS,
     *table.FORMATS,
+    *coco_folders.FORMATS,
 )
 """Every format that is read; of several that fit, the first one counts."""
 
@@ -69,12 +71,18 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
         raise HeatpointError(f"{path} is {tool}")
     fitting = [each for each in FORMATS if each.folder == given.is_folder and each.fits(given)]
     if not fitting:
+    fitting = (each for each in FORMATS if each.folder == given.is_folder and each.fits(given))
+    chosen = next(fitting, None)
+    if (chosen is None or chosen.name != "COCO") and (tool := unread.made_by(given.content)):
+        raise HeatpointError(f"{path} is {tool}")
+    if chosen is None:
         raise _unknown(given)
-    annotations = fitting[0].read(given)
-    annotations.source, annotations.format = str(data), fitting[0].name
-    for other in fitting[1:]:
-        if other.name != fitting[0].name:
-            detail = f"read as {fitting[0].name}; {other.sign} ({other.name}) is there as well"
+    annotations = chosen.read(given)
+    annotations.source, annotations.format = str(data), chosen.name
+    # A JSON file is one thing, and may be too large to be read by those who would know theirs.
+    for other in fitting if given.suffix != ".json" else ():
+        if other.name != chosen.name:
+            detail = f"read as {chosen.name}; {other.sign} ({other.name}) is there as well"
             annotations.findings.append(Finding("annotations in a second format", "", detail))
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
@@ -110,10 +118,6 @@ def _unknown(given: Given) -> HeatpointError:
         hint = f"; for the folder it is in, give {path.parent}" if above else ""
         held = f", got {_told(given.content)}" if given.suffix == ".json" else ""
         return HeatpointError(f"{path}: expected {_known(False)}{held}{hint}")
-    inside = sorted(path.glob("*.json")) + sorted(path.glob("annotations/*.json"))
-    if inside:
-        some = ", ".join(str(each) for each in inside[:4])
-        return HeatpointError(f"{path} is a folder; for COCO annotations give the file: {some}")
     there = ", ".join(sorted(each.name for each in path.iterdir())[:8])
     got = f"got {there}" if there else "the folder is empty"
     return HeatpointError(f"{path}: looked for {_known(True)}; {got}")
@@ -124,4 +128,9 @@ def _told(content: Any) -> str:
     kind = "an object" if isinstance(content, dict) else f"a {type(content).__name__}"
     first = content[0] if isinstance(content, list) and content else content
     keys = f" with {', '.join(map(str, sorted(first)[:8]))}" if isinstance(first, dict) else ""
+    if first is not content and {"image_id", "score"} <= set(first if keys else ()):
+        keys += " (results of a model: give the annotations here, and this file as --results)"
+    for key, value in content.items() if isinstance(content, dict) else ():
+        if coco.is_coco(value):
+            keys += f" (what {key!r} holds looks like COCO: save it as a file of its own)"
     return f"{kind}{keys}"

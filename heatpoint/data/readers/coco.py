@@ -7,36 +7,64 @@ writing. Its edges count joints from 1. It has no left-right pairs; a category m
 
 from __future__ import annotations
 
+import gc
 import math
 import os
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, Box, Objects, check_names
+from heatpoint.data import Annotations, Finding, Id
 from heatpoint.data.readers import steps
-from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.coco_classes import as_id, read_classes
+from heatpoint.data.readers.coco_objects import PIXEL, Columns, Item
+from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.locate import locate_images
-from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.system.files import fits, read_json, write_json
+from heatpoint.system.files import write_json
 
-PIXEL = 0.5
-"""From the index of a pixel to the continuous coordinate of its middle."""
+
+class _Picture(msgspec.Struct, gc=False):
+    """An entry of ``images``, as it is."""
+
+    id: Any = None
+    file_name: Any = None
+    coco_url: Any = None
+    height: Any = None
+    width: Any = None
+
+    @property
+    def name(self) -> str:
+        """What the picture is called; LVIS says it in its address alone."""
+        if self.file_name in (None, "") and isinstance(self.coco_url, str):
+            return "/".join(urlsplit(self.coco_url).path.split("/")[-2:])
+        return "" if self.file_name is None else str(self.file_name)
+
+
+class _File(msgspec.Struct):
+    """A COCO file; None for what it lacks."""
+
+    images: list[_Picture] | None = None
+    annotations: list[Item] | None = None
+    categories: list[dict[str, Any]] | None = None
 
 
 def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations:
     """Reads a COCO JSON file.
 
     Class ``i`` is the category with the i-th smallest id; gaps between ids vanish here and
-    nowhere else. Masks are passed over. Annotations with ``iscrowd`` or ``ignore`` are kept and
-    marked as crowd (pycocotools knows only ``iscrowd`` and overwrites ``ignore``). Joints are read
-    where a category names them. Images without annotations are kept. Boxes are kept as they are,
-    ``x, y, w, h`` turned into corners, even NaN and negative ones: ``validate`` reports them.
+    nowhere else. Annotations with ``iscrowd`` or ``ignore`` are kept and marked as crowd
+    (pycocotools knows only ``iscrowd`` and overwrites ``ignore``). Joints are read where a category
+    names them, or where no category does. Images without annotations are kept. Boxes are kept as
+    they are, ``x, y, w, h`` turned into corners, even NaN and negative ones: ``validate`` reports
+    them. An object without a box that has an area gets the one around its polygon, mask or joints,
+    which findings say; else masks are passed over.
 
     Images are looked for in ``images`` if given, else in the folders of ``locate.image_folders``.
     When none is found there, the annotations are still read (scores can be computed without
@@ -50,182 +78,131 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
         HeatpointError: The file is missing, cut off, or not COCO; a name or id stands for two
             things; ``images`` is no folder or holds none of the images.
     """
-    return parse_coco(read_json(path), Path(path), images)
+    return _read(Given(Path(path), images=None if images is None else Path(images)))
 
 
-def parse_coco(data: Any, path: Path, images: str | Path | None) -> Annotations:
-    """Returns the data set of a COCO file whose JSON is read already; see ``read_coco``."""
-    if not isinstance(data, dict):
-        got = "a list (detections, perhaps)" if isinstance(data, list) else type(data).__name__
-        raise steps.unexpected(path, "a COCO object with 'images'", got)
-    listed, objects, categories = (
-        _section(data, key, path) for key in ("images", "annotations", "categories")
-    )
-    called = [str(item.get("name") or "").strip() for item in categories]
-    classes = _by_id(categories, "categories", [repr(name) for name in called], path)
-    category_ids = tuple(sorted(classes))
-    names = check_names([called[classes[number]] for number in category_ids], path)
-    skeleton = _skeleton(categories, path)
-    annotations = Annotations(names, [], str(path), category_ids, skeleton=skeleton)
-    files = [str(item.get("file_name") or "") for item in listed]
-    if "" in files:
-        nameless = listed[files.index("")].get("id")
-        raise HeatpointError(f"{path}: image {nameless!r} has no 'file_name'")
-    paths = locate_images(files, annotations, path, None if images is None else Path(images))
-    places = _by_id(listed, "images", [file.name for file in paths], path)
-    image_of = {number: paths[place] for number, place in places.items()}
-    found = _objects(objects, image_of, annotations)
-    for number, place in places.items():
-        size = steps.known_size(listed[place].get("height"), listed[place].get("width"))
-        annotations.images.append(found[number].record(paths[place], size, number))
+def _read(given: Given) -> Annotations:
+    """Reads a file; see ``read_coco``."""
+    path = given.without_split()
+    with _without_collection():
+        file = given.decoded(_File)
+        if file is not None:
+            with suppress(msgspec.DecodeError, UnicodeError):
+                return _parse(file, path, given.images)
+        # Python's JSON takes more, and says what is wrong and where.
+        return _parse(_from_content(given.content, path), path, given.images)
+
+
+@contextmanager
+def _without_collection() -> Iterator[None]:
+    """Spares Python the search for circles among millions of new objects: a third of the time."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _parse(file: _File, path: Path, images: Path | None) -> Annotations:
+    """Returns the data set of a file, which is empty afterwards.
+
+    Args:
+        file: What is in it.
+        path: Where it is.
+        images: Folder of the images, or None.
+
+    Raises:
+        msgspec.DecodeError: A part that is text still holds numbers that are none of JSON's.
+    """
+    if file.images is None:
+        raise steps.unexpected(path, "'images' to be a list of objects", "no such key")
+    items = file.annotations or []
+    classes = read_classes(file.categories or (), [item.category_id for item in items], path)
+    annotations = classes.annotations
+    listed = _by_id(file.images, annotations)
+    names = [picture.name for picture in listed.values()]
+    paths = locate_images(names, annotations, path, images)
+    sizes = [steps.known_size(each.height, each.width) for each in listed.values()]
+    if file.annotations is None:
+        detail = f"{path.name} has no 'annotations'"
+        annotations.findings.append(Finding("file without annotations", "", detail))
+    places = {number: place for place, number in enumerate(listed)}
+    objects, counts = Columns(items, places, paths, classes).read(sizes)
+    # The file's own values take much memory, and are no longer needed.
+    file.images = file.annotations = None
+    del items
+    rows = zip(paths, sizes, listed, counts.tolist(), strict=True)
+    annotations.images = objects.divided(rows)
     return annotations
 
 
-def _is_coco(content: Any) -> bool:
+def _is_coco(given: Given) -> bool:
+    with _without_collection():
+        file = given.decoded(_File)
+    if file is None:
+        return is_coco(given.content)
+    return file.images is not None or file.annotations is not None
+
+
+def is_coco(content: Any) -> bool:
+    """Tells whether what a JSON file holds is that of a COCO file."""
     return isinstance(content, dict) and not {"images", "annotations"}.isdisjoint(content)
 
 
-def _section(data: dict[str, Any], key: str, path: Path) -> list[dict[str, Any]]:
-    value = data.get(key)
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        got = f"keys {sorted(data)[:6]}" if key not in data else "something else"
-        raise steps.unexpected(path, f"{key!r} to be a list of objects", got)
-    return value
-
-
-def _by_id(
-    section: list[dict[str, Any]], kind: str, names: Sequence[str], path: Path
-) -> dict[int, int]:
-    """Returns the place in a section of each id."""
-    places: dict[int, int] = {}
-    for place, (item, name) in enumerate(zip(section, names, strict=True)):
-        number = _number(item, "id", f"{name} in {kind!r}", path)
-        if number in places:
-            both = f"{names[places[number]]} and {name}"
-            raise HeatpointError(f"{path}: in {kind!r}, {both} share the id {number}")
-        places[number] = place
-    return places
-
-
-def _number(item: dict[str, Any], key: str, what: str, path: Path) -> int:
-    """Returns an id as an integer; "7" and 7.0 are 7."""
-    value = item.get(key)
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
-        with suppress(ValueError, OverflowError):
-            if float(value) == int(value):
-                return int(value)
-    raise steps.unexpected(path, f"an integer as {key!r} of {what}", repr(value))
-
-
-def _objects(
-    section: list[dict[str, Any]], image_of: dict[int, Path], annotations: Annotations
-) -> dict[int, Objects]:
-    """Returns the objects of each image by its id."""
-    label_of = {number: label for label, number in enumerate(annotations.category_ids)}
-    path = Path(annotations.source)
-    joints = None if annotations.skeleton is None else len(annotations.skeleton)
-    found = {number: Objects(joints) for number in image_of}
-    fitting = 0
-    for place, item in enumerate(section, start=1):
-        what = f"annotation {item.get('id', f'number {place}')}"
-        image_id = _number(item, "image_id", what, path)
-        if image_id not in image_of:
-            detail = f"{what} is for image {image_id}, which the file does not list"
-            annotations.leave_out("unknown image id", "", detail)
-            continue
-        image = str(image_of[image_id])
-        category = _number(item, "category_id", what, path)
-        if category not in label_of:
-            detail = f"{what} has category {category}, which the file does not list"
-            annotations.leave_out("unknown category id", image, detail)
-            continue
-        box = _corners(item.get("bbox"))
-        if box is None:
-            detail = f"{what}: expected 'bbox' to be x, y, width, height, got {item.get('bbox')!r}"
-            annotations.leave_out("object without a box", image, detail)
-            continue
-        keypoints, given = None, item.get("keypoints")
-        if joints is not None and given is not None:
-            keypoints = _joints(given, joints)
-            fitting += keypoints is not None
-            if keypoints is None:
-                got = f"{len(given)} numbers" if isinstance(given, list) else type(given).__name__
-                rule = f"{3 * joints}: x, y and 0, 1 or 2 as visibility of each joint"
-                annotations.leave_out("malformed joints", image, f"{what}: {got}, expected {rule}")
-        area, head = item.get("area"), item.get("head_size")
-        found[image_id].add(
-            box,
-            label_of[category],
-            crowd=bool(item.get("iscrowd") or item.get("ignore")),
-            difficult=bool(item.get("difficult")),
-            area=float(area) if isinstance(area, int | float) and abs(area) < 1e300 else math.nan,
-            keypoints=keypoints,
-            head=float(head) if isinstance(head, int | float) and head > 0 else math.nan,
-        )
-    if not fitting and annotations.left_out.get("malformed joints"):
-        one = next(item for item in annotations.findings if item.kind == "malformed joints")
-        raise HeatpointError(
-            f"{path}: no object has the {joints} joints that the category names; {one.detail}"
-        )
-    return found
-
-
-def _corners(box: Any) -> Box | None:
-    """Turns ``[x, y, width, height]`` into corners; None if it is anything else."""
-    try:
-        x, y, width, height = map(float, box if isinstance(box, list) else ())
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return x, y, x + width, y + height
-
-
-def _joints(value: Any, joints: int) -> NDArray[np.float64] | None:
-    """Turns ``keypoints`` into joints (J, 3) in image pixels; None if they are anything else."""
-    if not isinstance(value, list) or len(value) != 3 * joints:
-        return None
-    try:
-        table = np.array(value, np.float64).reshape(joints, 3)
-    except (TypeError, ValueError):
-        return None
-    sound = np.isin(table[:, 2], (0, 1, 2)).all()
-    return steps.as_joints(table[:, :2] + PIXEL, table[:, 2]) if sound else None
-
-
-def _skeleton(categories: list[dict[str, Any]], path: Path) -> Skeleton | None:
-    """Returns the skeleton that the categories share, or None if none names joints.
-
-    Pairs come from ``flip_pairs`` (indices from 0) where it is there, else from names that differ
-    in their side only (``skeleton.pairs_by_name``).
+def _from_content(content: Any, path: Path) -> _File:
+    """Returns the file whose JSON is read already.
 
     Raises:
-        HeatpointError: Two categories name different joints, or an edge or pair is wrong.
+        HeatpointError: It is no COCO file.
     """
-    found: Skeleton | None = None
-    for item in (category for category in categories if category.get("keypoints")):
-        names, where = item["keypoints"], f"{path}: category {item.get('name')!r}"
-        if not isinstance(names, list):
-            raise steps.unexpected(where, "'keypoints' to list names", repr(names))
-        plain = {"joints": names, "edges": _from_zero(item.get("skeleton"), len(names), where)}
-        if "flip_pairs" in item:
-            plain["pairs"] = item["flip_pairs"]
-        skeleton = Skeleton.from_dict(plain, where)
-        if found is not None and found != skeleton:
-            raise HeatpointError(
-                f"{where} names other joints than the category before; one data set has one "
-                "skeleton, so split it"
-            )
-        found = skeleton
-    return found
+    if not isinstance(content, dict):
+        got = (
+            "a list (detections, perhaps)" if isinstance(content, list) else type(content).__name__
+        )
+        raise steps.unexpected(path, "a COCO object with 'images'", got)
+    file = _File()
+    for key, kind in (("images", _Picture), ("annotations", Item), ("categories", None)):
+        entries = content.get(key)
+        if entries is None:
+            continue
+        wanted = f"{key!r} to be a list of objects"
+        if not isinstance(entries, list):
+            raise steps.unexpected(path, wanted, f"{entries!r:.60}")
+        for place, item in enumerate(entries, start=1):
+            if not isinstance(item, dict):
+                raise steps.unexpected(path, wanted, f"{item!r:.60} as number {place}")
+        if kind is not None:
+            fields = kind.__struct_fields__
+            entries = [kind(**{f: item[f] for f in fields if f in item}) for item in entries]
+        setattr(file, key, entries)
+    return file
 
 
-def _from_zero(edges: Any, joints: int, where: str) -> list[list[int]]:
-    edges = edges or []
-    for edge in edges if isinstance(edges, list) else [edges]:
-        sound = fits(edge, list[int]) and len(edge) == 2
-        if not sound or not all(1 <= end <= joints for end in edge):
-            wanted = f"edges of 'skeleton' to be two numbers from 1 to {joints}"
-            raise steps.unexpected(where, wanted, repr(edge))
-    return [[one - 1, other - 1] for one, other in edges]
+def _by_id(pictures: Sequence[_Picture], annotations: Annotations) -> dict[Id, _Picture]:
+    """Returns the pictures by their ids; what is listed again is counted.
+
+    Raises:
+        HeatpointError: One has no id or no name, or two share an id.
+    """
+    path = annotations.source
+    listed: dict[Id, _Picture] = {}
+    for picture in pictures:
+        number, name = as_id(picture.id), picture.name
+        if not name.strip():
+            raise HeatpointError(f"{path}: image {picture.id!r} has no 'file_name'")
+        if number is None:
+            wanted = f"a number or text as 'id' of {name} in 'images'"
+            raise steps.unexpected(path, wanted, repr(picture.id))
+        first = listed.setdefault(number, picture)
+        if first is picture:
+            continue
+        if first.name != name:
+            both = f"{first.name} and {name}"
+            raise HeatpointError(f"{path}: in 'images', {both} share the id {number}")
+        annotations.leave_out("image listed twice", name, f"id {number} comes a second time")
+    return listed
 
 
 def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> dict[str, Any]:
@@ -306,7 +283,7 @@ FORMATS = (
         "COCO",
         "a COCO JSON file",
         folder=False,
-        fits=lambda given: _is_coco(given.content),
-        read=lambda given: parse_coco(given.content, given.without_split(), given.images),
+        fits=_is_coco,
+        read=_read,
     ),
 )

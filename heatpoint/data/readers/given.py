@@ -6,13 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from heatpoint.data import Annotations
 from heatpoint.errors import HeatpointError
-from heatpoint.system.files import read_json, read_text
+from heatpoint.system.files import read_json, read_json_as, read_text
 
 _START = 4096
+
+Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,28 @@ class Given:
             HeatpointError: It is a ``.json`` file that cannot be read.
         """
         return read_json(self.path) if self.suffix == ".json" else None
+
+    def decoded(self, kind: type[Kind]) -> Kind | None:
+        """Returns what a type of ``msgspec`` takes of a ``.json`` file, read once.
+
+        So a large file is recognised and read in one pass, without the parts that nobody needs.
+
+        Returns:
+            None where it is no such file, holds something else, or is JSON for Python only (NaN):
+            ``content`` is everything then, or says what is wrong.
+
+        Raises:
+            HeatpointError: It cannot be read.
+        """
+        if kind not in self._decoded:
+            is_json = self.suffix == ".json"
+            self._decoded[kind] = read_json_as(self.path, kind) if is_json else None
+        found: Kind | None = self._decoded[kind]
+        return found
+
+    @cached_property
+    def _decoded(self) -> dict[type, Any]:
+        return {}
 
     @cached_property
     def start(self) -> str:

@@ -8,11 +8,14 @@ two pictures; whatever is not the very name on disk is told.
 from __future__ import annotations
 
 import os
+import posixpath
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from functools import cached_property
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -23,6 +26,11 @@ from heatpoint.errors import HeatpointError
 
 _MOST_DROPPED = 12
 """Leading folders of a name that may be missing here."""
+
+_DEEPEST = 64
+"""Folders in a name that means anything."""
+
+_DRIVE = re.compile(r"/?[A-Za-z]:")
 
 
 def first_file(places: Iterable[Path]) -> Path | None:
@@ -79,15 +87,36 @@ class _Name(NamedTuple):
 
 
 def _name(text: str) -> _Name:
-    plain = text.strip().removeprefix("file://").replace("\\", "/")
-    if "\0" in plain:
+    plain = text.removeprefix("file://").replace("\\", "/")
+    above, slash, last = plain.rpartition("/")
+    if last in ("", ".", "..") or "\0" in last:
+        above, slash, last = plain, "", ""
+    folders, astray = _folders(above + slash)
+    if folders is None:
         return _Name((), "", None)
-    parts = [part for part in PurePosixPath(plain).parts if part not in ("/", ".")]
-    if PureWindowsPath(plain).drive and os.name != "nt":
-        parts = parts[1:]
-    astray = ".." in parts or Path(plain).is_absolute()
-    kept = [part for part in parts if part != ".."]
-    return _Name(tuple(kept[:-1]), kept[-1] if kept else "", Path(plain) if astray else None)
+    if not last and folders:
+        folders, last = folders[:-1], folders[-1]
+    if not slash and (drive := _DRIVE.match(last)):
+        last = last[drive.end() :]
+    return _Name(folders, last, Path(plain) if astray else None)
+
+
+@lru_cache
+def _folders(above: str) -> tuple[tuple[str, ...] | None, bool]:
+    """Returns folders without drive and root, and whether they may lead out of where one is.
+
+    They are None where they can be the folders of nothing.
+    """
+    drive = _DRIVE.match(above)
+    parts = above[drive.end() :].split("/") if drive else above.split("/")
+    parts = [part for part in parts if part not in ("", ".")]
+    if "\0" in above or len(parts) > _DEEPEST:
+        return None, False
+    astray = ".." in parts or above.startswith("/") or (drive is not None and os.name == "nt")
+    if ".." in parts:
+        whole = posixpath.normpath("/".join(parts)).split("/")
+        parts = [part for part in whole if part not in ("..", ".")]
+    return tuple(parts), astray
 
 
 def folded(name: str) -> str:
@@ -98,13 +127,11 @@ def folded(name: str) -> str:
 class _Listing:
     """The names in one folder, read once."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path | None) -> None:
         self.names: set[str] = set()
-        try:
-            self.names.update(os.listdir(folder))
-        except (OSError, ValueError):  # not there, no folder, or no name of one
-            return
+        if folder is not None:
+            with suppress(OSError, ValueError):  # not there, no folder, or no name of one
+                self.names.update(os.listdir(folder))
 
     @cached_property
     def _near(self) -> dict[str, str]:
@@ -141,10 +168,21 @@ class _Base:
                 above, listing = self._within(folders[:-1])
                 name = folders[-1] if folders[-1] in listing.names else listing.close(folders[-1])
                 folder = above / (name or folders[-1])
+                # Of thousands of folders that are elsewhere, none is asked for.
+                known = folder, _Listing(folder if name else None)
             else:
-                folder = self.folder
-            known = self._listings[folders] = folder, _Listing(folder)
+                known = self.folder, _Listing(self.folder)
+            self._listings[folders] = known
         return known
+
+    def count(self, names: Mapping[tuple[str, ...], Sequence[str]], dropped: int) -> int:
+        """Returns how many files there are, of names by their folders, without their first ones."""
+        total = 0
+        for folders, last in names.items():
+            _, listing = self._within(folders[dropped:])
+            if listing.names:
+                total += sum(map(listing.names.__contains__, last))
+        return total
 
     def find(self, name: _Name, dropped: int) -> Path | None:
         """Returns the file of a name without its first folders, None if there is none."""
@@ -193,7 +231,8 @@ def locate_images(
     if images is not None and not images.is_dir():
         raise HeatpointError(f"{images} is not a folder; expected the images of {file}")
     plain = [_name(name) for name in names]
-    chosen, dropped, paths = _best([_Base(folder) for folder in folders], plain)
+    chosen, dropped = _best([_Base(folder) for folder in folders], plain)
+    paths = [chosen.find(name, dropped) for name in plain]
     # The root of the whole system is nobody's choice of a folder.
     around = [path for path in (file.parent.resolve().parent, Path.cwd()) if path.name]
     _take_astray(plain, paths, [*folders[:1], file.parent, *around], file, folders)
@@ -260,17 +299,27 @@ def _best(bases: Sequence[_Base], names: Sequence[_Name]) -> tuple[_Base, int, l
     for dropped in range(min(max((len(n.folders) for n in names), default=0), _MOST_DROPPED) + 1):
         shorter = [(name.folders[dropped:], name.last) for name in names]
         if dropped and len(set(shorter)) < len({(name.folders, name.last) for name in names}):
+
+
+def _best(bases: Sequence[_Base], names: Sequence[_Name]) -> tuple[_Base, int]:
+    """Returns the folder that holds the most pictures, and how many of their folders to drop."""
+    last: dict[tuple[str, ...], list[str]] = {}
+    for name in names:
+        last.setdefault(name.folders, []).append(name.last)
+    distinct = len({(name.folders, name.last) for name in names})
+    for dropped in range(min(max(map(len, last), default=0), _MOST_DROPPED) + 1):
+        if dropped and len({(n.folders[dropped:], n.last) for n in names}) < distinct:
             break  # two names would become one
+        best, most = bases[0], 0
         for base in bases:
-            found = [base.find(name, dropped) for name in names]
-            count = sum(path is not None for path in found)
+            count = base.count(last, dropped)
             if count > most:
-                best, most = (base, dropped, found), count
+                best, most = base, count
             if most == len(names):
-                return best
+                break
         if most:
-            return best
-    return best
+            return best, dropped
+    return bases[0], 0
 
 
 def _take_astray(
@@ -284,22 +333,39 @@ def _take_astray(
     outside: list[str] = []
     # Links inside of a folder are its owner's own doing: only the name itself must not lead out.
     roots = {each(root) for root in allowed for each in (os.path.abspath, os.path.realpath)}
+    roots = {root for each in allowed for root in (os.path.abspath(each), os.path.realpath(each))}
+    within: dict[str, bool] = {}
     for place, name in enumerate(names):
         if name.path is None:
             continue
         absolute = name.path.is_absolute()
         for path in [name.path] if absolute else [folder / name.path for folder in folders]:
-            real = os.path.normpath(path)
-            if not os.path.isfile(real):
+            found = os.path.abspath(path)
+            if not os.path.isfile(found):
                 continue
-            parent = os.path.dirname(os.path.abspath(real))
-            if any(os.path.commonpath((parent, root)) == root for root in roots):
-                paths[place] = Path(real)
+            above = os.path.dirname(found)
+            if above not in within:
+                # A folder in the data's own may be a link: the user has put it there.
+                both = {above, os.path.realpath(above)}
+                within[above] = any(_is_within(one, root) for one in both for root in roots)
+            if within[above]:
+                paths[place] = Path(os.path.normpath(path))
                 break
-            outside.append(real)
+            outside.append(found)
     if outside:
-        common = os.path.commonpath([os.path.dirname(path) for path in outside])
+        try:
+            here = os.path.commonpath([os.path.dirname(path) for path in outside])
+        except ValueError:  # on two drives of Windows
+            here = os.path.dirname(outside[0])
         raise HeatpointError(
-            f"{file} names {len(outside)} files outside of its folder, such as {outside[0]}; if "
-            f"they are meant, say so with --images {common}"
+            f"{file} names {len(set(outside))} files outside of its folder, such as {outside[0]}; "
+            f"if they are meant, say so with --images {here}"
         )
+
+
+def _is_within(path: str, root: str) -> bool:
+    """Tells whether an absolute path is in a folder, or that folder."""
+    try:
+        return os.path.commonpath((path, root)) == root
+    except ValueError:  # on two drives of Windows
+        return False

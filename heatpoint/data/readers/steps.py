@@ -22,6 +22,8 @@ from heatpoint.system.files import read_text
 _SHOWN = 12
 _NOT_SPLITS = {"classes", "label_list", "license", "predefined_classes", "readme", "requirements"}
 
+_LARGEST_SIDE = 1 << 31
+
 Row = TypeVar("Row")
 
 Size = tuple[int, int]
@@ -90,11 +92,12 @@ def unexpected(where: object, expected: str, got: object, remedy: str = "") -> H
 
 
 def known_size(height: Any, width: Any) -> Size | None:
-    """Returns the size of an image if both sides are numbers from 1 on, else None."""
-    sides = height, width
-    if all(isinstance(side, int | float) and 1 <= side < math.inf for side in sides):
-        return int(height), int(width)
-    return None
+    """Returns the size of an image if both sides are numbers from 1 on, else None; "480" is one."""
+    try:
+        sides = int(height), int(width)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return sides if min(sides) >= 1 and max(sides) < _LARGEST_SIDE else None
 
 
 def once(images: Iterable[Path], annotations: Annotations, split: str | None) -> Iterator[Path]:

@@ -1,0 +1,141 @@
+"""Finds the COCO files of a folder, and which split of the data each of them is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from heatpoint.data import Annotations, Finding
+from heatpoint.data.readers import coco, steps
+from heatpoint.data.readers.given import Format, Given
+from heatpoint.errors import HeatpointError
+
+_BEGINNING = 1 << 16
+_MOST_FILES = 64
+"""JSON files in one folder: where there are more, each is of one image, which COCO's are not."""
+
+_KEYS = re.compile(r'"(images|annotations|licenses)"\s*:')
+_KINDS = ("instances", "person_keypoints", "stuff", "panoptic", "captions", "image_info")
+"""What COCO's own files begin with; of those of one split, the first is read."""
+
+_LAYOUT = "a folder with _annotations.coco.json or labels.json, or a file in annotations/"
+
+
+def _coco_files(folder: Path) -> list[Path]:
+    """Returns the files in a folder, by name, that begin as COCO files do."""
+    files = sorted(folder.glob("*.json"))
+    if len(files) > _MOST_FILES:
+        files = [path for path in files if path.name in ("_annotations.coco.json", "labels.json")]
+    return [path for path in files if path.is_file() and _begins_as_coco(path)]
+
+
+def _begins_as_coco(path: Path) -> bool:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_BEGINNING)
+    except OSError:
+        return False
+    return bool(_KEYS.search(data.decode(json.detect_encoding(data[:4]), "ignore")))
+
+
+def _split_of(path: Path) -> str:
+    """Returns the split of ``instances_train2017.json``, ``train2017``; of others their stem."""
+    kind, _, split = path.stem.rpartition("_")
+    return split if kind in _KINDS else path.stem
+
+
+def _found(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yields split and file: of one split those of COCO's kinds in their order."""
+    for place in sorted(each for each in folder.iterdir() if each.is_dir()):
+        files = _coco_files(place) if place.name != "annotations" else []
+        if len(files) == 1:
+            yield place.name, files[0]
+    order = {kind: number for number, kind in enumerate(_KINDS)}
+    for place in (folder, folder / "annotations"):
+        files = _coco_files(place)
+        for path in sorted(files, key=lambda path: order.get(path.stem.rpartition("_")[0], 0)):
+            yield _split_of(path), path
+
+
+def _named(split: str, files: dict[str, list[Path]]) -> list[Path]:
+    """Returns the files of a split: its name, with or without a year, or the stem of a file."""
+    if split in files:
+        return files[split]
+    stems = [path for paths in files.values() for path in paths if path.stem == split]
+    years = [name for name in files if re.fullmatch(rf"{re.escape(split)}\d{{4}}", name)]
+    return stems or (files[years[0]] if len(years) == 1 else [])
+
+
+def _read(given: Given) -> Annotations:
+    """Reads a split, or everything where it is one file, or one in each split's own folder.
+
+    Raises:
+        HeatpointError: There is no such split, or the files may hold the same images.
+    """
+    folder = given.path
+    files: dict[str, list[Path]] = {}
+    for name, path in _found(folder):
+        files.setdefault(name, []).append(path)
+    if given.split is not None:
+        chosen = _named(given.split, files)
+        if not chosen:
+            raise steps.no_such_split(folder, given.split, files, _LAYOUT)
+    elif len(files) == 1:
+        chosen = next(iter(files.values()))
+    else:
+        every = [path for paths in files.values() for path in paths]
+        if any(path.parent in (folder, folder / "annotations") for path in every):
+            some = ", ".join(str(path) for path in every[:4])
+            raise HeatpointError(
+                f"{folder} holds {len(every)} COCO files; name the split, as {folder}:"
+                f"{next(iter(files))}, or give the file: {some}"
+            )
+        return _joined([coco.read_coco(path, given.images) for path in every], folder)
+    annotations = coco.read_coco(chosen[0], given.images)
+    for other in chosen[1:]:
+        detail = f"{chosen[0].name} is read; give {other} itself if it is meant"
+        annotations.findings.append(Finding("annotations in a second format", "", detail))
+    return annotations
+
+
+def _joined(parts: list[Annotations], folder: Path) -> Annotations:
+    """Returns the splits as one data set; ids that begin anew in each are numbered through.
+
+    Raises:
+        HeatpointError: They have different classes or joints.
+    """
+    first = parts[0]
+    for other in parts[1:]:
+        if (other.names, other.skeleton) != (first.names, first.skeleton):
+            raise HeatpointError(
+                f"{first.source} and {other.source} have different classes or joints "
+                f"({', '.join(first.names)}; {', '.join(other.names)}); name one split: "
+                f"{folder}:{Path(first.source).parent.name}"
+            )
+    images = [record for part in parts for record in part.images]
+    findings = [finding for part in parts for finding in part.findings]
+    if len({record.image_id for record in images}) < len(images):
+        images = [replace(record, image_id=n) for n, record in enumerate(images, start=1)]
+        detail = f"the {len(parts)} splits number their images anew; here they have 1 to "
+        findings.append(Finding("images numbered anew", "", f"{detail}{len(images)}"))
+    left_out: dict[str, int] = {}
+    for part in parts:
+        for kind, number in part.left_out.items():
+            left_out[kind] = left_out.get(kind, 0) + number
+    searched = tuple(place for part in parts for place in part.searched)
+    everywhere = searched if all(part.searched for part in parts) else ()
+    return replace(first, images=images, findings=findings, left_out=left_out, searched=everywhere)
+
+
+FORMATS = (
+    Format(
+        "COCO",
+        "COCO files (annotations/*.json, */_annotations.coco.json, labels.json)",
+        folder=True,
+        fits=lambda given: next(_found(given.path), None) is not None,
+        read=_read,
+    ),
+)

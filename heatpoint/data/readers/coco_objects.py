@@ -1,0 +1,338 @@
+"""The objects of a COCO file, a column at a time: hundreds of thousands are read in seconds."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import chain, repeat
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data import Finding, Id, ImageRecord, Size, joints_box
+from heatpoint.data.readers import steps
+from heatpoint.data.readers.coco_classes import Classes
+from heatpoint.data.readers.coco_shapes import extent
+from heatpoint.errors import HeatpointError
+
+Floats = NDArray[np.float64]
+
+PIXEL = 0.5
+"""From the index of a pixel to the continuous coordinate of its middle."""
+
+_BEYOND = 0.1
+"""Share of boxes beyond their images from which on other units are suspected."""
+
+
+_NOTHING = msgspec.Raw(b"null")
+
+_AT_ONCE = 1 << 16
+"""Lists of numbers that are decoded together: as Python's numbers they take much memory."""
+
+
+class Item(msgspec.Struct, gc=False):
+    """An entry of ``annotations``, as it is; lists of numbers are text until they are wanted."""
+
+    id: Any = None
+    image_id: Any = None
+    category_id: Any = None
+    bbox: msgspec.Raw = _NOTHING
+    area: Any = None
+    iscrowd: Any = None
+    ignore: Any = None
+    difficult: Any = None
+    keypoints: msgspec.Raw = _NOTHING
+    head_size: Any = None
+    segmentation: msgspec.Raw = _NOTHING
+
+
+class Columns:
+    """The objects of a file, before they are divided among the images.
+
+    What is left out, guessed or passed over is said in the annotations of ``classes``.
+
+    Args:
+        items: The objects as the file has them.
+        images: The place of each image's id.
+        paths: The file of each image.
+        classes: The classes.
+    """
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        images: Mapping[Id, int],
+        paths: Sequence[Path],
+        classes: Classes,
+    ) -> None:
+        self._items, self._paths, self._classes = items, paths, classes
+        self._annotations = classes.annotations
+        self._image = _places([item.image_id for item in items], images)
+        self._labels = _places([item.category_id for item in items], classes.labels)
+
+    def read(self, sizes: Sequence[Size | None]) -> tuple[ImageRecord, NDArray[np.int64]]:
+        """Returns all objects in the order of their images, and how many each image has.
+
+        Args:
+            sizes: The (height, width) of each image, None where the file is silent.
+
+        Raises:
+            HeatpointError: No object has as many joints as the skeleton.
+        """
+        kept = self._image >= 0
+        for row in np.flatnonzero(~kept).tolist():
+            detail = f"is for image {self._items[row].image_id!r:.60}, which the file does not list"
+            self._leave_out("unknown image id", row, detail)
+        for row in np.flatnonzero(kept & (self._labels < 0)).tolist():
+            detail = f"has category {self._items[row].category_id!r:.60}, which the file does not "
+            self._leave_out("unknown category id", row, f"{detail}list")
+        kept &= self._labels >= 0
+        joints = self._joints(kept)
+        corners = self._corners(kept, joints)
+        rows = np.flatnonzero(kept)
+        rows = rows[np.argsort(self._image[rows], kind="stable")]
+        self._check_ids()
+        self._check_units(corners[rows], rows, sizes)
+        heads = self._numbers("head_size", [item.head_size for item in self._items])[rows]
+        crowd = self._flags("iscrowd", [item.iscrowd for item in self._items])
+        crowd |= self._flags("ignore", [item.ignore for item in self._items])
+        record = ImageRecord(
+            Path(self._annotations.source),
+            None,
+            corners[rows],
+            self._labels[rows],
+            crowd[rows],
+            self._flags("difficult", [item.difficult for item in self._items])[rows],
+            self._numbers("area", [item.area for item in self._items])[rows],
+            keypoints=None if joints is None else joints[rows],
+            heads=np.where(heads > 0, heads, math.nan),
+        )
+        return record, np.bincount(self._image[rows], minlength=len(self._paths))
+
+    def _corners(self, kept: NDArray[np.bool_], joints: Floats | None) -> Floats:
+        """Returns boxes, (N, 4) xyxy; of an object that has none, that of its polygon or joints.
+
+        Args:
+            kept: (N,) bool, which objects are wanted; False is written where nothing says where
+                an object is.
+            joints: (N, J, 3) joints in image pixels, or None.
+        """
+        boxes, whole = _table([item.bbox for item in self._items], 4)
+        with np.errstate(invalid="ignore", over="ignore"):
+            sound = np.isfinite(boxes).all(1) & (boxes[:, 2:] > 0).all(1)
+            boxes[:, 2:] += boxes[:, :2]
+        for row in np.flatnonzero(kept & ~sound).tolist():
+            item = self._items[row]
+            given = _value(item.bbox)
+            kind, found = "polygon read as its box", extent(_value(item.segmentation))
+            if found is None and joints is not None:
+                kind, found = "joints read as their box", joints_box(joints[row])
+            if found is not None:
+                boxes[row] = found
+                self._say(kind, row, f"has {given!r:.60} as 'bbox'")
+            elif not whole[row]:
+                kept[row] = False
+                detail = f"expected 'bbox' to be x, y, width, height, got {given!r:.60}"
+                self._leave_out("object without a box", row, detail)
+        return boxes
+
+    def _joints(self, kept: NDArray[np.bool_]) -> Floats | None:
+        """Returns the joints of all objects, (N, J, 3) in image pixels; None if they have none.
+
+        J is that of the skeleton; where no class names its joints, what most objects have.
+        """
+        skeleton, strange = self._annotations.skeleton, self._classes.strange
+        rows = []
+        for row in [row for row, item in enumerate(self._items) if item.keypoints is not _NOTHING]:
+            if kept[row] and self._labels[row] in strange:
+                name = self._annotations.names[self._labels[row]]
+                self._leave_out("joints of another skeleton", row, f"{name!r} names joints too")
+            elif kept[row]:
+                rows.append(row)
+        given = [self._items[row].keypoints for row in rows]
+        count = len(skeleton) if skeleton is not None else _usual(given) // 3
+        if not count:
+            return None
+        table, whole = _table(given, 3 * count)
+        table = table.reshape(-1, count, 3)
+        whole &= np.isin(table[..., 2], (0, 1, 2)).all(1)
+        rule = f"expected {3 * count}: x, y and 0, 1 or 2 as visibility of each joint"
+        malformed = ""
+        for place in np.flatnonzero(~whole).tolist():
+            if one := _value(given[place]):
+                got = f"{len(one)} numbers" if isinstance(one, list) else type(one).__name__
+                malformed = f"has {got}, {rule}"
+                self._leave_out("malformed joints", rows[place], malformed)
+        if malformed and not whole.any():
+            raise HeatpointError(
+                f"{self._annotations.source}: no object has the {count} joints that the category "
+                f"names; {self._annotations.findings[-1].detail}"
+            )
+        joints = np.zeros((len(self._items), count, 3))
+        joints[np.array(rows, np.int64)[whole]] = steps.as_joints(
+            table[whole, :, :2] + PIXEL, table[whole, :, 2]
+        )
+        return joints
+
+    def _flags(self, key: str, values: Sequence[Any]) -> NDArray[np.bool_]:
+        """Returns (N,) bool of a field; "0", "false" and nothing are False."""
+        flags = np.zeros(len(values), np.bool_)
+        if not any(values):
+            return flags
+        for row, value in enumerate(values):
+            if value and (flag := _flag(value)) is None:
+                self._say(_ODD, row, f"has {value!r:.60} as {key!r}")
+            elif value:
+                flags[row] = flag
+        return flags
+
+    def _numbers(self, key: str, values: Sequence[Any]) -> Floats:
+        """Returns (N,) float64 of a field, NaN where it is not there."""
+        try:
+            numbers = np.array([math.nan if value is None else value for value in values], float)
+        except (TypeError, ValueError, OverflowError):
+            numbers = np.full(len(values), math.nan)
+            for row, value in enumerate(values):
+                try:
+                    numbers[row] = math.nan if value is None else float(value)
+                except (TypeError, ValueError, OverflowError):
+                    self._say(_ODD, row, f"has {value!r:.60} as {key!r}")
+        with np.errstate(invalid="ignore"):
+            return np.where(np.abs(numbers) < 1e300, numbers, math.nan)
+
+    def _check_units(
+        self, corners: Floats, rows: NDArray[np.int64], sizes: Sequence[Size | None]
+    ) -> None:
+        """Says so where boxes look like x1, y1, x2, y2, or like shares of the image's sides.
+
+        Args:
+            corners: (N, 4) xyxy, of x, y, width and height as they are in the file.
+            rows: (N,) the objects.
+            sizes: The (height, width) of each image, or None.
+        """
+        limits = np.array([(math.nan,) * 2 if size is None else size[::-1] for size in sizes])
+        finite = np.isfinite(corners).all(1)
+        corners, rows = corners[finite], rows[finite]
+        if not len(rows):
+            return
+        limits, last = limits[self._image[rows]], corners[:, 2:]
+        sides = last - corners[:, :2]
+        detail = "they are read as x, y, width and height in pixels"
+        if corners.min() >= 0 and sides.max() <= 1 and last.max() <= 2:
+            self._say("boxes in other units", None, f"no box is wider than one pixel; {detail}")
+        # As x, y, width, height, a box that is x1, y1, x2, y2 often ends beyond its image.
+        as_corners = (sides > corners[:, :2]).all(1) & (sides <= limits + 1).all(1)
+        beyond: NDArray[np.bool_] = np.any(last > limits + 1, axis=1)
+        if as_corners.all() and beyond.mean() > _BEYOND:
+            number = f"{int(beyond.sum()):,} of {len(beyond):,} boxes"
+            detail = f"{number} end beyond their images, as x1, y1, x2, y2 all fit; {detail}"
+            self._say("boxes in other units", None, detail)
+
+    def _check_ids(self) -> None:
+        """Says so where objects share an id."""
+        ids = [item.id for item in self._items if isinstance(item.id, int | str)]
+        if again := len(ids) - len(set(ids)):
+            one = next(number for number, times in Counter(ids).most_common(1) if times)
+            detail = f"{again:,} of {len(ids):,} objects, such as {one!r:.60}"
+            self._say("object id used twice", None, detail)
+
+    def _say(self, kind: str, row: int | None, detail: str) -> None:
+        """Adds a finding about an object, or about all."""
+        self._annotations.findings.append(Finding(kind, *self._where(row, detail)))
+
+    def _leave_out(self, kind: str, row: int, detail: str) -> None:
+        self._annotations.leave_out(kind, *self._where(row, detail))
+
+    def _where(self, row: int | None, detail: str) -> tuple[str, str]:
+        """Returns the image of an object, and a detail that begins with what the file calls it."""
+        if row is None:
+            return "", detail
+        number, image = self._items[row].id, int(self._image[row])
+        called = f"number {row + 1}" if number is None else f"{number}"
+        return str(self._paths[image]) if image >= 0 else "", f"annotation {called:.60} {detail}"
+
+
+_ODD = "field that cannot be read"
+
+
+def _places(values: Sequence[Any], ids: Mapping[Id, int]) -> NDArray[np.int64]:
+    """Returns (N,) int64, the place of each id, -1 where it is unknown.
+
+    Where the very id is not there, 7 is looked for as "7" and "7" as 7.
+    """
+    try:
+        places = np.fromiter(map(ids.get, values, repeat(-1)), np.int64, len(values))
+    except TypeError:  # not hashable
+        hashable = (value if isinstance(value, int | float | str) else None for value in values)
+        return _places(list(hashable), ids)
+    for row in np.flatnonzero(places < 0).tolist():
+        value = values[row]
+        if isinstance(value, str):
+            if value.strip().removeprefix("-").isdecimal() and len(value) < 40:
+                places[row] = ids.get(int(value), -1)
+        elif value is not None:
+            places[row] = ids.get(str(value), -1)
+    return places
+
+
+def _value(value: Any) -> Any:
+    """Returns a value that may be text still."""
+    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
+
+
+def _decoded(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Yields values that may be text still, some at a time."""
+    for start in range(0, len(values), _AT_ONCE):
+        part = values[start : start + _AT_ONCE]
+        if all(isinstance(value, msgspec.Raw) for value in part):
+            yield msgspec.json.decode(b"[%b]" % b",".join(part))
+        else:
+            yield [_value(value) for value in part]
+
+
+def _table(values: Sequence[Any], width: int) -> tuple[Floats, NDArray[np.bool_]]:
+    """Returns lists of so many numbers as (N, width) float64, and (N,) bool, which are that.
+
+    The others are NaN.
+    """
+    table = np.full((len(values), width), math.nan)
+    whole = np.zeros(len(values), np.bool_)
+    start = 0
+    for rows in _decoded(values):
+        part = slice(start, start := start + len(rows))
+        if all(type(row) is list and len(row) == width for row in rows):
+            with suppress(TypeError, ValueError, OverflowError):
+                numbers = np.fromiter(chain.from_iterable(rows), float, len(rows) * width)
+                table[part], whole[part] = numbers.reshape(-1, width), True
+                continue
+        for place, row in enumerate(rows, start=part.start):
+            if isinstance(row, list) and len(row) == width:
+                with suppress(TypeError, ValueError, OverflowError):
+                    table[place] = [float(value) for value in row]
+                    whole[place] = True
+    return table, whole
+
+
+def _usual(given: Sequence[Any]) -> int:
+    """Returns how many numbers most lists of joints have, of those that have three a joint."""
+    numbers = Counter(len(one) for some in _decoded(given) for one in some if isinstance(one, list))
+    return next((number for number, _ in numbers.most_common() if number % 3 == 0 < number), 0)
+
+
+def _flag(value: Any) -> bool | None:
+    """Returns a flag that is written as a number or a word; None if it is neither."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in ("true", "yes"):
+            return True
+        if word in ("", "false", "no", "none"):
+            return False
+    try:
+        return bool(float(value))
+    except (TypeError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,94 @@
+"""The boxes of COCO's polygons and masks, for objects that carry no box of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data import Box
+
+_LONGEST = 7
+"""Characters that a number of a compressed mask has at most: five bits each, of 32."""
+
+
+def extent(segmentation: Any) -> Box | None:
+    """Returns the box around a ``segmentation``, xyxy in image pixels, continuous.
+
+    Args:
+        segmentation: Polygons (lists of numbers, or of pairs of them), one polygon alone, or a
+            mask with its run lengths, compressed or not.
+
+    Returns:
+        None where it is none of these, damaged, or empty.
+    """
+    if isinstance(segmentation, dict):
+        return _mask_box(segmentation.get("counts"), segmentation.get("size"))
+    if not isinstance(segmentation, list) or not segmentation:
+        return None
+    alone = not isinstance(segmentation[0], list)
+    try:
+        rings = [np.array(r, np.float64) for r in ([segmentation] if alone else segmentation) if r]
+        points = np.concatenate([ring.reshape(-1, 2) for ring in rings])
+    except (TypeError, ValueError, OverflowError):
+        return None
+    x1, y1 = points.min(0).tolist()
+    x2, y2 = points.max(0).tolist()
+    # NaN compares as False.
+    return (x1, y1, x2, y2) if -np.inf < x1 < x2 < np.inf and -np.inf < y1 < y2 < np.inf else None
+
+
+def _mask_box(counts: Any, size: Any) -> Box | None:
+    """Returns the box around a mask.
+
+    Args:
+        counts: Lengths of runs of pixels, column by column, the first outside of the mask; a list,
+            or a text that compresses it.
+        size: Height and width in pixels.
+    """
+    try:
+        height, width = map(int, size)
+        runs = _expanded(counts) if isinstance(counts, str) else np.array(counts, np.int64)
+        ends = np.cumsum(runs)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if not len(runs) or min(height, width) < 1 or runs.min() < 0 or ends[-1] != height * width:
+        return None
+    starts, ends = (ends - runs)[1::2], ends[1::2]
+    starts, ends = starts[ends > starts], ends[ends > starts]
+    if not len(starts):
+        return None
+    columns, last = starts // height, (ends - 1) // height
+    within = columns == last
+    top = np.where(within, starts % height, 0).min()
+    bottom = np.where(within, (ends - 1) % height, height - 1).max()
+    return float(columns.min()), float(top), float(last.max() + 1), float(bottom + 1)
+
+
+def _expanded(text: str) -> NDArray[np.int64]:
+    """Returns the run lengths that COCO's compressed text stands for.
+
+    A character from ``0`` on has five bits and says whether more follow, the lowest come first;
+    from the fourth run on, the difference to the run before the last is stored.
+
+    Raises:
+        ValueError: It is no such text.
+    """
+    runs: list[int] = []
+    value = bits = 0
+    for character in text.encode("ascii"):
+        part = character - 48
+        if not 0 <= part < 64 or bits >= 5 * _LONGEST:
+            raise ValueError(text)
+        value |= (part & 31) << bits
+        bits += 5
+        if part & 32:
+            continue
+        if part & 16:
+            value -= 1 << bits
+        runs.append(value + runs[-2] if len(runs) > 2 else value)
+        value = bits = 0
+    if bits:
+        raise ValueError(text)
+    return np.array(runs, np.int64)
