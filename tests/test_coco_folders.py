@@ -96,7 +96,7 @@ def test_images_can_be_given_for_a_folder(tmp_path: Path) -> None:
 
 
 def test_json_files_of_others_are_no_coco(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text('{"version": "5", "shapes": [], "imagePath": "a.jpg"}')
+    (tmp_path / "a.json").write_text('{"version": "5", "layers": []}')
     with pytest.raises(HeatpointError, match=r"looked for .*COCO files.*; got a\.json"):
         read(tmp_path)
 
@@ -104,7 +104,7 @@ def test_json_files_of_others_are_no_coco(tmp_path: Path) -> None:
 def test_results_and_coco_under_another_key_are_told(tmp_path: Path) -> None:
     results, nested = tmp_path / "results.json", tmp_path / "nested.json"
     results.write_text('[{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}]')
-    with pytest.raises(HeatpointError, match=r"results of a model: give the annotations here"):
+    with pytest.raises(HeatpointError, match=r"predictions: give the annotations"):
         read(results)
     nested.write_text('{"dataset": {"images": [], "annotations": []}}')
     with pytest.raises(HeatpointError, match=r"what 'dataset' holds looks like COCO"):

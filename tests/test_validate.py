@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data import TREATMENT, Annotations, ImageRecord
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.findings import TREATMENT
 from heatpoint.data.readers import read
 from heatpoint.data.validate import HARMLESS, TOLERANCE, clean, describe, validate
 from heatpoint.errors import HeatpointError

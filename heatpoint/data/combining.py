@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 
 import numpy as np
 
@@ -21,9 +22,14 @@ def with_classes(annotations: Annotations, names: Sequence[str]) -> Annotations:
     """
     known = annotations.names
     more = tuple(name for name in names if name not in set(known))
-    highest = max(annotations.category_ids, default=0)
-    ids = (*annotations.category_ids, *range(highest + 1, highest + 1 + len(more)))
+    first = _next_id(annotations)
+    ids = (*annotations.category_ids, *range(first, first + len(more)))
     return replace(annotations, names=(*known, *more), category_ids=ids)
+
+
+def _next_id(annotations: Annotations) -> int:
+    """Returns a number above all ids of classes that are numbers."""
+    return 1 + max((each for each in annotations.category_ids if isinstance(each, int)), default=0)
 
 
 def unified(parts: Sequence[Annotations]) -> list[Annotations]:
@@ -36,10 +42,10 @@ def unified(parts: Sequence[Annotations]) -> list[Annotations]:
     """
     names = tuple(dict.fromkeys(name for part in parts for name in part.names))
     known = dict(zip(parts[0].names, parts[0].category_ids, strict=True))
-    highest = max(known.values(), default=0)
+    ids = count(_next_id(parts[0]))
     for name in names:
         if name not in known:
-            known[name] = highest = highest + 1
+            known[name] = next(ids)
     skeletons = [part.skeleton for part in parts if part.skeleton is not None]
     if any(each != skeletons[0] for each in skeletons):
         raise HeatpointError(
@@ -196,7 +202,7 @@ def _relabelled(
     """
     place = {name: label for label, name in enumerate(names)}
     label_of = np.array([place.get(new[name], -1) for name in annotations.names], np.int64)
-    ids: dict[str, int] = {}
+    ids: dict[str, int | str] = {}
     for name, number in zip(annotations.names, annotations.category_ids, strict=True):
         ids.setdefault(new[name], number)
     return replace(

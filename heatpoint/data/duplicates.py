@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image as PIL
 from PIL import ImageOps
 
-from heatpoint.data import Annotations, Finding
+from heatpoint.data import Annotations
+from heatpoint.data.findings import Finding
 from heatpoint.data.images import load_image
 from heatpoint.data.opening import BadImage
 from heatpoint.system import usable_cores

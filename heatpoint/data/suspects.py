@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, Finding, Size
+from heatpoint.data import Annotations, Size
+from heatpoint.data.findings import Finding
 from heatpoint.geometry import box_area
 
 LEAST = 20

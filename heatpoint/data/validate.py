@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import TREATMENT, Annotations, Finding, ImageRecord, Size
+from heatpoint.data import Annotations, ImageRecord, Size
+from heatpoint.data.findings import TREATMENT, Finding
 from heatpoint.data.images import Header, deep_file, ends_well, load_image, read_header
 from heatpoint.data.suspects import label_findings
 from heatpoint.errors import HeatpointError

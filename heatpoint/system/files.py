@@ -160,7 +160,7 @@ def read_text(path: str | Path, kind: str = "a text file") -> str:
         raise _too_large(path) from None
 
 
-def _read_bytes(path: Path, kind: str) -> bytes:
+def _read_bytes(path: str | Path, kind: str) -> bytes:
     """Returns the bytes of a file that should hold text."""
     try:
         mode = os.stat(path).st_mode
@@ -183,7 +183,7 @@ def _read_bytes(path: Path, kind: str) -> bytes:
         raise _too_large(path) from None
 
 
-def _too_large(path: Path) -> HeatpointError:
+def _too_large(path: str | Path) -> HeatpointError:
     return HeatpointError(f"{path} does not fit into this machine's memory; split it")
 
 

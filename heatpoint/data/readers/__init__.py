@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from heatpoint.data import Annotations, Finding
+from heatpoint.data import Annotations
+from heatpoint.data.findings import Finding
 from heatpoint.data.readers import (
     coco,
     coco_folders,
@@ -67,10 +68,6 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
     """
     path, split = _parse(data)
     given = Given(path, split, None if images is None else Path(images))
-    if tool := unread.made_by(given.content):
-        raise HeatpointError(f"{path} is {tool}")
-    fitting = [each for each in FORMATS if each.folder == given.is_folder and each.fits(given)]
-    if not fitting:
     fitting = (each for each in FORMATS if each.folder == given.is_folder and each.fits(given))
     chosen = next(fitting, None)
     if (chosen is None or chosen.name != "COCO") and (tool := unread.made_by(given.content)):
@@ -128,8 +125,6 @@ def _told(content: Any) -> str:
     kind = "an object" if isinstance(content, dict) else f"a {type(content).__name__}"
     first = content[0] if isinstance(content, list) and content else content
     keys = f" with {', '.join(map(str, sorted(first)[:8]))}" if isinstance(first, dict) else ""
-    if first is not content and {"image_id", "score"} <= set(first if keys else ()):
-        keys += " (results of a model: give the annotations here, and this file as --results)"
     for key, value in content.items() if isinstance(content, dict) else ():
         if coco.is_coco(value):
             keys += f" (what {key!r} holds looks like COCO: save it as a file of its own)"

@@ -20,7 +20,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, Finding, Id
+from heatpoint.data import Annotations, Id
+from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import as_id, read_classes
 from heatpoint.data.readers.coco_objects import PIXEL, Columns, Item

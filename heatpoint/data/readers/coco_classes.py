@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from heatpoint.data import Annotations, Finding, Id, check_names
+from heatpoint.data import Annotations, Id, check_names
+from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from heatpoint.data import Annotations, Finding
+from heatpoint.data import Annotations
+from heatpoint.data.findings import Finding
 from heatpoint.data.readers import coco, steps
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.errors import HeatpointError
@@ -38,7 +39,8 @@ def _begins_as_coco(path: Path) -> bool:
             data = file.read(_BEGINNING)
     except OSError:
         return False
-    return bool(_KEYS.search(data.decode(json.detect_encoding(data[:4]), "ignore")))
+    text = data.decode(json.detect_encoding(data[:4]), "ignore").lstrip("\ufeff \t\r\n")
+    return text.startswith("{") and bool(_KEYS.search(text))
 
 
 def _split_of(path: Path) -> str:

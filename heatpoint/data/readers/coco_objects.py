@@ -14,7 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Finding, Id, ImageRecord, Size, joints_box
+from heatpoint.data import Id, ImageRecord, Size, joints_box
+from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import Classes
 from heatpoint.data.readers.coco_shapes import extent

@@ -16,7 +16,8 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from heatpoint.data import Annotations, Box, Finding, ImageRecord, Objects, check_names, joints_box
+from heatpoint.data import Annotations, Box, ImageRecord, Objects, check_names, joints_box
+from heatpoint.data.findings import Finding
 from heatpoint.data.images import image_size
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.steps import Size

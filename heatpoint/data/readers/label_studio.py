@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from heatpoint.data import Annotations, Box, Finding
+from heatpoint.data import Annotations, Box
+from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import (

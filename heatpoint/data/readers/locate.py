@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from heatpoint.data import Annotations, Finding
+from heatpoint.data import Annotations
+from heatpoint.data.findings import Finding
 from heatpoint.data.formats import files_below, is_picture, unread
 from heatpoint.data.readers.steps import Person
 from heatpoint.errors import HeatpointError
@@ -267,8 +268,11 @@ def most_found(forms: Sequence[Sequence[str]], file: Path, images: Path | None =
         images: As for ``locate_images``.
     """
     bases = [_Base(folder) for folder in (image_folders(file) if images is None else [images])]
-    found = [_best(bases, list(map(_name, names)))[2] for names in forms]
-    counts = [sum(path is not None for path in paths) for paths in found]
+    counts = []
+    for names in forms:
+        plain = list(map(_name, names))
+        base, dropped = _best(bases, plain)
+        counts.append(sum(base.find(name, dropped) is not None for name in plain))
     return counts.index(max(counts))
 
 
@@ -290,15 +294,6 @@ def place_people(
     folder = None if images is None else Path(images)
     there = dict(zip(names, locate_images(names, annotations, file, folder), strict=True))
     return [person._replace(image=there[str(person.image)]) for person in people]
-
-
-def _best(bases: Sequence[_Base], names: Sequence[_Name]) -> tuple[_Base, int, list[Path | None]]:
-    """Returns the folder that holds the most, the folders dropped, and what was found there."""
-    best: tuple[_Base, int, list[Path | None]] = bases[0], 0, [None] * len(names)
-    most = 0
-    for dropped in range(min(max((len(n.folders) for n in names), default=0), _MOST_DROPPED) + 1):
-        shorter = [(name.folders[dropped:], name.last) for name in names]
-        if dropped and len(set(shorter)) < len({(name.folders, name.last) for name in names}):
 
 
 def _best(bases: Sequence[_Base], names: Sequence[_Name]) -> tuple[_Base, int]:
@@ -333,7 +328,6 @@ def _take_astray(
     outside: list[str] = []
     # Links inside of a folder are its owner's own doing: only the name itself must not lead out.
     roots = {each(root) for root in allowed for each in (os.path.abspath, os.path.realpath)}
-    roots = {root for each in allowed for root in (os.path.abspath(each), os.path.realpath(each))}
     within: dict[str, bool] = {}
     for place, name in enumerate(names):
         if name.path is None:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, Finding, Objects, joints_box
+from heatpoint.data import Annotations, Objects, joints_box
+from heatpoint.data.findings import Finding
 from heatpoint.data.readers import hdf5, steps
 from heatpoint.data.readers.given import Format
 from heatpoint.data.readers.locate import locate_images

@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heatpoint.data import Annotations, Box, Finding
+from heatpoint.data import Annotations, Box
+from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.deeplabcut import is_deeplabcut

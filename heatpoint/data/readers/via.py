@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from heatpoint.data import Annotations, Box, Finding
+from heatpoint.data import Annotations, Box
+from heatpoint.data.findings import Finding
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import (
     Joint,

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from heatpoint.data import Annotations, Box, Finding, Objects, check_names
+from heatpoint.data import Annotations, Box, Objects, check_names
+from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.given import Format, Given

@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PureWindowsPath
 
-from heatpoint.data import Annotations, Finding
+from heatpoint.data import Annotations
+from heatpoint.data.findings import Finding
 from heatpoint.data.formats import SUFFIXES
 from heatpoint.data.readers import locate
 from heatpoint.data.readers.voc_files import Files, Parts, Place, key_of

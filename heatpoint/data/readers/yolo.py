@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from heatpoint.data import Annotations, Finding, Objects, Size
+from heatpoint.data import Annotations, Objects, Size
+from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.jpeg_size import quick_size
 from heatpoint.data.readers import locate, steps, yolo_lines

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from heatpoint.data import Annotations, Finding
+from heatpoint.data import Annotations
+from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.yolo_set import YoloSet

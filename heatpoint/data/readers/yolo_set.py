@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from heatpoint.data import Finding, check_names
+from heatpoint.data import check_names
+from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.skeleton import Skeleton, name_side
