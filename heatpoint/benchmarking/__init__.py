@@ -88,7 +88,8 @@ def benchmark(
             "exported": [] if is_exported(model) else [out / name for name in EXPORTED],
         },
         [model, images],
-        [source.path for source in given or ()],
+        # One that is named by itself is an input like the model: nobody searches its folder.
+        [source.path for source in given or () if source.path != str(images)],
     )
     if is_exported(model):
         about = open_engine(model, max_detections=1).description  # however few it gives
