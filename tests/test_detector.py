@@ -21,6 +21,7 @@ from heatpoint.networks.features import EveryLevel, PlainResNet, TopDownNeck
 from heatpoint.networks.heads import MapHeads, SharedHeads, StackHeads
 from heatpoint.networks.hourglasses import DetectionHourglass
 from heatpoint.zoo.detector import Detector
+from heatpoint.zoo.fit import shapes_of
 
 
 @pytest.fixture
@@ -172,7 +173,11 @@ def test_headers_that_are_no_header(detector: Detector, tmp_path: Path) -> None:
 
 def test_a_header_alone_makes_the_detector_untrained(detector: Detector, tmp_path: Path) -> None:
     detector.meta["size"] = [96, 64]
-    again = Detector.from_header(json.loads(json.dumps(detector.header())), tmp_path / "a")
+    again = Detector.from_header(
+        json.loads(json.dumps(detector.header())),
+        shapes_of(detector.network.state_dict()),
+        tmp_path / "a",
+    )
     assert (again.codec, again.names, again.meta) == (detector.codec, detector.names, detector.meta)
     assert again.header() == detector.header()
 
@@ -185,6 +190,34 @@ def test_tensors_must_be_exactly_those_of_the_architecture(
     rewritten(path, {}, drop="heads.last.size.bias")
     with pytest.raises(HeatpointError, match=r"heads.last.size.bias: expected \(2,\), found noth"):
         Detector.load(path)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "words"),
+    [
+        ("hourglass:16x16", r"has more than 36\d tensors where the file holds 134"),
+        ("centernet_timm:convnext_xxlarge", "has more than|expected"),
+        ("cornernet_hourglass104", "has more than"),
+        ("centernet_resnet18", r"expected \(\d+"),
+    ],
+)
+def test_a_few_bytes_do_not_build_a_large_network(
+    detector: Detector, tmp_path: Path, architecture: str, words: str
+) -> None:
+    path = tmp_path / "a.safetensors"
+    detector.save(path)
+    kind = "CornerCodec" if architecture.startswith("corner") else "CenterCodec"
+    codec = {"class": "JointCodec", "joints": 1} if "16x16" in architecture else {"class": kind}
+    edit = {"names": ["a"], "codec": codec, "meta": {"architecture": architecture}}
+    if "16x16" in architecture:
+        edit["skeleton"] = Skeleton(("nose",)).as_dict()
+    else:
+        codec["classes"] = 1
+    rewritten(path, edit)
+    before = torch.get_rng_state()
+    with pytest.raises(HeatpointError, match=rf"does not fit the architecture it names.*{words}"):
+        Detector.load(path)
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_saving_is_atomic(detector: Detector, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ Row = dict[str, float | int | None]
 
 _CONTENT: dict[str, Any] = {
     **{"options": dict, "data": dict, "detector": str, "position": dict},
-    **{"network": dict, "ema": dict, "ema_updates": int, "optimizer": dict},
+    **{"network": dict[str, torch.Tensor], "ema": dict[str, torch.Tensor]},
+    **{"ema_updates": int, "optimizer": dict},
     **{"random": torch.Tensor, "random_cuda": list},
 }
 """What a resume file holds beside its format, and of which type."""

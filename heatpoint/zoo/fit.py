@@ -1,0 +1,88 @@
+"""Whether the tensors of a file are those of the network that its header names."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_parameter_registration_hook
+
+from heatpoint.errors import HeatpointError
+from heatpoint.networks import Network
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Shapes of tensors by name."""
+
+_SPARE = 100
+"""Parameters that a network may make beside those it keeps: timm drops classifiers again."""
+
+
+def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
+    """Returns the shapes of named tensors."""
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+def check_outline(make: Callable[[], Network], found: Shapes, path: str | Path) -> None:
+    """Makes sure that a network has the tensors of a file, before memory is taken for it.
+
+    A few bytes of a header may ask for any network. It is made on PyTorch's "meta" device, which
+    takes no memory, and given up once it has far more tensors than the file.
+
+    Args:
+        make: Makes the network.
+        found: The file's shapes.
+        path: The file, for messages.
+
+    Raises:
+        HeatpointError: It has others; lists the differences.
+    """
+    made, here = 0, threading.get_ident()
+
+    def counted(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
+        nonlocal made
+        made += threading.get_ident() == here
+        if made > 2 * len(found) + _SPARE:
+            raise HeatpointError(
+                f"{path} does not fit the architecture it names, which has more than {made} "
+                f"tensors where the file holds {len(found)}; it is damaged, or of another model"
+            )
+
+    hook: Any = register_module_parameter_registration_hook(counted)
+    try:
+        with torch.device("meta"):
+            own = shapes_of(make().state_dict())
+    finally:
+        hook.remove()
+    check_shapes(own, found, path)
+
+
+def check_shapes(own: Shapes, found: Shapes, path: str | Path) -> None:
+    """Makes sure that a file has exactly the tensors of a network in name and shape.
+
+    Raises:
+        HeatpointError: It has not; lists the differences.
+    """
+    wrong = [
+        f"{name:.80}: expected {own.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
+        for name in sorted(own.keys() | found.keys())
+        if own.get(name) != found.get(name)
+    ]
+    if wrong:
+        shown = "; ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+        raise HeatpointError(f"{path} does not fit the architecture it names: {shown}")
+
+
+def fill(network: Network, tensors: dict[str, Tensor], path: Path) -> None:
+    """Loads tensors, which must be exactly those of the network in name and shape.
+
+    Raises:
+        HeatpointError: They are not; lists the differences.
+    """
+    check_shapes(shapes_of(network.state_dict()), shapes_of(tensors), path)
+    if not tensors["mean"].is_floating_point():
+        raise HeatpointError(f"{path} holds {tensors['mean'].dtype} where weights are floating")
+    network.to(tensors["mean"].dtype).load_state_dict(tensors)
