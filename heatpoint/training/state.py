@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 import torch
 
 from heatpoint.errors import HeatpointError
-from heatpoint.system.files import atomic_write, fits
+from heatpoint.system.files import atomic_write, check_file, fits
 from heatpoint.weights import check_header
 
 FORMAT = 2
@@ -113,10 +113,7 @@ def load_resume(path: Path) -> dict[str, Any]:
     Raises:
         HeatpointError: There is none, it is damaged, or another version wrote it.
     """
-    if not path.is_file():
-        raise HeatpointError(
-            f"there is no {path} to resume from; check out, or start without resume"
-        )
+    check_file(path, "; to resume from it, check out, or start without resume")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] == FORMAT:

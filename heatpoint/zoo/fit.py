@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
+from torch.overrides import TorchFunctionMode
 
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
@@ -24,6 +25,18 @@ _SPARE = 100
 def shapes_of(tensors: Mapping[str, Tensor]) -> Shapes:
     """Returns the shapes of named tensors."""
     return {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves random weights out, for which the "meta" device would load PyTorch's compiler."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if getattr(func, "__name__", "") == "normal_":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **kwargs)
 
 
 def check_outline(make: Callable[[], Network], found: Shapes, path: str | Path) -> None:
@@ -53,7 +66,7 @@ def check_outline(make: Callable[[], Network], found: Shapes, path: str | Path) 
 
     hook: Any = register_module_parameter_registration_hook(counted)
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             own = shapes_of(make().state_dict())
     finally:
         hook.remove()

@@ -56,13 +56,18 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
         HeatpointError: Nothing is there, it is none of these formats, it has no images, or its
             reader finds a mistake that leaves nothing sensible to keep.
     """
-    path, split = _parse(data)
-    folder = path.is_dir()
-    if images is not None and (folder or is_deeplabcut(path)):
+    try:
+        path, split = _parse(data)
+        folder = path.is_dir()
+        if images is not None and (folder or is_deeplabcut(path)):
+            raise HeatpointError(
+                f"images is {str(images)!r}, but {path} has images of its own; leave images out"
+            )
+        annotations = _read_folder(path, split) if folder else _read_file(path, split, images)
+    except OSError as error:
         raise HeatpointError(
-            f"images is {str(images)!r}, but {path} has images of its own; leave images out"
-        )
-    annotations = _read_folder(path, split) if folder else _read_file(path, split, images)
+            f"cannot read {error.filename or data}: {error.strerror or error}"
+        ) from error
     annotations.source = str(data)
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")

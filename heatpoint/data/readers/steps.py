@@ -17,6 +17,7 @@ from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_text
 
 _SHOWN = 12
+_SIDE = 1e6  # pixels; of a larger side nothing is believed
 _NOT_SPLITS = {"classes", "license", "readme", "readme-upstream", "requirements"}
 
 Row = TypeVar("Row")
@@ -87,16 +88,19 @@ def unexpected(where: object, expected: str, got: object, remedy: str = "") -> H
 
 
 def known_size(height: Any, width: Any) -> Size | None:
-    """Returns the size of an image if both sides are numbers from 1 on, else None."""
+    """Returns the size of an image if both sides are numbers that can be meant, else None."""
     sides = height, width
-    if all(isinstance(side, int | float) and 1 <= side < math.inf for side in sides):
+    if all(isinstance(side, int | float) and 1 <= side < _SIDE for side in sides):
         return int(height), int(width)
     return None
 
 
 def first_file(places: Iterable[Path]) -> Path | None:
-    """Returns the first of some places at which there is a file, None if there is none."""
-    return next((path for path in places if path.is_file()), None)
+    """Returns the first of some places at which there is a file, None if there is none.
+
+    A name that no system takes, of 300 letters say, is no file's.
+    """
+    return next((path for path in places if os.path.isfile(path)), None)
 
 
 def is_image_name(path: Path) -> bool:
