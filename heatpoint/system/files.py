@@ -164,13 +164,20 @@ def read_text(path: Path, kind: str = "a text file") -> str:
                     "split it"
                 )
             encoding = json.detect_encoding(file.peek(4)[:4])
-            return io.TextIOWrapper(file, encoding).read().removeprefix("\ufeff")
+            text = io.TextIOWrapper(file, encoding).read().removeprefix("\ufeff")
     except UnicodeError as error:
         raise HeatpointError(f"{path} is not {kind} in UTF-8{_elsewhere(error)}") from None
     except OSError as error:
         raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
     except MemoryError:
         raise HeatpointError(f"{path} does not fit into this machine's memory; split it") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise HeatpointError(
+            f"{path} is not {kind}: it has a null character in line {line:,}; it was damaged, or "
+            "is a file of another kind"
+        )
+    return text
 
 
 def _elsewhere(error: UnicodeError) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,11 +20,11 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import next_multiple
 from heatpoint.networks import Network
 from heatpoint.networks.heads import Producer
-from heatpoint.system.files import atomic_write
+from heatpoint.system.files import atomic_write, fits
 from heatpoint.weights import FORMAT_VERSION, HEADER, checkpoint_path, read_header
 from heatpoint.zoo.backbone_weights import load_backbone_weights
 from heatpoint.zoo.families import Model, find, fitted
-from heatpoint.zoo.fit import Shapes, check_outline, fill, shapes_of
+from heatpoint.zoo.fit import Shapes, check_shapes, fill, outline, shapes_of
 
 SIZE = 512
 """Side of the default input of a detector that does not say."""
@@ -181,19 +182,28 @@ class Detector:
         codec, meta = Codec.from_dict(header["codec"], path), header["meta"]
         stored = header.get("skeleton")
         skeleton = None if stored is None else Skeleton.from_dict(stored, path)
+        names = tuple(header["names"])
         if network is None:
             if "architecture" not in meta:
                 raise HeatpointError(
                     f"{path} names no architecture; load it with the network that it was made "
                     "with: Detector.load(path, network=...)"
                 )
-            architecture, names = meta["architecture"], header["names"]
+            architecture = meta["architecture"]
             make = partial(build, architecture, names, codec=codec, skeleton=skeleton)
-            if isinstance(find(architecture), Model):
-                check_outline(lambda: make().network, shapes, path)
-            with torch.random.fork_rng(devices=[]):  # random weights are drawn and overwritten
+            plain = isinstance(find(architecture), Model)  # a plugin's function may do anything
+            with _of_header(path):
+                own = outline(lambda: make().network, len(shapes)) if plain else shapes
+            check_shapes(own, shapes, path)
+            with _of_header(path), torch.random.fork_rng(devices=[]):  # they are overwritten
                 network = make().network
-        return cls(network, codec, tuple(header["names"]), meta, skeleton)
+        with _of_header(path):
+            wrong = [name for name in codec.view.settings if not fits(meta.get(name, 1.0), float)]
+            if wrong:
+                raise HeatpointError(f"{wrong[0]} is {meta[wrong[0]]!r:.60}")
+            found = cls(network, codec, names, meta, skeleton)
+            codec.view(found.size, network.multiple, network.trim, **found.settings)
+        return found
 
     def adapt(self, names: Sequence[str], skeleton: Skeleton | None = None) -> list[str]:
         """Changes classes and joints, keeping what was learnt about those that keep their name.
@@ -308,6 +318,18 @@ def build(
         unused = load_backbone_weights(detector.network, backbone_weights)
         detector.meta["backbone_weights"] = {"file": Path(backbone_weights).name, "unused": unused}
     return detector
+
+
+@contextmanager
+def _of_header(path: str | Path) -> Iterator[None]:
+    """Says of a mistake that it is in the header of a file."""
+    try:
+        yield
+    except HeatpointError as error:
+        raise HeatpointError(
+            f"the header of {path} is damaged: {error}; copy the file again, or train or convert "
+            "anew"
+        ) from None
 
 
 def _checked(names: Sequence[str]) -> tuple[str, ...]:

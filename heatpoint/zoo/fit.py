@@ -39,38 +39,36 @@ class _Undrawn(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def check_outline(make: Callable[[], Network], found: Shapes, path: str | Path) -> None:
-    """Makes sure that a network has the tensors of a file, before memory is taken for it.
+def outline(make: Callable[[], Network], count: int) -> Shapes:
+    """Returns the shapes of a network's tensors, for which no memory is taken.
 
-    A few bytes of a header may ask for any network. It is made on PyTorch's "meta" device, which
-    takes no memory, and given up once it has far more tensors than the file.
+    A few bytes of a header may ask for any network. It is made on PyTorch's "meta" device, and
+    given up once it has far more tensors than the file.
 
     Args:
         make: Makes the network.
-        found: The file's shapes.
-        path: The file, for messages.
+        count: Number of tensors in the file.
 
     Raises:
-        HeatpointError: It has others; lists the differences.
+        HeatpointError: It has far more.
     """
     made, here = 0, threading.get_ident()
 
     def counted(module: nn.Module, name: str, parameter: nn.Parameter | None) -> None:
         nonlocal made
         made += threading.get_ident() == here
-        if made > 2 * len(found) + _SPARE:
+        if made > 2 * count + _SPARE:
             raise HeatpointError(
-                f"{path} does not fit the architecture it names, which has more than {made} "
-                f"tensors where the file holds {len(found)}; it is damaged, or of another model"
+                f"the architecture that it names has more than {made} tensors where the file holds "
+                f"{count}"
             )
 
     hook: Any = register_module_parameter_registration_hook(counted)
     try:
         with torch.device("meta"), _Undrawn():
-            own = shapes_of(make().state_dict())
+            return shapes_of(make().state_dict())
     finally:
         hook.remove()
-    check_shapes(own, found, path)
 
 
 def check_shapes(own: Shapes, found: Shapes, path: str | Path) -> None:

@@ -82,7 +82,7 @@ def _matrix(data: memoryview, order: str) -> tuple[str, Any]:
         return "", np.zeros((0, 0))
     parts = _elements(data, order)
     try:
-        flags, sizes, name = (bytes(next(parts)[1]) for _ in range(3))
+        flags, sizes, name = [bytes(next(parts)[1]) for _ in range(3)]
         kind = struct.unpack(f"{order}I", flags[:4])[0] & 0xFF
         shape = np.frombuffer(sizes, f"{order}i4").tolist()
         if min(shape) < 0:

@@ -23,7 +23,6 @@ from heatpoint.data import Annotations
 from heatpoint.data.readers import mat5, steps
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
-from heatpoint.system.files import fits
 
 LSP_SKELETON = SKELETONS["lsp14"]
 LSP_FILE = "joints.mat"
@@ -134,7 +133,9 @@ def read_flic(folder: str | Path, split: str | None = None) -> Annotations:
     folder = Path(folder)
     path = folder / FLIC_FILE
     table = read_matlab(path, "examples")
-    fields = list(table[0]) if isinstance(table, list) and fits(table[:1], list[dict]) else []
+    rows = table if isinstance(table, list) else []
+    same = all(isinstance(item, dict) and item.keys() == rows[0].keys() for item in rows)
+    fields = list(rows[0]) if rows and same else []
     if not set(_FIELDS) <= set(fields):
         got = ", ".join(fields) or "no fields"
         raise steps.unexpected(path, f"examples with {', '.join(_FIELDS)}", got)
