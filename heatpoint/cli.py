@@ -93,7 +93,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
+            if error.filename is None:
+                raise
+            print(f"{who}: cannot use {error.filename}: {error.strerror}", file=sys.stderr)
+            return errors.EXIT_MISTAKE
         _drop_output()
         print(f"{who}: there is no room for what it writes: {error}", file=sys.stderr)
         return errors.EXIT_MISTAKE

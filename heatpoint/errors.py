@@ -11,12 +11,22 @@ EXIT_MISTAKE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
 """Exit statuses of the command line."""
 
 
+LONGEST = 900
+"""Characters of a message."""
+
+
 class HeatpointError(Exception):
     """A mistake the user can mend: the command line prints its message and exits with 1.
 
     The message names the file or argument, what was expected, what was found, and the remedy,
-    in one sentence or two. Programming errors are never wrapped in it.
+    in one sentence or two. Programming errors are never wrapped in it. What a damaged file puts
+    into a message may be of any length: a long one loses its middle.
     """
+
+    def __init__(self, message: str) -> None:
+        if len(message) > LONGEST:
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 3 :]}"
+        super().__init__(message)
 
 
 class HeatpointWarning(UserWarning):

@@ -185,7 +185,7 @@ def test_files(
         cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
         with pytest.raises(HeatpointError, match="cut off"):
             convert_file(cut)
-    with pytest.raises(HeatpointError, match="there is no file"):
+    with pytest.raises(HeatpointError, match="does not exist"):
         convert_file(tmp_path / "none.pth")
 
     harmful = tmp_path / "harmful.pth"

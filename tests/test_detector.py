@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 from heatpoint import zoo
 from heatpoint.codecs import MapSpec
@@ -21,6 +19,7 @@ from heatpoint.networks.features import EveryLevel, PlainResNet, TopDownNeck
 from heatpoint.networks.heads import MapHeads, SharedHeads, StackHeads
 from heatpoint.networks.hourglasses import DetectionHourglass
 from heatpoint.zoo.detector import Detector
+from heatpoint.zoo.fit import shapes_of
 
 
 @pytest.fixture
@@ -62,129 +61,15 @@ def test_inconsistent_parts_are_refused(detector: Detector) -> None:
         replace(detector, codec=CenterCodec(3, offset=False))
 
 
-def test_files_that_are_no_detector(detector: Detector, tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
-    with pytest.raises(HeatpointError, match="there is no file"):
-        Detector.load(path)
-    detector.save(path)
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(HeatpointError, match="cut off"):
-        Detector.load(path)
-    path.write_bytes(content[:100])
-    with pytest.raises(HeatpointError, match="cut off"):
-        Detector.load(path)
-    path.write_bytes(b"")
-    with pytest.raises(HeatpointError, match="not a heatpoint detector"):
-        Detector.load(path)
-    path.write_text("a text that is no checkpoint at all")
-    with pytest.raises(HeatpointError, match="not a heatpoint detector"):
-        Detector.load(path)
-    save_file({"a": torch.zeros(2)}, path)
-    with pytest.raises(HeatpointError, match=r"not a heatpoint detector.*convert"):
-        Detector.load(path)
-    for new_format in (True, False):
-        torch.save({"a": torch.zeros(2)}, path, _use_new_zipfile_serialization=new_format)
-        with pytest.raises(HeatpointError, match=r"PyTorch checkpoint.*heatpoint convert"):
-            Detector.load(path)
-
-
-def rewritten(path: Path, edit: dict[str, object], drop: str = "") -> None:
-    with safe_open(path, framework="pt") as file:
-        header = json.loads(file.metadata()["heatpoint"])
-        tensors = {key: file.get_tensor(key) for key in file.keys() if key != drop}  # noqa: SIM118
-    save_file(tensors, path, {"heatpoint": json.dumps({**header, **edit})})
-
-
-def test_files_from_the_future(detector: Detector, tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
-    detector.save(path)
-    rewritten(path, {"version": 2})
-    with pytest.raises(HeatpointError, match=r"format version 2.*install a newer one"):
-        Detector.load(path)
-    rewritten(path, {"version": 1, "codec": {"class": "LaserCodec"}})
-    with pytest.raises(HeatpointError, match=r"LaserCodec.*--plugin.*install a newer heatpoint"):
-        Detector.load(path)
-    rewritten(path, {"codec": {"class": "CenterCodec", "classes": 3, "colour": 1}})
-    with pytest.raises(HeatpointError, match=r"CenterCodec with colour.*install a newer one"):
-        Detector.load(path)
-
-
-@pytest.mark.parametrize(
-    ("edit", "words"),
-    [
-        ({"version": "1"}, "version is '1'"),
-        ({"version": True}, "version is True"),
-        ({"names": "cat"}, "names is 'cat'"),
-        ({"names": ["cat", "dog", 3]}, "names is"),
-        ({"names": ["cat", "dog", "cat"]}, "repeat themselves"),
-        ({"names": []}, "are none"),
-        ({"names": None}, "names is missing"),
-        ({"meta": []}, r"meta is \[\]"),
-        ({"meta": {"size": [0, 64], "architecture": "centernet_tiny"}}, r"found \[0, 64\]"),
-        ({"meta": {"size": [64, 10**9], "architecture": "centernet_tiny"}}, "found"),
-        ({"meta": {"size": [64, 64.5], "architecture": "centernet_tiny"}}, "found"),
-        ({"meta": {"size": [64, 64], "architecture": ["x"]}}, "architecture is"),
-        ({"codec": None}, "codec is missing"),
-        ({"codec": {"class": {}}}, r"class is \{\}"),
-    ],
-)
-def test_a_damaged_header_is_one_sentence(
-    detector: Detector, tmp_path: Path, edit: dict[str, object], words: str
-) -> None:
-    path = tmp_path / "a.safetensors"
-    detector.save(path)
-    rewritten(path, edit)
-    with pytest.raises(HeatpointError, match=rf"header of .*a\.safetensors is damaged: .*{words}"):
-        Detector.load(path)
-
-
-@pytest.mark.parametrize(
-    ("fields", "words"),
-    [
-        ({}, "missing .* 'classes'"),
-        ({"classes": "3"}, "classes is '3'"),
-        ({"classes": 3, "overlap": "NaN"}, "overlap is 'NaN'"),
-        ({"classes": 3, "overlap": float("nan")}, "overlap is nan"),
-        ({"classes": 3, "size_weight": 1e300}, "size_weight"),
-        ({"classes": 3, "border": ["inside"]}, "border is"),
-        ({"classes": 3, "clamp": 2.0}, "clamp must lie"),
-    ],
-)
-def test_a_damaged_codec_is_one_sentence(
-    detector: Detector, tmp_path: Path, fields: dict[str, object], words: str
-) -> None:
-    path = tmp_path / "a.safetensors"
-    detector.save(path)
-    rewritten(path, {"codec": {"class": "CenterCodec", **fields}})
-    valid = rf"header of .*a\.safetensors describes no valid CenterCodec \(.*{words}.*damaged"
-    with pytest.raises(HeatpointError, match=valid):
-        Detector.load(path)
-
-
-def test_headers_that_are_no_header(detector: Detector, tmp_path: Path) -> None:
-    path = tmp_path / "a.safetensors"
-    for text in ("", "{", "[]", "3", "[" * 100_000, '{"version": ' + "9" * 5000 + "}"):
-        save_file({"a": torch.zeros(2)}, path, {"heatpoint": text})
-        with pytest.raises(HeatpointError, match=r"header of .*a\.safetensors is damaged"):
-            Detector.load(path)
-
-
 def test_a_header_alone_makes_the_detector_untrained(detector: Detector, tmp_path: Path) -> None:
     detector.meta["size"] = [96, 64]
-    again = Detector.from_header(json.loads(json.dumps(detector.header())), tmp_path / "a")
+    again = Detector.from_header(
+        json.loads(json.dumps(detector.header())),
+        shapes_of(detector.network.state_dict()),
+        tmp_path / "a",
+    )
     assert (again.codec, again.names, again.meta) == (detector.codec, detector.names, detector.meta)
     assert again.header() == detector.header()
-
-
-def test_tensors_must_be_exactly_those_of_the_architecture(
-    detector: Detector, tmp_path: Path
-) -> None:
-    path = tmp_path / "a.safetensors"
-    detector.save(path)
-    rewritten(path, {}, drop="heads.last.size.bias")
-    with pytest.raises(HeatpointError, match=r"heads.last.size.bias: expected \(2,\), found noth"):
-        Detector.load(path)
 
 
 def test_saving_is_atomic(detector: Detector, tmp_path: Path) -> None:
@@ -296,15 +181,6 @@ def test_boxes_have_no_skeleton(detector: Detector) -> None:
         replace(zoo.build("pose_tiny", ["arm"], skeleton=OLD), skeleton=None)
     assert detector.adapt(["cat", "dog", "owl"], Skeleton(("nose",))) == []
     assert detector.skeleton is None
-
-
-def test_an_unsound_skeleton_names_the_file(tmp_path: Path) -> None:
-    arm = zoo.build("pose_tiny", ["arm"], skeleton=Skeleton(("hand", "elbow")))
-    arm.save(tmp_path / "pose.safetensors")
-    assert Detector.load(tmp_path / "pose.safetensors").skeleton == arm.skeleton
-    rewritten(tmp_path / "pose.safetensors", {"skeleton": {"joints": ["hand", "hand"]}})
-    with pytest.raises(HeatpointError, match=r"pose\.safetensors.*both called 'hand'"):
-        Detector.load(tmp_path / "pose.safetensors")
 
 
 @dataclass(frozen=True)

@@ -210,7 +210,7 @@ def test_h5_says_the_same_as_json(tmp_path: Path) -> None:
 def test_bad_h5(tmp_path: Path) -> None:
     with pytest.raises(HeatpointError, match="found no 'visible' among"):
         read(write_h5(tmp_path / "a.h5", visible=None))
-    with pytest.raises(HeatpointError, match=r"'part' of shape \(N, 16, 2\), got \(1, 14, 2\)"):
+    with pytest.raises(HeatpointError, match=r"'part' of shape \(1, 16, 2\), got \(1, 14, 2\)"):
         read(write_h5(tmp_path / "b.h5", part=np.zeros((1, 14, 2))))
     (tmp_path / "c.h5").write_bytes((tmp_path / "a.h5").read_bytes()[:200])
     with pytest.raises(HeatpointError, match="no whole HDF5 file"):

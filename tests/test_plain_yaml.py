@@ -84,7 +84,7 @@ def test_files_that_cannot_be_read_are_one_sentence(
     loop = tmp_path / "loop.yaml"
     loop.symlink_to(loop)
     for path, part in (
-        (tmp_path, "is a folder; expected a YAML text file"),
+        (tmp_path, "is a folder, no file; expected a YAML text file"),
         (Path("/dev/null"), "is a device or socket"),
         (loop, "cannot read .*symbolic links"),
         (tmp_path / ("x" * 300), "cannot read 'x*.*File name too long"),

@@ -113,11 +113,13 @@ def test_a_turn_of_zero_is_not_the_usual_one(figures):
 
 
 def test_a_header_alone_rebuilds_the_detector(fitted, figures):
-    header = Detector.load(fitted[0] / "best.safetensors").header()
+    detector = Detector.load(fitted[0] / "best.safetensors")
+    header = detector.header()
+    state = {"detector": header, "ema": detector.network.state_dict()}
     options = TrainOptions(figures, figures, model="pose_tiny", weights="gone.safetensors")
     assert kind_of(options, header).__name__ == header["codec"]["class"]
     before = torch.get_rng_state()
-    assert build_detector(options, read(figures), header)[0].header() == header
+    assert build_detector(options, read(figures), state)[0].header() == header
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -235,7 +235,7 @@ def test_misspelt_names_get_a_suggestion(tmp_path: Path, monkeypatch: pytest.Mon
         HeatpointError, match=r"no file ctdet_coco_gh.*did you mean 'ctdet_coco_hg'"
     ):
         Detector.load("ctdet_coco_gh")
-    with pytest.raises(HeatpointError, match=r"there is no file ctdet_coco_gh\.safetensors$"):
+    with pytest.raises(HeatpointError, match=r"ctdet_coco_gh\.safetensors does not exist$"):
         Detector.load("ctdet_coco_gh.safetensors")
 
 

@@ -287,7 +287,7 @@ def test_backbone_weights_must_fit(tmp_path: Path) -> None:
         HeatpointError, match=r"bn1.bias is \[3\] instead of \[64\].*unknown \(extra\)"
     ):
         load_backbone_weights(network, path)
-    with pytest.raises(HeatpointError, match="there is no file"):
+    with pytest.raises(HeatpointError, match="does not exist"):
         load_backbone_weights(network, tmp_path / "none.pth")
 
 

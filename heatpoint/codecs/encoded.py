@@ -212,7 +212,7 @@ def check_blobs(overlap: float, clamp: float | None, kernel: int, soft_nms: floa
         HeatpointError: One is not; names it and its value.
     """
     require(0 < overlap < 1, "overlap", "lie between 0 and 1", overlap)
-    require(kernel % 2 == 1, "peak_kernel", "be odd", kernel)
+    require(kernel % 2 == 1 and kernel < 1000, "peak_kernel", "be odd and below 1000", kernel)
     fine = clamp is None or 0 < clamp < 0.5
     require(fine, "clamp", "lie between 0 and 0.5 or be None", clamp)
     require(soft_nms is None or soft_nms > 0, "soft_nms", "be above 0 or None", soft_nms)

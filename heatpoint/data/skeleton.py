@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -304,7 +305,7 @@ def skeleton_of(name_or_path: str | Path) -> Skeleton:
     """
     if str(name_or_path) in SKELETONS:
         return SKELETONS[str(name_or_path)]
-    if not Path(name_or_path).is_file():
+    if not os.path.isfile(name_or_path):
         raise HeatpointError(
             f"{str(name_or_path)!r} is no skeleton; expected one of {', '.join(SKELETONS)}, or a "
             f"JSON file{suggest(str(name_or_path), SKELETONS)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -39,7 +40,7 @@ def _file_findings(record: ImageRecord, decode: bool) -> tuple[Size | None, list
         Size (height, width) of the file, None if it is missing or unreadable; and what was found.
     """
     path = record.path
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None, [Finding("missing image", str(path), "the file does not exist")]
     try:
         header = read_header(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -148,7 +149,7 @@ def check_files(truth: Annotations) -> None:
     Raises:
         HeatpointError: Some do not; names a few.
     """
-    missing = [str(record.path) for record in truth.images if not record.path.is_file()]
+    missing = [str(record.path) for record in truth.images if not os.path.isfile(record.path)]
     if missing:
         shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
         raise HeatpointError(

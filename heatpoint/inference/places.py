@@ -35,11 +35,12 @@ def places_of(boxes: ImageBoxes, where: str, scores: Sequence[float] | None = No
         HeatpointError: Not four finite numbers per box, or a box without area.
     """
     try:
-        rows = np.asarray(boxes, np.float32)
-    except (TypeError, ValueError):
+        with np.errstate(over="ignore"):
+            rows = np.asarray(boxes, np.float32)
+    except (TypeError, ValueError, OverflowError):
         raise HeatpointError(f"the boxes of {where} are not rows of four numbers") from None
-    if rows.size == 0:
-        rows = rows.reshape(0, 4)
+    if len(boxes) == 0:
+        rows = np.zeros((0, 4), np.float32)
     if rows.ndim != 2 or rows.shape[1] != 4:
         raise HeatpointError(
             f"the boxes of {where} must have shape (N, 4), x1, y1, x2, y2 in image pixels, not "

@@ -179,25 +179,46 @@ def _target(record: ImageRecord, look: Look, codec: Codec) -> Target:
 def _count(target: Target, codec: Codec, size: tuple[int, int]) -> dict[str, int]:
     """Returns what happens in the cells of one image, by the names of ``OracleReport``."""
     boxes, labels = target.boxes.double().numpy(), target.labels.numpy()
-    apart = _distances(codec.claims(boxes, size))
-    alike = labels[:, None] == labels[None]
-    earlier = (apart == 0) & np.tri(len(boxes), k=-1, dtype=bool)
-    twin = (earlier & alike).any(1)
-    own = ((apart == 0) & alike).sum(1) > 1
+    cells = codec.claims(boxes, size)
+    places, kinds = _numbered(cells, np.zeros_like(labels)), _numbered(cells, labels)
+    twin = _follows(kinds)
+    around = [_numbered(cells + step, labels, cells) for step in _AROUND]
+    near = [np.isin(one, every) for each in around for one, every in zip(each, kinds, strict=True)]
+    # The first of several in a cell follows no other, but the last of them does so backwards.
+    own = twin | _follows(kinds[:, ::-1])[::-1]
     return {
         "objects": len(boxes),
         "same_class_cell": int(twin.sum()),
-        "other_class_cell": int((earlier.any(1) & ~twin).sum()),
-        "neighbours": int((((apart == 1) & alike).any(1) & ~own).sum()),
+        "other_class_cell": int((_follows(places) & ~twin).sum()),
+        "neighbours": int((np.any(near, 0) & ~own).sum()),
         "below_cell": int((boxes[:, 2:] - boxes[:, :2] < codec.stride).any(1).sum()),
         "over_limit": max(0, len(boxes) - codec.capacity),
     }
 
 
-def _distances(cells: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Returns (N, N): how far two of (M, N, 2) objects are apart by the nearest of M places."""
-    apart: NDArray[np.int64] = np.abs(cells[:, :, None] - cells[:, None]).max(-1).min(0)
-    return apart
+_AROUND = [np.array((x, y)) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y]
+"""Steps to the eight cells around one."""
+
+
+def _numbered(
+    cells: NDArray[np.int64], labels: NDArray[np.int64], among: NDArray[np.int64] | None = None
+) -> NDArray[np.int64]:
+    """Returns (M, N): a number for each class and cell of (M, N, 2), comparable if ``among`` is."""
+    among = cells if among is None else among
+    low = among.min((0, 1), initial=0) - 1
+    width = int((among - low).max(initial=0)) + 2
+    x, y = np.moveaxis(cells - low, -1, 0)
+    numbers: NDArray[np.int64] = (labels * width + y) * width + x
+    return numbers
+
+
+def _follows(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Returns (N,): which objects have one of (M, N) numbers in common with an earlier one."""
+    found = np.zeros(numbers.shape[1], np.bool_)
+    for row in numbers:
+        _, first, place = np.unique(row, return_index=True, return_inverse=True)
+        found |= first[place] < np.arange(len(row))
+    return found
 
 
 def _missed(record: ImageRecord, found: Detections) -> int:
@@ -234,9 +255,9 @@ def _lost(records: Sequence[ImageRecord], codec: Codec, size: tuple[int, int]) -
     lost = 0
     for record in records:
         boxes = letterbox(known_size(record), size).boxes(record.boxes[sought(record)])
-        apart = _distances(codec.claims(boxes, size))
-        shared = ((apart == 0) & np.tri(len(apart), k=-1, dtype=bool)).any(1)
-        lost += len(apart) - min(int((~shared).sum()), codec.capacity)
+        cells = codec.claims(boxes, size)
+        shared = _follows(_numbered(cells, np.zeros(len(boxes), np.int64)))
+        lost += len(boxes) - min(int((~shared).sum()), codec.capacity)
     return lost
 
 

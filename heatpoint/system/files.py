@@ -137,6 +137,29 @@ _ENCODINGS = ("gb18030", "shift_jis", "euc_kr", "cp1251", "cp1252")
 """What texts that are not UTF-8 are often saved as, the strictest first."""
 
 
+def check_file(path: str | Path, remedy: str = "") -> Path:
+    """Returns the path of a file after making sure that there is one.
+
+    Args:
+        path: Where it should be.
+        remedy: What to do where it is not, from a semicolon on.
+
+    Raises:
+        HeatpointError: There is none; says what is there, or why nobody can tell.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise HeatpointError(f"{path} does not exist{remedy}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise HeatpointError(f"cannot read {str(path)!r:.300}: {reason}{remedy}") from None
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
+        what = "a folder" if stat.S_ISDIR(mode) else "a device or socket"
+        raise HeatpointError(f"{path} is {what}, no file{remedy}")
+    return Path(path)
+
+
 def read_text(path: str | Path, kind: str = "a text file") -> str:
     """Returns the contents of a text file without its byte order mark, and of carriage returns.
 
@@ -153,32 +176,31 @@ def read_text(path: str | Path, kind: str = "a text file") -> str:
     data = _read_bytes(path, kind)
     try:
         text = io.TextIOWrapper(io.BytesIO(data), json.detect_encoding(data[:4])).read()
-        return text.removeprefix("\ufeff")
     except UnicodeError as error:
         raise HeatpointError(f"{path} is not {kind} in UTF-8{_elsewhere(error)}") from None
     except MemoryError:
         raise _too_large(path) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise HeatpointError(
+            f"{path} is not {kind}: it has a null character in line {line:,}; it was damaged, or "
+            "is a file of another kind"
+        )
+    return text.removeprefix("\ufeff")
 
 
 def _read_bytes(path: str | Path, kind: str) -> bytes:
     """Returns the bytes of a file that should hold text."""
     try:
-        mode = os.stat(path).st_mode
-        if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
-            what = "a folder" if stat.S_ISDIR(mode) else "a device or socket"
-            raise HeatpointError(f"{path} is {what}; expected {kind}")
-        with open(path, "rb") as file:
+        with open(check_file(path, f"; expected {kind}"), "rb") as file:
             if (size := os.fstat(file.fileno()).st_size) > LARGEST_TEXT:
                 raise HeatpointError(
                     f"{path} has {size:,} bytes, and {kind} is read whole up to {LARGEST_TEXT:,}; "
                     "split it"
                 )
             return file.read()
-    except FileNotFoundError:
-        raise HeatpointError(f"{path} does not exist") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise HeatpointError(f"cannot read {str(path)!r:.300}: {reason}") from error
+    except OSError as error:
+        raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error
     except MemoryError:
         raise _too_large(path) from None
 

@@ -31,6 +31,7 @@ from heatpoint.training.state import Position, load_resume
 from heatpoint.views import input_size
 from heatpoint.weights import checkpoint_path, read_header
 from heatpoint.zoo.detector import Detector
+from heatpoint.zoo.fit import shapes_of
 
 CODEC_OPTIONS = ("radius", "overlap", "max_detections", "size_region", "giou_weight")
 """Options that are fields of codecs, of those that have them."""
@@ -53,22 +54,24 @@ def kind_of(options: TrainOptions, stored: dict[str, Any] | None = None) -> type
 
 
 def build_detector(
-    options: TrainOptions, train: Annotations, stored: dict[str, Any] | None = None
+    options: TrainOptions, train: Annotations, state: dict[str, Any] | None = None
 ) -> tuple[Detector, list[str]]:
     """Returns the detector to train, at the size to train at, and notes about its weights.
 
     Args:
         options: What the user chose.
         train: The data, whose classes or joints the detector finds.
-        stored: Header of a resumed run's detector, which is rebuilt from it alone, with random
-            weights to be replaced.
+        state: Content of a resume file, from whose header alone the detector is rebuilt, with
+            random weights to be replaced.
 
     Raises:
         HeatpointError: Unknown model, unreadable weights, a codec option out of range, or a size
             that the model cannot take.
     """
-    if stored is not None:
-        detector, notes = Detector.from_header(stored, options.out), list[str]()
+    notes: list[str] = []
+    if state is not None:
+        shapes = shapes_of(state["ema"])
+        detector = Detector.from_header(state["detector"], shapes, Path(options.out, "resume.pt"))
     else:
         detector, notes = _chosen(options, train)
     if options.recompute:
@@ -163,8 +166,7 @@ class Run:
         self.display.say(*data.notes)
         torch.manual_seed(options.seed)
         with fabric.rank_zero_first():
-            stored = state["detector"] if state else None
-            detector, notes = build_detector(options, data.train, stored)
+            detector, notes = build_detector(options, data.train, state)
         self.size, self.terms = detector.size, detector.codec.terms
         self.scores = score_columns(detector.codec)
         self.main = next(iter(self.scores), "")

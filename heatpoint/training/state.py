@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 import torch
 
 from heatpoint.errors import HeatpointError
-from heatpoint.system.files import atomic_write, fits
+from heatpoint.system.files import atomic_write, check_file, fits
 from heatpoint.weights import check_header
 
 FORMAT = 2
@@ -19,7 +19,8 @@ Row = dict[str, float | int | None]
 
 _CONTENT: dict[str, Any] = {
     **{"options": dict, "data": dict, "detector": str, "position": dict},
-    **{"network": dict, "ema": dict, "ema_updates": int, "optimizer": dict},
+    **{"network": dict[str, torch.Tensor], "ema": dict[str, torch.Tensor]},
+    **{"ema_updates": int, "optimizer": dict},
     **{"random": torch.Tensor, "random_cuda": list},
 }
 """What a resume file holds beside its format, and of which type."""
@@ -112,10 +113,7 @@ def load_resume(path: Path) -> dict[str, Any]:
     Raises:
         HeatpointError: There is none, it is damaged, or another version wrote it.
     """
-    if not path.is_file():
-        raise HeatpointError(
-            f"there is no {path} to resume from; check out, or start without resume"
-        )
+    check_file(path, "; to resume from it, check out, or start without resume")
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] == FORMAT:

@@ -7,6 +7,7 @@ PyTorch, for ``heatpoint models``.
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import tomllib
 from collections.abc import Mapping
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from safetensors import SafetensorError, safe_open
 
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.system.files import fits
+from heatpoint.system.files import check_file, fits
 from heatpoint.weights.download import cache_folder
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def checkpoint_path(checkpoint: str | Path) -> Path:
         HeatpointError: It is the name of weights that were not fetched, or a word much like one.
     """
     path, word = Path(checkpoint), str(checkpoint)
-    if path.is_file():
+    if os.path.isfile(path):
         return path
     if word not in PUBLISHED:
         hint = suggest(word, PUBLISHED) if path.name == word and not path.suffix else ""
@@ -160,10 +161,8 @@ def first_bytes(path: Path) -> bytes:
     Raises:
         HeatpointError: The file is missing, or may not be read.
     """
-    if not path.is_file():
-        raise HeatpointError(f"there is no file {path}")
     try:
-        with open(path, "rb") as file:
+        with open(check_file(path), "rb") as file:
             return file.read(9)
     except OSError as error:
         raise HeatpointError(f"cannot read {path}: {error.strerror or error}") from error

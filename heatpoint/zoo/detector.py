@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,32 +20,11 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import next_multiple
 from heatpoint.networks import Network
 from heatpoint.networks.heads import Producer
-from heatpoint.system.files import atomic_write
+from heatpoint.system.files import atomic_write, fits
 from heatpoint.weights import FORMAT_VERSION, HEADER, checkpoint_path, read_header
 from heatpoint.zoo.backbone_weights import load_backbone_weights
 from heatpoint.zoo.families import Model, find, fitted
-
-
-def fill(network: Network, tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Loads tensors, which must be exactly those of the network in name and shape.
-
-    Raises:
-        HeatpointError: They are not; lists the differences.
-    """
-    own = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    wrong = [
-        f"{name}: expected {own.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
-        for name in sorted(own.keys() | found.keys())
-        if own.get(name) != found.get(name)
-    ]
-    if wrong:
-        shown = "; ".join(wrong[:5]) + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-        raise HeatpointError(f"{path} does not fit the architecture it names: {shown}")
-    if not tensors["mean"].is_floating_point():
-        raise HeatpointError(f"{path} holds {tensors['mean'].dtype} where weights are floating")
-    network.to(tensors["mean"].dtype).load_state_dict(tensors)
-
+from heatpoint.zoo.fit import Shapes, check_shapes, fill, outline, shapes_of
 
 SIZE = 512
 """Side of the default input of a detector that does not say."""
@@ -172,33 +153,57 @@ class Detector:
                 its codec is not known, or its tensors do not fit the network.
         """
         path = checkpoint_path(path)
-        detector = cls.from_header(read_header(path), path, network)
-        fill(detector.network, load_file(path), path)
+        header, tensors = read_header(path), load_file(path)
+        detector = cls.from_header(header, shapes_of(tensors), path, network)
+        fill(detector.network, tensors, path)
         detector.network.to(device).eval()
         return detector
 
     @classmethod
     def from_header(
-        cls, header: dict[str, Any], path: str | Path, network: Network | None = None
+        cls,
+        header: dict[str, Any],
+        shapes: Shapes,
+        path: str | Path,
+        network: Network | None = None,
     ) -> Detector:
         """Builds the detector that a header describes, with random weights.
 
+        Args:
+            header: What ``header`` returned.
+            shapes: Those of the tensors that belong to it.
+            path: The file, for messages.
+            network: As for ``load``.
+
         Raises:
-            HeatpointError: The header names no known codec or architecture; ``path`` is named.
+            HeatpointError: The header names no known codec or architecture, or one of other
+                tensors; ``path`` is named.
         """
         codec, meta = Codec.from_dict(header["codec"], path), header["meta"]
         stored = header.get("skeleton")
         skeleton = None if stored is None else Skeleton.from_dict(stored, path)
+        names = tuple(header["names"])
         if network is None:
             if "architecture" not in meta:
                 raise HeatpointError(
                     f"{path} names no architecture; load it with the network that it was made "
                     "with: Detector.load(path, network=...)"
                 )
-            with torch.random.fork_rng(devices=[]):  # random weights are drawn and overwritten
-                architecture, names = meta["architecture"], header["names"]
-                network = build(architecture, names, codec=codec, skeleton=skeleton).network
-        return cls(network, codec, tuple(header["names"]), meta, skeleton)
+            architecture = meta["architecture"]
+            make = partial(build, architecture, names, codec=codec, skeleton=skeleton)
+            plain = isinstance(find(architecture), Model)  # a plugin's function may do anything
+            with _of_header(path):
+                own = outline(lambda: make().network, len(shapes)) if plain else shapes
+            check_shapes(own, shapes, path)
+            with _of_header(path), torch.random.fork_rng(devices=[]):  # they are overwritten
+                network = make().network
+        with _of_header(path):
+            wrong = [name for name in codec.view.settings if not fits(meta.get(name, 1.0), float)]
+            if wrong:
+                raise HeatpointError(f"{wrong[0]} is {meta[wrong[0]]!r:.60}")
+            found = cls(network, codec, names, meta, skeleton)
+            codec.view(found.size, network.multiple, network.trim, **found.settings)
+        return found
 
     def adapt(self, names: Sequence[str], skeleton: Skeleton | None = None) -> list[str]:
         """Changes classes and joints, keeping what was learnt about those that keep their name.
@@ -313,6 +318,18 @@ def build(
         unused = load_backbone_weights(detector.network, backbone_weights)
         detector.meta["backbone_weights"] = {"file": Path(backbone_weights).name, "unused": unused}
     return detector
+
+
+@contextmanager
+def _of_header(path: str | Path) -> Iterator[None]:
+    """Says of a mistake that it is in the header of a file."""
+    try:
+        yield
+    except HeatpointError as error:
+        raise HeatpointError(
+            f"the header of {path} is damaged: {error}; copy the file again, or train or convert "
+            "anew"
+        ) from None
 
 
 def _checked(names: Sequence[str]) -> tuple[str, ...]:

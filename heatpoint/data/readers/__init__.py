@@ -66,15 +66,20 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
         HeatpointError: Nothing is there, it is none of these formats, it has no images, or its
             reader finds a mistake that leaves nothing sensible to keep.
     """
-    path, split = _parse(data)
-    given = Given(path, split, None if images is None else Path(images))
-    fitting = (each for each in FORMATS if each.folder == given.is_folder and each.fits(given))
-    chosen = next(fitting, None)
-    if (chosen is None or chosen.name != "COCO") and (tool := unread.made_by(given.content)):
-        raise HeatpointError(f"{path} is {tool}")
-    if chosen is None:
-        raise _unknown(given)
-    annotations = chosen.read(given)
+    try:
+        path, split = _parse(data)
+        given = Given(path, split, None if images is None else Path(images))
+        fitting = (each for each in FORMATS if each.folder == given.is_folder and each.fits(given))
+        chosen = next(fitting, None)
+        if (chosen is None or chosen.name != "COCO") and (tool := unread.made_by(given.content)):
+            raise HeatpointError(f"{path} is {tool}")
+        if chosen is None:
+            raise _unknown(given)
+        annotations = chosen.read(given)
+    except OSError as error:
+        raise HeatpointError(
+            f"cannot read {error.filename or data}: {error.strerror or error}"
+        ) from error
     annotations.source, annotations.format = str(data), chosen.name
     # A JSON file is one thing, and may be too large to be read by those who would know theirs.
     for other in fitting if given.suffix != ".json" else ():

@@ -40,8 +40,10 @@ def open_hdf5(path: Path, instead: str) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    # What h5py raises where the bytes contradict each other.
-    except (OSError, RuntimeError, KeyError, UnicodeError, OverflowError, MemoryError) as error:
+    except HeatpointError:
+        raise
+    # What h5py raises where the bytes contradict each other is of many kinds.
+    except Exception as error:
         raise HeatpointError(f"{path} is no whole HDF5 file: {error}") from None
 
 

@@ -35,8 +35,11 @@ _DRIVE = re.compile(r"/?[A-Za-z]:")
 
 
 def first_file(places: Iterable[Path]) -> Path | None:
-    """Returns the first of some places at which there is a file, None if there is none."""
-    return next((path for path in places if path.is_file()), None)
+    """Returns the first of some places at which there is a file, None if there is none.
+
+    A name that no system takes, of 300 letters say, is no file's.
+    """
+    return next((path for path in places if os.path.isfile(path)), None)
 
 
 def image_stem(name: str) -> str:

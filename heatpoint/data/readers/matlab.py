@@ -11,6 +11,7 @@ them.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations
-from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers import locate, mat5, steps
 from heatpoint.data.readers.given import Format
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
@@ -78,7 +79,7 @@ def _lsp_joints(path: Path) -> NDArray[np.float64]:
     Raises:
         HeatpointError: The file cannot be read or has another layout.
     """
-    values, count = np.asarray(read_matlab(path, "joints")), len(LSP_SKELETON)
+    values, count = _numbers(read_matlab(path, "joints")), len(LSP_SKELETON)
     if values.ndim == 2:
         values = values[..., None]  # MATLAB drops the axis of a single image
     if values.ndim != 3 or values.shape[:2] not in ((3, count), (count, 3)):
@@ -139,53 +140,58 @@ def read_flic(
     """
     folder = Path(folder)
     path = folder / FLIC_FILE
-    table = np.ravel(read_matlab(path, "examples"))
-    fields = table.dtype.names or ()
+    table = read_matlab(path, "examples")
+    rows = table if isinstance(table, list) else []
+    same = all(isinstance(item, dict) and item.keys() == rows[0].keys() for item in rows)
+    fields = list(rows[0]) if rows and same else []
     if not set(_FIELDS) <= set(fields):
         got = ", ".join(fields) or "no fields"
         raise steps.unexpected(path, f"examples with {', '.join(_FIELDS)}", got)
     known = {name: field for name, field in _FLAGS.items() if field in fields}
-    flags = {name: [np.ravel(item[field]).any() for item in table] for name, field in known.items()}
+    flags = {name: [_numbers(item[field]).any() for item in table] for name, field in known.items()}
     annotations = Annotations(("person",), [], str(folder), skeleton=FLIC_SKELETON)
     people = []
     examples = list(enumerate(table, start=1))
     for number, item in steps.flagged(examples, split, flags, path, "istrain and istest"):
         joints = _flic_joints(item["coords"], f"{path}: example {number}")
         detail = f"example {number} has no labelled joint, so nothing says where it is"
-        image = Path(str(next(iter(np.ravel(item["filepath"])), "")))
+        image = Path(str(item["filepath"]))
         people.append(steps.around(image, joints, detail))
     return steps.add_people(annotations, locate.place_people(people, annotations, path, images))
 
 
 def _flic_joints(coords: Any, where: str) -> NDArray[np.float64]:
-    values = np.asarray(coords)
+    values = _numbers(coords)
     if values.ndim != 2 or values.shape[0] != 2 or values.shape[1] <= max(PLACES):
         raise steps.unexpected(where, "coords of shape (2, 29)", values.shape)
     points = values[:, PLACES].T.astype(np.float64) - 0.5
     return steps.as_joints(points, 2.0 * np.isfinite(points).all(1))
 
 
+def _numbers(value: Any) -> NDArray[Any]:
+    """Returns an array of numbers as it is, an empty one for what is none."""
+    return value if isinstance(value, np.ndarray) else np.empty(0)
+
+
 def read_matlab(path: Path, name: str) -> Any:
-    """Returns the variable ``name`` of a .mat file, as ``scipy.io.loadmat`` gives it.
+    """Returns the variable ``name`` of a .mat file, as ``mat5.variables`` gives it.
 
     Raises:
         HeatpointError: The file is missing, damaged, of MATLAB's version 7.3, or has no such
             variable.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     try:
-        content = loadmat(path)
+        content = dict(mat5.variables(path))
     except FileNotFoundError:
         raise HeatpointError(f"{path} does not exist") from None
     except NotImplementedError:
         raise HeatpointError(f"{path} is of MATLAB's version 7.3; save it with '-v7'") from None
-    except (MatReadError, ValueError, TypeError, OSError, EOFError) as error:
+    except (ValueError, OSError, zlib.error, RecursionError) as error:
         raise HeatpointError(f"{path} is no whole MATLAB file: {error}") from None
     if name not in content:
-        there = ", ".join(sorted(key for key in content if not key.startswith("__"))) or "nothing"
-        raise steps.unexpected(path, f"the variable {name!r}", there)
+        raise steps.unexpected(
+            path, f"the variable {name!r}", ", ".join(sorted(content)) or "nothing"
+        )
     return content[name]
 
 

@@ -39,6 +39,15 @@ _KEYS = (
 
 _H5_KEYS = ("imgname", "center", "scale", "part", "visible")
 
+_H5_SHAPES: dict[str, tuple[int, ...]] = {
+    **{"center": (2,), "scale": (), "part": (len(SKELETON), 2), "visible": (len(SKELETON),)},
+    **{"istrain": (), "normalize": ()},
+}
+"""Shapes of the HDF5 files' numbers, of one person."""
+
+LARGEST = 256 << 20
+"""Bytes of an array of the HDF5 files: a hundred times what the published ones have."""
+
 
 def is_mpii(data: Any) -> bool:
     """Returns whether parsed JSON looks like one of the published MPII files."""
@@ -94,31 +103,36 @@ def read_mpii_h5(
             such split, or ``images`` holds none of the images.
     """
     with hdf5.open_hdf5(path, "the JSON files of the PyTorch ports need nothing") as file:
-        there = [key for key in file if hasattr(file[key], "shape")]
-        table = {key: hdf5.values(file, key) for key in there}
-    missing = [key for key in _H5_KEYS if key not in table]
+        known = set(file)
+        table = {
+            key: np.asarray(hdf5.values(file, key), np.float64) for key in known & {*_H5_SHAPES}
+        }
+        count = len(table.get("scale", ()))
+        names = [_text(name) for name in file["imgname"][:count]] if "imgname" in known else []
+    missing = [key for key in _H5_KEYS if key not in known]
     if missing:
         raise HeatpointError(
             f"{path}: expected the fields {', '.join(_H5_KEYS)} of MPII, found no "
-            f"{missing[0]!r} among {', '.join(sorted(table))}"
+            f"{missing[0]!r} among {', '.join(sorted(known))}"
         )
-    center, scale, part, visible = (np.asarray(table[key], np.float64) for key in _H5_KEYS[1:])
-    if part.ndim != 3 or part.shape[1:] != (len(SKELETON), 2):
-        raise steps.unexpected(path, f"'part' of shape (N, {len(SKELETON)}, 2)", part.shape)
+    for key, array in table.items():
+        if array.shape != (len(names), *_H5_SHAPES[key]):
+            wanted = f"{key!r} of shape {(len(names), *_H5_SHAPES[key])}"
+            raise steps.unexpected(path, wanted, array.shape)
+    center, scale, part, visible = (table[key] for key in _H5_KEYS[1:])
     flags = {}
     if "istrain" in table:
         part = np.where(part > 0, part + 1, part)
-        training = np.ravel(table["istrain"]).astype(np.int64)
-        flags = {"train": training == 1, "test": training == 0}
+        flags = {"train": table["istrain"] == 1, "test": table["istrain"] == 0}
     else:
         scale = scale / ENLARGED
         center[:, 1] -= np.where(center[:, 0] == -1, 0.0, DOWN * scale)
-    heads = np.asarray(table.get("normalize", np.zeros(len(part))), np.float64)
+    heads = table.get("normalize", np.zeros(len(part)))
     heads = np.where(heads > 0, heads, math.nan)
     joints = np.concatenate((part, visible[..., None]), -1)
-    columns = table["imgname"], center.tolist(), scale.tolist(), joints, heads.tolist()
+    columns = names, center.tolist(), scale.tolist(), joints, heads.tolist()
     people = [
-        _person(_text(name), (x, y), size, each)._replace(head=head)
+        _person(name, (x, y), size, each)._replace(head=head)
         for name, (x, y), size, each, head in zip(*columns, strict=True)
     ]
     chosen = steps.flagged(people, split, flags, path, "'istrain' of annot.h5")
@@ -147,7 +161,7 @@ def _json_person(row: Any, keys: tuple[str, ...], where: str) -> steps.Person:
             table = np.concatenate((table, apart), 1)
         x, y = (float(value) for value in center)
         scale = float(scale)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise HeatpointError(f"{where}: expected numbers: {error}") from None
     if table.shape != (len(SKELETON), 3):
         wanted = f"{len(SKELETON)} joints of x, y and visibility"

@@ -22,7 +22,7 @@ from heatpoint.system.files import read_text
 _SHOWN = 12
 _NOT_SPLITS = {"classes", "label_list", "license", "predefined_classes", "readme", "requirements"}
 
-_LARGEST_SIDE = 1 << 31
+_SIDE = 1e6  # pixels; of a larger side nothing is believed
 
 Row = TypeVar("Row")
 
@@ -97,7 +97,7 @@ def known_size(height: Any, width: Any) -> Size | None:
         sides = int(height), int(width)
     except (TypeError, ValueError, OverflowError):
         return None
-    return sides if min(sides) >= 1 and max(sides) < _LARGEST_SIDE else None
+    return sides if min(sides) >= 1 and max(sides) < _SIDE else None
 
 
 def once(images: Iterable[Path], annotations: Annotations, split: str | None) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from heatpoint.views import View
 from heatpoint.views.fields import BOXES, LABELS, NO_SUPPRESSION, SCORES, Field, Suppression
 from heatpoint.views.pictures import Crops as Crops
 from heatpoint.views.pictures import Picture as Picture
+from heatpoint.weights import LARGEST
 
 EXPORT_VERSION = 2
 """Version of the description in exported files; newer ones are read as far as they can be."""
@@ -194,6 +195,7 @@ class Description:
         whole = (*self.size, self.multiple, self.rows, 1 if self.batch is None else self.batch)
         return (
             all(1 <= number <= _LARGEST for number in whole)
+            and max(self.size) <= LARGEST
             and len(self.size) == 2
             and 0 <= self.trim < self.multiple
             and bool(self.names)

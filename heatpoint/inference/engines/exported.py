@@ -20,6 +20,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import older
 from heatpoint.inference.engines.description import KEY, Description
 from heatpoint.inference.engines.engine import Answer, Engine, Pixels, Timings
+from heatpoint.system.files import check_file
 
 if TYPE_CHECKING:
     import openvino
@@ -84,10 +85,7 @@ class ExportedEngine(Engine):
                 f"{path} should end in {' or '.join(self.suffixes)}; give the file that heatpoint "
                 "export has written"
             )
-        if not self.path.is_file():
-            raise HeatpointError(
-                f"{path} does not exist; export a checkpoint with heatpoint export"
-            )
+        check_file(path, "; export a checkpoint with heatpoint export")
         self.cores = check_cores(streams, threads)
         self._load(library, precision)
 
@@ -161,12 +159,19 @@ class ExportedEngine(Engine):
             )
         return {field.name: arrays[field.name].astype(field.type, copy=False) for field in fields}
 
-    def _describe(self, text: str | None, inputs: Sequence[bool], outputs: Sequence[str]) -> None:
+    def _describe(
+        self,
+        text: str | None,
+        inputs: int,
+        shapes: Sequence[Sequence[object]],
+        outputs: Sequence[str],
+    ) -> None:
         """Notes what a graph says about itself, if it takes one batch of pixels and keeps its word.
 
         Args:
             text: Its description.
-            inputs: Of each input, whether it is of type uint8.
+            inputs: Number of inputs.
+            shapes: (B, 3, H, W) of those of type uint8, a number where only that one will do.
             outputs: Names of the outputs.
 
         Raises:
@@ -182,11 +187,20 @@ class ExportedEngine(Engine):
                 f"{self.path} gives {', '.join(outputs)}, but its description promises "
                 f"{', '.join(promised)}; export the checkpoint again"
             )
-        if list(inputs) != [True]:
+        if inputs != 1 or len(shapes) != 1 or len(shapes[0]) != 4:
             raise HeatpointError(
                 f"{self.path} should have images of type uint8 as its one input; export the "
                 "checkpoint again"
             )
+        size = (None, None) if about.dynamic else about.size
+        for said, taken in zip((about.batch, 3, *size), shapes[0], strict=True):
+            # A batch that the graph does not insist on would be filled up for nothing.
+            if said not in (None, taken) and (isinstance(taken, int) or said == about.batch):
+                raise HeatpointError(
+                    f"the description of {self.path} promises {said} where its graph takes "
+                    f"{taken or 'any number'} (images, channels, height, width); export the "
+                    "checkpoint again"
+                )
         self.description = about
 
     @contextmanager
@@ -229,12 +243,16 @@ class OnnxEngine(ExportedEngine):
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         with self._loading():
             self._session = library.InferenceSession(
-                str(self.path), options, providers=["CPUExecutionProvider"]
+                str(self.path),
+                options,
+                providers=["CPUExecutionProvider"],
+                enable_fallback=False,  # which would print the error and try the same again
             )
-        inputs = self._session.get_inputs()
-        self._outputs = [output.name for output in self._session.get_outputs()]
-        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        self._describe(text, [one.type == "tensor(uint8)" for one in inputs], self._outputs)
+            inputs = self._session.get_inputs()
+            self._outputs = [output.name for output in self._session.get_outputs()]
+            text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+        shapes = [one.shape for one in inputs if one.type == "tensor(uint8)"]
+        self._describe(text, len(inputs), shapes, self._outputs)
         self._input = inputs[0].name
 
     def _run(self, images: Pixels) -> dict[str, NDArray[Any]]:
@@ -271,13 +289,16 @@ class OpenVinoEngine(ExportedEngine):
         core = library.Core()
         with self._loading():
             model = core.read_model(self.path)
-        # OpenVINO keeps the metadata of an .onnx file under "framework".
-        kept = [place for place in ([KEY], ["framework", KEY]) if model.has_rt_info(place)]
-        self._describe(
-            str(model.get_rt_info(kept[0]).value) if kept else None,
-            [one.element_type == library.Type.u8 for one in model.inputs],
-            [output.any_name for output in model.outputs],
-        )
+            # OpenVINO keeps the metadata of an .onnx file under "framework".
+            kept = [place for place in ([KEY], ["framework", KEY]) if model.has_rt_info(place)]
+            text = str(model.get_rt_info(kept[0]).value) if kept else None
+            outputs = [output.any_name for output in model.outputs]
+            pixels = [one for one in model.inputs if one.element_type == library.Type.u8]
+            shapes = [
+                [side.get_length() if side.is_static else None for side in one.partial_shape]
+                for one in pixels
+            ]
+        self._describe(text, len(model.inputs), shapes, outputs)
         stored = self.description.precision
         settings = {
             "PERFORMANCE_HINT": "LATENCY" if self.streams == 1 else "THROUGHPUT",
