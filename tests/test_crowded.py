@@ -11,6 +11,7 @@ import torch
 from heatpoint.codecs import Codec, Target
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
+from heatpoint.inspection.maps import _wrong_pairs
 from heatpoint.inspection.oracle import _count
 
 SIZE = (64, 96)
@@ -57,3 +58,11 @@ def test_forty_thousand_objects_in_one_image_take_no_gigabytes(codec: Codec) -> 
     assert counts["objects"] == 40_000
     assert counts["same_class_cell"] > 39_000
     assert peak < 100 << 20
+
+
+def test_wrong_pairs_are_counted_in_blocks() -> None:
+    rng = np.random.default_rng(2)
+    boxes = drawn(700, rng).boxes.double().numpy()
+    every = (boxes[:, None, :2] <= boxes[None, :, 2:]).all(-1).sum() - len(boxes)
+    assert _wrong_pairs(boxes) == every > 0
+    assert _wrong_pairs(boxes[:0]) == 0

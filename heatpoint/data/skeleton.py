@@ -61,12 +61,13 @@ class Skeleton:
     def __post_init__(self) -> None:
         if not self.joints:
             raise HeatpointError("a skeleton needs at least one joint, got none")
+        known: dict[str, int] = {}
         for index, name in enumerate(self.joints):
             if not name:
                 raise HeatpointError(f"joint {index} of the skeleton has an empty name; name it")
-            if name in self.joints[:index]:
+            if known.setdefault(name, index) != index:
                 raise HeatpointError(
-                    f"joints {self.joints.index(name)} and {index} of the skeleton are both called "
+                    f"joints {known[name]} and {index} of the skeleton are both called "
                     f"{name!r}; rename one"
                 )
         for what in ("edges", "pairs"):

@@ -21,6 +21,7 @@ from heatpoint.inference.engines import older
 from heatpoint.inference.engines.description import KEY, Description
 from heatpoint.inference.engines.engine import Answer, Engine, Pixels, Timings
 from heatpoint.system.files import check_file
+from heatpoint.weights import first_bytes
 
 if TYPE_CHECKING:
     import openvino
@@ -85,7 +86,7 @@ class ExportedEngine(Engine):
                 f"{path} should end in {' or '.join(self.suffixes)}; give the file that heatpoint "
                 "export has written"
             )
-        check_file(path, "; export a checkpoint with heatpoint export")
+        first_bytes(check_file(path, "; export a checkpoint with heatpoint export"))
         self.cores = check_cores(streams, threads)
         self._load(library, precision)
 
