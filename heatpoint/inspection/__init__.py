@@ -19,7 +19,7 @@ from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
 from heatpoint.data.readers import read
-from heatpoint.data.scene import subject_name
+from heatpoint.data.scene import subject_name, with_skeleton
 from heatpoint.data.validate import Progress, Report, clean, validate
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inspection.drawing import draw_charts, draw_joint_charts, draw_mirrored, draw_targets
@@ -119,6 +119,7 @@ def inspect(
     limit: int = 1000,
     seed: int = 0,
     padding: float | None = None,
+    skeleton: str = "",
     progress: StepProgress | None = None,
 ) -> Inspection:
     """Reports on a data set: content, mistakes, targets in pictures, and what a model can reach.
@@ -153,6 +154,7 @@ def inspect(
         seed: Chooses images and augmentation of targets.png.
         padding: Side of a subject's crop over that of its box; for models of joints, whose own is
             the default.
+        skeleton: Name or JSON file of the skeleton of the joints; "" for the data's own.
         progress: Told how far each step is.
 
     Raises:
@@ -163,6 +165,8 @@ def inspect(
         raise HeatpointError(f"limit must be at least 1 and samples 0, not {limit} and {samples}")
     check_choice("augment", augment, ("published", "mild", "none"))
     annotations = data if isinstance(data, Annotations) else read(data, images)
+    if skeleton:
+        annotations = with_skeleton(annotations, skeleton)
     codec, view = _representation(annotations, model, size, stride, max_detections, padding)
     problems = validate(annotations, progress=_step(progress, "checking"))
     usable, _ = clean(annotations, skip_bad=True, progress=_step(progress, "measuring"))
@@ -252,22 +256,20 @@ def _detector(model: str | Path, annotations: Annotations) -> Detector:
         HeatpointError: There is no such model, or the data has no joints, or others.
     """
     # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
-    path, skeleton = Path(model), annotations.skeleton
+    path = Path(model)
     is_file = path is model or path.suffix == ".safetensors" or path.is_file()
     if is_file or model in PUBLISHED:
         detector = Detector.load(model)
     else:
         joints = zoo.learns_joints(str(model))
+        if joints:
+            annotations = with_skeleton(annotations, "")
         names = [subject_name(annotations)] if joints else annotations.names
-        detector = zoo.build(str(model), names, skeleton=skeleton)
+        detector = zoo.build(str(model), names, skeleton=annotations.skeleton)
     if detector.skeleton is None:
         return detector
-    if skeleton is None or all(record.keypoints is None for record in annotations.images):
-        raise HeatpointError(
-            f"{annotations.source} has no joints; leave model out, or name one that finds boxes"
-        )
-    known = detector.skeleton.joints
-    if known != skeleton.joints:
+    known, skeleton = detector.skeleton.joints, with_skeleton(annotations, "").skeleton
+    if skeleton is not None and known != skeleton.joints:
         raise HeatpointError(
             f"the model finds {len(known)} joints ({', '.join(known)}), but {annotations.source} "
             f"has {len(skeleton.joints)} ({', '.join(skeleton.joints)}); give a model by its "
