@@ -13,10 +13,10 @@ from PIL import Image
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.readers.coco import read_coco, write_coco
+from heatpoint.data.scene import with_skeleton
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError
-from heatpoint.training.data import with_skeleton
 
 
 def person(keypoints: Any, **more: Any) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def test_boxes_of_keypoint_data_are_inspected_without_a_model_of_joints(figures:
 
 def test_what_does_not_fit_is_explained(figures: Path, tmp_path: Path) -> None:
     shapes = write_shapes(tmp_path, 2, (64, 64))
-    with pytest.raises(HeatpointError, match="does not name its joints"):
+    with pytest.raises(HeatpointError, match="has no joints, which a model of joints learns from"):
         inspect(shapes, model="pose_tiny", out=None)
     with pytest.raises(HeatpointError, match="leave out stride and max_detections"):
         inspect(figures, model="pose_tiny", stride=4, out=None)
@@ -141,3 +141,17 @@ def test_what_does_not_fit_is_explained(figures: Path, tmp_path: Path) -> None:
     blank = replace(data, images=[replace(r, keypoints=None) for r in data.images])
     with pytest.raises(HeatpointError, match="has no joints"):
         inspect(blank, model="pose_tiny", out=None)
+
+
+def test_joints_without_names_are_named_by_a_skeleton(figures: Path, tmp_path: Path) -> None:
+    nameless = replace(read(figures), skeleton=None)
+    with pytest.raises(
+        HeatpointError, match=r"does not name its .* joints; name them with skeleton"
+    ):
+        inspect(nameless, model="pose_tiny", out=None)
+    names = [f"joint {n}" for n in range(len(read(figures).skeleton or ()))]
+    file = tmp_path / "names.json"
+    file.write_text(json.dumps({"joints": names}))
+    found = inspect(nameless, model="pose_tiny", skeleton=str(file), out=None, limit=4)
+    assert found.joints is not None
+    assert list(found.joints.as_dict()["joints"]) == names

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from heatpoint.options import Data, Folder, Minutes, Model, Size, passed
+from heatpoint.options import Data, Folder, Minutes, Model, Size, Skeletons, passed
 from heatpoint.training import TrainOptions, run
 
 
@@ -70,6 +70,9 @@ class Inspect:
 
     padding: float | None = None
     """for models of joints: side of a crop over that of its box; the model's by default"""
+
+    skeleton: Skeletons = ""
+    """for models of joints: name (coco17, ...) or file of the skeleton; the data's by default"""
 
     out: Folder = "runs/inspect"
     """folder for report.json and the pictures"""

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord, Size
-from heatpoint.data.skeleton import Skeleton
+from heatpoint.data.skeleton import Skeleton, skeleton_of
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, Image
 
@@ -112,6 +112,39 @@ def subject_name(annotations: Annotations, joints: bool = True) -> str:
     places = (Subjects if joints else Singles)(annotations).places
     labels = {int(annotations.images[image].labels[index]) for image, (index,) in places}
     return annotations.names[labels.pop()] if len(labels) == 1 else "subject"
+
+
+def with_skeleton(annotations: Annotations, skeleton: str) -> Annotations:
+    """Returns data with the skeleton that its joints are to be read with.
+
+    Args:
+        annotations: The data.
+        skeleton: Name or file of a skeleton; "" for the data's own.
+
+    Raises:
+        HeatpointError: The data has no joints, or not as many as the skeleton.
+    """
+    given = (record.keypoints for record in annotations.images)
+    number = next((joints.shape[1] for joints in given if joints is not None), None)
+    if number is None:
+        raise HeatpointError(
+            f"{annotations.source} has no joints, which a model of joints learns from; give COCO "
+            "keypoints or another format that docs/pose.md lists, or choose a model that finds "
+            "boxes (heatpoint models lists them)"
+        )
+    found = skeleton_of(skeleton) if skeleton else annotations.skeleton
+    if found is None:
+        raise HeatpointError(
+            f"{annotations.source} does not name its {number} joints; name them with skeleton: "
+            "coco17, mpii16, lsp14, flic11 or a JSON file"
+        )
+    if len(found) != number:
+        raise HeatpointError(
+            f"skeleton {skeleton} has {len(found)} joints, but every subject of "
+            f"{annotations.source} has {number}; name the skeleton the data was labelled with, or "
+            "leave skeleton out where the data names its joints"
+        )
+    return replace(annotations, skeleton=found)
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
 from heatpoint.data.duplicates import picture_findings
 from heatpoint.data.readers import read
+from heatpoint.data.scene import with_skeleton
 from heatpoint.data.suspects import split_findings
 from heatpoint.data.validate import Progress, Report, clean, validate
 from heatpoint.errors import HeatpointError, check_choice
@@ -128,6 +129,7 @@ def inspect(
     limit: int = 1000,
     seed: int = 0,
     padding: float | None = None,
+    skeleton: str = "",
     progress: StepProgress | None = None,
 ) -> Inspection:
     """Reports on a data set: content, mistakes, targets in pictures, and what a model can reach.
@@ -167,6 +169,7 @@ def inspect(
         seed: Chooses images and augmentation of targets.png.
         padding: Side of a subject's crop over that of its box; for models of joints, whose own is
             the default.
+        skeleton: Name or JSON file of the skeleton of the joints; "" for the data's own.
         progress: Told how far each step is.
 
     Raises:
@@ -177,6 +180,8 @@ def inspect(
         raise HeatpointError(f"limit must be at least 1 and samples 0, not {limit} and {samples}")
     check_choice("augment", augment, ("published", "mild", "none"))
     annotations = data if isinstance(data, Annotations) else read(data, images)
+    if skeleton:
+        annotations = with_skeleton(annotations, skeleton)
     other = val if isinstance(val, Annotations) or val is None else read(val, val_images)
     if out is not None:
         files = [Path(out) / name for name in (*_PICTURES, "report.json", "disagreements.html")]

@@ -7,7 +7,7 @@ from pathlib import Path
 from heatpoint import zoo
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
-from heatpoint.data.scene import subject_name
+from heatpoint.data.scene import subject_name, with_skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import Engine, is_exported, open_engine
 from heatpoint.views import input_size
@@ -90,23 +90,21 @@ def models_of(
     if is_exported(model):
         return None, open_engine(model)
     # What does not look like a file is meant as a name, so that a misspelt one gets a suggestion.
-    path, skeleton = Path(model), annotations.skeleton
+    path = Path(model)
     is_file = path is model or path.suffix == ".safetensors" or path.is_file()
     trained = is_file or model in PUBLISHED
     if trained:
         detector = Detector.load(model)
     else:
         joints = zoo.learns_joints(str(model))
+        if joints:
+            annotations = with_skeleton(annotations, "")
         names = [subject_name(annotations)] if joints else annotations.names
-        detector = zoo.build(str(model), names, skeleton=skeleton)
+        detector = zoo.build(str(model), names, skeleton=annotations.skeleton)
     if detector.skeleton is None:
         return detector, detector if trained else None
-    if skeleton is None or all(record.keypoints is None for record in annotations.images):
-        raise HeatpointError(
-            f"{annotations.source} has no joints; leave model out, or name one that finds boxes"
-        )
-    known = detector.skeleton.joints
-    if known != skeleton.joints:
+    known, skeleton = detector.skeleton.joints, with_skeleton(annotations, "").skeleton
+    if skeleton is not None and known != skeleton.joints:
         raise HeatpointError(
             f"the model finds {len(known)} joints ({', '.join(known)}), but {annotations.source} "
             f"has {len(skeleton.joints)} ({', '.join(skeleton.joints)}); give a model by its "

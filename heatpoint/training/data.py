@@ -14,7 +14,7 @@ from heatpoint.data.augment import Augment, PoseAugment
 from heatpoint.data.dataset import TrainSet, varied
 from heatpoint.data.duplicates import shared_files
 from heatpoint.data.readers import read
-from heatpoint.data.skeleton import skeleton_of
+from heatpoint.data.scene import with_skeleton
 from heatpoint.data.validate import clean, describe
 from heatpoint.errors import HeatpointError
 from heatpoint.training.options import TrainOptions
@@ -130,39 +130,6 @@ def _shared(train: Annotations, val: Annotations) -> list[str]:
         f"too ({val.images[min(shared)].path.name}, for one), so that the validation score says "
         "more than holds for new pictures; heatpoint inspect --val lists them"
     ]
-
-
-def with_skeleton(annotations: Annotations, skeleton: str) -> Annotations:
-    """Returns data with the skeleton that its joints are to be read with.
-
-    Args:
-        annotations: The data.
-        skeleton: Name or file of a skeleton; "" for the data's own.
-
-    Raises:
-        HeatpointError: The data has no joints, or not as many as the skeleton.
-    """
-    given = (record.keypoints for record in annotations.images)
-    number = next((joints.shape[1] for joints in given if joints is not None), None)
-    if number is None:
-        raise HeatpointError(
-            f"{annotations.source} has no joints, which a model of joints learns from; give COCO "
-            "keypoints or another format that docs/pose.md lists, or choose a model that finds "
-            "boxes (heatpoint models lists them)"
-        )
-    found = skeleton_of(skeleton) if skeleton else annotations.skeleton
-    if found is None:
-        raise HeatpointError(
-            f"{annotations.source} does not name its {number} joints; name them with skeleton: "
-            "coco17, mpii16, lsp14, flic11 or a JSON file"
-        )
-    if len(found) != number:
-        raise HeatpointError(
-            f"skeleton {skeleton} has {len(found)} joints, but every subject of "
-            f"{annotations.source} has {number}; name the skeleton the data was labelled with, or "
-            "leave skeleton out where the data names its joints"
-        )
-    return replace(annotations, skeleton=found)
 
 
 def fingerprint(train: Annotations) -> dict[str, Any]:
