@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from heatpoint.cli import main
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.readers import read
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.data.writers import Form, Placing, write
 from heatpoint.errors import HeatpointError
 
@@ -66,6 +68,29 @@ def test_round_trips(tmp_path: Path, one: Form, other: Form, seed: int) -> None:
     if "yolo" not in (one, other):
         hard = {r.path.resolve(): r.difficult.tolist() for r in second.images}
         assert hard == {r.path: r.difficult.tolist() for r in data.images}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_joints_come_back(tmp_path: Path, seed: int) -> None:
+    rng, joints = np.random.default_rng(seed), ("left_eye", "right_eye", "nose", "tail")
+    skeleton = Skeleton(joints, edges=((0, 2), (1, 2), (2, 3)), pairs=((0, 1),))
+    images = []
+    for record in drawn(tmp_path / "pictures", seed).images:
+        assert record.size is not None
+        points = rng.uniform(0, 1, (len(record), len(joints), 2)) * record.size[::-1]
+        seen = rng.integers(0, 3, (len(record), len(joints), 1))
+        keypoints = np.concatenate((points * (seen > 0), seen), -1)
+        images.append(replace(record, keypoints=keypoints))
+    data = Annotations(NAMES, images, "drawn", skeleton=skeleton)
+    write({"train": data}, "yolo", tmp_path / "yolo")
+    write({"train": read(f"{tmp_path / 'yolo'}:train")}, "coco", tmp_path / "coco")
+    again = read(tmp_path / "coco/train.json")
+    assert again.skeleton == skeleton
+    same(data, again)
+    by_file = {record.path.resolve(): record for record in again.images}
+    for record in images:
+        found = by_file[record.path.resolve()].keypoints
+        np.testing.assert_allclose(found, record.keypoints, rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("form", FORMS)

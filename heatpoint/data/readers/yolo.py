@@ -128,8 +128,13 @@ def _add(
     annotations.images.append(objects.record(image, size, len(annotations.images) + 1))
 
 
-def _is_yolo(folder: Path) -> bool:
-    """Returns whether a folder has label files, or class names beside images."""
+def _is_yolo(folder: Path, elsewhere: bool) -> bool:
+    """Returns whether a folder has label files, or class names beside images.
+
+    Args:
+        folder: The folder.
+        elsewhere: The user named another folder of the images.
+    """
     try:
         there = [entry for entry in os.scandir(folder) if entry.is_dir()]
         inner = {name.lower() for entry in there for name in os.listdir(entry)}
@@ -138,7 +143,7 @@ def _is_yolo(folder: Path) -> bool:
     if "labels" in inner | {entry.name.lower() for entry in there}:
         return True
     if locate.first_file(folder / name for name in (*DESCRIPTIONS, *NAMES)):
-        return any(is_picture(path) for path in folder.rglob("*"))
+        return elsewhere or any(is_picture(path) for path in folder.rglob("*"))
     return any(is_picture(path) and path.with_suffix(".txt").is_file() for path in folder.iterdir())
 
 
@@ -154,7 +159,7 @@ FORMATS = (
         "YOLO",
         f"images, labels, {', '.join((*DESCRIPTIONS, *NAMES))}",
         folder=True,
-        fits=lambda given: _is_yolo(given.path),
+        fits=lambda given: _is_yolo(given.path, given.images is not None),
         read=lambda given: read_yolo(given.path, given.split, given.images),
     ),
     Format(
