@@ -197,7 +197,7 @@ def _write_yolo(
             if skeleton is not None:
                 joints = record.joints(len(skeleton))
                 joints = np.concatenate((joints[..., :2] / scale, joints[..., 2:]), -1)
-                rows = np.column_stack((rows, joints.reshape(len(rows), -1)))
+                rows = np.column_stack((rows, joints.reshape(len(rows), 3 * len(skeleton))))
             lines = (_numbers(label, row) for label, row in zip(record.labels, rows, strict=True))
             file = folder / "labels" / name / PurePosixPath(names[record.path]).with_suffix(".txt")
             file.parent.mkdir(parents=True, exist_ok=True)
