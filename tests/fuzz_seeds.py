@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from fuzz_damage import BYTES, JSON, TEXT, Damage
 from PIL import Image
+from sleap_files import write as labels_of_sleap
 
 from heatpoint.data import Annotations
 from heatpoint.data.images import image_size, load_image
@@ -233,6 +234,23 @@ def table(folder: Path) -> Path:
     return put(folder / "a.csv", head + "a.png,40,30,cat,1,2,9,11\na.png,40,30,dog,3.5,4,20,21\n")
 
 
+def createml(folder: Path) -> Path:
+    put(folder / "a.png")
+    place = {"x": 10.0, "y": 12.5, "width": 9, "height": 11}
+    return put(
+        folder / "a.json",
+        [{"image": "a.png", "annotations": [{"label": "cat", "coordinates": place}]}],
+    )
+
+
+def sleap(folder: Path) -> Path:
+    put(folder / "a.png")
+    video = {"backend": {"type": "ImageVideo", "filename": "a.png", "filenames": ["a.png"]}}
+    path = folder / "a.slp"
+    animal = (0, [(1.0, 2.0, True), (3.0, 4.0, True), (5.0, 6.0, False)])
+    return labels_of_sleap(path, [(0, 0, [animal])], [video])
+
+
 def picture(suffix: str) -> Seed:
     """Returns the seed of a format of pictures."""
 
@@ -269,6 +287,8 @@ SEEDS: dict[str, Seed] = {
     "via": Seed(via, annotated, JSON),
     "cvat": Seed(cvat, annotated),
     "csv": Seed(table, annotated),
+    "createml": Seed(createml, annotated, JSON),
+    "sleap": Seed(sleap, annotated, BYTES),
     "flic": Seed(flic, in_folder(), BYTES),
     **{
         f"picture-{suffix}": picture(suffix)
