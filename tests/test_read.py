@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from heatpoint.data.readers import read
+from heatpoint.data.validate import validate
 from heatpoint.errors import HeatpointError
 
 XML = (
@@ -69,6 +70,15 @@ def test_every_format_is_recognised(tmp_path: Path) -> None:
         assert annotations.source == source
 
 
+def test_what_was_recognised_is_said(tmp_path: Path) -> None:
+    folder = yolo(tmp_path / "set")
+    assert f"{folder} (YOLO): 1 images, 1 objects (cat 1)" in validate(read(folder)).summary()
+    put(folder / "Annotations/a.xml", XML)
+    data = read(folder)
+    assert data.format == "Pascal VOC"
+    assert "read as Pascal VOC; images and labels" in validate(data).summary()
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows file names hold no colon")
 def test_an_existing_path_with_a_colon_is_taken_whole(tmp_path: Path) -> None:
     folder = voc(tmp_path / "cells:train")
@@ -87,7 +97,7 @@ def test_missing_data_suggests_what_is_beside(tmp_path: Path) -> None:
         read(tmp_path / "cels")
     with pytest.raises(HeatpointError, match="cels does not exist; did you mean 'cells'"):
         read(f"{tmp_path / 'cels'}:train")
-    with pytest.raises(HeatpointError, match=r"does not exist; expected .*a COCO JSON file"):
+    with pytest.raises(HeatpointError, match=r"does not exist; expected .*COCO, Pascal VOC"):
         read(tmp_path / "x" / "y")
 
 
@@ -120,7 +130,7 @@ def test_split_list_of_a_yolo_folder_is_not_mistaken_for_data(tmp_path: Path) ->
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(HeatpointError, match=r"notes\.md: expected .*a COCO JSON file"):
+    with pytest.raises(HeatpointError, match=r"notes\.md: expected .*COCO, Pascal VOC"):
         read(put(tmp_path / "notes.md"))
 
 

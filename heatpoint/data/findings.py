@@ -81,7 +81,7 @@ TREATMENT = {
     "person without joints": "kept; no pose to learn",
     "class without objects": "kept; nothing to learn",
     "image without objects": "kept",
-    "picture turned by EXIF": "upright in training and prediction; so must be the boxes",
+    "picture turned by EXIF": "kept; upright in training and prediction, and so must be the boxes",
 }
 """Everything that can be said about a data set, in the order of a report, and what the readers and
 ``validate.clean`` do about it."""

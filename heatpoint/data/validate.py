@@ -218,6 +218,7 @@ class Report:
         objects: Number of objects of each class, without crowd regions.
         findings: Every single thing found; the reader's first.
         searched: Folders searched for images in vain, if none was found.
+        format: As what it was read; "" for data that was made in memory.
     """
 
     source: str
@@ -225,6 +226,7 @@ class Report:
     objects: dict[str, int]
     findings: list[Finding] = field(default_factory=list)
     searched: tuple[str, ...] = ()
+    format: str = ""
 
     def counts(self) -> dict[str, int]:
         """Returns how many findings there are of each kind that occurs, worst kind first."""
@@ -240,7 +242,8 @@ class Report:
         shown = [f"{name} {n:,}" for name, n in self.objects.items()][:_SHOWN_CLASSES]
         if len(self.objects) > _SHOWN_CLASSES:
             shown.append(f"{len(self.objects) - _SHOWN_CLASSES} classes more")
-        lines = [f"{self.source}: {self.images:,} images, {total:,} objects ({', '.join(shown)})"]
+        source = f"{self.source} ({self.format})" if self.format else self.source
+        lines = [f"{source}: {self.images:,} images, {total:,} objects ({', '.join(shown)})"]
         for kind, number in self.counts().items():
             lines.append(f"  {number:,} x {kind} ({TREATMENT[kind]})")
             some = [item for item in self.findings if item.kind == kind][:3]
@@ -282,7 +285,12 @@ def validate(
         sizes.append(size or record.size)
     findings += label_findings(annotations, sizes)
     return Report(
-        annotations.source, len(annotations), annotations.counts(), findings, annotations.searched
+        annotations.source,
+        len(annotations),
+        annotations.counts(),
+        findings,
+        annotations.searched,
+        annotations.format,
     )
 
 

@@ -103,13 +103,13 @@ def _parse(data: str | Path) -> tuple[Path, str | None]:
     missing = Path(head if named and len(head) > 1 else data)
     beside = missing.parent
     near = suggest(missing.name, (p.name for p in beside.iterdir())) if beside.is_dir() else ""
-    raise HeatpointError(f"{missing} does not exist{near or f'; expected {_known(None)}'}")
+    raise HeatpointError(f"{missing} does not exist{near or f'; expected {_known()}'}")
 
 
-def _known(folder: bool | None) -> str:
-    """Returns in words what is read: of folders, of files, or (None) of both."""
-    rows = [f"{each.sign} ({each.name})" for each in FORMATS if folder in (None, each.folder)]
-    return "; ".join(dict.fromkeys(rows))
+def _known() -> str:
+    """Returns in words what is read."""
+    names = ", ".join(dict.fromkeys(each.name for each in FORMATS))
+    return f"annotations of one of these formats, which docs/formats.md explains: {names}"
 
 
 def _unknown(given: Given) -> HeatpointError:
@@ -119,10 +119,11 @@ def _unknown(given: Given) -> HeatpointError:
         above = [each for each in FORMATS if each.folder and each.fits(Given(path.parent))]
         hint = f"; for the folder it is in, give {path.parent}" if above else ""
         held = f", got {_told(given.content)}" if given.suffix == ".json" else ""
-        return HeatpointError(f"{path}: expected {_known(False)}{held}{hint}")
+        return HeatpointError(f"{path}: expected {_known()}{held}{hint}")
     there = ", ".join(sorted(each.name for each in path.iterdir())[:8])
     got = f"got {there}" if there else "the folder is empty"
-    return HeatpointError(f"{path}: looked for {_known(True)}; {got}")
+    signs = "; ".join(f"{each.sign} ({each.name})" for each in FORMATS if each.folder)
+    return HeatpointError(f"{path}: looked for {signs}; {got}")
 
 
 def _told(content: Any) -> str:

@@ -157,7 +157,7 @@ def _is_description(given: Given) -> bool:
 FORMATS = (
     Format(
         "YOLO",
-        f"images, labels, {', '.join((*DESCRIPTIONS, *NAMES))}",
+        "images and labels, data.yaml, obj.data or classes.txt",
         folder=True,
         fits=lambda given: _is_yolo(given.path, given.images is not None),
         read=lambda given: read_yolo(given.path, given.split, given.images),
