@@ -354,8 +354,8 @@ def test_a_network_that_depends_on_the_size_is_refused(tmp_path: Path) -> None:
         ("model.xml", {"opset": 19}, "opset 19 is of .onnx files"),
         ("model.onnx", {"batch": 0}, "batch must be at least 1"),
         ("model.onnx", {"max_detections": 0}, "max_detections must be at least 1"),
-        ("folder.onnx", {}, "cannot be written"),
-        ("file/model.xml", {}, "cannot be written"),
+        ("folder.onnx", {}, "it is a folder; name a file in it"),
+        ("file/model.xml", {}, "file is no folder; choose another folder"),
     ],
 )
 def test_what_cannot_be_done_is_said(

@@ -20,6 +20,7 @@ from heatpoint.inspection.maps import JointCounts, JointReport, measure_joints
 from heatpoint.inspection.report import Spread
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.system import VERSION
 from heatpoint.views.pictures import Crops
 
 ARM = Skeleton(("nose", "left_wrist", "right_wrist"), pairs=((1, 2),))
@@ -100,6 +101,7 @@ def test_files_are_written_and_readable(inspection: Inspection) -> None:
     names = ["report.json", "charts.png", "targets.png", "mirrored.png"]
     assert [path.name for path in inspection.files] == names
     saved = json.loads(inspection.files[0].read_text())
+    assert saved.pop("written_by") == f"heatpoint {VERSION}"
     assert saved == inspection.as_dict()
     assert saved["oracle"] is None
     assert saved["joints"]["floor"]["pck"] > 0.95

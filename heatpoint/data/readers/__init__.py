@@ -71,15 +71,12 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
         given = Given(path, split, None if images is None else Path(images))
         fitting = (each for each in FORMATS if each.folder == given.is_folder and each.fits(given))
         chosen = next(fitting, None)
-        if (chosen is None or chosen.name != "COCO") and (tool := unread.made_by(given.content)):
-            raise HeatpointError(f"{path} is {tool}")
-        if chosen is None:
-            raise _unknown(given)
-        annotations = chosen.read(given)
+        annotations = _read(given, chosen)
     except OSError as error:
         raise HeatpointError(
             f"cannot read {error.filename or data}: {error.strerror or error}"
         ) from error
+    assert chosen is not None
     annotations.source, annotations.format = str(data), chosen.name
     # A JSON file is one thing, and may be too large to be read by those who would know theirs.
     for other in fitting if given.suffix != ".json" else ():
@@ -89,6 +86,19 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
     return annotations
+
+
+def _read(given: Given, chosen: Format | None) -> Annotations:
+    """Returns what a format reads, or says whose file it is that none reads."""
+    try:
+        if chosen is None:
+            raise _unknown(given)
+        return chosen.read(given)
+    except HeatpointError:
+        # Files of other tools may look like those of ours; to be sure, they are parsed again.
+        if tool := unread.made_by(given.content):
+            raise HeatpointError(f"{given.path} is {tool}") from None
+        raise
 
 
 def _parse(data: str | Path) -> tuple[Path, str | None]:

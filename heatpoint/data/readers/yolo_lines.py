@@ -230,7 +230,8 @@ def shape(row: Row, joints: tuple[int, int] | None, meaning: Meaning) -> Shape:
         return Shape(box, None, "ambiguous line", said)
     points = np.array(values).reshape(-1, 2)
     (x1, y1), (x2, y2) = points.min(0).tolist(), points.max(0).tolist()
-    kind = kind or f"{meaning} read as its box"
+    upright = "rotated box read as upright" if meaning == "rotated box" else ""
+    kind = kind or upright or "polygon read as its box"
     return Shape((x1, y1, x2, y2), None, kind, detail or f"{len(points)} points")
 
 

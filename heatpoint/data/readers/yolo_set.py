@@ -107,7 +107,7 @@ def describe(path: Path) -> YoloSet:
     folder, file = (path, _description(path)) if path.is_dir() else (path.parent, path)
     content = {} if file is None else _content(file)
     inside, tops = _layout(folder)
-    names, source = _classes(folder, content)
+    names, source = _classes(folder, content, file or folder)
     found = YoloSet(folder, names, inside)
     if file is None:
         found.whole = tops
@@ -149,7 +149,9 @@ def _content(file: Path) -> dict[str, Any]:
     return content
 
 
-def _classes(folder: Path, content: dict[str, Any]) -> tuple[tuple[str, ...], Path | None]:
+def _classes(
+    folder: Path, content: dict[str, Any], where: Path
+) -> tuple[tuple[str, ...], Path | None]:
     """Returns the names of the classes, and the text file that they stand in, if they do."""
     told: Any = content.get("names", "")
     own = Path(told.replace("\\", "/")) if isinstance(told, str) else Path()
@@ -168,8 +170,8 @@ def _classes(folder: Path, content: dict[str, Any]) -> tuple[tuple[str, ...], Pa
     numbers = [str(number) for number in range(len(told))]
     if not fits(told, dict[str, str]) or set(told) != {*numbers}:
         wanted = "'names' to list the classes, or numbered from 0"
-        raise steps.unexpected(folder, wanted, f"{told!r:.60}")
-    return check_names([told[number] for number in numbers], folder), None
+        raise steps.unexpected(where, wanted, f"{told!r:.60}")
+    return check_names([told[number] for number in numbers], where), None
 
 
 def _joints(content: dict[str, Any], file: Path) -> tuple[tuple[int, int] | None, Skeleton | None]:
