@@ -291,7 +291,7 @@ def test_what_systems_leave_behind_is_no_picture(tmp_path: Path) -> None:
 
 
 def test_pictures_that_an_extra_would_read_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(formats, "_UNREAD", {".heic": "needs heatpoint[heic]"})
+    monkeypatch.setattr(formats, "UNREAD", {".heic": "needs heatpoint[heic]"})
     assert unread([Path("a.HEIC"), Path("b.heic")]) == "2 x .heic (needs heatpoint[heic])"
 
 

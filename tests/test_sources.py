@@ -118,7 +118,7 @@ def test_pictures_that_are_not_read_are_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(formats, "SUFFIXES", (".jpg",))
-    monkeypatch.setattr(formats, "_UNREAD", {".heic": "needs heatpoint[heic]", ".cr2": "raw"})
+    monkeypatch.setattr(formats, "UNREAD", {".heic": "needs heatpoint[heic]", ".cr2": "raw"})
     put(tmp_path / "a.HEIC")
     put(tmp_path / "b.heic")
     put(tmp_path / "c.cr2")

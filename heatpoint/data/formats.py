@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 
@@ -36,7 +36,7 @@ _FOREIGN = {
 }
 """Endings of pictures that are not read, and what such a file is."""
 
-_UNREAD = {
+UNREAD = {
     end: what
     for end, what in (
         *((end, f"needs heatpoint[{extra}]") for end, (extra, _) in _EXTRAS.items()),
@@ -44,6 +44,7 @@ _UNREAD = {
     )
     if end not in SUFFIXES
 }
+"""Endings, in lower case, of pictures that are not read here, and what such a file is or needs."""
 
 _LEFT_BEHIND = {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "#recycle", "$recycle.bin"}
 
@@ -64,15 +65,18 @@ def is_picture(path: PurePath) -> bool:
 
 def is_unread(path: PurePath) -> bool:
     """Returns whether a file is called like a picture that is not read here."""
-    return path.suffix.lower() in _UNREAD and not is_left_behind(path.name)
+    return path.suffix.lower() in UNREAD and not is_left_behind(path.name)
 
 
-def files_below(folder: Path, recursive: bool = True) -> Iterator[Path]:
+def files_below(
+    folder: Path, recursive: bool = True, endings: Container[str] | None = None
+) -> Iterator[Path]:
     """Yields the files of a folder, without what ``is_left_behind``; links are followed once.
 
     Args:
         folder: Where to look; nothing is yielded if it does not exist.
         recursive: Look into its folders as well.
+        endings: Endings in lower case that are looked for; None for all.
 
     Raises:
         HeatpointError: A folder may not be read.
@@ -89,7 +93,10 @@ def files_below(folder: Path, recursive: bool = True) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = [one for one in folders if recursive and not is_left_behind(one)]
-        yield from (Path(place, name) for name in names if not is_left_behind(name))
+        for name in names:
+            wanted = endings is None or os.path.splitext(name)[1].lower() in endings
+            if wanted and not is_left_behind(name):
+                yield Path(place, name)
 
 
 def unread(paths: Iterable[Path]) -> str:
@@ -98,4 +105,4 @@ def unread(paths: Iterable[Path]) -> str:
     Such as ``"2 x .heic (needs heatpoint[heic])"``.
     """
     counts = Counter(path.suffix.lower() for path in paths if is_unread(path))
-    return ", ".join(f"{count} x {end} ({_UNREAD[end]})" for end, count in sorted(counts.items()))
+    return ", ".join(f"{count} x {end} ({UNREAD[end]})" for end, count in sorted(counts.items()))

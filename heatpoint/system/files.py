@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import io
 import json
 import os
 import platform
@@ -137,7 +136,10 @@ _ENCODINGS = ("gb18030", "shift_jis", "euc_kr", "cp1251", "cp1252")
 """What texts that are not UTF-8 are often saved as, the strictest first."""
 
 
-def check_file(path: str | Path, remedy: str = "") -> Path:
+NamedFile = TypeVar("NamedFile", bound=str | Path)
+
+
+def check_file(path: NamedFile, remedy: str = "") -> NamedFile:
     """Returns the path of a file after making sure that there is one.
 
     Args:
@@ -157,7 +159,7 @@ def check_file(path: str | Path, remedy: str = "") -> Path:
     if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode)):
         what = "a folder" if stat.S_ISDIR(mode) else "a device or socket"
         raise HeatpointError(f"{path} is {what}, no file{remedy}")
-    return Path(path)
+    return path
 
 
 def read_text(path: str | Path, kind: str = "a text file") -> str:
@@ -175,11 +177,13 @@ def read_text(path: str | Path, kind: str = "a text file") -> str:
     """
     data = _read_bytes(path, kind)
     try:
-        text = io.TextIOWrapper(io.BytesIO(data), json.detect_encoding(data[:4])).read()
+        text = data.decode(json.detect_encoding(data[:4]))
     except UnicodeError as error:
         raise HeatpointError(f"{path} is not {kind} in UTF-8{_elsewhere(error)}") from None
     except MemoryError:
         raise _too_large(path) from None
+    if "\r" in text:
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise HeatpointError(

@@ -21,7 +21,7 @@ from urllib.parse import unquote
 
 from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
-from heatpoint.data.formats import files_below, is_picture, unread
+from heatpoint.data.formats import SUFFIXES, UNREAD, files_below, is_picture, unread
 from heatpoint.data.readers.steps import Person
 from heatpoint.errors import HeatpointError
 
@@ -53,14 +53,13 @@ def list_images(folder: Path) -> list[Path]:
 
     What systems and programs leave behind is passed over (``formats.is_left_behind``).
     """
-    return sorted(filter(is_picture, files_below(folder)))
+    return sorted(files_below(folder, endings=SUFFIXES), key=lambda path: path.parts)
 
 
 def leave_out_unread(folders: Iterable[Path], annotations: Annotations) -> None:
     """Counts the pictures below some folders that are of a format which is not read here."""
-    for path in sorted({path for folder in folders for path in files_below(folder)}):
-        if why := unread([path]):
-            annotations.leave_out("picture of a format that is not read", str(path), why)
+    for path in sorted({one for each in folders for one in files_below(each, endings=UNREAD)}):
+        annotations.leave_out("picture of a format that is not read", str(path), unread([path]))
 
 
 def image_folders(annotation: Path) -> list[Path]:

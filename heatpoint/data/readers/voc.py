@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -251,8 +251,9 @@ def _fits(given: Given) -> bool:
 
     Label files of YOLO decide by their number: one of the two was left behind.
     """
-    tried = loose = yolo = 0
+    tried = loose = 0
     found = False
+    others: list[tuple[bool, list[str]]] = []
     for parts, names in walk(given.path):
         xmls = [name for name in names if is_xml(name)]
         if not found and tried < _TRIED:
@@ -262,10 +263,19 @@ def _fits(given: Given) -> bool:
         if found and xmls and any(part.lower() in ANNOTATIONS for part in parts):
             return True
         loose += len(xmls)
-        texts = {Path(name).stem for name in names if name.lower().endswith(".txt")}
-        beside = {Path(name).stem for name in names if is_picture(Path(name))}
-        yolo += len(texts if parts and parts[-1].lower() == "labels" else texts & beside)
-    return found and loose >= yolo
+        others.append((bool(parts) and parts[-1].lower() == "labels", names))
+    return found and loose >= sum(len(_labels_of_yolo(*each)) for each in others)
+
+
+def _labels_of_yolo(of_labels: bool, names: Iterable[str]) -> set[str]:
+    """Returns the stems of texts in a folder that may be labels of YOLO's.
+
+    Args:
+        of_labels: The folder is called so; else texts without a picture beside are something else.
+        names: What is in it.
+    """
+    texts = {Path(name).stem for name in names if name.lower().endswith(".txt")}
+    return texts if of_labels else texts & {Path(n).stem for n in names if is_picture(Path(n))}
 
 
 def _file_fits(given: Given) -> bool:

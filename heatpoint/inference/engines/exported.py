@@ -86,7 +86,7 @@ class ExportedEngine(Engine):
                 f"{path} should end in {' or '.join(self.suffixes)}; give the file that heatpoint "
                 "export has written"
             )
-        first_bytes(check_file(path, "; export a checkpoint with heatpoint export"))
+        first_bytes(check_file(Path(path), "; export a checkpoint with heatpoint export"))
         self.cores = check_cores(streams, threads)
         self._load(library, precision)
 
