@@ -122,6 +122,7 @@ class ImageRecord:
             images: Path, size and id of each image, and how many of the objects are its.
         """
         found: list[ImageRecord] = []
+        known = self.heads if self.heads is not None and np.isfinite(self.heads).any() else None
         start = 0
         for path, size, image_id, count in images:
             part = slice(start, start := start + count)
@@ -131,7 +132,7 @@ class ImageRecord:
             record.crowd, record.difficult = self.crowd[part], self.difficult[part]
             record.areas = self.areas[part]
             record.keypoints = None if self.keypoints is None else self.keypoints[part]
-            heads = None if self.heads is None else self.heads[part]
+            heads = None if known is None else known[part]
             record.heads = heads if heads is not None and np.isfinite(heads).any() else None
             found.append(record)
         return found
