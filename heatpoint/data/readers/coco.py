@@ -7,11 +7,10 @@ writing. Its edges count joints from 1. It has no left-right pairs; a category m
 
 from __future__ import annotations
 
-import gc
 import math
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -85,25 +84,13 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
 def _read(given: Given) -> Annotations:
     """Reads a file; see ``read_coco``."""
     path = given.without_split()
-    with _without_collection():
+    with steps.without_collection():
         file = given.decoded(_File)
         if file is not None:
             with suppress(msgspec.DecodeError, UnicodeError):
                 return _parse(file, path, given.images)
         # Python's JSON takes more, and says what is wrong and where.
         return _parse(_from_content(given.content, path), path, given.images)
-
-
-@contextmanager
-def _without_collection() -> Iterator[None]:
-    """Spares Python the search for circles among millions of new objects: a third of the time."""
-    before = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if before:
-            gc.enable()
 
 
 def _parse(file: _File, path: Path, images: Path | None) -> Annotations:
@@ -140,7 +127,7 @@ def _parse(file: _File, path: Path, images: Path | None) -> Annotations:
 
 
 def _is_coco(given: Given) -> bool:
-    with _without_collection():
+    with steps.without_collection():
         file = given.decoded(_File)
     if file is None:
         return is_coco(given.content)
