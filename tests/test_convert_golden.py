@@ -59,7 +59,7 @@ FAMILIES = [
     Family(r"xy_ctdet_.*|bubbliiiing_hourglass_.*", lambda s, n: f"{s}.{XY[n]}", "bgr", "every"),
     Family(r"bubbliiiing_resnet.*", lambda _, n: DENSE[n], "bgr", "last", probabilities=True),
     Family(r"pprp_.*", lambda _, n: PPRP[n], "bgr", "last"),
-    Family(r"mmpose_.*", lambda *_: "0", "rgb", "last", dead=r"backbone\.hourglass_modules\..*"),
+    Family(r"mmpose_.*", lambda *_: "0", "rgb", "last", dead=r"backbone\.inters\.0\..*"),
     Family(r"bearpaw_.*", lambda s, _: str(s), "rgb", "every"),
     Family(r"princeton_.*", lambda *_: "", "rgb", "together", dead=r".*\.skip_layer\.conv\..*"),
 ]
