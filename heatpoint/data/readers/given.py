@@ -95,19 +95,6 @@ class Given:
             )
         return self.path
 
-    def without_images(self) -> Path:
-        """Returns the path, for a format that says where its pictures are.
-
-        Raises:
-            HeatpointError: A folder of pictures was named.
-        """
-        if self.images is not None:
-            raise HeatpointError(
-                f"images is {str(self.images)!r}, but {self.path} has images of its own; leave "
-                "images out"
-            )
-        return self.path
-
 
 @dataclass(frozen=True)
 class Format:

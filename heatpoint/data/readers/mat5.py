@@ -36,15 +36,15 @@ def variables(path: Path) -> Iterator[tuple[str, Any]]:
 
     Raises:
         OSError: The file cannot be read.
-        NotImplementedError: It is of version 7.3, which is HDF5.
-        ValueError: It is damaged or something else; says what. zlib.error and RecursionError, too.
+        ValueError: It is damaged, of version 7.3 (which is HDF5) or something else; says what.
+            zlib.error and RecursionError, too.
     """
     with open(path, "rb") as file:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:
         raise ValueError(f"it has more than {LARGEST:,} bytes")
     if data[124:126] == b"\0\2" or data[1:4] == b"HDF":
-        raise NotImplementedError
+        raise ValueError("it is of MATLAB's version 7.3; save it with '-v7'")
     if (order := _ORDERS.get(data[124:_START])) is None:
         raise ValueError("it does not begin as one")
     for kind, part in _elements(memoryview(data)[_START:], order):

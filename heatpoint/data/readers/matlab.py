@@ -184,8 +184,6 @@ def read_matlab(path: Path, name: str) -> Any:
         content = dict(mat5.variables(path))
     except FileNotFoundError:
         raise HeatpointError(f"{path} does not exist") from None
-    except NotImplementedError:
-        raise HeatpointError(f"{path} is of MATLAB's version 7.3; save it with '-v7'") from None
     except (ValueError, OSError, zlib.error, RecursionError) as error:
         raise HeatpointError(f"{path} is no whole MATLAB file: {error}") from None
     if name not in content:
