@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from itertools import count
 from pathlib import Path
 
 import cv2
@@ -202,6 +203,7 @@ def lab() -> bytes:
         (encode(flat("1", 1), "TIFF", compression="group4"), (255, 255, 255)),
         (encode(flat("L", 77), "GIF"), (77, 77, 77)),
     ],
+    ids=count(),
 )
 def test_colours_have_their_right_values(data: bytes, expected: tuple[int, ...]) -> None:
     assert np.abs(load_image(data)[8, 8].astype(int) - expected).max() <= 2
