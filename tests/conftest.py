@@ -11,6 +11,8 @@ from pathlib import Path
 # Before torch starts its threads: on cores that tests share, threads waiting for each other cost
 # far more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Numbers are those of float32 on the processor, also where a GPU would be taken.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 if sys.dont_write_bytecode:
     # Tests start a hundred processes. Where none may keep what it compiled, each spends most of its
@@ -22,6 +24,12 @@ if sys.dont_write_bytecode:
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _without_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the instructions for which "auto" would compute in bfloat16 on some processors."""
+    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False, raising=False)
 
 
 @pytest.fixture(scope="session")

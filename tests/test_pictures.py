@@ -12,6 +12,7 @@ import pytest
 from encoded import blocks, chunk, encode, tiff, turned
 from PIL import Image as PIL
 from PIL import ImageCms, PngImagePlugin
+from PIL import __version__ as PIL_VERSION
 
 from heatpoint.data import formats
 from heatpoint.data.depth import Deep
@@ -197,7 +198,13 @@ def lab() -> bytes:
         (encode(flat("LA", (77, 0)), "PNG"), (77, 77, 77)),
         (encode(flat("RGBA", (200, 100, 50, 0)), "PNG"), (200, 100, 50)),
         (encode(flat("RGBA", (200, 100, 50, 10)), "TIFF"), (200, 100, 50)),
-        (encode(flat("YCbCr", (76, 85, 255)), "TIFF"), (254, 0, 0)),
+        pytest.param(
+            encode(flat("YCbCr", (76, 85, 255)), "TIFF"),
+            (254, 0, 0),
+            marks=pytest.mark.skipif(
+                int(PIL_VERSION.split(".")[0]) < 13, reason="Pillow 12 cannot read what it writes"
+            ),
+        ),
         (encode(flat("YCbCr", (76, 85, 255)), "JPEG"), (254, 0, 0)),
         (lab(), (200, 100, 50)),
         (encode(flat("1", 1), "TIFF", compression="group4"), (255, 255, 255)),

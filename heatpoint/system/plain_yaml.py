@@ -34,6 +34,7 @@ def parse(text: str, where: object) -> Any:
         HeatpointError: It is no YAML, names a key twice, or grows beyond what people write.
     """
     try:
+        _check_depth(text, where)
         node = yaml.compose(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -41,16 +42,27 @@ def parse(text: str, where: object) -> Any:
         raise _wrong(where, mark, said) from None
     except (yaml.YAMLError, ValueError) as error:
         raise _wrong(where, None, " ".join(str(error).split())[:200]) from None
-    except RecursionError:
-        raise _wrong(where, None, "brackets thousands deep are not taken") from None
     return "" if node is None else _value(node, where, count(1), 0)
+
+
+def _check_depth(text: str, where: object) -> None:
+    """Makes sure that brackets are not too deep for ``compose``.
+
+    It calls itself for each level, in C, where some versions of Python do not count the calls and
+    the process ends with the stack. Events come without.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise _too_much(where, event.start_mark)
 
 
 def _value(node: Node, where: object, values: Iterator[int], depth: int) -> Any:
     """Returns the value of a node, of which ``depth`` nodes are around and ``values`` were seen."""
     if next(values) > MOST or depth > DEEPEST:
-        said = f"more than {MOST:,} values or {DEEPEST} levels are not taken"
-        raise _wrong(where, node.start_mark, said)
+        raise _too_much(where, node.start_mark)
     if node.tag not in _TAGS:
         raise _wrong(where, node.start_mark, f"the tag {node.tag!r:.60} is not taken; leave it out")
     if isinstance(node, SequenceNode):
@@ -66,6 +78,10 @@ def _value(node: Node, where: object, values: Iterator[int], depth: int) -> Any:
             raise _wrong(where, key.start_mark, f"the key {key.value!r:.60} stands twice")
         content[key.value] = _value(one, where, values, depth + 1)
     return content
+
+
+def _too_much(where: object, mark: Any) -> HeatpointError:
+    return _wrong(where, mark, f"more than {MOST:,} values or {DEEPEST} levels are not taken")
 
 
 def _wrong(where: object, mark: Any, said: str) -> HeatpointError:
