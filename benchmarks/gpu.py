@@ -1,11 +1,11 @@
 """Training and prediction of zoo entries on a GPU: images per second and memory, way by way.
 
-Every line is the median of several steps behind a warm-up, on pixels that already lie on the GPU,
-so that the network, its targets and its loss are measured and not the loader. Ways: ``fp32`` (whose
-convolutions use TF32, PyTorch's default), ``bf16`` (autocast), ``+last`` (channels last), ``+compile``
-(torch.compile of the network). Prediction runs the copy that ``predict`` makes, decoding included,
-for one image and for a batch; ``graph`` replays it as a CUDA graph. Entries that this version
-lacks are named and left out.
+Every line is the median of several steps behind a warm-up, on pixels that already lie on the GPU:
+the network, its targets and its loss are measured, not the loader. Ways: ``fp32``, whose
+convolutions use TF32 (PyTorch's default), ``bf16`` (autocast), ``+last`` (channels last) and
+``+compile`` (torch.compile of the network). Prediction runs the copy that ``predict`` makes,
+decoding included, for one image and for a batch; ``graph`` replays it as a CUDA graph. Entries that
+this version lacks are named and left out.
 
     python benchmarks/gpu.py --minutes 7 > gpu.md
 """
