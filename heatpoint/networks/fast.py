@@ -39,7 +39,8 @@ def fast(
         precision: "bf16" computes in bfloat16 between the normalisation and the convolutions that
             end in maps, which stay in float32: bfloat16 knows 8 digits of 0 and 1, and so a size
             of 16 cells to half a pixel and a logit not well enough to tell a peak from its
-            neighbour; "fp16" does the same in float16. For "auto" see ``choose_precision``.
+            neighbour. So do offsets of deformable convolutions. "fp16" does the same in float16.
+            For "auto" see ``choose_precision``.
         device: Where the copy shall live; the network's own device without.
 
     Raises:
@@ -94,6 +95,7 @@ def _halve(network: Network, half: torch.dtype) -> None:
     mean, std = network.mean, network.std
     seen, maps = _observe(network)
     ends = {module for module, output in seen if any(output is each for each in maps.values())}
+    ends |= {each.offset for each in network.modules() if isinstance(each, DeformConv)}
     exact = {last: copy.deepcopy(last.state_dict()) for last in ends}
     network.to(half)
     network.mean, network.std = mean, std
