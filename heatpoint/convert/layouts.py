@@ -1,53 +1,17 @@
-"""Published layouts: the names of their tensors, and of the classes and joints they find."""
+"""Published layouts: the names of their tensors, and how each is told from the others."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 from torch import Tensor
 
 from heatpoint.convert.layout import Layout, Words
-from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.weights import PIXELS
-from heatpoint.zoo import families
-
-COCO = (
-    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",
-    "traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog",
-    "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella",
-    "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "sports ball", "kite",
-    "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
-    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich",
-    "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
-    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote",
-    "keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book",
-    "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
-)  # fmt: skip
-
-VOC = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
-    "train", "tvmonitor",
-)  # fmt: skip
-
-
-def names_for(classes: int) -> tuple[str, ...]:
-    """Returns COCO's names for 80 classes, VOC's for 20, and numbered ones for other counts.
-
-    Checkpoints hold no names, so the count is all there is to go by.
-    """
-    numbered = tuple(f"class_{index}" for index in range(classes))
-    return {len(COCO): COCO, len(VOC): VOC}.get(classes, numbered)
-
-
-def skeleton_for(joints: int) -> Skeleton:
-    """Returns MPII's skeleton for 16 joints, COCO's for 17, else one of numbered joints."""
-    known = {16: SKELETONS["mpii16"], 17: SKELETONS["coco17"]}
-    return known.get(joints) or Skeleton(tuple(f"joint_{index}" for index in range(joints)))
-
+from heatpoint.zoo import rows
+from heatpoint.zoo.table import TABLE
 
 MAPS: Words = ((r"^heatmap\.", "hm."), (r"^size\.", "wh."), (r"^offset\.", "reg."))
 """CenterNet's names of the maps."""
@@ -60,6 +24,47 @@ RESNET: Words = (
     *MAPS,
 )
 """CenterNet with ``--arch res_N``: torchvision's names, ``deconv_layers`` and heads."""
+
+RESDCN: Words = ((r"^(neck\..*)\.offset\.", r"\1.conv_offset_mask."), *RESNET)
+"""CenterNet with ``--arch resdcn_N``."""
+
+PPRP_RESDCN: Words = (
+    *RESDCN,
+    (r"^hm\.", "hmap."),
+    (r"^wh\.", "w_h_."),
+    (r"^reg\.", "regs."),
+)
+"""The same network in pprp/SimpleCVReproduction."""
+
+DLA: Words = (
+    (r"^backbone\.model\.", "base."),
+    (r"^(neck\..*)\bproject\.", r"\1proj."),
+    *((rf"^(neck\..*(proj|up|node))\.{step}\.", rf"\1_{step + 1}.") for step in range(3)),
+    (r"^(neck\..*(proj|node)_\d)\.0\.", r"\1.conv."),
+    (r"^(neck\..*(proj|node)_\d)\.1\.", r"\1.actf.0."),
+    (r"^neck\.levels\.(\d)\.", r"neck.dla_up.ida_\1."),
+    (r"^neck\.last\.", "neck.ida_up."),
+    *RESDCN,
+    (r"^neck\.", ""),
+)
+"""CenterNet with ``--arch dla_34``."""
+
+UNUSED_PROJECTION = re.compile(r"base\.level[34]\.project\..*")
+"""Trees of several levels have this convolution, but only their inner trees compute with it."""
+
+MMDET_CENTERNET: Words = (
+    (r"^backbone\.model\.", "backbone."),
+    (r"^neck\.(.*)\.offset\.", r"neck.\1.conv_offset."),
+    *(
+        (rf"^neck\.layers\.{place}\.", f"neck.deconv_layers.{place // 3}.{name}.")
+        for start in range(0, 18, 3)
+        for place, name in ((start, "conv"), (start + 1, "bn"))
+    ),
+    (r"^heads\.hidden\.(\w+)\.", r"bbox_head.\1_head."),
+    (r"^heads\.last\.(\w+)\.", r"bbox_head.\1_head.2."),
+    (r"\.size_head\.", ".wh_head."),
+)
+"""mmdet's CenterNet on ResNets; each convolution of its neck is a module with its batch norm."""
 
 DENSE: Words = (
     (r"^backbone\.model\.conv1\.", "backbone.0."),
@@ -212,13 +217,24 @@ UNUSED_RESIDUAL = re.compile(r"backbone\.inters\.0\..*")
 UNUSED_SHORTCUT = re.compile(r".*\.skip_layer\.conv\.(weight|bias)")
 """princeton's residuals have this convolution even where they add their input as it is."""
 
-SWAPPED = replace(PIXELS["imagenet_rgb"], channels="bgr")
+SWAPPED = PIXELS["imagenet_bgr"]
 """What the released code subtracts from B, G, R for VOC: ImageNet's values for R, G, B."""
 
 
 def resnet(architecture: str) -> Layout:
     """Returns the layout of xingyizhou/CenterNet with ``--arch res_N``."""
     return Layout(architecture, RESNET, "hm.2.weight", "conv1.weight", voc=SWAPPED)
+
+
+def resdcn(architecture: str) -> Layout:
+    """Returns the layout of xingyizhou/CenterNet with ``--arch resdcn_N``."""
+    return Layout(architecture, RESDCN, "hm.2.weight", "conv1.weight", voc=SWAPPED)
+
+
+def mmdet_centernet(architecture: str) -> Layout:
+    """Returns the layout of mmdet's CenterNet on ResNets."""
+    heatmap, pixels = "bbox_head.heatmap_head.2.weight", PIXELS["imagenet_rgb"]
+    return Layout(architecture, MMDET_CENTERNET, heatmap, "backbone.conv1.weight", pixels)
 
 
 def mmpose(head: str = "keypoint_head") -> Layout:
@@ -230,7 +246,7 @@ def mmpose(head: str = "keypoint_head") -> Layout:
     last = f"{head}.multi_final_layers.0."
     words = (*MMDET, (r"^heads\.last\.joints\.", last))
     first, pixels = "backbone.stem.0.conv.weight", PIXELS["imagenet_rgb"]
-    codec = partial(families.fitted, families.MMPOSE, ("person",))
+    codec = partial(rows.fitted, rows.MMPOSE, ("person",))
     return Layout(
         "mmpose_hourglass52", words, f"{last}weight", first, pixels, codec, UNUSED_RESIDUAL
     )
@@ -238,14 +254,14 @@ def mmpose(head: str = "keypoint_head") -> Layout:
 
 def bearpaw(stacks: int, blocks: int = 1) -> Layout:
     """Returns bearpaw's layout; images are RGB less the mean, and never divided by the std."""
-    codec = partial(families.fitted, families.BEARPAW, ("person",))
+    codec = partial(rows.fitted, rows.BEARPAW, ("person",))
     own, pixels = _stacked("", stacks, blocks), PIXELS["bearpaw_rgb"]
     return Layout(own, BEARPAW, "score.0.weight", "conv1.weight", pixels, codec)
 
 
 def princeton(stacks: int) -> Layout:
     """Returns princeton's layout; images are RGB in [0, 1]."""
-    codec = partial(families.fitted, families.PRINCETON, ("person",))
+    codec = partial(rows.fitted, rows.PRINCETON, ("person",))
     own, pixels = _stacked("princeton_", stacks, 1), PIXELS["plain_rgb"]
     heatmap = "outs.0.conv.weight"
     return Layout(own, PRINCETON, heatmap, pixels=pixels, codec=codec, dead=UNUSED_SHORTCUT)
@@ -254,7 +270,7 @@ def princeton(stacks: int) -> Layout:
 def _stacked(publisher: str, stacks: int, blocks: int) -> str:
     """Returns the architecture of that many hourglasses, by its own name if it has one."""
     name = f"{publisher}hourglass_{stacks}stack"
-    is_known = blocks == 1 and name in families.TABLE
+    is_known = blocks == 1 and name in TABLE
     return name if is_known else f"{publisher}hourglass:{stacks}x{blocks}"
 
 
@@ -270,6 +286,23 @@ LAYOUTS: dict[str, Layout] = {
     "xy_ctdet_coco_res_50": resnet("centernet_resnet50"),
     "xy_ctdet_coco_res_101": resnet("centernet_resnet101"),
     "xy_ctdet_coco_res_152": resnet("centernet_timm:resnet152"),
+    "xy_ctdet_coco_resdcn_18": resdcn("centernet_resdcn18"),
+    "xy_ctdet_coco_resdcn_34": resdcn("centernet_dcn:resnet34"),
+    "xy_ctdet_coco_resdcn_50": resdcn("centernet_dcn:resnet50"),
+    "xy_ctdet_coco_resdcn_101": resdcn("centernet_resdcn101"),
+    "xy_ctdet_coco_dla_34": Layout(
+        "centernet_dla34",
+        DLA,
+        "hm.2.weight",
+        "base.base_layer.0.weight",
+        dead=UNUSED_PROJECTION,
+        voc=SWAPPED,
+    ),
+    "pprp_resdcn_18_voc": Layout(
+        "centernet_resdcn18", PPRP_RESDCN, "hmap.2.weight", "conv1.weight", voc=SWAPPED
+    ),
+    "mmdet_centernet_r18": mmdet_centernet("mmdet_resnet18"),
+    "mmdet_centernet_r18_dcnv2": mmdet_centernet("mmdet_resdcn18"),
     "bubbliiiing_resnet50_voc": Layout(
         "bubbliiiing_resnet50", DENSE, "head.cls_head.3.weight", "backbone.0.weight", BUBBLIIIING
     ),

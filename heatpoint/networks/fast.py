@@ -12,10 +12,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from heatpoint.errors import check_choice
 from heatpoint.networks import Maps, Network
+from heatpoint.networks.deformable import DeformConv
 from heatpoint.networks.heads import StackHeads
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Convolution = nn.Conv2d | nn.ConvTranspose2d
+Convolution = nn.Conv2d | nn.ConvTranspose2d | DeformConv
 
 SELF_CHECK = 1e-3
 """Largest difference, relative to the largest value of a map, that folding may make."""
@@ -38,7 +39,8 @@ def fast(
         precision: "bf16" computes in bfloat16 between the normalisation and the convolutions that
             end in maps, which stay in float32: bfloat16 knows 8 digits of 0 and 1, and so a size
             of 16 cells to half a pixel and a logit not well enough to tell a peak from its
-            neighbour; "fp16" does the same in float16. For "auto" see ``choose_precision``.
+            neighbour. So do offsets of deformable convolutions. "fp16" does the same in float16.
+            For "auto" see ``choose_precision``.
         device: Where the copy shall live; the network's own device without.
 
     Raises:
@@ -93,6 +95,7 @@ def _halve(network: Network, half: torch.dtype) -> None:
     mean, std = network.mean, network.std
     seen, maps = _observe(network)
     ends = {module for module, output in seen if any(output is each for each in maps.values())}
+    ends |= {each.offset for each in network.modules() if isinstance(each, DeformConv)}
     exact = {last: copy.deepcopy(last.state_dict()) for last in ends}
     network.to(half)
     network.mean, network.std = mean, std
@@ -155,16 +158,16 @@ def _observe(network: Network) -> tuple[list[tuple[nn.Module, Tensor]], Maps]:
 
 def _fold(convolution: Convolution, norm: nn.BatchNorm2d) -> None:
     """Multiplies a batch norm's scale into the weights and moves its shift to the bias."""
-    dtype, groups = convolution.weight.dtype, convolution.groups
-    turns = isinstance(convolution, nn.ConvTranspose2d)
+    dtype = convolution.weight.dtype
+    turned = convolution.groups if isinstance(convolution, nn.ConvTranspose2d) else 0
     convolution.double()
     norm.double()
-    weight = _turned(convolution.weight, groups) if turns else convolution.weight
+    weight = _turned(convolution.weight, turned) if turned else convolution.weight
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     weight, convolution.bias = fuse_conv_bn_weights(
         weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
     )
-    weight = _turned(weight, groups) if turns else weight
+    weight = _turned(weight, turned) if turned else weight
     convolution.weight = nn.Parameter(weight, requires_grad=False)
     convolution.to(dtype)
 
