@@ -36,7 +36,9 @@ def inputs(
 def both_ways(way: Any, given: list[Tensor]) -> list[Tensor]:
     """Returns the output and the gradients of all that is given."""
     output = way(*given)
-    outer = torch.randn(output.shape, dtype=output.dtype, generator=torch.Generator().manual_seed(1))
+    outer = torch.randn(
+        output.shape, dtype=output.dtype, generator=torch.Generator().manual_seed(1)
+    )
     return [output.detach(), *torch.autograd.grad(output, given, outer)]
 
 

@@ -6,11 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-onnx = pytest.importorskip("onnx", reason="needs the extra 'onnx'")
-ort = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
-ov = pytest.importorskip("openvino", reason="needs the extra 'openvino'")
-
 from deformed import deformed_detector
 from layered import spot_pictures
 from test_export import (
@@ -27,6 +22,10 @@ from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export
 from heatpoint.inference.engines.exported import OnnxEngine, OpenVinoEngine
 from heatpoint.zoo.detector import Detector
+
+onnx = pytest.importorskip("onnx", reason="needs the extra 'onnx'")
+ort = pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
+ov = pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 
 pytestmark = pytest.mark.usefixtures("shared_graphs")
 

@@ -130,8 +130,8 @@ class NaivePassage(Passage):
     """One picture at a time, eagerly in float32, channels first, batch norms and all stacks' heads.
 
     OpenCV reads and warps, NumPy normalises all pixels in float on the processor before the network
-    sees them, as published programs do. Maps are decoded and rows finished as everywhere else, so
-    that only what lies before them is naive.
+    sees them, deformable convolutions are torchvision's operator, as in published programs. Maps
+    are decoded and rows finished as everywhere else, so that only what lies before them is naive.
 
     Args:
         detector: Used as it is.
@@ -140,9 +140,11 @@ class NaivePassage(Passage):
 
     def __init__(self, detector: Detector, size: Sequence[int]) -> None:
         from heatpoint.inference.engines.torch import TorchEngine
+        from heatpoint.networks.deformable import by_operator, set_way
 
         super().__init__(TorchEngine(detector, device="cpu", precision="fp32"), size)
         self.codec, self.network = detector.codec, detector.network.eval()
+        set_way(self.network, by_operator)
         self._mean, self._std = (value.numpy() for value in (self.network.mean, self.network.std))
 
     def find(self, path: str, laps: Laps) -> Detections:
@@ -301,8 +303,10 @@ def operations(network: Network, size: Sequence[int], precisions: Sequence[str])
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from heatpoint.networks.deformable import by_taps, set_way
     from heatpoint.networks.fast import fast
 
+    set_way(network, by_taps)  # torch counts no operations of torchvision
     found: dict[str, Any] = {"peaks": {}}
     for name, each in (("naive", network), ("network", fast(network, "fp32"))):
         with FlopCounterMode(display=False) as counter, torch.no_grad():

@@ -48,7 +48,7 @@ def openvino_core(library: Any) -> openvino.Core:
             bilinear_interpolation_pad=True,  # zeros outside of the map, as everywhere else
         )
         sides = operators.constant(np.array([1, -1, 1, 1]))
-        return operators.add(product, operators.reshape(bias, sides, False)).outputs()
+        return [operators.add(product, operators.reshape(bias, sides, False)).output(0)]
 
     core: openvino.Core = library.Core()
     core.add_extension(ConversionExtension(OPERATOR, convert))

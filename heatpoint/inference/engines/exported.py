@@ -267,8 +267,8 @@ class OnnxEngine(ExportedEngine):
                 raise
             raise HeatpointError(
                 f"{self.path} has deformable convolutions, which ONNX Runtime computes from "
-                f"{ONNX_RUNTIME} on, but {self.library().__version__} is installed; install a newer "
-                f"one with: pip install 'onnxruntime>={ONNX_RUNTIME}', or export to OpenVINO (.xml)"
+                f"{ONNX_RUNTIME} on, but {self.library().__version__} is installed; install it "
+                f"with: pip install 'onnxruntime>={ONNX_RUNTIME}', or export to OpenVINO (.xml)"
             ) from None
 
     def _run(self, images: Pixels) -> dict[str, NDArray[Any]]:
