@@ -27,7 +27,14 @@ from heatpoint.errors import HeatpointError
 
 CORNERS = ("top_left", "bottom_right")
 CORNER_MAPS = [corner + part for part in ("", "_embedding", "_offset") for corner in CORNERS]
-XY = {"heatmap": "hm", "size": "wh", "offset": "reg"}
+XY = {
+    "heatmap": "hm",
+    "size": "wh",
+    "offset": "reg",
+    "displacement": "hps",
+    "joint_heatmap": "hm_hp",
+    "joint_offset": "hp_offset",
+}
 DENSE = {"heatmap": "0", "size": "1", "offset": "2"}
 PPRP = {"heatmap": "0.0", "offset": "0.1", "size": "0.2"}
 
@@ -56,7 +63,7 @@ FAMILIES = [
     Family(r"cornernet_hourglass\d+", lambda _, n: f"{CORNER_MAPS.index(n)}", "bgr", "last"),
     Family(r"cornernet_lite_port_.*", lambda _, n: f"0.{CORNER_MAPS.index(n)}", "bgr", "last"),
     Family(r"mmdet_cornernet_.*", lambda s, n: f"{CORNER_MAPS.index(n)}.{s}", "rgb", "every"),
-    Family(r"xy_ctdet_.*|bubbliiiing_hourglass_.*", lambda s, n: f"{s}.{XY[n]}", "bgr", "every"),
+    Family(r"xy_.*|bubbliiiing_hourglass_.*", lambda s, n: f"{s}.{XY[n]}", "bgr", "every"),
     Family(r"bubbliiiing_resnet.*", lambda _, n: DENSE[n], "bgr", "last", probabilities=True),
     Family(r"pprp_.*", lambda _, n: PPRP[n], "bgr", "last"),
     Family(r"mmpose_.*", lambda *_: "0", "rgb", "last", dead=r"backbone\.inters\.0\..*"),

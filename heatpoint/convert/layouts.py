@@ -50,7 +50,14 @@ def skeleton_for(joints: int) -> Skeleton:
     return known.get(joints) or Skeleton(tuple(f"joint_{index}" for index in range(joints)))
 
 
-MAPS: Words = ((r"^heatmap\.", "hm."), (r"^size\.", "wh."), (r"^offset\.", "reg."))
+MAPS: Words = (
+    (r"^heatmap\.", "hm."),
+    (r"^size\.", "wh."),
+    (r"^offset\.", "reg."),
+    (r"^displacement\.", "hps."),
+    (r"^joint_heatmap\.", "hm_hp."),
+    (r"^joint_offset\.", "hp_offset."),
+)
 """CenterNet's names of the maps."""
 
 RESNET: Words = (
@@ -222,6 +229,19 @@ def resnet(architecture: str) -> Layout:
     return Layout(architecture, RESNET, "hm.2.weight", "conv1.weight", voc=SWAPPED)
 
 
+def multi_pose(architecture: str, words: Words, last: str, first: str) -> Layout:
+    """Returns the layout of xingyizhou/CenterNet for persons with joints.
+
+    Args:
+        architecture: Name of the network.
+        words: Of the same network for boxes.
+        last: How the last weight of a map ends.
+        first: Published name of the first weight.
+    """
+    codec = partial(rows.fitted, rows.XINGYIZHOU, ("person",))
+    return Layout(architecture, words, f"hm_hp.{last}", first, codec=codec)
+
+
 def mmpose(head: str = "keypoint_head") -> Layout:
     """Returns the layout of mmpose's Hourglass-52 for joints.
 
@@ -275,6 +295,9 @@ LAYOUTS: dict[str, Layout] = {
         "bubbliiiing_resnet50", DENSE, "head.cls_head.3.weight", "backbone.0.weight", BUBBLIIIING
     ),
     "xy_ctdet_coco_hourglass": Layout(LARGE, CENTERNET, "hm.0.1.weight", voc=SWAPPED),
+    "xy_multi_pose_hourglass": multi_pose(
+        "centerpose_hourglass104", CENTERNET, "0.1.weight", "pre.0.conv.weight"
+    ),
     "bubbliiiing_hourglass_coco": Layout(LARGE, CENTERNET, "hm.0.1.weight", pixels=BUBBLIIIING),
     "pprp_large_hourglass_80": Layout(LARGE, PPRP, "hmap.0.1.weight", voc=SWAPPED),
     "pprp_small_hourglass_80": Layout(SMALL, PPRP, "hmap.0.1.weight", voc=SWAPPED),
@@ -315,6 +338,9 @@ def named(name: str) -> Layout | None:
 
 def recognised(tensors: Mapping[str, Tensor]) -> dict[str, Layout]:
     """Returns the layout of joints, by name, that a checkpoint's names of tensors speak for."""
+    known = LAYOUTS["xy_multi_pose_hourglass"]
+    if known.heatmap in tensors:
+        return {"xy_multi_pose_hourglass": known}
     for head in ("keypoint_head", "head"):
         layout = mmpose(head)
         if layout.heatmap in tensors:
