@@ -11,8 +11,8 @@ from torch import nn
 
 from heatpoint import zoo
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.center_pose import CenterPoseCodec
+from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
