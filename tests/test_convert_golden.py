@@ -31,7 +31,14 @@ from heatpoint.networks.heads import MapHeads
 
 CORNERS = ("top_left", "bottom_right")
 CORNER_MAPS = [corner + part for part in ("", "_embedding", "_offset") for corner in CORNERS]
-XY = {"heatmap": "hm", "size": "wh", "offset": "reg"}
+XY = {
+    "heatmap": "hm",
+    "size": "wh",
+    "offset": "reg",
+    "displacement": "hps",
+    "joint_heatmap": "hm_hp",
+    "joint_offset": "hp_offset",
+}
 DENSE = {"heatmap": "0", "size": "1", "offset": "2"}
 PPRP = {"heatmap": "0.0", "offset": "0.1", "size": "0.2"}
 
@@ -61,7 +68,7 @@ FAMILIES = [
     Family(r"cornernet_lite_port_.*", lambda _, n: f"0.{CORNER_MAPS.index(n)}", "bgr", "last"),
     Family(r"mmdet_cornernet_.*", lambda s, n: f"{CORNER_MAPS.index(n)}.{s}", "rgb", "every"),
     Family(
-        r"xy_ctdet_.*|bubbliiiing_hourglass_.*",
+        r"xy_(ctdet|multi_pose)_.*|bubbliiiing_hourglass_.*",
         lambda s, n: f"{s}.{XY[n]}",
         "bgr",
         "every",

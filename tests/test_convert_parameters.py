@@ -28,6 +28,8 @@ UNUSED_RESIDUAL = 2 * (3 * 3 * 256 * 256 + 2 * 256)
 """Of mmpose, between a stack and one that is not there."""
 
 JOINTS = [
+    ("centerpose_dla34", "coco17", 20_625_346 - DEAD_OF_DLA),
+    ("centerpose_hourglass104", "coco17", 194_811_124),
     ("hourglass_1stack", "mpii16", 3_586_960),
     ("hourglass_2stack", "mpii16", 6_730_912),
     ("hourglass_8stack", "mpii16", 25_594_624),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from torch import Tensor
@@ -13,7 +14,14 @@ from heatpoint.weights import PIXELS
 from heatpoint.zoo import rows
 from heatpoint.zoo.table import TABLE
 
-MAPS: Words = ((r"^heatmap\.", "hm."), (r"^size\.", "wh."), (r"^offset\.", "reg."))
+MAPS: Words = (
+    (r"^heatmap\.", "hm."),
+    (r"^size\.", "wh."),
+    (r"^offset\.", "reg."),
+    (r"^displacement\.", "hps."),
+    (r"^joint_heatmap\.", "hm_hp."),
+    (r"^joint_offset\.", "hp_offset."),
+)
 """CenterNet's names of the maps."""
 
 RESNET: Words = (
@@ -237,6 +245,13 @@ def mmdet_centernet(architecture: str) -> Layout:
     return Layout(architecture, MMDET_CENTERNET, heatmap, "backbone.conv1.weight", pixels)
 
 
+def multi_pose(architecture: str, boxes: Layout) -> Layout:
+    """Returns the layout of xingyizhou/CenterNet for joints, made of that for boxes."""
+    heatmap = boxes.heatmap.replace("hm.", "hm_hp.")
+    codec = partial(rows.fitted, rows.XINGYIZHOU, ("person",))
+    return replace(boxes, architecture=architecture, heatmap=heatmap, codec=codec, voc=None)
+
+
 def mmpose(head: str = "keypoint_head") -> Layout:
     """Returns the layout of mmpose's Hourglass-52 for joints.
 
@@ -280,6 +295,17 @@ BUBBLIIIING = PIXELS["bubbliiiing_bgr"]
 LARGE, SMALL = "centernet_hourglass104", "centernet_hourglass52"
 CORNERS = "cornernet_hourglass104"
 
+HOURGLASS = Layout(LARGE, CENTERNET, "hm.0.1.weight", voc=SWAPPED)
+DLA_34 = Layout(
+    "centernet_dla34",
+    DLA,
+    "hm.2.weight",
+    "base.base_layer.0.weight",
+    dead=UNUSED_PROJECTION,
+    voc=SWAPPED,
+)
+"""xingyizhou/CenterNet's layouts that carry joints too."""
+
 LAYOUTS: dict[str, Layout] = {
     "xy_ctdet_coco_res_18": resnet("centernet_resnet18"),
     "xy_ctdet_coco_res_34": resnet("centernet_resnet34"),
@@ -290,14 +316,8 @@ LAYOUTS: dict[str, Layout] = {
     "xy_ctdet_coco_resdcn_34": resdcn("centernet_dcn:resnet34"),
     "xy_ctdet_coco_resdcn_50": resdcn("centernet_dcn:resnet50"),
     "xy_ctdet_coco_resdcn_101": resdcn("centernet_resdcn101"),
-    "xy_ctdet_coco_dla_34": Layout(
-        "centernet_dla34",
-        DLA,
-        "hm.2.weight",
-        "base.base_layer.0.weight",
-        dead=UNUSED_PROJECTION,
-        voc=SWAPPED,
-    ),
+    "xy_ctdet_coco_dla_34": DLA_34,
+    "xy_multi_pose_dla_34": multi_pose("centerpose_dla34", DLA_34),
     "pprp_resdcn_18_voc": Layout(
         "centernet_resdcn18", PPRP_RESDCN, "hmap.2.weight", "conv1.weight", voc=SWAPPED
     ),
@@ -306,7 +326,8 @@ LAYOUTS: dict[str, Layout] = {
     "bubbliiiing_resnet50_voc": Layout(
         "bubbliiiing_resnet50", DENSE, "head.cls_head.3.weight", "backbone.0.weight", BUBBLIIIING
     ),
-    "xy_ctdet_coco_hourglass": Layout(LARGE, CENTERNET, "hm.0.1.weight", voc=SWAPPED),
+    "xy_ctdet_coco_hourglass": HOURGLASS,
+    "xy_multi_pose_hourglass": multi_pose("centerpose_hourglass104", HOURGLASS),
     "bubbliiiing_hourglass_coco": Layout(LARGE, CENTERNET, "hm.0.1.weight", pixels=BUBBLIIIING),
     "pprp_large_hourglass_80": Layout(LARGE, PPRP, "hmap.0.1.weight", voc=SWAPPED),
     "pprp_small_hourglass_80": Layout(SMALL, PPRP, "hmap.0.1.weight", voc=SWAPPED),
@@ -347,6 +368,9 @@ def named(name: str) -> Layout | None:
 
 def recognised(tensors: Mapping[str, Tensor]) -> dict[str, Layout]:
     """Returns the layout of joints, by name, that a checkpoint's names of tensors speak for."""
+    for name in ("xy_multi_pose_dla_34", "xy_multi_pose_hourglass"):
+        if LAYOUTS[name].heatmap in tensors:
+            return {name: LAYOUTS[name]}
     for head in ("keypoint_head", "head"):
         layout = mmpose(head)
         if layout.heatmap in tensors:

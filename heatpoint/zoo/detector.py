@@ -299,7 +299,9 @@ def build(
                 f"{name} finds joints, but was given no skeleton: data that has no joints cannot "
                 f"be its subject; otherwise name the skeleton ({', '.join(SKELETONS)} or a file)"
             )
-        if codec is not None and not isinstance(codec, found.kind):
+        if codec is not None and (
+            not isinstance(codec, found.kind) or codec.learns != found.kind.learns
+        ):
             raise HeatpointError(
                 f"{name} is made for a {found.kind.__name__}, not for a {type(codec).__name__}; "
                 "heatpoint models lists what each model finds"

@@ -28,12 +28,13 @@ NECKS: dict[str, Callable[[str, str, str], Model]] = {
 FAMILIES = (
     "centernet_<deconv|topdown|dcn|dlaup|dlaup_plain>:<name of a timm model>",
     "cornernet_...:...",
+    "centerpose_...:...",
     "pose_...:...",
     "hourglass:<stacks>x<residuals>",
     "princeton_hourglass:<stacks>x<residuals>",
 )
 
-_RULE = re.compile(rf"(centernet|cornernet|pose)_({'|'.join(NECKS)}):(.+)")
+_RULE = re.compile(rf"(centernet|cornernet|centerpose|pose)_({'|'.join(NECKS)}):(.+)")
 _STACKS = re.compile(r"(princeton_)?hourglass:(\d{1,2})x(\d{1,2})")
 
 
