@@ -149,9 +149,9 @@ def test_all_classes_share_all_joints_unless_told_otherwise() -> None:
     assert Skeleton.from_dict(pair.as_dict(), "pair").slices == ()
 
 
-@pytest.mark.parametrize("part", [(0, 3), (1, 1), (-1, 2), (2, 1)])
+@pytest.mark.parametrize("part", [(0, 3), (-1, 2), (2, 1)])
 def test_slices_lie_within_the_joints(part: tuple[int, int]) -> None:
-    with pytest.raises(HeatpointError, match=r"give class 1 the joints from .* between 0 and 2"):
+    with pytest.raises(HeatpointError, match=r"give class 1 the joints from .* between 0 and 2 that"):
         Skeleton(("a", "b"), slices=((0, 1), part))
     with pytest.raises(HeatpointError, match="file: slices of the skeleton give class 0"):
         Skeleton.from_dict({"joints": ["a", "b"], "slices": [list(part)]}, "file")
