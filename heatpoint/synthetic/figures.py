@@ -197,7 +197,6 @@ _LEAST_JOINTS = 6  # a figure with fewer joints in the picture is drawn elsewher
 _LEAST_SEEN = 0.6  # share of a figure's joints in the picture that stay visible
 
 
-
 class _Spacing(NamedTuple):
     """How large figures are and how near each other they stand.
 
