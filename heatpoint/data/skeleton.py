@@ -124,15 +124,31 @@ class Skeleton:
 
     def part(self, label: int) -> Skeleton | None:
         """Returns the joints of class ``label`` as a skeleton; None if it has none."""
-        start, stop = self.slices[label] if self.slices else (0, len(self.joints))
-        if start == stop:
-            return None
+        joints = self.joints_of(label)
+        return self._cut(joints.start, joints.stop)
 
+    def _cut(self, start: int, stop: int) -> Skeleton | None:
         def within(indices: Pairs) -> Pairs:
             kept = (pair for pair in indices if start <= min(pair) and max(pair) < stop)
             return tuple((one - start, other - start) for one, other in kept)
 
+        if start == stop:
+            return None
         return Skeleton(self.joints[start:stop], within(self.edges), within(self.pairs))
+
+    def chosen(
+        self, names: Sequence[str], parts: Sequence[tuple[int, int]]
+    ) -> tuple[Skeleton | None, list[int]]:
+        """Returns the joints of some classes, and the place here of each; None where none is left.
+
+        Args:
+            names: Class names.
+            parts: The slice of each class, as in ``slices``.
+        """
+        order = [joint for part in dict.fromkeys(parts) for joint in range(*part)]
+        if not order:
+            return None, order
+        return Skeleton.joined(names, [self._cut(*part) for part in parts]), order
 
     @classmethod
     def joined(cls, names: Sequence[str], skeletons: Sequence[Skeleton | None]) -> Skeleton:
