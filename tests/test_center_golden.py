@@ -74,7 +74,8 @@ def _given(
 ) -> CenterEncoded:
     """Builds targets from published arrays."""
     image = mask.nonzero()[:, 0]
-    samples = CellSamples(image, index[mask], offset[mask], size[mask], torch.ones(len(image)))
+    every, ones = torch.arange(len(image)), torch.ones(len(image))
+    samples = CellSamples(image, index[mask], offset[mask], size[mask], ones, every)
     flat = heatmap.flatten()
     cells, planes = flat.nonzero()[:, 0], heatmap.shape[0] * heatmap.shape[1]
     edges = torch.arange(planes + 1) * (flat.numel() // planes)
@@ -92,6 +93,7 @@ def _given(
             peaks,
         ),
         samples=samples,
+        kept=torch.ones(len(image), dtype=torch.bool),
         counts=torch.tensor([float(len(peaks)), float(len(image))]),
     )
 

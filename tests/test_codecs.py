@@ -12,6 +12,7 @@ import torch
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target
 from heatpoint.codecs.center import CenterCodec
+from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import SKELETONS
@@ -40,6 +41,15 @@ def subject(count: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Target:
     seen = 2.0 * (torch.arange(16) < count)
     keypoints = torch.cat((points, seen[None, :, None]), -1)
     return Target(torch.zeros(1, 4), torch.zeros(1).long(), keypoints)
+
+
+def people(count: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Target:
+    """Returns objects with sixteen joints each, of which some are labelled."""
+    target = objects(count, seed, size)
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.rand(count, 16, 2, generator=generator) * torch.tensor([size[1], size[0]])
+    seen = torch.randint(0, 3, (count, 16, 1), generator=generator)
+    return Target(target.boxes, target.labels, torch.cat((points, seen), -1))
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,25 @@ CASES = {
     ),
     "CornerCodec": Case(CornerCodec(3, max_detections=50, corners=20), objects),
     "CornerCodec-trimmed": Case(CornerCodec(3, trim=1, images="mean"), objects, TRIMMED),
+    "CenterPoseCodec": Case(
+        CenterPoseCodec(3, joints=16, flip=MPII.flip, max_detections=30), people
+    ),
+    "CenterPoseCodec-all": Case(
+        CenterPoseCodec(
+            3,
+            joints=16,
+            slices=((0, 6), (6, 16), (3, 9)),
+            joint_offset=False,
+            unlabelled="heatmap",
+            mirror="negated",
+            size_region=0.6,
+            giou_weight=2.0,
+        ),
+        people,
+    ),
+    "CenterPoseCodec-regressed": Case(
+        CenterPoseCodec(3, joints=16, joint_heatmaps=False, offset=False), people
+    ),
     "JointCodec": Case(JointCodec(16, MPII.flip), subject),
     "JointCodec-mmpose": Case(
         JointCodec(16, MPII.flip, sigma=2.0, align="index", normaliser="mmpose", refine="dark"),
@@ -218,7 +247,7 @@ def test_more_rows_other_classes_and_other_joints(case: Case) -> None:
         else:
             assert spec == before[spec.name]
     same = {key: value for key, value in other.as_dict().items() if codec.as_dict()[key] == value}
-    assert codec.as_dict().keys() - same.keys() <= {"classes", "joints", "flip"}
+    assert codec.as_dict().keys() - same.keys() <= {"classes", "joints", "flip", "slices"}
     with pytest.raises(HeatpointError, match="colour is no choice for model_x, whose codec is a"):
         codec.tuned("model_x", {"colour": 1})
     assert codec.tuned("model_x", {}) is codec

@@ -145,20 +145,26 @@ class Codec(ABC):
         """How many objects of one look can be found at most."""
         return self.rows()
 
-    def fitted(self, classes: int, flip: tuple[int, ...] | None = None) -> Self:
+    def fitted(
+        self,
+        classes: int,
+        flip: tuple[int, ...] | None = None,
+        slices: tuple[tuple[int, int], ...] = (),
+    ) -> Self:
         """Returns the codec for other classes and joints.
 
-        The fields ``classes``, ``joints`` and ``flip`` are those of the data, where the codec has
-        them; every other field stays.
+        The fields ``classes``, ``joints``, ``flip`` and ``slices`` are those of the data, where the
+        codec has them; every other field stays.
 
         Args:
             classes: Number of classes.
             flip: For each joint, the one whose place it takes in a mirror image
                 (``Skeleton.flip``); None without joints.
+            slices: First joint of each class and joint behind its last (``Skeleton.slices``).
         """
         values: dict[str, Any] = {"classes": classes}
         if flip is not None:
-            values |= {"joints": len(flip), "flip": flip}
+            values |= {"joints": len(flip), "flip": flip, "slices": slices}
         return self._having(values)
 
     def tuned(self, model: str, values: Mapping[str, Any]) -> Self:

@@ -136,7 +136,7 @@ class CenterCodec(Codec):
         """
         map_size = check_size(size, self.stride)
         inside = self.border == "continuous"
-        boxes, label, image, left_out = boxes_in_cells(
+        boxes, label, image, kept = boxes_in_cells(
             targets, self.classes, size, map_size, inside, None if inside else self.stride
         )
         sides = boxes[:, 2:] - boxes[:, :2]
@@ -145,7 +145,8 @@ class CenterCodec(Codec):
         center, batch = (boxes[:, :2] + boxes[:, 2:]) / 2, len(targets)
         planes = batch, self.classes
         cell, offset, blobs = list_points(center, image, label, radius, planes, map_size)
-        objects = samples = CellSamples(image, cell, offset, sides, torch.ones_like(sides[:, 0]))
+        ones, every = torch.ones_like(sides[:, 0]), torch.arange(len(cell), device=cell.device)
+        objects = samples = CellSamples(image, cell, offset, sides, ones, every)
         if self.size_region > 0:
             samples = objects.with_regions((radius * self.size_region).long(), batch, map_size)
         if self.collisions == "last":
@@ -161,7 +162,8 @@ class CenterCodec(Codec):
             blobs=blobs,
             samples=samples,
             counts=torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
-            left_out=left_out,
+            kept=kept,
+            left_out=len(kept) - len(boxes),
         )
 
     def loss(self, maps: Maps, encoded: CenterEncoded) -> dict[str, Tensor]:
@@ -178,7 +180,7 @@ class CenterCodec(Codec):
         Returns:
             Scalars, float32, or float64 where the maps are.
         """
-        positives, objects = encoded.counts.unbind()
+        positives, objects = encoded.counts[:2].unbind()
         scale = self.heatmap_weight / positives.clamp(min=1)
         heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
         terms = {"heatmap": heatmap}
@@ -205,6 +207,10 @@ class CenterCodec(Codec):
         Args:
             maps: The maps of the last stack.
         """
+        return self._found(maps)[0]
+
+    def _found(self, maps: Maps) -> tuple[Rows, Tensor]:
+        """Returns the rows of boxes and the cell (B, K) int64 of each."""
         values, labels, cells = top_peaks(
             maps["heatmap"], self.max_detections, self.peak_kernel, self.one_class_per_cell
         )
@@ -212,7 +218,8 @@ class CenterCodec(Codec):
         center = places_of(cells, maps["heatmap"].shape[-1]).float() + inside
         sides = read_cells(maps["size"], cells).float().clamp(min=0)
         boxes = _boxes(center, sides) * self.stride
-        return {"boxes": boxes, "scores": torch.sigmoid(values.float()), "labels": labels}
+        scores = torch.sigmoid(values.float())
+        return {"boxes": boxes, "scores": scores, "labels": labels}, cells
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image.
@@ -235,7 +242,10 @@ class CenterCodec(Codec):
         Returns:
             Maps of the image; the heatmap holds the logit of the mean probability.
         """
-        other = self.unflip(mirrored)
+        return self._merged(maps, self.unflip(mirrored))
+
+    def _merged(self, maps: Maps, other: Maps) -> Maps:
+        """Averages the maps of an image and those of its mirror image, turned back."""
         heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
         size = (maps["size"] + other["size"]) / 2
         return {**maps, "heatmap": heatmap, "size": size}

@@ -164,7 +164,7 @@ class CornerCodec(Codec):
         """
         map_size = check_size(size, self.stride, self.trim)
         inside = self.border == "continuous"
-        boxes, label, image, left_out = boxes_in_cells(
+        boxes, label, image, kept = boxes_in_cells(
             targets, self.classes, size, map_size, inside, 0 if inside else 1
         )
         sides = (boxes[:, 2:] - boxes[:, :2]).ceil()
@@ -188,7 +188,7 @@ class CornerCodec(Codec):
             top_left=first,
             bottom_right=second,
             counts=boxes.new_tensor([*peaks, len(boxes), batch]),
-            left_out=left_out,
+            left_out=len(kept) - len(boxes),
         )
 
     def loss(self, maps: Maps, encoded: CornerEncoded) -> dict[str, Tensor]:

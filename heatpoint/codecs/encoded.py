@@ -63,6 +63,7 @@ class CellSamples(NamedTuple):
         offset: (S, 2) float32, centre minus the cell's corner, x and y in cells.
         size: (S, 2) float32, width and height in cells.
         weight: (S,) float32 in (0, 1]; those of an object's samples sum to 1.
+        owner: (S,) int64, the object, among the P of the batch.
     """
 
     image: Tensor
@@ -70,6 +71,7 @@ class CellSamples(NamedTuple):
     offset: Tensor
     size: Tensor
     weight: Tensor
+    owner: Tensor
 
     def chosen(self, rows: Tensor) -> CellSamples:
         """Returns the samples that a mask or an index names."""
@@ -110,9 +112,8 @@ class CellSamples(NamedTuple):
         around = self.chosen(owner)._replace(cell=cell, weight=windows.value[won])
         around = around._replace(offset=around.offset + away)
         both = CellSamples(*map(torch.cat, zip(self, around, strict=True)))
-        shared_by = torch.cat((every, owner))
-        total = torch.zeros_like(self.weight).index_add_(0, shared_by, both.weight)
-        return both._replace(weight=both.weight / total[shared_by])
+        total = torch.zeros_like(self.weight).index_add_(0, both.owner, both.weight)
+        return both._replace(weight=both.weight / total[both.owner])
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -136,14 +137,20 @@ class ObjectsEncoded(Encoded):
     def __len__(self) -> int:
         return len(self.label)
 
-    def drawn(self, blobs: Blobs) -> Tensor:
-        """Draws the target of a heatmap: (B, C, h, w) float32 in [0, 1], 1 at the peaks."""
-        planes = draw_windows(blobs.windows, self.batch * self.classes, self.map_size)
-        return planes.view(self.batch, self.classes, *self.map_size)
+    def drawn(self, blobs: Blobs, channels: int | None = None) -> Tensor:
+        """Draws the target of a heatmap: (B, C, h, w) float32 in [0, 1], 1 at the peaks.
 
-    def logits(self, blobs: Blobs) -> Tensor:
+        Args:
+            blobs: Plane by plane.
+            channels: Planes of an image, where they are not the classes.
+        """
+        channels = self.classes if channels is None else channels
+        planes = draw_windows(blobs.windows, self.batch * channels, self.map_size)
+        return planes.view(self.batch, channels, *self.map_size)
+
+    def logits(self, blobs: Blobs, channels: int | None = None) -> Tensor:
         """Returns the ideal heatmap (B, C, h, w); 0 and 1 have no finite logit, so a millionth."""
-        return torch.logit(self.drawn(blobs), eps=1e-6)
+        return torch.logit(self.drawn(blobs, channels), eps=1e-6)
 
     def map_of(self, values: Tensor, image: Tensor, cell: Tensor) -> Tensor:
         """Returns the map (B, n, h, w) of values at cells; where some share one, of the last.
@@ -178,6 +185,7 @@ class CenterEncoded(ObjectsEncoded):
         radius: (P,) int64, of the blobs in cells.
         blobs: The target of the heatmap, with Q peaks.
         samples: Where size and offset are trained.
+        kept: (N,) bool, which objects of the targets, one image after the other, the P are.
         counts: (2,) float32, of the heatmap's loss and of the others: number of positive cells Q
             and sum of the samples' weights.
     """
@@ -186,6 +194,7 @@ class CenterEncoded(ObjectsEncoded):
     radius: Tensor
     blobs: Blobs
     samples: CellSamples
+    kept: Tensor
 
     def preview(self) -> Tensor:
         """Draws the target of the heatmap: (B, C, h, w) float32 in [0, 1], 1 at the centres."""
@@ -225,7 +234,7 @@ def boxes_in_cells(
     map_size: tuple[int, int],
     inside: bool,
     short: int | None,
-) -> tuple[Tensor, Tensor, Tensor, int]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Returns the objects of a batch in one list, checked and clipped.
 
     Args:
@@ -239,7 +248,8 @@ def boxes_in_cells(
 
     Returns:
         Boxes (P, 4) float32, xyxy in cells, labels (P,) int64, the image (P,) int64 of each, which
-        ascends, and the number of objects that have no area within the input.
+        ascends, and which of all objects these are, (N,) bool: the others have no area within the
+        input.
 
     Raises:
         ValueError: A box is not finite, is empty or, if so asked, has its centre outside of the
@@ -266,7 +276,7 @@ def boxes_in_cells(
         boxes = torch.minimum(boxes, (far - short).repeat(2)).clamp(min=0)
     boxes = boxes * boxes.new_tensor((map_size[1] / size[1], map_size[0] / size[0])).repeat(2)
     kept = (boxes[:, 2:] > boxes[:, :2]).all(-1)
-    return boxes[kept], label[kept], image[kept], len(boxes) - int(kept.sum())
+    return boxes[kept], label[kept], image[kept], kept
 
 
 def blob_radius(sides: Tensor, rule: RadiusRule, overlap: float) -> Tensor:

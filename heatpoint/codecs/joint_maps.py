@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heatpoint.codecs import Encoded
+from heatpoint.codecs import Encoded, require
 from heatpoint.codecs.losses import accurate
 from heatpoint.codecs.peaks import places_of
 
@@ -52,6 +53,23 @@ class JointEncoded(Encoded):
     def unlabelled(self) -> int:
         """Number of joints that nobody labelled."""
         return int((self.visibility == 0).sum())
+
+
+def checked_flip(flip: Sequence[int], joints: int) -> tuple[int, ...]:
+    """Returns which joint takes whose place in a mirror image; headers hold it as a list.
+
+    Args:
+        flip: An involution of all joints, or nothing if none has a left or right counterpart.
+        joints: Their number.
+
+    Raises:
+        HeatpointError: It is something else.
+    """
+    own, every = list(flip), list(range(joints))
+    fine = not own or (sorted(own) == every == [own[joint] for joint in own])
+    rule = f"name each of the {joints} joints once and give every joint back when applied twice"
+    require(fine, "flip", rule, own)
+    return tuple(own)
 
 
 def draw_joints(

@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
-from heatpoint.codecs.joint_maps import BlobRule, JointEncoded, Refine, joint_peaks, touches
+from heatpoint.codecs.joint_maps import (
+    BlobRule,
+    JointEncoded,
+    Refine,
+    checked_flip,
+    joint_peaks,
+    touches,
+)
 from heatpoint.codecs.losses import blob_loss
 from heatpoint.views import View
 from heatpoint.views.fields import SCORES, Field, Part
@@ -82,13 +89,7 @@ class JointCodec(Codec):
     def __post_init__(self) -> None:
         check_values(self, whole=("joints", "stride"))
         require(0 < self.sigma < math.inf, "sigma", "be above 0", self.sigma)
-        # A header holds lists.
-        flip = list(self.flip)
-        object.__setattr__(self, "flip", tuple(flip))
-        every = list(range(self.joints))
-        fine = not flip or (sorted(flip) == every == [flip[joint] for joint in flip])
-        rule = f"name each of the {len(every)} joints once and give every joint back when applied "
-        require(fine, "flip", rule + "twice", flip)
+        object.__setattr__(self, "flip", checked_flip(self.flip, self.joints))
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
