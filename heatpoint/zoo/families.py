@@ -18,13 +18,15 @@ FAMILIES = (
     "centernet_topdown:...",
     "cornernet_deconv:...",
     "cornernet_topdown:...",
+    "centerpose_deconv:...",
+    "centerpose_topdown:...",
     "pose_deconv:...",
     "pose_topdown:...",
     "hourglass:<stacks>x<residuals>",
     "princeton_hourglass:<stacks>x<residuals>",
 )
 
-_RULE = re.compile(r"(centernet|cornernet|pose)_(deconv|topdown|timm):(.+)")
+_RULE = re.compile(r"(centernet|cornernet|centerpose|pose)_(deconv|topdown|timm):(.+)")
 _STACKS = re.compile(r"(princeton_)?hourglass:(\d{1,2})x(\d{1,2})")
 
 

@@ -76,7 +76,7 @@ def large_hourglass(stacks: int, kind: str, summary: str) -> Model:
     """Returns the published detection hourglasses with heads behind each stack."""
     corner = kind == "cornernet"
     side, trim = (511, 1) if corner else (512, 0)
-    instead = "cornernet_mobilenetv2" if corner else "centernet_resnet101"
+    instead = "cornernet_mobilenetv2" if corner else f"{kind}_resnet50"
 
     def network(codec: Codec, pretrained: bool) -> Network:
         trunk = DetectionHourglass(stacks, trim=trim)

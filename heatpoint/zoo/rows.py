@@ -12,6 +12,7 @@ from functools import partial
 
 from heatpoint.codecs import Codec
 from heatpoint.codecs.center import CenterCodec
+from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import Skeleton
@@ -47,7 +48,9 @@ class Model:
 
 def fitted(codec: Codec, names: Sequence[str], skeleton: Skeleton | None) -> Codec:
     """Returns a codec for the classes and joints of the data; every other field stays."""
-    return codec.fitted(len(names), skeleton.flip if skeleton else None)
+    if skeleton is None:
+        return codec.fitted(len(names))
+    return codec.fitted(len(names), skeleton.flip, skeleton.slices)
 
 
 def row(
@@ -69,6 +72,7 @@ def row(
 RELEASED: dict[str, Codec] = {
     "centernet": CenterCodec(1),
     "cornernet": CornerCodec(1),
+    "centerpose": CenterPoseCodec(1, joints=1),
     "pose": JointCodec(1, sigma=2.0),
 }
 """The released representations, by kind."""
@@ -76,6 +80,7 @@ RELEASED: dict[str, Codec] = {
 QUICK: dict[str, Codec] = {
     "centernet": CenterCodec(1, size_region=0.6, giou_weight=2.0),
     "cornernet": CornerCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
+    "centerpose": CenterPoseCodec(1, joints=1, size_region=0.6, giou_weight=2.0),
     "pose": JointCodec(1, sigma=1.5),
 }
 """The representations of small networks, made for little data and little time, by kind.

@@ -42,6 +42,23 @@ TABLE: dict[str, Model] = {
     "cornernet_tiny": tiny(
         "cornernet", f"{_PLAIN} and corner pooling, for simple scenes and for trials"
     ),
+    "centerpose_resnet18": deconv(
+        "resnet18", "centerpose", f"ResNet-18 {_DECONV}, for boxes and joints of everyone"
+    ),
+    "centerpose_resnet50": deconv(
+        "resnet50", "centerpose", f"ResNet-50 {_DECONV}, for boxes and joints of everyone"
+    ),
+    "centerpose_hourglass104": large_hourglass(
+        2, "centerpose", f"two large hourglasses for boxes and joints of everyone, {_ZHOU}"
+    ),
+    "centerpose_mobilenetv2": topdown(
+        _MOBILE,
+        "centerpose",
+        "MobileNetV2 with a narrow top-down neck, for boxes and joints of everyone, for CPUs",
+    ),
+    "centerpose_tiny": tiny(
+        "centerpose", f"{_PLAIN} for boxes and joints of everyone, for simple scenes and trials"
+    ),
     "hourglass_1stack": stacked(1, 1, "bearpaw", "one hourglass behind bearpaw's stem"),
     "hourglass_2stack": stacked(2, 1, "bearpaw", "two stacked hourglasses, bearpaw's stem"),
     "hourglass_4stack": stacked(4, 1, "bearpaw", "four stacked hourglasses, bearpaw's stem"),
