@@ -166,20 +166,21 @@ def _oks_protocol(truth: Annotations, how: MeasureOptions) -> dict[str, str]:
 
 
 def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Metrics:
-    """Returns the scores of a file of results: boxes, or else joints."""
+    """Returns the scores of a file of results: of boxes, of joints, or of both."""
     rows, how = read_rows(path, truth), options.measure
     protocol: dict[str, Any] = {"results": str(options.results)}
     boxes = joints = None
-    if rows and all("keypoints" in row and "bbox" not in row for row in rows):
+    posed = any("keypoints" in row for row in rows)
+    if posed and (truth.skeleton is not None or not all("bbox" in row for row in rows)):
         subjects = sum(int(is_subject(record).sum()) for record in truth.images)
         joints = JointScores(oks=oks_metrics(rows, truth, how.sigmas), subjects=subjects)
         protocol |= _oks_protocol(truth, how)
-    else:
+    if not posed or all("bbox" in row for row in rows):
         boxes = score_boxes(rows, truth, how.metric)
     return Metrics(
         boxes=boxes,
         joints=joints,
-        main="oks_ap" if boxes is None else "ap",
+        main="ap" if joints is None else "oks_ap",
         protocol=protocol,
         images=len(truth),
         objects=truth.objects,

@@ -157,7 +157,9 @@ def score_columns(model: Codec | Description) -> tuple[str, ...]:
     if "keypoints" in found and view.asks:
         return ("pck@0.1", "pck@0.05", "pck@0.2")
     boxes = ("ap", "ap50", "ap75") if "boxes" in found else ()
-    return (("oks_ap", "pck@0.1") if "keypoints" in found else ()) + boxes
+    if "keypoints" not in found:
+        return boxes
+    return ("oks_ap", *boxes[:1], "pck@0.1", *boxes[1:])
 
 
 def score_title(name: str) -> str:
