@@ -49,7 +49,7 @@ def test_it_ends_with_commands_for_own_data(result: DemoResult, said: list[str])
 
 
 def test_an_unknown_task_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(HeatpointError, match="one of boxes, pose, got 'poses'"):
+    with pytest.raises(HeatpointError, match="one of boxes, pose, crowd, got 'poses'"):
         demo(tmp_path, task="poses")
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations
 from heatpoint.data.readers.coco import as_coco
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_iou
 from heatpoint.scoring import Floats, Results, Table, known_mean, tabulated
@@ -111,6 +112,8 @@ def compared(
             if not len(own):
                 continue  # what has no joints is no subject
             sides = np.ptp(own, 0)
+            # Joints of other classes must not decide whether a row is about an unlabelled object.
+            values = np.where(_owned(skeleton, label)[:, None], values, [*own.mean(0), 0])
         row = {
             "id": len(rows) + 1,
             "image_id": numbers[place],
@@ -132,6 +135,13 @@ def compared(
     evaluator.accumulate()
     evaluator.summarize()
     return evaluator, [_score(value) for value in evaluator.stats]
+
+
+def _owned(skeleton: Skeleton, label: int) -> NDArray[np.bool_]:
+    """Returns (J,) bool: which joints a class has."""
+    owned = np.zeros(len(skeleton), np.bool_)
+    owned[skeleton.joints_of(label)] = True
+    return owned
 
 
 def _image_numbers(annotations: Annotations) -> list[int]:
