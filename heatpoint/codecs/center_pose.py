@@ -290,7 +290,7 @@ class CenterPoseCodec(CenterCodec):
         # One plane per joint, each with its own best peaks: M = K of them.
         planes = maps["joint_heatmap"].flatten(0, 1).unsqueeze(1)
         values, _, cells = top_peaks(planes, self.max_detections, self.peak_kernel)
-        shape = len(boxes), self.joints, self.max_detections
+        shape = boxes.shape[0], self.joints, self.max_detections
         values, cells = values.reshape(shape), cells.reshape(shape)
         places = places_of(cells, planes.shape[-1]).float()
         if self.joint_offset:
@@ -321,7 +321,7 @@ class CenterPoseCodec(CenterCodec):
         back = super().unflip(maps)
         order = list(self.flip or range(self.joints))
         away = back["displacement"]
-        away = away.reshape(len(away), self.joints, 2, *away.shape[2:])[:, order]
+        away = away.reshape(away.shape[0], self.joints, 2, *away.shape[2:])[:, order]
         x, y = away.unbind(2)
         x = 1 - x if self.mirror == "exact" else -x
         back["displacement"] = torch.stack((x, y), 2).flatten(1, 2)

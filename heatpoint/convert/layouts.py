@@ -1,4 +1,4 @@
-"""Published layouts: the names of their tensors, and of the classes and joints they find."""
+"""Published layouts: the names of their tensors, and how each is told from the others."""
 
 from __future__ import annotations
 
@@ -10,47 +10,18 @@ from functools import partial
 from torch import Tensor
 
 from heatpoint.convert.layout import Layout, Words
-from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.weights import PIXELS
 from heatpoint.zoo import rows
 from heatpoint.zoo.table import TABLE
 
-COCO = (
-    "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",
-    "traffic light", "fire hydrant", "stop sign", "parking meter", "bench", "bird", "cat", "dog",
-    "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "backpack", "umbrella",
-    "handbag", "tie", "suitcase", "frisbee", "skis", "snowboard", "sports ball", "kite",
-    "baseball bat", "baseball glove", "skateboard", "surfboard", "tennis racket", "bottle",
-    "wine glass", "cup", "fork", "knife", "spoon", "bowl", "banana", "apple", "sandwich",
-    "orange", "broccoli", "carrot", "hot dog", "pizza", "donut", "cake", "chair", "couch",
-    "potted plant", "bed", "dining table", "toilet", "tv", "laptop", "mouse", "remote",
-    "keyboard", "cell phone", "microwave", "oven", "toaster", "sink", "refrigerator", "book",
-    "clock", "vase", "scissors", "teddy bear", "hair drier", "toothbrush",
-)  # fmt: skip
-
-VOC = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow",
-    "diningtable", "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa",
-    "train", "tvmonitor",
-)  # fmt: skip
-
-
-def names_for(classes: int) -> tuple[str, ...]:
-    """Returns COCO's names for 80 classes, VOC's for 20, and numbered ones for other counts.
-
-    Checkpoints hold no names, so the count is all there is to go by.
-    """
-    numbered = tuple(f"class_{index}" for index in range(classes))
-    return {len(COCO): COCO, len(VOC): VOC}.get(classes, numbered)
-
-
-def skeleton_for(joints: int) -> Skeleton:
-    """Returns MPII's skeleton for 16 joints, COCO's for 17, else one of numbered joints."""
-    known = {16: SKELETONS["mpii16"], 17: SKELETONS["coco17"]}
-    return known.get(joints) or Skeleton(tuple(f"joint_{index}" for index in range(joints)))
-
-
-MAPS: Words = ((r"^heatmap\.", "hm."), (r"^size\.", "wh."), (r"^offset\.", "reg."))
+MAPS: Words = (
+    (r"^heatmap\.", "hm."),
+    (r"^size\.", "wh."),
+    (r"^offset\.", "reg."),
+    (r"^displacement\.", "hps."),
+    (r"^joint_heatmap\.", "hm_hp."),
+    (r"^joint_offset\.", "hp_offset."),
+)
 """CenterNet's names of the maps."""
 
 RESNET: Words = (
@@ -61,6 +32,47 @@ RESNET: Words = (
     *MAPS,
 )
 """CenterNet with ``--arch res_N``: torchvision's names, ``deconv_layers`` and heads."""
+
+RESDCN: Words = ((r"^(neck\..*)\.offset\.", r"\1.conv_offset_mask."), *RESNET)
+"""CenterNet with ``--arch resdcn_N``."""
+
+PPRP_RESDCN: Words = (
+    *RESDCN,
+    (r"^hm\.", "hmap."),
+    (r"^wh\.", "w_h_."),
+    (r"^reg\.", "regs."),
+)
+"""The same network in pprp/SimpleCVReproduction."""
+
+DLA: Words = (
+    (r"^backbone\.model\.", "base."),
+    (r"^(neck\..*)\bproject\.", r"\1proj."),
+    *((rf"^(neck\..*(proj|up|node))\.{step}\.", rf"\1_{step + 1}.") for step in range(3)),
+    (r"^(neck\..*(proj|node)_\d)\.0\.", r"\1.conv."),
+    (r"^(neck\..*(proj|node)_\d)\.1\.", r"\1.actf.0."),
+    (r"^neck\.levels\.(\d)\.", r"neck.dla_up.ida_\1."),
+    (r"^neck\.last\.", "neck.ida_up."),
+    *RESDCN,
+    (r"^neck\.", ""),
+)
+"""CenterNet with ``--arch dla_34``."""
+
+UNUSED_PROJECTION = re.compile(r"base\.level[34]\.project\..*")
+"""Trees of several levels have this convolution, but only their inner trees compute with it."""
+
+MMDET_CENTERNET: Words = (
+    (r"^backbone\.model\.", "backbone."),
+    (r"^neck\.(.*)\.offset\.", r"neck.\1.conv_offset."),
+    *(
+        (rf"^neck\.layers\.{place}\.", f"neck.deconv_layers.{place // 3}.{name}.")
+        for start in range(0, 18, 3)
+        for place, name in ((start, "conv"), (start + 1, "bn"))
+    ),
+    (r"^heads\.hidden\.(\w+)\.", r"bbox_head.\1_head."),
+    (r"^heads\.last\.(\w+)\.", r"bbox_head.\1_head.2."),
+    (r"\.size_head\.", ".wh_head."),
+)
+"""mmdet's CenterNet on ResNets; each convolution of its neck is a module with its batch norm."""
 
 DENSE: Words = (
     (r"^backbone\.model\.conv1\.", "backbone.0."),
@@ -213,13 +225,31 @@ UNUSED_RESIDUAL = re.compile(r"backbone\.inters\.0\..*")
 UNUSED_SHORTCUT = re.compile(r".*\.skip_layer\.conv\.(weight|bias)")
 """princeton's residuals have this convolution even where they add their input as it is."""
 
-SWAPPED = replace(PIXELS["imagenet_rgb"], channels="bgr")
+SWAPPED = PIXELS["imagenet_bgr"]
 """What the released code subtracts from B, G, R for VOC: ImageNet's values for R, G, B."""
 
 
 def resnet(architecture: str) -> Layout:
     """Returns the layout of xingyizhou/CenterNet with ``--arch res_N``."""
     return Layout(architecture, RESNET, "hm.2.weight", "conv1.weight", voc=SWAPPED)
+
+
+def resdcn(architecture: str) -> Layout:
+    """Returns the layout of xingyizhou/CenterNet with ``--arch resdcn_N``."""
+    return Layout(architecture, RESDCN, "hm.2.weight", "conv1.weight", voc=SWAPPED)
+
+
+def mmdet_centernet(architecture: str) -> Layout:
+    """Returns the layout of mmdet's CenterNet on ResNets."""
+    heatmap, pixels = "bbox_head.heatmap_head.2.weight", PIXELS["imagenet_rgb"]
+    return Layout(architecture, MMDET_CENTERNET, heatmap, "backbone.conv1.weight", pixels)
+
+
+def multi_pose(architecture: str, boxes: Layout) -> Layout:
+    """Returns the layout of xingyizhou/CenterNet for joints, made of that for boxes."""
+    heatmap = boxes.heatmap.replace("hm.", "hm_hp.")
+    codec = partial(rows.fitted, rows.XINGYIZHOU, ("person",))
+    return replace(boxes, architecture=architecture, heatmap=heatmap, codec=codec, voc=None)
 
 
 def mmpose(head: str = "keypoint_head") -> Layout:
@@ -265,16 +295,39 @@ BUBBLIIIING = PIXELS["bubbliiiing_bgr"]
 LARGE, SMALL = "centernet_hourglass104", "centernet_hourglass52"
 CORNERS = "cornernet_hourglass104"
 
+HOURGLASS = Layout(LARGE, CENTERNET, "hm.0.1.weight", voc=SWAPPED)
+DLA_34 = Layout(
+    "centernet_dla34",
+    DLA,
+    "hm.2.weight",
+    "base.base_layer.0.weight",
+    dead=UNUSED_PROJECTION,
+    voc=SWAPPED,
+)
+"""xingyizhou/CenterNet's layouts that carry joints too."""
+
 LAYOUTS: dict[str, Layout] = {
     "xy_ctdet_coco_res_18": resnet("centernet_resnet18"),
     "xy_ctdet_coco_res_34": resnet("centernet_resnet34"),
     "xy_ctdet_coco_res_50": resnet("centernet_resnet50"),
     "xy_ctdet_coco_res_101": resnet("centernet_resnet101"),
     "xy_ctdet_coco_res_152": resnet("centernet_timm:resnet152"),
+    "xy_ctdet_coco_resdcn_18": resdcn("centernet_resdcn18"),
+    "xy_ctdet_coco_resdcn_34": resdcn("centernet_dcn:resnet34"),
+    "xy_ctdet_coco_resdcn_50": resdcn("centernet_dcn:resnet50"),
+    "xy_ctdet_coco_resdcn_101": resdcn("centernet_resdcn101"),
+    "xy_ctdet_coco_dla_34": DLA_34,
+    "xy_multi_pose_dla_34": multi_pose("centerpose_dla34", DLA_34),
+    "pprp_resdcn_18_voc": Layout(
+        "centernet_resdcn18", PPRP_RESDCN, "hmap.2.weight", "conv1.weight", voc=SWAPPED
+    ),
+    "mmdet_centernet_r18": mmdet_centernet("mmdet_resnet18"),
+    "mmdet_centernet_r18_dcnv2": mmdet_centernet("mmdet_resdcn18"),
     "bubbliiiing_resnet50_voc": Layout(
         "bubbliiiing_resnet50", DENSE, "head.cls_head.3.weight", "backbone.0.weight", BUBBLIIIING
     ),
-    "xy_ctdet_coco_hourglass": Layout(LARGE, CENTERNET, "hm.0.1.weight", voc=SWAPPED),
+    "xy_ctdet_coco_hourglass": HOURGLASS,
+    "xy_multi_pose_hourglass": multi_pose("centerpose_hourglass104", HOURGLASS),
     "bubbliiiing_hourglass_coco": Layout(LARGE, CENTERNET, "hm.0.1.weight", pixels=BUBBLIIIING),
     "pprp_large_hourglass_80": Layout(LARGE, PPRP, "hmap.0.1.weight", voc=SWAPPED),
     "pprp_small_hourglass_80": Layout(SMALL, PPRP, "hmap.0.1.weight", voc=SWAPPED),
@@ -315,6 +368,9 @@ def named(name: str) -> Layout | None:
 
 def recognised(tensors: Mapping[str, Tensor]) -> dict[str, Layout]:
     """Returns the layout of joints, by name, that a checkpoint's names of tensors speak for."""
+    for name in ("xy_multi_pose_dla_34", "xy_multi_pose_hourglass"):
+        if LAYOUTS[name].heatmap in tensors:
+            return {name: LAYOUTS[name]}
     for head in ("keypoint_head", "head"):
         layout = mmpose(head)
         if layout.heatmap in tensors:

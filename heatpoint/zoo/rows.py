@@ -120,3 +120,9 @@ MMPOSE = JointCodec(
 
 BUBBLIIIING = CenterCodec(1, normaliser="objects", collisions="last", one_class_per_cell=True)
 """The targets and loss of bubbliiiing's centernet-pytorch."""
+
+MMDET = CenterCodec(1, radius="fixed", overlap=0.3, round_size=False, collisions="last")
+"""The targets and loss of mmdet's CenterNet."""
+
+XINGYIZHOU = CenterPoseCodec(1, joints=1, mirror="negated")
+"""How xingyizhou/CenterNet reads the joints of a mirror image; its targets and loss are usual."""
