@@ -72,7 +72,7 @@ def draw_truth(
         boxes: Draws the boxes of objects that have labelled joints as well.
     """
     if skeleton is not None and record.keypoints is not None:
-        posed = (record.keypoints[..., 2] > 0).any(1)
+        posed: NDArray[np.bool_] = np.any(record.keypoints[..., 2] > 0, axis=1)
         rest = record if boxes else record.keep(~posed)
         image = draw_truth(image, rest, names)
         return draw_joints(image, record.keypoints, record.boxes, skeleton, least=0.5)

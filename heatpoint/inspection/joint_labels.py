@@ -94,5 +94,6 @@ def _visibilities(
         has[label, skeleton.joints_of(label)] = True
     for record in annotations.images:
         wanted = record.keep(sought(record))
-        wanted = wanted.keep(has[wanted.labels].any(1))
+        jointed: NDArray[np.bool_] = np.any(has[wanted.labels], axis=1)
+        wanted = wanted.keep(jointed)
         yield has[wanted.labels], wanted.joints(len(skeleton))[..., 2]

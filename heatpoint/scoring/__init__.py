@@ -78,7 +78,8 @@ def tabulated(results: Results, truth: Annotations, joints: int | None = None) -
     else:
         parts = {each: truth.skeleton.joints_of(label) for each, label in label_of.items()}
         counts = {each: 3 * (part.stop - part.start) for each, part in parts.items()}
-        rows = [row for row in rows if counts.get(row.get("category_id"), 1)]
+        jointless = {each for each, count in counts.items() if not count}
+        rows = [row for row in rows if row.get("category_id") not in jointless]
         _check_rows(rows, "keypoints", counts, known)
         values = np.zeros((len(rows), joints, 3))
         for place, row in enumerate(rows):
