@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -12,7 +11,8 @@ from torch import Tensor
 
 from heatpoint.codecs import Maps, MapSpec, Rows, Target, check_values, require
 from heatpoint.codecs.center import CenterCodec
-from heatpoint.codecs.encoded import CenterEncoded, Points, at_cells, list_points
+from heatpoint.codecs.center_joints import CenterPoseEncoded, moved_to_peaks
+from heatpoint.codecs.encoded import at_cells, list_points
 from heatpoint.codecs.joint_maps import checked_flip
 from heatpoint.codecs.losses import focal_loss, l1_loss
 from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks, unflipped
@@ -20,47 +20,6 @@ from heatpoint.views.fields import Field, Part
 
 Unlabelled = Literal["box", "heatmap"]
 Mirror = Literal["exact", "negated"]
-
-LEAST = 0.1
-"""Probability of a peak above which a joint may move to it, as released."""
-
-NEAR = 0.3
-"""How far a joint may move, in longer sides of its object's box, as released."""
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class CenterPoseEncoded(CenterEncoded):
-    """The targets of ``CenterPoseCodec`` for a batch.
-
-    Attributes:
-        joints: (P, J, 2) float32, x and y of each object's joints in cells.
-        labelled: (P, J) bool, which of them are learnt.
-        at: The L labelled joints: cells, offsets in [0, 1] and the target of their heatmaps.
-        at_image: (L,) int64, their images.
-        counts: (5,) float32, number of the heatmap's positive cells, sum of the samples' weights,
-            the same times the labelled joints of each, positive cells of the joints' heatmaps, L.
-        left_out: Objects that have no area within the input, and labelled joints outside of it or
-            of another class.
-    """
-
-    joints: Tensor
-    labelled: Tensor
-    at: Points
-    at_image: Tensor
-
-    def preview(self) -> Tensor:
-        """Draws the targets of both heatmaps: (B, C + J, h, w) float32 in [0, 1]."""
-        return torch.cat((super().preview(), self.drawn(self.at.blobs, self.joints.shape[1])), 1)
-
-    @property
-    def displacement(self) -> Tensor:
-        """From the corner of each sample's cell to its object's joints, (S, J, 2) in cells.
-
-        It is 0 where a joint is not learnt.
-        """
-        at = self.samples
-        corner = places_of(at.cell, self.map_size[1])[:, None]
-        return (self.joints[at.owner] - corner) * self.labelled[at.owner, :, None]
 
 
 @dataclass(frozen=True)
@@ -247,9 +206,9 @@ class CenterPoseCodec(CenterCodec):
         """Reads the K best objects of each image and their joints.
 
         A joint is where its displacement points, and moves to a near peak of its heatmap; see
-        ``_moved``. Its score is that of the peak, or its object's where it did not move, for then
-        nothing else is known about it. Joints that a class does not have are at the object's
-        centre, with a score of 0.
+        ``moved_to_peaks``. Its score is that of the peak, or its object's where it did not move,
+        for then nothing else is known about it. Joints that a class does not have are at the
+        object's centre, with a score of 0.
 
         Args:
             maps: The maps of the last stack.
@@ -261,7 +220,8 @@ class CenterPoseCodec(CenterCodec):
         joints = joints + places_of(cells, maps["heatmap"].shape[-1]).float()[:, :, None]
         heights = scores[..., None].expand(-1, -1, self.joints)
         if self.joint_heatmaps:
-            joints, heights = self._moved(maps, boxes / self.stride, joints, heights)
+            peaks = self._peaks(maps)
+            joints, heights = moved_to_peaks(joints, heights, boxes / self.stride, *peaks)
         joints = joints * self.stride
         if self.slices:
             own = self._owned(rows["labels"])
@@ -270,48 +230,20 @@ class CenterPoseCodec(CenterCodec):
             heights = torch.where(own, heights, 0.0)
         return {**rows, "keypoints": torch.cat((joints, heights[..., None]), -1)}
 
-    def _moved(
-        self, maps: Maps, boxes: Tensor, joints: Tensor, heights: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Moves joints to the nearest peak of their own heatmap, as released.
+    def _peaks(self, maps: Maps) -> tuple[Tensor, Tensor]:
+        """Returns the M = K best peaks of each joint's heatmap: logits (B, J, M), and places.
 
-        Of each heatmap, the K best peaks above ``LEAST`` count. A joint stays where it is if the
-        nearest one is outside of its object's box or further than ``NEAR``.
-
-        Args:
-            maps: The maps of the last stack.
-            boxes: (B, K, 4) xyxy in cells.
-            joints: (B, K, J, 2) x and y in cells.
-            heights: (B, K, J), how sure each of them is.
-
-        Returns:
-            Joints and heights, those that moved with the place and the probability of the peak.
+        Places are (B, J, M, 2), x and y in cells.
         """
-        # One plane per joint, each with its own best peaks: M = K of them.
         planes = maps["joint_heatmap"].flatten(0, 1).unsqueeze(1)
         values, _, cells = top_peaks(planes, self.max_detections, self.peak_kernel)
-        shape = boxes.shape[0], self.joints, self.max_detections
-        values, cells = values.reshape(shape), cells.reshape(shape)
+        shape = maps["joint_heatmap"].shape[0], self.joints, self.max_detections
+        values, cells = values.float().reshape(shape), cells.reshape(shape)
         places = places_of(cells, planes.shape[-1]).float()
-        if self.joint_offset:
-            inside = read_cells(maps["joint_offset"], cells.flatten(1))
-            places = places + inside.float().reshape(*shape, 2)
-        else:
-            places = places + 0.5
-        values = values.float()
-        across, down = places.unbind(-1)  # (B, J, M)
-        x, y = joints.transpose(1, 2).unbind(-1)  # (B, J, K)
-        apart = (x[..., None] - across[:, :, None]) ** 2 + (y[..., None] - down[:, :, None]) ** 2
-        usable = values > math.log(LEAST / (1 - LEAST))
-        distance, nearest = torch.where(usable[:, :, None], apart, float("inf")).min(-1)
-        across, down, values = (each.gather(2, nearest) for each in (across, down, values))
-        left, top, right, bottom = boxes[:, None].unbind(-1)  # (B, 1, K)
-        reach = NEAR * torch.maximum(right - left, bottom - top)
-        moves = (distance <= reach**2) & (left <= across) & (across <= right)
-        moves = (moves & (top <= down) & (down <= bottom)).transpose(1, 2)
-        there = torch.stack((across, down), -1).transpose(1, 2)
-        heights = torch.where(moves, torch.sigmoid(values).transpose(1, 2), heights)
-        return torch.where(moves[..., None], there, joints), heights
+        if not self.joint_offset:
+            return values, places + 0.5
+        inside = read_cells(maps["joint_offset"], cells.flatten(1))
+        return values, places + inside.float().reshape(*shape, 2)
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image.

@@ -150,7 +150,7 @@ class Models:
             (height, width), (fixed, each) = facts["size"], facts["parameters"]
             millions = (fixed + count * each) / 1e6
             print(
-                f"{name:<30} {facts['finds']:<6} {height:>4}x{width:<4} {facts['stride']:>2} "
+                f"{name:<30} {facts['finds']:<13} {height:>4}x{width:<4} {facts['stride']:>2} "
                 f"{millions:>8.1f} M"
             )
             _print_wrapped(facts["summary"], "    ")
@@ -172,10 +172,11 @@ def describe(name: str, classes: int, skeleton: Skeleton) -> dict[str, Any]:
     """
     import torch
 
-    from heatpoint.zoo import build, find, learns_joints
+    from heatpoint.zoo import build, find, kind
 
-    finds = "joints" if learns_joints(name) else "boxes"
-    names = ["subject"] if finds == "joints" else [str(index) for index in range(classes)]
+    learns = kind(name).learns
+    finds = ", ".join(sorted("joints" if part == "keypoints" else part for part in learns))
+    names = ["subject"] if "joints" in finds else [str(index) for index in range(classes)]
     with torch.device("meta"):  # shapes without weights
         detector = build(name, names, skeleton=skeleton)
     model = find(name)

@@ -101,7 +101,8 @@ def _mismatch(source: str, fits: Mapping[str, Fit], tensors: Mapping[str, Tensor
     """Returns the sentence that names the nearest of the layouts and what differs from it."""
     nearest = max(fits, key=lambda name: fits[name].likeness)
     best = fits[nearest]
-    start = f"{source} has none of the layouts tried ({', '.join(fits)})"
+    tried = ", ".join(fits) if len(fits) == 1 else f"all {len(fits)}"
+    start = f"{source} has none of the layouts tried ({tried})"
     if not best.agreeing:
         own = [f"{name} {list(tensor.shape)}" for name, tensor in tensors.items()]
         return f"{start}, not even a tensor of one; it has {some(own)}"
@@ -112,10 +113,11 @@ def _mismatch(source: str, fits: Mapping[str, Fit], tensors: Mapping[str, Tensor
 
 
 def _candidates(layout: str, tensors: Mapping[str, Tensor]) -> dict[str, Layout]:
-    """Returns the layouts to try by name; of hourglasses only what the tensors' names tell."""
+    """Returns the layouts to try by name: what the first weight or an hourglass's names tell."""
     if layout == "auto":
         boxes = {name: known for name, known in LAYOUTS.items() if known.codec is None}
-        return boxes | recognised(tensors)
+        likely = {name: known for name, known in boxes.items() if known.first in tensors}
+        return (likely | recognised(tensors)) or boxes
     chosen = LAYOUTS.get(layout) or named(layout)
     if chosen is None:
         raise HeatpointError(

@@ -29,10 +29,10 @@ def fast(
 
     Of several stacks with heads of their own, the copy has the last one's heads only.
 
-    Every batch norm that is fed by one convolution, be it plain, transposed or deformable,
-    disappears in its weights. Which one feeds it is observed on a random image, not guessed from
-    names, and the outcome is compared on the same image: should a model use the convolution's
-    output elsewhere too, so that folding changes the result, the copy stays unfolded.
+    Every batch norm that is fed by one convolution or transposed convolution disappears in its
+    weights. Which one feeds it is observed on a random image, not guessed from names, and the
+    outcome is compared on the same image: should a model use the convolution's output elsewhere
+    too, so that folding changes the result, the copy stays unfolded.
 
     Args:
         network: Stays as it is.
@@ -157,15 +157,15 @@ def _observe(network: Network) -> tuple[list[tuple[nn.Module, Tensor]], Maps]:
 def _fold(convolution: Convolution, norm: nn.BatchNorm2d) -> None:
     """Multiplies a batch norm's scale into the weights and moves its shift to the bias."""
     dtype = convolution.weight.dtype
-    groups = convolution.groups if isinstance(convolution, nn.ConvTranspose2d) else 0
+    turned = convolution.groups if isinstance(convolution, nn.ConvTranspose2d) else 0
     convolution.double()
     norm.double()
-    weight = _turned(convolution.weight, groups) if groups else convolution.weight
+    weight = _turned(convolution.weight, turned) if turned else convolution.weight
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     weight, convolution.bias = fuse_conv_bn_weights(
         weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
     )
-    weight = _turned(weight, groups) if groups else weight
+    weight = _turned(weight, turned) if turned else weight
     convolution.weight = nn.Parameter(weight, requires_grad=False)
     convolution.to(dtype)
 

@@ -80,7 +80,8 @@ class Description:
     def finds(self) -> str:
         """What the network finds, for sentences."""
         names = {each.name for each in self.answer}
-        return "joints" if "keypoints" in names else "boxes" if "boxes" in names else "points"
+        told = (("boxes", "boxes"), ("keypoints", "joints"))
+        return " and ".join(word for name, word in told if name in names) or "points"
 
     @property
     def view_type(self) -> type[View]:
