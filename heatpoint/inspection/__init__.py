@@ -139,8 +139,7 @@ def inspect(
     For boxes that is the oracle's AP (and, for a model of corners, which of these share a cell,
     are cut off in training views, or could pair wrongly), for joints in whole pictures its OKS AP
     too, for a model of joints in crops the error floor of its heatmaps and what the crops lose.
-    Nothing about the data is changed. Images that cannot be
-    read are reported and left out.
+    Nothing about the data is changed. Images that cannot be read are reported and left out.
 
     Example:
         >>> from heatpoint.synthetic.pictures import write_shapes
