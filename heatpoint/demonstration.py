@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -17,6 +18,7 @@ from heatpoint.data.readers import read
 from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference.evaluate import evaluate
+from heatpoint.inference.metrics import score_title
 from heatpoint.inspection import inspect
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
@@ -115,6 +117,21 @@ _SHOWS = {
             "result": "model of figures",
         },
     ),
+    "crowd": Show(
+        out="runs/demo-crowd",
+        model="centerpose_tiny",
+        images=1000,
+        step=32,
+        write=partial(write_figures, crowd=True),
+        recipe={"lr": 0.01, "eval_every": 4},
+        scores=("oks_ap", "ap"),
+        closing={
+            "data": "boxes and keypoints (COCO, YOLO pose, CVAT)",
+            "model": "centerpose_mobilenetv2",
+            "places": "",
+            "result": "model of figures",
+        },
+    ),
 }
 """The demos by name."""
 
@@ -127,7 +144,8 @@ class DemoResult:
         out: Folder of everything.
         checkpoint: The detector; ``predict`` takes it.
         scores: Scores in [0, 1] on the validation pictures, which were never trained on: "ap" and
-            "ap50" (COCO) of boxes; "pck@0.1", "pck@0.05" of joints, shares of a person's extent.
+            "ap50" (COCO) of boxes; "pck@0.1", "pck@0.05" of joints, shares of a person's extent;
+            "oks_ap" and "ap" of joints and boxes that are found together.
         updates: Updates of the weights that the time sufficed for.
         seconds: Wall-clock time by step: draw, inspect, train, evaluate, predict, total.
         files: What was written, by name: metrics, curves, predictions and targets.
@@ -144,7 +162,7 @@ class DemoResult:
 def demo(
     out: str | Path | None = None,
     *,
-    task: Literal["boxes", "pose"] = "boxes",
+    task: Literal["boxes", "pose", "crowd"] = "boxes",
     minutes: float | None = 1.7,
     epochs: int | None = None,
     seed: int = 0,
@@ -159,9 +177,11 @@ def demo(
     ``curves.png`` and ``predictions.png``.
 
     Args:
-        out: The folder, runs/demo or runs/demo-pose by default; a demo that is there already is
-            not written over.
-        task: "boxes" finds shapes of five classes, "pose" the joints of articulated figures.
+        out: The folder, runs/demo, runs/demo-pose or runs/demo-crowd by default; a demo that is
+            there already is not written over.
+        task: "boxes" finds shapes of five classes, "pose" the joints of articulated figures in
+            crops around their boxes, "crowd" boxes and joints of several figures at once in whole
+            pictures.
         minutes: Time for everything, of which training takes what the rest leaves; None if only
             ``epochs`` limit it.
         epochs: Passes over the training pictures; whichever ends first.
@@ -247,7 +267,7 @@ def demo(
         seconds["total"] = round(sum(seconds.values()), 2)
         report = {"updates": trained.updates, "seconds": seconds, **metrics.as_dict()}
         write_json(files["metrics"], report)
-        numbers = ", ".join(f"{name.upper()} {value:.3f}" for name, value in scores.items())
+        numbers = ", ".join(f"{score_title(name)} {value:.3f}" for name, value in scores.items())
         say(
             f"{numbers} on {metrics.images} pictures never trained on, "
             f"after {seconds['total']:.0f} s in all\n"

@@ -187,18 +187,41 @@ def test_written_joints_are_read_back(tmp_path: Path) -> None:
     assert raw["categories"][0]["skeleton"] == [[1, 2]]
 
 
-def test_joints_of_a_second_skeleton_are_left_out_and_its_boxes_kept(tmp_path: Path) -> None:
-    path = write(tmp_path, [person(GOOD), person([1, 2, 2], category_id=2)])
+def test_classes_have_joints_of_their_own(tmp_path: Path) -> None:
+    cat, dog, car = ([1, 2, 2], [8, 9, 1], [7, 7, 2])
+    objects = [person(GOOD), person(cat, category_id=2), person(car, category_id=4)]
+    path = write(
+        tmp_path, [*objects, person([*dog, *dog], category_id=3), person([9], category_id=4)]
+    )
+    data = json.loads(path.read_text())
+    more = [{"id": 2, "name": "cat", "keypoints": ["tail"]}, {"id": 4, "name": "car"}]
+    dogs = {"id": 3, "name": "dog", "keypoints": ["nose", "tail"], "skeleton": [[1, 2]]}
+    path.write_text(json.dumps(data | {"categories": [*data["categories"], *more, dogs]}))
+    read = read_coco(path)
+    assert read.skeleton is not None
+    joints = ("person_nose", "left_eye", "right_eye", "cat_tail", "dog_nose", "dog_tail")
+    assert (read.names, read.skeleton.joints) == (("person", "cat", "dog", "car"), joints)
+    assert read.skeleton.slices == ((0, 3), (3, 4), (4, 6), (0, 0))
+    assert read.skeleton.edges == ((4, 5),)
+    assert read.left_out == {"joints that no class names": 2}
+    keypoints = read.images[0].keypoints
+    assert keypoints is not None
+    assert keypoints[0].tolist() == [[4.5, 5.5, 2], [6.5, 5.5, 1], *[[0, 0, 0]] * 4]
+    assert keypoints[1].tolist() == [*[[0, 0, 0]] * 3, [1.5, 2.5, 2], *[[0, 0, 0]] * 2]
+    assert keypoints[3].tolist() == [*[[0, 0, 0]] * 4, *[[8.5, 9.5, 1]] * 2]
+    write_coco(read, tmp_path / "again.json")
+    again = read_coco(tmp_path / "again.json")
+    assert (again.skeleton, again.left_out) == (read.skeleton, {})
+    assert np.array_equal(again.images[0].keypoints, keypoints)  # type: ignore[arg-type]
+
+
+def test_joints_that_are_not_those_of_their_class(tmp_path: Path) -> None:
+    path = write(tmp_path, [person(GOOD), person(GOOD, category_id=2)])
     data = json.loads(path.read_text())
     data["categories"].append({"id": 2, "name": "cat", "keypoints": ["tail"]})
     path.write_text(json.dumps(data))
-    read = read_coco(path)
-    assert read.skeleton is not None
-    assert read.skeleton.joints == ("nose", "left_eye", "right_eye")
-    assert read.left_out == {"joints of another skeleton": 1}
-    assert read.images[0].labels.tolist() == [0, 1]
-    assert read.images[0].keypoints is not None
-    assert read.images[0].keypoints[1].tolist() == [[0, 0, 0]] * 3
+    with pytest.raises(HeatpointError, match=r"no object has the 1 joints .* number 2 has 9 num"):
+        read_coco(path)
 
 
 @pytest.mark.parametrize("box", [None, [], [0, 0, 0, 0], [5, 5, 0, 4]])

@@ -60,6 +60,36 @@ def test_ids_that_do_not_collide_stay() -> None:
     assert merged.category_ids == (90, 91)
 
 
+def test_joints_of_classes_follow_their_classes() -> None:
+    dog, car = Skeleton(("nose", "tail"), ((0, 1),), ((0, 1),)), Skeleton(("bonnet",))
+    skeleton = Skeleton.joined(("dog", "car", "tree"), (dog, car, None))
+    joints = np.arange(18.0).reshape(2, 3, 3)
+    boxes = np.array([[0.0, 0, 9, 9]] * 2)
+    record = ImageRecord(Path("a.jpg"), boxes=boxes, labels=np.array([0, 1]), keypoints=joints)
+    data = Annotations(("dog", "car", "tree"), [record], "zoo", skeleton=skeleton)
+    turned = select(data, ("tree", "car", "dog"))
+    assert turned.skeleton is not None
+    assert turned.skeleton.joints == ("bonnet", "nose", "tail")
+    assert turned.skeleton.slices == ((0, 0), (0, 1), (1, 3))
+    assert turned.images[0].keypoints is not None
+    assert np.array_equal(turned.images[0].keypoints, joints[:, [2, 0, 1]])
+    alone = select(data, ("dog",))
+    assert alone.skeleton == dog
+    assert alone.images[0].keypoints is not None
+    assert np.array_equal(alone.images[0].keypoints, joints[:1, :2])
+    trees = select(data, ("tree",))
+    assert (trees.skeleton, trees.images[0].keypoints) == (None, None)
+    assert select(data, rename={"tree": "dog"}).skeleton == Skeleton.joined("ab", (dog, car))
+    with pytest.raises(HeatpointError, match="zoo that become 'dog' have joints of their own"):
+        select(data, rename={"car": "dog"})
+    more = with_classes(data, ("bush", "tree", "car", "dog")).skeleton
+    assert more is not None
+    assert more.slices == ((0, 2), (2, 3), (0, 0), (0, 0))
+    assert merge([data, data])[0].skeleton == skeleton
+    with pytest.raises(HeatpointError, match="2 classes joints of their own, but there are 1"):
+        Annotations(("dog",), [], "x", skeleton=Skeleton.joined("ab", (dog, car)))
+
+
 def test_joints_are_joined_and_must_be_the_same() -> None:
     points = np.array([[[1.0, 2, 2], [3, 4, 1]]])
     skeleton = Skeleton(("nose", "tail"))

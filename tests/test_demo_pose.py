@@ -1,4 +1,4 @@
-"""The demo of poses with tiny settings: it runs, its files are there, its numbers fit together."""
+"""The demos of joints with tiny settings: they run, leave their files, and numbers fit together."""
 
 from __future__ import annotations
 
@@ -48,8 +48,20 @@ def test_it_ends_with_commands_for_own_data(result: DemoResult, said: list[str])
     assert any("a perfect network is off by" in text for text in said)
 
 
+def test_a_crowd_is_found_with_boxes_and_joints(tmp_path: Path) -> None:
+    said: list[str] = []
+    choice = {"minutes": None, "epochs": 1, "images": 16, "size": 64}
+    found = demo(tmp_path / "run", task="crowd", say=said.append, **choice)
+    assert list(found.scores) == ["oks_ap", "ap"]
+    for path in (found.checkpoint, *found.files.values()):
+        assert path.is_file(), path
+    assert any("of joints OKS AP" in text for text in said)
+    assert any(text.startswith("OKS AP 0.") for text in said)
+    assert "--model centerpose_mobilenetv2" in said[-1]
+
+
 def test_an_unknown_task_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(HeatpointError, match="one of boxes, pose, got 'poses'"):
+    with pytest.raises(HeatpointError, match="one of boxes, pose, crowd, got 'poses'"):
         demo(tmp_path, task="poses")
 
 
@@ -59,3 +71,11 @@ def test_five_epochs_teach_what_can_be_seen(tmp_path: Path) -> None:
     choice = {"minutes": None, "epochs": 5, "images": 600}
     found = demo(tmp_path / "run", task="pose", say=lambda text: None, **choice)
     assert found.scores["pck@0.1"] > 0.4
+
+
+@pytest.mark.slow
+def test_eight_epochs_tell_a_crowd_apart(tmp_path: Path) -> None:
+    choice = {"minutes": None, "epochs": 8, "images": 400}
+    found = demo(tmp_path / "run", task="crowd", say=lambda text: None, **choice)
+    assert found.scores["oks_ap"] > 0.5
+    assert found.scores["ap"] > 0.3

@@ -36,6 +36,7 @@ INSTALLS = ("pip install", "uv sync", "git clone", "cd ")
 SHORTER = {
     r"--minutes \d+": "--epochs 1",
     r"--model centernet_\w+": "--model centernet_tiny",
+    r"--model centerpose_\w+": "--model centerpose_tiny",
     r"--model (pose|hourglass)_\w+": "--model pose_tiny",
     r"--size (512|384|256)": "--size 128",
     r"heatpoint demo": "heatpoint demo --minutes 0.02",

@@ -11,6 +11,7 @@ import pytest
 from heatpoint.data.readers import read
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError
+from heatpoint.geometry import box_iou
 from heatpoint.synthetic.figures import FIGURE, FigureScene, capsule, draw_figures, write_figures
 
 SIZE = (128, 128)
@@ -77,6 +78,20 @@ def test_variety(scenes: list[FigureScene]) -> None:
     both = visibility[:, 2] * visibility[:, 3] > 0
     mirrored = joints[both, 2, 0] < joints[both, 3, 0]
     assert 0.3 < mirrored.mean() < 0.7, "seen from before and from behind"
+
+
+def test_a_crowd_is_of_several_sizes_and_overlaps() -> None:
+    drawn = [draw_figures(SIZE, np.random.default_rng((6, i)), crowd=True) for i in range(60)]
+    figures = [len(scene.joints) for scene in drawn]
+    assert {2, 3, 4, 5, 6} == set(figures)
+    boxes = [scene.boxes for scene in drawn]
+    sides = np.concatenate([(each[:, 2:] - each[:, :2]).max(1) for each in boxes])
+    assert sides.max() > 2.5 * sides.min()
+    overlaps = [np.triu(box_iou(each, each), 1).max() for each in boxes]
+    assert np.mean(np.array(overlaps) > 0.1) > 0.4
+    joints = np.concatenate([scene.joints for scene in drawn])[..., 2]
+    seen = (joints == 2).sum(1) / (joints > 0).sum(1)
+    assert seen.min() > 0.3, "nobody is covered by the others"
 
 
 def test_joints_lie_in_picture_and_box(scenes: list[FigureScene]) -> None:

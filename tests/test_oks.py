@@ -12,7 +12,13 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.scoring.keypoints import COCO_SIGMAS, OKS_NUMBERS, default_sigmas, oks_metrics
+from heatpoint.scoring.keypoints import (
+    COCO_SIGMAS,
+    OKS_NUMBERS,
+    default_sigmas,
+    oks_metrics,
+    sizes_of,
+)
 
 COCO = SKELETONS["coco17"]
 TWO = Skeleton(("a", "b"))
@@ -108,6 +114,43 @@ def test_crowds_and_unlabelled_objects_count_neither_way() -> None:
     assert oks_metrics([rows], annotations).ap == pytest.approx(1.0)
     # The same false alarms without those regions cost precision.
     assert oks_metrics([rows], truth(joints[:1])).ap < 0.5
+
+
+def test_classes_with_joints_of_their_own_are_scored_apart() -> None:
+    """A person of COCO's joints, a dog of two and a tree of none, in one picture."""
+    dog = Skeleton(("nose", "tail"))
+    both = Skeleton.joined(("person", "dog", "tree"), (COCO, dog, None))
+    assert both.joints[0] == "person_nose"
+    sigmas, name = default_sigmas(both)
+    assert sigmas == (*COCO_SIGMAS, 0.1, 0.1)
+    assert name == "coco17, and 0.1 for 2 other joints"
+    joints = np.zeros((3, 19, 3))
+    joints[0, :17] = [(20.0 + 3 * i, 30.0 + 5 * (i % 4), 2) for i in range(17)]
+    joints[1, 17:] = [(60, 70, 2), (80, 90, 1)]
+    labels = np.arange(3)
+    boxes = np.array([[0.0, 0, 100, 100]] * 3)
+    record = ImageRecord(Path("1.jpg"), (200, 200), boxes, labels, image_id=1, keypoints=joints)
+    names = ("person", "dog", "tree")
+    data = Annotations(names, [record], category_ids=(1, 7, 9), skeleton=both)
+    guess = joints.copy()
+    guess[1, 17:, 0] += math.sqrt(-2 * math.log(0.77) * 0.2**2 * 100**2)  # OKS 0.77
+    rows = Detections(boxes, np.full(3, 0.9), labels, names, guess, both)
+    scores = oks_metrics([rows], data)
+    assert scores.per_class["person"] == pytest.approx({"ap": 1.0, "ap50": 1.0})
+    assert scores.per_class["dog"] == pytest.approx({"ap": 0.6, "ap50": 1.0})
+    assert math.isnan(scores.per_class["tree"]["ap"])
+    assert scores.ap == pytest.approx(0.8)
+    written = rows.to_coco(1, data.category_ids)
+    assert [len(row.get("keypoints", ())) for row in written] == [51, 6, 0]
+    assert ["bbox" in row for row in written] == [False, False, True]
+    assert oks_metrics(written, data) == pytest.approx(scores, nan_ok=True)
+
+
+def test_whose_area_an_objects_size_is() -> None:
+    data = truth([[[10.0, 20, 2], [60, 70, 2]]])
+    assert sizes_of(data) == "box"
+    data.images[0].areas *= 0.6
+    assert sizes_of(data) == "annotation"
 
 
 def test_nothing_found_and_nothing_to_find() -> None:

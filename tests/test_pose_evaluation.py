@@ -92,6 +92,7 @@ def test_scores_errors_and_protocol(truth: Annotations) -> None:
         "normaliser": "extent: larger side of the box round the labelled joints",
         "thresholds": [0.05, 0.1, 0.2],
         "sigmas": "0.1 for every joint",
+        "oks_area": "box",
     }
     text = metrics.summary()
     assert "pck@0.1" in text
@@ -226,7 +227,8 @@ def test_a_file_of_joints_is_scored_by_oks(truth: Annotations, tmp_path: Path) -
     read_back = evaluate(None, truth, results=saved)
     assert read_back.joints.oks == direct.joints.oks
     assert (read_back.main, read_back.scores) == ("oks_ap", {"oks_ap": direct.joints.oks.ap})
-    assert read_back.protocol == {"results": str(saved), "sigmas": "0.1 for every joint"}
+    how = {"sigmas": "0.1 for every joint", "oks_area": "box"}
+    assert read_back.protocol == {"results": str(saved), **how}
     assert "3 subjects" in read_back.summary()
     json.dumps(read_back.as_dict(), allow_nan=False)
     with pytest.raises(HeatpointError, match="hold no keypoints"):

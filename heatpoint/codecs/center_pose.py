@@ -69,7 +69,7 @@ class CenterPoseCodec(CenterCodec):
         object.__setattr__(self, "flip", checked_flip(self.flip, self.joints))
         slices = tuple((int(start), int(stop)) for start, stop in self.slices)
         object.__setattr__(self, "slices", slices)
-        fine = all(0 <= start < stop <= self.joints for start, stop in slices)
+        fine = all(0 <= start <= stop <= self.joints for start, stop in slices)
         rule = f"give each of the {self.classes} classes some of the {self.joints} joints"
         require(fine and len(slices) in (0, self.classes), "slices", rule, slices)
 

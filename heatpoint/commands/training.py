@@ -20,11 +20,11 @@ class Demo:
         heatpoint demo --task pose --minutes 1
     """
 
-    task: Literal["boxes", "pose"] = "boxes"
-    """what to find: boxes of shapes, or the joints of articulated figures"""
+    task: Literal["boxes", "pose", "crowd"] = "boxes"
+    """what to find: boxes of shapes, the joints of one figure at a time, or both of many figures"""
 
     out: Folder | None = None
-    """folder for everything; runs/demo or runs/demo-pose by default"""
+    """folder for everything; runs/demo, runs/demo-pose or runs/demo-crowd by default"""
 
     minutes: Minutes = 1.7
     """time for everything, of which training takes what the rest leaves"""

@@ -212,7 +212,8 @@ class Annotations:
 
     Raises:
         ValueError: Repeated names, or category ids that do not fit the names.
-        HeatpointError: Objects have more or fewer joints than the skeleton.
+        HeatpointError: Objects have more or fewer joints than the skeleton, or its slices are those
+            of more or fewer classes.
     """
 
     names: tuple[str, ...]
@@ -234,7 +235,12 @@ class Annotations:
                 raise ValueError(f"{what}: expected {n} distinct ones, a class each, got {values}")
         if self.skeleton is None:
             return
-        joints = self.skeleton.joints
+        joints, slices = self.skeleton.joints, self.skeleton.slices
+        if len(slices) not in (0, n):
+            raise HeatpointError(
+                f"{self.source}: the skeleton gives {len(slices)} classes joints of their own, but "
+                f"there are {n} ({', '.join(self.names)}); give each class its slice"
+            )
         for record in self.images:
             if record.keypoints is not None and record.keypoints.shape[1] != len(joints):
                 raise HeatpointError(

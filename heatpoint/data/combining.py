@@ -24,7 +24,10 @@ def with_classes(annotations: Annotations, names: Sequence[str]) -> Annotations:
     more = tuple(name for name in names if name not in set(known))
     first = _next_id(annotations)
     ids = (*annotations.category_ids, *range(first, first + len(more)))
-    return replace(annotations, names=(*known, *more), category_ids=ids)
+    skeleton = annotations.skeleton
+    if skeleton is not None and skeleton.slices:
+        skeleton = replace(skeleton, slices=(*skeleton.slices, *((0, 0),) * len(more)))
+    return replace(annotations, names=(*known, *more), category_ids=ids, skeleton=skeleton)
 
 
 def _next_id(annotations: Annotations) -> int:
@@ -46,20 +49,16 @@ def unified(parts: Sequence[Annotations]) -> list[Annotations]:
     for name in names:
         if name not in known:
             known[name] = next(ids)
-    skeletons = [part.skeleton for part in parts if part.skeleton is not None]
+    same = [_relabelled(part, names, {name: name for name in part.names}) for part in parts]
+    skeletons = [part.skeleton for part in same if part.skeleton is not None]
     if any(each != skeletons[0] for each in skeletons):
         raise HeatpointError(
             f"{', '.join(part.source for part in parts)} have different joints; one data set has "
             "one skeleton, so keep them apart"
         )
-    return [
-        replace(
-            _relabelled(part, names, {name: name for name in part.names}),
-            category_ids=tuple(known[name] for name in names),
-            skeleton=skeletons[0] if skeletons else None,
-        )
-        for part in parts
-    ]
+    every = tuple(known[name] for name in names)
+    skeleton = skeletons[0] if skeletons else None
+    return [replace(part, category_ids=every, skeleton=skeleton) for part in same]
 
 
 def merge(parts: Sequence[Annotations]) -> tuple[Annotations, int]:
@@ -164,7 +163,8 @@ def select(
         empty: Keep images of which no object is left.
 
     Raises:
-        HeatpointError: A name is no class of the data set, or no class or image is left.
+        HeatpointError: A name is no class of the data set, no class or image is left, or classes
+            that become one have different joints.
     """
     rename = rename or {}
     new = {name: rename.get(name, name) for name in annotations.names}
@@ -195,19 +195,44 @@ def _relabelled(
 ) -> Annotations:
     """Returns the data set with other classes; objects of classes that are no more get label -1.
 
+    Where classes have joints of their own, those of classes that are no more go too.
+
     Args:
         annotations: The data set.
         names: The classes it shall have.
         new: The name that each class of the data set gets.
+
+    Raises:
+        HeatpointError: Classes that become one have different joints.
     """
     place = {name: label for label, name in enumerate(names)}
     label_of = np.array([place.get(new[name], -1) for name in annotations.names], np.int64)
     ids: dict[str, int | str] = {}
     for name, number in zip(annotations.names, annotations.category_ids, strict=True):
         ids.setdefault(new[name], number)
+    skeleton, images = annotations.skeleton, annotations.images
+    if skeleton is not None and skeleton.slices:
+        parts = [(0, 0)] * len(names)
+        for label, part in zip(label_of.tolist(), skeleton.slices, strict=True):
+            if label < 0 or part == (0, 0):
+                continue
+            if parts[label] not in ((0, 0), part):
+                raise HeatpointError(
+                    f"the classes of {annotations.source} that become {names[label]!r} have joints "
+                    "of their own; keep them apart"
+                )
+            parts[label] = part
+        skeleton, order = skeleton.chosen(names, parts)
+        images = [
+            replace(each, keypoints=each.keypoints[:, order] if order else None)
+            if each.keypoints is not None
+            else each
+            for each in images
+        ]
     return replace(
         annotations,
         names=names,
         category_ids=tuple(ids.get(name, -1 - label) for name, label in place.items()),
-        images=[replace(each, labels=label_of[each.labels]) for each in annotations.images],
+        images=[replace(each, labels=label_of[each.labels]) for each in images],
+        skeleton=skeleton,
     )

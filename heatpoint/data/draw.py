@@ -54,7 +54,11 @@ def draw_boxes(
 
 
 def draw_truth(
-    image: Image, record: ImageRecord, names: Sequence[str], skeleton: Skeleton | None = None
+    image: Image,
+    record: ImageRecord,
+    names: Sequence[str],
+    skeleton: Skeleton | None = None,
+    boxes: bool = False,
 ) -> Image:
     """Returns a copy of the picture with a box and class name for each annotated object.
 
@@ -65,8 +69,12 @@ def draw_truth(
         record: Its annotation, boxes in image pixels.
         names: Class names.
         skeleton: Draws the labelled joints instead, as bones.
+        boxes: Draws the boxes of objects that have labelled joints as well.
     """
     if skeleton is not None and record.keypoints is not None:
+        posed: NDArray[np.bool_] = np.any(record.keypoints[..., 2] > 0, axis=1)
+        rest = record if boxes else record.keep(~posed)
+        image = draw_truth(image, rest, names)
         return draw_joints(image, record.keypoints, record.boxes, skeleton, least=0.5)
     record = record.keep(np.isfinite(record.boxes.sum(1)))
     texts = [

@@ -68,7 +68,7 @@ TREATMENT = {
     "sliver of a box": "kept; a slip of the mouse?",
     "crowd region": "kept; not trained on, neither right nor wrong in evaluation",
     "malformed joints": "the object's joints are left out",
-    "joints of another skeleton": "the object's joints are left out",
+    "joints that no class names": "the object's joints are left out",
     "non-finite joint": "left out, that joint alone",
     "joint outside the image": "kept",
     "joint at (0, 0)": "kept; not labelled, perhaps: then its visibility is 0",

@@ -41,6 +41,7 @@ class Detections:
             it sees nothing, not strictly within [0, 1]. None where the model finds no joints.
         skeleton: Names, edges and mirrored pairs of the J joints; None without joints.
         columns: Further fields of the model by name, (N, ...) each.
+        own_boxes: The boxes of rows with keypoints are found too, not where the model looked.
 
     Raises:
         HeatpointError: Shapes, types or label values do not fit together.
@@ -53,6 +54,7 @@ class Detections:
     keypoints: NDArray[Any] | None = None
     skeleton: Skeleton | None = None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    own_boxes: bool = False
 
     def __post_init__(self) -> None:
         self.names, self.columns = tuple(self.names), dict(self.columns)
@@ -121,7 +123,7 @@ class Detections:
         keypoints = None if self.keypoints is None else self.keypoints[rows]
         chosen = (self.boxes[rows], self.scores[rows], self.labels[rows], self.names, keypoints)
         columns = {name: values[rows] for name, values in self.columns.items()}
-        return Detections(*chosen, self.skeleton, columns)
+        return Detections(*chosen, self.skeleton, columns, self.own_boxes)
 
     def renamed(self, names: Sequence[str], label_map: NDArray[np.int64]) -> Detections:
         """Returns the rows with other class names, of which label i becomes ``label_map[i]``."""
@@ -143,12 +145,13 @@ class Detections:
     def to_coco(
         self, image_id: Id, category_ids: Sequence[Id] | None = None
     ) -> list[dict[str, Any]]:
-        """Returns COCO result rows: image_id, category_id, score, and bbox or keypoints.
+        """Returns COCO result rows: image_id, category_id, score, and bbox, keypoints or both.
 
         ``bbox`` is x, y, width and height. COCO counts pixels of keypoints, so that its integers
         are the middles of pixels: 0.5 less than here; the third number of each joint is its score.
-        A row with keypoints has no ``bbox``, because COCO's evaluator takes rows that have one for
-        boxes. Further columns of the model stand beside these.
+        A row with keypoints has a ``bbox`` only if the model found that too: COCO's evaluator takes
+        rows that have one for boxes, unless it is told to compare keypoints. Where classes have
+        joints of their own, a row has those of its class. Further columns stand beside these.
 
         Args:
             image_id: The id of the image in the annotation file.
@@ -167,11 +170,13 @@ class Detections:
         rows: list[dict[str, Any]] = []
         for place, label in enumerate(self.labels.tolist()):
             row: dict[str, Any] = {"image_id": _plain(image_id), "category_id": _plain(ids[label])}
-            if self.keypoints is None or self.skeleton is None:
+            joints = np.zeros((0, 3), np.float32)
+            if self.keypoints is not None and self.skeleton is not None:
+                joints = self.keypoints[place, self.skeleton.joints_of(label)]
+            if self.own_boxes or not len(joints):
                 x1, y1, x2, y2 = self.boxes[place].tolist()
                 row["bbox"] = [x1, y1, x2 - x1, y2 - y1]
-            else:
-                joints = self.keypoints[place, self.skeleton.joints_of(label)]
+            if len(joints):
                 shifted = joints - np.array([0.5, 0.5, 0.0], np.float32)
                 row["keypoints"] = shifted.reshape(-1).tolist()
             row["score"] = float(self.scores[place])
@@ -204,8 +209,8 @@ class Detections:
     def plot(self, image: Any, least: float = 0.0) -> Image:
         """Returns a copy of the picture, (H, W, 3) uint8 RGB, with the rows drawn in.
 
-        Of a model of joints the skeletons are drawn; of others a box, class name and score for
-        each row.
+        Of a model of joints the skeletons are drawn; of one that finds boxes a box, class name and
+        score for each row; of one that finds both, both.
 
         Args:
             image: The picture: a file, (H, W, 3) uint8 RGB array, Pillow image or encoded bytes.
@@ -215,13 +220,15 @@ class Detections:
         from heatpoint.data.images import load_image
 
         pixels, shown = load_image(image), self[self.scores >= least]
+        if shown.keypoints is None or shown.own_boxes:
+            texts = [
+                f"{shown.names[label]} {score:.2f}"
+                for label, score in zip(shown.labels.tolist(), shown.scores.tolist(), strict=True)
+            ]
+            pixels = draw_boxes(pixels, shown.boxes, shown.labels, texts)
         if shown.keypoints is not None and shown.skeleton is not None:
-            return draw_joints(pixels, shown.keypoints, shown.boxes, shown.skeleton)
-        texts = [
-            f"{shown.names[label]} {score:.2f}"
-            for label, score in zip(shown.labels.tolist(), shown.scores.tolist(), strict=True)
-        ]
-        return draw_boxes(pixels, shown.boxes, shown.labels, texts)
+            pixels = draw_joints(pixels, shown.keypoints, shown.boxes, shown.skeleton)
+        return pixels
 
     def _arrays(self) -> dict[str, NDArray[Any]]:
         """Returns every array but the further columns by its name."""

@@ -75,7 +75,8 @@ class Subjects(Singles):
         left_out: Also "without joints" (none is labelled, or none finite).
 
     Raises:
-        HeatpointError: The data set does not name its joints.
+        HeatpointError: The data set does not name its joints, or several classes have joints of
+            their own.
     """
 
     def __init__(self, annotations: Annotations) -> None:
@@ -83,7 +84,15 @@ class Subjects(Singles):
             raise HeatpointError(
                 f"{annotations.source} does not name its joints; give data with keypoints"
             )
-        self.skeleton: Skeleton = annotations.skeleton
+        kinds = {part for part in annotations.skeleton.slices if part != (0, 0)}
+        if len(kinds) > 1:
+            raise HeatpointError(
+                f"classes of {annotations.source} have joints of their own, and a model that looks "
+                "at one subject at a time finds those of one class: keep one (heatpoint filter "
+                f"--classes {annotations.names[0]}), or choose a model that finds boxes and joints "
+                "in whole pictures (heatpoint models lists them)"
+            )
+        self.skeleton: Skeleton = replace(annotations.skeleton, slices=())
         super().__init__(annotations)
 
     def __getitem__(self, subject: int) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:

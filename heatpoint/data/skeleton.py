@@ -39,8 +39,8 @@ class Skeleton:
         joints: Names, all different.
         edges: Indices of two joints each that a drawing connects.
         pairs: Indices of a left and a right joint each that a mirror image swaps.
-        slices: First joint and joint behind the last of each class, by label; empty where all
-            classes share all joints.
+        slices: First joint and joint behind the last of each class, by label, the same number
+            twice for a class without joints; empty where all classes share all joints.
 
     Raises:
         HeatpointError: No joint, names that are empty or occur twice, an index that is no joint, a
@@ -78,10 +78,10 @@ class Skeleton:
                         f"from 0 to {len(self.joints) - 1}"
                     )
         for label, (start, stop) in enumerate(self.slices):
-            if not 0 <= start < stop <= len(self.joints):
+            if not 0 <= start <= stop <= len(self.joints):
                 raise HeatpointError(
                     f"slices of the skeleton give class {label} the joints from {start} up to "
-                    f"{stop}, expected at least one joint between 0 and {len(self.joints)}"
+                    f"{stop}, expected numbers between 0 and {len(self.joints)} that ascend"
                 )
         for index, times in Counter(index for pair in self.pairs for index in pair).items():
             if times > 1:
@@ -122,30 +122,67 @@ class Skeleton:
         """
         return slice(*self.slices[label]) if self.slices else slice(0, len(self.joints))
 
+    def part(self, label: int) -> Skeleton | None:
+        """Returns the joints of class ``label`` as a skeleton; None if it has none."""
+        joints = self.joints_of(label)
+        return self._cut(joints.start, joints.stop)
+
+    def _cut(self, start: int, stop: int) -> Skeleton | None:
+        def within(indices: Pairs) -> Pairs:
+            kept = (pair for pair in indices if start <= min(pair) and max(pair) < stop)
+            return tuple((one - start, other - start) for one, other in kept)
+
+        if start == stop:
+            return None
+        return Skeleton(self.joints[start:stop], within(self.edges), within(self.pairs))
+
+    def chosen(
+        self, names: Sequence[str], parts: Sequence[tuple[int, int]]
+    ) -> tuple[Skeleton | None, list[int]]:
+        """Returns the joints of some classes, and the place here of each; None where none is left.
+
+        Args:
+            names: Class names.
+            parts: The slice of each class, as in ``slices``.
+        """
+        order = [joint for part in dict.fromkeys(parts) for joint in range(*part)]
+        if not order:
+            return None, order
+        return Skeleton.joined(names, [self._cut(*part) for part in parts]), order
+
     @classmethod
-    def joined(cls, names: Sequence[str], skeletons: Sequence[Skeleton]) -> Skeleton:
+    def joined(cls, names: Sequence[str], skeletons: Sequence[Skeleton | None]) -> Skeleton:
         """Returns the skeletons of several classes, one behind the other.
 
-        A joint whose name occurs in several of them gets the class's name in front:
+        Classes with equal skeletons share the joints; where all do, there are no ``slices``. A
+        joint whose name occurs in several skeletons gets the name of its first class in front:
         ``dog_nose`` and ``cat_nose``.
 
         Args:
             names: Class names, in label order.
-            skeletons: The skeleton of each class, without ``slices``.
+            skeletons: The skeleton of each class, without ``slices``; None for one without joints.
 
         Raises:
-            HeatpointError: No class is given, or joints are called the same even so.
+            HeatpointError: No class has joints, or joints are called the same even so.
         """
-        times = Counter(joint for one in skeletons for joint in one.joints)
-        joints: list[str] = []
-        edges, pairs, slices = [], [], []
+        owners: dict[Skeleton, str] = {}
         for name, one in zip(names, skeletons, strict=True):
+            if one is not None:
+                owners.setdefault(one, name)
+        if len(owners) == 1 and None not in skeletons:
+            return next(iter(owners))
+        times = Counter(joint for one in owners for joint in one.joints)
+        joints: list[str] = []
+        edges, pairs = [], []
+        places: dict[Skeleton | None, tuple[int, int]] = {None: (0, 0)}
+        for one, name in owners.items():
             start = len(joints)
             joints += [f"{name}_{joint}" if times[joint] > 1 else joint for joint in one.joints]
             edges += [(start + a, start + b) for a, b in one.edges]
             pairs += [(start + a, start + b) for a, b in one.pairs]
-            slices.append((start, len(joints)))
-        return cls(tuple(joints), tuple(edges), tuple(pairs), tuple(slices))
+            places[one] = start, len(joints)
+        slices = tuple(places[one] for one in skeletons)
+        return cls(tuple(joints), tuple(edges), tuple(pairs), slices)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the skeleton as JSON values; ``from_dict`` gives it back."""

@@ -185,6 +185,7 @@ def _write_yolo(
         content["flip_idx"] = list(skeleton.flip)
         content["kpt_names"] = {label: list(skeleton.joints) for label in range(len(first.names))}
         content["skeleton"] = [list(edge) for edge in skeleton.edges]
+        lost["classes with joints of their own"] += len(skeleton.slices)
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
     (folder / "data.yaml").write_text(text, encoding="utf-8")
     for name, part in parts.items():

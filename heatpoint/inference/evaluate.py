@@ -31,6 +31,7 @@ from heatpoint.scoring.keypoints import (
     default_sigmas,
     is_subject,
     oks_metrics,
+    sizes_of,
 )
 from heatpoint.system.files import write_json
 from heatpoint.system.outputs import check_outputs
@@ -152,31 +153,34 @@ def _protocol(options: EvaluateOptions, match: Match, least: float) -> dict[str,
             "match_iou": MATCH if detected or not match.asks else None,
             "normaliser": f"{how.normaliser}: {NORMALISERS[how.normaliser]}",
             "thresholds": list(how.thresholds),
-            "sigmas": _sigmas(match.truth, how),
         }
+        protocol |= _oks_protocol(match.truth, how)
     return protocol
 
 
-def _sigmas(truth: Annotations, how: MeasureOptions) -> str:
+def _oks_protocol(truth: Annotations, how: MeasureOptions) -> dict[str, str]:
+    """Returns what OKS depends on."""
     assert truth.skeleton is not None
-    return "given" if how.sigmas is not None else default_sigmas(truth.skeleton)[1]
+    sigmas = "given" if how.sigmas is not None else default_sigmas(truth.skeleton)[1]
+    return {"sigmas": sigmas, "oks_area": sizes_of(truth)}
 
 
 def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Metrics:
-    """Returns the scores of a file of results: boxes, or else joints."""
+    """Returns the scores of a file of results: of boxes, of joints, or of both."""
     rows, how = read_rows(path, truth), options.measure
     protocol: dict[str, Any] = {"results": str(options.results)}
     boxes = joints = None
-    if rows and all("keypoints" in row and "bbox" not in row for row in rows):
+    posed = any("keypoints" in row for row in rows)
+    if posed and (truth.skeleton is not None or not all("bbox" in row for row in rows)):
         subjects = sum(int(is_subject(record).sum()) for record in truth.images)
         joints = JointScores(oks=oks_metrics(rows, truth, how.sigmas), subjects=subjects)
-        protocol["sigmas"] = _sigmas(truth, how)
-    else:
+        protocol |= _oks_protocol(truth, how)
+    if not posed or all("bbox" in row for row in rows):
         boxes = score_boxes(rows, truth, how.metric)
     return Metrics(
         boxes=boxes,
         joints=joints,
-        main="oks_ap" if boxes is None else "ap",
+        main="ap" if joints is None else "oks_ap",
         protocol=protocol,
         images=len(truth),
         objects=truth.objects,

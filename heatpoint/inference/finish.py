@@ -271,8 +271,9 @@ def conclude(
         if field.name not in ("boxes", "scores", "labels", "keypoints", keep and keep.weights)
     }
     keypoints = rows.get("keypoints") if skeleton is not None else None
+    own = keypoints is not None and any(field.name == "boxes" for field in fields)
     found = rows["boxes"], rows["scores"], rows["labels"]
-    return Detections(*found, tuple(names), keypoints, skeleton, further)
+    return Detections(*found, tuple(names), keypoints, skeleton, further, own)
 
 
 def _kept(rows: Arrays, keep: Keep) -> Arrays:

@@ -157,7 +157,9 @@ def score_columns(model: Codec | Description) -> tuple[str, ...]:
     if "keypoints" in found and view.asks:
         return ("pck@0.1", "pck@0.05", "pck@0.2")
     boxes = ("ap", "ap50", "ap75") if "boxes" in found else ()
-    return (("oks_ap", "pck@0.1") if "keypoints" in found else ()) + boxes
+    if "keypoints" not in found:
+        return boxes
+    return ("oks_ap", *boxes[:1], "pck@0.1", *boxes[1:])
 
 
 def score_title(name: str) -> str:
@@ -201,7 +203,12 @@ def _joint_lines(joints: JointScores, protocol: dict[str, Any]) -> list[str]:
         means = {name: each.mean for name, each in joints.pck.items()}
         lines.append(f"{_line(means)}   (by the {protocol['normaliser']})")
     oks = {name: getattr(joints.oks, name) for name in ("ap", "ap50", "ap75", "ar")}
-    lines.append(f"OKS  {_line(oks)}   (sigmas: {protocol['sigmas']})")
+    how = f"sigmas: {protocol['sigmas']}; size: area of the {protocol['oks_area']}"
+    lines.append(f"OKS  {_line(oks)}   ({how})")
+    if len(joints.oks.per_class) > 1:
+        wide = max(map(len, joints.oks.per_class))
+        for name, scores in joints.oks.per_class.items():
+            lines.append(f"{name:<{wide}}  OKS {_line(scores)}")
     if joints.error_per_joint:
         lines.append(f"mean error {joints.mean_error:.2f} px")
     wide = max(map(len, joints.error_per_joint), default=0)

@@ -212,7 +212,7 @@ class Runner:
                 return Detections.empty(self.names, about.skeleton)
             rows = self.view.merge(job.looks, parts, self.every, self.keep.per_look)
             keep = None if self.view.asks else self.keep
-            return conclude(rows, self.every, self.names, about.skeleton, keep)
+            return conclude(rows, self.fields, self.names, about.skeleton, keep)
 
     def stream(
         self,

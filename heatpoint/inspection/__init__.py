@@ -26,6 +26,7 @@ from heatpoint.inference.engines import Engine
 from heatpoint.inspection.charts import draw_charts, draw_joint_charts
 from heatpoint.inspection.disagreement import Disagreement, disagreement
 from heatpoint.inspection.drawing import draw_mirrored, draw_targets
+from heatpoint.inspection.joint_labels import JointLabels, count_labels
 from heatpoint.inspection.maps import CornerReport, JointReport, inspect_corners, measure_joints
 from heatpoint.inspection.oracle import OracleReport, oracle
 from heatpoint.inspection.page import write_page
@@ -56,9 +57,10 @@ class Inspection:
         source: The data set, as the user wrote it.
         problems: Every finding about the data.
         data: What there is, without what is left out.
-        oracle: What a perfect network of boxes would reach; None for a model of joints.
-        joints: What there is of joints, and what a perfect network would reach; None unless the
-            model is one of joints.
+        oracle: What a perfect network of boxes would reach, and of joints where it finds both;
+            None for a model of joints in crops.
+        joints: What there is of joints, and, for crops, what a perfect network would reach; None
+            unless the model finds joints.
         files: The report and the pictures that were written; empty if none were asked for.
         corners: What is hard for corners; None unless the model finds boxes by them.
         disagreement: Where a trained model and the labels differ; None without one.
@@ -68,7 +70,7 @@ class Inspection:
     problems: Report
     data: DataReport
     oracle: OracleReport | None
-    joints: JointReport | None = None
+    joints: JointReport | JointLabels | None = None
     files: tuple[Path, ...] = ()
     corners: CornerReport | None = None
     disagreement: Disagreement | None = None
@@ -135,9 +137,9 @@ def inspect(
     """Reports on a data set: content, mistakes, targets in pictures, and what a model can reach.
 
     For boxes that is the oracle's AP (and, for a model of corners, which of these share a cell,
-    are cut off in training views, or could pair wrongly), for a model of joints the error floor of
-    its heatmaps and what the crops lose. Nothing about the data is changed. Images that cannot be
-    read are reported and left out.
+    are cut off in training views, or could pair wrongly), for joints in whole pictures its OKS AP
+    too, for a model of joints in crops the error floor of its heatmaps and what the crops lose.
+    Nothing about the data is changed. Images that cannot be read are reported and left out.
 
     Example:
         >>> from heatpoint.synthetic.pictures import write_shapes
@@ -207,13 +209,16 @@ def inspect(
     scoring = _step(progress, "scoring")
     report, measured = measure(usable, view.size, view.multiple, view.trim)
     chosen = usable.subset(evenly(len(usable), limit).tolist())
-    verdict = joints = seen = corners = differing = None
+    verdict = seen = corners = differing = None
+    joints: JointReport | JointLabels | None = None
     if isinstance(view, Crops):
         joints, seen = measure_joints(usable, codec, view, limit, scoring)
         # What counts is the size in the crop, not in a whole picture brought to the input.
         report = replace(report, input_sides=Spread.of(seen.sides * seen.zooms))
     elif BOXES in codec.answer:
         verdict = oracle(chosen, codec, view.size, scoring, view.multiple, view.trim)
+        if "keypoints" in codec.learns:
+            joints = count_labels(usable)
     if codec.pairs:
         views = Augment.named(augment)
         corners = inspect_corners(usable, codec, view.size, views, augment, seed)
@@ -231,14 +236,15 @@ def inspect(
     if out is None:
         return found
     files = [Path(out) / "report.json", Path(out) / "charts.png"]
-    if joints is not None and seen is not None:
+    if isinstance(joints, JointReport) and seen is not None:
         draw_joint_charts(files[1], joints, seen)
     else:
-        draw_charts(files[1], report, measured, codec.stride, codec.capacity)
+        labels = None if joints is None else joints.joints
+        draw_charts(files[1], report, measured, codec.stride, codec.capacity, labels)
     if samples:
         files.append(Path(out) / "targets.png")
         draw_targets(files[-1], usable, codec, view, augment, samples, seed)
-    if samples and isinstance(view, Crops):
+    if samples and "keypoints" in codec.learns:
         files.append(Path(out) / "mirrored.png")
         draw_mirrored(files[-1], usable, view, min(samples, 4), seed)
     if differing is not None and differing.disputed:

@@ -22,9 +22,16 @@ _TICKS = 4  # fewer powers of two on an axis of sides are filled up
 
 
 def draw_charts(
-    path: str | Path, report: DataReport, measured: Measured, stride: int, max_detections: int
+    path: str | Path,
+    report: DataReport,
+    measured: Measured,
+    stride: int,
+    max_detections: int,
+    joints: Mapping[str, JointCounts] | None = None,
 ) -> None:
     """Writes a PNG of four charts: objects by class, size, aspect, and number per image.
+
+    Where joints are learnt too, the labels of each stand in place of the aspect.
 
     Sizes are in input pixels, because those decide what can be found; red lines mark the side of
     a cell and the number of detections per image where they fall into view.
@@ -35,15 +42,19 @@ def draw_charts(
         measured: The numbers behind them.
         stride: Input pixels per cell.
         max_detections: Candidates that are decoded per image.
+        joints: Counts of the labels of each joint.
     """
     title = f"{report.images:,} images, {report.objects:,} objects, {len(report.classes)} classes"
     sides = "object side at the input: √(width · height), pixels"
     charts = {
         "objects by class": partial(_draw_classes, report.classes),
         sides: partial(_draw_sides, measured.sides, stride),
-        "aspect: width / height": partial(_draw_aspects, measured.aspects),
-        "objects per image": partial(_draw_counts, measured.per_image, max_detections),
     }
+    if joints is None:
+        charts["aspect: width / height"] = partial(_draw_aspects, measured.aspects)
+    else:
+        charts["labels by joint"] = partial(_draw_labels, joints)
+    charts["objects per image"] = partial(_draw_counts, measured.per_image, max_detections)
     _write(path, title, charts)
 
 

@@ -51,14 +51,15 @@ def draw_targets(
         size = sample.image.shape[1], sample.image.shape[2]
         with torch.inference_mode():
             preview = codec.encode([sample.target], size).preview()[0]
-        pictures += [_drawn(sample, annotations), _overlay(_enlarged(sample)[0], preview)]
+        drawn = _drawn(sample, annotations, not view.asks)
+        pictures += [drawn, _overlay(_enlarged(sample)[0], preview)]
     write_picture(path, montage(pictures, columns=4))
 
 
 def draw_mirrored(
     path: str | Path, annotations: Annotations, view: View, samples: int, seed: int
 ) -> None:
-    """Writes crops beside their mirror images, whose left and right joints have changed places.
+    """Writes samples beside their mirror images, whose left and right joints have changed places.
 
     Colours are those of the side a joint is now called by. In the mirror a right hand is a left
     one, so each limb must change its colour; one that keeps it lacks its pair in the skeleton.
@@ -66,14 +67,14 @@ def draw_mirrored(
     Args:
         path: A file that ends in .png or .jpg.
         annotations: Cleaned annotations with a skeleton.
-        view: What a crop shows.
-        samples: Number of crops.
-        seed: Chooses the subjects.
+        view: What a sample shows.
+        samples: Number of samples.
+        seed: Chooses them.
     """
     straight = _training_views(annotations, view, "none", seed)
     mirrored = _training_views(annotations, view, "none", seed, flip=1.0)
     pictures = [
-        _drawn(views[0, index], annotations)
+        _drawn(views[0, index], annotations, boxes=False)
         for index in _choose(annotations, straight, samples, seed)
         for views in (straight, mirrored)
     ]
@@ -101,15 +102,15 @@ def _enlarged(sample: Sample) -> tuple[Image, int]:
     return enlarge(sample.image.permute(1, 2, 0).numpy(), _TILE)
 
 
-def _drawn(sample: Sample, annotations: Annotations) -> Image:
-    """Returns the enlarged sample with its joints, or with its boxes if it has none."""
+def _drawn(sample: Sample, annotations: Annotations, boxes: bool) -> Image:
+    """Returns the enlarged sample with its joints and, if it has none or ``boxes``, its boxes."""
     large, zoom = _enlarged(sample)
     target, joints = sample.target, None
     if target.keypoints is not None:
         joints = target.keypoints.double().numpy() * (zoom, zoom, 1)
-    boxes = target.boxes.double().numpy() * zoom
-    truth = ImageRecord(Path(), None, boxes, target.labels.numpy(), keypoints=joints)
-    return draw_truth(large, truth, annotations.names, annotations.skeleton)
+    places = target.boxes.double().numpy() * zoom
+    truth = ImageRecord(Path(), None, places, target.labels.numpy(), keypoints=joints)
+    return draw_truth(large, truth, annotations.names, annotations.skeleton, boxes)
 
 
 def _overlay(image: Image, maps: Tensor) -> Image:

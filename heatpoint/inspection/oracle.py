@@ -19,6 +19,7 @@ from heatpoint.geometry import box_iou, letterbox, next_multiple
 from heatpoint.inference.finish import Keep, conclude, in_image
 from heatpoint.inspection.report import Counted, known_size, perfect, side_text, sought
 from heatpoint.scoring.boxes import coco_metrics
+from heatpoint.scoring.keypoints import is_subject, score_joints
 from heatpoint.views import Look
 from heatpoint.views.pictures import Picture
 
@@ -58,6 +59,9 @@ class OracleReport(Counted):
         remedy: (H, W) of the smallest larger input tried at which at most half as many objects
             share a cell or exceed K; None where none of them helps.
         remedy_lost: Objects that would share a cell or exceed K there.
+        oks_ap: AP by the similarity of joints (OKS); NaN where no joint is labelled or found.
+        joint_error: Mean distance in image pixels of the joints of objects that are found, NaN
+            likewise.
     """
 
     size: tuple[int, int]
@@ -76,6 +80,8 @@ class OracleReport(Counted):
     over_limit: int
     remedy: tuple[int, int] | None
     remedy_lost: int
+    oks_ap: float
+    joint_error: float
 
     def lines(self) -> list[str]:
         """Returns the verdict in words, one statement per line."""
@@ -86,6 +92,10 @@ class OracleReport(Counted):
             f"a perfect network reaches AP {self.ap:.3f} (AP50 {self.ap50:.3f}) {at} "
             f"on {_many(self.images, 'image')}"
         ]
+        if not math.isnan(self.oks_ap):
+            lines[0] += (
+                f"; of joints OKS AP {self.oks_ap:.3f}, off by {self.joint_error:.2f} image pixels"
+            )
         causes = {
             f"a {self.place} in the cell of another object of the same class": self.same_class_cell,
             f"a {self.place} in the cell of an object of another class": self.other_class_cell,
@@ -139,16 +149,21 @@ def oracle(
     """
     keep = Keep(_SURE, max_detections=None, weights=codec.suppression.weights)
     view, records = Picture(size), annotations.images
+    skeleton = annotations.skeleton if "keypoints" in codec.learns else None
     counts: Counter[str] = Counter()
     looks = [view.looks(known_size(record))[0] for record in records]
-    targets = [_target(*seen, codec) for seen in zip(records, looks, strict=True)]
+    number = None if skeleton is None else len(skeleton)
+    targets = [_target(*seen, number) for seen in zip(records, looks, strict=True)]
     results: list[Detections] = []
     answers = perfect(codec, targets, size, progress)
     for record, look, target, rows in zip(records, looks, targets, answers, strict=True):
         found = in_image(rows, codec.answer, look, known_size(record), where=str(record.path))
-        results.append(conclude(found, codec.answer, annotations.names, None, keep))
+        results.append(conclude(found, codec.answer, annotations.names, skeleton, keep))
         counts.update(_count(target, codec, size), missed=_missed(record, results[-1]))
     scores = coco_metrics(results, annotations)
+    joints = None
+    if skeleton is not None and any(is_subject(record).any() for record in records):
+        joints = score_joints(annotations, results, False, "extent", (), None)
     remedy, left = _remedy(annotations, codec, size, next_multiple(_STEP, multiple), trim)
     return OracleReport(
         size=size,
@@ -160,19 +175,27 @@ def oracle(
         ap50=scores.ap50,
         remedy=remedy,
         remedy_lost=left,
+        oks_ap=math.nan if joints is None else joints.oks.ap,
+        joint_error=math.nan if joints is None else joints.mean_error,
         **counts,
     )
 
 
-def _target(record: ImageRecord, look: Look, codec: Codec) -> Target:
-    """Returns the objects of an image that training looks for, in input pixels."""
+def _target(record: ImageRecord, look: Look, joints: int | None) -> Target:
+    """Returns the objects of an image that training looks for, in input pixels.
+
+    Args:
+        record: The image.
+        look: How it is seen.
+        joints: J, the joints that each of them has; None where none are learnt.
+    """
     wanted = sought(record)
     boxes = torch.from_numpy(look.to_input.boxes(record.boxes[wanted])).float().reshape(-1, 4)
     target = Target(boxes, torch.from_numpy(record.labels[wanted]))
-    if "keypoints" in codec.learns and record.keypoints is not None:
-        joints = record.keypoints[wanted].copy()
-        joints[..., :2] = look.to_input.points(joints[..., :2])
-        target.keypoints = torch.from_numpy(joints).float()
+    if joints is not None:
+        points = record.joints(joints)[wanted]
+        points[..., :2] = look.to_input.points(points[..., :2])
+        target.keypoints = torch.from_numpy(points).float()
     return target
 
 

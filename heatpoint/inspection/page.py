@@ -102,8 +102,9 @@ def _drawn(each: Disputed, told: Sequence[Doubt], truth: Annotations) -> list[Im
     scale = Affine.scale(zoom, zoom)
     image = scale.warp(image, (max(1, round(zoom * height)), max(1, round(zoom * width))))
     record, found = each.record, each.found
+    placed, boxes_too = replace(record, **_at(scale, record)), found.keypoints is None
     both = [
-        draw_truth(image, replace(record, **_at(scale, record)), truth.names, truth.skeleton),
+        draw_truth(image, placed, truth.names, truth.skeleton, boxes_too or found.own_boxes),
         replace(found, **_at(scale, found)).plot(image),
     ]
     boxes = [scale.boxes(doubt.box) for doubt in told]

@@ -59,7 +59,8 @@ def codec_and_view(
         )
     given = {"stride": stride, "max_detections": max_detections}
     chosen = {name: value for name, value in given.items() if value is not None}
-    codec = fitted(codec, annotations.names, skeleton).tuned(called, chosen)
+    joints = None if skeleton is None else annotations.skeleton
+    codec = fitted(codec, annotations.names, joints).tuned(called, chosen)
     sides = input_size(size, own, max(multiple, codec.stride), trim)
     if padding is not None and "padding" not in settings:
         raise HeatpointError("padding is about crops of subjects; name a model of joints with it")
@@ -99,7 +100,8 @@ def models_of(
         joints = zoo.learns_joints(str(model))
         if joints:
             annotations = with_skeleton(annotations, "")
-        names = [subject_name(annotations)] if joints else annotations.names
+        asks = zoo.kind(str(model)).view.asks
+        names = [subject_name(annotations, joints)] if asks else annotations.names
         detector = zoo.build(str(model), names, skeleton=annotations.skeleton)
     if detector.skeleton is None:
         return detector, detector if trained else None

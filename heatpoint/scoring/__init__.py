@@ -70,13 +70,20 @@ def tabulated(results: Results, truth: Annotations, joints: int | None = None) -
             np.concatenate([one.scores for one in found]).astype(np.float64),
             values,
         )
-    what = "bbox" if joints is None else "keypoints"
-    shape = (4,) if joints is None else (joints, 3)
     label_of = {category: label for label, category in enumerate(truth.category_ids)}
     known = {"image_id": place_of, "category_id": label_of}
-    _check_rows(rows, what, math.prod(shape), known)
-    values = np.array([row[what] for row in rows], np.float64).reshape(-1, *shape)
-    if joints is not None:
+    if joints is None or truth.skeleton is None:
+        _check_rows(rows, "bbox", dict.fromkeys(label_of, 4), known)
+        values = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
+    else:
+        parts = {each: truth.skeleton.joints_of(label) for each, label in label_of.items()}
+        counts = {each: 3 * (part.stop - part.start) for each, part in parts.items()}
+        jointless = {each for each, count in counts.items() if not count}
+        rows = [row for row in rows if row.get("category_id") not in jointless]
+        _check_rows(rows, "keypoints", counts, known)
+        values = np.zeros((len(rows), joints, 3))
+        for place, row in enumerate(rows):
+            values[place, parts[row["category_id"]]] = np.reshape(row["keypoints"], (-1, 3))
         values[..., :2] += 0.5  # COCO's integers are the middles of pixels
     places = np.array([place_of[row["image_id"]] for row in rows], np.int64)
     labels = np.array([label_of[row["category_id"]] for row in rows], np.int64)
@@ -108,14 +115,17 @@ def _checked(found: Sequence[Detections], truth: Annotations, joints: int | None
 
 
 def _check_rows(
-    rows: Sequence[Mapping[str, Any]], what: str, count: int, known: Mapping[str, Container[Any]]
+    rows: Sequence[Mapping[str, Any]],
+    what: str,
+    counts: Mapping[Any, int],
+    known: Mapping[str, Container[Any]],
 ) -> None:
     """Makes sure that COCO result rows are complete, finite and about the annotations.
 
     Args:
         rows: The rows.
         what: "bbox" or "keypoints".
-        count: How many numbers these are.
+        counts: How many numbers these are, by the id of the class.
         known: The ids of images and classes that are annotated, by the name of their field.
 
     Raises:
@@ -136,6 +146,7 @@ def _check_rows(
                 )
         values = [*row[what], row["score"]]
         finite = all(isinstance(each, int | float) and math.isfinite(each) for each in values)
+        count = counts[row["category_id"]]
         if len(values) != count + 1 or not finite:
             raise HeatpointError(
                 f"result {place} has {what} {row[what]} and score {row['score']}; expected "

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations
 from heatpoint.data.readers.coco import as_coco
+from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_iou
 from heatpoint.scoring import Floats, Results, Table, known_mean, tabulated
@@ -72,17 +73,19 @@ def coco_metrics(results: Results, annotations: Annotations) -> CocoScores:
             an id.
     """
     evaluator, stats = compared(tabulated(results, annotations), annotations)
-    # (overlaps, recalls, classes, sizes, limits); 0: all sizes, -1: 100 detections.
-    precision = evaluator.eval["precision"][:, :, :, 0, -1]
-    places = {category: place for place, category in enumerate(evaluator.params.catIds)}
-    per_class = {
-        name: {
-            "ap": _score(precision[:, :, places[category]].mean()),
-            "ap50": _score(precision[0, :, places[category]].mean()),
-        }
-        for category, name in enumerate(annotations.names, start=1)
-    }
+    per_class = scores_by_class(evaluator, annotations.names)
     return CocoScores(**dict(zip(NUMBERS, stats[: len(NUMBERS)], strict=True)), per_class=per_class)
+
+
+def scores_by_class(evaluator: Any, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Returns ``{"ap": ..., "ap50": ...}`` of each class by name, from the evaluator's work."""
+    # (overlaps, recalls, classes, sizes, limits); 0: all sizes, -1: the highest limit.
+    precision = evaluator.eval["precision"][:, :, :, 0, -1]
+    scores = {name: {"ap": math.nan, "ap50": math.nan} for name in names}
+    for place, category in enumerate(evaluator.params.catIds):
+        own = precision[:, :, place]
+        scores[names[category - 1]] = {"ap": _score(own.mean()), "ap50": _score(own[0].mean())}
+    return scores
 
 
 def compared(
@@ -97,13 +100,20 @@ def compared(
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    numbers = _image_numbers(annotations)
-    truth, skeleton = COCO(_truth(annotations, numbers, sigmas is not None)), annotations.skeleton
+    numbers, skeleton = _image_numbers(annotations), annotations.skeleton
+    if skeleton is not None:  # objects of all classes have the same number of joints here
+        annotations = replace(annotations, skeleton=replace(skeleton, slices=()))
+    truth = COCO(_truth(annotations, numbers, sigmas is not None))
     rows: list[dict[str, Any]] = []
     for place, label, score, values in zip(*found, strict=True):
         sides = values[2:]
         if sigmas is not None and skeleton is not None:
-            sides = np.ptp(values[skeleton.joints_of(label), :2], 0)
+            own = values[skeleton.joints_of(label), :2]
+            if not len(own):
+                continue  # what has no joints is no subject
+            sides = np.ptp(own, 0)
+            # Joints of other classes must not decide whether a row is about an unlabelled object.
+            values = np.where(_owned(skeleton, label)[:, None], values, [*own.mean(0), 0])
         row = {
             "id": len(rows) + 1,
             "image_id": numbers[place],
@@ -125,6 +135,13 @@ def compared(
     evaluator.accumulate()
     evaluator.summarize()
     return evaluator, [_score(value) for value in evaluator.stats]
+
+
+def _owned(skeleton: Skeleton, label: int) -> NDArray[np.bool_]:
+    """Returns (J,) bool: which joints a class has."""
+    owned = np.zeros(len(skeleton), np.bool_)
+    owned[skeleton.joints_of(label)] = True
+    return owned
 
 
 def _image_numbers(annotations: Annotations) -> list[int]:

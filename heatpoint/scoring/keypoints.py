@@ -18,9 +18,9 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import SKELETONS, Skeleton, name_side
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import box_iou
+from heatpoint.geometry import box_area, box_iou
 from heatpoint.scoring import Floats, Normaliser, Results, known_mean, tabulated
-from heatpoint.scoring.boxes import compared
+from heatpoint.scoring.boxes import compared, scores_by_class
 
 NORMALISERS: dict[Normaliser, str] = {
     "extent": "larger side of the box round the labelled joints",
@@ -188,6 +188,7 @@ class OksScores:
         ar75: AR at 0.75.
         ar_medium: AR of medium objects.
         ar_large: AR of large objects.
+        per_class: ``{"ap": ..., "ap50": ...}`` of each class by name.
     """
 
     ap: float
@@ -200,17 +201,40 @@ class OksScores:
     ar75: float
     ar_medium: float
     ar_large: float
+    per_class: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-OKS_NUMBERS = tuple(each.name for each in fields(OksScores))
+OKS_NUMBERS = tuple(each.name for each in fields(OksScores) if each.name != "per_class")
 """COCO's ten numbers of keypoints, in its order."""
 
 
 def default_sigmas(skeleton: Skeleton) -> tuple[tuple[float, ...], str]:
-    """Returns a skeleton's sigmas and their name: COCO's for its 17 joints, 0.1 for any other."""
-    if skeleton.joints == SKELETONS["coco17"].joints:
-        return COCO_SIGMAS, "coco17"
-    return (OTHER_SIGMA,) * len(skeleton.joints), f"{OTHER_SIGMA:g} for every joint"
+    """Returns a skeleton's sigmas and their name: COCO's for its 17 joints, 0.1 for any other.
+
+    Where classes have joints of their own, COCO's are those of the classes with its 17 joints.
+    """
+    sigmas = np.full(len(skeleton), OTHER_SIGMA)
+    for part in skeleton.slices or ((0, len(skeleton)),):
+        own = skeleton.joints[slice(*part)]
+        # A joint that several classes have is called after its class too.
+        if len(own) == len(COCO_SIGMAS) and all(map(_is_called, own, SKELETONS["coco17"].joints)):
+            sigmas[slice(*part)] = COCO_SIGMAS
+    others = int((sigmas == OTHER_SIGMA).sum())
+    name = f"{OTHER_SIGMA:g} for every joint"
+    if others < len(sigmas):
+        name = f"coco17, and {OTHER_SIGMA:g} for {others} other joints" if others else "coco17"
+    return tuple(sigmas.tolist()), name
+
+
+def _is_called(name: str, joint: str) -> bool:
+    """Tells whether a name is that of a joint, with or without a class in front."""
+    return name == joint or name.endswith(f"_{joint}")
+
+
+def sizes_of(annotations: Annotations) -> str:
+    """Returns whose area an object's size is in OKS: "annotation" or "box"."""
+    own = all(np.allclose(each.areas, box_area(each.boxes)) for each in annotations.images)
+    return "box" if own else "annotation"
 
 
 def oks_metrics(
@@ -220,8 +244,8 @@ def oks_metrics(
 
     Crowd regions and objects without a labelled joint count neither for nor against, as COCO has
     it. An object's size is ``ImageRecord.areas``: for COCO files the mask's area, else the box's,
-    which is larger, so that the same error costs less there. A result's size is that of its
-    joints' extent.
+    which is larger, so that the same error costs less there (``sizes_of`` says which). A result's
+    size is that of its joints' extent. Classes that have no joints are left aside.
 
     Args:
         results: See ``scoring.Results``.
@@ -243,8 +267,10 @@ def oks_metrics(
             f"{list(chosen)}"
         )
     found = tabulated(results, annotations, len(skeleton))
-    stats = compared(found, annotations, np.array(chosen))[1]
-    return OksScores(**dict(zip(OKS_NUMBERS, stats[: len(OKS_NUMBERS)], strict=True)))
+    evaluator, stats = compared(found, annotations, np.array(chosen))
+    per_class = scores_by_class(evaluator, annotations.names)
+    numbers = dict(zip(OKS_NUMBERS, stats[: len(OKS_NUMBERS)], strict=True))
+    return OksScores(**numbers, per_class=per_class)
 
 
 MATCH = 0.5

@@ -189,12 +189,31 @@ FIGURE = Skeleton(
 )
 """Skeleton of the drawn figures."""
 
-_SMALLEST, _LARGEST = 0.45, 1.0  # heights, as shares of the picture's shorter side
-_SEVERAL = 0.3  # share of pictures with a second figure; a third as many have a third
+_SEVERAL = 0.3  # share of pictures of few with a second figure; a third as many have a third
+_CROWD = (2, 6)  # least and most figures of a crowd
 _CUT = 0.15  # share of figures that may reach beyond the picture
 _BARS = 0.2  # share of pictures with a bar over the figures
 _LEAST_JOINTS = 6  # a figure with fewer joints in the picture is drawn elsewhere
 _LEAST_SEEN = 0.6  # share of a figure's joints in the picture that stay visible
+
+
+class _Spacing(NamedTuple):
+    """How large figures are and how near each other they stand.
+
+    Attributes:
+        smallest: Least height, as a share of the picture's shorter side.
+        largest: Greatest height, likewise.
+        common: Two figures' extents share less than this part of the smaller one.
+    """
+
+    smallest: float
+    largest: float
+    common: float
+
+
+_ALONE = _Spacing(0.45, 1.0, 0.0)
+_FEW = _Spacing(0.45, 0.7, 0.25)
+_CLOSE = _Spacing(0.25, 0.6, 0.5)
 
 
 @dataclass(frozen=True)
@@ -216,23 +235,28 @@ class FigureScene:
 
 
 def draw_figures(
-    size: tuple[int, int], rng: np.random.Generator, clutter: bool = True
+    size: tuple[int, int], rng: np.random.Generator, clutter: bool = True, crowd: bool = False
 ) -> FigureScene:
-    """Draws one picture of one to three figures.
+    """Draws one picture of one to three figures, or of a crowd of two to six smaller ones.
 
     Args:
         size: Height and width of the picture in pixels, each at least 64.
         rng: Source of every random choice.
         clutter: False leaves out bars, noise and what is in the background.
+        crowd: Figures of a crowd differ more in size and cover each other.
 
     Raises:
         HeatpointError: The picture is too small to hold a figure.
     """
     image = background("figures", 64, size, rng, clutter)
     owner = np.zeros(size, np.int16)  # 1 + part + parts of the figures before; 0 is the background
-    wanted = 1 + int(rng.random() < _SEVERAL) + int(rng.random() < _SEVERAL / 3)
+    if crowd:
+        wanted, spacing = int(rng.integers(_CROWD[0], _CROWD[1] + 1)), _CLOSE
+    else:
+        wanted = 1 + int(rng.random() < _SEVERAL) + int(rng.random() < _SEVERAL / 3)
+        spacing = _FEW if wanted > 1 else _ALONE
     poses: list[Pose] = []
-    while len(poses) < wanted and (pose := _place(size, rng, wanted > 1, poses)):
+    while len(poses) < wanted and (pose := _place(size, rng, spacing, poses)):
         draw_pose(image, owner, pose, 1 + len(poses) * len(PARTS), rng)
         poses.append(pose)
     if clutter and rng.random() < _BARS:
@@ -249,7 +273,11 @@ def draw_figures(
 
 
 def write_figures(
-    folder: str | Path, count: int, size: tuple[int, int] = (192, 192), seed: int = 0
+    folder: str | Path,
+    count: int,
+    size: tuple[int, int] = (192, 192),
+    seed: int = 0,
+    crowd: bool = False,
 ) -> Path:
     """Writes a data set of drawn figures and returns the path of its COCO JSON file.
 
@@ -261,13 +289,14 @@ def write_figures(
         count: Number of pictures.
         size: Height and width of every picture in pixels.
         seed: Chooses the pictures.
+        crowd: Draws crowds; see ``draw_figures``.
 
     Raises:
         HeatpointError: ``count`` is below 1, ``size`` is too small, or the folder is not writable.
     """
 
     def draw(rng: np.random.Generator) -> tuple[Image, ImageRecord]:
-        scene = draw_figures(size, rng)
+        scene = draw_figures(size, rng, crowd=crowd)
         labels, joints = np.zeros(len(scene.boxes), np.int64), scene.joints
         return scene.image, ImageRecord(
             Path(), size, scene.boxes, labels, keypoints=joints, heads=scene.heads
@@ -278,11 +307,11 @@ def write_figures(
 
 
 def _place(
-    size: tuple[int, int], rng: np.random.Generator, several: bool, before: list[Pose]
+    size: tuple[int, int], rng: np.random.Generator, spacing: _Spacing, before: list[Pose]
 ) -> Pose | None:
     """Returns a pose that shows enough of itself and stands clear of others; None if none does."""
     for _ in range(20):
-        share = between(_SMALLEST, 0.7 if several else _LARGEST, rng)
+        share = between(spacing.smallest, spacing.largest, rng)
         pose = Pose.random(share * min(size), rng)
         low, high = pose.extent()
         room = np.array(size[::-1]) - (high - low)
@@ -293,16 +322,16 @@ def _place(
         at = rng.random(2) * np.maximum(room, 0) + move
         pose = replace(pose, points=pose.points + (at - low))
         shown = pose.inside(size).sum() >= _LEAST_JOINTS
-        if shown and all(_apart(pose, other) for other in before):
+        if shown and all(_common(pose, other) < spacing.common for other in before):
             return pose
     return None
 
 
-def _apart(one: Pose, other: Pose) -> bool:
-    """Returns whether two figures overlap little enough for each to be told."""
+def _common(one: Pose, other: Pose) -> float:
+    """Returns which part of the smaller of two figures' extents lies in the other."""
     (low, high), (low2, high2) = one.extent(), other.extent()
     common = np.clip(np.minimum(high, high2) - np.maximum(low, low2), 0, None).prod()
-    return bool(common < 0.25 * min((high - low).prod(), (high2 - low2).prod()))
+    return float(common / min((high - low).prod(), (high2 - low2).prod()))
 
 
 def _cover(

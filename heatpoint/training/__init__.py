@@ -72,7 +72,8 @@ def train(options: TrainOptions) -> TrainResult:
     The folder ``out`` receives ``best.safetensors`` (the averaged weights of the highest
     validation score), ``last.safetensors``, ``resume.pt``, ``options.json``, ``log.csv``,
     TensorBoard events, ``curves.png`` and ``val_predictions.png``. The score of ``best``, AP for
-    boxes and PCK@0.1 for the joints of crops, is what ``evaluate`` gives for it.
+    boxes, PCK@0.1 for the joints of crops and OKS AP for joints in whole pictures, is what
+    ``evaluate`` gives for it.
 
     With several ``devices`` the processes are started by this call; a script that makes it needs
     the usual ``if __name__ == "__main__":``. Under torchrun or SLURM it joins theirs.

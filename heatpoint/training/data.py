@@ -191,11 +191,17 @@ def _clean(
         more = f" and {len(by_class) - 12} more classes" if len(by_class) > 12 else ""
         text += f"{sum(by_class.values()):,} objects ({classes}{more})"
     if "keypoints" in kind.learns and cleaned.skeleton is not None:
-        labelled = 0
-        for image, objects in samples.places:
-            joints = cleaned.images[image].keypoints
-            labelled += 0 if joints is None else int((joints[objects, :, 2] > 0).sum())
-        text += f" of {len(cleaned.skeleton)} joints, {labelled:,} of them labelled"
+        count = len(cleaned.skeleton)
+        seen = [cleaned.images[image].joints(count)[on, :, 2] > 0 for image, on in samples.places]
+        labelled = sum(int(joints.sum()) for joints in seen)
+        if not labelled:
+            raise HeatpointError(
+                f"no joint of an object of {cleaned.source} is labelled, so there is none to learn "
+                "or to score; give data with keypoints, or choose a model that finds boxes alone"
+            )
+        text += f" of {count} joints, {labelled:,} of them labelled"
+        if without := sum(int((~joints.any(1)).sum()) for joints in seen):
+            text += f" ({without:,} objects have none: of them the boxes are learnt)"
         if not cleaned.skeleton.pairs:
             text += ", no left and right pairs to mirror"
     rest = ", ".join(f"{count:,} {why}" for why, count in samples.left_out.items() if count)

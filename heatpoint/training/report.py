@@ -75,13 +75,14 @@ def compared(
         device: Where the network runs.
     """
     images = [load_image(record.path) for record in truth.images]
-    boxes = [record.boxes for record in truth.images] if detector.codec.view.asks else None
+    asks = detector.codec.view.asks
+    boxes = [record.boxes for record in truth.images] if asks else None
     found = predict(detector, images, boxes=boxes, device=device, workers=0)
     joints = truth.skeleton if "keypoints" in detector.codec.learns else None
     pairs = []
     for image, record, one in zip(images, truth.images, found, strict=True):
         large, zoom = enlarge(image, TILE)
-        drawn = draw_truth(large, _enlarged(record, zoom), truth.names, joints)
+        drawn = draw_truth(large, _enlarged(record, zoom), truth.names, joints, not asks)
         pair = [drawn, _enlarged(one, zoom).plot(large)]
         pairs.append(montage(pair, 2, ["truth", "prediction"]))
     return pairs

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from heatpoint.geometry import next_multiple
 from heatpoint.networks import Network
 from heatpoint.networks.heads import Producer
 from heatpoint.system.files import atomic_write, fits
+from heatpoint.views import View
 from heatpoint.weights import FORMAT_VERSION, HEADER, checkpoint_path, read_header
 from heatpoint.zoo.backbone_weights import load_backbone_weights
 from heatpoint.zoo.families import find
@@ -224,7 +225,8 @@ class Detector:
             HeatpointError: ``names`` is empty or repeats itself.
         """
         names = _checked(names)
-        joints = skeleton if "keypoints" in self.codec.learns and skeleton else self.skeleton
+        given = None if skeleton is None else _seen_by(self.codec.view, skeleton)
+        joints = given if "keypoints" in self.codec.learns and given else self.skeleton
         codec = fitted(self.codec, names, joints)
         # What the one subject is called changes nothing.
         old_names = names if self.codec.view.asks else self.names
@@ -293,8 +295,10 @@ def build(
         detector: Detector = found(names, codec, pretrained)
         detector.meta.setdefault("architecture", name)
     else:
-        joints = skeleton if "keypoints" in found.kind.learns else None
-        if "keypoints" in found.kind.learns and skeleton is None:
+        joints = None
+        if "keypoints" in found.kind.learns and skeleton is not None:
+            joints = _seen_by(found.kind.view, skeleton)
+        elif "keypoints" in found.kind.learns:
             raise HeatpointError(
                 f"{name} finds joints, but was given no skeleton: data that has no joints cannot "
                 f"be its subject; otherwise name the skeleton ({', '.join(SKELETONS)} or a file)"
@@ -321,6 +325,11 @@ def build(
         unused = load_backbone_weights(detector.network, backbone_weights)
         detector.meta["backbone_weights"] = {"file": Path(backbone_weights).name, "unused": unused}
     return detector
+
+
+def _seen_by(view: type[View], skeleton: Skeleton) -> Skeleton:
+    """Returns the joints that a model finds: of one subject at a time all, whatever its class."""
+    return replace(skeleton, slices=()) if view.asks else skeleton
 
 
 @contextmanager

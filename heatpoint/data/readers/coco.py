@@ -209,11 +209,12 @@ def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> d
     for record in data.images:
         size = {} if record.size is None else {"height": record.size[0], "width": record.size[1]}
         images.append({"id": record.image_id, "file_name": _relative(record.path, folder)} | size)
-        for i, (x1, y1, x2, y2) in enumerate(record.boxes.tolist()):
+        rows = zip(record.boxes.tolist(), record.labels.tolist(), strict=True)
+        for i, ((x1, y1, x2, y2), label) in enumerate(rows):
             item: dict[str, Any] = {
                 "id": len(objects) + 1,
                 "image_id": record.image_id,
-                "category_id": data.category_ids[int(record.labels[i])],
+                "category_id": data.category_ids[label],
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "area": float(record.areas[i]),
                 "iscrowd": int(record.crowd[i]),
@@ -221,17 +222,19 @@ def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> d
             if record.difficult[i]:
                 item["difficult"] = 1
             if record.keypoints is not None:
-                item |= _object_joints(record.keypoints[i], shift)
+                own = slice(None) if data.skeleton is None else data.skeleton.joints_of(label)
+                item |= _object_joints(record.keypoints[i, own], shift)
             if record.heads is not None and math.isfinite(record.heads[i]):
                 item["head_size"] = float(record.heads[i])
             objects.append(item)
-    joints: dict[str, Any] = {}
-    if data.skeleton is not None:
-        joints["keypoints"] = list(data.skeleton.joints)
-        joints["skeleton"] = [[one + 1, other + 1] for one, other in data.skeleton.edges]
-        joints["flip_pairs"] = [list(pair) for pair in data.skeleton.pairs]
-    named = zip(data.category_ids, data.names, strict=True)
-    categories = [{"id": number, "name": name} | joints for number, name in named]
+    categories = []
+    for label, (number, name) in enumerate(zip(data.category_ids, data.names, strict=True)):
+        category: dict[str, Any] = {"id": number, "name": name}
+        if data.skeleton is not None and (part := data.skeleton.part(label)):
+            category["keypoints"] = list(part.joints)
+            category["skeleton"] = [[one + 1, other + 1] for one, other in part.edges]
+            category["flip_pairs"] = [list(pair) for pair in part.pairs]
+        categories.append(category)
     return {"images": images, "annotations": objects, "categories": categories}
 
 

@@ -23,12 +23,10 @@ class Classes:
         annotations: A data set of these classes, without images; what is to be said of them is
             among its findings.
         labels: The label of each id.
-        strange: Labels of the classes that name other joints than the skeleton's.
     """
 
     annotations: Annotations
     labels: Mapping[Id, int]
-    strange: frozenset[int]
 
 
 def as_id(value: Any) -> Id | None:
@@ -77,14 +75,14 @@ def read_classes(categories: Sequence[dict[str, Any]], used: Sequence[Any], path
     ids = tuple(sorted(listed, key=_order))
     kept = [listed[number] for number in ids]
     names = check_names([item["name"] for item in kept], path)
-    skeleton, strange = _skeleton(kept, path)
+    skeleton = _skeleton(kept, names, path)
     annotations = Annotations(names, [], str(path), ids, findings=told, skeleton=skeleton)
     if root is not None:
         detail = f"id {root!r} is Roboflow's name of the project; no object has it"
         annotations.leave_out("class left out", "", detail)
     for _ in range(repeated):
         annotations.leave_out("class left out", "", f"{path.name} lists a class a second time")
-    return Classes(annotations, {number: label for label, number in enumerate(ids)}, strange)
+    return Classes(annotations, {number: label for label, number in enumerate(ids)})
 
 
 def _hashable(values: Sequence[Any]) -> set[Any]:
@@ -112,9 +110,9 @@ def _root(listed: Mapping[Id, dict[str, Any]], used: set[str]) -> Id | None:
 
 
 def _skeleton(
-    categories: Sequence[dict[str, Any]], path: Path
-) -> tuple[Skeleton | None, frozenset[int]]:
-    """Returns the joints of the first category that names some, and who names others, by label.
+    categories: Sequence[dict[str, Any]], names: Sequence[str], path: Path
+) -> Skeleton | None:
+    """Returns the joints that the categories name, of each its own; None if no category names any.
 
     Pairs come from ``flip_pairs`` (indices from 0) where it is there, else from names that differ
     in their side only (``skeleton.pairs_by_name``).
@@ -122,19 +120,19 @@ def _skeleton(
     Raises:
         HeatpointError: An edge or pair is wrong.
     """
-    found: dict[int, Skeleton] = {}
-    for label, item in enumerate(categories):
+    found: list[Skeleton | None] = []
+    for item in categories:
         if not item.get("keypoints"):
+            found.append(None)
             continue
-        names, where = item["keypoints"], f"{path}: category {item['name']!r}"
-        if not isinstance(names, list):
-            raise steps.unexpected(where, "'keypoints' to list names", repr(names))
-        plain = {"joints": names, "edges": _from_zero(item.get("skeleton"), len(names), where)}
+        joints, where = item["keypoints"], f"{path}: category {item['name']!r}"
+        if not isinstance(joints, list):
+            raise steps.unexpected(where, "'keypoints' to list names", repr(joints))
+        plain = {"joints": joints, "edges": _from_zero(item.get("skeleton"), len(joints), where)}
         if "flip_pairs" in item:
             plain["pairs"] = item["flip_pairs"]
-        found[label] = Skeleton.from_dict(plain, where)
-    first = next(iter(found.values()), None)
-    return first, frozenset(label for label, one in found.items() if one != first)
+        found.append(Skeleton.from_dict(plain, where))
+    return Skeleton.joined(names, found) if any(found) else None
 
 
 def _from_zero(edges: Any, joints: int, where: str) -> list[list[int]]:

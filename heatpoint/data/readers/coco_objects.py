@@ -145,40 +145,62 @@ class Columns:
     def _joints(self, kept: NDArray[np.bool_]) -> Floats | None:
         """Returns the joints of all objects, (N, J, 3) in image pixels; None if they have none.
 
-        J is that of the skeleton; where no class names its joints, what most objects have.
+        J is that of the skeleton, of which an object has the part of its class; where no class
+        names its joints, it is what most objects have.
         """
-        skeleton, strange = self._annotations.skeleton, self._classes.strange
-        rows = []
-        for row in [row for row, item in enumerate(self._items) if item.keypoints is not _NOTHING]:
-            if kept[row] and self._labels[row] in strange:
-                name = self._annotations.names[self._labels[row]]
-                self._leave_out("joints of another skeleton", row, f"{name!r} names joints too")
-            elif kept[row]:
-                rows.append(row)
-        given = [self._items[row].keypoints for row in rows]
-        count = len(skeleton) if skeleton is not None else _usual(given) // 3
-        if not count:
+        skeleton, label = self._annotations.skeleton, self._labels
+        given = [item.keypoints for item in self._items]
+        rows = [row for row, one in enumerate(given) if one is not _NOTHING and kept[row]]
+        number = len(skeleton) if skeleton else _usual([given[row] for row in rows]) // 3
+        if not number:
             return None
-        table, whole = _table(given, 3 * count)
-        table = table.reshape(-1, count, 3)
-        whole &= np.isin(table[..., 2], (0, 1, 2)).all(1)
+        parts = {(0, number): rows}
+        if skeleton is not None and skeleton.slices:
+            parts = {own: [] for own in skeleton.slices}
+            for row in rows:
+                parts[skeleton.slices[label[row]]].append(row)
+        joints = np.zeros((len(given), number, 3))
+        for (start, stop), rows in parts.items():
+            table, whole = _table([given[row] for row in rows], 3 * (stop - start))
+            table = table.reshape(len(rows), stop - start, 3)
+            whole &= np.isin(table[..., 2], (0, 1, 2)).all(1)
+            self._say_malformed(
+                [rows[place] for place in np.flatnonzero(~whole)], rows, stop - start
+            )
+            joints[np.array(rows, np.int64)[whole], start:stop] = steps.as_joints(
+                table[whole, :, :2] + PIXEL, table[whole, :, 2]
+            )
+        return joints
+
+    def _say_malformed(self, malformed: Sequence[int], rows: Sequence[int], count: int) -> None:
+        """Leaves out joints that are not those of their class.
+
+        Args:
+            malformed: Objects whose joints are something else, or nothing at all.
+            rows: All objects of the class.
+            count: Joints that the class has.
+
+        Raises:
+            HeatpointError: There are joints, and not one of the objects has as many.
+        """
         rule = f"expected {3 * count}: x, y and 0, 1 or 2 as visibility of each joint"
-        malformed = ""
-        for place in np.flatnonzero(~whole).tolist():
-            if one := _value(given[place]):
-                got = f"{len(one)} numbers" if isinstance(one, list) else type(one).__name__
-                malformed = f"has {got}, {rule}"
-                self._leave_out("malformed joints", rows[place], malformed)
-        if malformed and not whole.any():
+        said = ""
+        for row in malformed:
+            one = _value(self._items[row].keypoints)
+            if not one:
+                continue
+            if not count:
+                name = self._annotations.names[self._labels[row]]
+                self._leave_out("joints that no class names", row, f"is a {name!r}")
+                continue
+            got = f"{len(one)} numbers" if isinstance(one, list) else type(one).__name__
+            said = f"has {got}, {rule}"
+            self._leave_out("malformed joints", row, said)
+        if said and len(malformed) == len(rows):
             raise HeatpointError(
                 f"{self._annotations.source}: no object has the {count} joints that the category "
                 f"names; {self._annotations.findings[-1].detail}"
             )
-        joints = np.zeros((len(self._items), count, 3))
-        joints[np.array(rows, np.int64)[whole]] = steps.as_joints(
-            table[whole, :, :2] + PIXEL, table[whole, :, 2]
-        )
-        return joints
 
     def _flags(self, key: str, values: Sequence[Any]) -> NDArray[np.bool_]:
         """Returns (N,) bool of a field; "0", "false" and nothing are False."""
