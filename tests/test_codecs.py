@@ -101,6 +101,19 @@ CASES = {
         ),
         people,
     ),
+    "CenterPoseCodec-relative": Case(
+        CenterPoseCodec(
+            3,
+            joints=16,
+            flip=MPII.flip,
+            joint_heatmaps=False,
+            log_size=True,
+            relative=True,
+            size_region=0.6,
+            giou_weight=2.0,
+        ),
+        people,
+    ),
     "CenterPoseCodec-regressed": Case(
         CenterPoseCodec(3, joints=16, joint_heatmaps=False, offset=False), people
     ),

@@ -14,7 +14,7 @@ from heatpoint.errors import HeatpointError
 
 @pytest.mark.parametrize(
     ("name", "joints", "middle"),
-    [("coco17", 17, 1), ("mpii16", 16, 4), ("lsp14", 14, 2), ("flic11", 11, 1)],
+    [("coco17", 17, 1), ("mpii16", 16, 4), ("lsp14", 14, 2), ("flic11", 11, 1), ("face5", 5, 1)],
 )
 def test_shipped_skeletons(name: str, joints: int, middle: int) -> None:
     skeleton = skeleton_of(name)

@@ -31,7 +31,7 @@ LAYOUT = "bearpaw_hg1_b1_mpii"
 
 CLASSES = {"COCO": len(COCO), "VOC 07+12": len(VOC)} | {
     data: len(SKELETONS[name].joints)
-    for data, name in (("COCO keypoints", "coco17"), ("MPII", "mpii16"))
+    for data, name in (("COCO keypoints", "coco17"), ("MPII", "mpii16"), ("WIDER FACE", "face5"))
 }
 
 
@@ -47,7 +47,7 @@ def test_a_record_agrees_with_the_converter(record: Published) -> None:
         layout.stats(record.classes),
     )
     is_pose = layout.codec is not None
-    skeleton = SKELETONS["mpii16" if record.classes == 16 else "coco17"]
+    skeleton = SKELETONS[layout.skeleton or ("mpii16" if record.classes == 16 else "coco17")]
     with torch.device("meta"):
         detector = zoo.build(
             record.architecture,
@@ -63,12 +63,15 @@ def test_a_record_agrees_with_the_converter(record: Published) -> None:
 def test_a_record_says_where_the_file_is_and_what_it_is_worth(record: Published) -> None:
     https = r"https://[a-z.]+(/[\w.~-]+)+"
     assert re.fullmatch(https, record.page)
-    assert bool(record.address) != bool(record.by_hand)
+    assert sum(map(bool, (record.address, record.by_hand, record.package))) == 1
     if record.address:
         assert re.fullmatch(https, record.address)
         assert record.address.endswith("/" + record.file)
-    assert re.fullmatch(r"|[0-9a-f]{8}", record.sha256)
-    assert record.sha256 in record.file
+    if record.package:
+        assert re.fullmatch(r"[0-9a-f]{64}", record.sha256)
+    else:
+        assert re.fullmatch(r"|[0-9a-f]{8}", record.sha256)
+        assert record.sha256 in record.file
     assert all((record.licence, record.score, record.protocol, record.reported))
 
 

@@ -28,6 +28,9 @@ Border = Literal["continuous", "cells"]
 Normaliser = Literal["coordinates", "objects"]
 Collisions = Literal["keep", "last"]
 
+MOST = 9.0
+"""Logarithm of the longest side that is read, in cells: longer than any picture's."""
+
 
 @dataclass(frozen=True)
 class CenterCodec(Codec):
@@ -51,6 +54,8 @@ class CenterCodec(Codec):
             Keep some L1 loss beside it: an inverted box is beyond its reach.
         border: "continuous" takes boxes as they are; "cells" clips them to [0, w - 1] and
             [0, h - 1] cells, as all released programs do.
+        log_size: Whether the size map holds natural logarithms of cells instead of cells, as in
+            CenterFace (Xu et al. 2019); the L1 loss is then of the logarithms.
         offset: Whether there is an offset map; without, a centre is taken to be its cell's.
         collisions: "keep" trains all objects that share a cell; "last" only the last one, as
             programs with dense targets do.
@@ -76,6 +81,7 @@ class CenterCodec(Codec):
     offset_weight: float = 1.0
     giou_weight: float = 0.0
     border: Border = "continuous"
+    log_size: bool = False
     offset: bool = True
     collisions: Collisions = "keep"
     clamp: float | None = None
@@ -94,7 +100,7 @@ class CenterCodec(Codec):
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
-        """Heatmap (C logits), size (width, height in cells) and offset (x, y in cells)."""
+        """Heatmap (C logits), size (width, height) and offset (x, y), both in cells."""
         offset = (MapSpec("offset", 2, std=0.001),) if self.offset else ()
         heatmap = MapSpec("heatmap", self.classes, bias=-2.19, per="class")
         return (heatmap, MapSpec("size", 2, std=0.001), *offset)
@@ -187,16 +193,21 @@ class CenterCodec(Codec):
         at = encoded.samples
         count = objects * (2 if self.normaliser == "coordinates" else 1) + 1e-4
         size = at_cells(maps["size"], at.image, at.cell)
-        terms["size"] = self.size_weight * l1_loss(size, at.size, at.weight, count)
+        terms["size"] = self.size_weight * l1_loss(size, self._written(at.size), at.weight, count)
         offset = torch.full_like(at.offset, 0.5)
         if self.offset:
             offset = at_cells(maps["offset"], at.image, at.cell)
             terms["offset"] = self.offset_weight * l1_loss(offset, at.offset, at.weight, count)
         if self.giou_weight > 0:
-            found, true = _boxes(offset, size), _boxes(at.offset, at.size)
+            sides = size.clamp(max=MOST).exp() if self.log_size else size
+            found, true = _boxes(offset, sides), _boxes(at.offset, at.size)
             loss = giou_loss(found, true, at.weight, objects + 1e-4)
             terms["giou"] = self.giou_weight * loss
         return terms
+
+    def _written(self, sides: Tensor) -> Tensor:
+        """Returns sides in cells as the size map says them."""
+        return sides.log() if self.log_size else sides
 
     def decode(self, maps: Maps) -> Rows:
         """Reads the K best peaks of each image and the boxes at their cells.
@@ -216,7 +227,8 @@ class CenterCodec(Codec):
         )
         inside = read_cells(maps["offset"], cells).float() if self.offset else 0.5
         center = places_of(cells, maps["heatmap"].shape[-1]).float() + inside
-        sides = read_cells(maps["size"], cells).float().clamp(min=0)
+        sides = read_cells(maps["size"], cells).float()
+        sides = sides.clamp(max=MOST).exp() if self.log_size else sides.clamp(min=0)
         boxes = _boxes(center, sides) * self.stride
         scores = torch.sigmoid(values.float())
         return {"boxes": boxes, "scores": scores, "labels": labels}, cells
@@ -262,7 +274,7 @@ class CenterCodec(Codec):
         """
         at = encoded.samples
         maps = {"heatmap": encoded.logits(encoded.blobs)}
-        maps["size"] = encoded.map_of(at.size, at.image, at.cell)
+        maps["size"] = encoded.map_of(self._written(at.size), at.image, at.cell)
         if self.offset:
             maps["offset"] = encoded.map_of(at.offset, at.image, at.cell)
         return maps

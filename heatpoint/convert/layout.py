@@ -40,6 +40,11 @@ class Layout:
         codec: Makes the published representation of a skeleton; None for networks of boxes.
         dead: Names of tensors that the published network has but never computes with.
         voc: Instead of ``pixels`` for 20 classes, which are taken for VOC's.
+        turned: Makes ours of a published tensor, given its name, where they differ; None where
+            none does.
+        each: Rows of the heatmap's weight for each class or joint.
+        subject: What has the joints.
+        skeleton: Name of their skeleton, where their number does not tell it.
     """
 
     architecture: str
@@ -50,6 +55,10 @@ class Layout:
     codec: Callable[[Skeleton], Codec] | None = None
     dead: re.Pattern[str] | None = None
     voc: Pixels | None = None
+    turned: Callable[[str, Tensor], Tensor] | None = None
+    each: int = 1
+    subject: str = "person"
+    skeleton: str = ""
 
     @property
     def channels(self) -> Literal["bgr", "rgb"]:
@@ -76,7 +85,7 @@ class Layout:
         for name in (self.heatmap, self.heatmap.removesuffix("weight") + "bias"):
             heatmap = tensors.get(name)
             if heatmap is not None and heatmap.ndim:
-                return int(heatmap.shape[0])
+                return int(heatmap.shape[0]) // self.each
         return 1
 
     def expected(self, classes: int) -> Mapping[str, tuple[int, ...]]:

@@ -9,6 +9,7 @@ from functools import partial
 
 from torch import Tensor
 
+from heatpoint.convert.centerface import CENTERFACE
 from heatpoint.convert.layout import Layout, Words
 from heatpoint.weights import PIXELS
 from heatpoint.zoo import rows
@@ -342,6 +343,7 @@ LAYOUTS: dict[str, Layout] = {
         "backbone.stem.0.conv.weight",
         PIXELS["imagenet_rgb"],
     ),
+    "centerface": CENTERFACE,
     "mmpose_hourglass52_coco": mmpose(),
     "mmpose_hourglass52_mpii": mmpose(),
     "bearpaw_hg1_b1_mpii": bearpaw(1),
@@ -368,7 +370,7 @@ def named(name: str) -> Layout | None:
 
 def recognised(tensors: Mapping[str, Tensor]) -> dict[str, Layout]:
     """Returns the layout of joints, by name, that a checkpoint's names of tensors speak for."""
-    for name in ("xy_multi_pose_dla_34", "xy_multi_pose_hourglass"):
+    for name in ("xy_multi_pose_dla_34", "xy_multi_pose_hourglass", "centerface"):
         if LAYOUTS[name].heatmap in tensors:
             return {name: LAYOUTS[name]}
     for head in ("keypoint_head", "head"):

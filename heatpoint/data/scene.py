@@ -145,7 +145,7 @@ def with_skeleton(annotations: Annotations, skeleton: str) -> Annotations:
     if found is None:
         raise HeatpointError(
             f"{annotations.source} does not name its {number} joints; name them with skeleton: "
-            "coco17, mpii16, lsp14, flic11 or a JSON file"
+            "coco17, mpii16, lsp14, flic11, face5 or a JSON file"
         )
     if len(found) != number:
         raise HeatpointError(

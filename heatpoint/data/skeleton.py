@@ -331,8 +331,10 @@ SKELETONS: dict[str, Skeleton] = {
         "right_hip left_eye right_eye nose",
         "0-1 1-2 3-4 4-5 0-3 0-6 3-7 6-7 0-10 3-10 8-10 9-10",
     ),
+    "face5": _built("right_eye left_eye nose right_mouth left_mouth", "0-1 0-2 1-2 2-3 2-4 3-4"),
 }
-"""Skeletons that ship: COCO keypoints, MPII, Leeds Sports Pose, Frames Labeled In Cinema."""
+"""Skeletons that ship: COCO keypoints, MPII, Leeds Sports Pose, Frames Labeled In Cinema, and the
+five landmarks of WIDER FACE; left is the subject's own."""
 
 
 def skeleton_of(name_or_path: str | Path) -> Skeleton:

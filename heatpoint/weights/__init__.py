@@ -20,6 +20,8 @@ from safetensors import SafetensorError, safe_open
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import check_file, fits
 from heatpoint.weights.download import cache_folder
+from heatpoint.weights.graphs import read_graph
+from heatpoint.weights.packages import Package
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,12 +63,14 @@ class Published:
         protocol: Data and test procedure of the score.
         reported: Where the score is published.
         sigma: Width of a joint's target in cells, where it is not the layout's.
+        package: Package of the Python index that holds the file, or "" where none does.
+        versions: Which versions of it do, as pip writes it.
     """
 
     name: str
     architecture: str
     layout: str
-    data: Literal["COCO", "VOC 07+12", "COCO keypoints", "MPII"]
+    data: Literal["COCO", "VOC 07+12", "COCO keypoints", "MPII", "WIDER FACE"]
     classes: int
     size: tuple[int, int]
     pixels: Pixels
@@ -80,6 +84,15 @@ class Published:
     by_hand: str = ""
     sha256: str = ""
     sigma: float | None = None
+    package: str = ""
+    versions: str = ""
+
+    @property
+    def inside(self) -> Package | None:
+        """The package that holds the file, if one does."""
+        if not self.package:
+            return None
+        return Package(self.package, self.versions, self.file, self.sha256)
 
     @property
     def cached(self) -> Path:
@@ -169,7 +182,7 @@ def first_bytes(path: Path) -> bytes:
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
-    """Returns the named tensors of a PyTorch or safetensors file, unwrapped, on the CPU.
+    """Returns the named tensors of a PyTorch, safetensors or ONNX file, unwrapped, on the CPU.
 
     Raises:
         HeatpointError: The file is missing, cut off, holds no named tensors, or is a pickle that
@@ -180,6 +193,8 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
 
     path = Path(path)
     start = first_bytes(path)
+    if path.suffix.lower() == ".onnx":
+        return unwrapped(read_graph(path), str(path))
     try:
         if start[6:] == b"\x00\x00{":  # header length below 2**48, then JSON
             content: Any = load_file(path)

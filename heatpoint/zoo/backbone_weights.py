@@ -1,8 +1,7 @@
-"""Loads classification weights from a file into the backbone of a network."""
+"""Loads classification weights from a file or a package into the backbone of a network."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -12,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
-from heatpoint.networks import Network
+from heatpoint.networks import Backbone, Network
 from heatpoint.networks.features import TimmBackbone
 from heatpoint.weights import read_tensors
+from heatpoint.weights.download import digest
+from heatpoint.weights.packages import PREFIX, PackagedBackbone, packaged
 
 Tensors = Mapping[str, Tensor]
 
@@ -42,12 +43,12 @@ def load_backbone_weights(
     """Fills the backbone from a file of timm's or torchvision's classification weights.
 
     Understood are PyTorch and safetensors files, with or without wrapper and ``module.`` prefix,
-    whose names are timm's or, for ResNet and MobileNetV2, torchvision's. Every tensor of the
-    backbone must be there; counters of batch norms may be missing.
+    whose names are timm's or, for ResNet and MobileNetV2, torchvision's; and the files in known
+    packages. Every tensor of the backbone must be there; counters of batch norms may be missing.
 
     Args:
         network: Its backbone is filled, and its normalisation set to that of the weights.
-        path: The file.
+        path: The file, or ``package:NAME`` for the file in a package of ``packages.BACKBONES``.
         mean: R, G and B means (0-255) of the images the weights were made for. Without, the
             values known for this very file, else those the backbone declares (ImageNet's).
         std: R, G and B standard deviations (0-255) of the same.
@@ -57,17 +58,24 @@ def load_backbone_weights(
 
     Raises:
         HeatpointError: The file is unreadable, or has tensors missing, of other shape, or left
-            over that are no classifier's.
+            over that are no classifier's; or the package is unknown, not installed, or made for
+            another backbone.
     """
-    found = read_tensors(path)
-    backbone = network.backbone
+    record, backbone = packaged(str(path)), network.backbone
+    if record is not None:
+        _check_architecture(record, backbone)
+    file = Path(path) if record is None else record.path()
+    found = read_tensors(file)
     module: nn.Module = backbone.model if isinstance(backbone, TimmBackbone) else backbone
     own = module.state_dict()
     is_numbered = "features.0.0.weight" in found and "conv_stem.weight" in own
-    renamed = {name: mobilenetv2_name(name) if is_numbered else name for name in found}
+    if record is not None:  # its file, which is known by its hash, has timm's order
+        renamed = dict(zip(found, _names(record.backbone), strict=True))
+    else:
+        renamed = {name: mobilenetv2_name(name) if is_numbered else name for name in found}
     tensors = {renamed[name]: tensor for name, tensor in found.items() if renamed[name] in own}
     unused = [name for name in found if renamed[name] not in own]
-    misfits = _misfits(own, tensors, [name for name in unused if not UNUSED.match(name)])
+    misfits = _misfits(own, tensors, [n for n in unused if not UNUSED.match(renamed[n])])
     if misfits:
         raise HeatpointError(
             f"{path} does not fit the backbone: tensors {misfits}; choose weights of the same "
@@ -75,10 +83,40 @@ def load_backbone_weights(
         )
     module.load_state_dict(tensors, strict=False)
 
-    known = INPUT_OF_FILE.get(hashlib.sha256(Path(path).read_bytes()).hexdigest())
+    known = (record.mean, record.std) if record else INPUT_OF_FILE.get(digest(file))
     known_mean, known_std = known or (backbone.mean, backbone.std)
     network.set_normalisation(mean or known_mean, std or known_std)
     return unused
+
+
+def origin(path: str | Path) -> dict[str, str]:
+    """Returns what is known of a file of backbone weights, or of ``package:NAME``, for records."""
+    record = packaged(str(path))
+    if record is None:
+        return {"file": Path(path).name}
+    return {key: getattr(record, key) for key in ("file", "sha256", "licence", "reported")} | {
+        "package": record.name
+    }
+
+
+def _check_architecture(record: PackagedBackbone, backbone: Backbone) -> None:
+    """Raises HeatpointError unless the backbone is the one that a package's weights belong to."""
+    facts = getattr(getattr(backbone, "model", None), "pretrained_cfg", None) or {}
+    found = facts.get("architecture", type(backbone).__name__)
+    if found != record.backbone:
+        raise HeatpointError(
+            f"{PREFIX}{record.name} holds the weights of {record.backbone}, but this model's "
+            f"backbone is {found}; choose --model centernet_topdown:{record.backbone}, or another "
+            "model with that backbone"
+        )
+
+
+def _names(backbone: str) -> list[str]:
+    """Returns the names of all tensors of a timm model, in its order."""
+    import timm
+
+    with torch.device("meta"):  # names without weights
+        return list(timm.create_model(backbone).state_dict())
 
 
 @cache
@@ -88,12 +126,11 @@ def _mobilenetv2_names() -> dict[str, str]:
     torchvision numbers all blocks and the layers in them, timm numbers stages and names layers;
     both have the same layers in the same order (Sandler et al. 2018, table 2).
     """
-    import timm
     from torchvision.models import mobilenet_v2
 
-    with torch.device("meta"):  # names without weights
-        theirs, ours = mobilenet_v2(), timm.create_model("mobilenetv2_100")
-    return dict(zip(theirs.state_dict(), ours.state_dict(), strict=True))
+    with torch.device("meta"):
+        theirs = mobilenet_v2().state_dict()
+    return dict(zip(theirs, _names("mobilenetv2_100"), strict=True))
 
 
 def mobilenetv2_name(name: str) -> str:

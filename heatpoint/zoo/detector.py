@@ -23,7 +23,7 @@ from heatpoint.networks.heads import Producer
 from heatpoint.system.files import atomic_write, fits
 from heatpoint.views import View
 from heatpoint.weights import FORMAT_VERSION, HEADER, checkpoint_path, read_header
-from heatpoint.zoo.backbone_weights import load_backbone_weights
+from heatpoint.zoo.backbone_weights import load_backbone_weights, origin
 from heatpoint.zoo.families import find
 from heatpoint.zoo.fit import Shapes, check_shapes, fill, outline, shapes_of
 from heatpoint.zoo.rows import Model, fitted
@@ -274,8 +274,9 @@ def build(
         name: A key of ``models()``; or a name made by the rule of ``zoo.families``, such as
             ``centernet_deconv:convnext_tiny`` or ``hourglass:3x2``.
         names: Class names; for the joints of one subject one, which says what it is.
-        backbone_weights: File of weights for the backbone; see ``load_backbone_weights``. Its
-            name and what it holds beyond the backbone go to ``meta["backbone_weights"]``.
+        backbone_weights: File of weights for the backbone, or ``package:NAME``; see
+            ``load_backbone_weights``. Its name, what it holds beyond the backbone and what is
+            known of the package go to ``meta["backbone_weights"]``.
         pretrained: Fetches the backbone's ImageNet weights through timm.
         codec: Representation instead of the model's usual one; the network's stride and trim
             become its own.
@@ -323,7 +324,7 @@ def build(
         detector = Detector(network, chosen, tuple(names), meta, joints)
     if backbone_weights:
         unused = load_backbone_weights(detector.network, backbone_weights)
-        detector.meta["backbone_weights"] = {"file": Path(backbone_weights).name, "unused": unused}
+        detector.meta["backbone_weights"] = origin(backbone_weights) | {"unused": unused}
     return detector
 
 

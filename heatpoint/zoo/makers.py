@@ -7,6 +7,7 @@ from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
+from heatpoint.networks.centerface import FoldedMobileNetV2, TransposedTopDownNeck
 from heatpoint.networks.deformable import DeformConv
 from heatpoint.networks.deformable_necks import AggregationNeck, Make3x3, PairedNeck
 from heatpoint.networks.features import (
@@ -155,6 +156,13 @@ def mmpose(codec: Codec, pretrained: bool) -> Network:
     """Returns one large hourglass with bare heads."""
     trunk = DetectionHourglass(stacks=1)
     return Network(trunk, OneLevel(), BareHeads(256, codec.maps), stride=4)
+
+
+def centerface(codec: Codec, pretrained: bool) -> Network:
+    """Returns the network of CenterFace, which has no ImageNet weights."""
+    trunk = FoldedMobileNetV2()
+    neck = TransposedTopDownNeck(trunk.channels)
+    return Network(trunk, neck, BareHeads(neck.out_channels, codec.maps), stride=4)
 
 
 def _published(codec: Codec, channels: int, width: int, pooled: int) -> Heads:

@@ -121,6 +121,9 @@ MMPOSE = JointCodec(
 BUBBLIIIING = CenterCodec(1, normaliser="objects", collisions="last", one_class_per_cell=True)
 """The targets and loss of bubbliiiing's centernet-pytorch."""
 
+CENTERFACE = CenterPoseCodec(1, joints=1, log_size=True, relative=True, joint_heatmaps=False)
+"""CenterFace's boxes and landmarks (Xu et al. 2019); targets and loss are usual."""
+
 MMDET = CenterCodec(1, radius="fixed", overlap=0.3, round_size=False, collisions="last")
 """The targets and loss of mmdet's CenterNet."""
 

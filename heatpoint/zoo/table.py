@@ -7,6 +7,7 @@ from functools import partial
 from heatpoint.networks.deformable import DeformConv
 from heatpoint.networks.deformable_necks import plain
 from heatpoint.zoo.makers import (
+    centerface,
     dcn,
     deconv,
     dense,
@@ -18,7 +19,7 @@ from heatpoint.zoo.makers import (
     tiny,
     topdown,
 )
-from heatpoint.zoo.rows import BUBBLIIIING, MMDET, RELEASED, Model, row
+from heatpoint.zoo.rows import BUBBLIIIING, CENTERFACE, MMDET, RELEASED, Model, row
 
 _DCN = "with deformable and transposed convolutions in turn"
 _DECONV = "with three transposed convolutions"
@@ -100,6 +101,13 @@ TABLE: dict[str, Model] = {
     ),
     "centerpose_tiny": tiny(
         "centerpose", f"{_PLAIN} for boxes and joints of everyone, for simple scenes and trials"
+    ),
+    "centerface": row(
+        "MobileNetV2 without norms under a neck of 24 channels, for the weights of CenterFace",
+        CENTERFACE,
+        centerface,
+        (640, 640),
+        "centerpose_mobilenetv2",
     ),
     "hourglass_1stack": stacked(1, 1, "bearpaw", "one hourglass behind bearpaw's stem"),
     "hourglass_2stack": stacked(2, 1, "bearpaw", "two stacked hourglasses, bearpaw's stem"),
