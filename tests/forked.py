@@ -24,7 +24,8 @@ _CONTEXT.set_forkserver_preload(list(PRELOADED))
 def run_command(words: list[str], folder: Path) -> tuple[int, str]:
     """Runs ``heatpoint`` with some words in a folder; returns its status and all it has printed."""
     said = folder / ".printed"
-    process = _CONTEXT.Process(target=_run, args=(words, str(folder), str(said)))
+    method = multiprocessing.get_start_method()
+    process = _CONTEXT.Process(target=_run, args=(words, str(folder), str(said), method))
     process.start()
     process.join()
     text = said.read_text(encoding="utf-8", errors="replace")
@@ -33,14 +34,15 @@ def run_command(words: list[str], folder: Path) -> tuple[int, str]:
     return process.exitcode, text
 
 
-def _run(words: list[str], folder: str, said: str) -> None:
+def _run(words: list[str], folder: str, said: str, method: str) -> None:
     """Runs a command with its outputs in a file, in a process that ends with it."""
+    # Its own processes start as those of any program do.
+    multiprocessing.set_start_method(method, force=True)
+    multiprocessing.set_forkserver_preload([])
     os.chdir(folder)
     with open(said, "wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", closefd=False, buffering=1)
     sys.argv = ["heatpoint", *words]
     from heatpoint.cli import main
 

@@ -40,7 +40,7 @@ SHORTER = {
     r"--model (pose|hourglass)_\w+": "--model pose_tiny",
     r"--size (512|384|256)": "--size 128",
     r"heatpoint demo": "heatpoint demo --minutes 0.02",
-    r"heatpoint benchmark (?!.*--rounds)": "heatpoint benchmark --rounds 1 --starts 1 --engine onnx ",
+    r"benchmark (?!.*--rounds)": "benchmark --rounds 1 --starts 1 --engine onnx ",
     r"--rounds 5": "--rounds 1",
     r"(heatpoint train (?!.*--(epochs|minutes)).*)": r"\1 --epochs 1",
 }

@@ -64,7 +64,7 @@ _PLAUSIBLE = 1.5
 
 
 class _Row(NamedTuple):
-    """The cells of a row by what their columns mean, those of its box, and what messages call it."""
+    """The cells of a row by what their columns mean, the columns of its box, and its place."""
 
     where: str
     text: dict[str, str]
