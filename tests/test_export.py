@@ -40,6 +40,8 @@ APART = 2e-5
 STEADY = 2e-4
 """Pixels by which joints may differ in torch's float32 and float64 for a picture to be used."""
 
+SLOW = pytest.mark.slow
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -94,8 +96,8 @@ def pictures(batch: int, height: int, width: int) -> Tensor:
     return functional.interpolate(coarse, size=(height, width), mode="bilinear").to(torch.uint8)
 
 
-def expected(detector: Detector, images: Tensor, flip: bool = False) -> Arrays:
-    deployed = Deployed(detector, flip=flip, max_detections=100)
+def expected(detector: Detector, images: Tensor, flip: bool = False, rows: int = 100) -> Arrays:
+    deployed = Deployed(detector, flip=flip, max_detections=rows)
     with torch.inference_mode():
         answer = deployed(images)
     return {name: v.numpy() for name, v in zip(deployed.outputs, answer, strict=True)}
@@ -196,9 +198,13 @@ def test_every_architecture_exports(name: str, tmp_path: Path) -> None:
     assert_exports(lively_detector(name), tmp_path)
 
 
+ALIKE = ("none", "quarter", "quarter-princeton", "dark")
+"""Refinements whose operators are all among those of the others."""
+
+
 @pytest.mark.parametrize(
     "refine",
-    ["taylor", "none", "quarter", "quarter-princeton", "quarter-mmpose", "dark", "dark-udp"],
+    ["taylor", "quarter-mmpose", "dark-udp", *(pytest.param(x, marks=SLOW) for x in ALIKE)],
 )
 def test_every_refinement_of_joints_exports(refine: Any, tmp_path: Path) -> None:
     detector = ramp_detector()
@@ -212,28 +218,37 @@ def test_every_refinement_of_joints_exports(refine: Any, tmp_path: Path) -> None
         assert_same(run_onnx(path, images), expected(detector, images))
 
 
-def test_one_class_per_cell_exports(tmp_path: Path) -> None:
+def test_one_class_per_cell_and_more_boxes_than_the_codec_has(tmp_path: Path) -> None:
     detector = lively_detector("centernet_tiny")
     codec = dataclasses.replace(detector.codec, one_class_per_cell=True)
     assert isinstance(codec, CenterCodec)
     detector.codec = codec
-    export(detector, tmp_path / "model.onnx")
+    description = export(detector, tmp_path / "model.onnx", max_detections=300)
+    assert description.rows == 300
     images = pictures(2, 96, 64)
-    assert_same(run_onnx(tmp_path / "model.onnx", images), expected(detector, images))
+    assert_same(run_onnx(tmp_path / "model.onnx", images), expected(detector, images, rows=300))
+    answer = run_onnx(tmp_path / "model.onnx", pictures(1, 32, 32))
+    assert answer["boxes"].shape == (1, 300, 4)
+    assert 0 < int((answer["scores"] > 0).sum()) < 64  # fewer peaks than cells, then empty rows
+    assert (answer["labels"] < 2).all()
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_onnx_files_hold_standard_operators_only(name: str, tmp_path: Path) -> None:
+OPSETS = [*((name, 18) for name in FAMILIES), ("centernet_tiny", 19)]
+
+
+@pytest.mark.parametrize(
+    ("name", "opset"), [*OPSETS, pytest.param("cornernet_tiny", 19, marks=SLOW)]
+)
+def test_onnx_files_hold_standard_operators_only(name: str, opset: int, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    for opset in (18, 19) if name == "cornernet_tiny" else (18,):
-        export(lively_detector(name), path, opset=opset)
-        model = onnx.load(path)
-        assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
-        assert {node.domain for node in model.graph.node} == {""}
-        assert not len(model.functions)
-        # Whole numbers are divided as such: float32 has none beyond 2 ** 24, heatmaps have cells.
-        assert "Floor" not in {node.op_type for node in model.graph.node}
-        assert str(Path(__file__).parents[1]).encode() not in path.read_bytes()
+    export(lively_detector(name), path, opset=opset)
+    model = onnx.load(path)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
+    assert {node.domain for node in model.graph.node} == {""}
+    assert not len(model.functions)
+    # Whole numbers are divided as such: float32 has none beyond 2 ** 24, heatmaps have cells.
+    assert "Floor" not in {node.op_type for node in model.graph.node}
+    assert str(Path(__file__).parents[1]).encode() not in path.read_bytes()
 
 
 def test_inputs_and_outputs_have_names_and_sides(tmp_path: Path) -> None:
@@ -269,28 +284,18 @@ def test_files_describe_themselves(suffix: str, tmp_path: Path) -> None:
     assert Description.from_json(text, path) == description
 
 
-def test_more_boxes_than_the_codec_has(tmp_path: Path) -> None:
-    detector = lively_detector("centernet_tiny")
-    description = export(detector, tmp_path / "model.onnx", max_detections=300)
-    assert description.rows == 300
-    answer = run_onnx(tmp_path / "model.onnx", pictures(1, 32, 32))
-    assert answer["boxes"].shape == (1, 300, 4)
-    # 128 cells hold fewer peaks, and empty rows follow.
-    filled = int((answer["scores"] > 0).sum())
-    assert 0 < filled < 128
-    assert (answer["labels"] < 2).all()
-
-
-@pytest.mark.parametrize("name", ["centernet_tiny", "cornernet_tiny"])
-def test_one_size_and_batch(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "size"), [("centernet_tiny", (64, 96)), ("cornernet_tiny", (128, 128))]
+)
+def test_one_size_and_batch(name: str, size: tuple[int, int], tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     detector = lively_detector(name)
-    description = export(detector, path, size=(64, 96), dynamic=False, batch=2)
+    description = export(detector, path, size=size, dynamic=False, batch=2)
     assert not description.dynamic
     assert description.batch == 2
     sides = onnx.load(path).graph.input[0].type.tensor_type.shape.dim
-    assert [side.dim_value for side in sides] == [2, 3, 64, 96]
-    images = pictures(2, 64, 96)
+    assert [side.dim_value for side in sides] == [2, 3, *size]
+    images = pictures(2, *size)
     assert_same(run_onnx(path, images), expected(detector, images))
 
 
@@ -298,7 +303,8 @@ def test_corner_pooling_compares_no_more_than_one_size_takes(tmp_path: Path) -> 
     detector = lively_detector("cornernet_tiny")
     counts = []
     for dynamic in (True, False):
-        export(detector, tmp_path / "model.onnx", size=128, dynamic=dynamic)
+        batch = {} if dynamic else {"batch": 2}
+        export(detector, tmp_path / "model.onnx", size=128, dynamic=dynamic, **batch)
         nodes = onnx.load(tmp_path / "model.onnx").graph.node
         counts.append(sum(node.op_type == "Gather" for node in nodes))
     # Four poolings of 32 cells take 5 comparisons each, of any number of cells 14.
@@ -397,6 +403,7 @@ def test_missing_packages_are_named(
 def test_checkpoints_are_exported_by_their_path(tmp_path: Path) -> None:
     detector = lively_detector("centernet_tiny")
     detector.save(tmp_path / "best.safetensors")
-    export(tmp_path / "best.safetensors", tmp_path / "model.xml", dynamic=False, size=64)
-    images = pictures(2, 64, 64)
+    path, size = tmp_path / "model.xml", (64, 96)
+    export(tmp_path / "best.safetensors", path, dynamic=False, size=size, batch=2)
+    images = pictures(2, *size)
     assert_same(run_openvino(tmp_path / "model.xml", images), expected(detector, images))

@@ -353,7 +353,9 @@ def test_encodings(tmp_path: Path, declared: str | None, codec: str, name: str) 
 def test_other_encodings_are_named(tmp_path: Path) -> None:
     text = f"<annotation>\n{item('汽车')}</annotation>"
     (tmp_path / "a.xml").write_bytes(text.encode("gbk"))
-    with pytest.raises(HeatpointError, match=r"a\.xml is not in utf-8, .* line 2\); save it as"):
+    with pytest.raises(
+        HeatpointError, match=r"a\.xml is not XML in UTF-8 .* line 2\), but may be gb"
+    ):
         read(tmp_path)
 
 

@@ -17,6 +17,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import MISSING
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -24,6 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from heatpoint import plugins
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.options import SWITCH, Option, built, flag, leaves, short
+from heatpoint.system import encodings
 from heatpoint.system.files import read_yaml
 
 if TYPE_CHECKING:
@@ -87,7 +89,8 @@ def run(words: Sequence[str], command: str, options: type[Any]) -> int:
         HeatpointError: A mistake; the options in it are named as flags.
     """
     try:
-        return parse(words, command, options).run() or 0
+        # What --encoding says holds for this command alone.
+        return copy_context().run(lambda: parse(words, command, options).run() or 0)
     except HeatpointError as error:
         raise HeatpointError(as_flags(str(error), options)) from error
 
@@ -188,6 +191,12 @@ def _make_parser(command: str, options: type, known: Iterable[Option]) -> _Parse
         type=plugins.load,
         metavar="FILE_OR_MODULE",
         help="Python code that defines models and representations; may be given again",
+    )
+    every.add_argument(
+        "--encoding",
+        type=encodings.choose,
+        metavar="NAME",
+        help="what texts are in that are no Unicode, such as cp1251; found out where it can be",
     )
     every.add_argument(
         "--config",

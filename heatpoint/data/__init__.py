@@ -150,7 +150,7 @@ class ImageRecord:
 
 
 class Objects:
-    """The objects of one image while a reader collects them.
+    """The objects of one image, or of several one after another, while a reader collects them.
 
     Args:
         joints: J, the joints each object of the data set has; None if they have none.
@@ -181,14 +181,21 @@ class Objects:
             keypoints: (J, 3) as in ``ImageRecord``; None means that no joint is labelled.
             head: Length that PCKh divides by; NaN if unknown.
         """
-        points = np.zeros((self._joints or 0, 3)) if keypoints is None else keypoints
-        self._rows.append((box, label, crowd, difficult, area, points, head))
+        if keypoints is None and self._joints is not None:
+            keypoints = np.zeros((self._joints, 3))
+        self._rows.append((box, label, crowd, difficult, area, keypoints, head))
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
     def record(self, path: Path, size: Size | None, image_id: Id) -> ImageRecord:
         """Returns the finished record of the image at ``path``."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 7
-        boxes, labels, crowd, difficult, areas, points, heads = map(np.array, columns)
-        joints = None if self._joints is None else points.reshape(len(boxes), self._joints, 3)
+        *columns, points, lengths = columns
+        boxes, labels, crowd, difficult, areas, heads = map(np.array, (*columns, lengths))
+        joints = None
+        if self._joints is not None:
+            joints = np.array(points).reshape(len(boxes), self._joints, 3)
         known = heads if np.isfinite(heads).any() else None
         return ImageRecord(
             path, size, boxes, labels, crowd, difficult, areas, image_id, joints, known

@@ -10,6 +10,7 @@ TREATMENT = {
     "image listed twice": "kept from COCO and text files, else left out the second time",
     "image without annotation file": "left out",
     "picture of a format that is not read": "left out",
+    "text in a national encoding": "read so; --encoding names another",
     "unused label file": "left out",
     "no label files": "the pictures are kept as pictures without objects",
     "label file of several pictures": "used for each of them",

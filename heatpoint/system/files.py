@@ -21,7 +21,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 
 from heatpoint.errors import HeatpointError
-from heatpoint.system import is_alive
+from heatpoint.system import encodings, is_alive
 from heatpoint.system.signs import SIGN, sign
 
 Wanted = TypeVar("Wanted")
@@ -132,9 +132,6 @@ LARGEST_TEXT = 8 << 30
 LARGEST_YAML = 4 << 20
 """Characters of a YAML file: a hundred thousand names of classes."""
 
-_ENCODINGS = ("gb18030", "shift_jis", "euc_kr", "cp1251", "cp1252")
-"""What texts that are not UTF-8 are often saved as, the strictest first."""
-
 
 NamedFile = TypeVar("NamedFile", bound=str | Path)
 
@@ -165,21 +162,19 @@ def check_file(path: NamedFile, remedy: str = "") -> NamedFile:
 def read_text(path: str | Path, kind: str = "a text file") -> str:
     """Returns the contents of a text file without its byte order mark, and of carriage returns.
 
-    It is UTF-8, or UTF-16 or UTF-32 as its first bytes tell. Others are not guessed: a wrong guess
-    would change names of classes and files.
+    It is UTF-8, or UTF-16 or UTF-32 as its first bytes tell, or in the national encoding that
+    ``encodings`` settles for a data set.
 
     Args:
         path: The file; a pipe will do.
         kind: What it should be, for the message.
 
     Raises:
-        HeatpointError: The file is missing, unreadable, too large, or not Unicode text.
+        HeatpointError: The file is missing, unreadable, too large, or no text of a known encoding.
     """
     data = _read_bytes(path, kind)
     try:
-        text = data.decode(json.detect_encoding(data[:4]))
-    except UnicodeError as error:
-        raise HeatpointError(f"{path} is not {kind} in UTF-8{_elsewhere(error)}") from None
+        text = encodings.decoded(data, path, kind)
     except MemoryError:
         raise _too_large(path) from None
     if "\r" in text:
@@ -213,20 +208,6 @@ def _too_large(path: str | Path) -> HeatpointError:
     return HeatpointError(f"{path} does not fit into this machine's memory; split it")
 
 
-def _elsewhere(error: UnicodeError) -> str:
-    """Returns where a text stops to be what it should, what it may be instead, and the remedy."""
-    if not isinstance(error, UnicodeDecodeError) or b"\0" in (data := error.object):
-        return "; it holds no text at all, or was damaged"
-    likely = []
-    for encoding in _ENCODINGS:
-        with suppress(UnicodeDecodeError):
-            data.decode(encoding)
-            likely.append(encoding)
-    may_be = f", but may be {' or '.join(likely[:3])}" if likely else ""
-    line = data.count(b"\n", 0, error.start) + 1
-    return f" (byte {error.start:,}, line {line:,}){may_be}; save it as UTF-8"
-
-
 def read_json(path: str | Path) -> Any:
     """Reads a JSON file, with or without a byte order mark.
 
@@ -255,12 +236,14 @@ def read_json_as(path: str | Path, kind: type[Wanted]) -> Wanted | None:
 
     Returns:
         None where the file holds something else, or is not JSON by the letter: ``read_json`` takes
-        more (NaN, infinities, UTF-16), and says of anything else what is wrong.
+        more (NaN, infinities, other encodings), and says of anything else what is wrong.
 
     Raises:
         HeatpointError: The file is missing or unreadable.
     """
     data = _read_bytes(Path(path), "a JSON text file").removeprefix(codecs.BOM_UTF8)
+    if encodings.is_settled() and not data.isascii():
+        return None
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError):

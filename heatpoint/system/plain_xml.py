@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError, fromstring
 
 from heatpoint.errors import HeatpointError
+from heatpoint.system.encodings import decoded
 
 _CODECS = {
     **{name: name for name in ("utf-8", "utf-16", "utf-32", "ascii", "big5", "euc-jp", "gb18030")},
@@ -31,7 +32,8 @@ def read_xml(path: Path) -> Element:
     """Returns the root of an XML file.
 
     The encoding is what its first bytes tell (UTF-16 and UTF-32), else what it declares, else
-    UTF-8. Entities of its own are refused, as they can grow without bound or name other files.
+    UTF-8 or what ``encodings`` settles for a data set. Entities of its own are refused, as they can
+    grow without bound or name other files.
 
     Args:
         path: The file.
@@ -83,6 +85,8 @@ def _text(data: bytes, path: Path) -> str:
         # A single byte each to here, so that this declaration is a tool's slip.
         encoding = "utf-8" if taken in ("utf-16", "utf-32") else taken
     try:
+        if encoding == "utf-8":
+            return decoded(data, path, "XML").removeprefix("\ufeff").lstrip()
         return data.decode(encoding).removeprefix("\ufeff").lstrip()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1

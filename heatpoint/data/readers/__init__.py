@@ -26,7 +26,9 @@ from heatpoint.data.readers import (
     yolo,
 )
 from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.locate import image_folders
 from heatpoint.errors import HeatpointError, suggest
+from heatpoint.system.encodings import reading
 
 FORMATS: tuple[Format, ...] = (
     *coco.FORMATS,
@@ -48,7 +50,7 @@ FORMATS: tuple[Format, ...] = (
 """Every format that is read; of several that fit, the first one counts."""
 
 
-def read(data: str | Path, images: str | Path | None = None) -> Annotations:
+def read(data: str | Path, images: str | Path | None = None, encoding: str = "") -> Annotations:
     """Reads a labelled data set of any of the ``FORMATS``.
 
     Args:
@@ -57,6 +59,8 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
             drive, is taken whole.
         images: Folder of the pictures, if it is none of those that ``locate.image_folders`` lists
             or that the format names.
+        encoding: What its texts are in that are no Unicode, such as "cp1251"; "" to find out by
+            evidence, which a finding tells.
 
     Returns:
         The data set; ``format`` says as what it was read. Where another format would fit as
@@ -69,20 +73,25 @@ def read(data: str | Path, images: str | Path | None = None) -> Annotations:
     try:
         path, split = _parse(data)
         given = Given(path, split, None if images is None else Path(images))
+        folders = image_folders(path / "in" if given.is_folder else path)
         fitting = (each for each in FORMATS if each.folder == given.is_folder and each.fits(given))
-        chosen = next(fitting, None)
-        annotations = _read(given, chosen)
+        with reading([given.images] if given.images else folders, encoding) as national:
+            chosen = next(fitting, None)
+            annotations = _read(given, chosen)
+            # A JSON file is one thing, and may be too large for those who would know theirs.
+            others = list(fitting) if given.suffix != ".json" else []
     except OSError as error:
         raise HeatpointError(
             f"cannot read {error.filename or data}: {error.strerror or error}"
         ) from error
     assert chosen is not None
     annotations.source, annotations.format = str(data), chosen.name
-    # A JSON file is one thing, and may be too large to be read by those who would know theirs.
-    for other in fitting if given.suffix != ".json" else ():
+    for other in others:
         if other.name != chosen.name:
             detail = f"read as {chosen.name}; {other.sign} ({other.name}) is there as well"
             annotations.findings.append(Finding("annotations in a second format", "", detail))
+    for said in national.told.values():
+        annotations.findings.append(Finding("text in a national encoding", "", said))
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
     return annotations

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 import numpy as np
 
-from heatpoint.data import Annotations, Box, ImageRecord, Objects, check_names, joints_box
+from heatpoint.data import Annotations, Box, Id, Objects, check_names, joints_box
 from heatpoint.data.findings import Finding
 from heatpoint.data.images import image_size
 from heatpoint.data.readers import locate, steps
@@ -220,8 +220,14 @@ def as_annotations(
             annotations.leave_out("image listed twice", str(path), f"in {file.name}")
         if path not in taken or not (taken[path].things or taken[path].joints):
             taken[path] = picture
+    label_of = {name: label for label, name in enumerate(annotations.names)}
+    objects = Objects(None if annotations.skeleton is None else len(annotations.skeleton))
+    listed_images: list[tuple[Path, Size | None, Id, int]] = []
     for path, picture in taken.items():
-        annotations.images.append(_record(path, picture, annotations, relative))
+        before = len(objects)
+        size = _add(objects, path, picture, annotations, label_of, relative)
+        listed_images.append((path, size, len(listed_images) + 1, len(objects) - before))
+    annotations.images = objects.record(file, None, 0).divided(listed_images)
     return annotations
 
 
@@ -242,10 +248,16 @@ def _skeleton(joints: Sequence[str], edges: Iterable[tuple[str, str]], file: Pat
     return Skeleton(tuple(joints), tuple(bones), pairs_by_name(joints))
 
 
-def _record(path: Path, picture: Picture, annotations: Annotations, relative: bool) -> ImageRecord:
-    """Returns the record of a picture; what cannot be kept is counted."""
+def _add(
+    objects: Objects,
+    path: Path,
+    picture: Picture,
+    annotations: Annotations,
+    label_of: Mapping[str, int],
+    relative: bool,
+) -> Size | None:
+    """Adds the objects of a picture and returns its size; what cannot be kept is counted."""
     skeleton, image = annotations.skeleton, str(path)
-    objects = Objects(None if skeleton is None else len(skeleton))
     size = picture.size
     if relative:
         try:
@@ -269,7 +281,6 @@ def _record(path: Path, picture: Picture, annotations: Annotations, relative: bo
                 annotations.findings.append(Finding(told, image, detail))
     scale = np.array((width, height, 1.0))
     owned = _owners(kept, picture.joints, annotations, image)
-    label_of = {name: label for label, name in enumerate(annotations.names)}
     for place, thing in enumerate(kept):
         x1, y1, x2, y2 = thing.box or (math.nan,) * 4
         joints = _table(owned.pop(place, {}), skeleton) * scale if skeleton else None
@@ -287,7 +298,7 @@ def _record(path: Path, picture: Picture, annotations: Annotations, relative: bo
             annotations.leave_out("object without a box", image, f"{first.where}: none is visible")
         else:
             objects.add(box_around, label_of[subject], keypoints=table)
-    return objects.record(path, size, len(annotations.images) + 1)
+    return size
 
 
 def _table(joints: Mapping[str, Joint], skeleton: Skeleton | None) -> np.ndarray:
@@ -307,6 +318,8 @@ def _owners(
     for place, thing in enumerate(things):
         if thing.group is not None:
             groups[thing.group].append(place)
+    if not joints:
+        return {}
     free = Counter(joint.name for joint in joints if joint.group is None)
     apart = not things and max(free.values(), default=0) < 2
     owned: dict[Hashable, dict[str, Joint]] = defaultdict(dict)

@@ -136,12 +136,12 @@ def read_table(path: Path) -> list[tuple[int, list[str]]]:
     separator = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text), delimiter=separator)
     try:
-        rows = [(reader.line_num, list(map(str.strip, row))) for row in reader]
+        rows = ((reader.line_num, list(map(str.strip, row))) for row in reader)
+        return [(line, row) for line, row in rows if any(row)]
     except csv.Error as error:
         raise HeatpointError(
             f"{path}:{reader.line_num}: {error}; the file may be damaged"
         ) from None
-    return [(line, row) for line, row in rows if any(row)]
 
 
 @contextmanager

@@ -48,6 +48,7 @@ _HEADINGS = {
 """What columns are called, without capitals, blanks and ``_``; the first one counts."""
 
 _CORNERS, _SIDES, _MIDDLE = ("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h")
+_SHAPES = (_CORNERS, _SIDES, _MIDDLE, ("bbox",))
 _RETINANET = ("image", "x1", "y1", "x2", "y2", "label")
 _AUTOML = ("split", "image", "label", "x1", "y1", "", "", "x2", "y2", "", "")
 _AUTOML_SPLITS = {
@@ -63,10 +64,11 @@ _PLAUSIBLE = 1.5
 
 
 class _Row(NamedTuple):
-    """The cells of a row by what their columns mean, and what messages call it."""
+    """The cells of a row by what their columns mean, the columns of its box, and its place."""
 
     where: str
     text: dict[str, str]
+    box: Sequence[str]
 
 
 class _Table(NamedTuple):
@@ -85,6 +87,7 @@ def is_table(given: Given) -> bool:
     return not is_via_csv(given) and not is_deeplabcut(given.path)
 
 
+@steps.without_collection()
 def read_table(path: Path, split: str | None = None, images: Path | None = None) -> Annotations:
     """Reads a table, or a folder of Roboflow's with a table in each split.
 
@@ -149,15 +152,18 @@ def _rows(path: Path) -> Iterator[_Row]:
     start = 0 if columns else 1
     if not columns:
         columns = _columns(table[0][1], path)
+    shape = next(keys for keys in _SHAPES if set(keys) <= set(columns))
+    used = [(key, place) for place, key in enumerate(columns) if key]
+    least = used[-1][1] + 1
     for line, cells in table[start:]:
         where = f"{path}:{line}"
-        if len(cells) < len(columns) and any(columns[len(cells) :]):
+        if len(cells) < least:
             remedy = "; the file may be cut off"
             raise steps.unexpected(where, f"{len(columns)} cells", len(cells), remedy)
-        text = {key: cell for key, cell in zip(columns, cells, strict=False) if key}
+        text = {key: cells[place] for key, place in used}
         if not text["image"]:
             raise steps.unexpected(where, "the name of a picture", "an empty cell")
-        yield _Row(where, text)
+        yield _Row(where, text, shape)
 
 
 def _without_headings(cells: Sequence[str]) -> Sequence[str]:
@@ -184,9 +190,8 @@ def _columns(headings: Sequence[str], path: Path) -> list[str]:
     sides = place["w"] is not None and place["h"] is not None
     if not corners and not sides and place["bbox"] is None:
         place["w"], place["h"] = place.pop("width"), place.pop("height")
-    boxes = [(*_CORNERS,), (*_SIDES,), (*_MIDDLE,), ("bbox",)]
     there = {key for key, at in place.items() if at is not None}
-    shape = next((keys for keys in boxes if there.issuperset(keys)), None)
+    shape = next((keys for keys in _SHAPES if there.issuperset(keys)), None)
     if "image" not in there or shape is None:
         wanted = "columns of the picture and of a box (filename, xmin, ymin, xmax, ymax, class)"
         seen = ", ".join(map(repr, headings[:12]))
@@ -198,21 +203,20 @@ def _columns(headings: Sequence[str], path: Path) -> list[str]:
 
 def _box(row: _Row) -> Box | None:
     """Returns the box of a row as it is written; None for a picture without objects."""
-    text = row.text
-    if "bbox" in text:
-        cells = re.split(r"[\s,;]+", text["bbox"].strip("[]() "))
-        keys: Sequence[str] = _SIDES
-    else:
-        keys = next(k for k in (_CORNERS, _SIDES, _MIDDLE) if text.keys() >= set(k))
-        cells = [text[key] for key in keys]
-    if not any(cells):
-        return None
-    values = [number(cell) for cell in cells]
-    doubtful = any(map(math.isnan, values))
-    words = [cell for cell in cells if doubtful and _is_word(cell) and cell.lower() != "nan"]
-    if words or len(cells) != len(keys):
-        raise steps.unexpected(row.where, f"numbers {', '.join(keys)}", repr(words or cells))
-    a, b, c, d = values
+    keys = row.box
+    cells = [row.text[key] for key in keys]
+    if keys == ("bbox",):
+        keys, cells = _SIDES, re.split(r"[\s,;]+", cells[0].strip("[]() "))
+    try:
+        a, b, c, d = map(float, cells)
+    except ValueError:
+        if not any(cells):
+            return None
+        words = [cell for cell in cells if _is_word(cell) and cell.lower() != "nan"]
+        if words or len(cells) != len(keys):
+            wanted = f"numbers {', '.join(keys)}"
+            raise steps.unexpected(row.where, wanted, repr(words or cells)) from None
+        a, b, c, d = map(number, cells)
     if keys is _CORNERS:
         return a, b, c, d
     return (a, b, a + c, b + d) if keys is _SIDES else (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
@@ -229,13 +233,13 @@ def _add(table: _Table, row: _Row, box: Box, names: dict[str, str]) -> None:
         table.notes.append(Note("corners swapped", f"{row.where}: {x1:g}, {y1:g}, {x2:g}, {y2:g}"))
         box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
     label = row.text.get("label", SUBJECT)
-    crowd, difficult = (_is_set(row.text.get(key, "")) for key in ("crowd", "difficult"))
+    crowd, difficult = _is_set(row, "crowd"), _is_set(row, "difficult")
     name = names.get(label, label)
     table.things.append(Thing(name, box, row.where, crowd=crowd, difficult=difficult))
 
 
-def _is_set(cell: str) -> bool:
-    return cell.lower() in ("1", "1.0", "true", "yes")
+def _is_set(row: _Row, key: str) -> bool:
+    return key in row.text and row.text[key].lower() in ("1", "1.0", "true", "yes")
 
 
 def _classes(folder: Path) -> tuple[dict[str, str], list[str]]:
