@@ -88,7 +88,7 @@ class CellSamples(NamedTuple):
         counts once. A cell belongs to the object whose own it is, else to the smallest.
 
         Args:
-            radius: (P,) int64, half side of the regions in cells.
+            radius: (P, 2) int64, half sides of the regions along x and y in cells.
             batch: Number of images.
             map_size: (h, w) of the maps.
         """
@@ -175,7 +175,7 @@ class CenterEncoded(ObjectsEncoded):
 
     Attributes:
         objects: (P) objects: own cell, offset in [0, 1] and size; the weight is 1.
-        radius: (P,) int64, of the blobs in cells.
+        radius: (P, 2) int64, of the blobs along x and y in cells.
         blobs: The target of the heatmap, with Q peaks.
         samples: Where size and offset are trained.
         counts: (2,) float32, of the heatmap's loss and of the others: number of positive cells Q
@@ -269,11 +269,15 @@ def boxes_in_cells(
     return boxes[kept], label[kept], image[kept], len(boxes) - int(kept.sum())
 
 
-def blob_radius(sides: Tensor, rule: RadiusRule, overlap: float) -> Tensor:
-    """Returns the whole radii (P,) int64 of blobs for sides (P, 2), width and height in cells."""
+def blob_radius(sides: Tensor, rule: RadiusRule, overlap: float, alpha: float = 0.54) -> Tensor:
+    """Returns whole radii (P, 2) int64 along x and y for sides (P, 2), width and height, in cells.
+
+    Rule, overlap and alpha are those of ``gaussian_radius``.
+    """
     # Whole numbers decide the radius, so it is computed as precisely as in the references.
     exact = torch.float32 if sides.device.type == "mps" else torch.float64
-    return gaussian_radius(sides.flip(-1).to(exact), rule, overlap).long().clamp(min=0)
+    radius = gaussian_radius(sides.flip(-1).to(exact), rule, overlap, alpha)
+    return radius.flip(-1).long().clamp(min=0)
 
 
 def last_of_cell(image: Tensor, cell: Tensor, batch: int, cells: int) -> Tensor:
@@ -311,7 +315,7 @@ def list_points(
         points: (P, 2) x and y in cells, within the maps.
         image: (P,) int64.
         label: (P,) int64.
-        radius: (P,) int64, of the blobs in cells.
+        radius: (P, 2) int64, of the blobs along x and y in cells.
         planes: Numbers of images and of classes.
         map_size: (h, w) of the maps.
     """
@@ -332,7 +336,7 @@ def list_blobs(
     Args:
         plane: (P,) int64, the map of each blob.
         cell: (P,) int64, row * w + column of its peak.
-        radius: (P,) int64, in cells.
+        radius: (P, 2) int64, along x and y in cells.
         planes: Number of maps.
         map_size: (h, w) of the maps.
     """

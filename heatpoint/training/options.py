@@ -217,11 +217,14 @@ class TrainOptions:
 
     BOXES: ClassVar[str] = "boxes"
 
-    radius: Literal["", "legacy", "fixed", "half-fixed"] = ""
+    radius: Literal["", "legacy", "fixed", "half-fixed", "elliptical"] = ""
     """rule for the radius of the peaks in the target heatmaps; the model's own by default"""
 
     overlap: float | None = None
     """IoU that a box moved by the radius keeps; the model's own (0.7) by default"""
+
+    alpha: float | None = None
+    """share of a box's sides that an elliptical peak covers; the model's own (0.54) by default"""
 
     size_region: float | None = None
     """share of a box around its centre where its size is learnt; the model's own by default"""
