@@ -1,4 +1,4 @@
-r"""Trains one network under each rule for the radius, and draws docs/radius.md's table and pictures.
+r"""Trains one network under each rule for the radius; draws the table and pictures of the document.
 
 The same network, data, order, augmentation and number of updates, several seeds; the rules alone
 differ. Nothing is validated before the last update, so that no number is chosen on itself. Sizes
