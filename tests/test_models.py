@@ -16,7 +16,7 @@ from heatpoint.commands import weights
 from heatpoint.commands.weights import describe
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.zoo import FAMILIES, models
-from heatpoint.zoo.families import TABLE
+from heatpoint.zoo.table import TABLE
 
 LISTED = Path(weights.__file__).parent / "models.toml"
 COUNTS = (16, 17)

@@ -193,7 +193,7 @@ def test_a_plugin_may_use_the_package(tmp_path: Path) -> None:
 def test_a_row_of_the_zoo_is_a_model_too(tmp_path: Path) -> None:
     path = tmp_path / "rows.py"
     path.write_text(
-        "from heatpoint.zoo.families import TABLE\nMODELS = {'mine': TABLE['centernet_tiny']}\n"
+        "from heatpoint.zoo.table import TABLE\nMODELS = {'mine': TABLE['centernet_tiny']}\n"
     )
     plugins.load(path)
     assert heatpoint.build("mine", ["a"]).meta["architecture"] == "mine"

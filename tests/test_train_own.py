@@ -24,7 +24,7 @@ from heatpoint.views import View
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field
 from heatpoint.views.pictures import Crops
 from heatpoint.zoo.detector import Detector
-from heatpoint.zoo.families import Model
+from heatpoint.zoo.rows import Model
 
 QUICK = {
     "size": 64,

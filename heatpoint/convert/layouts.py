@@ -12,7 +12,8 @@ from torch import Tensor
 from heatpoint.convert.layout import Layout, Words
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.weights import PIXELS
-from heatpoint.zoo import families
+from heatpoint.zoo import rows
+from heatpoint.zoo.table import TABLE
 
 COCO = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat",
@@ -230,7 +231,7 @@ def mmpose(head: str = "keypoint_head") -> Layout:
     last = f"{head}.multi_final_layers.0."
     words = (*MMDET, (r"^heads\.last\.joints\.", last))
     first, pixels = "backbone.stem.0.conv.weight", PIXELS["imagenet_rgb"]
-    codec = partial(families.fitted, families.MMPOSE, ("person",))
+    codec = partial(rows.fitted, rows.MMPOSE, ("person",))
     return Layout(
         "mmpose_hourglass52", words, f"{last}weight", first, pixels, codec, UNUSED_RESIDUAL
     )
@@ -238,14 +239,14 @@ def mmpose(head: str = "keypoint_head") -> Layout:
 
 def bearpaw(stacks: int, blocks: int = 1) -> Layout:
     """Returns bearpaw's layout; images are RGB less the mean, and never divided by the std."""
-    codec = partial(families.fitted, families.BEARPAW, ("person",))
+    codec = partial(rows.fitted, rows.BEARPAW, ("person",))
     own, pixels = _stacked("", stacks, blocks), PIXELS["bearpaw_rgb"]
     return Layout(own, BEARPAW, "score.0.weight", "conv1.weight", pixels, codec)
 
 
 def princeton(stacks: int) -> Layout:
     """Returns princeton's layout; images are RGB in [0, 1]."""
-    codec = partial(families.fitted, families.PRINCETON, ("person",))
+    codec = partial(rows.fitted, rows.PRINCETON, ("person",))
     own, pixels = _stacked("princeton_", stacks, 1), PIXELS["plain_rgb"]
     heatmap = "outs.0.conv.weight"
     return Layout(own, PRINCETON, heatmap, pixels=pixels, codec=codec, dead=UNUSED_SHORTCUT)
@@ -254,7 +255,7 @@ def princeton(stacks: int) -> Layout:
 def _stacked(publisher: str, stacks: int, blocks: int) -> str:
     """Returns the architecture of that many hourglasses, by its own name if it has one."""
     name = f"{publisher}hourglass_{stacks}stack"
-    is_known = blocks == 1 and name in families.TABLE
+    is_known = blocks == 1 and name in TABLE
     return name if is_known else f"{publisher}hourglass:{stacks}x{blocks}"
 
 

@@ -14,7 +14,7 @@ from heatpoint.views import input_size
 from heatpoint.views.pictures import Crops, Picture
 from heatpoint.weights import PUBLISHED
 from heatpoint.zoo.detector import SIZE, Detector
-from heatpoint.zoo.families import RELEASED, fitted
+from heatpoint.zoo.rows import RELEASED, fitted
 
 
 def codec_and_view(

@@ -23,8 +23,9 @@ from heatpoint.networks.heads import Producer
 from heatpoint.system.files import atomic_write, fits
 from heatpoint.weights import FORMAT_VERSION, HEADER, checkpoint_path, read_header
 from heatpoint.zoo.backbone_weights import load_backbone_weights
-from heatpoint.zoo.families import Model, find, fitted
+from heatpoint.zoo.families import find
 from heatpoint.zoo.fit import Shapes, check_shapes, fill, outline, shapes_of
+from heatpoint.zoo.rows import Model, fitted
 
 SIZE = 512
 """Side of the default input of a detector that does not say."""

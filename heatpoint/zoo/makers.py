@@ -1,0 +1,139 @@
+"""Makes rows of the zoo: backbone, neck and heads put together for any codec that fits them."""
+
+from __future__ import annotations
+
+from heatpoint.codecs import Codec
+from heatpoint.codecs.corners import CornerCodec
+from heatpoint.codecs.joints import JointCodec
+from heatpoint.errors import HeatpointError
+from heatpoint.networks import Network
+from heatpoint.networks.features import (
+    DeconvNeck,
+    EveryLevel,
+    OneLevel,
+    PlainResNet,
+    TimmBackbone,
+    TopDownNeck,
+    dense_resnet50,
+)
+from heatpoint.networks.heads import (
+    BareHeads,
+    CornerHeads,
+    Heads,
+    MapHeads,
+    SharedHeads,
+    StackHeads,
+)
+from heatpoint.networks.hourglasses import (
+    DetectionHourglass,
+    HourglassStacks,
+    HourglassStem,
+    StemKind,
+)
+from heatpoint.weights import PIXELS
+from heatpoint.zoo.rows import QUICK, RELEASED, Model, row
+
+
+def deconv(backbone: str, kind: str, summary: str) -> Model:
+    """Returns any timm backbone with the published neck of three transposed convolutions."""
+
+    def network(codec: Codec, pretrained: bool) -> Network:
+        trunk = TimmBackbone(backbone, strides=(32,), pretrained=pretrained)
+        neck = DeconvNeck(trunk.channels[-1], channels=(256, 256, 256))
+        return Network(trunk, neck, _published(codec, width=64, pooled=64), stride=4)
+
+    size = (256, 192) if RELEASED[kind].view.asks else (512, 512)
+    return row(summary, RELEASED[kind], network, size)
+
+
+def topdown(backbone: str, kind: str, summary: str) -> Model:
+    """Returns any timm backbone with a narrow top-down neck and shared heads, for CPUs."""
+    crops = QUICK[kind].view.asks
+
+    def network(codec: Codec, pretrained: bool) -> Network:
+        trunk = TimmBackbone(backbone, strides=(4, 8, 16, 32), pretrained=pretrained)
+        widths = (32, 48, 64, 96) if crops else (48, 64, 96, 128)
+        neck = TopDownNeck(trunk.channels, widths)
+        return Network(trunk, neck, _shared(codec, widths[0], 48 if crops else 64, 32), stride=4)
+
+    return row(summary, QUICK[kind], network, (192, 192) if crops else (384, 384))
+
+
+def tiny(kind: str, summary: str) -> Model:
+    """Returns a few plain convolutions under a top-down neck: quick to train from nothing."""
+    size = (128, 128) if QUICK[kind].view.asks else (192, 192)
+    return row(summary, QUICK[kind], tiny_network, size, f"{kind}_mobilenetv2")
+
+
+def tiny_network(codec: Codec, pretrained: bool = False) -> Network:
+    """Returns the smallest network, of stride 4, with the maps of any codec."""
+    trunk = PlainResNet(stem=16, channels=(32, 64, 96, 128))
+    neck = TopDownNeck(trunk.channels, widths=(32, 48, 64, 96))
+    return Network(trunk, neck, _shared(codec, 32, 48, 16), stride=4)
+
+
+def large_hourglass(stacks: int, kind: str, summary: str) -> Model:
+    """Returns the published detection hourglasses with heads behind each stack."""
+    corner = kind == "cornernet"
+    side, trim = (511, 1) if corner else (512, 0)
+    instead = "cornernet_mobilenetv2" if corner else "centernet_resnet101"
+
+    def network(codec: Codec, pretrained: bool) -> Network:
+        trunk = DetectionHourglass(stacks, trim=trim)
+        heads = StackHeads([_published(codec, width=256, pooled=128) for _ in range(stacks)])
+        return Network(trunk, EveryLevel(), heads, stride=4)
+
+    return row(summary, RELEASED[kind], network, (side, side), instead)
+
+
+def stacked(stacks: int, blocks: int, stem: StemKind, summary: str = "") -> Model:
+    """Returns stacked hourglasses of order 4 and 256 channels, the published sizes.
+
+    Raises:
+        HeatpointError: There is no stack, or no residual.
+    """
+    if not (1 <= stacks <= 16 and 1 <= blocks <= 16):
+        raise HeatpointError(
+            f"stacked hourglasses have 1 to 16 stacks and residuals per place, not {stacks} and "
+            f"{blocks}"
+        )
+
+    def network(codec: Codec, pretrained: bool) -> Network:
+        (spec,) = codec.maps
+        trunk = HourglassStem(stem, multiple=4 << 4)
+        if stem == "bearpaw":  # its standard deviation is never applied
+            trunk.mean = tuple(255 * value for value in PIXELS["bearpaw_rgb"].mean)
+        heads = HourglassStacks(256, spec, stacks, order=4, blocks=blocks)
+        return Network(trunk, OneLevel(), heads, stride=4)
+
+    text = summary or f"{stacks} stacked hourglasses of {blocks} residuals at each place"
+    return row(text, JointCodec(1), network, (256, 256), "pose_mobilenetv2")
+
+
+def dense(codec: Codec, pretrained: bool) -> Network:
+    """Returns the ResNet-50 of bubbliiiing, whose heads have batch norms."""
+    neck = DeconvNeck(2048, channels=(256, 128, 64))
+    heads = MapHeads(64, codec.maps, width=64, norm=True)
+    return Network(dense_resnet50(pretrained), neck, heads, stride=4)
+
+
+def mmpose(codec: Codec, pretrained: bool) -> Network:
+    """Returns one large hourglass with bare heads."""
+    trunk = DetectionHourglass(stacks=1)
+    return Network(trunk, OneLevel(), BareHeads(256, codec.maps), stride=4)
+
+
+def _published(codec: Codec, width: int, pooled: int) -> Heads:
+    """Returns published heads on 256 channels: corners pool, and joints have nothing hidden."""
+    if isinstance(codec, CornerCodec):
+        return CornerHeads(256, codec.maps, pooled=pooled, width=width)
+    if isinstance(codec, JointCodec):
+        return BareHeads(256, codec.maps)
+    return MapHeads(256, codec.maps, width=width)
+
+
+def _shared(codec: Codec, channels: int, width: int, pooled: int) -> Heads:
+    """Returns the slim heads of small networks, with pooled branches where the maps name some."""
+    if any(spec.branch for spec in codec.maps):
+        return CornerHeads(channels, codec.maps, pooled=pooled, width=None)
+    return SharedHeads(channels, codec.maps, width=width)

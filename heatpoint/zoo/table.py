@@ -1,0 +1,66 @@
+"""The table of models: every one that has a name of its own."""
+
+from __future__ import annotations
+
+from heatpoint.zoo.makers import deconv, dense, large_hourglass, mmpose, stacked, tiny, topdown
+from heatpoint.zoo.rows import BUBBLIIIING, RELEASED, Model, row
+
+_DECONV = "with three transposed convolutions"
+_MOBILE = "mobilenetv2_100"
+_PAPER = "stacked hourglasses behind the paper's stem"
+_PLAIN = "a few plain convolutions"
+_ZHOU = "as published (Zhou et al. 2019)"
+
+TABLE: dict[str, Model] = {
+    "centernet_resnet18": deconv("resnet18", "centernet", f"ResNet-18 {_DECONV}, {_ZHOU}"),
+    "centernet_resnet34": deconv("resnet34", "centernet", f"ResNet-34 {_DECONV}"),
+    "centernet_resnet50": deconv("resnet50", "centernet", f"ResNet-50 {_DECONV}"),
+    "centernet_resnet101": deconv("resnet101", "centernet", f"ResNet-101 {_DECONV}, {_ZHOU}"),
+    "centernet_hourglass104": large_hourglass(2, "centernet", f"two large hourglasses, {_ZHOU}"),
+    "centernet_hourglass52": large_hourglass(1, "centernet", "one large hourglass"),
+    "centernet_mobilenetv2": topdown(
+        _MOBILE, "centernet", "MobileNetV2 with a narrow top-down neck and shared heads, for CPUs"
+    ),
+    "centernet_tiny": tiny(
+        "centernet", f"{_PLAIN} that learn simple scenes from scratch within a minute"
+    ),
+    "bubbliiiing_resnet50": row(
+        "ResNet-50 of bubbliiiing's centernet-pytorch, for its converted weights",
+        BUBBLIIIING,
+        dense,
+        (512, 512),
+    ),
+    "cornernet_hourglass104": large_hourglass(
+        2, "cornernet", "two large hourglasses with corner pooling, as published (Law, Deng 2018)"
+    ),
+    "cornernet_hourglass52": large_hourglass(
+        1, "cornernet", "one large hourglass with corner pooling"
+    ),
+    "cornernet_mobilenetv2": topdown(
+        _MOBILE, "cornernet", "MobileNetV2 with a narrow top-down neck and corner pooling, for CPUs"
+    ),
+    "cornernet_tiny": tiny(
+        "cornernet", f"{_PLAIN} and corner pooling, for simple scenes and for trials"
+    ),
+    "hourglass_1stack": stacked(1, 1, "bearpaw", "one hourglass behind bearpaw's stem"),
+    "hourglass_2stack": stacked(2, 1, "bearpaw", "two stacked hourglasses, bearpaw's stem"),
+    "hourglass_4stack": stacked(4, 1, "bearpaw", "four stacked hourglasses, bearpaw's stem"),
+    "hourglass_8stack": stacked(8, 1, "bearpaw", "eight stacked hourglasses, bearpaw's stem"),
+    "princeton_hourglass_2stack": stacked(2, 1, "paper", f"two {_PAPER}"),
+    "princeton_hourglass_8stack": stacked(
+        8, 1, "paper", f"eight {_PAPER}, as published (Newell et al. 2016)"
+    ),
+    "mmpose_hourglass52": row(
+        "one hourglass of the large kind made for boxes, as mmpose uses it",
+        RELEASED["pose"],
+        mmpose,
+        (256, 256),
+        "pose_mobilenetv2",
+    ),
+    "pose_mobilenetv2": topdown(_MOBILE, "pose", "MobileNetV2 with a slim top-down neck, for CPUs"),
+    "pose_tiny": tiny("pose", f"{_PLAIN} that learn drawn figures from scratch within a minute"),
+    "pose_resnet50": deconv(
+        "resnet50", "pose", f"ResNet-50 {_DECONV}: Simple Baselines (Xiao et al. 2018)"
+    ),
+}
+"""Every model that has a name of its own, by that name."""
