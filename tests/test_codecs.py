@@ -14,6 +14,7 @@ from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.ttf import TTFCodec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 from heatpoint.views import View
@@ -75,6 +76,8 @@ CASES = {
     ),
     "CornerCodec": Case(CornerCodec(3, max_detections=50, corners=20), objects),
     "CornerCodec-trimmed": Case(CornerCodec(3, trim=1, images="mean"), objects, TRIMMED),
+    "TTFCodec": Case(TTFCodec(3, max_detections=30), objects),
+    "TTFCodec-published": Case(TTFCodec(3, border="pixels", collisions="smallest"), objects),
     "JointCodec": Case(JointCodec(16, MPII.flip), subject),
     "JointCodec-mmpose": Case(
         JointCodec(16, MPII.flip, sigma=2.0, align="index", normaliser="mmpose", refine="dark"),

@@ -11,7 +11,7 @@ from heatpoint.networks import IMAGENET_MEAN, IMAGENET_STD, Network
 from heatpoint.networks.features import DeconvNeck, PlainResNet, TimmBackbone, TopDownNeck
 from heatpoint.networks.heads import MapHeads, SharedHeads
 
-SPECS = (MapSpec("heatmap", 3, bias=-2.19), MapSpec("size", 2))
+SPECS = (MapSpec("heatmap", 3, bias=-2.19), MapSpec("size", 2, std=0.001))
 
 
 class Recorder(nn.Module):

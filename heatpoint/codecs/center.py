@@ -90,7 +90,7 @@ class CenterCodec(Codec):
     def __post_init__(self) -> None:
         weights = ("heatmap_weight", "size_weight", "offset_weight", "giou_weight")
         check_values(self, ("classes", "stride", "max_detections", "peak_kernel"), weights)
-        check_blobs(self.overlap, self.clamp, self.peak_kernel, self.soft_nms)
+        check_blobs(self.clamp, self.peak_kernel, self.overlap, self.soft_nms)
         require(0 < self.alpha <= 1, "alpha", "lie in (0, 1]", self.alpha)
         region = self.size_region
         require(0 <= region <= 1, "size_region", "lie in [0, 1]", region)

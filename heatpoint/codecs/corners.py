@@ -90,7 +90,7 @@ class CornerCodec(Codec):
         weights = ("heatmap_weight", "offset_weight", "pull_weight", "push_weight", "threshold")
         whole = ("classes", "stride", "max_detections", "corners", "peak_kernel")
         check_values(self, whole, weights)
-        check_blobs(self.overlap, self.clamp, self.peak_kernel, self.soft_nms)
+        check_blobs(self.clamp, self.peak_kernel, self.overlap, self.soft_nms)
         fine = 0 <= self.trim < self.stride
         require(fine, "trim", "be at least 0 and below the stride", self.trim)
 

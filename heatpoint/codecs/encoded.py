@@ -96,13 +96,8 @@ class CellSamples(NamedTuple):
         column, row = self.cell % width, self.cell // width
         windows = gaussian_windows(self.image, column, row, radius, map_size)
         owner = windows.owner
-        place = self.image * (height * width) + self.cell
-        every = torch.arange(len(place), device=place.device)
-        rank = torch.empty_like(place)
-        rank[self.size.prod(-1).argsort(stable=True)] = every
-        best = rank.new_full((batch * height * width,), len(rank))
-        best.scatter_reduce_(0, windows.cell, rank[owner], "amin")
-        best[place] = -1
+        rank, best = ranked(windows, self.size.prod(-1), batch * height * width)
+        best[self.image * (height * width) + self.cell] = -1
         won = best[windows.cell] == rank[owner]
 
         owner, cell = owner[won], windows.cell[won] % (height * width)
@@ -110,6 +105,7 @@ class CellSamples(NamedTuple):
         around = self.chosen(owner)._replace(cell=cell, weight=windows.value[won])
         around = around._replace(offset=around.offset + away)
         both = CellSamples(*map(torch.cat, zip(self, around, strict=True)))
+        every = torch.arange(len(rank), device=rank.device)
         shared_by = torch.cat((every, owner))
         total = torch.zeros_like(self.weight).index_add_(0, shared_by, both.weight)
         return both._replace(weight=both.weight / total[shared_by])
@@ -199,13 +195,15 @@ class CenterEncoded(ObjectsEncoded):
         return self._sharing(self.objects.image, self.objects.cell)
 
 
-def check_blobs(overlap: float, clamp: float | None, kernel: int, soft_nms: float | None) -> None:
+def check_blobs(
+    clamp: float | None, kernel: int, overlap: float = 0.7, soft_nms: float | None = None
+) -> None:
     """Makes sure that what codecs of boxes have in common is in range.
 
     Args:
-        overlap: Of the rule for radii.
         clamp: Bound of the clamped sigmoid, or None.
         kernel: Side of the neighbourhood of which a peak is the maximum.
+        overlap: Of the rule for radii.
         soft_nms: Width of the suppression, or None.
 
     Raises:
@@ -269,7 +267,9 @@ def boxes_in_cells(
     return boxes[kept], label[kept], image[kept], len(boxes) - int(kept.sum())
 
 
-def blob_radius(sides: Tensor, rule: RadiusRule, overlap: float, alpha: float = 0.54) -> Tensor:
+def blob_radius(
+    sides: Tensor, rule: RadiusRule, overlap: float = 0.7, alpha: float = 0.54
+) -> Tensor:
     """Returns whole radii (P, 2) int64 along x and y for sides (P, 2), width and height, in cells.
 
     Rule, overlap and alpha are those of ``gaussian_radius``.
@@ -293,6 +293,20 @@ def last_of_cell(image: Tensor, cell: Tensor, batch: int, cells: int) -> Tensor:
     order = torch.arange(len(place), device=place.device)
     last = order.new_zeros(batch * cells).scatter_reduce_(0, place, order, "amax")
     return last[place] == order
+
+
+def ranked(windows: Windows, area: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Returns the rank (P,) int64 of objects by area, and the least rank at each cell.
+
+    Args:
+        windows: The cells that the objects cover, of all images.
+        area: (P,), of the objects.
+        cells: Number of cells of all images; P stands in those that no object covers.
+    """
+    rank = torch.empty_like(windows.counts)
+    rank[area.argsort(stable=True)] = torch.arange(len(rank), device=rank.device)
+    least = rank.new_full((cells,), len(rank))
+    return rank, least.scatter_reduce_(0, windows.cell, rank[windows.owner], "amin")
 
 
 def at_cells(values: Tensor, image: Tensor, cell: Tensor) -> Tensor:

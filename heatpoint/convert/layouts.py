@@ -207,6 +207,24 @@ PRINCETON: Words = (
 )
 """princeton-vl/pytorch_stacked_hourglass; there is one residual at each place."""
 
+TTFNET: Words = (
+    (r"^backbone\.model\.stem_conv1\.", "backbone.stem."),
+    *((rf"^backbone\.model\.stages_{n}\.", f"backbone.layer{n + 1}.") for n in range(5)),
+    (r"\.conv_down\.", ".0."),
+    *((rf"\.blocks\.{n}\.", f".{n + 1}.body.") for n in range(8)),
+    (r"\.body\.conv1\.", ".body.0."),
+    (r"\.body\.conv2\.", ".body.1."),
+    (r"^backbone\.model\.", "backbone."),
+    (r"^neck\.steps\.", "bbox_head.deconv_layers."),
+    (r"\.offset\.", ".conv_offset_mask."),
+    (r"^neck\.shortcuts\.(\d)\.", r"bbox_head.shortcut_layers.\1.layers."),
+    (r"^heads\.hidden\.(\w+)\.(\d)\.0\.", r"bbox_head.\1.\2.conv."),
+    (r"^heads\.last\.heatmap\.", "bbox_head.heatmap.2."),
+    (r"\.heatmap\.", ".hm."),
+    (r"\.sides\.", ".wh."),
+)
+"""ZJULearning/ttfnet; the backbone is torchvision's ResNet or its own Darknet-53."""
+
 UNUSED_RESIDUAL = re.compile(r"backbone\.inters\.0\..*")
 """mmpose builds the residual between two stacks even where there is one."""
 
@@ -220,6 +238,19 @@ SWAPPED = replace(PIXELS["imagenet_rgb"], channels="bgr")
 def resnet(architecture: str) -> Layout:
     """Returns the layout of xingyizhou/CenterNet with ``--arch res_N``."""
     return Layout(architecture, RESNET, "hm.2.weight", "conv1.weight", voc=SWAPPED)
+
+
+def ttfnet(architecture: str, depth: int = 2, first: str = "conv1") -> Layout:
+    """Returns the layout of ZJULearning/ttfnet.
+
+    Args:
+        architecture: Ours.
+        depth: Convolutions in the tower of the sides.
+        first: The first convolution.
+    """
+    words = ((r"^heads\.last\.sides\.", f"bbox_head.wh.{depth}."), *TTFNET)
+    heatmap, pixels = "bbox_head.hm.2.weight", PIXELS["imagenet_rgb"]
+    return Layout(architecture, words, heatmap, f"backbone.{first}.weight", pixels)
 
 
 def mmpose(head: str = "keypoint_head") -> Layout:
@@ -289,6 +320,9 @@ LAYOUTS: dict[str, Layout] = {
         "backbone.stem.0.conv.weight",
         PIXELS["imagenet_rgb"],
     ),
+    "ttfnet_r18": ttfnet("ttfnet_resnet18", depth=1),
+    "ttfnet_r34": ttfnet("ttfnet_resnet34"),
+    "ttfnet_d53": ttfnet("ttfnet_darknet53", first="stem.conv"),
     "mmpose_hourglass52_coco": mmpose(),
     "mmpose_hourglass52_mpii": mmpose(),
     "bearpaw_hg1_b1_mpii": bearpaw(1),

@@ -20,11 +20,13 @@ FAMILIES = (
     "cornernet_topdown:...",
     "pose_deconv:...",
     "pose_topdown:...",
+    "ttfnet_deconv:...",
+    "ttfnet_topdown:...",
     "hourglass:<stacks>x<residuals>",
     "princeton_hourglass:<stacks>x<residuals>",
 )
 
-_RULE = re.compile(r"(centernet|cornernet|pose)_(deconv|topdown|timm):(.+)")
+_RULE = re.compile(r"(centernet|cornernet|pose|ttfnet)_(deconv|topdown|timm):(.+)")
 _STACKS = re.compile(r"(princeton_)?hourglass:(\d{1,2})x(\d{1,2})")
 
 

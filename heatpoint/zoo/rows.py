@@ -14,6 +14,7 @@ from heatpoint.codecs import Codec
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.ttf import TTFCodec
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.networks import Network
 
@@ -70,6 +71,7 @@ RELEASED: dict[str, Codec] = {
     "centernet": CenterCodec(1),
     "cornernet": CornerCodec(1),
     "pose": JointCodec(1, sigma=2.0),
+    "ttfnet": TTFCodec(1),
 }
 """The released representations, by kind."""
 
@@ -77,6 +79,7 @@ QUICK: dict[str, Codec] = {
     "centernet": CenterCodec(1, size_region=0.6, giou_weight=2.0),
     "cornernet": CornerCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "pose": JointCodec(1, sigma=1.5),
+    "ttfnet": TTFCodec(1),
 }
 """The representations of small networks, made for little data and little time, by kind.
 
