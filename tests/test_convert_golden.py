@@ -24,6 +24,10 @@ from heatpoint.convert.layout import Layout, fit
 from heatpoint.convert.layouts import named
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
+from heatpoint.networks import MapSpec, Network
+from heatpoint.networks.deformable_necks import AggregationNeck
+from heatpoint.networks.features import TimmBackbone
+from heatpoint.networks.heads import MapHeads
 
 CORNERS = ("top_left", "bottom_right")
 CORNER_MAPS = [corner + part for part in ("", "_embedding", "_offset") for corner in CORNERS]
@@ -56,7 +60,14 @@ FAMILIES = [
     Family(r"cornernet_hourglass\d+", lambda _, n: f"{CORNER_MAPS.index(n)}", "bgr", "last"),
     Family(r"cornernet_lite_port_.*", lambda _, n: f"0.{CORNER_MAPS.index(n)}", "bgr", "last"),
     Family(r"mmdet_cornernet_.*", lambda s, n: f"{CORNER_MAPS.index(n)}.{s}", "rgb", "every"),
-    Family(r"xy_ctdet_.*|bubbliiiing_hourglass_.*", lambda s, n: f"{s}.{XY[n]}", "bgr", "every"),
+    Family(
+        r"xy_ctdet_.*|bubbliiiing_hourglass_.*",
+        lambda s, n: f"{s}.{XY[n]}",
+        "bgr",
+        "every",
+        dead=r"base\.(fc|level[34]\.project)\..*",
+    ),
+    Family(r"mmdet_centernet_.*", lambda _, n: f"{DENSE[n]}.0", "rgb", "last", probabilities=True),
     Family(r"bubbliiiing_resnet.*", lambda _, n: DENSE[n], "bgr", "last", probabilities=True),
     Family(r"pprp_.*", lambda _, n: PPRP[n], "bgr", "last"),
     Family(r"ttfnet_.*", lambda _, n: {"heatmap": "0", "sides": "1"}[n], "rgb", "last"),
@@ -154,6 +165,30 @@ def test_converted_networks_compute_the_published_numbers(name: str) -> None:
     if family.stacks == "every":
         following = {family.key(len(stacks), map_name) for map_name in stacks[0]}
         assert not any(f"{key}|shape" in expected for key in following)
+
+
+def test_the_trunk_and_neck_of_dla_compute_the_published_numbers_under_other_heads() -> None:
+    name = "xy_ddd_kitti_dla_34"
+    tensors, expected = checkpoint(name), outputs(name)
+    specs = [
+        MapSpec(key, len(tensors[f"{key}.2.bias"]))
+        for key in (
+            found[1]
+            for found in (re.fullmatch(r"0\.(\w+)\|shape", each) for each in expected)
+            if found
+        )
+    ]
+    trunk = TimmBackbone("dla34", strides=(4, 8, 16, 32))
+    neck = AggregationNeck(trunk.channels)
+    network = Network(trunk, neck, MapHeads(neck.out_channels, specs, width=256), stride=4)
+    layout = LAYOUTS["xy_ctdet_coco_dla_34"]
+    state = network.double().eval().state_dict()
+    own = {key: tensors[layout.published(key)] for key in state if key not in ("mean", "std")}
+    network.load_state_dict(own, strict=False)
+    with torch.no_grad():
+        maps = network.heads(network.neck(network.backbone(network_input(expected))))
+    for key, values in maps.items():
+        assert_output(values, expected, f"0.{key}")
 
 
 def test_hourglasses_of_joints_find_those_of_mpii() -> None:

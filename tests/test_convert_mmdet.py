@@ -1,4 +1,4 @@
-"""The codec that the documentation gives for mmdet's CornerNet, beside mmdet's own numbers."""
+"""The codecs for mmdet's CornerNet, as documented, and CenterNet, beside mmdet's own numbers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from heatpoint.codecs import Maps, Target
 from heatpoint.codecs.corners import CornerCodec
+from heatpoint.zoo.rows import MMDET
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "published-weights.md"
 
@@ -81,3 +82,35 @@ def test_the_documented_weights_give_the_loss_of_mmdet(mmdet: dict[str, Tensor])
             smooth = torch.where(gap < 1, gap.square() / 2, gap - 0.5)
             offset += smooth.sum().item() / int(alone.sum()) / 2
         assert found["offset"].item() == pytest.approx(stacks * offset, rel=1e-4)
+
+
+def test_targets_and_heatmap_loss_of_the_centre_codec_are_mmdets(mmdet: dict[str, Tensor]) -> None:
+    height, width = (int(side) for side in mmdet["input_height_width"])
+    classes = mmdet["center_heatmap"].shape[1]
+    targets = [
+        Target(mmdet[f"boxes{i}"], mmdet[f"labels{i}"]) for i in cases("mmdet", r"boxes(\d+)$")
+    ]
+    codec = replace(MMDET, classes=classes)
+    encoded = codec.encode(targets, (height, width))
+    expected = mmdet["center_heatmap"]
+    torch.testing.assert_close(encoded.preview(), expected, rtol=0, atol=1e-6)
+    ideal = codec.ideal(encoded)
+    for name in ("size", "offset"):
+        torch.testing.assert_close(ideal[name], mmdet[f"center_{name}"], rtol=0, atol=1e-5)
+    maps = {**ideal, "heatmap": mmdet["logits"].double().requires_grad_()}
+    loss = codec.loss(maps, encoded)["heatmap"]
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert loss.item() == pytest.approx(mmdet["focal_value"].item(), rel=1e-6)
+    gradient = mmdet["focal_gradient"]
+    assert (maps["heatmap"].grad - gradient).abs().max() <= 1e-6 * gradient.abs().max()
+
+
+def test_decoding_of_the_centre_codec_is_mmdets(mmdet: dict[str, Tensor]) -> None:
+    maps = {name: mmdet[f"decode_{name}"].double() for name in ("heatmap", "size", "offset")}
+    maps["heatmap"] = torch.logit(maps["heatmap"])
+    boxes, labels = mmdet["decoded_boxes_top60"], mmdet["decoded_labels_top60"]
+    codec = replace(MMDET, classes=maps["heatmap"].shape[1], max_detections=boxes.shape[1])
+    found = codec.decode(maps)
+    torch.testing.assert_close(found["scores"], boxes[..., 4], rtol=0, atol=1e-5)
+    assert torch.equal(found["labels"], labels)
+    torch.testing.assert_close(found["boxes"], boxes[..., :4], rtol=0, atol=1e-3)

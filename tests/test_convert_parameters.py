@@ -8,9 +8,17 @@ import torch
 from heatpoint import zoo
 from heatpoint.data.skeleton import SKELETONS
 
+DEAD_OF_DLA = 1000 * 513 + (64 + 2) * 128 + (128 + 2) * 256
+"""ImageNet's classifier, and projections of two trees that only their inner trees compute with."""
+
 BOXES = {
     "centernet_resnet18": 15_820_372,
     "centernet_resnet101": 53_435_476,
+    "centernet_resdcn18": 14_437_349,
+    "centernet_resdcn101": 49_673_189,
+    "centernet_dla34": 20_188_892 - DEAD_OF_DLA,
+    "mmdet_resnet18": 14_219_092,
+    "mmdet_resdcn18": 14_436_901,
     "centernet_hourglass104": 191_284_008,
     "centernet_hourglass52": 95_454_676,
     "cornernet_hourglass104": 201_035_212,

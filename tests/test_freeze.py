@@ -11,7 +11,10 @@ from heatpoint.errors import HeatpointError
 from heatpoint.training.optimize import freeze
 
 
-@pytest.mark.parametrize("model", ["centernet_mobilenetv2", "centernet_resnet18", "centernet_tiny"])
+@pytest.mark.parametrize(
+    "model",
+    ["centernet_mobilenetv2", "centernet_resnet18", "centernet_dla34_plain", "centernet_tiny"],
+)
 def test_frozen_layers_do_not_change_and_the_others_do(model: str) -> None:
     torch.manual_seed(0)
     network = zoo.build(model, ["a"]).network

@@ -3,11 +3,18 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from heatpoint.codecs import MapSpec
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import next_multiple
 from heatpoint.networks import IMAGENET_MEAN, IMAGENET_STD, Network
+from heatpoint.networks.deformable_necks import (
+    AggregationNeck,
+    PairedNeck,
+    bilinear_upsampling,
+    plain,
+)
 from heatpoint.networks.features import DeconvNeck, PlainResNet, TimmBackbone, TopDownNeck
 from heatpoint.networks.heads import MapHeads, SharedHeads
 
@@ -94,10 +101,28 @@ def test_necks_end_at_the_stride_of_the_maps() -> None:
     features = [torch.rand(1, channels, side, side) for channels, side in ((4, 16), (6, 8), (8, 4))]
     assert TopDownNeck((4, 6, 8), (5, 7, 9))(features).shape == (1, 5, 16, 16)
     assert DeconvNeck(8, (6, 5))(features).shape == (1, 5, 16, 16)
+    assert PairedNeck(8, (6, 5))(features).shape == (1, 5, 16, 16)
+    assert AggregationNeck((4, 6, 8))(features).shape == (1, 4, 16, 16)
 
 
-def test_top_down_neck_uses_every_level() -> None:
-    neck = TopDownNeck((4, 6, 8), (5, 7, 9)).eval()
+@pytest.mark.parametrize("factor", [2, 4])
+def test_upsampling_starts_as_bilinear_interpolation(factor: int) -> None:
+    features = torch.rand(1, 2, 5, 6, generator=torch.Generator().manual_seed(0))
+    expected = functional.interpolate(features, scale_factor=factor, mode="bilinear")
+    inner = slice(
+        factor, -factor
+    )  # zeros lie around the one, copies of the border around the other
+    found = bilinear_upsampling(2, factor, groups=2)(features)
+    torch.testing.assert_close(found[..., inner, inner], expected[..., inner, inner])
+    first = bilinear_upsampling(2, factor, groups=1)(features)[:, 0]
+    torch.testing.assert_close(first, found.sum(1))
+
+
+@pytest.mark.parametrize(
+    "neck", [TopDownNeck((4, 6, 8), (5, 7, 9)), AggregationNeck((4, 6, 8), plain)]
+)
+def test_necks_use_every_level(neck: nn.Module) -> None:
+    neck.eval()
     features = [torch.rand(1, channels, side, side) for channels, side in ((4, 16), (6, 8), (8, 4))]
     before = neck(features)
     for level in range(3):

@@ -22,8 +22,13 @@ NAMES = ("cat", "dog", "owl")
 MPII = SKELETONS["mpii16"]
 
 everything = pytest.mark.parametrize("name", zoo.models())
-# Hundreds of megabytes each; ``test_hourglass_backbone`` runs narrow ones.
-LARGE = [name for name in zoo.models() if name.endswith(("hourglass104", "hourglass52"))]
+# Hundreds of megabytes each; ``test_hourglass_backbone`` runs narrow ones, and smaller ResNets
+# with the same necks are run here.
+LARGE = [
+    name
+    for name in zoo.models()
+    if name.endswith(("hourglass104", "hourglass52", "resdcn101", "darknet53"))
+]
 storable = pytest.mark.parametrize("name", [name for name in zoo.models() if name not in LARGE])
 # More stacks are more of the same: they are built, but not run.
 runnable = pytest.mark.parametrize(
@@ -132,8 +137,9 @@ def test_detectors_survive_a_file(name: str, tmp_path: Path) -> None:
     assert not again.network.training
 
 
-def test_any_timm_model_gets_the_published_neck(tmp_path: Path) -> None:
-    detector = zoo.build("centernet_timm:resnet10t", NAMES)
+@pytest.mark.parametrize("neck", ["timm", "dcn", "dlaup", "dlaup_plain"])
+def test_any_timm_model_gets_the_published_necks(neck: str, tmp_path: Path) -> None:
+    detector = zoo.build(f"centernet_{neck}:resnet10t", NAMES)
     maps = detector.network(image(detector.network, batch=2))[0]
     assert tuple(maps["heatmap"].shape) == (2, 3, 8, 16)
     detector.save(tmp_path / "a.safetensors")
@@ -289,6 +295,17 @@ def test_backbone_weights_must_fit(tmp_path: Path) -> None:
         load_backbone_weights(network, path)
     with pytest.raises(HeatpointError, match="does not exist"):
         load_backbone_weights(network, tmp_path / "none.pth")
+
+
+def test_the_original_file_of_dla_has_more_than_the_backbone(tmp_path: Path) -> None:
+    network = copy.deepcopy(built("centernet_dla34").network)
+    state = {key: torch.rand_like(t) for key, t in network.backbone.model.state_dict().items()
+             if not key.endswith("num_batches_tracked")}  # fmt: skip
+    dead = {"level3.project.0.weight": torch.zeros(128, 64, 1, 1), "fc.bias": torch.zeros(1000)}
+    save_file({**state, **dead}, tmp_path / "dla34.safetensors")
+    assert set(load_backbone_weights(network, tmp_path / "dla34.safetensors")) == set(dead)
+    for key, tensor in state.items():
+        assert torch.equal(network.backbone.model.state_dict()[key], tensor)
 
 
 def test_known_file_brings_its_input_scale(shared: Path) -> None:

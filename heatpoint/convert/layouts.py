@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 from torch import Tensor
@@ -61,6 +60,47 @@ RESNET: Words = (
     *MAPS,
 )
 """CenterNet with ``--arch res_N``: torchvision's names, ``deconv_layers`` and heads."""
+
+RESDCN: Words = ((r"^(neck\..*)\.offset\.", r"\1.conv_offset_mask."), *RESNET)
+"""CenterNet with ``--arch resdcn_N``."""
+
+PPRP_RESDCN: Words = (
+    *RESDCN,
+    (r"^hm\.", "hmap."),
+    (r"^wh\.", "w_h_."),
+    (r"^reg\.", "regs."),
+)
+"""The same network in pprp/SimpleCVReproduction."""
+
+DLA: Words = (
+    (r"^backbone\.model\.", "base."),
+    (r"^(neck\..*)\bproject\.", r"\1proj."),
+    *((rf"^(neck\..*(proj|up|node))\.{step}\.", rf"\1_{step + 1}.") for step in range(3)),
+    (r"^(neck\..*(proj|node)_\d)\.0\.", r"\1.conv."),
+    (r"^(neck\..*(proj|node)_\d)\.1\.", r"\1.actf.0."),
+    (r"^neck\.levels\.(\d)\.", r"neck.dla_up.ida_\1."),
+    (r"^neck\.last\.", "neck.ida_up."),
+    *RESDCN,
+    (r"^neck\.", ""),
+)
+"""CenterNet with ``--arch dla_34``."""
+
+UNUSED_PROJECTION = re.compile(r"base\.level[34]\.project\..*")
+"""Trees of several levels have this convolution, but only their inner trees compute with it."""
+
+MMDET_CENTERNET: Words = (
+    (r"^backbone\.model\.", "backbone."),
+    (r"^neck\.(.*)\.offset\.", r"neck.\1.conv_offset."),
+    *(
+        (rf"^neck\.layers\.{place}\.", f"neck.deconv_layers.{place // 3}.{name}.")
+        for start in range(0, 18, 3)
+        for place, name in ((start, "conv"), (start + 1, "bn"))
+    ),
+    (r"^heads\.hidden\.(\w+)\.", r"bbox_head.\1_head."),
+    (r"^heads\.last\.(\w+)\.", r"bbox_head.\1_head.2."),
+    (r"\.size_head\.", ".wh_head."),
+)
+"""mmdet's CenterNet on ResNets; each convolution of its neck is a module with its batch norm."""
 
 DENSE: Words = (
     (r"^backbone\.model\.conv1\.", "backbone.0."),
@@ -231,7 +271,7 @@ UNUSED_RESIDUAL = re.compile(r"backbone\.inters\.0\..*")
 UNUSED_SHORTCUT = re.compile(r".*\.skip_layer\.conv\.(weight|bias)")
 """princeton's residuals have this convolution even where they add their input as it is."""
 
-SWAPPED = replace(PIXELS["imagenet_rgb"], channels="bgr")
+SWAPPED = PIXELS["imagenet_bgr"]
 """What the released code subtracts from B, G, R for VOC: ImageNet's values for R, G, B."""
 
 
@@ -251,6 +291,17 @@ def ttfnet(architecture: str, depth: int = 2, first: str = "conv1") -> Layout:
     words = ((r"^heads\.last\.sides\.", f"bbox_head.wh.{depth}."), *TTFNET)
     heatmap, pixels = "bbox_head.hm.2.weight", PIXELS["imagenet_rgb"]
     return Layout(architecture, words, heatmap, f"backbone.{first}.weight", pixels)
+
+
+def resdcn(architecture: str) -> Layout:
+    """Returns the layout of xingyizhou/CenterNet with ``--arch resdcn_N``."""
+    return Layout(architecture, RESDCN, "hm.2.weight", "conv1.weight", voc=SWAPPED)
+
+
+def mmdet_centernet(architecture: str) -> Layout:
+    """Returns the layout of mmdet's CenterNet on ResNets."""
+    heatmap, pixels = "bbox_head.heatmap_head.2.weight", PIXELS["imagenet_rgb"]
+    return Layout(architecture, MMDET_CENTERNET, heatmap, "backbone.conv1.weight", pixels)
 
 
 def mmpose(head: str = "keypoint_head") -> Layout:
@@ -302,6 +353,23 @@ LAYOUTS: dict[str, Layout] = {
     "xy_ctdet_coco_res_50": resnet("centernet_resnet50"),
     "xy_ctdet_coco_res_101": resnet("centernet_resnet101"),
     "xy_ctdet_coco_res_152": resnet("centernet_timm:resnet152"),
+    "xy_ctdet_coco_resdcn_18": resdcn("centernet_resdcn18"),
+    "xy_ctdet_coco_resdcn_34": resdcn("centernet_dcn:resnet34"),
+    "xy_ctdet_coco_resdcn_50": resdcn("centernet_dcn:resnet50"),
+    "xy_ctdet_coco_resdcn_101": resdcn("centernet_resdcn101"),
+    "xy_ctdet_coco_dla_34": Layout(
+        "centernet_dla34",
+        DLA,
+        "hm.2.weight",
+        "base.base_layer.0.weight",
+        dead=UNUSED_PROJECTION,
+        voc=SWAPPED,
+    ),
+    "pprp_resdcn_18_voc": Layout(
+        "centernet_resdcn18", PPRP_RESDCN, "hmap.2.weight", "conv1.weight", voc=SWAPPED
+    ),
+    "mmdet_centernet_r18": mmdet_centernet("mmdet_resnet18"),
+    "mmdet_centernet_r18_dcnv2": mmdet_centernet("mmdet_resdcn18"),
     "bubbliiiing_resnet50_voc": Layout(
         "bubbliiiing_resnet50", DENSE, "head.cls_head.3.weight", "backbone.0.weight", BUBBLIIIING
     ),

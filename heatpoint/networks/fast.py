@@ -12,10 +12,11 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from heatpoint.errors import check_choice
 from heatpoint.networks import Maps, Network
+from heatpoint.networks.deformable import DeformConv
 from heatpoint.networks.heads import StackHeads
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Convolution = nn.Conv2d | nn.ConvTranspose2d
+Convolution = nn.Conv2d | nn.ConvTranspose2d | DeformConv
 
 SELF_CHECK = 1e-3
 """Largest difference, relative to the largest value of a map, that folding may make."""
@@ -28,10 +29,10 @@ def fast(
 
     Of several stacks with heads of their own, the copy has the last one's heads only.
 
-    Every batch norm that is fed by one convolution or transposed convolution disappears in its
-    weights. Which one feeds it is observed on a random image, not guessed from names, and the
-    outcome is compared on the same image: should a model use the convolution's output elsewhere
-    too, so that folding changes the result, the copy stays unfolded.
+    Every batch norm that is fed by one convolution, be it plain, transposed or deformable,
+    disappears in its weights. Which one feeds it is observed on a random image, not guessed from
+    names, and the outcome is compared on the same image: should a model use the convolution's
+    output elsewhere too, so that folding changes the result, the copy stays unfolded.
 
     Args:
         network: Stays as it is.
@@ -155,16 +156,16 @@ def _observe(network: Network) -> tuple[list[tuple[nn.Module, Tensor]], Maps]:
 
 def _fold(convolution: Convolution, norm: nn.BatchNorm2d) -> None:
     """Multiplies a batch norm's scale into the weights and moves its shift to the bias."""
-    dtype, groups = convolution.weight.dtype, convolution.groups
-    turns = isinstance(convolution, nn.ConvTranspose2d)
+    dtype = convolution.weight.dtype
+    groups = convolution.groups if isinstance(convolution, nn.ConvTranspose2d) else 0
     convolution.double()
     norm.double()
-    weight = _turned(convolution.weight, groups) if turns else convolution.weight
+    weight = _turned(convolution.weight, groups) if groups else convolution.weight
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     weight, convolution.bias = fuse_conv_bn_weights(
         weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
     )
-    weight = _turned(weight, groups) if turns else weight
+    weight = _turned(weight, groups) if groups else weight
     convolution.weight = nn.Parameter(weight, requires_grad=False)
     convolution.to(dtype)
 

@@ -26,8 +26,11 @@ INPUT_OF_FILE: dict[str, tuple[Sequence[float], Sequence[float]]] = {
 }
 """Mean and standard deviation (R, G, B, 0-255) of known files by their sha256."""
 
-CLASSIFIER = re.compile(r"(fc|classifier|head|conv_head|last_linear|features\.18|bn2|norm_head)\.")
-"""Tensors behind the last feature map, at the end of a classification network."""
+UNUSED = re.compile(
+    r"(fc|classifier|head|conv_head|last_linear|features\.18|bn2|norm_head|level\d\.project)\."
+)
+"""Tensors behind the last feature map, at the end of a classification network, and those that
+DLA's files hold although the network never computes with them."""
 
 
 def load_backbone_weights(
@@ -50,7 +53,7 @@ def load_backbone_weights(
         std: R, G and B standard deviations (0-255) of the same.
 
     Returns:
-        Names of the file's tensors that the backbone has no use for: the classifier's.
+        Names of the file's tensors that the backbone has no use for, as in ``UNUSED``.
 
     Raises:
         HeatpointError: The file is unreadable, or has tensors missing, of other shape, or left
@@ -64,7 +67,7 @@ def load_backbone_weights(
     renamed = {name: mobilenetv2_name(name) if is_numbered else name for name in found}
     tensors = {renamed[name]: tensor for name, tensor in found.items() if renamed[name] in own}
     unused = [name for name in found if renamed[name] not in own]
-    misfits = _misfits(own, tensors, [name for name in unused if not CLASSIFIER.match(name)])
+    misfits = _misfits(own, tensors, [name for name in unused if not UNUSED.match(name)])
     if misfits:
         raise HeatpointError(
             f"{path} does not fit the backbone: tensors {misfits}; choose weights of the same "

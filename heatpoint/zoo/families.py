@@ -4,37 +4,42 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from heatpoint import plugins
 from heatpoint.codecs import Codec
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.zoo.makers import deconv, stacked, topdown
+from heatpoint.networks.deformable_necks import plain
+from heatpoint.zoo.makers import dcn, deconv, dlaup, stacked, topdown
 from heatpoint.zoo.rows import Model
 from heatpoint.zoo.table import TABLE
 
+NECKS: dict[str, Callable[[str, str, str], Model]] = {
+    "deconv": deconv,
+    "topdown": topdown,
+    "dcn": dcn,
+    "dlaup": dlaup,
+    "dlaup_plain": partial(dlaup, make=plain),
+    "timm": deconv,
+}
+"""What puts a neck on any timm backbone; files of the first edition say ``timm``."""
+
 FAMILIES = (
-    "centernet_deconv:<name of a timm model>",
-    "centernet_topdown:...",
-    "cornernet_deconv:...",
-    "cornernet_topdown:...",
-    "pose_deconv:...",
-    "pose_topdown:...",
-    "ttfnet_deconv:...",
-    "ttfnet_topdown:...",
+    "centernet_<deconv|topdown|dcn|dlaup|dlaup_plain>:<name of a timm model>",
+    "cornernet_...:...",
+    "pose_...:...",
+    "ttfnet_...:...",
     "hourglass:<stacks>x<residuals>",
     "princeton_hourglass:<stacks>x<residuals>",
 )
 
-_RULE = re.compile(r"(centernet|cornernet|pose|ttfnet)_(deconv|topdown|timm):(.+)")
+_RULE = re.compile(rf"(centernet|cornernet|pose|ttfnet)_({'|'.join(NECKS)}):(.+)")
 _STACKS = re.compile(r"(princeton_)?hourglass:(\d{1,2})x(\d{1,2})")
 
 
 def family(name: str) -> Model | None:
-    """Returns the model of a name that follows the rule, or None.
-
-    Files of the first edition say ``centernet_timm`` and ``pose_timm`` for the deconvolutions.
-    """
+    """Returns the model of a name that follows the rule, or None."""
     stacks = _STACKS.fullmatch(name)
     if stacks:
         return stacked(int(stacks[2]), int(stacks[3]), "paper" if stacks[1] else "bearpaw")
@@ -42,8 +47,7 @@ def family(name: str) -> Model | None:
     if rule is None:
         return None
     kind, neck, backbone = rule.groups()
-    make = topdown if neck == "topdown" else deconv
-    return make(backbone, kind, f"{backbone} of timm under a {neck} neck")
+    return NECKS[neck](backbone, kind, f"{backbone} of timm under a {neck} neck")
 
 
 Builder = Model | Callable[..., Any]

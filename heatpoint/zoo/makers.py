@@ -7,6 +7,8 @@ from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
+from heatpoint.networks.deformable import DeformConv
+from heatpoint.networks.deformable_necks import AggregationNeck, Make3x3, PairedNeck
 from heatpoint.networks.features import (
     DeconvNeck,
     EveryLevel,
@@ -32,7 +34,7 @@ from heatpoint.networks.hourglasses import (
 )
 from heatpoint.networks.ttfnet import ShortcutNeck, TowerHeads, darknet53
 from heatpoint.weights import PIXELS
-from heatpoint.zoo.rows import QUICK, RELEASED, Model, row
+from heatpoint.zoo.rows import QUICK, RELEASED, Make, Model, row
 
 
 def deconv(backbone: str, kind: str, summary: str) -> Model:
@@ -41,10 +43,42 @@ def deconv(backbone: str, kind: str, summary: str) -> Model:
     def network(codec: Codec, pretrained: bool) -> Network:
         trunk = TimmBackbone(backbone, strides=(32,), pretrained=pretrained)
         neck = DeconvNeck(trunk.channels[-1], channels=(256, 256, 256))
-        return Network(trunk, neck, _published(codec, width=64, pooled=64), stride=4)
+        return Network(trunk, neck, _published(codec, 256, width=64, pooled=64), stride=4)
 
-    size = (256, 192) if RELEASED[kind].view.asks else (512, 512)
-    return row(summary, RELEASED[kind], network, size)
+    return row(summary, RELEASED[kind], network, _usual_size(kind))
+
+
+def dcn(backbone: str, kind: str, summary: str) -> Model:
+    """Returns any timm backbone with the published neck of ResNet-DCN."""
+    return row(summary, RELEASED[kind], paired(backbone, DeformConv), _usual_size(kind))
+
+
+def paired(backbone: str, make: Make3x3) -> Make:
+    """Returns what makes ResNet-DCN of any timm backbone and any 3x3 convolutions."""
+
+    def network(codec: Codec, pretrained: bool) -> Network:
+        trunk = TimmBackbone(backbone, strides=(32,), pretrained=pretrained)
+        neck = PairedNeck(trunk.channels[-1], channels=(256, 128, 64), make=make)
+        return Network(trunk, neck, _published(codec, 64, width=64, pooled=32), stride=4)
+
+    return network
+
+
+def dlaup(backbone: str, kind: str, summary: str, make: Make3x3 = DeformConv) -> Model:
+    """Returns any timm backbone with the published neck of DLA-34, and 3x3 convolutions."""
+
+    def network(codec: Codec, pretrained: bool) -> Network:
+        trunk = TimmBackbone(backbone, strides=(4, 8, 16, 32), pretrained=pretrained)
+        neck = AggregationNeck(trunk.channels, make)
+        heads = _published(codec, neck.out_channels, width=256, pooled=neck.out_channels // 2)
+        return Network(trunk, neck, heads, stride=4)
+
+    return row(summary, RELEASED[kind], network, _usual_size(kind))
+
+
+def _usual_size(kind: str) -> tuple[int, int]:
+    """Returns the usual input of published networks: a crop of a person, or a picture."""
+    return (256, 192) if RELEASED[kind].view.asks else (512, 512)
 
 
 def topdown(backbone: str, kind: str, summary: str) -> Model:
@@ -81,8 +115,8 @@ def large_hourglass(stacks: int, kind: str, summary: str) -> Model:
 
     def network(codec: Codec, pretrained: bool) -> Network:
         trunk = DetectionHourglass(stacks, trim=trim)
-        heads = StackHeads([_published(codec, width=256, pooled=128) for _ in range(stacks)])
-        return Network(trunk, EveryLevel(), heads, stride=4)
+        each = [_published(codec, 256, width=256, pooled=128) for _ in range(stacks)]
+        return Network(trunk, EveryLevel(), StackHeads(each), stride=4)
 
     return row(summary, RELEASED[kind], network, (side, side), instead)
 
@@ -144,13 +178,13 @@ def mmpose(codec: Codec, pretrained: bool) -> Network:
     return Network(trunk, OneLevel(), BareHeads(256, codec.maps), stride=4)
 
 
-def _published(codec: Codec, width: int, pooled: int) -> Heads:
-    """Returns published heads on 256 channels: corners pool, and joints have nothing hidden."""
+def _published(codec: Codec, channels: int, width: int, pooled: int) -> Heads:
+    """Returns published heads on so many channels: corners pool, joints have nothing hidden."""
     if isinstance(codec, CornerCodec):
-        return CornerHeads(256, codec.maps, pooled=pooled, width=width)
+        return CornerHeads(channels, codec.maps, pooled=pooled, width=width)
     if isinstance(codec, JointCodec):
-        return BareHeads(256, codec.maps)
-    return MapHeads(256, codec.maps, width=width)
+        return BareHeads(channels, codec.maps)
+    return MapHeads(channels, codec.maps, width=width)
 
 
 def _shared(codec: Codec, channels: int, width: int, pooled: int) -> Heads:

@@ -118,3 +118,6 @@ MMPOSE = JointCodec(
 
 BUBBLIIIING = CenterCodec(1, normaliser="objects", collisions="last", one_class_per_cell=True)
 """The targets and loss of bubbliiiing's centernet-pytorch."""
+
+MMDET = CenterCodec(1, radius="fixed", overlap=0.3, round_size=False, collisions="last")
+"""The targets and loss of mmdet's CenterNet."""

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+from heatpoint.networks.deformable import DeformConv
+from heatpoint.networks.deformable_necks import plain
 from heatpoint.zoo.makers import (
+    dcn,
     deconv,
     dense,
+    dlaup,
     large_hourglass,
     mmpose,
+    paired,
     stacked,
     tiny,
     topdown,
     ttfnet,
 )
-from heatpoint.zoo.rows import BUBBLIIIING, RELEASED, Model, row
+from heatpoint.zoo.rows import BUBBLIIIING, MMDET, RELEASED, Model, row
 
+_DCN = "with deformable and transposed convolutions in turn"
 _DECONV = "with three transposed convolutions"
 _LIU = "with deformable convolutions and shortcuts, as published (Liu et al. 2020)"
 _MOBILE = "mobilenetv2_100"
@@ -26,6 +34,14 @@ TABLE: dict[str, Model] = {
     "centernet_resnet34": deconv("resnet34", "centernet", f"ResNet-34 {_DECONV}"),
     "centernet_resnet50": deconv("resnet50", "centernet", f"ResNet-50 {_DECONV}"),
     "centernet_resnet101": deconv("resnet101", "centernet", f"ResNet-101 {_DECONV}, {_ZHOU}"),
+    "centernet_resdcn18": dcn("resnet18", "centernet", f"ResNet-18 {_DCN}, {_ZHOU}"),
+    "centernet_resdcn101": dcn("resnet101", "centernet", f"ResNet-101 {_DCN}, {_ZHOU}"),
+    "centernet_dla34": dlaup(
+        "dla34", "centernet", f"DLA-34 with a neck of deformable convolutions, {_ZHOU}"
+    ),
+    "centernet_dla34_plain": dlaup(
+        "dla34", "centernet", "DLA-34 with the same neck of plain 3x3 convolutions", plain
+    ),
     "centernet_hourglass104": large_hourglass(2, "centernet", f"two large hourglasses, {_ZHOU}"),
     "centernet_hourglass52": large_hourglass(1, "centernet", "one large hourglass"),
     "centernet_mobilenetv2": topdown(
@@ -38,6 +54,18 @@ TABLE: dict[str, Model] = {
         "ResNet-50 of bubbliiiing's centernet-pytorch, for its converted weights",
         BUBBLIIIING,
         dense,
+        (512, 512),
+    ),
+    "mmdet_resnet18": row(
+        "ResNet-18 with plain and transposed convolutions in turn: mmdet's CenterNet",
+        MMDET,
+        paired("resnet18", plain),
+        (512, 512),
+    ),
+    "mmdet_resdcn18": row(
+        f"ResNet-18 {_DCN}: mmdet's CenterNet",
+        MMDET,
+        paired("resnet18", partial(DeformConv, bias=False)),
         (512, 512),
     ),
     "cornernet_hourglass104": large_hourglass(
