@@ -73,10 +73,12 @@ def _converted(
     nearest = min(fits, key=lambda name: fits[name].distance)
     best, chosen = fits[nearest], tried[nearest]
     if not best.complete or (layout == "auto" and best.strange):
+        others = {name: fit(o, tensors) for name, o in LAYOUTS.items() if name not in fits}
         if layout == "auto":
-            others = {name: other for name, other in LAYOUTS.items() if name not in fits}
-            fits |= {name: fit(other, tensors) for name, other in others.items()}
-        raise HeatpointError(_mismatch(source, fits, tensors))
+            raise HeatpointError(_mismatch(source, fits | others, tensors))
+        whole = [name for name, other in others.items() if other.complete and not other.strange]
+        advice = f"; it has the layout {whole[0]}" if whole else ""
+        raise HeatpointError(_mismatch(source, fits, tensors) + advice)
     classes, turn = chosen.classes(tensors), -1 if chosen.channels == "bgr" else 1
     detector = _untrained(chosen, classes, names)
     network = detector.network
@@ -100,7 +102,7 @@ def _mismatch(source: str, fits: Mapping[str, Fit], tensors: Mapping[str, Tensor
     """Returns the sentence that names the nearest of the layouts and what differs from it."""
     nearest = max(fits, key=lambda name: fits[name].likeness)
     best = fits[nearest]
-    start = f"{source} has none of the layouts tried ({', '.join(fits)})"
+    start = f"{source} has none of the layouts tried ({some(list(fits))})"
     if not best.agreeing:
         own = [f"{name} {list(tensor.shape)}" for name, tensor in tensors.items()]
         return f"{start}, not even a tensor of one; it has {some(own)}"
