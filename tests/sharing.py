@@ -23,7 +23,7 @@ from heatpoint.system import locked
 PLAIN = (bool, int, float, str, tuple, type(None))
 
 
-def key_of(deployed: graph.Deployed, about: Description, opset: int) -> str:
+def key_of(deployed: graph.Deployed, about: Description, opset: int | None) -> str:
     """Returns a digest of everything that decides about a graph."""
     size = None if about.dynamic else about.size
     digest = hashlib.sha256(repr((size, about.batch, opset, deployed.codec)).encode())
@@ -42,7 +42,7 @@ def sharing(folder: Path) -> Iterator[None]:
     """Keeps every graph that is written in a folder, and takes it from there the next time."""
     make = graph.to_onnx
 
-    def to_onnx(deployed: graph.Deployed, about: Description, opset: int = 18) -> Any:
+    def to_onnx(deployed: graph.Deployed, about: Description, opset: int | None = None) -> Any:
         if any(sys.modules.get(name, name) is None for name in ("onnx", "onnxscript")):
             return make(deployed, about, opset)  # which says what is missing
         import onnx

@@ -44,12 +44,17 @@ Arrays = dict[str, NDArray[Any]]
 
 
 def lively_detector(name: str) -> Detector:
-    """Returns a detector whose maps vary around zero, as those of a trained one do."""
+    """Returns a detector of the zoo whose maps vary around zero, as those of a trained one do."""
     torch.manual_seed(0)
     names = ["person"] if zoo.learns_joints(name) else ["cat", "dog"]
     detector = zoo.build(name, names, skeleton=SKELETONS["mpii16"])
     if isinstance(detector.codec, CornerCodec):  # embeddings that agree too seldom by chance
         detector.codec = dataclasses.replace(detector.codec, threshold=2.0)
+    return enlivened(detector)
+
+
+def enlivened(detector: Detector) -> Detector:
+    """Returns a detector with maps that vary around zero."""
     network = detector.network.eval()
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):

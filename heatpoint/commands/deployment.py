@@ -59,8 +59,8 @@ class Export:
     max_detections: int = 100
     """most results per picture, at least"""
 
-    opset: int = 18
-    """version of the operators of .onnx, 18 or 19"""
+    opset: int | None = None
+    """version of the operators of .onnx, 18 or 19; the lowest that the network needs by default"""
 
     check: Pictures | None = None
     """picture, folder or pattern to compare file and checkpoint on; drawn ones by default"""

@@ -20,7 +20,8 @@ from torch import Tensor
 from heatpoint import zoo
 from heatpoint.convert.layout import Fit, Layout, fit, some
 from heatpoint.convert.layouts import LAYOUTS as LAYOUTS
-from heatpoint.convert.layouts import named, names_for, recognised, skeleton_for
+from heatpoint.convert.layouts import named, recognised
+from heatpoint.convert.names import names_for, skeleton_for
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system import locked
 from heatpoint.system.outputs import check_outputs
@@ -102,7 +103,8 @@ def _mismatch(source: str, fits: Mapping[str, Fit], tensors: Mapping[str, Tensor
     """Returns the sentence that names the nearest of the layouts and what differs from it."""
     nearest = max(fits, key=lambda name: fits[name].likeness)
     best = fits[nearest]
-    start = f"{source} has none of the layouts tried ({some(list(fits))})"
+    tried = ", ".join(fits) if len(fits) == 1 else f"all {len(fits)}"
+    start = f"{source} has none of the layouts tried ({tried})"
     if not best.agreeing:
         own = [f"{name} {list(tensor.shape)}" for name, tensor in tensors.items()]
         return f"{start}, not even a tensor of one; it has {some(own)}"
@@ -113,10 +115,11 @@ def _mismatch(source: str, fits: Mapping[str, Fit], tensors: Mapping[str, Tensor
 
 
 def _candidates(layout: str, tensors: Mapping[str, Tensor]) -> dict[str, Layout]:
-    """Returns the layouts to try by name; of hourglasses only what the tensors' names tell."""
+    """Returns the layouts to try by name: what the first weight or an hourglass's names tell."""
     if layout == "auto":
         boxes = {name: known for name, known in LAYOUTS.items() if known.codec is None}
-        return boxes | recognised(tensors)
+        likely = {name: known for name, known in boxes.items() if known.first in tensors}
+        return (likely | recognised(tensors)) or boxes
     chosen = LAYOUTS.get(layout) or named(layout)
     if chosen is None:
         raise HeatpointError(

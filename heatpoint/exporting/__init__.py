@@ -43,7 +43,7 @@ def export(
     batch: int | None = None,
     flip: bool = False,
     max_detections: int = 100,
-    opset: int = OPSETS[0],
+    opset: int | None = None,
     calibrate: Annotations | str | Path | None = None,
     max_drop: float = 0.01,
     check: Images | bool = True,
@@ -69,7 +69,8 @@ def export(
         batch: Number of images of every run, or None for any number.
         flip: Averages the maps with those of the mirrored image, inside the graph.
         max_detections: Boxes per image at least.
-        opset: Version of the ONNX operators, 18 or 19.
+        opset: Version of the ONNX operators, 18 or 19; without, 18, and 19 for networks with
+            deformable convolutions.
         calibrate: For int8, what the ranges of its numbers are measured on: a labelled data set
             or where to read it, or pictures (a file, a folder of nothing else, a pattern).
         max_drop: Largest acceptable loss of AP, or of PCK@0.1 of joints, in [0, 1]; for int8 with a
@@ -184,7 +185,7 @@ def drafted(path: Path) -> Iterator[Path]:
 def _check(
     path: Path,
     precision: str,
-    opset: int,
+    opset: int | None,
     batch: int | None,
     max_detections: int,
     calibrated: bool,
@@ -202,12 +203,12 @@ def _check(
             f"an .onnx file computes in fp32, not {precision}; leave precision out or write an "
             ".xml file"
         )
-    if opset not in OPSETS:
+    if opset not in (None, *OPSETS):
         raise HeatpointError(
             f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset}; PyTorch writes none "
             "below, and from 20 on TensorRT enlarges maps wrongly"
         )
-    if suffix == ".xml" and opset != OPSETS[0]:
+    if suffix == ".xml" and opset is not None:
         raise HeatpointError(f"opset {opset} is of .onnx files; leave it out for {path}")
     if batch is not None and batch < 1:
         raise HeatpointError(f"batch must be at least 1, or None for any number, not {batch}")

@@ -15,9 +15,11 @@ from torch.export import Dim, export
 from heatpoint.codecs import with_honest_scores
 from heatpoint.codecs.peaks import portable
 from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.exported import load_openvino
 from heatpoint.networks.corner_pool import at_most
+from heatpoint.networks.deformable import DeformConv, by_operator
 from heatpoint.networks.fast import fast
 from heatpoint.zoo.detector import Detector
 
@@ -25,6 +27,12 @@ if TYPE_CHECKING:
     import onnx
     import openvino
 
+
+OPSETS = (18, 19)
+"""PyTorch writes none below; from 20 on TensorRT samples other pixels where a map is enlarged.
+
+Deformable convolutions are of 19.
+"""
 
 SIDES = ((2, 3), (3, 1))
 """Height and width, in multiples, of the images that a program is made and tried with."""
@@ -49,16 +57,20 @@ class Deployed(nn.Module):
 
     Attributes:
         outputs: Names of what is returned, in order: the fields of the codec's answer.
+        opset: Lowest of ``OPSETS`` with all operators of the network.
     """
 
     def __init__(self, detector: Detector, *, flip: bool, max_detections: int) -> None:
         super().__init__()
         network = fast(detector.network, "fp32", "cpu")
         self.network = network.to(memory_format=torch.contiguous_format)
-        # What writes into its input is taken apart into many operators first, and slowly so.
+        self.opset = OPSETS[0]
         for module in self.network.modules():
+            # What writes into its input is taken apart into many operators first, and slowly so.
             if hasattr(module, "inplace"):
                 setattr(module, "inplace", False)  # noqa: B010  (modules are typed by tensors)
+            if isinstance(module, DeformConv):
+                module.way, self.opset = by_operator, OPSETS[1]
         self.codec, self.flip = detector.codec.with_rows(max_detections), flip
         self.outputs = tuple(field.name for field in self.codec.answer)
 
@@ -149,15 +161,12 @@ def _refusal(description: Description, reason: str) -> HeatpointError:
     )
 
 
-OPSETS = (18, 19)
-"""PyTorch writes none below; from 20 on TensorRT samples other pixels where a map is enlarged."""
-
 _SCOPES = "pkg.torch.onnx.name_scopes"
 """What the exporter notes of a node: the modules it is in, from the outermost, and its own name."""
 
 
 def to_onnx(
-    deployed: Deployed, description: Description, opset: int = OPSETS[0]
+    deployed: Deployed, description: Description, opset: int | None = None
 ) -> onnx.ModelProto:
     """Returns a detector as an ONNX graph with the input ``images`` and named outputs.
 
@@ -166,12 +175,18 @@ def to_onnx(
     Args:
         deployed: The detector.
         description: Says whether size and batch are open.
-        opset: Version of the operators, one of ``OPSETS``.
+        opset: Version of the operators, one of ``OPSETS``; the lowest that will do without.
 
     Raises:
         HeatpointError: A package is not installed, or the network cannot be written, or not for
-            any size.
+            any size or with that opset.
     """
+    least = deployed.opset
+    if opset is not None and opset < least:
+        raise HeatpointError(
+            f"{description.called} has deformable convolutions, which opset {opset} has not; leave "
+            f"opset out or choose {least}"
+        )
     try:
         import onnx
         from onnxscript import optimizer
@@ -190,8 +205,11 @@ def to_onnx(
                 verbose=False,
                 input_names=["images"],
                 output_names=list(deployed.outputs),
-                opset_version=opset,
-                custom_translation_table={torch.ops.aten.div.Tensor_mode: _quotient},
+                opset_version=opset or least,
+                custom_translation_table={
+                    torch.ops.aten.div.Tensor_mode: _quotient,
+                    torch.ops.torchvision.deform_conv2d.default: _deformed,
+                },
                 # Its rewriting of patterns takes as long as all the rest where corners are pooled,
                 # and makes no runtime faster; folding is what counts.
                 optimize=False,
@@ -225,6 +243,42 @@ def _quotient(dividend: Any, divisor: Any, rounding_mode: str | None = None) -> 
     if rounding_mode == "trunc" and dividend.dtype.is_integer():
         return opset18.Div(dividend, divisor)
     return core.aten_div_mode(dividend, divisor, rounding_mode)
+
+
+def _deformed(
+    features: Any,
+    weight: Any,
+    offset: Any,
+    mask: Any,
+    bias: Any,
+    down: int,
+    across: int,
+    above: int,
+    beside: int,
+    apart_down: int,
+    apart_across: int,
+    groups: int,
+    offset_groups: int,
+    use_mask: bool,
+) -> Any:
+    """Writes torchvision's deformable convolution as ONNX's, which the exporter knows since 2026.
+
+    The arguments are those of the operator: steps, padding, distances of the taps, groups.
+    """
+    from onnxscript import opset19
+
+    return opset19.DeformConv(
+        features,
+        weight,
+        offset,
+        bias,
+        mask if use_mask else None,
+        strides=(down, across),
+        pads=(above, beside, above, beside),
+        dilations=(apart_down, apart_across),
+        group=groups,
+        offset_group=offset_groups,
+    )
 
 
 def _tidy(model: onnx.ModelProto) -> None:
@@ -263,5 +317,4 @@ def to_openvino(model: onnx.ModelProto) -> openvino.Model:
     """
     # Not ``convert_model``, which does the same and reports home about it. From the program
     # itself it takes seconds instead of hundredths, and loses the names of modules.
-    read: openvino.Model = load_openvino().Core().read_model(model.SerializeToString())
-    return read
+    return openvino_core(load_openvino()).read_model(model.SerializeToString())

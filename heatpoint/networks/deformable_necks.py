@@ -137,7 +137,8 @@ class AggregationNeck(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Returns (B, channels[0], h, w) at the stride of the finest feature map."""
-        maps, kept = list(features), []
+        maps = list(features)
+        kept: list[Tensor] = []
         for number, level in enumerate(self.levels):
             first = len(features) - 2 - number
             maps[first:] = level(maps[first:])

@@ -29,17 +29,18 @@ def fast(
 
     Of several stacks with heads of their own, the copy has the last one's heads only.
 
-    Every batch norm that is fed by one convolution, be it plain, transposed or deformable,
-    disappears in its weights. Which one feeds it is observed on a random image, not guessed from
-    names, and the outcome is compared on the same image: should a model use the convolution's
-    output elsewhere too, so that folding changes the result, the copy stays unfolded.
+    Every batch norm that is fed by one convolution or transposed convolution disappears in its
+    weights. Which one feeds it is observed on a random image, not guessed from names, and the
+    outcome is compared on the same image: should a model use the convolution's output elsewhere
+    too, so that folding changes the result, the copy stays unfolded.
 
     Args:
         network: Stays as it is.
         precision: "bf16" computes in bfloat16 between the normalisation and the convolutions that
             end in maps, which stay in float32: bfloat16 knows 8 digits of 0 and 1, and so a size
             of 16 cells to half a pixel and a logit not well enough to tell a peak from its
-            neighbour; "fp16" does the same in float16. For "auto" see ``choose_precision``.
+            neighbour. So do offsets of deformable convolutions. "fp16" does the same in float16.
+            For "auto" see ``choose_precision``.
         device: Where the copy shall live; the network's own device without.
 
     Raises:
@@ -94,6 +95,7 @@ def _halve(network: Network, half: torch.dtype) -> None:
     mean, std = network.mean, network.std
     seen, maps = _observe(network)
     ends = {module for module, output in seen if any(output is each for each in maps.values())}
+    ends |= {each.offset for each in network.modules() if isinstance(each, DeformConv)}
     exact = {last: copy.deepcopy(last.state_dict()) for last in ends}
     network.to(half)
     network.mean, network.std = mean, std
@@ -157,15 +159,15 @@ def _observe(network: Network) -> tuple[list[tuple[nn.Module, Tensor]], Maps]:
 def _fold(convolution: Convolution, norm: nn.BatchNorm2d) -> None:
     """Multiplies a batch norm's scale into the weights and moves its shift to the bias."""
     dtype = convolution.weight.dtype
-    groups = convolution.groups if isinstance(convolution, nn.ConvTranspose2d) else 0
+    turned = convolution.groups if isinstance(convolution, nn.ConvTranspose2d) else 0
     convolution.double()
     norm.double()
-    weight = _turned(convolution.weight, groups) if groups else convolution.weight
+    weight = _turned(convolution.weight, turned) if turned else convolution.weight
     mean, variance = cast(Tensor, norm.running_mean), cast(Tensor, norm.running_var)
     weight, convolution.bias = fuse_conv_bn_weights(
         weight, convolution.bias, mean, variance, norm.eps, norm.weight, norm.bias
     )
-    weight = _turned(weight, groups) if groups else weight
+    weight = _turned(weight, turned) if turned else weight
     convolution.weight = nn.Parameter(weight, requires_grad=False)
     convolution.to(dtype)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import older
+from heatpoint.inference.engines.deformable import ONNX_RUNTIME, OPERATOR, openvino_core
 from heatpoint.inference.engines.description import KEY, Description
 from heatpoint.inference.engines.engine import Answer, Engine, Pixels, Timings
 from heatpoint.system.files import check_file
@@ -256,6 +257,20 @@ class OnnxEngine(ExportedEngine):
         self._describe(text, len(inputs), shapes, self._outputs)
         self._input = inputs[0].name
 
+    @contextmanager
+    def _loading(self) -> Iterator[None]:
+        try:
+            with super()._loading():
+                yield
+        except HeatpointError as error:
+            if f" for {OPERATOR}(" not in str(error):
+                raise
+            raise HeatpointError(
+                f"{self.path} has deformable convolutions, which ONNX Runtime computes from "
+                f"{ONNX_RUNTIME} on, but {self.library().__version__} is installed; install a newer "
+                f"one with: pip install 'onnxruntime>={ONNX_RUNTIME}', or export to OpenVINO (.xml)"
+            ) from None
+
     def _run(self, images: Pixels) -> dict[str, NDArray[Any]]:
         with self.timings.stage("network"):
             arrays = self._session.run(self._outputs, {self._input: images})
@@ -287,7 +302,7 @@ class OpenVinoEngine(ExportedEngine):
                 f"{weights} is missing, which holds the weights of {self.path}; put it beside that "
                 "file"
             )
-        core = library.Core()
+        core = openvino_core(library)
         with self._loading():
             model = core.read_model(self.path)
             # OpenVINO keeps the metadata of an .onnx file under "framework".
