@@ -66,7 +66,7 @@ def dense_step(codec: CenterCodec, maps: Maps, targets: list[Target]) -> Tensor:
             x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
             column, row = min(int(x), CELLS - 1), min(int(y), CELLS - 1)
             sides = torch.tensor([[np.ceil(height), np.ceil(width)]], dtype=torch.float64)
-            radius = int(gaussian_radius(sides, codec.radius, codec.overlap))
+            radius = int(gaussian_radius(sides, codec.radius, codec.overlap)[0, 0])
             steps = np.arange(-radius, radius + 1)
             line = np.exp(-(steps**2) / (2 * ((2 * radius + 1) / 6) ** 2))
             top, left = max(row - radius, 0), max(column - radius, 0)

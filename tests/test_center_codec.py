@@ -52,7 +52,7 @@ def _found(candidates: Rows, image: int, count: int) -> Tensor:
     return _sorted(candidates["boxes"][image, :count], candidates["labels"][image, :count])
 
 
-@pytest.mark.parametrize("rule", ["legacy", "fixed", "half-fixed"])
+@pytest.mark.parametrize("rule", ["legacy", "fixed", "half-fixed", "elliptical"])
 @pytest.mark.parametrize("region", [0.0, 0.6])
 def test_decoding_ideal_maps_gives_the_targets(rule: str, region: float) -> None:
     codec = CenterCodec(3, radius=rule, max_detections=500, size_region=region)  # type: ignore[arg-type]
@@ -193,8 +193,9 @@ def test_mean_counts_make_processes_equal_one_batch() -> None:
         torch.testing.assert_close(mean, term, rtol=1e-5, atol=0)
 
 
-def test_a_region_trains_the_same_box_at_neighbouring_cells() -> None:
-    codec = CenterCodec(1, size_region=0.5)
+@pytest.mark.parametrize("rule", ["legacy", "elliptical"])
+def test_a_region_trains_the_same_box_at_neighbouring_cells(rule: str) -> None:
+    codec = CenterCodec(1, size_region=0.5, radius=rule)  # type: ignore[arg-type]
     boxes = torch.tensor([[10.0, 10, 150, 130], [61, 40, 113, 100]])
     encoded = codec.encode([Target(boxes, torch.tensor([0, 0]))], SIZE)
     at = encoded.samples
@@ -210,8 +211,8 @@ def test_a_region_trains_the_same_box_at_neighbouring_cells() -> None:
         assert weight.sum() == pytest.approx(1)
         assert weight[0] == weight.max()
     # The smaller object has all of its region, apart from the other's own cell.
-    side = 2 * int(encoded.radius[1] * 0.5) + 1
-    assert (owner == 1).sum() == side**2 - 1
+    sides = 2 * (encoded.radius[1] * 0.5).long() + 1
+    assert (owner == 1).sum() == sides.prod() - 1
     assert (owner == 0).sum() > 50
 
 
@@ -248,6 +249,7 @@ def test_codec_survives_json() -> None:
         ({"clamp": 0.7}, "clamp must lie between 0 and 0.5"),
         ({"overlap": 1.5}, "overlap must lie between 0 and 1"),
         ({"size_weight": -1.0}, "size_weight must be at least 0"),
+        ({"alpha": 0.0}, "alpha must lie in"),
         ({"size_region": 2.0}, "size_region"),
     ],
 )

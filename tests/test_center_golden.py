@@ -86,7 +86,7 @@ def _given(
         map_size=(heatmap.shape[2], heatmap.shape[3]),
         objects=samples,
         label=torch.zeros_like(image),
-        radius=torch.zeros_like(image),
+        radius=torch.zeros(len(image), 2).long(),
         blobs=Blobs(
             Windows(cells, flat[cells], torch.ones_like(cells)),
             torch.searchsorted(cells, edges),

@@ -15,6 +15,7 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.ttf import TTFCodec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 from heatpoint.views import View
@@ -117,6 +118,8 @@ CASES = {
     "CenterPoseCodec-regressed": Case(
         CenterPoseCodec(3, joints=16, joint_heatmaps=False, offset=False), people
     ),
+    "TTFCodec": Case(TTFCodec(3, max_detections=30), objects),
+    "TTFCodec-published": Case(TTFCodec(3, border="pixels", collisions="smallest"), objects),
     "JointCodec": Case(JointCodec(16, MPII.flip), subject),
     "JointCodec-mmpose": Case(
         JointCodec(16, MPII.flip, sigma=2.0, align="index", normaliser="mmpose", refine="dark"),

@@ -77,6 +77,7 @@ FAMILIES = [
     Family(r"mmdet_centernet_.*", lambda _, n: f"{DENSE[n]}.0", "rgb", "last", probabilities=True),
     Family(r"bubbliiiing_resnet.*", lambda _, n: DENSE[n], "bgr", "last", probabilities=True),
     Family(r"pprp_.*", lambda _, n: PPRP[n], "bgr", "last"),
+    Family(r"ttfnet_.*", lambda _, n: {"heatmap": "0", "sides": "1"}[n], "rgb", "last"),
     Family(r"mmpose_.*", lambda *_: "0", "rgb", "last", dead=r"backbone\.inters\.0\..*"),
     Family(r"bearpaw_.*", lambda s, _: str(s), "rgb", "every"),
     Family(r"princeton_.*", lambda *_: "", "rgb", "together", dead=r".*\.skip_layer\.conv\..*"),
@@ -165,6 +166,8 @@ def test_converted_networks_compute_the_published_numbers(name: str) -> None:
             for map_name, values in stack.items():
                 heat = family.probabilities and map_name == "heatmap"
                 key = family.key(number, map_name)
+                if map_name == "sides":
+                    values = detector.codec.unit * values.relu()  # type: ignore[attr-defined]
                 assert_output(values.sigmoid() if heat else values, expected, key)
     if family.stacks == "every":
         following = {family.key(len(stacks), map_name) for map_name in stacks[0]}

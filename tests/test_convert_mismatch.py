@@ -26,6 +26,7 @@ NAMES = [
     "mmpose_hourglass52_mpii",
     "bearpaw_hg2_b1_mpii",
     "princeton_pytorch_stacked_hourglass_2hg_mpii",
+    "ttfnet_r18",
 ]
 
 every_layout = pytest.mark.parametrize("name", NAMES)
@@ -126,3 +127,11 @@ def test_a_layout_by_name_is_the_only_one_tried() -> None:
     said = complaint(shaped("xy_ctdet_coco_res_18"), "xy_ctdet_coco_res_34")
     assert "; the nearest is xy_ctdet_coco_res_34, of which " in said
     assert "missing layer1.2.conv1.weight, " in said
+
+
+@pytest.mark.parametrize(
+    ("given", "layout"),
+    [("ttfnet_r18", "xy_ctdet_coco_res_18"), ("xy_ctdet_coco_res_18", "ttfnet_r18")],
+)
+def test_a_file_of_another_system_is_told_by_its_own_layout(given: str, layout: str) -> None:
+    assert complaint(shaped(given), layout).endswith(f"; it has the layout {given}")

@@ -166,7 +166,7 @@ def test_epochs_and_minutes():
         ({"half_body": math.nan}, "half_body"),
         ({"rotate": 190.0}, "0 to 180 degrees"),
         ({"overlap": 1.0}, "IoU between 0 and 1"),
-        ({"radius": "none"}, "'legacy', 'fixed', 'half-fixed', not 'none'"),
+        ({"radius": "none"}, "'legacy', 'fixed', 'half-fixed', 'elliptical', not 'none'"),
         ({"schedule": "steps", "steps": [200]}, "steps"),
         ({"schedule": "steps", "steps": [2], "minutes": 3.0}, "epochs"),
         ({"weights": "a", "pretrained": True}, "pretrained"),

@@ -18,7 +18,7 @@ from heatpoint.networks.deformable_necks import (
 from heatpoint.networks.features import DeconvNeck, PlainResNet, TimmBackbone, TopDownNeck
 from heatpoint.networks.heads import MapHeads, SharedHeads
 
-SPECS = (MapSpec("heatmap", 3, bias=-2.19), MapSpec("size", 2))
+SPECS = (MapSpec("heatmap", 3, bias=-2.19), MapSpec("size", 2, std=0.001))
 
 
 class Recorder(nn.Module):

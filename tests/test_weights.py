@@ -70,7 +70,7 @@ def test_a_record_says_where_the_file_is_and_what_it_is_worth(record: Published)
     if record.package:
         assert re.fullmatch(r"[0-9a-f]{64}", record.sha256)
     else:
-        assert re.fullmatch(r"|[0-9a-f]{8}", record.sha256)
+        assert re.fullmatch(r"|[0-9a-f]{6}|[0-9a-f]{8}", record.sha256)
         assert record.sha256 in record.file
     assert all((record.licence, record.score, record.protocol, record.reported))
 

@@ -23,10 +23,12 @@ NAMES = ("cat", "dog", "owl")
 MPII = SKELETONS["mpii16"]
 
 everything = pytest.mark.parametrize("name", zoo.models())
-# Hundreds of megabytes each; ``test_hourglass_backbone`` runs narrow ones, and ResNet-101 and
-# ResNet-18 with deformable convolutions are run here.
+# Hundreds of megabytes each; ``test_hourglass_backbone`` runs narrow ones, and smaller ResNets
+# with the same necks are run here.
 LARGE = [
-    name for name in zoo.models() if name.endswith(("hourglass104", "hourglass52", "resdcn101"))
+    name
+    for name in zoo.models()
+    if name.endswith(("hourglass104", "hourglass52", "resdcn101", "darknet53"))
 ]
 storable = pytest.mark.parametrize("name", [name for name in zoo.models() if name not in LARGE])
 # More stacks are more of the same: they are built, but not run.

@@ -44,8 +44,9 @@ class CenterCodec(Codec):
         stride: Input pixels per cell.
         radius: Rule for the size of the blobs; see ``gaussian_radius``.
         overlap: The rule's overlap: 0.7 with "legacy" and "half-fixed", 0.3 with "fixed".
+        alpha: The share of a box's sides that "elliptical" blobs cover.
         round_size: Round sides up to whole cells for the radius, as CenterNet does for boxes in
-            images; its 3D variant and mmdet do not.
+            images; its 3D variant, mmdet and elliptical blobs do not.
         max_detections: Number of candidates K per image.
         heatmap_weight: Weight of the heatmap's loss.
         size_weight: Weight of the size's L1 loss, 0.1 since sizes are in cells.
@@ -74,6 +75,7 @@ class CenterCodec(Codec):
     stride: int = 4
     radius: RadiusRule = "legacy"
     overlap: float = 0.7
+    alpha: float = 0.54
     round_size: bool = True
     max_detections: int = 100
     heatmap_weight: float = 1.0
@@ -94,7 +96,8 @@ class CenterCodec(Codec):
     def __post_init__(self) -> None:
         weights = ("heatmap_weight", "size_weight", "offset_weight", "giou_weight")
         check_values(self, ("classes", "stride", "max_detections", "peak_kernel"), weights)
-        check_blobs(self.overlap, self.clamp, self.peak_kernel, self.soft_nms)
+        check_blobs(self.clamp, self.peak_kernel, self.overlap, self.soft_nms)
+        require(0 < self.alpha <= 1, "alpha", "lie in (0, 1]", self.alpha)
         region = self.size_region
         require(0 <= region <= 1, "size_region", "lie in [0, 1]", region)
 
@@ -146,8 +149,9 @@ class CenterCodec(Codec):
             targets, self.classes, size, map_size, inside, None if inside else self.stride
         )
         sides = boxes[:, 2:] - boxes[:, :2]
-        measured = sides.ceil() if self.round_size else sides
-        radius = blob_radius(measured, self.radius, self.overlap)
+        rounded = self.round_size and self.radius != "elliptical"
+        measured = sides.ceil() if rounded else sides
+        radius = blob_radius(measured, self.radius, self.overlap, self.alpha)
         center, batch = (boxes[:, :2] + boxes[:, 2:]) / 2, len(targets)
         planes = batch, self.classes
         cell, offset, blobs = list_points(center, image, label, radius, planes, map_size)

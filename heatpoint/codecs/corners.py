@@ -15,7 +15,7 @@ from torch import Tensor
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
 from heatpoint.codecs.corner_pairs import CornerEncoded, find_corners, joined, pair_corners
 from heatpoint.codecs.encoded import at_cells, blob_radius, boxes_in_cells, check_blobs, list_points
-from heatpoint.codecs.gaussian import RadiusRule
+from heatpoint.codecs.gaussian import CircleRule
 from heatpoint.codecs.losses import focal_loss, pull_push_loss, smooth_l1_loss
 from heatpoint.codecs.peaks import unflipped
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
@@ -70,7 +70,7 @@ class CornerCodec(Codec):
     classes: int
     stride: int = 4
     trim: int = 0
-    radius: RadiusRule = "fixed"
+    radius: CircleRule = "fixed"
     overlap: float = 0.3
     max_detections: int = 1000
     corners: int = 100
@@ -90,7 +90,7 @@ class CornerCodec(Codec):
         weights = ("heatmap_weight", "offset_weight", "pull_weight", "push_weight", "threshold")
         whole = ("classes", "stride", "max_detections", "corners", "peak_kernel")
         check_values(self, whole, weights)
-        check_blobs(self.overlap, self.clamp, self.peak_kernel, self.soft_nms)
+        check_blobs(self.clamp, self.peak_kernel, self.overlap, self.soft_nms)
         fine = 0 <= self.trim < self.stride
         require(fine, "trim", "be at least 0 and below the stride", self.trim)
 

@@ -90,7 +90,7 @@ class CellSamples(NamedTuple):
         counts once. A cell belongs to the object whose own it is, else to the smallest.
 
         Args:
-            radius: (P,) int64, half side of the regions in cells.
+            radius: (P, 2) int64, half sides of the regions along x and y in cells.
             batch: Number of images.
             map_size: (h, w) of the maps.
         """
@@ -98,13 +98,8 @@ class CellSamples(NamedTuple):
         column, row = self.cell % width, self.cell // width
         windows = gaussian_windows(self.image, column, row, radius, map_size)
         owner = windows.owner
-        place = self.image * (height * width) + self.cell
-        every = torch.arange(len(place), device=place.device)
-        rank = torch.empty_like(place)
-        rank[self.size.prod(-1).argsort(stable=True)] = every
-        best = rank.new_full((batch * height * width,), len(rank))
-        best.scatter_reduce_(0, windows.cell, rank[owner], "amin")
-        best[place] = -1
+        rank, best = ranked(windows, self.size.prod(-1), batch * height * width)
+        best[self.image * (height * width) + self.cell] = -1
         won = best[windows.cell] == rank[owner]
 
         owner, cell = owner[won], windows.cell[won] % (height * width)
@@ -182,7 +177,7 @@ class CenterEncoded(ObjectsEncoded):
 
     Attributes:
         objects: (P) objects: own cell, offset in [0, 1] and size; the weight is 1.
-        radius: (P,) int64, of the blobs in cells.
+        radius: (P, 2) int64, of the blobs along x and y in cells.
         blobs: The target of the heatmap, with Q peaks.
         samples: Where size and offset are trained.
         kept: (N,) bool, which objects of the targets, one image after the other, the P are.
@@ -208,13 +203,15 @@ class CenterEncoded(ObjectsEncoded):
         return self._sharing(self.objects.image, self.objects.cell)
 
 
-def check_blobs(overlap: float, clamp: float | None, kernel: int, soft_nms: float | None) -> None:
+def check_blobs(
+    clamp: float | None, kernel: int, overlap: float = 0.7, soft_nms: float | None = None
+) -> None:
     """Makes sure that what codecs of boxes have in common is in range.
 
     Args:
-        overlap: Of the rule for radii.
         clamp: Bound of the clamped sigmoid, or None.
         kernel: Side of the neighbourhood of which a peak is the maximum.
+        overlap: Of the rule for radii.
         soft_nms: Width of the suppression, or None.
 
     Raises:
@@ -279,11 +276,17 @@ def boxes_in_cells(
     return boxes[kept], label[kept], image[kept], kept
 
 
-def blob_radius(sides: Tensor, rule: RadiusRule, overlap: float) -> Tensor:
-    """Returns the whole radii (P,) int64 of blobs for sides (P, 2), width and height in cells."""
+def blob_radius(
+    sides: Tensor, rule: RadiusRule, overlap: float = 0.7, alpha: float = 0.54
+) -> Tensor:
+    """Returns whole radii (P, 2) int64 along x and y for sides (P, 2), width and height, in cells.
+
+    Rule, overlap and alpha are those of ``gaussian_radius``.
+    """
     # Whole numbers decide the radius, so it is computed as precisely as in the references.
     exact = torch.float32 if sides.device.type == "mps" else torch.float64
-    return gaussian_radius(sides.flip(-1).to(exact), rule, overlap).long().clamp(min=0)
+    radius = gaussian_radius(sides.flip(-1).to(exact), rule, overlap, alpha)
+    return radius.flip(-1).long().clamp(min=0)
 
 
 def last_of_cell(image: Tensor, cell: Tensor, batch: int, cells: int) -> Tensor:
@@ -299,6 +302,20 @@ def last_of_cell(image: Tensor, cell: Tensor, batch: int, cells: int) -> Tensor:
     order = torch.arange(len(place), device=place.device)
     last = order.new_zeros(batch * cells).scatter_reduce_(0, place, order, "amax")
     return last[place] == order
+
+
+def ranked(windows: Windows, area: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+    """Returns the rank (P,) int64 of objects by area, and the least rank at each cell.
+
+    Args:
+        windows: The cells that the objects cover, of all images.
+        area: (P,), of the objects.
+        cells: Number of cells of all images; P stands in those that no object covers.
+    """
+    rank = torch.empty_like(windows.counts)
+    rank[area.argsort(stable=True)] = torch.arange(len(rank), device=rank.device)
+    least = rank.new_full((cells,), len(rank))
+    return rank, least.scatter_reduce_(0, windows.cell, rank[windows.owner], "amin")
 
 
 def at_cells(values: Tensor, image: Tensor, cell: Tensor) -> Tensor:
@@ -321,7 +338,7 @@ def list_points(
         points: (P, 2) x and y in cells, within the maps.
         image: (P,) int64.
         label: (P,) int64.
-        radius: (P,) int64, of the blobs in cells.
+        radius: (P, 2) int64, of the blobs along x and y in cells.
         planes: Numbers of images and of classes.
         map_size: (h, w) of the maps.
     """
@@ -342,7 +359,7 @@ def list_blobs(
     Args:
         plane: (P,) int64, the map of each blob.
         cell: (P,) int64, row * w + column of its peak.
-        radius: (P,) int64, in cells.
+        radius: (P, 2) int64, along x and y in cells.
         planes: Number of maps.
         map_size: (h, w) of the maps.
     """

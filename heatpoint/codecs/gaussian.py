@@ -11,15 +11,19 @@ from torch import Tensor
 from heatpoint.codecs import require
 from heatpoint.errors import check_choice
 
-RadiusRule = Literal["legacy", "fixed", "half-fixed"]
+CircleRule = Literal["legacy", "fixed", "half-fixed"]
+RadiusRule = Literal[CircleRule, "elliptical"]
 
 
-def gaussian_radius(sizes: Tensor, rule: RadiusRule = "legacy", overlap: float = 0.7) -> Tensor:
-    """Returns how far a box may move before its overlap with itself falls below ``overlap``.
+def gaussian_radius(
+    sizes: Tensor, rule: RadiusRule = "legacy", overlap: float = 0.7, alpha: float = 0.54
+) -> Tensor:
+    """Returns how far the blobs of boxes reach.
 
-    CornerNet (Law and Deng 2018, section 3.2) asks for the distance r within which a shifted pair
-    of corners still overlaps the box by ``overlap``: the least root of three quadratics
-    a r^2 - b r + c = 0, with s = sqrt(b^2 - 4 a c),
+    The first three rules draw circles: a box may move so far before its overlap with itself falls
+    below ``overlap``. CornerNet (Law and Deng 2018, section 3.2) asks for the distance r within
+    which a shifted pair of corners still overlaps the box by ``overlap``: the least root of three
+    quadratics a r^2 - b r + c = 0, with s = sqrt(b^2 - 4 a c),
 
     1. both corners move the same way: a = 1, b = h + w, c = h w (1 - m) / (1 + m)
     2. both corners move inwards: a = 4, b = 2 (h + w), c = (1 - m) h w
@@ -33,19 +37,26 @@ def gaussian_radius(sizes: Tensor, rule: RadiusRule = "legacy", overlap: float =
       ``legacy`` for a square, at 0.3 only 1.2 times.
     * ``half-fixed``: (b + s) / (2 a) throughout, a popular port's, with overlap 0.7.
 
+    ``elliptical`` draws ellipses of the box's proportions, alpha times half of each side (TTFNet,
+    Liu et al. 2020, section 3.2, where alpha is 0.54).
+
     Args:
         sizes: (N, 2), height and width of the boxes in cells.
-        rule: Which roots are taken.
-        overlap: The overlap m, between 0 and 1.
+        rule: Which roots are taken, or that there are none.
+        overlap: The overlap m of circles, between 0 and 1.
+        alpha: Share of the box that an ellipse covers on each axis, in (0, 1].
 
     Returns:
-        (N,) radii in cells, not rounded, in the type of ``sizes``.
+        (N, 2) radii along y and x in cells, not rounded, in the type of ``sizes``.
 
     Raises:
-        HeatpointError: The rule is unknown, or the overlap does not lie between 0 and 1.
+        HeatpointError: The rule is unknown, or the overlap or alpha is out of range.
     """
     check_choice("radius", rule, get_args(RadiusRule))
     require(0 < overlap < 1, "overlap", "lie between 0 and 1", overlap)
+    require(0 < alpha <= 1, "alpha", "lie in (0, 1]", alpha)
+    if rule == "elliptical":
+        return sizes / 2 * alpha
     total, area = sizes.sum(-1), sizes.prod(-1)
     quadratics = (
         (1.0, total, area * ((1 - overlap) / (1 + overlap))),
@@ -58,7 +69,7 @@ def gaussian_radius(sizes: Tensor, rule: RadiusRule = "legacy", overlap: float =
         s = (b.square() - 4 * a * c).clamp(min=0).sqrt()
         sign = -1 if rule == "fixed" and number < 2 else 1
         roots.append((b + sign * s) / (2 if rule == "legacy" else 2 * a))
-    return torch.stack(roots).amin(0)
+    return torch.stack(roots).amin(0)[:, None].expand(-1, 2)
 
 
 @dataclass(frozen=True)
@@ -90,33 +101,35 @@ def gaussian_windows(
     size: tuple[int, int],
     divisor: float = 6.0,
 ) -> Windows:
-    """Lists the cells of square gaussian blobs, clipped at the border of the map.
+    """Lists the cells of gaussian blobs, clipped at the border of the map.
 
-    A blob is exp(-(dx^2 + dy^2) / (2 sigma^2)) on the (2 r + 1)^2 cells around its peak, with
-    sigma = (2 r + 1) / divisor (CornerNet, section 3.2, says r / 3 instead; all released programs
-    use this form). The list is built row by row, since a row of a blob is a run of consecutive
-    cells.
+    A blob is exp(-dx^2 / (2 sx^2) - dy^2 / (2 sy^2)) on the (2 rx + 1) (2 ry + 1) cells around its
+    peak, with s = (2 r + 1) / divisor on either axis (CornerNet, section 3.2, says r / 3 instead;
+    all released programs use this form). A circle has the same radius on both. The list is built
+    row by row, since a row of a blob is a run of consecutive cells.
 
     Args:
         plane: (N,) int64, the map each blob is drawn into.
         column: (N,) int64, x of the peak in cells, within the map.
         row: (N,) int64, y of the peak in cells, within the map.
-        radius: (N,) int64, at least 0, in cells.
+        radius: (N, 2) int64, along x and y, at least 0, in cells.
         size: Height and width of a map in cells.
         divisor: 6 for CenterNet and CornerNet, 5 for the centre maps of keypoint triplets.
     """
     height, width = size
     device = plane.device
-    top, left = (row - radius).clamp(min=0), (column - radius).clamp(min=0)
-    heights = (row + radius + 1).clamp(max=height) - top
-    widths = (column + radius + 1).clamp(max=width) - left
+    across, down = radius.unbind(1)
+    top, left = (row - down).clamp(min=0), (column - across).clamp(min=0)
+    heights = (row + down + 1).clamp(max=height) - top
+    widths = (column + across + 1).clamp(max=width) - left
 
     owner = torch.arange(len(plane), device=device).repeat_interleave(heights)
     y = torch.arange(len(owner), device=device) + (top - heights.cumsum(0) + heights)[owner]
     run = widths[owner]
     start = run.cumsum(0) - run
-    sharpness = (0.5 * divisor * divisor) / (2 * radius + 1).float().square()[owner]
-    fall = (y - row[owner]).square() * sharpness
+    sharpness = (0.5 * divisor * divisor) / (2 * radius + 1).float().square()
+    flatter, fall = sharpness[owner].unbind(1)
+    fall = (y - row[owner]).square() * fall
     # Both are relative to the position in the whole list, which counts up along a row.
     first_cell = (plane[owner] * height + y) * width + left[owner] - start
     first_dx = (left - column)[owner] - start
@@ -124,7 +137,7 @@ def gaussian_windows(
     line = torch.arange(len(owner), device=device).repeat_interleave(run)
     position = torch.arange(len(line), device=device)
     dx = (position + first_dx[line]).float()
-    value = torch.exp(-torch.addcmul(fall[line], dx.square(), sharpness[line]))
+    value = torch.exp(-torch.addcmul(fall[line], dx.square(), flatter[line]))
     return Windows(position + first_cell[line], value, heights * widths)
 
 

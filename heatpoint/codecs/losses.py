@@ -222,7 +222,9 @@ def _divisor(number: Tensor, epsilon: float) -> Tensor:
     return number + epsilon if epsilon else number.clamp(min=1)
 
 
-def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor, count: Tensor) -> Tensor:
+def giou_loss(
+    predicted: Tensor, target: Tensor, weight: Tensor, count: Tensor, ends: float = 0.0
+) -> Tensor:
     """Returns the weighted sum of 1 - GIoU, divided by ``count`` (Rezatofighi et al. 2019).
 
     An inverted box counts as empty; the gradient of the enclosing box alone reaches it.
@@ -232,16 +234,19 @@ def giou_loss(predicted: Tensor, target: Tensor, weight: Tensor, count: Tensor) 
         target: (P, 4) boxes of positive area in the same frame.
         weight: (P,) of the rows.
         count: Scalar divisor.
+        ends: What is added to every length: 1 where boxes name their last pixel instead of their
+            end, as in TTFNet.
     """
     predicted = accurate(predicted)
     low = torch.maximum(predicted[:, :2], target[:, :2])
     high = torch.minimum(predicted[:, 2:], target[:, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
-    areas = [(box[:, 2:] - box[:, :2]).clamp(min=0).prod(-1) for box in (predicted, target)]
+    shared = (high - low + ends).clamp(min=0).prod(-1)
+    boxes = predicted, target
+    areas = [(box[:, 2:] - box[:, :2] + ends).clamp(min=0).prod(-1) for box in boxes]
     union = areas[0] + areas[1] - shared
     low = torch.minimum(predicted[:, :2], target[:, :2])
     high = torch.maximum(predicted[:, 2:], target[:, 2:])
-    hull = (high - low).prod(-1)
+    hull = (high - low + ends).prod(-1)
     giou = shared / union - (hull - union) / hull
     return ((1 - giou) * weight).sum() / count
 

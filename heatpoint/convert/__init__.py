@@ -75,10 +75,12 @@ def _converted(
     nearest = min(fits, key=lambda name: fits[name].distance)
     best, chosen = fits[nearest], tried[nearest]
     if not best.complete or (layout == "auto" and best.strange):
+        others = {name: fit(o, tensors) for name, o in LAYOUTS.items() if name not in fits}
         if layout == "auto":
-            others = {name: other for name, other in LAYOUTS.items() if name not in fits}
-            fits |= {name: fit(other, tensors) for name, other in others.items()}
-        raise HeatpointError(_mismatch(source, fits, tensors))
+            raise HeatpointError(_mismatch(source, fits | others, tensors))
+        whole = [name for name, other in others.items() if other.complete and not other.strange]
+        advice = f"; it has the layout {whole[0]}" if whole else ""
+        raise HeatpointError(_mismatch(source, fits, tensors) + advice)
     classes, turn = chosen.classes(tensors), -1 if chosen.channels == "bgr" else 1
     detector = _untrained(chosen, classes, names)
     network = detector.network

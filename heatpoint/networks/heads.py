@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, cast, runtime_checkable
 
 import torch
@@ -28,17 +28,26 @@ class Producer(Protocol):
 class Heads(nn.Module):
     """A last 1x1 convolution per map behind hidden 3x3 convolutions.
 
-    Initial values follow the released CenterNet for ResNets: the bias of a last convolution is
-    the map's own, and maps whose bias is zero (sizes, offsets) start from weights of N(0, 0.001).
+    Bias and spread of a last convolution's initial weights are the map's own: in the released
+    CenterNet for ResNets, maps other than heatmaps start from N(0, 0.001).
 
     Attributes:
         hidden: Module in front of each last convolution by map name; one module may be shared.
         last: Last convolution by map name, ``(channels, width, 1, 1)``.
+
+    Args:
+        width: Channels in front of the last convolutions, of all or by map name.
+        specs: The maps to produce.
     """
 
-    def __init__(self, width: int, specs: Sequence[MapSpec]) -> None:
+    def __init__(self, width: int | Mapping[str, int], specs: Sequence[MapSpec]) -> None:
         super().__init__()
-        self.last = nn.ModuleDict({spec.name: last_convolution(width, spec) for spec in specs})
+        widths = (
+            dict.fromkeys((spec.name for spec in specs), width) if isinstance(width, int) else width
+        )
+        self.last = nn.ModuleDict(
+            {spec.name: last_convolution(widths[spec.name], spec) for spec in specs}
+        )
 
     @property
     def channels(self) -> dict[str, int]:
@@ -148,8 +157,8 @@ def last_convolution(width: int, spec: MapSpec) -> nn.Conv2d:
     """Returns the 1x1 convolution that ends in a map, with the initial values of its spec."""
     last = nn.Conv2d(width, spec.channels, 1)
     nn.init.constant_(cast(Tensor, last.bias), spec.bias)
-    if spec.bias == 0:
-        nn.init.normal_(last.weight, std=0.001)
+    if spec.std is not None:
+        nn.init.normal_(last.weight, std=spec.std)
     return last
 
 

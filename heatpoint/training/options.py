@@ -38,6 +38,7 @@ _RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
     (("ema",), "is a decay of at least 0 and below 1", lambda value: 0 <= value < 1),
     (("rotate",), "is an angle from 0 to 180 degrees", lambda value: 0 <= value <= 180),
     (("overlap",), "is an IoU between 0 and 1", lambda value: 0 < value < 1),
+    (("alpha", "beta"), "is a share above 0, at most 1", lambda value: 0 < value <= 1),
 )
 """Names of numbers, what is allowed for them, and a test of it."""
 
@@ -218,11 +219,17 @@ class TrainOptions:
 
     BOXES: ClassVar[str] = "boxes"
 
-    radius: Literal["", "legacy", "fixed", "half-fixed"] = ""
+    radius: Literal["", "legacy", "fixed", "half-fixed", "elliptical"] = ""
     """rule for the radius of the peaks in the target heatmaps; the model's own by default"""
 
     overlap: float | None = None
     """IoU that a box moved by the radius keeps; the model's own (0.7) by default"""
+
+    alpha: float | None = None
+    """share of a box's sides that an elliptical peak covers; the model's own (0.54) by default"""
+
+    beta: float | None = None
+    """share of a box's sides within which TTFNet learns them; the model's own (0.54) by default"""
 
     size_region: float | None = None
     """share of a box around its centre where its size is learnt; the model's own by default"""

@@ -33,7 +33,15 @@ from heatpoint.weights import checkpoint_path, read_header
 from heatpoint.zoo.detector import Detector
 from heatpoint.zoo.fit import shapes_of
 
-CODEC_OPTIONS = ("radius", "overlap", "max_detections", "size_region", "giou_weight")
+CODEC_OPTIONS = (
+    "radius",
+    "overlap",
+    "alpha",
+    "beta",
+    "max_detections",
+    "size_region",
+    "giou_weight",
+)
 """Options that are fields of codecs, of those that have them."""
 
 

@@ -30,11 +30,12 @@ FAMILIES = (
     "cornernet_...:...",
     "centerpose_...:...",
     "pose_...:...",
+    "ttfnet_...:...",
     "hourglass:<stacks>x<residuals>",
     "princeton_hourglass:<stacks>x<residuals>",
 )
 
-_RULE = re.compile(rf"(centernet|cornernet|centerpose|pose)_({'|'.join(NECKS)}):(.+)")
+_RULE = re.compile(rf"(centernet|cornernet|centerpose|pose|ttfnet)_({'|'.join(NECKS)}):(.+)")
 _STACKS = re.compile(r"(princeton_)?hourglass:(\d{1,2})x(\d{1,2})")
 
 

@@ -33,6 +33,7 @@ from heatpoint.networks.hourglasses import (
     HourglassStem,
     StemKind,
 )
+from heatpoint.networks.ttfnet import ShortcutNeck, TowerHeads, darknet53
 from heatpoint.weights import PIXELS
 from heatpoint.zoo.rows import QUICK, RELEASED, Make, Model, row
 
@@ -143,6 +144,26 @@ def stacked(stacks: int, blocks: int, stem: StemKind, summary: str = "") -> Mode
 
     text = summary or f"{stacks} stacked hourglasses of {blocks} residuals at each place"
     return row(text, JointCodec(1), network, (256, 256), "pose_mobilenetv2")
+
+
+def ttfnet(backbone: str, depth: int, summary: str) -> Model:
+    """Returns the published TTFNet on a ResNet or on Darknet-53.
+
+    Args:
+        backbone: timm's name of it.
+        depth: Convolutions in the tower of the sides; that of the heatmap has two.
+        summary: What it is, in one line.
+    """
+    own = backbone == "darknet53"
+
+    def network(codec: Codec, pretrained: bool) -> Network:
+        trunk = darknet53() if own else TimmBackbone(backbone, (4, 8, 16, 32), pretrained)
+        neck = ShortcutNeck(trunk.channels, channels=(256, 128, 64))
+        heads = TowerHeads(64, codec.maps, {"heatmap": (128, 2), "sides": (64, depth)})
+        return Network(trunk, neck, heads, stride=4)
+
+    instead = "ttfnet_resnet34" if own else ""
+    return row(summary, RELEASED["ttfnet"], network, (512, 512), instead)
 
 
 def dense(codec: Codec, pretrained: bool) -> Network:

@@ -18,11 +18,13 @@ from heatpoint.zoo.makers import (
     stacked,
     tiny,
     topdown,
+    ttfnet,
 )
 from heatpoint.zoo.rows import BUBBLIIIING, CENTERFACE, MMDET, RELEASED, Model, row
 
 _DCN = "with deformable and transposed convolutions in turn"
 _DECONV = "with three transposed convolutions"
+_LIU = "with deformable convolutions and shortcuts, as published (Liu et al. 2020)"
 _MOBILE = "mobilenetv2_100"
 _PAPER = "stacked hourglasses behind the paper's stem"
 _PLAIN = "a few plain convolutions"
@@ -129,5 +131,12 @@ TABLE: dict[str, Model] = {
     "pose_resnet50": deconv(
         "resnet50", "pose", f"ResNet-50 {_DECONV}: Simple Baselines (Xiao et al. 2018)"
     ),
+    "ttfnet_resnet18": ttfnet("resnet18", 1, f"ResNet-18 {_LIU}"),
+    "ttfnet_resnet34": ttfnet("resnet34", 2, f"ResNet-34 {_LIU}"),
+    "ttfnet_darknet53": ttfnet("darknet53", 2, f"Darknet-53 {_LIU}"),
+    "ttfnet_mobilenetv2": topdown(
+        _MOBILE, "ttfnet", "MobileNetV2 with a narrow top-down neck, sides instead of sizes"
+    ),
+    "ttfnet_tiny": tiny("ttfnet", f"{_PLAIN} that learn sides instead of sizes"),
 }
 """Every model that has a name of its own, by that name."""
