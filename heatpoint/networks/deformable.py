@@ -121,9 +121,7 @@ def by_taps(
     right = x - left
     mask = mask.permute(0, 2, 3, 1)
     lower = mask * (y - top)
-    shares = [
-        share for half in (mask - lower, lower) for share in (half - half * right, half * right)
-    ]
+    shares = [share for half in (mask - lower, lower) for share in (half - half * right, half * right)]
     taps = functional.embedding_bag(
         cells.view(-1, 4),
         table.reshape(-1, channels),
