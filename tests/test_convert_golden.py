@@ -31,6 +31,7 @@ from heatpoint.networks.heads import MapHeads
 
 CORNERS = ("top_left", "bottom_right")
 CORNER_MAPS = [corner + part for part in ("", "_embedding", "_offset") for corner in CORNERS]
+CORNER_MAPS += ["center", "center_offset"]
 XY = {
     "heatmap": "hm",
     "size": "wh",
@@ -64,7 +65,12 @@ class Family(NamedTuple):
 
 
 FAMILIES = [
-    Family(r"cornernet_hourglass\d+", lambda _, n: f"{CORNER_MAPS.index(n)}", "bgr", "last"),
+    Family(
+        r"(cornernet_hourglass|triplets_centernet)\d+",
+        lambda _, n: f"{CORNER_MAPS.index(n)}",
+        "bgr",
+        "last",
+    ),
     Family(r"cornernet_lite_port_.*", lambda _, n: f"0.{CORNER_MAPS.index(n)}", "bgr", "last"),
     Family(r"mmdet_cornernet_.*", lambda s, n: f"{CORNER_MAPS.index(n)}.{s}", "rgb", "every"),
     Family(
@@ -89,7 +95,7 @@ SAME_TENSORS = {"bubbliiiing_hourglass_coco"}
 """Layouts that must be asked for by name, since another one has the same tensors."""
 
 SLOW_WEIGHTS = 60_000_000
-QUICK = {"pprp_small_hourglass_80"}
+QUICK = {"pprp_small_hourglass_80", "triplets_centernet52"}
 """The others of this size have twice the weights, or the same ones."""
 
 

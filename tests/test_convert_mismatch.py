@@ -27,6 +27,7 @@ NAMES = [
     "bearpaw_hg2_b1_mpii",
     "princeton_pytorch_stacked_hourglass_2hg_mpii",
     "ttfnet_r18",
+    "triplets_centernet52",
 ]
 
 every_layout = pytest.mark.parametrize("name", NAMES)

@@ -22,6 +22,8 @@ BOXES = {
     "centernet_hourglass104": 191_284_008,
     "centernet_hourglass52": 95_454_676,
     "cornernet_hourglass104": 201_035_212,
+    "triplets_hourglass104": 210_062_960,
+    "triplets_hourglass52": 104_844_152,
 }
 
 UNUSED_RESIDUAL = 2 * (3 * 3 * 256 * 256 + 2 * 256)

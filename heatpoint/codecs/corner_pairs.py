@@ -11,7 +11,7 @@ from torch import Tensor
 
 from heatpoint.codecs import Maps, Rows
 from heatpoint.codecs.encoded import ObjectsEncoded, Points
-from heatpoint.codecs.peaks import is_portable, places_of, read_cells, top_peaks
+from heatpoint.codecs.peaks import Peaks, is_portable, places_of, read_cells, top_peaks
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -82,11 +82,26 @@ def find_corners(maps: Maps, corner: str, count: int, kernel: int) -> FoundCorne
         count: Number of corners n.
         kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
     """
-    values, labels, cells = top_peaks(maps[corner], count, kernel)
-    inside = read_cells(maps[f"{corner}_offset"], cells).float()
-    x, y = (places_of(cells, maps[corner].shape[-1]) + inside).unbind(-1)
-    embeddings = read_cells(maps[f"{corner}_embedding"], cells)[..., 0].float()
-    return FoundCorners(values.float(), labels, embeddings, x, y)
+    found, places = find_points(maps, corner, count, kernel)
+    embeddings = read_cells(maps[f"{corner}_embedding"], found.cells)[..., 0].float()
+    return FoundCorners(found.values.float(), found.labels, embeddings, *places.unbind(-1))
+
+
+def find_points(maps: Maps, name: str, count: int, kernel: int) -> tuple[Peaks, Tensor]:
+    """Returns the best peaks over all classes, and where in their cells the points lie.
+
+    Args:
+        maps: With ``name``, and ``_offset`` behind that name.
+        name: Of the heatmap.
+        count: Number of peaks n.
+        kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
+
+    Returns:
+        The peaks, (B, n), and their x and y in cells, (B, n, 2) float32.
+    """
+    found = top_peaks(maps[name], count, kernel)
+    inside = read_cells(maps[f"{name}_offset"], found.cells).float()
+    return found, places_of(found.cells, maps[name].shape[-1]) + inside
 
 
 def pair_corners(
@@ -133,14 +148,19 @@ def pair_corners(
 
 def joined(rows: Rows, others: Rows) -> Rows:
     """Returns the rows of both, by descending score."""
-    both = {name: torch.cat((values, others[name]), 1) for name, values in rows.items()}
-    scores = both["scores"]
+    return ordered({name: torch.cat((values, others[name]), 1) for name, values in rows.items()})
+
+
+def ordered(rows: Rows) -> Rows:
+    """Returns the rows by descending score; of equal scores, in the order that they had."""
+    scores = rows["scores"]
     if is_portable():
         # ONNX has no sort; its top-k orders equal values by index.
         order = scores.topk(scores.shape[1]).indices
     else:
         order = scores.sort(descending=True, stable=True).indices
-    for name, values in both.items():
+    found = {}
+    for name, values in rows.items():
         tail = [1] * (values.dim() - 2)  # one index serves all numbers of a row
-        both[name] = values.gather(1, order.reshape(*order.shape, *tail).expand_as(values))
-    return both
+        found[name] = values.gather(1, order.reshape(*order.shape, *tail).expand_as(values))
+    return found

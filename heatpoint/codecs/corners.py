@@ -205,7 +205,7 @@ class CornerCodec(Codec):
         Returns:
             Scalars, float32, or float64 where the maps are.
         """
-        *positives, objects, images = encoded.counts.unbind()
+        *positives, objects, images = encoded.counts[:4].unbind()
         place = encoded.image, encoded.slot
         heatmap, offset, embeddings = [], [], []
         for (corner, at), number in zip(encoded.corners.items(), positives, strict=True):
@@ -239,16 +239,20 @@ class CornerCodec(Codec):
             maps: The maps of the last stack. After ``merge_flipped`` there are 2 K candidates: the
                 K best of the image and the K best of its mirror image.
         """
-        height, width = maps["top_left"].shape[-2:]
         found = self._paired(maps, CORNERS)
         if MIRRORED["top_left"] in maps:
             others = self._paired(maps, (MIRRORED["top_left"], MIRRORED["bottom_right"]))
             found = joined(found, others)
+        return {**found, "boxes": found["boxes"] * self._pixels(maps).repeat(2)}
+
+    def _pixels(self, maps: Maps) -> Tensor:
+        """Returns width and height of a cell in input pixels, (2,) float32."""
+        heatmap = maps["top_left"]
+        height, width = heatmap.shape[-2:]
         # By a tensor, so that an exported program knows the sides of the map it is given.
-        unit = found["boxes"].new_ones(())
-        sides = torch.stack([unit * width, unit * height] * 2)
-        to_input = (self.stride * sides - self.trim) / sides
-        return {**found, "boxes": found["boxes"] * to_input}
+        unit = heatmap.new_ones((), dtype=torch.float32)
+        sides = torch.stack((unit * width, unit * height))
+        return (self.stride * sides - self.trim) / sides
 
     def _paired(self, maps: Maps, names: tuple[str, str]) -> Rows:
         """Returns the best pairs of an upper and a lower corner; boxes are in cells."""

@@ -331,6 +331,7 @@ def list_points(
     radius: Tensor,
     planes: tuple[int, int],
     map_size: tuple[int, int],
+    divisor: float = 6.0,
 ) -> Points:
     """Returns where one point of each object is; one on the far border falls into the last cell.
 
@@ -341,18 +342,25 @@ def list_points(
         radius: (P, 2) int64, of the blobs along x and y in cells.
         planes: Numbers of images and of classes.
         map_size: (h, w) of the maps.
+        divisor: Of the blobs' diameter; see ``gaussian_windows``.
     """
     height, width = map_size
     end = torch.tensor((width - 1, height - 1), device=points.device)
     place = torch.minimum(points.floor().long().clamp(min=0), end)
     cell = place[:, 1] * width + place[:, 0]
     batch, classes = planes
-    blobs = list_blobs(image * classes + label, cell, radius, batch * classes, map_size)
+    plane = image * classes + label
+    blobs = list_blobs(plane, cell, radius, batch * classes, map_size, divisor)
     return Points(cell, points - place, blobs)
 
 
 def list_blobs(
-    plane: Tensor, cell: Tensor, radius: Tensor, planes: int, map_size: tuple[int, int]
+    plane: Tensor,
+    cell: Tensor,
+    radius: Tensor,
+    planes: int,
+    map_size: tuple[int, int],
+    divisor: float = 6.0,
 ) -> Blobs:
     """Lists the cells of blobs plane by plane, as ``focal_loss`` takes them.
 
@@ -362,11 +370,13 @@ def list_blobs(
         radius: (P, 2) int64, along x and y in cells.
         planes: Number of maps.
         map_size: (h, w) of the maps.
+        divisor: Of the blobs' diameter; see ``gaussian_windows``.
     """
     height, width = map_size
     order = plane.argsort(stable=True)
     grouped, peak = plane[order], cell[order]
-    windows = gaussian_windows(grouped, peak % width, peak // width, radius[order], map_size)
+    column, row = peak % width, peak // width
+    windows = gaussian_windows(grouped, column, row, radius[order], map_size, divisor)
     ends = F.pad(windows.counts.cumsum(0), (1, 0))
     every = torch.arange(planes + 1, device=plane.device)
     starts = ends[torch.searchsorted(grouped, every)]

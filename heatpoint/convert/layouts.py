@@ -43,6 +43,11 @@ def resdcn(architecture: str) -> Layout:
     return Layout(architecture, words.RESDCN, "hm.2.weight", "conv1.weight", voc=SWAPPED)
 
 
+def triplets(architecture: str) -> Layout:
+    """Returns the layout of Duankaiwen/CenterNet."""
+    return Layout(architecture, words.TRIPLETS, "ct_heats.0.1.weight")
+
+
 def mmdet_centernet(architecture: str) -> Layout:
     """Returns the layout of mmdet's CenterNet on ResNets."""
     heatmap, pixels = "bbox_head.heatmap_head.2.weight", PIXELS["imagenet_rgb"]
@@ -154,6 +159,8 @@ LAYOUTS: dict[str, Layout] = {
         "backbone.stem.0.conv.weight",
         PIXELS["imagenet_rgb"],
     ),
+    "triplets_centernet104": triplets("triplets_hourglass104"),
+    "triplets_centernet52": triplets("triplets_hourglass52"),
     "centerface": CENTERFACE,
     "ttfnet_r18": ttfnet("ttfnet_resnet18", depth=1),
     "ttfnet_r34": ttfnet("ttfnet_resnet34"),

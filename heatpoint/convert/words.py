@@ -99,12 +99,12 @@ CORNERNET: Words = (
     (r"^backbone\.from_input\.", "inters_."),
     (r"^backbone\.from_features\.", "cnvs_."),
     (r"^backbone\.between\.", "inters."),
-    (r"^heads\.stacks\.(\d)\.branches\.(tl|br)\.", r"\2_cnvs.\1."),
+    (r"^heads\.stacks\.(\d)\.branches\.(tl|br|ct)\.", r"\2_cnvs.\1."),
     (r"(cnvs\.\d)\.first\.", r"\1.p1_conv1."),
     (r"(cnvs\.\d)\.second\.", r"\1.p2_conv1."),
     (r"(cnvs\.\d)\.last\.", r"\1.conv2."),
-    (r"(^pre\.0|^cnvs\.\d|p\d_conv1|conv2)\.0\.", r"\1.conv."),
-    (r"(^pre\.0|^cnvs\.\d|p\d_conv1|conv2)\.1\.", r"\1.bn."),
+    (r"(^pre\.0|^cnvs\.\d|p\d_conv1|look_conv\d|conv2)\.0\.", r"\1.conv."),
+    (r"(^pre\.0|^cnvs\.\d|p\d_conv1|look_conv\d|conv2)\.1\.", r"\1.bn."),
     (r"(cnvs\.\d)\.after\.0\.", r"\1.p_conv1."),
     (r"(cnvs\.\d)\.after\.1\.", r"\1.p_bn1."),
     (r"(cnvs\.\d)\.shortcut\.0\.", r"\1.conv1."),
@@ -113,11 +113,22 @@ CORNERNET: Words = (
     (r"\.shortcut\.", ".skip."),
     (r"^heads\.stacks\.(\d)\.hidden\.(\w+)\.0\.", r"\2.\1.0.conv."),
     (r"^heads\.stacks\.(\d)\.last\.(\w+)\.", r"\2.\1.1."),
-    (r"^(tl|br)_embedding\.", r"\1_tags."),
-    (r"^(tl|br)_offset\.", r"\1_regrs."),
-    (r"^(tl|br)\.", r"\1_heats."),
+    (r"^(tl|br|ct)_embedding\.", r"\1_tags."),
+    (r"^(tl|br|ct)_offset\.", r"\1_regrs."),
+    (r"^(tl|br|ct)\.", r"\1_heats."),
 )
 """princeton-vl/CornerNet; names of CenterNet's maps stay ours."""
+
+TRIPLETS: Words = (
+    (r"\bcascade_", ""),
+    (r"\bcenter", "ct"),
+    (r"\.first_look\.", ".look_conv1."),
+    (r"\.second_look\.", ".look_conv2."),
+    (r"\.first_both\.", ".P1_look_conv."),
+    (r"\.second_both\.", ".P2_look_conv."),
+    *CORNERNET,
+)
+"""Duankaiwen/CenterNet: keypoint triplets."""
 
 LITE: Words = (
     *CORNERNET,

@@ -7,10 +7,9 @@ from typing import Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from heatpoint.networks import Maps, MapSpec, convolution
-from heatpoint.networks.corner_pool import Direction, corner_pool
+from heatpoint.networks.corner_branches import BRANCHES
 
 
 @runtime_checkable
@@ -185,48 +184,12 @@ def continued(
     return new
 
 
-DIRECTIONS: dict[str, tuple[Direction, Direction]] = {
-    "top_left": ("top", "left"),
-    "bottom_right": ("bottom", "right"),
-}
-"""What meets at a corner, by the name of a map's branch."""
-
-
-class CornerBranch(nn.Module):
-    """A residual block with corner pooling in place of its first convolution, and a convolution.
-
-    CornerNet, section 3.4 and figure 7: a 3x3 convolution for each direction, the sum of the two
-    pooled maps, a 3x3 convolution, beside a 1x1 convolution of the input.
-
-    Args:
-        channels: Channels of the input and of the output.
-        pooled: Channels that are pooled; 128 of 256 in the published network.
-        directions: The two directions.
-    """
-
-    def __init__(self, channels: int, pooled: int, directions: tuple[Direction, Direction]) -> None:
-        super().__init__()
-        self.directions = directions
-        self.first = convolution(channels, pooled, 3)
-        self.second = convolution(channels, pooled, 3)
-        self.after = convolution(pooled, channels, 3, relu=False)
-        self.shortcut = convolution(channels, channels, 1, relu=False)
-        self.last = convolution(channels, channels, 3)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Returns a tensor of the shape of ``features``, (B, channels, h, w)."""
-        first = corner_pool(self.first(features), self.directions[0])
-        second = corner_pool(self.second(features), self.directions[1])
-        gathered = self.after(first + second) + self.shortcut(features)
-        return cast(Tensor, self.last(functional.relu(gathered, inplace=True)))
-
-
 class CornerHeads(Heads):
-    """Lets the maps of each corner share a branch with corner pooling.
+    """Lets the maps of each corner, and of the centre, share a branch that pools.
 
     Args:
         in_channels: Channels of the feature map.
-        specs: The maps to produce; their branches are keys of ``DIRECTIONS``.
+        specs: The maps to produce; their branches are keys of ``BRANCHES``.
         pooled: Channels that are pooled.
         width: Channels of the hidden 3x3 convolution in front of each last one, 256 as published;
             None for no hidden convolution, which suits small networks.
@@ -239,7 +202,7 @@ class CornerHeads(Heads):
         self.branch_of = {spec.name: spec.branch for spec in specs}
         self.branches = nn.ModuleDict()
         for branch in sorted(set(self.branch_of.values())):
-            self.branches[branch] = CornerBranch(in_channels, pooled, DIRECTIONS[branch])
+            self.branches[branch] = BRANCHES[branch](in_channels, pooled)
         self.hidden = nn.ModuleDict({spec.name: nn.Identity() for spec in specs})
         if width is not None:
             for spec in specs:

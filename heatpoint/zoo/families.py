@@ -30,12 +30,14 @@ FAMILIES = (
     "cornernet_...:...",
     "centerpose_...:...",
     "pose_...:...",
+    "triplets_...:...",
     "ttfnet_...:...",
     "hourglass:<stacks>x<residuals>",
     "princeton_hourglass:<stacks>x<residuals>",
 )
 
-_RULE = re.compile(rf"(centernet|cornernet|centerpose|pose|ttfnet)_({'|'.join(NECKS)}):(.+)")
+_KINDS = "centernet|cornernet|centerpose|pose|triplets|ttfnet"
+_RULE = re.compile(rf"({_KINDS})_({'|'.join(NECKS)}):(.+)")
 _STACKS = re.compile(r"(princeton_)?hourglass:(\d{1,2})x(\d{1,2})")
 
 

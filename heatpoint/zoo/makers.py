@@ -110,9 +110,9 @@ def tiny_network(codec: Codec, pretrained: bool = False) -> Network:
 
 def large_hourglass(stacks: int, kind: str, summary: str) -> Model:
     """Returns the published detection hourglasses with heads behind each stack."""
-    corner = kind == "cornernet"
+    corner = kind in ("cornernet", "triplets")
     side, trim = (511, 1) if corner else (512, 0)
-    instead = "cornernet_mobilenetv2" if corner else f"{kind}_resnet50"
+    instead = f"{kind}_{'mobilenetv2' if corner else 'resnet50'}"
 
     def network(codec: Codec, pretrained: bool) -> Network:
         trunk = DetectionHourglass(stacks, trim=trim)

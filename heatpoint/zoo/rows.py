@@ -15,6 +15,7 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.triplets import TripletCodec
 from heatpoint.codecs.ttf import TTFCodec
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.networks import Network
@@ -75,6 +76,7 @@ RELEASED: dict[str, Codec] = {
     "cornernet": CornerCodec(1),
     "centerpose": CenterPoseCodec(1, joints=1),
     "pose": JointCodec(1, sigma=2.0),
+    "triplets": TripletCodec(1),
     "ttfnet": TTFCodec(1),
 }
 """The released representations, by kind."""
@@ -84,6 +86,7 @@ QUICK: dict[str, Codec] = {
     "cornernet": CornerCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "centerpose": CenterPoseCodec(1, joints=1, size_region=0.6, giou_weight=2.0),
     "pose": JointCodec(1, sigma=1.5),
+    "triplets": TripletCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "ttfnet": TTFCodec(1),
 }
 """The representations of small networks, made for little data and little time, by kind.

@@ -24,6 +24,7 @@ from heatpoint.zoo.rows import BUBBLIIIING, CENTERFACE, MMDET, RELEASED, Model, 
 
 _DCN = "with deformable and transposed convolutions in turn"
 _DECONV = "with three transposed convolutions"
+_DUAN = "as published (Duan et al. 2019)"
 _LIU = "with deformable convolutions and shortcuts, as published (Liu et al. 2020)"
 _MOBILE = "mobilenetv2_100"
 _PAPER = "stacked hourglasses behind the paper's stem"
@@ -130,6 +131,20 @@ TABLE: dict[str, Model] = {
     "pose_tiny": tiny("pose", f"{_PLAIN} that learn drawn figures from scratch within a minute"),
     "pose_resnet50": deconv(
         "resnet50", "pose", f"ResNet-50 {_DECONV}: Simple Baselines (Xiao et al. 2018)"
+    ),
+    "triplets_hourglass104": large_hourglass(
+        2, "triplets", f"two large hourglasses for corners and centres, {_DUAN}"
+    ),
+    "triplets_hourglass52": large_hourglass(
+        1, "triplets", f"one large hourglass for corners and centres, {_DUAN}"
+    ),
+    "triplets_mobilenetv2": topdown(
+        _MOBILE,
+        "triplets",
+        "MobileNetV2 with a narrow top-down neck, pairs of corners with a centre, for CPUs",
+    ),
+    "triplets_tiny": tiny(
+        "triplets", f"{_PLAIN} and pairs of corners with a centre, for simple scenes and trials"
     ),
     "ttfnet_resnet18": ttfnet("resnet18", 1, f"ResNet-18 {_LIU}"),
     "ttfnet_resnet34": ttfnet("resnet34", 2, f"ResNet-34 {_LIU}"),
