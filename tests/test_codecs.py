@@ -15,6 +15,7 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.triplets import TripletCodec
 from heatpoint.codecs.ttf import TTFCodec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
@@ -86,6 +87,8 @@ CASES = {
     ),
     "CornerCodec": Case(CornerCodec(3, max_detections=50, corners=20), objects),
     "CornerCodec-trimmed": Case(CornerCodec(3, trim=1, images="mean"), objects, TRIMMED),
+    "TripletCodec": Case(TripletCodec(3, max_detections=50, corners=20), objects),
+    "TripletCodec-trimmed": Case(TripletCodec(3, trim=1, small_area=0), objects, TRIMMED),
     "CenterPoseCodec": Case(
         CenterPoseCodec(3, joints=16, flip=MPII.flip, max_detections=30), people
     ),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
-from heatpoint.networks.corner_pool import Direction, corner_pool
+from heatpoint.networks.corner_pool import Direction, corner_pool, line_pool
 
 DIRECTIONS = get_args(Direction)
 every_direction = pytest.mark.parametrize("direction", DIRECTIONS)
@@ -32,7 +32,10 @@ class Pools(nn.Module):
     """Corner pooling in every direction as a module, for the exporters."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        return tuple(corner_pool(x, direction) for direction in DIRECTIONS)
+        pooled = [
+            pool(x, direction) for pool in (corner_pool, line_pool) for direction in DIRECTIONS
+        ]
+        return tuple(pooled)
 
 
 @every_direction
@@ -82,6 +85,36 @@ def test_a_large_map_agrees_with_cummax(direction: Direction) -> None:
     assert torch.equal(corner_pool(x, direction), expected)
 
 
+OPPOSITE: dict[Direction, Direction] = {
+    "top": "bottom",
+    "bottom": "top",
+    "left": "right",
+    "right": "left",
+}
+
+
+@every_direction
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_whole_lines_are_one_direction_after_the_other(
+    direction: Direction, dtype: torch.dtype
+) -> None:
+    generator = torch.Generator().manual_seed(6)
+    # Whole numbers, so that many are equal and the gradient has to choose.
+    x = torch.randint(0, 4, (2, 3, 7, 9), generator=generator).to(dtype)
+    outer = torch.randint(0, 8, x.shape, generator=generator).to(dtype)
+    results = []
+    for pool in (
+        lambda t: corner_pool(corner_pool(t, direction), OPPOSITE[direction]),
+        lambda t: line_pool(t, direction).expand_as(t),
+    ):
+        source = x.clone().requires_grad_()
+        pooled = pool(source)
+        pooled.backward(outer)
+        results.append((pooled, source.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    torch.testing.assert_close(results[0][1], results[1][1])
+
+
 def test_the_exported_form_is_bit_equal() -> None:
     x = torch.randn(1, 2, 6, 11, generator=torch.Generator().manual_seed(4))
     exported = torch.export.export(Pools(), (x,)).module()
@@ -96,8 +129,8 @@ def test_onnx() -> None:
     assert program is not None
     session = onnxruntime.InferenceSession(program.model_proto.SerializeToString())
     found = session.run(None, {session.get_inputs()[0].name: x.numpy()})
-    for each, direction in zip(found, DIRECTIONS, strict=True):
-        assert torch.equal(torch.from_numpy(each), corner_pool(x, direction))
+    for each, expected in zip(found, Pools()(x), strict=True):
+        assert torch.equal(torch.from_numpy(each), expected)
 
 
 def test_unknown_direction() -> None:

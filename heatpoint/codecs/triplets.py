@@ -148,7 +148,7 @@ class TripletCodec(CornerCodec):
                 the centres of both images stand for the pairs of both.
         """
         rows = super().decode(maps)
-        low, high = rows["boxes"].split(2, -1)
+        low, high = rows["boxes"][..., :2], rows["boxes"][..., 2:]
         sides = high - low
         is_small = sides[..., :1] * sides[..., 1:] <= self.small_area
         parts = torch.where(is_small, 3.0, 5.0)
@@ -190,7 +190,9 @@ class TripletCodec(CornerCodec):
     def ideal(self, encoded: TripletEncoded) -> Maps:  # type: ignore[override]
         """Returns the maps a perfect network would produce; see ``CornerCodec.ideal``.
 
-        Exact to rounding as there, as long as an image has no more centres than ``corners``.
+        Exact to rounding as there, as long as an image has no more centres than ``corners``. Of
+        centres that share a cell, the last one's offset stays; a box so small that this is not in
+        its middle is lost.
         """
         at = encoded.center
         offset = encoded.map_of(at.offset, encoded.image, at.cell)
