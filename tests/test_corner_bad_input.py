@@ -25,8 +25,9 @@ from heatpoint.training import train
 from heatpoint.weights import PUBLISHED
 from heatpoint.zoo.detector import Detector
 
+both = pytest.mark.parametrize("model", ["cornernet_tiny", "triplets_tiny"])
+
 QUICK = {
-    "model": "cornernet_tiny",
     "size": 64,
     "epochs": 1,
     "batch_size": 1,
@@ -68,15 +69,19 @@ def drawn(folder: Path, counts: list[int], seed: int = 0) -> str:
     return str(folder / "list.json")
 
 
+@both
 @pytest.mark.parametrize("counts", [[0, 1], [1, 1], [200, 0]], ids=["none", "one", "200"])
-def test_batches_of_one_picture_learn_whatever_is_in_it(counts: list[int], tmp_path: Path) -> None:
+def test_batches_of_one_picture_learn_whatever_is_in_it(
+    counts: list[int], model: str, tmp_path: Path
+) -> None:
     data = drawn(tmp_path / "data", counts)
-    before = zoo.build("cornernet_tiny", ["cell"])
+    before = zoo.build(model, ["cell"])
     before.save(tmp_path / "start.safetensors")
-    start = {"weights": str(tmp_path / "start.safetensors"), "out": str(tmp_path / "run")}
+    start = {"model": model, "weights": str(tmp_path / "start.safetensors")}
+    start["out"] = str(tmp_path / "run")
     result = train(data, data, **{**QUICK, **start})
     losses = result.history[-1]
-    for name in ("heatmap", "offset", "pull", "push"):
+    for name in before.codec.terms:
         assert math.isfinite(losses[f"loss/{name}"]), name
     after = Detector.load(tmp_path / "run" / "last.safetensors")
     for name, parameter in after.network.named_parameters():
@@ -102,21 +107,23 @@ def test_200_objects_of_one_class_are_found_where_as_many_corners_are_paired() -
         assert near.any(1).all()
 
 
-def test_an_image_without_objects_gives_an_empty_result(tmp_path: Path) -> None:
-    detector = zoo.build("cornernet_tiny", ["cell"])
+@both
+def test_an_image_without_objects_gives_an_empty_result(model: str) -> None:
+    detector = zoo.build(model, ["cell"])
     runner = runner_of(detector, device="cpu", size=64, score=0.9)
     (found,) = runner([np.zeros((64, 64, 3), np.uint8)])
     assert len(found) == 0
 
 
+@both
 @pytest.mark.parametrize("side", [65, 100])
-def test_sizes_that_are_no_multiple(side: int, tmp_path: Path) -> None:
+def test_sizes_that_are_no_multiple(side: int, model: str, tmp_path: Path) -> None:
     data = drawn(tmp_path / "data", [1])
-    detector = zoo.build("cornernet_tiny", ["cell"])
+    detector = zoo.build(model, ["cell"])
     legal = -(-side // detector.network.multiple) * detector.network.multiple
     sentence = rf"size.* {side}.*{legal}"
     with pytest.raises(HeatpointError, match=sentence):
-        train(data, data, **{**QUICK, "size": side, "out": str(tmp_path / "run")})
+        train(data, data, model=model, **{**QUICK, "size": side, "out": str(tmp_path / "run")})
     with pytest.raises(HeatpointError, match=sentence):
         runner_of(detector, device="cpu", size=side)
 

@@ -32,10 +32,8 @@ class Pools(nn.Module):
     """Corner pooling in every direction as a module, for the exporters."""
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        pooled = [
-            pool(x, direction) for pool in (corner_pool, line_pool) for direction in DIRECTIONS
-        ]
-        return tuple(pooled)
+        pools = corner_pool, line_pool
+        return tuple(pool(x, direction) for pool in pools for direction in DIRECTIONS)
 
 
 @every_direction

@@ -180,7 +180,7 @@ def assert_exports(detector: Detector, folder: Path, flip: bool = False) -> None
         assert_same(run_openvino(folder / "model.xml", images), wanted)
 
 
-FAMILIES = ("centernet_tiny", "cornernet_tiny", "triplets_tiny", "centerpose_tiny", "pose_tiny")
+FAMILIES = ("centernet_tiny", "cornernet_tiny", "centerpose_tiny", "pose_tiny")
 
 
 @pytest.mark.parametrize("flip", [False, True])

@@ -14,16 +14,22 @@ from heatpoint.codecs.triplets import TripletCodec
 from heatpoint.errors import HeatpointError
 
 
-def aligned(count: int, seed: int = 0, trim: int = 0) -> tuple[Target, tuple[int, int]]:
+def alone(count: int, seed: int = 0, trim: int = 0) -> tuple[Target, tuple[int, int]]:
+    """Returns objects of which no two have their centres in one cell, and the size of the input."""
     size = (SIZE[0] - trim, SIZE[1] - trim)
-    return objects(count, seed=seed, size=size), size
+    found = objects(count + count // 5, seed=seed, size=size)
+    cell = 2 * torch.tensor([size[1] / (SIZE[1] // 4), size[0] / (SIZE[0] // 4)])
+    cells = ((found.boxes[:, :2] + found.boxes[:, 2:]) / cell).floor().tolist()
+    rows = [row for row, cell in enumerate(cells) if cell not in cells[:row]][:count]
+    assert len(rows) == count
+    return Target(found.boxes[rows], found.labels[rows]), size
 
 
 @pytest.mark.parametrize("trim", [0, 1])
 def test_decoding_ideal_maps_gives_the_targets(trim: int) -> None:
     codec = TripletCodec(3, trim=trim, corners=200)
-    crowd, size = aligned(150, 2, trim)
-    targets = [aligned(20, 0, trim)[0], nothing(), aligned(1, 1, trim)[0], crowd]
+    crowd, size = alone(150, 2, trim)
+    targets = [alone(20, 0, trim)[0], nothing(), alone(1, 1, trim)[0], crowd]
     encoded = codec.encode(targets, size)
     assert len(encoded.center.cell) == len(encoded) == 171
     candidates = codec.decode(codec.ideal(encoded))
@@ -49,7 +55,7 @@ def test_200_objects_of_one_class() -> None:
 @pytest.mark.parametrize("trim", [0, 1])
 def test_the_mirror_image_gives_the_same_boxes(trim: int) -> None:
     codec = TripletCodec(3, trim=trim)
-    target, size = aligned(30, 3, trim)
+    target, size = alone(30, 3, trim)
     boxes = target.boxes.clone()
     boxes[:, [0, 2]] = size[1] - boxes[:, [2, 0]]
     own, empty = (codec.ideal(codec.encode([each], size)) for each in (target, nothing()))
