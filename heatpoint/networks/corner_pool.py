@@ -65,9 +65,9 @@ def corner_pool(features: Tensor, direction: Direction) -> Tensor:
 def line_pool(features: Tensor, direction: Direction) -> Tensor:
     """Returns the maximum of each whole line: what is left by a direction and then its opposite.
 
-    So centre pooling takes one scan instead of two (Duan et al. 2019, section 3.3). The gradient
-    goes where ``corner_pool`` has it go; while a program is exported or compiled, equal values
-    share it.
+    So centre pooling takes one scan instead of two (Duan et al. 2019, section 3.3), and none where
+    no gradient is wanted. The gradient goes where ``corner_pool`` has it go; while a program is
+    exported or compiled, equal values share it.
 
     Args:
         features: (..., h, w), floating.
@@ -80,8 +80,10 @@ def line_pool(features: Tensor, direction: Direction) -> Tensor:
     Raises:
         HeatpointError: Unknown direction.
     """
+    check_choice("direction", direction, get_args(Direction))
     axis = -2 if direction in ("top", "bottom") else -1
-    if torch.compiler.is_compiling():
+    wanted = features.requires_grad and torch.is_grad_enabled()
+    if torch.compiler.is_compiling() or not wanted:
         return features.amax(axis, keepdim=True)
     pooled = corner_pool(features, direction)
     return pooled.narrow(axis, 0 if direction in ("top", "left") else pooled.shape[axis] - 1, 1)
