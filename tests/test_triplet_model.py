@@ -7,12 +7,21 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_export import assert_exports, lively_detector
+from test_export import (
+    assert_exports,
+    assert_same,
+    expected,
+    lively_detector,
+    pictures,
+    run_onnx,
+    run_openvino,
+)
 
 from heatpoint import evaluate, limits, train, zoo
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.triplets import TripletCodec
 from heatpoint.errors import HeatpointError
+from heatpoint.exporting import export
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.zoo.detector import Detector
 
@@ -50,7 +59,17 @@ def test_eight_pictures_are_learnt_by_heart(tmp_path: Path) -> None:
     assert found.rows[-1].main > 0.99
 
 
-def test_files_say_what_the_detector_says(tmp_path: Path) -> None:
+def test_files_of_one_size_say_what_the_detector_says(tmp_path: Path) -> None:
+    detector, size = lively_detector("triplets_tiny"), (128, 192)
+    images = pictures(2, *size)
+    wanted = expected(detector, images, flip=True)
+    for name, run in (("a.onnx", run_onnx), ("a.xml", run_openvino)):
+        export(detector, tmp_path / name, size=size, dynamic=False, batch=2, flip=True)
+        assert_same(run(tmp_path / name, images), wanted)
+
+
+@pytest.mark.slow
+def test_files_of_any_size_say_what_the_detector_says(tmp_path: Path) -> None:
     assert_exports(lively_detector("triplets_tiny"), tmp_path, flip=True)
 
 
