@@ -25,7 +25,9 @@ def run_command(words: list[str], folder: Path) -> tuple[int, str]:
     """Runs ``heatpoint`` with some words in a folder; returns its status and all it has printed."""
     said = folder / ".printed"
     method = multiprocessing.get_start_method()
-    process = _CONTEXT.Process(target=_run, args=(words, str(folder), str(said), method))
+    process = _CONTEXT.Process(
+        target=_run, args=(words, str(folder), str(said), method, dict(os.environ))
+    )
     process.start()
     process.join()
     text = said.read_text(encoding="utf-8", errors="replace")
@@ -34,11 +36,15 @@ def run_command(words: list[str], folder: Path) -> tuple[int, str]:
     return process.exitcode, text
 
 
-def _run(words: list[str], folder: str, said: str, method: str) -> None:
+def _run(
+    words: list[str], folder: str, said: str, method: str, environment: dict[str, str]
+) -> None:
     """Runs a command with its outputs in a file, in a process that ends with it."""
     # Its own processes start as those of any program do.
     multiprocessing.set_start_method(method, force=True)
     multiprocessing.set_forkserver_preload([])
+    os.environ.clear()
+    os.environ.update(environment)
     os.chdir(folder)
     with open(said, "wb") as file:
         os.dup2(file.fileno(), 1)

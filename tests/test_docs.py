@@ -29,7 +29,7 @@ BLOCK = re.compile(r"^ *```(bash|python)\n(.*?)^ *```", re.MULTILINE | re.DOTALL
 NAMED = re.compile(r"# (\w+\.py)\n")
 """The first line of a block that is a file of the reader's."""
 
-UV = re.compile(r"^uv run (--extra \w+ |--all-extras )*")
+UV = re.compile(r"^uv run (--extra \w+ |--all-extras |--all-groups )*")
 IN_LINE = re.compile(r"`(heatpoint [^`]+\S)`")
 
 INSTALLS = ("pip install", "uv sync", "git clone", "cd ")
@@ -40,7 +40,7 @@ SHORTER = {
     r"--model centernet_\w+": "--model centernet_tiny",
     r"--model centerpose_\w+": "--model centerpose_tiny",
     r"--model (pose|hourglass)_\w+": "--model pose_tiny",
-    r"--size (512|384|256)": "--size 128",
+    r"--size (512|384|320|256)": "--size 128",
     r"heatpoint demo": "heatpoint demo --minutes 0.02",
     r"benchmark (?!.*--rounds)": "benchmark --rounds 1 --starts 1 --engine onnx ",
     r"--rounds 5": "--rounds 1",
@@ -60,7 +60,6 @@ def commands(text: str) -> Iterator[str]:
 def run(words: list[str], folder: Path) -> None:
     """Runs a program in the folder and shows its output if it fails."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    environment["HEATPOINT_CACHE"] = str(folder / "cache")
     done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
 
@@ -104,8 +103,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workplace(drawn: Path, tmp_path: Path) -> Path:
-    """Returns a folder that holds nothing but that data."""
+def workplace(drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Returns a folder that holds nothing but that data, and the weights that are fetched."""
+    monkeypatch.setenv("HEATPOINT_CACHE", str(tmp_path / "cache"))
     (tmp_path / "data").symlink_to(drawn / "data")
     (tmp_path / "people").symlink_to(drawn / "people")
     (tmp_path / "photos").symlink_to(drawn / "data" / "val" / "images")

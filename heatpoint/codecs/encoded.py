@@ -339,7 +339,7 @@ def list_points(
         points: (P, 2) x and y in cells, within the maps.
         image: (P,) int64.
         label: (P,) int64.
-        radius: (P, 2) int64, of the blobs along x and y in cells.
+        radius: (P, 2) int64, of the blobs along x and y in cells; (P,) for circles.
         planes: Numbers of images and of classes.
         map_size: (h, w) of the maps.
         divisor: Of the blobs' diameter; see ``gaussian_windows``.

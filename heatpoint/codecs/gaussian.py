@@ -105,19 +105,20 @@ def gaussian_windows(
 
     A blob is exp(-dx^2 / (2 sx^2) - dy^2 / (2 sy^2)) on the (2 rx + 1) (2 ry + 1) cells around its
     peak, with s = (2 r + 1) / divisor on either axis (CornerNet, section 3.2, says r / 3 instead;
-    all released programs use this form). A circle has the same radius on both. The list is built
-    row by row, since a row of a blob is a run of consecutive cells.
+    all released programs use this form). The list is built row by row, since a row of a blob is a
+    run of consecutive cells.
 
     Args:
         plane: (N,) int64, the map each blob is drawn into.
         column: (N,) int64, x of the peak in cells, within the map.
         row: (N,) int64, y of the peak in cells, within the map.
-        radius: (N, 2) int64, along x and y, at least 0, in cells.
+        radius: (N, 2) int64, along x and y, at least 0, in cells; (N,) for circles.
         size: Height and width of a map in cells.
         divisor: 6 for CenterNet and CornerNet, 5 for the centre maps of keypoint triplets.
     """
     height, width = size
     device = plane.device
+    radius = radius if radius.dim() == 2 else radius[:, None].expand(-1, 2)
     across, down = radius.unbind(1)
     top, left = (row - down).clamp(min=0), (column - across).clamp(min=0)
     heights = (row + down + 1).clamp(max=height) - top

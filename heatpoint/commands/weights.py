@@ -22,7 +22,6 @@ class Convert:
 
     Examples:
         heatpoint convert ctdet_coco_dla_2x.pth --out coco.safetensors
-        heatpoint convert centerface.onnx --out faces.safetensors
         heatpoint convert hg.pth --names person --skeleton mpii16
     """
 
