@@ -89,7 +89,7 @@ class CornerReport(Counted):
             f"in {self.wrong_images:,} of {self.images:,} images, corners of different objects of "
             f"one class could pair: {self.wrong_pairs / self.images:.1f} wrong pairs per image "
             f"beside {self.objects / self.images:.1f} right ones, {self.wrong_most:,} at most; "
-            "only the embedding tells them apart"
+            "the embedding has to tell them apart"
         )
         return lines
 
