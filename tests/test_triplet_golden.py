@@ -47,10 +47,7 @@ def test_targets_equal_the_published_program(scene: str) -> None:
         points = getattr(encoded, kind)
         assert torch.equal(points.cell[: len(kept)], get[f"{kind}_index"][kept])
         offset = get[f"{kind}_offset"][kept]
-        # The program halves the sum of both ends in pixels, ours in cells: twice the rounding of
-        # float32 at a column beyond 64.
-        atol = 1.6e-5 if kind == "center" else 1e-5
-        torch.testing.assert_close(points.offset[: len(kept)], offset, rtol=0, atol=atol)
+        torch.testing.assert_close(points.offset[: len(kept)], offset, rtol=0, atol=1e-5)
         expected = get[f"{kind}_heatmap"]
         torch.testing.assert_close(encoded.heatmap(points)[0], expected, rtol=0, atol=1e-6)
 

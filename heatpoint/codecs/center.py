@@ -155,8 +155,8 @@ class CenterCodec(Codec):
         center, batch = (boxes[:, :2] + boxes[:, 2:]) / 2, len(targets)
         planes = batch, self.classes
         cell, offset, blobs = list_points(center, image, label, radius, planes, map_size)
-        ones, every = torch.ones_like(sides[:, 0]), torch.arange(len(cell), device=cell.device)
-        objects = samples = CellSamples(image, cell, offset, sides, ones, every)
+        ones, every = torch.ones_like(offset[:, 0]), torch.arange(len(cell), device=cell.device)
+        objects = samples = CellSamples(image, cell, offset, sides.float(), ones, every)
         if self.size_region > 0:
             samples = objects.with_regions((radius * self.size_region).long(), batch, map_size)
         if self.collisions == "last":

@@ -163,10 +163,7 @@ class CornerCodec(Codec):
                 centre outside of the input; a label is out of range; or the size is illegal.
         """
         map_size = check_size(size, self.stride, self.trim)
-        inside = self.border == "continuous"
-        boxes, label, image, kept = boxes_in_cells(
-            targets, self.classes, size, map_size, inside, 0 if inside else 1
-        )
+        boxes, label, image, kept = self._boxes(targets, size, map_size)
         sides = (boxes[:, 2:] - boxes[:, :2]).ceil()
         radius = blob_radius(sides, self.radius, self.overlap)
         batch, classes = planes = len(targets), self.classes
@@ -187,9 +184,17 @@ class CornerCodec(Codec):
             slots=max(of_image.tolist(), default=0),
             top_left=first,
             bottom_right=second,
-            counts=boxes.new_tensor([*peaks, len(boxes), batch]),
+            counts=first.offset.new_tensor([*peaks, len(boxes), batch]),
             left_out=len(kept) - len(boxes),
         )
+
+    def _boxes(
+        self, targets: Sequence[Target], size: tuple[int, int], map_size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Returns the objects as ``boxes_in_cells`` does, clipped as ``border`` says."""
+        inside = self.border == "continuous"
+        short = 0 if inside else 1
+        return boxes_in_cells(targets, self.classes, size, map_size, inside, short)
 
     def loss(self, maps: Maps, encoded: CornerEncoded) -> dict[str, Tensor]:
         """Returns the weighted losses "heatmap", "offset", "pull" and "push" of one stack.

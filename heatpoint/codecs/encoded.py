@@ -244,8 +244,8 @@ def boxes_in_cells(
             are.
 
     Returns:
-        Boxes (P, 4) float32, xyxy in cells, labels (P,) int64, the image (P,) int64 of each, which
-        ascends, and which of all objects these are, (N,) bool: the others have no area within the
+        Boxes (P, 4) float64 (float32 on MPS), xyxy in cells, labels (P,) int64, the image (P,) int64
+        of each, which ascends, and which of all objects these are, (N,) bool: the others have no area within the
         input.
 
     Raises:
@@ -271,6 +271,7 @@ def boxes_in_cells(
         )
     if short is not None:
         boxes = torch.minimum(boxes, (far - short).repeat(2)).clamp(min=0)
+    boxes = boxes.to(_exact(boxes))
     boxes = boxes * boxes.new_tensor((map_size[1] / size[1], map_size[0] / size[0])).repeat(2)
     kept = (boxes[:, 2:] > boxes[:, :2]).all(-1)
     return boxes[kept], label[kept], image[kept], kept
@@ -283,10 +284,13 @@ def blob_radius(
 
     Rule, overlap and alpha are those of ``gaussian_radius``.
     """
-    # Whole numbers decide the radius, so it is computed as precisely as in the references.
-    exact = torch.float32 if sides.device.type == "mps" else torch.float64
-    radius = gaussian_radius(sides.flip(-1).to(exact), rule, overlap, alpha)
+    radius = gaussian_radius(sides.flip(-1).to(_exact(sides)), rule, overlap, alpha)
     return radius.flip(-1).long().clamp(min=0)
+
+
+def _exact(values: Tensor) -> torch.dtype:
+    """Returns the type of cells and radii before they are made whole; that of the references."""
+    return torch.float32 if values.device.type == "mps" else torch.float64
 
 
 def last_of_cell(image: Tensor, cell: Tensor, batch: int, cells: int) -> Tensor:
@@ -351,7 +355,7 @@ def list_points(
     batch, classes = planes
     plane = image * classes + label
     blobs = list_blobs(plane, cell, radius, batch * classes, map_size, divisor)
-    return Points(cell, points - place, blobs)
+    return Points(cell, (points - place).float(), blobs)
 
 
 def list_blobs(

@@ -14,7 +14,7 @@ from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.encoded import Points, at_cells, blob_radius, list_points
 from heatpoint.codecs.gaussian import CircleRule
 from heatpoint.codecs.losses import focal_loss, smooth_l1_loss
-from heatpoint.codecs.peaks import places_of, unflipped
+from heatpoint.codecs.peaks import unflipped
 
 MIRRORED = "mirrored_center"
 """The centres that the mirror image shows, in the image itself."""
@@ -96,16 +96,15 @@ class TripletCodec(CornerCodec):
             ValueError: As in ``CornerCodec.encode``.
         """
         corners = super().encode(targets, size)
-        low, high = (
-            places_of(at.cell, corners.map_size[1]) + at.offset for at in corners.corners.values()
-        )
+        map_size = corners.map_size
+        boxes = self._boxes(targets, size, map_size)[0]
         center = list_points(
-            (low + high) / 2,
+            (boxes[:, :2] + boxes[:, 2:]) / 2,
             corners.image,
             corners.label,
-            blob_radius((high - low).ceil(), self.radius, self.overlap),
+            blob_radius((boxes[:, 2:] - boxes[:, :2]).ceil(), self.radius, self.overlap),
             (corners.batch, corners.classes),
-            corners.map_size,
+            map_size,
             DIVISOR,
         )
         counts = torch.cat((corners.counts, corners.counts.new_tensor([len(center.blobs.peaks)])))

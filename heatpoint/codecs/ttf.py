@@ -164,7 +164,8 @@ class TTFCodec(Codec):
         center, batch = (boxes[:, :2] + boxes[:, 2:]) / 2, len(targets)
         planes = batch, self.classes
         cell, _, blobs = list_points(center, image, label, radius, planes, map_size)
-        samples = self._samples(boxes * self.stride, image, cell, inner, (batch, *map_size))
+        boxes = (boxes * self.stride).float()
+        samples = self._samples(boxes, image, cell, inner, (batch, *map_size))
         total = samples.weight.sum()
         return TTFEncoded(
             batch=batch,
