@@ -244,9 +244,9 @@ def boxes_in_cells(
             are.
 
     Returns:
-        Boxes (P, 4) float64 (float32 on MPS), xyxy in cells, labels (P,) int64, the image (P,) int64
-        of each, which ascends, and which of all objects these are, (N,) bool: the others have no area within the
-        input.
+        Boxes (P, 4) float64 (float32 on MPS), xyxy in cells, labels (P,) int64, the image (P,)
+        int64 of each, which ascends, and which of all objects these are, (N,) bool: the others have
+        no area within the input.
 
     Raises:
         ValueError: A box is not finite, is empty or, if so asked, has its centre outside of the
