@@ -65,7 +65,9 @@ class Family(NamedTuple):
 
 FAMILIES = [
     Family(r"cornernet_hourglass\d+", lambda _, n: f"{CORNER_MAPS.index(n)}", "bgr", "last"),
-    Family(r"cornernet_lite_port_.*", lambda _, n: f"0.{CORNER_MAPS.index(n)}", "bgr", "last"),
+    Family(
+        r"cornernet_(lite_port_.*|squeeze)", lambda _, n: f"0.{CORNER_MAPS.index(n)}", "bgr", "last"
+    ),
     Family(r"mmdet_cornernet_.*", lambda s, n: f"{CORNER_MAPS.index(n)}.{s}", "rgb", "every"),
     Family(
         r"xy_(ctdet|multi_pose)_.*|bubbliiiing_hourglass_.*",

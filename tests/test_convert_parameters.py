@@ -22,6 +22,7 @@ BOXES = {
     "centernet_hourglass104": 191_284_008,
     "centernet_hourglass52": 95_454_676,
     "cornernet_hourglass104": 201_035_212,
+    "cornernet_squeeze": 31_771_852,
 }
 
 UNUSED_RESIDUAL = 2 * (3 * 3 * 256 * 256 + 2 * 256)

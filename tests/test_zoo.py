@@ -28,7 +28,7 @@ everything = pytest.mark.parametrize("name", zoo.models())
 LARGE = [
     name
     for name in zoo.models()
-    if name.endswith(("hourglass104", "hourglass52", "resdcn101", "darknet53"))
+    if name.endswith(("hourglass104", "hourglass52", "resdcn101", "darknet53", "squeeze"))
 ]
 storable = pytest.mark.parametrize("name", [name for name in zoo.models() if name not in LARGE])
 # More stacks are more of the same: they are built, but not run.

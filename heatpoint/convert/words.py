@@ -128,6 +128,15 @@ LITE: Words = (
 )
 """The same network in princeton-vl/CornerNet-Lite."""
 
+SQUEEZE: Words = (
+    (r"^backbone\.deeper\.0\.", "pre.2."),
+    (r"^(backbone\.hourglasses\..*)\.up\.", r"\1.up2."),
+    (r"\.pointwise\.", ".conv_1x1."),
+    (r"\.depthwise\.", ".conv_3x3."),
+    *LITE,
+)
+"""princeton-vl/CornerNet-Lite's CornerNet-Squeeze, of fire modules."""
+
 CENTERNET: Words = (*CORNERNET, *MAPS)
 """xingyizhou/CenterNet with ``--arch hourglass``."""
 

@@ -146,11 +146,12 @@ class StackHeads(nn.Module):
         self.stacks = self.stacks[-1:]
 
 
-def hidden_convolution(in_channels: int, width: int, norm: bool) -> nn.Sequential:
-    """Returns a 3x3 convolution with bias, or with batch norm instead, and a ReLU."""
+def hidden_convolution(in_channels: int, width: int, norm: bool, kernel: int = 3) -> nn.Sequential:
+    """Returns a convolution with bias, or with batch norm instead, and a ReLU."""
     if norm:
-        return convolution(in_channels, width, 3)
-    return nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU(inplace=True))
+        return convolution(in_channels, width, kernel)
+    bare = nn.Conv2d(in_channels, width, kernel, padding=kernel // 2)
+    return nn.Sequential(bare, nn.ReLU(inplace=True))
 
 
 def last_convolution(width: int, spec: MapSpec) -> nn.Conv2d:
@@ -228,12 +229,18 @@ class CornerHeads(Heads):
         in_channels: Channels of the feature map.
         specs: The maps to produce; their branches are keys of ``DIRECTIONS``.
         pooled: Channels that are pooled.
-        width: Channels of the hidden 3x3 convolution in front of each last one, 256 as published;
+        width: Channels of the hidden convolution in front of each last one, 256 as published;
             None for no hidden convolution, which suits small networks.
+        kernel: Side of the hidden convolutions' kernels; 1 in CornerNet-Squeeze.
     """
 
     def __init__(
-        self, in_channels: int, specs: Sequence[MapSpec], pooled: int, width: int | None
+        self,
+        in_channels: int,
+        specs: Sequence[MapSpec],
+        pooled: int,
+        width: int | None,
+        kernel: int = 3,
     ) -> None:
         super().__init__(in_channels if width is None else width, specs)
         self.branch_of = {spec.name: spec.branch for spec in specs}
@@ -243,7 +250,9 @@ class CornerHeads(Heads):
         self.hidden = nn.ModuleDict({spec.name: nn.Identity() for spec in specs})
         if width is not None:
             for spec in specs:
-                self.hidden[spec.name] = hidden_convolution(in_channels, width, norm=False)
+                self.hidden[spec.name] = hidden_convolution(
+                    in_channels, width, norm=False, kernel=kernel
+                )
 
     def forward(self, features: Tensor) -> Maps:
         """Returns name to (B, channels, h, w) for features of (B, in_channels, h, w)."""

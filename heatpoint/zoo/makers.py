@@ -19,6 +19,7 @@ from heatpoint.networks.features import (
     TopDownNeck,
     dense_resnet50,
 )
+from heatpoint.networks.fire import SQUEEZE_BLOCKS, SQUEEZE_WIDTHS, fire_hourglass
 from heatpoint.networks.heads import (
     BareHeads,
     CornerHeads,
@@ -177,6 +178,15 @@ def mmpose(codec: Codec, pretrained: bool) -> Network:
     """Returns one large hourglass with bare heads."""
     trunk = DetectionHourglass(stacks=1)
     return Network(trunk, OneLevel(), BareHeads(256, codec.maps), stride=4)
+
+
+def squeeze(codec: Codec, pretrained: bool) -> Network:
+    """Returns CornerNet-Squeeze: two hourglasses of fire modules at stride 8."""
+    trunk = DetectionHourglass(
+        2, widths=SQUEEZE_WIDTHS, blocks=SQUEEZE_BLOCKS, trim=1, make=fire_hourglass, halvings=2
+    )
+    each = [CornerHeads(256, codec.maps, pooled=128, width=256, kernel=1) for _ in range(2)]
+    return Network(trunk, EveryLevel(), StackHeads(each), stride=8)
 
 
 def centerface(codec: Codec, pretrained: bool) -> Network:

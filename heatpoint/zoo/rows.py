@@ -127,6 +127,9 @@ BUBBLIIIING = CenterCodec(1, normaliser="objects", collisions="last", one_class_
 CENTERFACE = CenterPoseCodec(1, joints=1, log_size=True, relative=True, joint_heatmaps=False)
 """CenterFace's boxes and landmarks (Xu et al. 2019); targets and loss are usual."""
 
+SQUEEZE = CornerCodec(1, stride=8, corners=20, max_detections=100)
+"""CornerNet-Squeeze: CornerNet's targets and loss on a coarser map, with fewer corners to pair."""
+
 MMDET = CenterCodec(1, radius="fixed", overlap=0.3, round_size=False, collisions="last")
 """The targets and loss of mmdet's CenterNet."""
 

@@ -15,12 +15,13 @@ from heatpoint.zoo.makers import (
     large_hourglass,
     mmpose,
     paired,
+    squeeze,
     stacked,
     tiny,
     topdown,
     ttfnet,
 )
-from heatpoint.zoo.rows import BUBBLIIIING, CENTERFACE, MMDET, RELEASED, Model, row
+from heatpoint.zoo.rows import BUBBLIIIING, CENTERFACE, MMDET, RELEASED, SQUEEZE, Model, row
 
 _DCN = "with deformable and transposed convolutions in turn"
 _DECONV = "with three transposed convolutions"
@@ -74,6 +75,13 @@ TABLE: dict[str, Model] = {
     ),
     "cornernet_hourglass52": large_hourglass(
         1, "cornernet", "one large hourglass with corner pooling"
+    ),
+    "cornernet_squeeze": row(
+        "two hourglasses of narrow convolutions at stride 8, as published (Law et al. 2019)",
+        SQUEEZE,
+        squeeze,
+        (511, 511),
+        "cornernet_mobilenetv2",
     ),
     "cornernet_mobilenetv2": topdown(
         _MOBILE, "cornernet", "MobileNetV2 with a narrow top-down neck and corner pooling, for CPUs"
