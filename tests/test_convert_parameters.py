@@ -23,6 +23,7 @@ BOXES = {
     "centernet_hourglass52": 95_454_676,
     "cornernet_hourglass104": 201_035_212,
     "cornernet_squeeze": 31_771_852,
+    "cornernet_saccade": 116_969_339,
 }
 
 UNUSED_RESIDUAL = 2 * (3 * 3 * 256 * 256 + 2 * 256)

@@ -49,7 +49,7 @@ def assert_same(network: Network, copied: Network, tolerance: float) -> None:
 
 # Stacked hourglasses keep norms that no convolution feeds: see test_stacked_hourglass.py.
 # Norms behind a concatenation stay too: see test_lite_models.py.
-UNLIKE = "hourglass|resdcn101|darknet53|squeeze"
+UNLIKE = "hourglass|resdcn101|darknet53|squeeze|_saccade"
 FOLDABLE = [name for name in zoo.models() if not re.search(UNLIKE, name)]
 
 

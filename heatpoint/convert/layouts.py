@@ -150,6 +150,9 @@ LAYOUTS: dict[str, Layout] = {
     "cornernet_squeeze": Layout(
         "cornernet_squeeze", words.SQUEEZE, "tl_heats.0.1.weight", "hg.pre.0.conv.weight"
     ),
+    "cornernet_saccade": Layout(
+        "cornernet_saccade", words.SACCADE, "tl_heats.0.1.weight", "hg.pre.0.conv.weight"
+    ),
     "mmdet_cornernet_hourglass104": Layout(
         CORNERS,
         words.MMDET,

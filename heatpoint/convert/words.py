@@ -137,6 +137,17 @@ SQUEEZE: Words = (
 )
 """princeton-vl/CornerNet-Lite's CornerNet-Squeeze, of fire modules."""
 
+SACCADE: Words = (
+    *(
+        (rf"^heads\.stacks\.(\d)\.attention\.attention_{size}\.", rf"att_modules.\1.{place}.")
+        for place, size in enumerate(("large", "medium", "small"))
+    ),
+    (r"^(att_modules\.\d\.\d\.0)\.0\.", r"\1.conv."),
+    (r"\.corners\.", "."),
+    *LITE,
+)
+"""princeton-vl/CornerNet-Lite's CornerNet-Saccade, with a module for each attention map."""
+
 CENTERNET: Words = (*CORNERNET, *MAPS)
 """xingyizhou/CenterNet with ``--arch hourglass``."""
 

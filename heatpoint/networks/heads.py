@@ -122,14 +122,14 @@ class StackHeads(nn.Module):
         stacks: Heads of the same maps, one for each of the last feature maps.
     """
 
-    def __init__(self, stacks: Sequence[Heads]) -> None:
+    def __init__(self, stacks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.stacks = nn.ModuleList(stacks)
 
     @property
     def channels(self) -> dict[str, int]:
         """Number of channels by map name."""
-        return cast(Heads, self.stacks[-1]).channels
+        return cast(Producer, self.stacks[-1]).channels
 
     def forward(self, features: Sequence[Tensor]) -> list[Maps]:
         """Returns the maps of each stack."""
@@ -139,7 +139,7 @@ class StackHeads(nn.Module):
     def resize(self, spec: MapSpec, rows: Sequence[int | None]) -> None:
         """Replaces the last convolution of one map in every stack; see ``Heads.resize``."""
         for heads in self.stacks:
-            cast(Heads, heads).resize(spec, rows)
+            cast(Producer, heads).resize(spec, rows)
 
     def keep_last(self) -> None:
         """Drops the heads of all stacks but the last, which alone is the network's answer."""

@@ -189,6 +189,8 @@ class DetectionHourglass(Backbone):
         make: Makes an hourglass of widths and blocks.
         halvings: Residuals in front that halve the sides; with a second one, as in
             CornerNet-Squeeze, the feature maps are at stride 8.
+        every_level: Whether each hourglass also gives what its levels end in on the way up, from
+            the coarsest, in front of its feature map, as CornerNet-Saccade's attention needs.
     """
 
     def __init__(
@@ -200,10 +202,14 @@ class DetectionHourglass(Backbone):
         trim: int = 0,
         make: Callable[[Sequence[int], Sequence[int]], Hourglass] = plain_hourglass,
         halvings: int = 1,
+        every_level: bool = False,
     ) -> None:
         super().__init__()
         width, stride = widths[0], 2 << halvings
-        self.channels, self.strides = (width,) * stacks, (stride,) * stacks
+        upward = range(len(widths) - 2, -1, -1) if every_level else ()
+        self.channels = (*(widths[level] for level in upward), width) * stacks
+        self.strides = (*(stride << level for level in upward), stride) * stacks
+        self.every_level = every_level
         self.multiple, self.trim = stride << (len(widths) - 1), trim
         self.stem = convolution(3, stem, 7, 2)
         self.entry = BasicResidual(stem, width, 2)
@@ -227,11 +233,16 @@ class DetectionHourglass(Backbone):
                 module.recompute = wanted
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Returns one (B, widths[0], h, w) per hourglass, h and w at its stride, rounded up."""
+        """Returns one (B, widths[0], h, w) per hourglass, h and w at its stride, rounded up.
+
+        With ``every_level``, those of the levels stand in front of each.
+        """
         state = self.deeper(self.entry(self.stem(images)))
-        found = []
+        found: list[Tensor] = []
         for index, hourglass in enumerate(self.hourglasses):
-            found.append(self.features[index](hourglass(state)))
+            levels = cast(Hourglass, hourglass).levels(state)
+            found += levels if self.every_level else ()
+            found.append(self.features[index](levels[-1]))
             if index + 1 < len(self.hourglasses):
                 state = self.from_input[index](state) + self.from_features[index](found[-1])
                 state = self.between[index](functional.relu(state, inplace=True))

@@ -191,7 +191,8 @@ class View(ABC):
         Args:
             image_size: (height, width) of the picture.
             looks: All looks so far.
-            parts: What was found by each, in image pixels, as for ``merge``.
+            parts: What was found by each, in image pixels, as for ``merge``; fields of the kind
+                "place" stand beside these rows.
         """
         return ()
 

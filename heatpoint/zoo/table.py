@@ -15,13 +15,23 @@ from heatpoint.zoo.makers import (
     large_hourglass,
     mmpose,
     paired,
+    saccade,
     squeeze,
     stacked,
     tiny,
     topdown,
     ttfnet,
 )
-from heatpoint.zoo.rows import BUBBLIIIING, CENTERFACE, MMDET, RELEASED, SQUEEZE, Model, row
+from heatpoint.zoo.rows import (
+    BUBBLIIIING,
+    CENTERFACE,
+    MMDET,
+    RELEASED,
+    SACCADE,
+    SQUEEZE,
+    Model,
+    row,
+)
 
 _DCN = "with deformable and transposed convolutions in turn"
 _DECONV = "with three transposed convolutions"
@@ -83,6 +93,13 @@ TABLE: dict[str, Model] = {
         (511, 511),
         "cornernet_mobilenetv2",
     ),
+    "cornernet_saccade": row(
+        "three small hourglasses that look again where objects may be (Law et al. 2019)",
+        SACCADE,
+        saccade,
+        (255, 255),
+        "cornernet_mobilenetv2",
+    ),
     "cornernet_mobilenetv2": topdown(
         _MOBILE, "cornernet", "MobileNetV2 with a narrow top-down neck and corner pooling, for CPUs"
     ),
@@ -139,6 +156,10 @@ TABLE: dict[str, Model] = {
     "pose_resnet50": deconv(
         "resnet50", "pose", f"ResNet-50 {_DECONV}: Simple Baselines (Xiao et al. 2018)"
     ),
+    "saccade_mobilenetv2": topdown(
+        _MOBILE, "saccade", "MobileNetV2 that looks again where objects may be, for large pictures"
+    ),
+    "saccade_tiny": tiny("saccade", f"{_PLAIN} that look again, for trials"),
     "ttfnet_resnet18": ttfnet("resnet18", 1, f"ResNet-18 {_LIU}"),
     "ttfnet_resnet34": ttfnet("resnet34", 2, f"ResNet-34 {_LIU}"),
     "ttfnet_darknet53": ttfnet("darknet53", 2, f"Darknet-53 {_LIU}"),
