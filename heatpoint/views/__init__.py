@@ -150,6 +150,9 @@ class View(ABC):
     """Whether every look asks about one thing, which is answered by one row, sure or not: rows
     then stay in the order of the places, and none is suppressed or left out."""
 
+    returns: ClassVar[bool] = False
+    """Whether it looks again, so that a picture may hold more results than fit one answer."""
+
     whole: ClassVar[bool] = True
     """Whether the picture is wanted in memory; False reads it part by part."""
 

@@ -64,7 +64,7 @@ class Zoom(View):
         crops: Most further looks at a picture, the best places.
     """
 
-    settings: ClassVar[tuple[str, ...]] = ()
+    returns: ClassVar[bool] = True
 
     longest: tuple[float, ...] = (1.0, 192 / 255)
     attention: float = 0.3
