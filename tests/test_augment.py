@@ -212,8 +212,9 @@ def test_fields_survive_json_and_wrong_ones_are_refused() -> None:
             Augment(**wrong)
 
 
-def test_window_keeps_the_scale_and_holds_the_chosen_object() -> None:
-    augment = dataclasses.replace(Augment.none(), window=(64, 96), focus=1.0)
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_window_keeps_the_scale_and_holds_the_chosen_object(flip: float) -> None:
+    augment = dataclasses.replace(Augment.none(), window=(64, 96), focus=1.0, flip=flip)
     image = np.zeros((300, 400, 3), np.uint8)
     image[200:220, 30:60] = 255
     box = np.array([[30.0, 200.0, 60.0, 220.0]])

@@ -32,6 +32,7 @@ from heatpoint.networks.heads import MapHeads
 CORNERS = ("top_left", "bottom_right")
 CORNER_MAPS = [corner + part for part in ("", "_embedding", "_offset") for corner in CORNERS]
 CORNER_MAPS += ["center", "center_offset"]
+ATTENTION = ["attention_large", "attention_medium", "attention_small"]
 XY = {
     "heatmap": "hm",
     "size": "wh",
@@ -71,7 +72,15 @@ FAMILIES = [
         "bgr",
         "last",
     ),
-    Family(r"cornernet_lite_port_.*", lambda _, n: f"0.{CORNER_MAPS.index(n)}", "bgr", "last"),
+    Family(
+        r"cornernet_(lite_port_.*|squeeze)", lambda _, n: f"0.{CORNER_MAPS.index(n)}", "bgr", "last"
+    ),
+    Family(
+        r"cornernet_saccade",
+        lambda _, n: f"1.{ATTENTION.index(n)}" if n in ATTENTION else f"0.{CORNER_MAPS.index(n)}",
+        "bgr",
+        "last",
+    ),
     Family(r"mmdet_cornernet_.*", lambda s, n: f"{CORNER_MAPS.index(n)}.{s}", "rgb", "every"),
     Family(
         r"xy_(ctdet|multi_pose)_.*|bubbliiiing_hourglass_.*",
@@ -170,7 +179,7 @@ def test_converted_networks_compute_the_published_numbers(name: str) -> None:
     for number, stack in enumerate(stacks):
         if family.stacks == "every" or number == len(stacks) - 1:
             for map_name, values in stack.items():
-                heat = family.probabilities and map_name == "heatmap"
+                heat = (family.probabilities and map_name == "heatmap") or map_name in ATTENTION
                 key = family.key(number, map_name)
                 if map_name == "sides":
                     values = detector.codec.unit * values.relu()  # type: ignore[attr-defined]

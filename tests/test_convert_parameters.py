@@ -24,6 +24,8 @@ BOXES = {
     "cornernet_hourglass104": 201_035_212,
     "triplets_hourglass104": 210_062_960,
     "triplets_hourglass52": 104_844_152,
+    "cornernet_squeeze": 31_771_852,
+    "cornernet_saccade": 116_969_339,
 }
 
 UNUSED_RESIDUAL = 2 * (3 * 3 * 256 * 256 + 2 * 256)

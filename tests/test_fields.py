@@ -57,6 +57,7 @@ def test_every_kind_follows_the_frame(number: int) -> None:
         "way": drawn((2, 2), 5),
         "heading": drawn((), 6) / 25,
         "text": drawn((5,), 7),
+        "next": np.concatenate((boxes, np.abs(drawn((1,), 8))), 1),
     }
     fields = (
         *(SCORES, LABELS, BOXES),
@@ -66,6 +67,7 @@ def test_every_kind_follows_the_frame(number: int) -> None:
         Field("way", (2, 2), "vector"),
         Field("heading", (), "angle"),
         Field("text", (5,), "raw"),
+        Field("next", (5,), "place"),
     )
     assert {field.kind for field in fields} == set(KINDS)
     before = {name: values.copy() for name, values in rows.items()}
@@ -75,6 +77,8 @@ def test_every_kind_follows_the_frame(number: int) -> None:
         assert found[name].shape == values.shape
     for name in ("scores", "labels", "text"):
         np.testing.assert_array_equal(found[name], rows[name])
+    np.testing.assert_array_equal(found["next"][:, :4], found["boxes"])
+    np.testing.assert_array_equal(found["next"][:, 4], rows["next"][:, 4])
     start = place(to_image, 0.0, 0.0)
     for row in range(ROWS):
         x1, y1, x2, y2 = boxes[row].tolist()

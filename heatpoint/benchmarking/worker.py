@@ -162,12 +162,14 @@ class NaivePassage(Passage):
             raise HeatpointError(f"OpenCV cannot decode {path}; give JPEG or PNG pictures")
         image: Image = cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB)  # type: ignore[assignment]
         laps("decode")
-        (look,) = self.runner.view.looks((image.shape[0], image.shape[1]))
-        matrix = look.to_input.numpy()
-        matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5  # OpenCV's pixels have their centre at 0
-        height, width = look.size
-        warped = cv2.warpAffine(image, matrix, (width, height)).astype(np.float32)
-        planes = ((warped - self._mean) / self._std).transpose(2, 0, 1)[None]
+        looks = list(self.runner.view.looks((image.shape[0], image.shape[1])))
+        planes = []
+        for look in looks:
+            matrix = look.to_input.numpy()
+            matrix[:, 2] += matrix[:, :2].sum(1) / 2 - 0.5  # OpenCV's pixels have their centre at 0
+            height, width = look.size
+            warped = cv2.warpAffine(image, matrix, (width, height)).astype(np.float32)
+            planes.append(((warped - self._mean) / self._std).transpose(2, 0, 1))
         batch = torch.from_numpy(np.ascontiguousarray(planes))
         laps("prepare")
         with torch.no_grad():
@@ -177,8 +179,8 @@ class NaivePassage(Passage):
             laps("network")
             rows = {name: values.numpy() for name, values in self.codec.decode(maps).items()}
             laps("maps")
-        job = Job(0, path, Whole(image), [look])
-        self.runner.read(rows, [(job, 0)])
+        job = Job(0, path, Whole(image), looks)
+        self.runner.read(rows, job.asks)
         found = self.runner.conclude(job)
         laps("finish")
         return found

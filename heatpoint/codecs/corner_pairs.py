@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from heatpoint.codecs import Maps, Rows
-from heatpoint.codecs.encoded import ObjectsEncoded, Points
+from heatpoint.codecs.encoded import Blobs, ObjectsEncoded, Points
 from heatpoint.codecs.peaks import Peaks, is_portable, places_of, read_cells, top_peaks
 
 
@@ -38,6 +38,10 @@ class CornerEncoded(ObjectsEncoded):
     def corners(self) -> dict[str, Points]:
         """Both kinds of corners, by the names of their heatmaps."""
         return {"top_left": self.top_left, "bottom_right": self.bottom_right}
+
+    def learnt(self, corner: str) -> Blobs:
+        """Returns what the heatmap of one kind of corner learns."""
+        return self.corners[corner].blobs
 
     def heatmap(self, corners: Points) -> Tensor:
         """Draws the target of one kind of corner: (B, C, h, w) float32 in [0, 1]."""
@@ -73,7 +77,9 @@ class FoundCorners(NamedTuple):
     y: Tensor
 
 
-def find_corners(maps: Maps, corner: str, count: int, kernel: int) -> FoundCorners:
+def find_corners(
+    maps: Maps, corner: str, count: int, kernel: int, rim: bool = True
+) -> FoundCorners:
     """Returns the best corners of one kind over all classes.
 
     Args:
@@ -81,10 +87,19 @@ def find_corners(maps: Maps, corner: str, count: int, kernel: int) -> FoundCorne
         corner: Which kind.
         count: Number of corners n.
         kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
+        rim: Whether corners in the outermost row or column of their side stay; else their rows
+            are empty.
     """
     found, places = find_points(maps, corner, count, kernel)
+    values = found.values.float()
+    if not rim:
+        height, width = maps[corner].shape[-2:]
+        column, row = places_of(found.cells, width).unbind(-1)
+        outer = row == (0 if corner.startswith("top") else height - 1)
+        outer = outer | (column == (0 if corner.endswith("left") else width - 1))
+        values = torch.where(outer, float("-inf"), values)
     embeddings = read_cells(maps[f"{corner}_embedding"], found.cells)[..., 0].float()
-    return FoundCorners(found.values.float(), found.labels, embeddings, *places.unbind(-1))
+    return FoundCorners(values, found.labels, embeddings, *places.unbind(-1))
 
 
 def find_points(maps: Maps, name: str, count: int, kernel: int) -> tuple[Peaks, Tensor]:

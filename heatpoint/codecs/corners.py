@@ -62,6 +62,8 @@ class CornerCodec(Codec):
             [0, W - 1] and [0, H - 1], as released.
         clamp: Bound of the clamped sigmoid, or None for the exact loss; see ``focal_loss``.
         peak_kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
+        rim: Whether corners in the outermost row or column of their side are paired; crops cut
+            objects there, so that CornerNet-Saccade leaves them out.
     """
 
     place: ClassVar[str] = "corner"
@@ -85,6 +87,7 @@ class CornerCodec(Codec):
     border: Border = "continuous"
     clamp: float | None = None
     peak_kernel: int = 3
+    rim: bool = True
 
     def __post_init__(self) -> None:
         weights = ("heatmap_weight", "offset_weight", "pull_weight", "push_weight", "threshold")
@@ -215,7 +218,9 @@ class CornerCodec(Codec):
         heatmap, offset, embeddings = [], [], []
         for (corner, at), number in zip(encoded.corners.items(), positives, strict=True):
             scale = self.heatmap_weight / number.clamp(min=1)
-            heatmap.append(focal_loss(maps[corner], *at.blobs.lists, scale, self.clamp))
+            heatmap.append(
+                focal_loss(maps[corner], *encoded.learnt(corner).lists, scale, self.clamp)
+            )
             found = at_cells(maps[corner + "_offset"], encoded.image, at.cell)
             offset.append(smooth_l1_loss(found, at.offset, objects + 1e-4))
             embedding = at_cells(maps[corner + "_embedding"], encoded.image, at.cell)[:, 0]
@@ -261,7 +266,9 @@ class CornerCodec(Codec):
 
     def _paired(self, maps: Maps, names: tuple[str, str]) -> Rows:
         """Returns the best pairs of an upper and a lower corner; boxes are in cells."""
-        upper, lower = (find_corners(maps, n, self.corners, self.peak_kernel) for n in names)
+        upper, lower = (
+            find_corners(maps, n, self.corners, self.peak_kernel, self.rim) for n in names
+        )
         falling = names[0] == "top_left"
         return pair_corners(upper, lower, self.threshold, self.max_detections, falling)
 

@@ -152,6 +152,12 @@ LAYOUTS: dict[str, Layout] = {
     "cornernet_lite_port_hourglass104": Layout(
         CORNERS, words.LITE, "tl_heats.0.1.weight", "hg.pre.0.conv.weight"
     ),
+    "cornernet_squeeze": Layout(
+        "cornernet_squeeze", words.SQUEEZE, "tl_heats.0.1.weight", "hg.pre.0.conv.weight"
+    ),
+    "cornernet_saccade": Layout(
+        "cornernet_saccade", words.SACCADE, "tl_heats.0.1.weight", "hg.pre.0.conv.weight"
+    ),
     "mmdet_cornernet_hourglass104": Layout(
         CORNERS,
         words.MMDET,

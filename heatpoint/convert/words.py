@@ -139,6 +139,26 @@ LITE: Words = (
 )
 """The same network in princeton-vl/CornerNet-Lite."""
 
+SQUEEZE: Words = (
+    (r"^backbone\.deeper\.0\.", "pre.2."),
+    (r"^(backbone\.hourglasses\..*)\.up\.", r"\1.up2."),
+    (r"\.pointwise\.", ".conv_1x1."),
+    (r"\.depthwise\.", ".conv_3x3."),
+    *LITE,
+)
+"""princeton-vl/CornerNet-Lite's CornerNet-Squeeze, of fire modules."""
+
+SACCADE: Words = (
+    *(
+        (rf"^heads\.stacks\.(\d)\.attention\.attention_{size}\.", rf"att_modules.\1.{place}.")
+        for place, size in enumerate(("large", "medium", "small"))
+    ),
+    (r"^(att_modules\.\d\.\d\.0)\.0\.", r"\1.conv."),
+    (r"\.corners\.", "."),
+    *LITE,
+)
+"""princeton-vl/CornerNet-Lite's CornerNet-Saccade, with a module for each attention map."""
+
 CENTERNET: Words = (*CORNERNET, *MAPS)
 """xingyizhou/CenterNet with ``--arch hourglass``."""
 

@@ -182,8 +182,20 @@ class Augment(Variation):
             @ Affine.scale(zoom, zoom)
             @ Affine.translate(-x, -y)
         )
+        return self.turned(to_view, size, rng)
+
+    def turned(self, to_view: Affine, size: Size, rng: Rng) -> Affine:
+        """Returns a map with mirrors and a quarter turn, if chance wants them.
+
+        The view itself is mirrored, so that what a view was laid over stays in it.
+
+        Args:
+            to_view: Map from an image to a view of it.
+            size: (H, W) of the view.
+            rng: The only source of chance.
+        """
         if rng.random() < self.flip:
-            to_view = to_view @ Affine.flip(width)
+            to_view = Affine.flip(size[1]) @ to_view
         if self.flip_vertical and rng.random() < self.flip_vertical:
             to_view = Affine((1, 0, 0, 0, -1, size[0])) @ to_view
         if self.quarter_turn and rng.random() < self.quarter_turn:

@@ -19,11 +19,13 @@ from torch.utils.data import Dataset, Sampler
 
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment, PoseAugment
+from heatpoint.data.closeups import CloseAugment
 from heatpoint.data.images import load_image
 from heatpoint.data.scene import Scene, Variation
 from heatpoint.geometry import Image
 from heatpoint.views import View, channels_first
 from heatpoint.views.fields import Part, Target
+from heatpoint.views.zoom import Zoom
 
 
 @dataclass
@@ -68,10 +70,12 @@ class Batch:
 def varied(view: type[View]) -> type[Variation]:
     """Returns how the samples of a view are chosen and varied in training.
 
-    A view that asks about one thing at a time learns from crops of one subject, others from whole
-    pictures.
+    A view that asks about one thing at a time learns from crops of one subject, one that looks
+    again from what a closer look shows, others from whole pictures.
     """
-    return PoseAugment if view.asks else Augment
+    if view.asks:
+        return PoseAugment
+    return CloseAugment if issubclass(view, Zoom) else Augment
 
 
 class TrainSet(Dataset[Sample]):

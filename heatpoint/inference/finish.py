@@ -21,7 +21,7 @@ from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.geometry import clip_boxes
 from heatpoint.inference import KeepOptions, SoftNms
 from heatpoint.views import Look, View, chosen
-from heatpoint.views.fields import Arrays, Field, Suppression, extents, mapped
+from heatpoint.views.fields import Arrays, Field, Suppression, extents, mapped, of_results
 from heatpoint.views.tiles import Tiles
 
 Floats = NDArray[np.floating[Any]]
@@ -222,7 +222,7 @@ def in_image(
     Raises:
         HeatpointError: A row holds something that is no finite number.
     """
-    scores = rows["scores"]
+    fields, scores = of_results(fields), rows["scores"]
     filled = (scores > 0) | keep_all
     # A network that answers NaN must not pass for one that finds nothing.
     numbers = [scores, *(rows[field.name][filled] for field in fields)]
@@ -231,7 +231,8 @@ def in_image(
             f"the network's answer for {where or 'an image'} is not a finite number; its weights "
             "are damaged or its training diverged, or try precision='fp32'"
         )
-    found = mapped(chosen(dict(rows), filled), fields, look.to_image)
+    kept = {field.name: rows[field.name][filled] for field in fields}
+    found = mapped(kept, fields, look.to_image)
     count = int(filled.sum())
     found.setdefault("labels", np.full(count, look.label, np.int64))
     if "boxes" in found:
@@ -267,7 +268,7 @@ def conclude(
         rows = _kept(rows, keep)
     further = {
         field.name: rows[field.name].astype(field.type)
-        for field in fields
+        for field in of_results(fields)
         if field.name not in ("boxes", "scores", "labels", "keypoints", keep and keep.weights)
     }
     keypoints = rows.get("keypoints") if skeleton is not None else None

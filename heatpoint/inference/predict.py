@@ -269,12 +269,15 @@ def choose_view(about: Description, run: RunOptions) -> View:
         HeatpointError: An option is not for the model's view, or a size is illegal.
     """
     natural = about.view_type
-    if not issubclass(natural, Picture):
+    if natural.asks:
         why = (
             f"is for models that look at whole pictures; {about.called} looks at crops of one "
             "subject each"
         )
         refuse(run, ("tiles", "scales", "keep_resolution"), why)
+    elif not issubclass(natural, Picture):
+        why = f"is for models that look once; {about.called} looks again by itself; leave it out"
+        refuse(run, ("scales", "keep_resolution"), why)
     if run.tiles is None:
         size = input_size(run.size, about.size, about.multiple, about.trim)
         if not issubclass(natural, Picture):

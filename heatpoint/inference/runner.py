@@ -19,7 +19,7 @@ from heatpoint.inference.places import places_among
 from heatpoint.inference.sources import Source, in_order, prefetch, read_ahead
 from heatpoint.system import VERSION
 from heatpoint.views import Look, Pixels, Places, Raster, View, Whole
-from heatpoint.views.fields import BOXES, LABELS, Arrays
+from heatpoint.views.fields import BOXES, LABELS, Arrays, mapped, of_results
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Job:
         looks: The looks at it.
         inputs: (3, H, W) uint8 of each look that was cut out already.
         parts: Rows of each look that is answered, in image pixels.
+        wanted: Places that each of these asks to look at, in image pixels, by field.
     """
 
     index: int
@@ -60,6 +61,7 @@ class Job:
     looks: list[Look]
     inputs: dict[int, Pixels] = field(default_factory=dict)
     parts: dict[int, Arrays] = field(default_factory=dict)
+    wanted: dict[int, Arrays] = field(default_factory=dict)
 
     @property
     def asks(self) -> list[Ask]:
@@ -102,7 +104,9 @@ class Runner:
         about = engine.description
         self.engine, self.view, self.keep = engine, view, keep
         self.names, self.timings, self.fields = about.names, engine.timings, about.answer
-        self.every = (*self.fields, *(each for each in (BOXES, LABELS) if each not in self.fields))
+        results = of_results(self.fields)
+        self.every = (*results, *(each for each in (BOXES, LABELS) if each not in results))
+        self.places = tuple(each for each in self.fields if each not in results)
         for size in view.sizes:
             about.check_size(size, about.called)
         if not view.sizes and not about.dynamic:
@@ -188,10 +192,13 @@ class Runner:
         """Puts what an answer says about some looks into their jobs, in pixels of the images."""
         with self.timings.stage("finish"):
             for place, (job, number) in enumerate(asks):
+                look = job.looks[number]
+                asked = {each.name: answer[each.name][place] for each in self.places}
+                job.wanted[number] = mapped(asked, self.places, look.to_image)
                 job.parts[number] = in_image(
                     {each.name: answer[each.name][place] for each in self.fields},
                     self.fields,
-                    job.looks[number],
+                    look,
                     job.raster.size,
                     self.view.asks,
                     job.path,
@@ -202,7 +209,8 @@ class Runner:
         about = self.engine.description
         while True:
             parts = [job.parts[number] for number in range(len(job.looks))]
-            more = self.view.again(job.raster.size, job.looks, parts) if parts else ()
+            told = [{**part, **job.wanted[number]} for number, part in enumerate(parts)]
+            more = self.view.again(job.raster.size, job.looks, told) if parts else ()
             if not more:
                 break
             job.looks += more

@@ -221,8 +221,13 @@ class TopDownNeck(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Returns (B, widths[0], h, w) at the stride of the finest feature map."""
-        fused = functional.relu(self.laterals[-1](features[-1]))
+        return self.levels(features)[-1]
+
+    def levels(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Returns (B, widths[i], h, w) of each level i, the coarsest first."""
+        fused = [functional.relu(self.laterals[-1](features[-1]))]
         for level in range(len(self.steps) - 1, -1, -1):
-            upper = functional.interpolate(self.steps[level](fused), scale_factor=2, mode="nearest")
-            fused = functional.relu(upper + self.laterals[level](features[level]))
+            step = self.steps[level](fused[-1])
+            upper = functional.interpolate(step, scale_factor=2, mode="nearest")
+            fused.append(functional.relu(upper + self.laterals[level](features[level])))
         return fused

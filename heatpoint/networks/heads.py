@@ -121,14 +121,14 @@ class StackHeads(nn.Module):
         stacks: Heads of the same maps, one for each of the last feature maps.
     """
 
-    def __init__(self, stacks: Sequence[Heads]) -> None:
+    def __init__(self, stacks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.stacks = nn.ModuleList(stacks)
 
     @property
     def channels(self) -> dict[str, int]:
         """Number of channels by map name."""
-        return cast(Heads, self.stacks[-1]).channels
+        return cast(Producer, self.stacks[-1]).channels
 
     def forward(self, features: Sequence[Tensor]) -> list[Maps]:
         """Returns the maps of each stack."""
@@ -138,18 +138,19 @@ class StackHeads(nn.Module):
     def resize(self, spec: MapSpec, rows: Sequence[int | None]) -> None:
         """Replaces the last convolution of one map in every stack; see ``Heads.resize``."""
         for heads in self.stacks:
-            cast(Heads, heads).resize(spec, rows)
+            cast(Producer, heads).resize(spec, rows)
 
     def keep_last(self) -> None:
         """Drops the heads of all stacks but the last, which alone is the network's answer."""
         self.stacks = self.stacks[-1:]
 
 
-def hidden_convolution(in_channels: int, width: int, norm: bool) -> nn.Sequential:
-    """Returns a 3x3 convolution with bias, or with batch norm instead, and a ReLU."""
+def hidden_convolution(in_channels: int, width: int, norm: bool, kernel: int = 3) -> nn.Sequential:
+    """Returns a convolution with bias, or with batch norm instead, and a ReLU."""
     if norm:
-        return convolution(in_channels, width, 3)
-    return nn.Sequential(nn.Conv2d(in_channels, width, 3, padding=1), nn.ReLU(inplace=True))
+        return convolution(in_channels, width, kernel)
+    bare = nn.Conv2d(in_channels, width, kernel, padding=kernel // 2)
+    return nn.Sequential(bare, nn.ReLU(inplace=True))
 
 
 def last_convolution(width: int, spec: MapSpec) -> nn.Conv2d:
@@ -191,12 +192,18 @@ class CornerHeads(Heads):
         in_channels: Channels of the feature map.
         specs: The maps to produce; their branches are keys of ``BRANCHES``.
         pooled: Channels that are pooled.
-        width: Channels of the hidden 3x3 convolution in front of each last one, 256 as published;
+        width: Channels of the hidden convolution in front of each last one, 256 as published;
             None for no hidden convolution, which suits small networks.
+        kernel: Side of the hidden convolutions' kernels; 1 in CornerNet-Squeeze.
     """
 
     def __init__(
-        self, in_channels: int, specs: Sequence[MapSpec], pooled: int, width: int | None
+        self,
+        in_channels: int,
+        specs: Sequence[MapSpec],
+        pooled: int,
+        width: int | None,
+        kernel: int = 3,
     ) -> None:
         super().__init__(in_channels if width is None else width, specs)
         self.branch_of = {spec.name: spec.branch for spec in specs}
@@ -206,7 +213,9 @@ class CornerHeads(Heads):
         self.hidden = nn.ModuleDict({spec.name: nn.Identity() for spec in specs})
         if width is not None:
             for spec in specs:
-                self.hidden[spec.name] = hidden_convolution(in_channels, width, norm=False)
+                self.hidden[spec.name] = hidden_convolution(
+                    in_channels, width, norm=False, kernel=kernel
+                )
 
     def forward(self, features: Tensor) -> Maps:
         """Returns name to (B, channels, h, w) for features of (B, in_channels, h, w)."""

@@ -129,10 +129,17 @@ class Hourglass(nn.Module):
         blocks: Numbers of residuals of the same levels.
         make: Makes a residual.
         halving: Makes one that halves the sides, the first on the way down.
+        doubling: Makes of the channels what doubles the sides on the way up; None repeats each
+            cell.
     """
 
     def __init__(
-        self, widths: Sequence[int], blocks: Sequence[int], make: Make, halving: Make
+        self,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        make: Make,
+        halving: Make,
+        doubling: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
         here, below = widths[:2]
@@ -140,17 +147,29 @@ class Hourglass(nn.Module):
         self.before = Row(halving, [here, below])
         self.before.extend(Row(make, [below] * blocks[0]))
         self.inner = (
-            Hourglass(widths[1:], blocks[1:], make, halving)
+            Hourglass(widths[1:], blocks[1:], make, halving, doubling)
             if len(widths) > 2
             else Row(make, [below] * (blocks[1] + 1))
         )
         self.behind = Row(make, [below] * blocks[0] + [here])
+        self.up = doubling(here) if doubling else nn.Upsample(scale_factor=2, mode="nearest")
 
     def forward(self, features: Tensor) -> Tensor:
         """Returns a tensor of the shape of ``features``, (B, widths[0], h, w)."""
-        lower = self.behind(self.inner(self.before(features)))
-        upper = functional.interpolate(lower, scale_factor=2, mode="nearest")
-        return cast(Tensor, self.beside(features) + upper)
+        return self.levels(features)[-1]
+
+    def levels(self, features: Tensor) -> list[Tensor]:
+        """Returns what every level ends in on the way up, from the coarsest to this one's."""
+        lower = self.before(features)
+        inner = self.inner
+        coarser = inner.levels(lower) if isinstance(inner, Hourglass) else []
+        lower = self.behind(coarser[-1] if coarser else inner(lower))
+        return [*coarser, self.beside(features) + self.up(lower)]
+
+
+def plain_hourglass(widths: Sequence[int], blocks: Sequence[int]) -> Hourglass:
+    """Returns the hourglass of CornerNet and CenterNet: of basic blocks, repeating cells."""
+    return Hourglass(widths, blocks, BasicResidual, partial(BasicResidual, stride=2))
 
 
 class DetectionHourglass(Backbone):
@@ -167,6 +186,11 @@ class DetectionHourglass(Backbone):
         blocks: Residuals at each level.
         trim: 1 for inputs one pixel short of a multiple of 128, as CornerNet's 511: there, the
             strided convolutions end on the last pixel.
+        make: Makes an hourglass of widths and blocks.
+        halvings: Residuals in front that halve the sides; with a second one, as in
+            CornerNet-Squeeze, the feature maps are at stride 8.
+        every_level: Whether each hourglass also gives what its levels end in on the way up, from
+            the coarsest, in front of its feature map, as CornerNet-Saccade's attention needs.
     """
 
     def __init__(
@@ -176,17 +200,23 @@ class DetectionHourglass(Backbone):
         widths: Sequence[int] = WIDTHS,
         blocks: Sequence[int] = BLOCKS,
         trim: int = 0,
+        make: Callable[[Sequence[int], Sequence[int]], Hourglass] = plain_hourglass,
+        halvings: int = 1,
+        every_level: bool = False,
     ) -> None:
         super().__init__()
-        width = widths[0]
-        self.channels, self.strides = (width,) * stacks, (4,) * stacks
-        self.multiple, self.trim = 4 << (len(widths) - 1), trim
+        width, stride = widths[0], 2 << halvings
+        upward = range(len(widths) - 2, -1, -1) if every_level else ()
+        self.channels = (*(widths[level] for level in upward), width) * stacks
+        self.strides = (*(stride << level for level in upward), stride) * stacks
+        self.every_level = every_level
+        self.multiple, self.trim = stride << (len(widths) - 1), trim
         self.stem = convolution(3, stem, 7, 2)
-        halving = partial(BasicResidual, stride=2)
-        self.entry = halving(stem, width)
-        levels = partial(Hourglass, widths, blocks, BasicResidual, halving)
+        self.entry = BasicResidual(stem, width, 2)
+        more = range(halvings - 1)
+        self.deeper = nn.Sequential(*(BasicResidual(width, width, 2) for _ in more))
         pointwise = partial(convolution, width, width, 1, relu=False)
-        self.hourglasses = _several(stacks, levels)
+        self.hourglasses = _several(stacks, partial(make, widths, blocks))
         self.features = _several(stacks, partial(convolution, width, width, 3))
         self.from_input = _several(stacks - 1, pointwise)
         self.from_features = _several(stacks - 1, pointwise)
@@ -203,11 +233,16 @@ class DetectionHourglass(Backbone):
                 module.recompute = wanted
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Returns one (B, widths[0], h, w) per hourglass, h and w at stride 4, rounded up."""
-        state = self.entry(self.stem(images))
-        found = []
+        """Returns one (B, widths[0], h, w) per hourglass, h and w at its stride, rounded up.
+
+        With ``every_level``, those of the levels stand in front of each.
+        """
+        state = self.deeper(self.entry(self.stem(images)))
+        found: list[Tensor] = []
         for index, hourglass in enumerate(self.hourglasses):
-            found.append(self.features[index](hourglass(state)))
+            levels = cast(Hourglass, hourglass).levels(state)
+            found += levels if self.every_level else ()
+            found.append(self.features[index](levels[-1]))
             if index + 1 < len(self.hourglasses):
                 state = self.from_input[index](state) + self.from_features[index](found[-1])
                 state = self.between[index](functional.relu(state, inplace=True))

@@ -150,6 +150,9 @@ class View(ABC):
     """Whether every look asks about one thing, which is answered by one row, sure or not: rows
     then stay in the order of the places, and none is suppressed or left out."""
 
+    returns: ClassVar[bool] = False
+    """Whether it looks again, so that a picture may hold more results than fit one answer."""
+
     whole: ClassVar[bool] = True
     """Whether the picture is wanted in memory; False reads it part by part."""
 
@@ -191,7 +194,8 @@ class View(ABC):
         Args:
             image_size: (height, width) of the picture.
             looks: All looks so far.
-            parts: What was found by each, in image pixels, as for ``merge``.
+            parts: What was found by each, in image pixels, as for ``merge``; fields of the kind
+                "place" stand beside these rows.
         """
         return ()
 

@@ -44,7 +44,7 @@ class Target:
         )
 
 
-Kind = Literal["score", "label", "box", "points", "length", "vector", "angle", "raw"]
+Kind = Literal["score", "label", "box", "points", "length", "vector", "angle", "raw", "place"]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 Arrays = dict[str, NDArray[Any]]
@@ -63,7 +63,9 @@ class Field:
             mapped corners is taken. "points": the last axis begins with x and y, what follows
             them stays. "length": in pixels, scaled by the root of the map's factor of area.
             "vector": x and y of a displacement, turned and scaled. "angle": radians from the
-            x axis towards the y axis, turned. "score", "label" (int64) and "raw" stay.
+            x axis towards the y axis, turned. "score", "label" (int64) and "raw" stay. "place":
+            xyxy of a part of the picture, and how much a look at it is wanted, 0 for an empty row;
+            these are no results but for the view, and a table with rows of its own.
     """
 
     name: str
@@ -78,10 +80,12 @@ class Field:
                 f"{self.kind!r} and {self.tail} ({self.name})"
             )
         last = self.tail[-1] if self.tail else 0
-        if not {"box": last == 4, "points": last >= 2, "vector": last == 2}.get(self.kind, True):
+        ends = {"box": last == 4, "points": last >= 2, "vector": last == 2, "place": last == 5}
+        if not ends.get(self.kind, True):
             raise HeatpointError(
-                f"the tail of a field of the kind 'box' ends in 4, of 'points' in 2 or more and of "
-                f"'vector' in 2, but {self.name}, a {self.kind!r}, has {self.tail}"
+                f"the tail of a field of the kind 'box' ends in 4, of 'points' in 2 or more, of "
+                f"'vector' in 2 and of 'place' in 5, but {self.name}, a {self.kind!r}, has "
+                f"{self.tail}"
             )
 
     @property
@@ -109,6 +113,11 @@ SCORES, LABELS = Field("scores", (), "score"), Field("labels", (), "label")
 BOXES = Field("boxes", (4,), "box")
 
 
+def of_results(fields: Sequence[Field]) -> tuple[Field, ...]:
+    """Returns the fields that say something about results, not about where to look next."""
+    return tuple(field for field in fields if field.kind != "place")
+
+
 def mapped(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field], to_image: Affine) -> Arrays:
     """Returns the rows of one look in image pixels; positions are float64, nothing is clipped.
 
@@ -125,6 +134,8 @@ def mapped(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field], to_image: 
             values = values.astype(np.float64)
         if field.kind == "box":
             values = to_image.boxes(values)
+        elif field.kind == "place":
+            values = np.concatenate((to_image.boxes(values[..., :4]), values[..., 4:]), -1)
         elif field.kind == "points":
             values = np.concatenate((to_image.points(values[..., :2]), values[..., 2:]), -1)
         elif field.kind == "length":

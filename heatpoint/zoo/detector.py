@@ -304,11 +304,12 @@ def build(
                 f"{name} finds joints, but was given no skeleton: data that has no joints cannot "
                 f"be its subject; otherwise name the skeleton ({', '.join(SKELETONS)} or a file)"
             )
-        if codec is not None and (
-            not isinstance(codec, found.kind) or codec.learns != found.kind.learns
+        own, given = found.kind, codec
+        if given is not None and (
+            not isinstance(given, own) or (given.learns, given.view) != (own.learns, own.view)
         ):
             raise HeatpointError(
-                f"{name} is made for a {found.kind.__name__}, not for a {type(codec).__name__}; "
+                f"{name} is made for a {own.__name__}, not for a {type(given).__name__}; "
                 "heatpoint models lists what each model finds"
             )
         if pretrained and not found.imagenet:

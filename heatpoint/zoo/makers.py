@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from torch import nn
+
 from heatpoint.codecs import Codec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.saccade import SaccadeCodec
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
+from heatpoint.networks.attention import AttentionHeads, AttentionNeck, EveryStack
 from heatpoint.networks.centerface import FoldedMobileNetV2, TransposedTopDownNeck
 from heatpoint.networks.deformable import DeformConv
 from heatpoint.networks.deformable_necks import AggregationNeck, Make3x3, PairedNeck
@@ -19,6 +25,7 @@ from heatpoint.networks.features import (
     TopDownNeck,
     dense_resnet50,
 )
+from heatpoint.networks.fire import SQUEEZE_BLOCKS, SQUEEZE_WIDTHS, fire_hourglass
 from heatpoint.networks.heads import (
     BareHeads,
     CornerHeads,
@@ -34,6 +41,7 @@ from heatpoint.networks.hourglasses import (
     StemKind,
 )
 from heatpoint.networks.ttfnet import ShortcutNeck, TowerHeads, darknet53
+from heatpoint.views.zoom import Zoom
 from heatpoint.weights import PIXELS
 from heatpoint.zoo.rows import QUICK, RELEASED, Make, Model, row
 
@@ -89,10 +97,11 @@ def topdown(backbone: str, kind: str, summary: str) -> Model:
     def network(codec: Codec, pretrained: bool) -> Network:
         trunk = TimmBackbone(backbone, strides=(4, 8, 16, 32), pretrained=pretrained)
         widths = (32, 48, 64, 96) if crops else (48, 64, 96, 128)
-        neck = TopDownNeck(trunk.channels, widths)
-        return Network(trunk, neck, _shared(codec, widths[0], 48 if crops else 64, 32), stride=4)
+        neck, heads = _narrow(codec, trunk.channels, widths, 48 if crops else 64, pooled=32)
+        return Network(trunk, neck, heads, stride=4)
 
-    return row(summary, QUICK[kind], network, (192, 192) if crops else (384, 384))
+    side = 192 if crops else 256 if QUICK[kind].view is Zoom else 384
+    return row(summary, QUICK[kind], network, (side, side))
 
 
 def tiny(kind: str, summary: str) -> Model:
@@ -104,8 +113,8 @@ def tiny(kind: str, summary: str) -> Model:
 def tiny_network(codec: Codec, pretrained: bool = False) -> Network:
     """Returns the smallest network, of stride 4, with the maps of any codec."""
     trunk = PlainResNet(stem=16, channels=(32, 64, 96, 128))
-    neck = TopDownNeck(trunk.channels, widths=(32, 48, 64, 96))
-    return Network(trunk, neck, _shared(codec, 32, 48, 16), stride=4)
+    neck, heads = _narrow(codec, trunk.channels, (32, 48, 64, 96), width=48, pooled=16)
+    return Network(trunk, neck, heads, stride=4)
 
 
 def large_hourglass(stacks: int, kind: str, summary: str) -> Model:
@@ -179,6 +188,23 @@ def mmpose(codec: Codec, pretrained: bool) -> Network:
     return Network(trunk, OneLevel(), BareHeads(256, codec.maps), stride=4)
 
 
+def squeeze(codec: Codec, pretrained: bool) -> Network:
+    """Returns CornerNet-Squeeze: two hourglasses of fire modules at stride 8."""
+    trunk = DetectionHourglass(
+        2, widths=SQUEEZE_WIDTHS, blocks=SQUEEZE_BLOCKS, trim=1, make=fire_hourglass, halvings=2
+    )
+    each = [CornerHeads(256, codec.maps, pooled=128, width=256, kernel=1) for _ in range(2)]
+    return Network(trunk, EveryLevel(), StackHeads(each), stride=8)
+
+
+def saccade(codec: Codec, pretrained: bool) -> Network:
+    """Returns CornerNet-Saccade: Hourglass-54, with attention at each level of each hourglass."""
+    widths, blocks = (256, 384, 384, 512), (1, 1, 1, 1)
+    trunk = DetectionHourglass(3, widths=widths, blocks=blocks, trim=1, every_level=True)
+    each = [AttentionHeads(trunk.channels[:4], codec.maps, pooled=128, width=256) for _ in range(3)]
+    return Network(trunk, EveryStack(4), StackHeads(each), stride=4)
+
+
 def centerface(codec: Codec, pretrained: bool) -> Network:
     """Returns the network of CenterFace, which has no ImageNet weights."""
     trunk = FoldedMobileNetV2()
@@ -195,8 +221,17 @@ def _published(codec: Codec, channels: int, width: int, pooled: int) -> Heads:
     return MapHeads(channels, codec.maps, width=width)
 
 
-def _shared(codec: Codec, channels: int, width: int, pooled: int) -> Heads:
-    """Returns the slim heads of small networks, with pooled branches where the maps name some."""
+def _narrow(
+    codec: Codec, channels: Sequence[int], widths: Sequence[int], width: int, pooled: int
+) -> tuple[nn.Module, nn.Module]:
+    """Returns the top-down neck and the slim heads of small networks.
+
+    The heads have pooled branches where the maps name some, and attention where they have it.
+    """
+    if isinstance(codec, SaccadeCodec):
+        attentive = AttentionNeck(channels, widths)
+        return attentive, AttentionHeads(attentive.channels, codec.maps, pooled, width=None)
+    neck = TopDownNeck(channels, widths)
     if any(spec.branch for spec in codec.maps):
-        return CornerHeads(channels, codec.maps, pooled=pooled, width=None)
-    return SharedHeads(channels, codec.maps, width=width)
+        return neck, CornerHeads(widths[0], codec.maps, pooled=pooled, width=None)
+    return neck, SharedHeads(widths[0], codec.maps, width=width)

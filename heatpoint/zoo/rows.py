@@ -15,6 +15,7 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.saccade import SaccadeCodec
 from heatpoint.codecs.triplets import TripletCodec
 from heatpoint.codecs.ttf import TTFCodec
 from heatpoint.data.skeleton import Skeleton
@@ -87,6 +88,7 @@ QUICK: dict[str, Codec] = {
     "centerpose": CenterPoseCodec(1, joints=1, size_region=0.6, giou_weight=2.0),
     "pose": JointCodec(1, sigma=1.5),
     "triplets": TripletCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
+    "saccade": SaccadeCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "ttfnet": TTFCodec(1),
 }
 """The representations of small networks, made for little data and little time, by kind.
@@ -129,6 +131,12 @@ BUBBLIIIING = CenterCodec(1, normaliser="objects", collisions="last", one_class_
 
 CENTERFACE = CenterPoseCodec(1, joints=1, log_size=True, relative=True, joint_heatmaps=False)
 """CenterFace's boxes and landmarks (Xu et al. 2019); targets and loss are usual."""
+
+SQUEEZE = CornerCodec(1, stride=8, corners=20, max_detections=100)
+"""CornerNet-Squeeze: CornerNet's targets and loss on a coarser map, with fewer corners to pair."""
+
+SACCADE = SaccadeCodec(1)
+"""CornerNet-Saccade: corners within crops, and attention to where else to look."""
 
 MMDET = CenterCodec(1, radius="fixed", overlap=0.3, round_size=False, collisions="last")
 """The targets and loss of mmdet's CenterNet."""

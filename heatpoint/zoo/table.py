@@ -15,12 +15,23 @@ from heatpoint.zoo.makers import (
     large_hourglass,
     mmpose,
     paired,
+    saccade,
+    squeeze,
     stacked,
     tiny,
     topdown,
     ttfnet,
 )
-from heatpoint.zoo.rows import BUBBLIIIING, CENTERFACE, MMDET, RELEASED, Model, row
+from heatpoint.zoo.rows import (
+    BUBBLIIIING,
+    CENTERFACE,
+    MMDET,
+    RELEASED,
+    SACCADE,
+    SQUEEZE,
+    Model,
+    row,
+)
 
 _DCN = "with deformable and transposed convolutions in turn"
 _DECONV = "with three transposed convolutions"
@@ -75,6 +86,20 @@ TABLE: dict[str, Model] = {
     ),
     "cornernet_hourglass52": large_hourglass(
         1, "cornernet", "one large hourglass with corner pooling"
+    ),
+    "cornernet_squeeze": row(
+        "two hourglasses of narrow convolutions at stride 8, as published (Law et al. 2019)",
+        SQUEEZE,
+        squeeze,
+        (511, 511),
+        "cornernet_mobilenetv2",
+    ),
+    "cornernet_saccade": row(
+        "three small hourglasses that look again where objects may be (Law et al. 2019)",
+        SACCADE,
+        saccade,
+        (255, 255),
+        "cornernet_mobilenetv2",
     ),
     "cornernet_mobilenetv2": topdown(
         _MOBILE, "cornernet", "MobileNetV2 with a narrow top-down neck and corner pooling, for CPUs"
@@ -146,6 +171,10 @@ TABLE: dict[str, Model] = {
     "triplets_tiny": tiny(
         "triplets", f"{_PLAIN} and pairs of corners with a centre, for simple scenes and trials"
     ),
+    "saccade_mobilenetv2": topdown(
+        _MOBILE, "saccade", "MobileNetV2 that looks again where objects may be, for large pictures"
+    ),
+    "saccade_tiny": tiny("saccade", f"{_PLAIN} that look again, for trials"),
     "ttfnet_resnet18": ttfnet("resnet18", 1, f"ResNet-18 {_LIU}"),
     "ttfnet_resnet34": ttfnet("resnet34", 2, f"ResNet-34 {_LIU}"),
     "ttfnet_darknet53": ttfnet("darknet53", 2, f"Darknet-53 {_LIU}"),

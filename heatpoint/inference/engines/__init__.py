@@ -98,7 +98,7 @@ def open_engine(
             timings=timings,
         )
     about = engine.description
-    if 1 < about.rows < max_detections:
+    if 1 < about.rows < max_detections and not about.view_type.returns:
         raise HeatpointError(
             f"{about.called} gives {about.rows} results per image, not {max_detections}; "
             f"export it with --max-detections {max_detections}"

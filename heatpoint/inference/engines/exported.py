@@ -22,6 +22,7 @@ from heatpoint.inference.engines.deformable import ONNX_RUNTIME, OPERATOR, openv
 from heatpoint.inference.engines.description import KEY, Description
 from heatpoint.inference.engines.engine import Answer, Engine, Pixels, Timings
 from heatpoint.system.files import check_file
+from heatpoint.views.fields import of_results
 from heatpoint.weights import first_bytes
 
 if TYPE_CHECKING:
@@ -153,7 +154,9 @@ class ExportedEngine(Engine):
         if self.description.older:
             arrays = older.answer(arrays)
         fields, rows = self.description.answer, arrays["scores"].shape[1:2]
-        if any(arrays[field.name].shape != (count, *rows, *field.tail) for field in fields):
+        results = of_results(fields)
+        rows_of = {f.name: rows if f in results else arrays[f.name].shape[1:2] for f in fields}
+        if any(arrays[f.name].shape != (count, *rows_of[f.name], *f.tail) for f in fields):
             shapes = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
             raise HeatpointError(
                 f"{self.path} does not give what its description promises for {count} images, but "

@@ -1,0 +1,161 @@
+"""Looking again: first looks, where the next ones are, what becomes of both, in every runtime."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from runners import runner_of
+from torch import nn
+
+from heatpoint import evaluate, predict, train
+from heatpoint.errors import HeatpointError
+from heatpoint.exporting import export
+from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.views import Whole
+from heatpoint.views.fields import Arrays
+from heatpoint.views.zoom import Zoom
+from heatpoint.zoo.detector import Detector, build
+
+SIZE = (256, 256)
+TRAINING = {"model": "saccade_tiny", "workers": 0, "threads": 1, "accelerator": "cpu", "size": 128}
+
+
+def part(places: list[list[float]], boxes: list[list[float]], scores: list[float]) -> Arrays:
+    return {
+        "boxes": np.array(boxes, float).reshape(-1, 4),
+        "scores": np.array(scores),
+        "labels": np.zeros(len(scores), int),
+        "places": np.array(places, float).reshape(-1, 5),
+    }
+
+
+def around(x: float, y: float, zoom: float, score: float) -> list[float]:
+    half = SIZE[0] / 2 / zoom
+    return [x - half, y - half, x + half, y + half, score]
+
+
+def test_first_looks_show_the_whole_picture() -> None:
+    first, second = Zoom(SIZE).looks((500, 1000))
+    box = np.array([0.0, 0, 1000, 500])
+    np.testing.assert_allclose(first.to_input.boxes(box), [0, 64, 256, 192])
+    side = 256 * 192 / 255
+    assert second.to_input.boxes(box)[2] - second.to_input.boxes(box)[0] == pytest.approx(side)
+    assert (first.turn, first.part) == (0, False)
+
+
+def test_further_looks_are_the_best_places_once() -> None:
+    view = Zoom(SIZE, crops=3)
+    looks = list(view.looks((1000, 1000)))
+    parts = [
+        part(
+            [
+                around(300, 700, 1.0, 0.9),
+                around(310, 705, 1.1, 0.8),  # the same place
+                around(310, 705, 2.0, 0.7),  # closer, so another look
+                around(1200, 100, 1.0, 0.95),  # outside
+                around(500, 500, 1.0, 0.3),  # not above 0.3
+                around(600, 100, 4.5, 0.9),  # too close
+                around(800, 400, 1.0, 0.5),
+            ],
+            [[100, 100, 148, 148], [200, 200, 400, 300]],
+            [0.6, 0.5],
+        ),
+        part([], [], []),
+    ]
+    more = view.again((1000, 1000), looks, parts)
+    middles = [look.to_image.points(np.array([128.0, 128.0])).round(3).tolist() for look in more]
+    assert middles == [[124, 124], [300, 700], [310, 705]]
+    assert [round(look.to_input.matrix[0], 3) for look in more] == [round(64 / 48, 3), 1.0, 2.0]
+    assert all(look.turn == 1 and look.part for look in more)
+    assert view.again((1000, 1000), [*looks, *more], parts * 2) == ()
+    rows = [{name: each[name] for name in ("boxes", "scores", "labels")} for each in parts]
+    first, last = (rows[0] | {"scores": np.array([score, 0.2])} for score in (0.6, 0.1))
+    shown = [first, rows[1], rows[1], rows[1], last]
+    assert view.merge([*looks, *more], shown, (), 100)["scores"].tolist() == [0.6, 0.2, 0.1]
+    assert Zoom(SIZE, crops=0).again((1000, 1000), looks, parts) == []
+
+
+def test_small_pictures_are_not_looked_at_again_for_attention() -> None:
+    view = Zoom(SIZE)
+    looks = view.looks((60, 100))
+    assert looks[0].to_input.matrix[0] == pytest.approx(2.56)
+    found = view.again((60, 100), looks[:1], [part([around(50, 30, 2.56, 0.9)], [], [])])
+    assert list(found) == []
+
+
+def test_wrong_numbers_are_refused() -> None:
+    with pytest.raises(HeatpointError, match=r"longest must be shares in \(0, 1\]"):
+        Zoom(SIZE, longest=(2.0,))
+    with pytest.raises(HeatpointError, match="must lie in"):
+        Zoom(SIZE, attention=2)
+
+
+def lively(name: str = "saccade_tiny") -> Detector:
+    """Returns a detector that finds something everywhere."""
+    torch.manual_seed(0)
+    detector = build(name, ["a", "b"])
+    detector.codec = replace(detector.codec, corners=40, max_detections=40)  # type: ignore[call-arg]
+    heads = detector.network.heads
+    for spec, last in heads.corners.last.items():  # type: ignore[union-attr]
+        if spec in ("top_left", "bottom_right"):
+            nn.init.normal_(last.weight, std=1.0)
+    for read in heads.attention.values():  # type: ignore[union-attr, operator]
+        nn.init.normal_(read[1].weight, std=1.0)
+        nn.init.zeros_(read[1].bias)
+    detector.network.eval()
+    return detector
+
+
+def picture(height: int, width: int) -> np.ndarray:
+    coarse = np.random.default_rng(1).integers(0, 256, (height // 8, width // 8, 3), np.uint8)
+    return coarse.repeat(8, 0).repeat(8, 1)
+
+
+def test_every_look_is_answered_and_places_are_no_results() -> None:
+    runner = runner_of(lively(), score=0.0)
+    job = runner.prepare(Whole(picture(480, 640)))
+    runner.answer(job.asks)
+    assert set(job.wanted) == {0, 1}
+    found = runner.conclude(job)
+    assert 2 < len(job.looks) <= 32
+    assert len(job.parts) == len(job.looks)
+    assert 0 < len(found) <= 100
+    assert "places" not in found.columns
+    assert runner.protocol()["view"] == "Zoom"
+    assert runner.protocol()["soft_nms_sigma"] == 0.7
+
+
+def test_tiles_work_too_and_scales_do_not() -> None:
+    image = picture(480, 640)
+    assert "places" not in predict(lively(), [image], tiles=256, score=0.0)[0].columns
+    with pytest.raises(HeatpointError, match="looks again by itself"):
+        predict(lively(), [image], scales=(0.5, 1.0))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["onnx", "xml"])
+def test_exported_files_look_again(suffix: str, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime" if suffix == "onnx" else "openvino")
+    detector, path = lively(), tmp_path / f"model.{suffix}"
+    description = export(detector, path)
+    assert (description.view, description.rows) == ("Zoom", 40)
+    assert description.answer[-1].kind == "place"
+    image = picture(480, 640)
+    (wanted,), (found,) = (predict(each, [image], score=0.0) for each in (detector, path))
+    assert len(wanted) == len(found) > 10
+    np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-3)
+
+
+def test_eight_pictures_are_learnt_and_closer_looks_help(tmp_path: Path) -> None:
+    shapes = str(write_shapes(tmp_path / "shapes", 8, (256, 256), seed=3))
+    chosen = {"epochs": 6, "batch_size": 8, "eval_every": 6, "lr": 3e-3, "pictures": False}
+    result = train(shapes, shapes, out=str(tmp_path / "run"), **TRAINING, **chosen)  # type: ignore[arg-type]
+    assert result.score is not None
+    found = evaluate(str(result.best), shapes)
+    assert found.protocol["view"] == "Zoom"
+    with pytest.raises(HeatpointError, match="window is an option of models that look at whole"):
+        train(shapes, shapes, out=str(tmp_path / "b"), **TRAINING, window=64)  # type: ignore[arg-type]
