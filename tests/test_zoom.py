@@ -11,7 +11,7 @@ import torch
 from runners import runner_of
 from torch import nn
 
-from heatpoint import evaluate, predict, train
+from heatpoint import evaluate, limits, predict, train
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export
 from heatpoint.synthetic.pictures import write_shapes
@@ -150,12 +150,15 @@ def test_exported_files_look_again(suffix: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-3)
 
 
-def test_eight_pictures_are_learnt_and_closer_looks_help(tmp_path: Path) -> None:
+def test_a_run_and_what_limits_it(tmp_path: Path) -> None:
     shapes = str(write_shapes(tmp_path / "shapes", 8, (256, 256), seed=3))
     chosen = {"epochs": 6, "batch_size": 8, "eval_every": 6, "lr": 3e-3, "pictures": False}
     result = train(shapes, shapes, out=str(tmp_path / "run"), **TRAINING, **chosen)  # type: ignore[arg-type]
     assert result.score is not None
     found = evaluate(str(result.best), shapes)
     assert found.protocol["view"] == "Zoom"
+    perfect = limits(str(result.best), shapes).rows[-1]
+    assert perfect.replaced == ("heatmap", "offset", "embedding", "attention")
+    assert perfect.scores["ap"] > 0.9
     with pytest.raises(HeatpointError, match="window is an option of models that look at whole"):
         train(shapes, shapes, out=str(tmp_path / "b"), **TRAINING, window=64)  # type: ignore[arg-type]

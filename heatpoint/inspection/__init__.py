@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
+from heatpoint.data.dataset import varied
 from heatpoint.data.duplicates import picture_findings
 from heatpoint.data.readers import read
 from heatpoint.data.scene import with_skeleton
@@ -220,7 +221,8 @@ def inspect(
         if "keypoints" in codec.learns:
             joints = count_labels(usable)
     if codec.pairs:
-        views = Augment.named(augment)
+        views = varied(codec.view).named(augment)
+        assert isinstance(views, Augment)
         corners = inspect_corners(usable, codec, view.size, views, augment, seed)
     if trained is not None:
         differing = disagreement(trained, chosen, view.size, _step(progress, "disagreeing"))

@@ -10,8 +10,8 @@ from heatpoint.data import Annotations
 from heatpoint.data.scene import subject_name, with_skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import Engine, is_exported, open_engine
-from heatpoint.views import input_size
-from heatpoint.views.pictures import Crops, Picture
+from heatpoint.views import View, input_size
+from heatpoint.views.pictures import Crops
 from heatpoint.weights import PUBLISHED
 from heatpoint.zoo.detector import SIZE, Detector
 from heatpoint.zoo.rows import RELEASED, fitted
@@ -25,7 +25,7 @@ def codec_and_view(
     stride: int | None,
     max_detections: int | None,
     padding: float | None,
-) -> tuple[Codec, Picture | Crops]:
+) -> tuple[Codec, View]:
     """Returns codec and view: the model's, changed by what the user said.
 
     Args:
@@ -67,7 +67,7 @@ def codec_and_view(
     if codec.view.asks:
         padding = settings["padding"] if padding is None else padding
         return codec, Crops(sides, multiple, trim, padding)
-    return codec, Picture(sides, multiple, trim)
+    return codec, codec.view(sides, multiple, trim)
 
 
 def models_of(
