@@ -253,6 +253,28 @@ def test_cores_are_those_the_process_may_use() -> None:
     assert usable_cores() == len(os.sched_getaffinity(0))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="needs glibc")
+def test_freed_memory_is_kept_and_handed_back_in_the_end() -> None:
+    program = """
+import ctypes, resource
+from heatpoint.system import memory_kept
+def pages_asked():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    ctypes.memset(block := library.malloc(1 << 27), 1, 1 << 27)
+    library.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+library = ctypes.CDLL(None)
+library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+library.malloc_trim(0)
+with memory_kept():
+    inside = [pages_asked() for _ in range(3)]
+print(*inside, pages_asked())
+"""
+    output = subprocess.check_output([sys.executable, "-c", program], text=True)
+    first, second, third, after = map(int, output.split())
+    assert min(first, after) > 50 > max(second, third)  # 64 if the system has huge pages
+
+
 class Late(Interrupt):
     """Gets a signal at the last moment at which work may be broken off."""
 

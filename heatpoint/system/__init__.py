@@ -1,7 +1,8 @@
-"""What is asked of the operating system: whole files, signals, silence."""
+"""What is asked of the operating system: whole files, signals, silence, memory."""
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -207,3 +208,30 @@ def quiet() -> Iterator[None]:
         os.dup2(kept, _STANDARD_ERROR)
         os.close(kept)
         os.close(nowhere)
+
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+"""Numbers of glibc's ``mallopt``."""
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Lets glibc keep what is freed and give it out again; elsewhere nothing changes.
+
+    It maps every block above 32 MiB anew and unmaps it when it is freed. Activations of a batch
+    are that large, so the system zeroes all their pages in each training step: a third of the
+    processor time of MobileNetV2 on 16 images of 256x256. In the end the defaults come back, and
+    what is free goes to the system.
+    """
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is None or not hasattr(library, "malloc_trim"):
+        yield
+        return
+    library.mallopt(_MMAP_MAX, 0)
+    library.mallopt(_TRIM_THRESHOLD, (1 << 31) - 1)
+    try:
+        yield
+    finally:
+        library.mallopt(_MMAP_MAX, 1 << 16)
+        library.mallopt(_TRIM_THRESHOLD, 1 << 26)
+        library.malloc_trim(0)

@@ -112,7 +112,7 @@ def _train(
     options: TrainOptions, data: TrainingData, fabric: Fabric
 ) -> TrainResult | HeatpointError:
     """Trains in one of the processes; a mistake is returned, for an exception loses its type."""
-    from heatpoint.system import locked
+    from heatpoint.system import locked, memory_kept
     from heatpoint.training.loop import fit
     from heatpoint.training.processes import is_cut_off, lost, on_first
     from heatpoint.training.setup import Run
@@ -122,6 +122,7 @@ def _train(
     try:
         with ExitStack() as stack:
             on_first(fabric, lambda: stack.enter_context(locked(out / ".lock", busy)))
+            stack.enter_context(memory_kept())
             return fit(Run(options, data, fabric))
     except HeatpointError as error:
         if fabric.world_size == 1:
