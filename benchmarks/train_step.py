@@ -1,17 +1,26 @@
-"""One training step of ours against the same network trained the usual way.
+"""One training step of ours, of the same network trained the usual way, and of other programs.
 
 The usual way: NCHW, dense targets drawn box by box with numpy, sigmoid and clamp, one more pass
-over dense masks for sizes, Adam without fusing. Rounds alternate, so that a busy machine hurts
-both; what counts is the ratio of the medians.
+over dense masks for sizes, Adam without fusing. Each contender is a process of its own; they take
+their steps in turn, so that a busy machine hurts all alike; what counts is the ratio of medians.
 
-    python benchmarks/train_step.py --model centernet_resnet18 --size 256 --batch 4
+    python benchmarks/train_step.py centernet_resnet18 centernet_resnet18:usual --batch 4
+    python benchmarks/train_step.py centernet_tiny centernet_mobilenetv2:4 --peer "COMMAND"
+
+A contender is a model, with the stride up to which it is frozen. The command of a peer lies outside
+of this project. It prints "ready", then takes a step of the same batch for each line it reads and
+prints its wall and its processor time in seconds; --size, --batch, --threads and --classes are
+added to it.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
+import shlex
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -21,39 +30,87 @@ from torch import Tensor, nn
 
 from heatpoint import zoo
 from heatpoint.codecs import Target
-from heatpoint.training.optimize import Ema, build_optimizer
+from heatpoint.system import memory_kept
+from heatpoint.training.optimize import Ema, build_optimizer, freeze
 from heatpoint.zoo.detector import Detector
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="centernet_resnet18")
-    parser.add_argument("--classes", type=int, default=80)
+    parser.add_argument("contenders", nargs="*", default=["centernet_resnet18"])
+    parser.add_argument("--peer", action="append", default=[], help="command of another program")
+    parser.add_argument("--classes", type=int, default=6)
     parser.add_argument("--size", type=int, default=256)
-    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.serve:
+        serve(chosen)
+        return
+    numbers = [
+        *(f"--size {chosen.size} --batch {chosen.batch}").split(),
+        *(f"--threads {chosen.threads} --classes {chosen.classes}").split(),
+    ]
+    own = [sys.executable, __file__, "--serve"]
+    commands = {name: [*own, name, *numbers] for name in chosen.contenders}
+    commands |= {peer: [*shlex.split(peer), *numbers] for peer in chosen.peer}
+    race(commands, chosen.rounds, chosen.batch)
+
+
+def race(commands: dict[str, list[str]], rounds: int, batch: int) -> None:
+    """Lets the contenders take turns, and prints their medians; the last one is the measure."""
+    running = {
+        name: subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for name, command in commands.items()
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in running}
+    for process in running.values():
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for turn in range(rounds + 2):
+        for name, process in running.items():
+            assert process.stdin is not None
+            assert process.stdout is not None
+            print(file=process.stdin, flush=True)
+            wall, worked = map(float, process.stdout.readline().split())
+            if turn > 1:  # the first ones warm up
+                times[name].append((wall, worked))
+    for process in running.values():
+        process.communicate()
+    *_, last = times
+    measure = [statistics.median(column) for column in zip(*times[last], strict=True)]
+    print("median images/s by wall and by processor time, and their ratio to the last contender")
+    for name, pairs in times.items():
+        medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
+        speeds = "".join(f"{batch / median:8.1f}" for median in medians)
+        ratios = "".join(f"{m / own:8.2f}" for m, own in zip(measure, medians, strict=True))
+        print(f"{shlex.split(name)[-1]:<28}{speeds}{ratios}")
+
+
+def serve(chosen: argparse.Namespace) -> None:
+    """Takes a step for each line of the standard input, and prints its times."""
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
-    detector = zoo.build(chosen.model, [str(i) for i in range(chosen.classes)])
+    name, _, way = chosen.contenders[0].partition(":")
+    detector = zoo.build(name, [str(i) for i in range(chosen.classes)])
     images = torch.randint(0, 256, (chosen.batch, 3, chosen.size, chosen.size), dtype=torch.uint8)
     targets = [_target(chosen.size, chosen.classes) for _ in range(chosen.batch)]
-    steps = {
-        "ours": _ours(detector, images, targets),
-        "usual": _usual(copy.deepcopy(detector), images, targets),
-    }
-    times: dict[str, list[float]] = {name: [] for name in steps}
-    for turn in range(chosen.rounds + 1):
-        for name, step in steps.items():
-            start = time.perf_counter()
-            step()
-            if turn:  # the first one warms up
-                times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    for name, median in medians.items():
-        print(f"{name:<6} {1000 * median:8.1f} ms  {chosen.batch / median:6.1f} images/s")
-    print(f"usual / ours {medians['usual'] / medians['ours']:.2f}")
+    if way == "usual":
+        answer(_usual(detector, images, targets))
+        return
+    with memory_kept():
+        answer(_ours(detector, images, targets, int(way or 0)))
+
+
+def answer(step: Callable[[], None]) -> None:
+    """Takes a step for each line of the standard input."""
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        wall, worked = time.perf_counter(), time.process_time()
+        step()
+        print(time.perf_counter() - wall, time.process_time() - worked, flush=True)
 
 
 def _target(size: int, classes: int) -> Target:
@@ -62,8 +119,12 @@ def _target(size: int, classes: int) -> Target:
     return Target(torch.cat((start, start + sides), 1), torch.randint(classes, (7,)))
 
 
-def _ours(detector: Detector, images: Tensor, targets: list[Target]) -> Callable[[], None]:
+def _ours(
+    detector: Detector, images: Tensor, targets: list[Target], stride: int
+) -> Callable[[], None]:
     network = detector.network.to(memory_format=torch.channels_last).train()
+    for norm in freeze(network.backbone, stride) if stride else []:
+        norm.eval()
     optimizer = build_optimizer(network, "adamw", 1e-4, 0.01)
     ema = Ema(network, 0.9998)
     size = (images.shape[2], images.shape[3])
