@@ -124,6 +124,31 @@ def test_workers_and_the_cache_change_nothing(annotations: Annotations) -> None:
         assert all(equal(a, b) for a, b in zip(plain, other, strict=True))
 
 
+@pytest.mark.parametrize("augment", [Augment(), Augment.mild(), Augment.none()])
+@pytest.mark.parametrize("turned", [1, 3, 6])
+def test_large_jpegs_are_read_small_and_look_the_same(
+    tmp_path: Path, augment: Augment, turned: int
+) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (10, 13, 3), np.uint8)
+    path, box = tmp_path / "large.jpg", np.array([[100.0, 80.0, 700.0, 500.0]])
+    tags = PIL.Exif()
+    tags[0x0112] = turned
+    picture = PIL.fromarray(coarse).resize((1296, 1000), PIL.Resampling.BICUBIC)
+    picture.save(path, quality=95, exif=tags)
+    size = (1296, 1000) if turned == 6 else (1000, 1296)
+    known = ImageRecord(path, size, box, np.zeros(1, np.int64))
+    silent = dataclasses.replace(known, size=None)
+    small, whole = (
+        TrainSet(Annotations(("a",), [record], "drawn", (1,)), SIZE, augment, cache_bytes=2**24)
+        for record in (known, silent)
+    )
+    for epoch in range(4):
+        ours, exact = small[epoch, 0], whole[epoch, 0]
+        assert (ours.image.float() - exact.image.float()).abs().mean() < 2
+        assert torch.equal(ours.target.boxes, exact.target.boxes)
+    assert small._left - whole._left > 3.7e6  # of 3.9 million, for an eighth of the sides is kept
+
+
 def test_persistent_workers_follow_the_epoch(annotations: Annotations) -> None:
     sampler = EpochSampler(6, seed=1)
     dataset = TrainSet(annotations, SIZE)

@@ -118,6 +118,11 @@ class Augment(Variation):
             return [int(index) for index in rng.integers(samples, size=3)]
         return []
 
+    def enlarges(self, image_size: Size, size: Size) -> float:
+        """Returns the scale of a letterbox over the smallest part of the picture in view."""
+        part = self.scale_low if self.crop else 1 - self.near_scale
+        return letterbox(image_size, size).matrix[0] / part
+
     def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
         """Draws one view of a picture, or of four into the quarters around a random point.
 
@@ -218,8 +223,7 @@ class Augment(Variation):
         return np.asarray(rng.uniform(np.minimum(reach, end / 2), np.maximum(end - reach, end / 2)))
 
     def _placed(self, scene: Scene, size: Size, rng: Rng) -> Scene:
-        height, width, _ = scene.image.shape
-        to_view = self.draw_map((height, width), size, rng, scene.boxes)
+        to_view = self.draw_map(scene.size, size, rng, scene.boxes)
         size = self.window or size
         moved = scene.moved(to_view, size)
         clipped = clip_boxes(moved.boxes, size)

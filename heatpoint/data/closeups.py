@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -52,6 +53,10 @@ class CloseAugment(Augment):
         near = cls(close=False, crop=False, near_scale=0.0, near_shift=0.0)
         return replace(near, flip=0.0, colour=0.0, lighting=0.0)
 
+    def enlarges(self, image_size: Size, size: Size) -> float:
+        """Returns infinity for crops, which an object may fill however small it is."""
+        return math.inf if self.close else super().enlarges(image_size, size)
+
     def draw_map(
         self, image_size: Size, size: Size, rng: Rng, boxes: Floats | None = None
     ) -> Affine:
@@ -93,7 +98,6 @@ class CloseAugment(Augment):
         return side / 2 + rng.uniform(min(low, high), max(low, high))
 
     def _placed(self, scene: Scene, size: Size, rng: Rng) -> Scene:
-        height, width, _ = scene.image.shape
-        moved = scene.moved(self.draw_map((height, width), size, rng, scene.boxes), size)
+        moved = scene.moved(self.draw_map(scene.size, size, rng, scene.boxes), size)
         clipped = clip_boxes(moved.boxes, size)
         return moved.keep((clipped[:, 2:] - clipped[:, :2] > SMALLEST_SIDE).all(1))

@@ -92,7 +92,8 @@ class TrainSet(Dataset[Sample]):
         size: (H, W) of the views.
         augment: Which samples there are and how they vary; CenterNet's recipe by default.
         seed: Start of all chance, not negative.
-        cache_bytes: Decoded images are kept in memory up to this many bytes. Each worker process
+        cache_bytes: Decoded images are kept in memory up to this many bytes, JPEGs of which no
+            view shows every pixel at a half, quarter or eighth of their sides. Each worker process
             has a cache of its own, so this is for small data sets and few workers.
         learns: Parts of the targets that are wanted; joints cost time in each sample.
 
@@ -152,14 +153,28 @@ class TrainSet(Dataset[Sample]):
         image, objects = self.samples.places[sample]
         record, skeleton = self.annotations.images[image], self._skeleton
         joints = None if skeleton is None else record.joints(len(skeleton))[objects]
-        pixels = self._image(image)
-        return Scene(pixels, record.boxes[objects], record.labels[objects], joints, skeleton)
+        shrink = self._shrink(record.size)
+        pixels = self._image(image, shrink)
+        shrunk = 1 if pixels.shape[:2] == record.size else shrink
+        boxes, labels = record.boxes[objects], record.labels[objects]
+        return Scene(pixels, boxes, labels, joints, skeleton, shrunk)
 
-    def _image(self, index: int) -> Image:
+    def _shrink(self, size: tuple[int, int] | None) -> int:
+        """Returns how many pixels of an image of this size may become one along each side.
+
+        They fill it without a rest, which would lie left or right by how the file is turned.
+        """
+        if size is None:
+            return 1
+        fit = [shrink for shrink in (2, 4, 8) if not (size[0] % shrink or size[1] % shrink)]
+        most = self.augment.enlarges(size, self.size)
+        return max((shrink for shrink in fit if shrink * most <= 1), default=1)
+
+    def _image(self, index: int, shrink: int) -> Image:
         """Returns image ``index``, decoded and kept as long as the budget lasts."""
         if index in self._kept:
             return self._kept[index]
-        image = load_image(self.annotations.images[index].path)
+        image = load_image(self.annotations.images[index].path, shrink=shrink)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._kept[index] = image

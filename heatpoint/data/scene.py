@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -161,11 +162,12 @@ class Scene:
     """A picture and the N objects to be learnt in it, in its own pixels.
 
     Attributes:
-        image: (h, w, 3) uint8 RGB.
+        image: (h, w, 3) uint8 RGB, or the picture shrunk to this.
         boxes: (N, 4) xyxy.
         labels: (N,) int64, class indices.
         keypoints: (N, J, 3) x, y and visibility; None where there are no joints to learn.
         skeleton: Of the keypoints.
+        shrunk: Pixels of the picture along each side of a pixel of ``image``.
     """
 
     image: Image
@@ -173,6 +175,12 @@ class Scene:
     labels: NDArray[np.int64]
     keypoints: Floats | None = None
     skeleton: Skeleton | None = None
+    shrunk: int = 1
+
+    @property
+    def size(self) -> Size:
+        """(height, width) of the picture."""
+        return self.image.shape[0] * self.shrunk, self.image.shape[1] * self.shrunk
 
     def moved(self, to_view: Affine, size: Size) -> Scene:
         """Returns a view of the scene: pixels, boxes and joints through one map.
@@ -188,8 +196,9 @@ class Scene:
             keypoints = place(keypoints, to_view, size)
             if self.skeleton is not None and mirrors(to_view):
                 keypoints = keypoints[:, list(self.skeleton.flip)]
-        image = to_view.warp(self.image, size)
-        return replace(self, image=image, boxes=to_view.boxes(self.boxes), keypoints=keypoints)
+        image = (to_view @ Affine.scale(self.shrunk, self.shrunk)).warp(self.image, size)
+        boxes = to_view.boxes(self.boxes)
+        return replace(self, image=image, boxes=boxes, keypoints=keypoints, shrunk=1)
 
     def keep(self, mask: NDArray[np.bool_]) -> Scene:
         """Returns the scene with only the objects where ``mask``, (N,) bool, is True."""
@@ -270,6 +279,15 @@ class Variation(ABC):
             rng: The only source of chance.
         """
         return []
+
+    def enlarges(self, image_size: Size, size: Size) -> float:
+        """Returns the most pixels of a view along one of the picture; infinite by default.
+
+        Args:
+            image_size: (height, width) of the picture.
+            size: (H, W) of the network's input in pixels.
+        """
+        return math.inf
 
     @abstractmethod
     def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
