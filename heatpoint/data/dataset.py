@@ -159,7 +159,7 @@ class TrainSet(Dataset[Sample]):
         """Returns image ``index``, decoded and kept as long as the budget lasts."""
         if index in self._kept:
             return self._kept[index]
-        image = load_image(self.annotations.images[index].path)
+        image = load_image(self.annotations.images[index].path, bits=self.annotations.bits)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._kept[index] = image
