@@ -218,6 +218,12 @@ def test_minutes_end_the_run_and_the_schedule(shapes, tmp_path):
     assert result.ap is not None
 
 
+def test_a_run_without_time_leaves_a_checkpoint(shapes, tmp_path):
+    result = train(shapes, shapes, out=str(tmp_path), **{**QUICK, "epochs": None}, minutes=1e-6)
+    assert (result.finished, result.updates) == (True, 0)
+    assert Detector.load(result.best).size == (64, 64)
+
+
 def test_unreadable_images_stop_or_are_left_out(tmp_path, capsys):
     path = write_shapes(tmp_path / "data", 6, (64, 64), seed=1)
     (path.parent / "images" / "000002.jpg").write_bytes(b"")
