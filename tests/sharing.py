@@ -26,7 +26,8 @@ PLAIN = (bool, int, float, str, tuple, type(None))
 def key_of(deployed: graph.Deployed, about: Description, opset: int | None) -> str:
     """Returns a digest of everything that decides about a graph."""
     size = None if about.dynamic else about.size
-    digest = hashlib.sha256(repr((size, about.batch, opset, deployed.codec)).encode())
+    chosen = opset or deployed.opset
+    digest = hashlib.sha256(repr((size, about.batch, chosen, deployed.codec)).encode())
     for name, module in deployed.named_modules():
         plain = {key: value for key, value in vars(module).items() if isinstance(value, PLAIN)}
         digest.update(repr((name, type(module), sorted(plain.items()))).encode())

@@ -85,6 +85,7 @@ def test_files_from_the_future(detector: Detector, tmp_path: Path) -> None:
         ({"meta": {"size": [64, 10**9], "architecture": "centernet_tiny"}}, "found"),
         ({"meta": {"size": [64, 64.5], "architecture": "centernet_tiny"}}, "found"),
         ({"meta": {"size": [64, 64], "architecture": ["x"]}}, "architecture is"),
+        ({"meta": {"bits": 17, "architecture": "centernet_tiny"}}, "bits from 1 to 16, found 17"),
         ({"codec": None}, "codec is missing"),
         ({"names": [f"c{i}" for i in range(30_000)]}, "classes=3.*30000"),
         ({"codec": {"class": {}}}, r"class is \{\}"),

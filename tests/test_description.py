@@ -31,6 +31,7 @@ BOXES = Description(
     batch=4,
     flip=True,
     precision="int8",
+    bits=12,
     architecture="cornernet_tiny",
 )
 JOINTS = Description(
@@ -155,6 +156,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "batch": (0, -1, 10**9, 1.5, "4", True, []),
     "flip": (None, 5, "yes", 0, []),
     "precision": (None, 5, "", [], "int4"),
+    "bits": (0, 17, -1, 1.5, "12", True, []),
     "architecture": (None, 5, []),
     "version": (None, "2", 2.0, [], True),
 }

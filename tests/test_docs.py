@@ -1,8 +1,9 @@
 """Runs every command and every Python block of the README and the docs.
 
 Each document runs from top to bottom in a folder of its own, with a drawn data set in the places
-it names. What would take long is cut short by the substitutions below, and a demo that several
-documents begin with runs once; nothing else is changed.
+it names. What would take long is cut short by the substitutions below, and what several documents
+show alike is done once: demos, trained models, the graphs of what is exported. Nothing else is
+changed.
 """
 
 from __future__ import annotations
@@ -36,16 +37,22 @@ INSTALLS = ("pip install", "uv sync", "git clone", "cd ")
 """What prepares a machine; .ci/run does the same on a bare one."""
 
 SHORTER = {
-    r"--minutes \d+": "--epochs 1",
+    r" --minutes \d+": "",
     r"--model centernet_\w+": "--model centernet_tiny",
     r"--model centerpose_\w+": "--model centerpose_tiny",
     r"--model (pose|hourglass)_\w+": "--model pose_tiny",
     r"--size (512|384|320|256)": "--size 128",
-    r"heatpoint demo": "heatpoint demo --minutes 0.02",
-    r"benchmark (?!.*--rounds)": "benchmark --rounds 1 --starts 1 --engine onnx ",
+    r"(heatpoint train data(?!.*--size).*)": r"\1 --size 128",
+    r"heatpoint demo": "heatpoint demo --minutes 0.02 --images 48",
+    r"benchmark (?!.*--rounds)": "benchmark --rounds 1 --starts 1 --engine torch ",
     r"--rounds 5": "--rounds 1",
-    r"(heatpoint train (?!.*--(epochs|minutes)).*)": r"\1 --epochs 1",
+    r"(heatpoint train (?!.*--epochs).*)": r"\1 --epochs 1",
 }
+
+ALIKE = re.compile(r"heatpoint (demo|train)(?!.*--(resume|weights|plugin))")
+"""Commands that read nothing but drawn data."""
+
+OUT = re.compile(r" --out (\S+)")
 
 
 def commands(text: str) -> Iterator[str]:
@@ -64,24 +71,28 @@ def run(words: list[str], folder: Path) -> None:
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stdout}\n{done.stderr}"
 
 
-def run_heatpoint(command: str, folder: Path) -> None:
-    """Runs a command of this package in the folder and shows its output if it fails."""
-    status, said = run_command(shlex.split(command)[1:], folder)
-    assert status == 0, f"{command}\n{said}"
+def run_heatpoint(words: list[str], folder: Path, common: Path) -> None:
+    """Runs a command or a script of this package and shows its output if it fails."""
+    status, said = run_command(words, folder, common / "graphs")
+    assert status == 0, f"{shlex.join(words)}\n{said}"
 
 
 def run_once(command: str, common: Path, folder: Path) -> None:
-    """Runs a command that reads nothing in a place of its own, and copies what it has made.
+    """Runs a command of those ``ALIKE`` in a place of its own, and copies what it has made.
 
-    Four documents begin with the same demo.
+    Four documents begin with the same demo, and as many train one model, into various folders.
     """
+    out, command = OUT.search(command), OUT.sub("", command)
     place = common / re.sub(r"\W+", "-", command)
     with locked(common / f"{place.name}.lock"):
         if not (place / "done").exists():
             place.mkdir(exist_ok=True)
-            run_heatpoint(command, place)
+            for name in ("data", "people"):
+                (place / name).symlink_to((folder / name).resolve())
+            run_heatpoint(shlex.split(command)[1:], place, common)
             (place / "done").touch()
-    shutil.copytree(place / "runs", folder / "runs", dirs_exist_ok=True)
+    (made,) = (place / "runs").iterdir()
+    shutil.copytree(made, folder / (out[1] if out else f"runs/{made.name}"))
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +135,10 @@ def test_document_runs(document: Path, workplace: Path, common: Path) -> None:
         if language == "python":
             script = workplace / f"block{number}.py"
             script.write_text(f"if __name__ == '__main__':\n{_indented(text)}")
-            run([sys.executable, str(script)], workplace)
+            if "import heatpoint" in text:
+                run_heatpoint([str(script)], workplace, common)
+            else:
+                run([sys.executable, str(script)], workplace)
             continue
         for command in commands(text):
             if command.startswith("pytest"):
@@ -132,10 +146,10 @@ def test_document_runs(document: Path, workplace: Path, common: Path) -> None:
             assert command.startswith("heatpoint "), f"{document.name}: {command}"
             for pattern, shorter in SHORTER.items():
                 command = re.sub(pattern, shorter, command)
-            if command.startswith("heatpoint demo"):
+            if ALIKE.match(command):
                 run_once(command, common, workplace)
             else:
-                run_heatpoint(command, workplace)
+                run_heatpoint(shlex.split(command)[1:], workplace, common)
 
 
 def _indented(text: str) -> str:

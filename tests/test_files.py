@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -240,6 +241,49 @@ def test_waiting_for_a_lock(tmp_path: Path) -> None:
     for thread in threads:
         thread.join(10)
     assert order == ["first", "second", "second", "second"]
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="stands for Windows elsewhere")
+def test_locks_of_windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two open files exclude each other, and a file that is open anywhere cannot be removed."""
+    import fcntl
+
+    opened, unlink = list[int](), Path.unlink
+
+    def locking(descriptor: int, mode: int, length: int) -> None:
+        assert (mode, length) == (2, 1)
+        opened.append(descriptor)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise PermissionError(13, "Permission denied") from None
+
+    def remove(path: Path, missing_ok: bool = False) -> None:
+        assert path.exists()
+        if any(name.exists() and name.samefile(path) for name in map(held, opened)):
+            raise PermissionError(13, "Permission denied")
+        unlink(path, missing_ok)
+
+    def held(descriptor: int) -> Path:
+        return Path(f"/dev/fd/{descriptor}")
+
+    def hold() -> None:
+        with locked(tmp_path / "l"):
+            pass
+
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(LK_NBLCK=2, locking=locking))
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(Path, "unlink", remove)
+    with locked(tmp_path / "l", "busy"):
+        with pytest.raises(HeatpointError, match="busy"), locked(tmp_path / "l", "busy"):
+            pytest.fail("two hold one lock")
+        waiting = threading.Thread(target=hold)
+        waiting.start()
+        waiting.join(0.2)
+        assert waiting.is_alive()
+    waiting.join(10)
+    assert not waiting.is_alive()
     assert os.listdir(tmp_path) == []
 
 

@@ -114,6 +114,20 @@ def test_fewer_bits_in_sixteen(most: int, bits: int, suffix: str, colour: bool) 
     assert np.array_equal(seen, load_image(given))
 
 
+def test_pictures_of_one_data_set_are_scaled_alike(tmp_path: Path) -> None:
+    dark = np.array([[0, 500, 1000]], np.uint16)
+    PIL.fromarray(dark).save(tmp_path / "dark.png")
+    for source in (dark, PIL.fromarray(dark), tmp_path / "dark.png"):
+        assert load_image(source)[..., 0].tolist() == [[0, 125, 249]]
+        assert load_image(source, bits=12)[..., 0].tolist() == [[0, 31, 62]]
+        with pytest.raises(HeatpointError, match="holds values up to 1,000, more than the 8 bits"):
+            load_image(source, bits=8)
+    inverted = encode(PIL.fromarray(dark), "TIFF", tiffinfo={262: 0})
+    assert load_image(inverted, bits=12)[..., 0].tolist() == [[255, 224, 193]]
+    declared = b"P5\n3 1\n1023\n" + dark.astype(">u2").tobytes()
+    assert load_image(declared, bits=8)[..., 0].tolist() == [[0, 125, 249]]
+
+
 def test_a_depth_that_is_declared_is_not_guessed(tmp_path: Path) -> None:
     values = np.array([[0, 500, 1000]], np.uint16)  # 10 bits would hold them
     expected = [[0, 31, 62]]

@@ -17,8 +17,8 @@ from blobs import spot_detector, spot_image
 from layered import SPOTS, annotated, layered_detector, spot_pictures
 from ramps import ramp_detector
 from runners import runner_of
+from test_export import lively_detector
 
-from heatpoint import zoo
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.exporting import export, graph, quantize
@@ -45,7 +45,7 @@ def openvino_model(detector: Detector, dynamic: bool = True) -> tuple[openvino.M
     about = replace(describe(detector), size=(128, 128))
     if not dynamic:
         about = replace(about, dynamic=False, batch=2)
-    deployed = Deployed(detector, flip=False, max_detections=20)
+    deployed = Deployed(detector, flip=False, max_detections=100)
     return to_openvino(graph.to_onnx(deployed, about)), about
 
 
@@ -126,7 +126,7 @@ def test_depthwise_convolutions_stay_in_floating_point() -> None:
 def test_where_corners_are_pooled_heads_and_fine_maps_stay_in_floating_point(
     dynamic: bool,
 ) -> None:
-    detector = zoo.build("cornernet_tiny", ["a"])
+    detector = lively_detector("cornernet_tiny")  # whose graphs other tests need, too
     model, about = openvino_model(detector, dynamic)
     kept = quantize.unquantized(model, about)
     types = {op.get_friendly_name(): op.get_type_name() for op in model.get_ordered_ops()}
@@ -148,8 +148,8 @@ def test_where_corners_are_pooled_heads_and_fine_maps_stay_in_floating_point(
 def test_a_codecs_blur_is_no_layer(pictures: Path) -> None:
     detector = ramp_detector()
     assert isinstance(detector.codec, JointCodec)
-    detector = replace(detector, codec=replace(detector.codec, refine="dark"))
-    deployed = Deployed(detector, flip=False, max_detections=1)
+    detector = replace(detector, codec=replace(detector.codec, refine="dark-udp"))
+    deployed = Deployed(detector, flip=False, max_detections=100)
     model = to_openvino(graph.to_onnx(deployed, describe(detector)))
     assert sum("Convolution" in op.get_type_name() for op in model.get_ops()) == 2
     calibration = quantize.read_calibration(pictures)

@@ -11,15 +11,19 @@ import shutil
 import time
 from dataclasses import fields, replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from heatpoint.codecs.center import CenterCodec
+from heatpoint.data.images import load_image
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines.torch import describe
 from heatpoint.inference.evaluate import evaluate
+from heatpoint.inference.predict import predict
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.system import locked
 from heatpoint.training import TrainOptions, loop, train
@@ -214,6 +218,12 @@ def test_minutes_end_the_run_and_the_schedule(shapes, tmp_path):
     assert result.ap is not None
 
 
+def test_a_run_without_time_leaves_a_checkpoint(shapes, tmp_path):
+    result = train(shapes, shapes, out=str(tmp_path), **{**QUICK, "epochs": None}, minutes=1e-6)
+    assert (result.finished, result.updates) == (True, 0)
+    assert Detector.load(result.best).size == (64, 64)
+
+
 def test_unreadable_images_stop_or_are_left_out(tmp_path, capsys):
     path = write_shapes(tmp_path / "data", 6, (64, 64), seed=1)
     (path.parent / "images" / "000002.jpg").write_bytes(b"")
@@ -317,3 +327,31 @@ def test_validation_pictures_that_are_trained_on_are_counted(tmp_path):
     (note,) = notes(other)
     assert note.startswith("warning: 1 of the 3 validation pictures are training pictures too")
     assert leaked.name in note
+
+
+def test_deep_pictures_are_scaled_by_one_depth_wherever_they_are_seen(tmp_path, capsys):
+    for part, brightest in (("train", 1000), ("val", 4000)):
+        path = write_shapes(tmp_path / part, 2, (64, 64), seed=1)
+        content = json.loads(path.read_text())
+        for number, image in enumerate(content["images"]):
+            grey = cv2.imread(str(path.parent / image["file_name"]), cv2.IMREAD_GRAYSCALE)
+            deep = np.uint16(grey * (brightest / grey.max()))
+            image["file_name"] = f"{number}.png"
+            cv2.imwrite(str(path.parent / image["file_name"]), deep)
+        path.write_text(json.dumps(content))
+    train_path, val_path = (tmp_path / p / "annotations.json" for p in ("train", "val"))
+    result = train(str(train_path), str(val_path), out=str(tmp_path / "run"), **QUICK)
+    assert "seem to have 10 bits in training and 12 in validation; all" in capsys.readouterr().out
+    detector = Detector.load(result.best)
+    assert detector.meta["bits"] == describe(detector).bits == 12
+    assert load_data(TrainOptions(str(train_path), str(val_path)), CenterCodec).train.bits == 12
+
+    dark = train_path.parent / "0.png"
+    found, same, other = predict(
+        detector, [dark, load_image(dark, bits=12), load_image(dark)], score=0.0
+    )
+    assert np.array_equal(found.scores, same.scores)
+    assert not np.array_equal(found.scores, other.scores)
+    cv2.imwrite(str(dark), np.full((8, 8), 5000, np.uint16))
+    with pytest.raises(HeatpointError, match=r"0\.png holds values up to 5,000, more than the 12"):
+        predict(detector, dark)

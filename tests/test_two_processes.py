@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training.processes import is_cut_off, lost
 from heatpoint.zoo.detector import Detector
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # Each process has its own batch norm statistics, as in all published systems; with fixed ones one
 # and two processes compute the same. Spawned processes import this file, so they are fixed there.
@@ -75,6 +80,22 @@ def test_two_processes_equal_one(tmp_path, write, model, updates):
     rows = [(tmp_path / f"{n}" / "log.csv").read_text().splitlines()[-1] for n in (1, 2)]
     losses = [float(row.split(",")[5]) for row in rows]
     assert abs(losses[0] - losses[1]) < 1e-3 * losses[0]
+
+
+@pytest.mark.slow
+def test_spawned_processes_know_the_plugin(tmp_path):
+    data = str(write_shapes(tmp_path / "data", 8, (64, 64), seed=2))
+    page = (ROOT / "docs" / "your-own-codec.md").read_text()
+    plugin = tmp_path / "discs.py"
+    plugin.write_text(re.findall(r"```python\n(# discs\.py\n.*?)```", page, re.DOTALL)[0])
+    words = f"train {data} --val {data} --plugin {plugin} --model discs_tiny --devices 2 "
+    words += f"--accelerator cpu --strategy ddp_spawn --size 64 --epochs 1 --out {tmp_path / 'run'}"
+    command = [sys.executable, "-m", "heatpoint", *words.split(), "--workers", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert "2 x cpu" in done.stdout
+    with safe_open(tmp_path / "run" / "best.safetensors", "pt") as file:
+        assert json.loads(file.metadata()["heatpoint"])["codec"]["class"] == "DiscCodec"
 
 
 @pytest.mark.slow

@@ -259,6 +259,15 @@ def test_frames_and_depths_are_told(tmp_path: Path) -> None:
             "picture of few grey levels",
             "64 values from 51,200 to 51,263 become 1 of 256 grey levels",
         ),
-        "twelve.png": ("16-bit picture of fewer bits", "values up to 3,780, taken as 12 bits"),
+        "twelve.png": ("16-bit picture of fewer bits", "values up to 3,780, as if of 12 bits"),
+        "": (
+            "16-bit pictures of several depths",
+            "by their largest values, 1 of 12, 2 of 16; all are scaled as 16",
+        ),
     }
-    assert clean(annotations)[1] == {kind: 1 for kind, _ in told.values()}
+    cleaned, counts = clean(annotations)
+    assert cleaned.bits == 16
+    assert counts == {kind: 1 for kind, _ in told.values()}
+    assert "1 x picture of several frames (the first is used)" in describe(counts)
+    assert clean(annotations.subset([0, 2]))[0].bits == 12
+    assert clean(annotations.subset([0]))[0].bits is None

@@ -29,6 +29,9 @@ class Demo:
     minutes: Minutes = 1.7
     """time for everything, of which training takes what the rest leaves"""
 
+    images: int | None = None
+    """pictures to train on, by default what suits two minutes; a 25th as many are scored"""
+
     seed: int = 0
     """seed of the pictures and of the training"""
 

@@ -216,6 +216,8 @@ class Annotations:
         findings: What the reader noticed on its way; ``validate`` adds the rest.
         searched: Folders in which images were looked for in vain; empty if some were found.
         skeleton: What the joints are called; None where there are none, or they have no names.
+        bits: How many bits the 16-bit pictures have that declare none; None where there is none,
+            or they were not looked at (``clean`` does).
 
     Raises:
         ValueError: Repeated names, or category ids that do not fit the names.
@@ -232,6 +234,7 @@ class Annotations:
     searched: tuple[str, ...] = ()
     skeleton: Skeleton | None = None
     format: str = ""
+    bits: int | None = None
 
     def __post_init__(self) -> None:
         self.names = tuple(self.names)

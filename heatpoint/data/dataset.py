@@ -174,7 +174,8 @@ class TrainSet(Dataset[Sample]):
         """Returns image ``index``, decoded and kept as long as the budget lasts."""
         if index in self._kept:
             return self._kept[index]
-        image = load_image(self.annotations.images[index].path, shrink=shrink)
+        record = self.annotations.images[index]
+        image = load_image(record.path, bits=self.annotations.bits, shrink=shrink)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._kept[index] = image

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,10 +21,17 @@ class Deep:
     Attributes:
         values: (H, W) or (H, W, C) uint16.
         declared: Bits that the file says they have; None if it is silent.
+        white_is_zero: Whether 0 is the brightest value.
     """
 
     values: NDArray[np.uint16]
     declared: int | None = None
+    white_is_zero: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is declared that holds the values, so that their depth is a guess."""
+        return self.declared is None or int(self.values.max(initial=0)) >= 2**self.declared
 
     @property
     def bits(self) -> int:
@@ -32,18 +39,38 @@ class Deep:
 
         The camera's 12 bits in a file of 16 would otherwise be almost black. Among ``DEPTHS``
         alone is chosen, not by the largest value itself, so that pictures of one camera are
-        scaled alike unless one is far darker than the others; a file that declares its depth is
-        never guessed.
+        scaled alike unless one is far darker than the others; a data set is read by one depth.
         """
-        largest = int(self.values.max(initial=0))
-        if self.declared is not None and largest < 2**self.declared:
+        if not self.silent:
+            assert self.declared is not None
             return self.declared
+        largest = int(self.values.max(initial=0))
         return next(bits for bits in DEPTHS if largest < 2**bits)
 
+    def among(self, bits: int | None) -> Deep:
+        """Returns the values as those of one of many pictures, which are scaled alike.
+
+        Args:
+            bits: What those have that declare none; None where that is not known.
+
+        Raises:
+            ValueError: There are larger values.
+        """
+        if bits is None or not self.silent:
+            return self
+        if self.bits > bits:
+            raise ValueError(
+                f"holds values up to {self.values.max():,}, more than the {bits} bits of the "
+                "pictures that the model was trained on; scale it like those, or train anew with "
+                "pictures like this one among them"
+            )
+        return replace(self, declared=bits)
+
     def scaled(self) -> NDArray[np.uint8]:
-        """Returns ``round(255 v / (2**bits - 1))`` of each value v."""
+        """Returns ``round(255 v / (2**bits - 1))`` of each value v, 255 less that of white 0."""
         white = 2**self.bits - 1
         steps = (np.arange(white + 1, dtype=np.uint32) * 255 + white // 2) // white
+        steps = steps[::-1] if self.white_is_zero else steps
         scaled: NDArray[np.uint8] = steps.astype(np.uint8)[self.values]
         return scaled
 
@@ -53,12 +80,13 @@ class Deep:
         return len(used), len(np.unique(Deep(used, self.bits).scaled()))
 
 
-def as_rgb(pixels: NDArray[Any]) -> Image:
+def as_rgb(pixels: NDArray[Any], bits: int | None = None) -> Image:
     """Returns (H, W, 3) uint8 of grey, RGB or RGBA, whose transparency is dropped.
 
     Args:
         pixels: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or float in [0, 1];
             uint8 RGB comes back as it is, not copied.
+        bits: What uint16 values have; None guesses.
 
     Raises:
         ValueError: The array is none of these; says what it holds and what was expected.
@@ -73,7 +101,7 @@ def as_rgb(pixels: NDArray[Any]) -> Image:
         )
     pixels = pixels[..., :3]
     if kind.kind == "u" and kind.itemsize == 2:
-        pixels = Deep(pixels).scaled()
+        pixels = Deep(pixels).among(bits).scaled()
     elif kind.kind == "f":
         low, high = float(pixels.min()), float(pixels.max())
         if not (low >= 0 and high <= 1):

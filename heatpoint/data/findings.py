@@ -61,7 +61,9 @@ TREATMENT = {
     "picture of several frames": "the first is used",
     "picture of few grey levels": "kept; spread the range in use over 16 bits first, in all "
     "pictures by one rule",
-    "16-bit picture of fewer bits": "scaled as such",
+    "16-bit picture of fewer bits": "all that declare none are scaled as the deepest of them",
+    "16-bit pictures of several depths": "scaled as the deepest; write sBIT into those that are "
+    "not, if they come from several cameras",
     "duplicate box": "kept",
     "nearly the same box": "kept; one object labelled twice?",
     "two classes in one place": "kept; which of them is it?",

@@ -80,7 +80,9 @@ class Header:
         return self.size[::-1] if self.orientation >= 5 else self.size
 
 
-def load_image(source: ImageSource, name: str = "", frame: int = 0, shrink: int = 1) -> Image:
+def load_image(
+    source: ImageSource, name: str = "", frame: int = 0, bits: int | None = None, shrink: int = 1
+) -> Image:
     """Returns the upright RGB pixels of an image.
 
     The EXIF orientation of files, bytes and Pillow images is applied once; arrays are taken as
@@ -89,14 +91,16 @@ def load_image(source: ImageSource, name: str = "", frame: int = 0, shrink: int 
 
     Values of more than 8 bits become ``round(255 v / (2**bits - 1))``. How many bits they have is
     what the file declares (PGM, JPEG 2000, TIFF, sBIT of a PNG); in a file of 16 bits that is
-    silent, the fewest of 8, 10, 12, 14 and 16 that hold its largest value. It is never the largest
-    value itself, which would make the pixels of one thing depend on all others in the picture.
+    silent, ``bits``, or else the fewest of 8, 10, 12, 14 and 16 that hold its largest value. It is
+    never the largest value itself, which would make the pixels of one thing depend on all others in
+    the picture.
 
     Args:
         source: A file, its bytes, a Pillow image, or an array: (H, W), (H, W, 1), (H, W, 3) RGB or
             (H, W, 4) RGBA of uint8, uint16, or float in [0, 1].
         name: What messages call an image that has no file name.
         frame: Which picture of a file of several, from 0.
+        bits: The depth of the data set, for pictures that declare none; None guesses it.
         shrink: 2, 4 or 8 allows that so many pixels along each side become one, their mean, as
             JPEG files offer it: three times as fast for 12 million pixels. Others come whole.
 
@@ -105,14 +109,15 @@ def load_image(source: ImageSource, name: str = "", frame: int = 0, shrink: int 
         comes back as it is, not copied.
 
     Raises:
-        BadImage: The image is missing, empty, cut off, broken, far too large or no image, or has
-            no such frame; the message names it and says what was found.
+        BadImage: The image is missing, empty, cut off, broken, far too large or no image, has no
+            such frame, or values of more than ``bits``; the message names it and says what was
+            found.
     """
     if isinstance(source, np.ndarray):
-        return _checked(source, name or "the image array")
+        return _checked(source, name or "the image array", bits)
     if isinstance(source, PIL.Image):
         with named(name or "the Pillow image"):
-            return _from_pillow(source, name or "the Pillow image")
+            return _from_pillow(source, name or "the Pillow image", bits)
     if not isinstance(source, bytes | str | os.PathLike):
         raise BadImage(
             "an image is a path, bytes, a numpy array or a Pillow image, got "
@@ -126,7 +131,7 @@ def load_image(source: ImageSource, name: str = "", frame: int = 0, shrink: int 
             return _from_jpeg(stream, image, name, shrink)
         check_pixels(image, name)
         deep = _deep(image, stream)
-        return _from_pillow(image, name) if deep is None else as_rgb(_upright(deep.scaled(), image))
+        return _from_pillow(image, name) if deep is None else _from_deep(deep, image, name, bits)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -283,7 +288,14 @@ def _from_jpeg(stream: BinaryIO, image: JpegImageFile, name: str, shrink: int) -
     return np.ascontiguousarray(_upright(pixels, image))
 
 
-def _from_pillow(image: PIL.Image, name: str) -> Image:
+def _from_deep(deep: Deep, image: PIL.Image, name: str, bits: int | None) -> Image:
+    try:
+        return as_rgb(_upright(deep.among(bits).scaled(), image))
+    except ValueError as error:
+        raise BadImage(f"{name} {error}") from None
+
+
+def _from_pillow(image: PIL.Image, name: str, bits: int | None = None) -> Image:
     """Returns the pixels of an image; they are converted in strips, which halves the memory."""
     check_pixels(image, name)
     if image.mode in ("I", "F"):
@@ -293,7 +305,7 @@ def _from_pillow(image: PIL.Image, name: str) -> Image:
         )
     image.load()
     if image.mode.startswith("I;16"):
-        return as_rgb(_upright(Deep(np.asarray(image, np.uint16)).scaled(), image))
+        return _from_deep(Deep(np.asarray(image, np.uint16)), image, name, bits)
     orientation = 1 if isinstance(image, TiffImageFile) else _orientation(image)
     width, height = image.size
     shape = (width, height) if orientation >= 5 else (height, width)
@@ -330,9 +342,7 @@ def _deep(image: ImageFile.ImageFile, stream: BinaryIO) -> Deep | None:
     if image.mode.startswith("I;16"):
         declared = 16 if image.format == "JPEG2000" else _declared(image, stream)
         white_is_zero = tags.get(_PHOTOMETRIC) == 0  # Pillow turns that of 8 bits over, not this
-        found = Deep(np.asarray(image).astype(np.uint16), declared)
-        bits = found.bits
-        return Deep(np.uint16(2**bits - 1) - found.values, bits) if white_is_zero else found
+        return Deep(np.asarray(image).astype(np.uint16), declared, white_is_zero)
     told = image.getexif().get(_ORIENTATION, 1) == 1 or _ORIENTATION in tags
     if not deep_colour or image.tell() or tags.get(_PLANAR, 1) != 1 or not told:
         return None
@@ -355,8 +365,8 @@ def _declared(image: ImageFile.ImageFile, stream: BinaryIO) -> int | None:
     return told[1][0] if told and told[1][0] <= 16 else None
 
 
-def _checked(pixels: NDArray[Any], name: str) -> Image:
+def _checked(pixels: NDArray[Any], name: str, bits: int | None) -> Image:
     try:
-        return as_rgb(pixels)
+        return as_rgb(pixels, bits)
     except ValueError as error:
         raise BadImage(f"{name} {error}") from None

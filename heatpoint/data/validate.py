@@ -27,7 +27,9 @@ FEWEST = 64
 """Grey levels below which it is worth a word that the file has many more."""
 
 
-def _file_findings(record: ImageRecord, decode: bool) -> tuple[Size | None, list[Finding]]:
+def _file_findings(
+    record: ImageRecord, decode: bool
+) -> tuple[Size | None, list[Finding], int | None]:
     """Looks at an image's file: at its header and its end, unless it is to be decoded.
 
     Pictures of more than 8 bits are decoded to say how they are scaled.
@@ -37,18 +39,19 @@ def _file_findings(record: ImageRecord, decode: bool) -> tuple[Size | None, list
         decode: Decode it to be sure.
 
     Returns:
-        Size (height, width) of the file, None if it is missing or unreadable; and what was found.
+        Size (height, width) of the file, None if it is missing or unreadable; what was found; and
+        how many bits its values seem to have, None unless they have to be guessed.
     """
     path = record.path
     if not os.path.isfile(path):
-        return None, [Finding("missing image", str(path), "the file does not exist")]
+        return None, [Finding("missing image", str(path), "the file does not exist")], None
     try:
         header = read_header(path)
         if decode or not ends_well(path):
             load_image(path)
-        found = _depth_findings(path) if header.deep else []
+        found, bits = _depth_findings(path) if header.deep else ([], None)
     except HeatpointError as error:
-        return None, [Finding("unreadable image", str(path), str(error))]
+        return None, [Finding("unreadable image", str(path), str(error))], None
     if header.frames > 1:
         found.append(Finding("picture of several frames", str(path), f"{header.frames} frames"))
     if header.orientation != 1:
@@ -57,7 +60,7 @@ def _file_findings(record: ImageRecord, decode: bool) -> tuple[Size | None, list
         found.append(Finding("picture turned by EXIF", str(path), detail))
     if record.size is not None and record.size != header.size:
         found.append(_size_finding(record, record.size, header))
-    return header.size, found
+    return header.size, found, bits
 
 
 def _size_finding(record: ImageRecord, size: Size, header: Header) -> Finding:
@@ -79,19 +82,32 @@ def _wide(size: Size) -> str:
     return f"{size[1]}x{size[0]}"
 
 
-def _depth_findings(path: Path) -> list[Finding]:
-    """Returns what is to be said about how the values of a 16-bit picture become 8 bits."""
+def _depth_findings(path: Path) -> tuple[list[Finding], int | None]:
+    """Returns what is to be said of a 16-bit picture, and its bits if they are a guess."""
     deep = deep_file(path)
     if deep is None:
-        return []
+        return [], None
+    bits = deep.bits if deep.silent else None
     least, most, (there, seen) = int(deep.values.min()), int(deep.values.max()), deep.levels()
     if seen < FEWEST and there >= 4 * seen:
         detail = f"{there:,} values from {least:,} to {most:,} become {seen} of 256 grey levels"
-        return [Finding("picture of few grey levels", str(path), detail)]
-    if deep.bits < 16 and deep.declared is None:
-        detail = f"values up to {most:,}, taken as {deep.bits} bits"
-        return [Finding("16-bit picture of fewer bits", str(path), detail)]
-    return []
+        return [Finding("picture of few grey levels", str(path), detail)], bits
+    if bits is not None and bits < 16:
+        detail = f"values up to {most:,}, as if of {bits} bits"
+        return [Finding("16-bit picture of fewer bits", str(path), detail)], bits
+    return [], bits
+
+
+def _one_depth(guesses: Counter[int]) -> tuple[int | None, list[Finding]]:
+    """Returns how many bits all pictures are taken to have that declare none; says if they differ.
+
+    Args:
+        guesses: How many of them seem to have how many bits.
+    """
+    bits = max(guesses, default=None)
+    told = ", ".join(f"{number:,} of {one}" for one, number in sorted(guesses.items()))
+    detail = f"by their largest values, {told}; all are scaled as {bits}"
+    return bits, [Finding("16-bit pictures of several depths", "", detail)] * (len(guesses) > 1)
 
 
 def _masks(record: ImageRecord, size: Size | None) -> dict[str, NDArray[np.bool_]]:
@@ -273,8 +289,8 @@ def validate(
         decode: Decode every image as well: slow, finds damage in the middle of a file.
     """
     findings, sizes = list(annotations.findings), list[Size | None]()
-    places: dict[Path, int] = {}
-    for number, (record, size, found) in enumerate(
+    places, guesses = dict[Path, int](), Counter[int]()
+    for number, (record, size, found, bits) in enumerate(
         _examined(annotations, progress, decode, check_images), start=1
     ):
         first = places.setdefault(record.path, number)
@@ -283,6 +299,8 @@ def validate(
             findings.append(Finding("image listed twice", str(record.path), detail))
         findings += found + _object_findings(record, size, annotations)
         sizes.append(size or record.size)
+        guesses.update(() if bits is None else [bits])
+    findings += _one_depth(guesses)[1]
     findings += label_findings(annotations, sizes)
     return Report(
         annotations.source,
@@ -305,7 +323,8 @@ def clean(
     Non-finite and degenerate boxes and boxes wholly outside their image are left out, boxes
     partly outside are clipped (not those of objects with joints, whose crops may reach beyond),
     non-finite joints become joints that are not labelled, and every record gets the size of its
-    file, which wins over the annotated one. All else is kept.
+    file, which wins over the annotated one. All 16-bit pictures that declare no depth get one,
+    that of the deepest. All else is kept.
 
     Args:
         annotations: The data set as read; it is not changed.
@@ -325,26 +344,29 @@ def clean(
     told = [each.kind for each in annotations.findings if each.kind not in annotations.left_out]
     left_out, changed = Counter(annotations.left_out), Counter(told)
     bad: list[Finding] = []
-    records: list[ImageRecord] = []
-    for record, size, found in _examined(annotations, progress, decode):
+    records, guesses = list[ImageRecord](), Counter[int]()
+    for record, size, found, bits in _examined(annotations, progress, decode):
         if size is None:
             bad += found
             continue
         changed.update(finding.kind for finding in found)
         records.append(_cleaned(record, size, left_out, changed))
+        guesses.update(() if bits is None else [bits])
     if bad and (not skip_bad or not records):
         raise _bad_images(annotations, bad, bool(records))
     left_out.update(finding.kind for finding in bad)
-    cleaned = replace(annotations, images=records, left_out=dict(+left_out))
+    depth, found = _one_depth(guesses)
+    changed.update(finding.kind for finding in found)
+    cleaned = replace(annotations, images=records, left_out=dict(+left_out), bits=depth)
     return cleaned, _in_order(left_out + changed)
 
 
 def _examined(
     annotations: Annotations, progress: Progress | None, decode: bool, check: bool = True
-) -> Iterator[tuple[ImageRecord, Size | None, list[Finding]]]:
-    """Yields each record with its file's size and findings, or, without ``check``, its own size."""
+) -> Iterator[tuple[ImageRecord, Size | None, list[Finding], int | None]]:
+    """Yields each record with its file's size, findings and bits, or its own size unchecked."""
     for number, record in enumerate(annotations.images, start=1):
-        yield (record, *(_file_findings(record, decode) if check else (record.size, [])))
+        yield (record, *(_file_findings(record, decode) if check else (record.size, [], None)))
         if progress is not None:
             progress(number, len(annotations))
 

@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,7 +180,7 @@ def _only_pictures(data: str | Path) -> bool:
 def _seen(place: int, calibration: Calibration, about: Description) -> Pixels:
     """Returns one of the pictures as the network sees it, a batch by itself."""
     source, truth = calibration.sources[place], calibration.truth
-    image = source.load()
+    image = replace(source, bits=about.bits).load()
     view, places = about.natural_view(), None
     if view.asks and truth is not None and truth.skeleton is not None:
         record = truth.images[place]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -250,11 +250,12 @@ class Runner:
                 f"batch_size must be at least 1 and workers at least 0, not {batch_size} and "
                 f"{workers}"
             )
+        bits = self.engine.description.bits
         asked: Mapping[int, Places | None] = dict.fromkeys(range(len(sources)))
         if places is not None:
             asked = places if isinstance(places, Mapping) else dict(enumerate(places))
         jobs = read_ahead(
-            {number: sources[number] for number in sorted(asked)},
+            {number: replace(sources[number], bits=bits) for number in sorted(asked)},
             lambda index, raster: self.prepare(raster, index, sources[index].path, asked[index]),
             whole=self.view.whole,
             ahead=2 * batch_size,

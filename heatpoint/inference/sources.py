@@ -40,18 +40,20 @@ class Source:
         path: Its file or address, or "" for an image in memory.
         frame: Which picture of a file of several, from 0; None where that was not asked for, and
             the first is taken.
+        bits: Of 16-bit pictures that declare none, what they have; None guesses.
     """
 
     content: ImageSource
     path: str = ""
     frame: int | None = None
+    bits: int | None = None
 
     def __str__(self) -> str:
         return self.path
 
     def load(self, name: str = "") -> Image:
         """Returns the (H, W, 3) uint8 RGB pixels; ``name`` is for messages about memory images."""
-        return load_image(self.content, self.path or name, self.frame or 0)
+        return load_image(self.content, self.path or name, self.frame or 0, self.bits)
 
     def open(self, name: str = "", whole: bool = True) -> Raster:
         """Returns the picture, in memory or, where not ``whole`` and its format allows, by parts.

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -72,9 +73,12 @@ def locked(path: Path, busy: str = "") -> Iterator[None]:
         yield
     finally:
         _HELD.discard(descriptor)
-        with suppress(OSError):  # its folder may be gone
+        if sys.platform == "win32":  # there, an open file cannot be removed
+            os.close(descriptor)
+        with suppress(OSError):  # its folder may be gone, or another holds the file by now
             path.unlink()
-        os.close(descriptor)
+        if sys.platform != "win32":
+            os.close(descriptor)
 
 
 def _acquire(path: Path, wait: bool) -> int:
@@ -101,7 +105,19 @@ def _lock(descriptor: int, wait: bool) -> None:
         BlockingIOError: Another process holds it, and it is not waited for.
     """
     if sys.platform == "win32":
-        return
+        import msvcrt
+
+        while True:  # its own way of waiting gives up after ten seconds
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            except PermissionError:
+                if not wait:
+                    raise BlockingIOError from None
+                time.sleep(0.1)
+                continue
+            except OSError:  # a file system without locks
+                pass
+            return
     import fcntl
 
     try:

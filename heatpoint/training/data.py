@@ -117,7 +117,23 @@ def load_data(options: TrainOptions, kind: type[Codec]) -> TrainingData:
         readable = {record.path for record in shown.images}
         kept = [i for i, record in enumerate(read_val.images) if record.path in readable]
         read_val = read_val.subset(kept)
-    return TrainingData(train, read_val, shown, [*notes, *more, *_shared(read_train, read_val)])
+    notes += [*more, *_one_depth(train, shown), *_shared(read_train, read_val)]
+    return TrainingData(train, read_val, shown, notes)
+
+
+def _one_depth(train: Annotations, val: Annotations) -> list[str]:
+    """Makes both be scaled alike; returns a sentence about pictures that seem to be of two depths.
+
+    The scores are those of a detector, which scales all pictures by the depth it is trained with.
+    """
+    told = [each.bits for each in (train, val) if each.bits is not None]
+    train.bits = val.bits = max(told, default=None)
+    if len(set(told)) < 2:
+        return []
+    return [
+        f"warning: the 16-bit pictures seem to have {told[0]} bits in training and {told[1]} in "
+        f"validation; all that declare no depth are scaled as {train.bits}"
+    ]
 
 
 def _shared(train: Annotations, val: Annotations) -> list[str]:
@@ -141,6 +157,8 @@ def fingerprint(train: Annotations) -> dict[str, Any]:
             if array is not None:
                 total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
     found = {"names": list(train.names), "images": len(train), "checksum": total}
+    if train.bits is not None:
+        found["bits"] = train.bits
     if train.skeleton is not None:
         found["skeleton"] = train.skeleton.as_dict()
     return found

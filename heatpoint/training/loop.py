@@ -38,8 +38,9 @@ def fit(run: Run) -> TrainResult:
     agree(run)
     position, epochs = run.position, total_epochs(run.options)
     target = min(epochs or math.inf, run.options.stop_after or math.inf)
-    # A validation that a signal broke off is made up for.
-    over = is_over(run) and position.validated == position.updates
+    # A validation that a signal broke off is made up for, and so is the first one of a run whose
+    # time was over before it began.
+    over = is_over(run) and 0 < position.updates == position.validated
     stopped = False
     with run.interrupt:
         while position.epoch < target and not (over or stopped):

@@ -74,7 +74,7 @@ def compared(
         truth: The images; small ones are enlarged, so that boxes and joints can be told.
         device: Where the network runs.
     """
-    images = [load_image(record.path) for record in truth.images]
+    images = [load_image(record.path, bits=truth.bits) for record in truth.images]
     asks = detector.codec.view.asks
     boxes = [record.boxes for record in truth.images] if asks else None
     found = predict(detector, images, boxes=boxes, device=device, workers=0)

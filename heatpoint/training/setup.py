@@ -118,7 +118,7 @@ def _chosen(options: TrainOptions, train: Annotations) -> tuple[Detector, list[s
     codec = detector.codec.tuned(detector.meta.get("architecture", "this model"), given)
     detector, network = replace(detector, codec=codec), detector.network
     size = input_size(options.size, detector.size, network.multiple, network.trim)
-    detector.meta["size"] = list(size)
+    detector.meta |= {"size": list(size), "bits": train.bits}
     for name, value in detector.settings.items():
         own = getattr(options, name, None)
         detector.meta[name] = value if own is None else own

@@ -320,6 +320,9 @@ def check_header(text: str, path: Path) -> dict[str, Any]:
     if not fits(size, list[int]) or len(size) != 2 or not 1 <= min(size) <= max(size) <= LARGEST:
         shown = f"expected a size of height and width up to {LARGEST}, found {size!r:.60}"
         raise _damaged(path, shown)
+    bits = meta.get("bits")
+    if bits is not None and (not fits(bits, int) or not 1 <= bits <= 16):
+        raise _damaged(path, f"expected bits from 1 to 16, found {bits!r:.60}")
     return header
 
 

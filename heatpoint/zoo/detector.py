@@ -43,7 +43,8 @@ class Detector:
             what it is, one name.
         meta: JSON-able facts. ``architecture`` is the name by which ``zoo.build`` makes the
             network (without it, the file is loaded with a network of one's own), ``size`` the
-            default input size [height, width], and settings of the codec's view, such as
+            default input size [height, width], ``bits`` the depth of the 16-bit pictures it was
+            trained on, if these declare none, and settings of the codec's view, such as
             ``padding``; more may be added, such as the score and the protocol it was measured by.
         skeleton: The joints, in the order of the keypoints; None for codecs that learn none.
 

@@ -314,12 +314,12 @@ def _owners(
     things: Sequence[Thing], joints: Sequence[Joint], annotations: Annotations, image: str
 ) -> dict[Hashable, dict[str, Joint]]:
     """Returns the joints of each thing, by its place, and of each subject without a box."""
+    if not joints:
+        return {}
     groups: dict[Hashable, list[int]] = defaultdict(list)
     for place, thing in enumerate(things):
         if thing.group is not None:
             groups[thing.group].append(place)
-    if not joints:
-        return {}
     free = Counter(joint.name for joint in joints if joint.group is None)
     apart = not things and max(free.values(), default=0) < 2
     owned: dict[Hashable, dict[str, Joint]] = defaultdict(dict)

@@ -64,11 +64,12 @@ _PLAUSIBLE = 1.5
 
 
 class _Row(NamedTuple):
-    """The cells of a row by what their columns mean, the columns of its box, and its place."""
+    """The place of a row, the cells of its box, what these mean, and the others by theirs."""
 
     where: str
     text: dict[str, str]
-    box: Sequence[str]
+    keys: Sequence[str]
+    cells: list[str]
 
 
 class _Table(NamedTuple):
@@ -153,8 +154,9 @@ def _rows(path: Path) -> Iterator[_Row]:
     if not columns:
         columns = _columns(table[0][1], path)
     shape = next(keys for keys in _SHAPES if set(keys) <= set(columns))
-    used = [(key, place) for place, key in enumerate(columns) if key]
-    least = used[-1][1] + 1
+    places = [columns.index(key) for key in shape]
+    used = [(key, place) for place, key in enumerate(columns) if key and place not in places]
+    least = max(*places, *(place for _, place in used)) + 1
     for line, cells in table[start:]:
         where = f"{path}:{line}"
         if len(cells) < least:
@@ -163,7 +165,7 @@ def _rows(path: Path) -> Iterator[_Row]:
         text = {key: cells[place] for key, place in used}
         if not text["image"]:
             raise steps.unexpected(where, "the name of a picture", "an empty cell")
-        yield _Row(where, text, shape)
+        yield _Row(where, text, shape, [cells[place] for place in places])
 
 
 def _without_headings(cells: Sequence[str]) -> Sequence[str]:
@@ -203,8 +205,7 @@ def _columns(headings: Sequence[str], path: Path) -> list[str]:
 
 def _box(row: _Row) -> Box | None:
     """Returns the box of a row as it is written; None for a picture without objects."""
-    keys = row.box
-    cells = [row.text[key] for key in keys]
+    keys, cells = row.keys, row.cells
     if keys == ("bbox",):
         keys, cells = _SIDES, re.split(r"[\s,;]+", cells[0].strip("[]() "))
     try:

@@ -50,6 +50,7 @@ class Description:
         flip: The mirrored image is run too and merged inside the graph; of a network that can do
             either, what is done.
         precision: "fp32", "fp16", "bf16" or "int8": in which numbers the network computes.
+        bits: How many bits 16-bit pictures have that declare none; None guesses it of each.
         architecture: Name of the network.
         older: The graph answers as files of the first edition do; see ``engines.older``.
     """
@@ -68,6 +69,7 @@ class Description:
     batch: int | None = None
     flip: bool = False
     precision: str = "fp32"
+    bits: int | None = None
     architecture: str = ""
     older: bool = False
 
@@ -199,6 +201,7 @@ class Description:
             and max(self.size) <= LARGEST
             and len(self.size) == 2
             and 0 <= self.trim < self.multiple
+            and (self.bits is None or self.bits in range(1, 17))
             and bool(self.names)
             and all(isinstance(text, str) for text in (*fields, weights))
             and (sigma is None or 0 < sigma < _LARGEST)

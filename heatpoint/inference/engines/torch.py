@@ -141,5 +141,6 @@ def describe(detector: Detector, *, flip: bool = False, max_detections: int = 10
         settings=detector.settings,
         skeleton=detector.skeleton,
         flip=flip,
+        bits=detector.meta.get("bits"),
         architecture=str(detector.meta.get("architecture", "")),
     )
