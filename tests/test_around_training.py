@@ -74,7 +74,7 @@ def test_patience_ends_a_run_and_says_what_that_means(shapes, tmp_path, judged, 
     assert (result.early, result.finished, result.interrupted) == (True, False, False)
     said = capsys.readouterr().out
     assert "no validation since epoch 2 was better" in said
-    assert "still at 2" in said  # percent of the highest learning rate
+    assert "still at 54% of its highest" in said
     assert said.count("the table of 0.5") == 1
     again = train(shapes, shapes, out=str(tmp_path), patience=2, resume=True, **QUICK)
     assert len(judged) == 4

@@ -169,7 +169,7 @@ class Mlflow(RunLogger):
                 self._client.log_batch(self._id, params=said)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        """Adds numbers under their names, ``loss.size`` for ``loss/size``, ``_`` for signs it refuses.
+        """Adds numbers under their names, with ``.`` for ``/`` and ``_`` for signs it refuses.
 
         In stores of files ``loss`` and a folder ``loss`` exclude each other.
 
