@@ -257,7 +257,6 @@ def demo(
         truth, _ = clean(read(val))
         metrics = evaluate(trained.best, truth)
         scores = {name: metrics.scores[name] for name in show.scores}
-        say(metrics.summary())
         ends("evaluate")
 
         _write_sheet(files["predictions"], trained.best, truth)

@@ -1,7 +1,8 @@
-"""Plugins: code of a user's own that adds representations and models to the package.
+"""Plugins: code of a user's own that adds representations, models and augmentations.
 
 A plugin is a Python file or an importable module. Its ``Codec`` subclasses register themselves
-when they are defined; a table ``MODELS: dict[str, builder]`` adds architectures. Only a user
+when they are defined; a table ``MODELS: dict[str, builder]`` adds architectures, and a table
+``AUGMENTATIONS: dict[str, function]`` what ``augment_with`` of training may name. Only a user
 names a plugin, in Python or with ``--plugin``: no checkpoint and no data file ever does.
 
 Plugins reach every process that is started afterwards, by fork or afresh: their names are in the
@@ -19,6 +20,7 @@ import re
 import sys
 import traceback
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,8 +39,8 @@ def load(name: str | Path) -> None:
         name: A Python file, or the name of a module that can be imported.
 
     Raises:
-        HeatpointError: There is none, it raises an error, or its ``MODELS`` are no table of
-            models or hold a name that another plugin has taken.
+        HeatpointError: There is none, it raises an error, or one of its tables is none or holds a
+            name that another plugin has taken.
     """
     path = Path(name).expanduser()
     is_file = path.suffix == ".py" or path.is_file() or len(path.parts) > 1
@@ -57,7 +59,8 @@ def load(name: str | Path) -> None:
             raise missing from None
         reason = f"{_place(error, path)}: {_reason(error)}"
         raise HeatpointError(f"plugin {name} failed{reason}") from error
-    _check_models(name, getattr(module, "MODELS", {}))
+    for table in _TABLES:
+        _check_table(name, table, getattr(module, table, {}))
     _LOADED[key] = module
     os.environ[VARIABLE] = "\n".join(_LOADED)
 
@@ -69,9 +72,18 @@ def loaded() -> tuple[str, ...]:
 
 def models() -> dict[str, Any]:
     """Returns the rows and builders of all loaded plugins by the names of their models."""
+    return _gathered("MODELS")
+
+
+def augmentations() -> dict[str, Callable[..., Any]]:
+    """Returns the functions of all loaded plugins that change what training shows, by name."""
+    return _gathered("AUGMENTATIONS")
+
+
+def _gathered(table: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for module in _LOADED.values():
-        found |= getattr(module, "MODELS", {})
+        found |= getattr(module, table, {})
     return found
 
 
@@ -104,17 +116,25 @@ def _reason(error: BaseException) -> str:
     return text if isinstance(error, HeatpointError) else f"{type(error).__name__}: {text}"
 
 
-def _check_models(name: str | Path, table: object) -> None:
+_TABLES = {
+    "MODELS": ("a model", ", or rows (zoo.Model)"),
+    "AUGMENTATIONS": ("an augmentation", ""),
+}
+"""The tables a plugin may have: what they hold one of, and what of it is no function."""
+
+
+def _check_table(name: str | Path, called: str, table: object) -> None:
+    one, others = _TABLES[called]
     if not isinstance(table, dict) or not all(
-        isinstance(key, str) and (callable(row) or hasattr(row, "usual"))  # a zoo.Model
+        isinstance(key, str) and (callable(row) or (others and hasattr(row, "usual")))
         for key, row in table.items()
     ):
         raise HeatpointError(
-            f"plugin {name}: MODELS must be a dict of names and functions, or rows (zoo.Model)"
+            f"plugin {name}: {called} must be a dict of names and functions{others}"
         )
-    taken = sorted(table.keys() & models().keys())
+    taken = sorted(table.keys() & _gathered(called).keys())
     if taken:
-        raise HeatpointError(f"plugin {name}: another plugin has a model {taken[0]!r}; rename one")
+        raise HeatpointError(f"plugin {name}: another plugin has {one} {taken[0]!r}; rename one")
 
 
 for _name in os.environ.get(VARIABLE, "").splitlines():

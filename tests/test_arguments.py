@@ -188,7 +188,7 @@ def test_a_wrong_word_is_one_sentence_and_status_2(
 
 def test_a_word_too_many(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["train", "a", "b"])
+        main(["split", "a", "b"])
     assert "one word too many: 'b'" in capsys.readouterr().err
 
 
@@ -225,7 +225,7 @@ def test_printed_options_are_a_config_file(
     assert "data: null\n" in printed
     (tmp_path / "train.yaml").write_text(printed)
     read = parse_words(["d", "--config", str(tmp_path / "train.yaml")], "train", TrainOptions)
-    assert read == TrainOptions("d")
+    assert read == TrainOptions(["d"])
 
 
 @pytest.mark.parametrize(

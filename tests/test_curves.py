@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from heatpoint.errors import HeatpointError
-from heatpoint.training.report import Events, draw_curves
+from heatpoint.training.loggers import Events
+from heatpoint.training.report import draw_curves
 
 
 def coloured(image: np.ndarray) -> int:
@@ -49,27 +50,28 @@ def read_events(folder: Path) -> dict[str, list[tuple[int, float]]]:
 def test_events_are_those_tensorboard_reads(tmp_path: Path) -> None:
     events = Events(tmp_path)
     for step in (1, 2, 3):
-        events.add({"loss": step / 2, "ap": None}, step)
-    events.flush()
+        events.log_metrics({"loss": step / 2}, step)
+    events.save()
     assert read_events(tmp_path) == {"loss": [(1, 0.5), (2, 1.0), (3, 1.5)]}
 
 
 def test_a_resumed_run_makes_later_events_void(tmp_path: Path, monkeypatch) -> None:
     first = Events(tmp_path)
     for step in (1, 2, 3):
-        first.add({"loss": 1.0}, step)
-    monkeypatch.setattr("heatpoint.training.report.time.time", lambda: 4e9)  # a later file
-    again = Events(tmp_path, purge_from=2)
-    again.add({"loss": 5.0}, 2)
+        first.log_metrics({"loss": 1.0}, step)
+    monkeypatch.setattr("heatpoint.training.loggers.time.time", lambda: 4e9)  # a later file
+    again = Events(tmp_path)
+    again.start({}, "", resumed=True)
+    again.log_metrics({"loss": 5.0}, 2)
     assert read_events(tmp_path) == {"loss": [(1, 1.0), (2, 5.0)]}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 def test_events_on_a_full_disk_are_one_sentence(tmp_path: Path, monkeypatch, capfd) -> None:
     full = Path("/dev/full").open("ab")  # noqa: SIM115
-    monkeypatch.setattr("heatpoint.training.report.open", lambda *_: full, raising=False)
+    monkeypatch.setattr("heatpoint.training.loggers.open", lambda *_: full, raising=False)
     events = Events(tmp_path)
-    events.add({"loss": 1.0}, 1)
+    events.log_metrics({"loss": 1.0}, 1)
     with pytest.raises(HeatpointError, match=r"cannot write TensorBoard .*No space left"):
-        events.flush()
+        events.save()
     assert "Traceback" not in capfd.readouterr().err

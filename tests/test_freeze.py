@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from heatpoint import zoo
+from heatpoint.data.skeleton import skeleton_of
 from heatpoint.errors import HeatpointError
 from heatpoint.training.optimize import freeze
 
@@ -42,13 +43,26 @@ def test_frozen_layers_do_not_change_and_the_others_do(model: str) -> None:
     assert all(n in changed for n, p in parameters.items() if p.requires_grad and "conv" in n)
 
 
-def test_strides_that_can_be_frozen_are_those_of_the_extractor() -> None:
-    backbone = zoo.build("centernet_resnet18", ["a"]).network.backbone
-    assert backbone.strides == (32,)
-    with pytest.raises(HeatpointError, match=r"\(2, 4, 8, 16\), not 32"):
-        freeze(backbone, 32)
+@pytest.mark.parametrize(
+    ("model", "stride"),
+    [
+        ("centernet_tiny", 32),
+        ("centernet_mobilenetv2", 32),
+        ("centernet_resnet18", 32),
+        ("ttfnet_resnet18", 32),
+        ("pose_tiny", 32),
+        ("hourglass_1stack", 4),
+    ],
+)
+def test_the_coarsest_stride_freezes_the_whole_backbone(model: str, stride: int) -> None:
+    """Of a single hourglass its one map is all there is, so that its heads learn alone."""
+    network = zoo.build(model, ["a"], skeleton=skeleton_of("lsp14")).network
+    norms = freeze(network.backbone, stride)
+    assert not any(parameter.requires_grad for parameter in network.backbone.parameters())
+    assert all(parameter.requires_grad for parameter in network.heads.parameters())
+    assert len(norms) == sum(hasattr(m, "running_mean") for m in network.backbone.modules())
 
 
 def test_a_stride_the_backbone_lacks_is_explained() -> None:
-    with pytest.raises(HeatpointError, match="freeze is a stride"):
+    with pytest.raises(HeatpointError, match=r"freeze is a stride .*\(4, 8, 16, 32\), not 3"):
         freeze(zoo.build("centernet_tiny", ["a"]).network.backbone, 3)

@@ -21,7 +21,9 @@ from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment, PoseAugment
 from heatpoint.data.closeups import CloseAugment
 from heatpoint.data.images import load_image
-from heatpoint.data.scene import Scene, Variation
+from heatpoint.data.own_augment import OwnAugment
+from heatpoint.data.scene import Rng, Scene, Variation
+from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.views import View, channels_first
 from heatpoint.views.fields import Part, Target
@@ -96,6 +98,7 @@ class TrainSet(Dataset[Sample]):
             view shows every pixel at a half, quarter or eighth of their sides. Each worker process
             has a cache of its own, so this is for small data sets and few workers.
         learns: Parts of the targets that are wanted; joints cost time in each sample.
+        own: Changes each scene before ``augment`` does.
 
     Attributes:
         samples: Which images and objects there are, and what is left out.
@@ -112,9 +115,10 @@ class TrainSet(Dataset[Sample]):
         seed: int = 0,
         cache_bytes: int = 0,
         learns: Collection[Part] = ("boxes", "keypoints"),
+        own: OwnAugment | None = None,
     ) -> None:
         self.annotations, self.size, self.seed = annotations, size, seed
-        self.augment = Augment() if augment is None else augment
+        self.augment, self.own = Augment() if augment is None else augment, own
         self.samples = self.augment.samples(annotations, "keypoints" in learns)
         self._skeleton = annotations.skeleton if "keypoints" in learns else None
         self._kept: dict[int, Image] = {}
@@ -133,17 +137,29 @@ class TrainSet(Dataset[Sample]):
 
         Raises:
             BadImage: The file cannot be read; names it.
+            HeatpointError: ``own`` returns what cannot be; names the file.
         """
         epoch, index = place
         # 1 + index keeps these streams apart from the sampler's, which ends in 0.
         rng = np.random.default_rng([self.seed, epoch, 1 + index])
         chosen = (index, *self.augment.others(len(self), rng))
-        drawn = self.augment.view([self._scene(i) for i in chosen], self.size, rng)
+        scenes = [self._changed(i, rng) for i in chosen]
+        drawn = self.augment.view(scenes, self.size, rng)
         boxes, labels = drawn.boxes.astype(np.float32), drawn.labels.astype(np.int64)
         target = Target(torch.from_numpy(boxes), torch.from_numpy(labels))
         if drawn.keypoints is not None:
             target.keypoints = torch.from_numpy(drawn.keypoints.astype(np.float32))
         return Sample(torch.from_numpy(channels_first(drawn.image)), target, index)
+
+    def _changed(self, sample: int, rng: Rng) -> Scene:
+        """Returns the scene of a sample as the user's own augmentation, if any, wants it."""
+        scene = self._scene(sample)
+        if self.own is None:
+            return scene
+        try:
+            return self.own(scene, rng)
+        except HeatpointError as error:
+            raise HeatpointError(f"{error} ({self.paths[sample]})") from error
 
     def _scene(self, sample: int) -> Scene:
         """Returns what a sample is before it varies; joints that are not finite are not labelled.

@@ -88,7 +88,7 @@ def label_findings(annotations: Annotations, sizes: Sequence[Size | None]) -> li
         box = ", ".join(f"{value:.6g}" for value in objects.boxes[place].tolist())
         detail = f"{name} at ({box})" + (f": also labelled {other}" if other else f": {what}")
         findings.append(Finding(kind, str(record.path), detail))
-    return findings + _class_findings(annotations)
+    return findings + class_findings(annotations)
 
 
 _Suspect = tuple[str, int, str | int]
@@ -175,7 +175,7 @@ def _said(feature: str, apart: float, value: float, name: str) -> str:
     return f"its middle lies at {value:.2f} of {feature}, of the median {name} at {usual:.2f}"
 
 
-def _class_findings(annotations: Annotations) -> list[Finding]:
+def class_findings(annotations: Annotations) -> list[Finding]:
     """Returns names that are likely one class, and classes of which there is no object."""
     findings, known = list[Finding](), dict[str, str]()
     for name in annotations.names:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -94,16 +94,18 @@ def train(options: TrainOptions) -> TrainResult:
 def _check_outputs(options: TrainOptions, data: TrainingData) -> None:
     """Makes sure that the run's files can be written and replace nothing that counts."""
     from heatpoint.system.outputs import check_outputs
+    from heatpoint.training.data import several
 
     out, parts = Path(options.out), (data.train, data.val)
-    given = [options.weights, options.backbone_weights, options.skeleton]
+    given: list[object] = [options.weights, options.backbone_weights, options.skeleton]
+    given += [getattr(each, "source", each) for each in several(options.data)]
     check_outputs(
         {
             "numbers": [out / "options.json", out / "log.csv"],
             "checkpoints": [out / "best.safetensors", out / "last.safetensors"],
             "pictures": [out / "curves.png", out / "val_predictions.png"],
         },
-        [*given, *(part.source for part in parts)],
+        [*given, data.val.source],
         [record.path for part in parts for record in part.images],
     )
 
@@ -113,6 +115,7 @@ def _train(
 ) -> TrainResult | HeatpointError:
     """Trains in one of the processes; a mistake is returned, for an exception loses its type."""
     from heatpoint.system import locked, memory_kept
+    from heatpoint.training.loggers import finalize
     from heatpoint.training.loop import fit
     from heatpoint.training.processes import is_cut_off, lost, on_first
     from heatpoint.training.setup import Run
@@ -125,6 +128,8 @@ def _train(
             stack.enter_context(memory_kept())
             return fit(Run(options, data, fabric))
     except HeatpointError as error:
+        with suppress(HeatpointError):  # the first error says more
+            finalize(fabric.loggers, "failed")
         if fabric.world_size == 1:
             raise
         return error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +12,16 @@ import numpy as np
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment, PoseAugment
+from heatpoint.data.combining import merge
 from heatpoint.data.dataset import TrainSet, varied
 from heatpoint.data.duplicates import shared_files
+from heatpoint.data.own_augment import OwnAugment
 from heatpoint.data.readers import read
 from heatpoint.data.scene import with_skeleton
+from heatpoint.data.suspects import class_findings
 from heatpoint.data.validate import clean, describe
 from heatpoint.errors import HeatpointError
+from heatpoint.options import Data
 from heatpoint.training.options import TrainOptions
 from heatpoint.views import input_size
 from heatpoint.zoo.detector import Detector
@@ -73,7 +78,11 @@ def training_set(options: TrainOptions, train: Annotations, detector: Detector) 
     }
     augment = replace(kind.named(options.augment), **given)  # type: ignore[type-var]
     cache = round(options.cache * 2**30)
-    return TrainSet(train, size, augment, options.seed, cache, codec.learns)
+    added = OwnAugment(options.augment_with, len(train.names)) if options.augment_with else None
+    samples = TrainSet(train, size, augment, options.seed, cache, codec.learns, added)
+    if added is not None:
+        samples[0, 0]  # a mistake in it is told here, not by a process that loads pictures
+    return samples
 
 
 @dataclass
@@ -105,13 +114,16 @@ def load_data(options: TrainOptions, kind: type[Codec]) -> TrainingData:
         HeatpointError: Data cannot be read, images are bad, nothing is to be learnt from, or the
             validation data is about other things.
     """
-    both = ((options.data, options.images), (options.val, options.val_images))
+    both = [(each, options.images) for each in several(options.data)]
+    both.append((options.val, options.val_images))
     given = [d if isinstance(d, Annotations) else read(d, folder or None) for d, folder in both]
     if "keypoints" in kind.learns:
         given = [with_skeleton(annotations, options.skeleton) for annotations in given]
-    read_train, read_val = given
+    read_val = given.pop()
+    read_train, notes = joined(given)
     _check_pair(read_train, read_val, kind)
-    train, notes = _clean(read_train, options.skip_bad, "training", kind)
+    train, more = _clean(read_train, options.skip_bad, "training", kind)
+    notes += more
     shown, more = _clean(read_val, options.skip_bad, "validation", kind)
     if options.skip_bad:
         readable = {record.path for record in shown.images}
@@ -134,6 +146,43 @@ def _one_depth(train: Annotations, val: Annotations) -> list[str]:
         f"warning: the 16-bit pictures seem to have {told[0]} bits in training and {told[1]} in "
         f"validation; all that declare no depth are scaled as {train.bits}"
     ]
+
+
+def several(data: Data | Annotations | Sequence[Data | Annotations]) -> list[Data | Annotations]:
+    """Returns data sets as a list, also where there is one."""
+    return [data] if isinstance(data, str | Annotations) else list(data)
+
+
+def joined(parts: Sequence[Annotations]) -> tuple[Annotations, list[str]]:
+    """Returns one data set of several, classes by their names, and sentences about the joint.
+
+    Raises:
+        HeatpointError: There is none, or the joints of two differ.
+    """
+    if not parts:
+        raise HeatpointError("name training data with data")
+    if len(parts) == 1:
+        return parts[0], []
+    whole, twice = merge(parts)
+    notes = [f"{len(parts)} data sets are trained on together:"]
+    for part in parts:
+        notes.append(f"  {part.source}: {len(part):,} images, {part.objects:,} objects")
+        there = part.counts()
+        lacking = [name for name in whole.names if not there.get(name)]
+        if lacking:
+            shown = ", ".join(lacking[:12]) + (" and more" if len(lacking) > 12 else "")
+            notes.append(
+                f"  warning: nothing is labelled there as {shown}; where its pictures show such "
+                "things all the same, they are learnt as background"
+            )
+    if twice:
+        notes.append(f"  {twice:,} objects are in several of them and count once")
+    notes += [
+        f"  {finding.kind}: {finding.detail}"
+        for finding in class_findings(whole)
+        if finding.kind == "class names alike"
+    ]
+    return whole, notes
 
 
 def _shared(train: Annotations, val: Annotations) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from functools import partial
 from itertools import islice
 
 import torch
@@ -15,6 +16,7 @@ from heatpoint.data.dataset import Batch
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.training import report
+from heatpoint.training.loggers import finalize, start
 from heatpoint.training.options import plain, total_epochs
 from heatpoint.training.processes import any_process, combined, on_first
 from heatpoint.training.setup import Run
@@ -34,13 +36,14 @@ def fit(run: Run) -> TrainResult:
     Raises:
         HeatpointError: A loss that is not finite, a disk that is full; nothing saved is lost.
     """
-    on_first(run.fabric, lambda: report.write_options(run.out, plain(run.options), run.derived()))
+    on_first(run.fabric, partial(begin, run))
     agree(run)
     position, epochs = run.position, total_epochs(run.options)
     target = min(epochs or math.inf, run.options.stop_after or math.inf)
     # A validation that a signal broke off is made up for, and so is the first one of a run whose
     # time was over before it began.
     over = is_over(run) and 0 < position.updates == position.validated
+    over = over or lacks_patience(run)
     stopped = False
     with run.interrupt:
         while position.epoch < target and not (over or stopped):
@@ -49,10 +52,10 @@ def fit(run: Run) -> TrainResult:
             stopped = any_process(run.fabric, run.interrupt.is_requested())
             if not stopped:
                 stopped = not end_epoch(run, over or position.epoch + 1 >= target)
+                over = over or lacks_patience(run)
         if stopped:
             save(run)
-    on_first(run.fabric, run.events.flush)
-    finished = not stopped and (over or (epochs is not None and position.epoch >= epochs))
+    finished = not stopped and (is_over(run) or (epochs is not None and position.epoch >= epochs))
     result = TrainResult(
         out=run.out,
         best=run.out / "best.safetensors",
@@ -64,11 +67,22 @@ def fit(run: Run) -> TrainResult:
         updates=position.updates,
         seconds=run.clock.elapsed(),
         finished=finished,
+        early=not (finished or stopped) and lacks_patience(run),
         interrupted=stopped,
         history=position.history,
     )
-    run.display.say(closing(result))
+    end_logs = partial(finalize, run.fabric.loggers, "interrupted" if stopped else "success")
+    on_first(run.fabric, end_logs)
+    run.display.say(*closing(result, position.table))
     return result
+
+
+def begin(run: Run) -> None:
+    """Writes down what the run is, and tells its loggers."""
+    options = plain(run.options)
+    report.write_options(run.out, options, run.derived())
+    logged, resumed = run.position.logged, run.options.resume
+    logged |= start(run.fabric.loggers, options, logged, resumed)
 
 
 def train_epoch(run: Run) -> None:
@@ -112,7 +126,7 @@ def take_update(run: Run, batches: Sequence[Batch]) -> None:
     position.step += 1
     position.updates += 1
     if fabric.is_global_zero and position.updates % LOOK_EVERY == 0:
-        run.events.add({"loss": float(terms.sum()), "learning_rate": rate}, position.updates)
+        fabric.log_dict({"loss": float(terms.sum()), "learning_rate": rate}, position.updates)
 
 
 def backward(run: Run, batches: Sequence[Batch]) -> Tensor:
@@ -198,6 +212,15 @@ def is_over(run: Run) -> bool:
     return run.clock.position(run.position.updates) >= 1
 
 
+def lacks_patience(run: Run) -> bool:
+    """Tells whether as many validations in a row as ``patience`` says have brought nothing."""
+    if run.options.patience is None:
+        return False
+    best = run.position.best_epoch
+    idle = [row for row in run.position.history if run.main in row and (row["epoch"] or 0) > best]
+    return len(idle) >= run.options.patience
+
+
 def end_epoch(run: Run, last: bool) -> bool:
     """Validates and saves where that is due, and closes the epoch.
 
@@ -230,7 +253,8 @@ def validate(run: Run) -> Row | None:
     def score() -> Row:
         if not run.scores:
             return {}
-        metrics = evaluate(run.averaged, run.data.val, device=run.fabric.device, metric=("coco",))
+        metrics = evaluate(run.averaged, run.data.val, device=run.fabric.device)
+        run.table = metrics.summary()
         found = {name: metrics.scores[name] for name in run.scores}
         return {name: None if math.isnan(value) else value for name, value in found.items()}
 
@@ -263,13 +287,15 @@ def record(run: Run, metrics: Row) -> None:
         position.validated = position.updates
         if position.best is None or score > position.best:
             position.best, position.best_epoch = float(score), float(row["epoch"] or 0)
+            position.table = run.table
     shown = [f"loss {row['loss']:.3f}", f"{row['images_per_second']} images/s"]
     if score is not None:
         shown += [report.score_text(name, metrics[name] or 0) for name in run.scores[:2]]
         shown[2] += " (best)" if position.best_epoch == row["epoch"] else ""
     run.display.say(f"epoch {row['epoch']:g}  " + "  ".join(shown))
     if run.fabric.is_global_zero:
-        run.events.add({n: v for n, v in row.items() if n != "epoch"}, position.updates)
+        known = {n: v for n, v in row.items() if n != "epoch" and v is not None}
+        run.fabric.log_dict(known, position.updates)
 
 
 def save(run: Run, metrics: Row | None = None) -> None:
@@ -296,7 +322,8 @@ def save(run: Run, metrics: Row | None = None) -> None:
                 f"the folder {run.out} is gone, deleted or moved while training; nothing can be "
                 "saved in it, so the run ends"
             )
-        run.events.flush()
+        for logger in run.fabric.loggers:
+            logger.save()
         run.averaged.meta["trained"] = {
             "epochs": round(position.epoch, 3),
             "updates": position.updates,
@@ -307,7 +334,8 @@ def save(run: Run, metrics: Row | None = None) -> None:
         run.averaged.save(run.out / "last.safetensors")
         if metrics and position.history[-1]["epoch"] == position.best_epoch:
             run.averaged.save(run.out / "best.safetensors")
-        report.write_csv(run.out, position.history)
+        if "csv" in run.options.logger:
+            report.write_csv(run.out, position.history)
         if metrics and run.options.pictures:
             report.draw_curves(run.out / "curves.png", position.history, run.terms, run.scores)
             picture = run.out / "val_predictions.png"
@@ -317,13 +345,28 @@ def save(run: Run, metrics: Row | None = None) -> None:
     on_first(run.fabric, write)
 
 
-def closing(result: TrainResult) -> str:
-    """Returns the last sentence of a run."""
+def closing(result: TrainResult, table: str) -> list[str]:
+    """Returns the last sentences of a run, after the scores of its best weights.
+
+    Args:
+        result: What it came to.
+        table: Those scores, as ``evaluate`` prints them; "" before a validation.
+    """
     score = "no validation yet"
     if result.score is not None:
         score = f"best {report.score_text(result.score_name, result.score)}"
     if result.interrupted:
-        return f"interrupted and saved after update {result.updates}; resume goes on ({score})"
+        return [f"interrupted and saved after update {result.updates}; resume goes on ({score})"]
     where = result.best if result.score is not None else result.last
     ended = "finished" if result.finished else "stopped"
-    return f"{ended} after {result.epochs} epochs: {score}, {where}"
+    lines = [f"{ended} after {result.epochs} epochs: {score}, {where}"]
+    if result.early:
+        rates = [row["learning_rate"] or 0 for row in result.history]
+        lines.insert(
+            0,
+            f"patience is over: no validation since epoch {result.best_epoch:g} was better; the "
+            f"learning rate was still at {rates[-1] / max(rates):.0%} of its highest, and a run "
+            f"that is planned to end here (epochs {result.epochs}, or minutes "
+            f"{math.ceil(result.seconds / 60)}) would lower it to its end",
+        )
+    return [table, *lines] if table else lines

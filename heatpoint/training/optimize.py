@@ -158,8 +158,9 @@ def build_optimizer(
 def freeze(backbone: Backbone, stride: int) -> list[nn.Module]:
     """Stops training all that the feature map of ``stride`` is computed from.
 
-    These layers see the most pixels, so leaving them out of the backward pass saves much of an
-    update's time, and ImageNet's edges and textures suit most data.
+    The first layers see the most pixels, so leaving them out of the backward pass saves much of an
+    update's time, and ImageNet's edges and textures suit most data. With the coarsest stride the
+    whole backbone stays as it is, and no backward pass runs in it.
 
     Args:
         backbone: In its final place; its parameters are changed.
@@ -170,18 +171,19 @@ def freeze(backbone: Backbone, stride: int) -> list[nn.Module]:
         them back into evaluation mode, or their statistics would drift.
 
     Raises:
-        HeatpointError: The backbone has no feature map of that stride, or no other one.
+        HeatpointError: The backbone has no feature map of that stride.
     """
     parameters = list(backbone.parameters())
     training = backbone.training
     backbone.eval()
     side = 2 * backbone.multiple - backbone.trim
-    inner = backbone.inner(torch.zeros(1, 3, side, side, device=parameters[0].device))
+    images = torch.zeros(1, 3, side, side, device=parameters[0].device)
+    maps = {backbone.strides[-1]: backbone(images)[-1], **backbone.inner(images)}
     backbone.train(training)
-    if stride not in inner:
-        known = ", ".join(str(each) for each in sorted(inner)) or "none"
+    if stride not in maps:
+        known = ", ".join(str(each) for each in sorted(maps))
         raise HeatpointError(f"freeze is a stride of the backbone ({known}), not {stride}")
-    used = torch.autograd.grad(inner[stride].sum(), parameters, allow_unused=True)
+    used = torch.autograd.grad(maps[stride].sum(), parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, used, strict=True):
         if gradient is not None:
             parameter.requires_grad_(False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.options import (
     Checkpoint,
     Data,
@@ -20,6 +21,7 @@ from heatpoint.options import (
     Name,
     Size,
     Skeletons,
+    Words,
     types_of,
 )
 
@@ -27,7 +29,10 @@ if TYPE_CHECKING:
     from heatpoint.data import Annotations
 
 
-_MIN_1 = ("batch_size", "accumulate", "eval_every", "max_detections", "devices", "nodes", "threads")
+_MIN_1 = (
+    *("batch_size", "accumulate", "eval_every", "patience", "max_detections"),
+    *("devices", "nodes", "threads"),
+)
 _MIN_0 = ("workers", "weight_decay", "warmup", "clip", "freeze", "seed", "cache")
 _ABOVE_0 = ("epochs", "minutes", "lr", "stop_after", "padding")
 _RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
@@ -72,10 +77,30 @@ def check(options: TrainOptions) -> None:
             "name validation data with val (or --val): it decides which weights are best; "
             "heatpoint never holds out part of the training data unasked"
         )
+    check_loggers(options.logger)
     if options.weights and (options.backbone_weights or options.pretrained):
         raise HeatpointError(
             "weights already holds a trained backbone; leave out backbone_weights and pretrained"
         )
+
+
+LOGGERS = ("tensorboard", "csv", "wandb", "mlflow")
+"""What may be told the numbers of a run; the last two are packages of their own."""
+
+
+def check_loggers(names: Sequence[str]) -> None:
+    """Refuses names of loggers that are not known, or whose package is not installed.
+
+    Raises:
+        HeatpointError: Names the logger, and the command that installs it.
+    """
+    for name in names:
+        check_choice("logger", name, LOGGERS)
+        if name in LOGGERS[2:] and find_spec(name) is None:
+            raise HeatpointError(
+                f"logger {name} needs the package {name}, which is not installed: "
+                f"pip install 'heatpoint[{name}]'"
+            )
 
 
 PUBLISHED_EPOCHS = 140
@@ -83,7 +108,7 @@ PUBLISHED_EPOCHS = 140
 FREE_ON_RESUME = frozenset(
     {
         *("data", "val", "images", "val_images", "out", "resume", "pictures", "recompute"),
-        *("epochs", "minutes", "stop_after", "eval_every"),
+        *("epochs", "minutes", "stop_after", "eval_every", "patience", "logger"),
         *("accelerator", "devices", "nodes", "strategy", "workers", "threads", "cache"),
     }
 )
@@ -100,8 +125,9 @@ class TrainOptions:
 
     DATA: ClassVar[str] = "data"
 
-    data: Data | Annotations
-    """training data: COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file"""
+    data: list[Data] | Data | Annotations | Sequence[Data | Annotations]
+    """training data: COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file; of
+    several, classes are the same where their names are"""
 
     val: Data | Annotations = ""
     """validation data in any of these formats, with the same class names"""
@@ -140,7 +166,8 @@ class TrainOptions:
     """let timm download ImageNet weights for the backbone"""
 
     freeze: int = 0
-    """keep the backbone's layers up to this stride (4 or 8, say) as they are; 0 trains them all"""
+    """keep the backbone's layers up to this stride as they are: 4 or 8, say, or its coarsest (32
+    of most) for all of it; 0 trains them all"""
 
     max_detections: int | None = None
     """objects found at most per image; the model's own (100) by default"""
@@ -213,6 +240,10 @@ class TrainOptions:
     mosaic: float = 0.0
     """probability that a training image is pieced together from four"""
 
+    augment_with: Name = ""
+    """a function of a plugin, by its name in the table AUGMENTATIONS there, that changes each
+    picture and its objects before all else does"""
+
     window: Size | None = None
     """train on windows of this many pixels of the input, most of them laid over an object: for
     small objects in large pictures; validation sees whole pictures of the same scale"""
@@ -257,6 +288,10 @@ class TrainOptions:
     eval_every: int = 1
     """epochs between validations, each of which saves"""
 
+    patience: int | None = None
+    """end the run after this many validations without a better score; the learning rate follows
+    its schedule until then"""
+
     stop_after: int | None = None
     """stop after this many epochs as if interrupted; resume goes on to the end of the schedule"""
 
@@ -265,6 +300,9 @@ class TrainOptions:
 
     pictures: bool = True
     """draw curves.png and val_predictions.png at each validation"""
+
+    logger: Words = ("tensorboard", "csv")
+    """where numbers go: tensorboard, csv (log.csv), wandb and mlflow, separated by commas"""
 
     MACHINE: ClassVar[str] = "machine"
 
@@ -311,7 +349,7 @@ def milestones(options: TrainOptions) -> tuple[float, ...]:
 def plain(options: TrainOptions) -> dict[str, Any]:
     """Returns the options as JSON values; data given in memory is named by its source."""
     values = {name: getattr(value, "source", value) for name, value in vars(options).items()}
-    for name in ("size", "window", "steps"):
+    for name in ("size", "window", "steps", "logger"):
         if not isinstance(values[name], int | None):
             values[name] = list(values[name])
     return values

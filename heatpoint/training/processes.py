@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Literal, TypeVar, cast
 
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from heatpoint.errors import HeatpointError
 from heatpoint.networks.fast import has_amx
+from heatpoint.training.loggers import make_loggers
 from heatpoint.training.options import TrainOptions
 
 Result = TypeVar("Result")
@@ -33,7 +35,7 @@ _STARTS = {"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
 
 
 def make_fabric(options: TrainOptions) -> Fabric:
-    """Returns Lightning Fabric for the machine: devices, processes and precision.
+    """Returns Lightning Fabric for the machine: devices, processes, precision and loggers.
 
     Raises:
         HeatpointError: The accelerator or the devices asked for are not there.
@@ -54,6 +56,7 @@ def make_fabric(options: TrainOptions) -> Fabric:
             devices=devices,
             num_nodes=nodes,
             precision="bf16-mixed" if wants_bf16(options.precision, accelerator) else "32-true",
+            loggers=make_loggers(options.logger, Path(options.out)),
         )
     except (RuntimeError, ValueError) as error:  # how Fabric reports what is not there
         raise HeatpointError(

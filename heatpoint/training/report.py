@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,7 +22,6 @@ from heatpoint.data.dataset import varied
 from heatpoint.data.draw import draw_truth, enlarge, montage, write_picture
 from heatpoint.data.images import load_image
 from heatpoint.data.results import Detections
-from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.inference.metrics import score_title
 from heatpoint.inference.predict import predict
@@ -216,55 +214,6 @@ def write_csv(folder: Path, history: Sequence[Row]) -> None:
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(history)
-
-
-class Events:
-    """Writes TensorBoard events, by its record writer alone.
-
-    ``SummaryWriter`` writes in a thread, which prints a traceback where a folder is gone or a disk
-    is full. The package is imported with the first number.
-
-    Args:
-        folder: Where the event files go.
-        purge_from: Step from which an earlier, interrupted run's numbers are void.
-    """
-
-    def __init__(self, folder: Path, purge_from: int = 0) -> None:
-        self._folder, self._purge = folder, purge_from
-        self._writer: Any = None
-
-    def add(self, values: Mapping[str, float | int | None], step: int) -> None:
-        """Adds the numbers that are there, under their names; ``flush`` tells what went wrong."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        numbers = [{"tag": n, "simple_value": v} for n, v in values.items() if v is not None]
-        events: list[dict[str, Any]] = [{"step": step, "summary": {"value": numbers}}]
-        with suppress(OSError):
-            if self._writer is None:
-                name = f"events.out.tfevents.{time.time():.0f}.{platform.node()}.{os.getpid()}"
-                self._writer = RecordWriter(open(self._folder / name, "ab"))  # noqa: SIM115
-                events.insert(0, {"file_version": "brain.Event:2"})
-                if self._purge:
-                    events.insert(1, {"step": self._purge, "session_log": {"status": "START"}})
-            for event in events:
-                self._writer.write(Event(wall_time=time.time(), **event).SerializeToString())
-            self._writer.flush()
-
-    def flush(self) -> None:
-        """Makes sure that everything is on the disk.
-
-        Raises:
-            HeatpointError: It cannot be written.
-        """
-        try:
-            if self._writer is not None:
-                self._writer.flush()
-        except OSError as error:
-            raise HeatpointError(
-                f"cannot write TensorBoard events to {self._folder}: {error.strerror or error}; "
-                "resume goes on from what was saved last"
-            ) from error
 
 
 def draw_curves(

@@ -26,7 +26,7 @@ from heatpoint.training.data import TrainingData, fingerprint, training_set
 from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, default_rate, freeze
 from heatpoint.training.options import TrainOptions, differences, milestones, plain, total_epochs
 from heatpoint.training.processes import describe_device
-from heatpoint.training.report import Display, Events
+from heatpoint.training.report import Display
 from heatpoint.training.state import Position, load_resume
 from heatpoint.views import input_size
 from heatpoint.weights import checkpoint_path, read_header
@@ -113,6 +113,8 @@ def _chosen(options: TrainOptions, train: Annotations) -> tuple[Detector, list[s
                 "the backbone starts from random weights; pretrained or backbone_weights learn "
                 "much faster"
             )
+            if options.freeze:
+                notes.append("warning: freeze keeps the first of these random layers as they are")
     given = {name: getattr(options, name) for name in CODEC_OPTIONS}
     given = {name: value for name, value in given.items() if value not in (None, "")}
     codec = detector.codec.tuned(detector.meta.get("architecture", "this model"), given)
@@ -153,6 +155,7 @@ class Run:
         identity: What identifies the data, by ``fingerprint``.
         position: Where the run stands.
         sums: (T,) sum of the terms over the updates of the running epoch, on the device.
+        table: What ``evaluate`` prints of the last validation, in the first process.
         recent: Updates that were not looked at yet: (T + 1,) loss terms and norm of the gradient,
             indices of the images, number of the update, learning rate.
 
@@ -178,6 +181,10 @@ class Run:
         self.size, self.terms = detector.size, detector.codec.terms
         self.scores = score_columns(detector.codec)
         self.main = next(iter(self.scores), "")
+        if options.patience and not self.main:
+            raise HeatpointError(
+                f"patience waits for a better score, and {options.model} has none; leave it out"
+            )
         self._cut_into_batches(training_set(options, data.train, detector))
 
         self.rate = options.lr or default_rate(options.optimizer, self.images)
@@ -199,9 +206,9 @@ class Run:
         updates = None if epochs is None else epochs * self.steps
         self.clock = Clock(updates, seconds, position.seconds)
         self.schedule = Schedule(options.schedule, milestones(options), options.warmup)
+        self.table = ""
         self.sums = torch.tensor(position.sums or [0.0] * len(self.terms), device=fabric.device)
         self.recent: list[tuple[Tensor, list[int], int, float]] = []
-        self.events = Events(self.out, position.updates)
         parameters = sum(p.numel() for p in network.parameters())
         self.display.say(
             *notes,

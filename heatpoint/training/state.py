@@ -13,7 +13,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.system.files import atomic_write, check_file, fits
 from heatpoint.weights import check_header
 
-FORMAT = 2
+FORMAT = 3
 Row = dict[str, float | int | None]
 """What log.csv says about an epoch."""
 
@@ -40,6 +40,8 @@ class Position:
         best_epoch: Epoch of the row in ``history`` that has it.
         sums: Sum of each loss term over the updates of the running epoch.
         history: One row per epoch, as in log.csv.
+        table: The scores of the best validation, as ``evaluate`` prints them.
+        logged: What services that are told the numbers call the run, by their loggers' class.
     """
 
     epoch: int = 0
@@ -51,6 +53,8 @@ class Position:
     best_epoch: float = 0
     sums: list[float] = field(default_factory=list)
     history: list[Row] = field(default_factory=list)
+    table: str = ""
+    logged: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -68,6 +72,7 @@ class TrainResult:
         updates: Updates of the weights.
         seconds: Wall-clock time.
         finished: Whether the schedule came to its end.
+        early: Whether it did not because ``patience`` was over.
         interrupted: Whether a signal stopped the run.
         history: One row per epoch, as in log.csv.
     """
@@ -82,6 +87,7 @@ class TrainResult:
     updates: int
     seconds: float
     finished: bool
+    early: bool
     interrupted: bool
     history: list[Row] = field(default_factory=list)
 
