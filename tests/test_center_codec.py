@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,8 +55,10 @@ def _found(candidates: Rows, image: int, count: int) -> Tensor:
 
 @pytest.mark.parametrize("rule", ["legacy", "fixed", "half-fixed", "elliptical"])
 @pytest.mark.parametrize("region", [0.0, 0.6])
-def test_decoding_ideal_maps_gives_the_targets(rule: str, region: float) -> None:
-    codec = CenterCodec(3, radius=rule, max_detections=500, size_region=region)  # type: ignore[arg-type]
+@pytest.mark.parametrize("measure", ["size", "sides"])
+def test_decoding_ideal_maps_gives_the_targets(rule: str, region: float, measure: str) -> None:
+    given: Any = {"radius": rule, "measure": measure}
+    codec = CenterCodec(3, max_detections=500, size_region=region, **given)
     targets = [_objects(20), _nothing(), _objects(1, seed=1), _objects(400, seed=2)]
     encoded = codec.encode(targets, SIZE)
     assert len(encoded) == 421
@@ -94,15 +97,16 @@ def test_without_an_offset_map_centres_are_off_by_half_a_cell_at_most() -> None:
     assert codec.unflip(maps).keys() == maps.keys()
 
 
-def test_maps_of_a_mirrored_image_unflip_exactly() -> None:
-    codec = CenterCodec(3)
+@pytest.mark.parametrize("measure", ["size", "sides"])
+def test_maps_of_a_mirrored_image_unflip_exactly(measure: Any) -> None:
+    codec = CenterCodec(3, measure=measure)
     target = _objects(60, step=0.125)
     boxes = target.boxes.clone()
     boxes[:, [0, 2]] = SIZE[1] - boxes[:, [2, 0]]
     maps = codec.ideal(codec.encode([target], SIZE))
     mirrored = codec.ideal(codec.encode([Target(boxes, target.labels)], SIZE))
     back = codec.unflip(mirrored)
-    taken = (maps["size"] > 0).any(1)
+    taken = (maps[measure] != 0).any(1)
     assert taken.sum() == 60
     for name, values in maps.items():
         found = back[name]
@@ -117,8 +121,11 @@ def test_maps_of_a_mirrored_image_unflip_exactly() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("logit", [-50.0, -2.19, 50.0])
 @pytest.mark.parametrize("counts", [[0, 0], [1], [500, 3]])
-def test_loss_is_finite(dtype: torch.dtype, logit: float, counts: list[int]) -> None:
-    codec = CenterCodec(3, giou_weight=1.0, size_region=0.5)
+@pytest.mark.parametrize("measure", ["size", "sides"])
+def test_loss_is_finite(
+    dtype: torch.dtype, logit: float, counts: list[int], measure: Any
+) -> None:
+    codec = CenterCodec(3, giou_weight=1.0, size_region=0.5, sides_weight=1.0, measure=measure)
     encoded = codec.encode([_objects(n, seed=n) if n else _nothing() for n in counts], SIZE)
     maps = {
         spec.name: torch.full((len(counts), spec.channels, 48, 64), logit, dtype=dtype)
@@ -127,7 +134,8 @@ def test_loss_is_finite(dtype: torch.dtype, logit: float, counts: list[int]) -> 
     for values in maps.values():
         values.requires_grad_()
     terms = codec.loss(maps, encoded)
-    assert list(terms) == ["heatmap", "size", "offset", "giou"]
+    boxes = ["sides"] if measure == "sides" else ["size", "offset"]
+    assert tuple(terms) == codec.terms == ("heatmap", *boxes, "giou")
     torch.stack(list(terms.values())).sum().backward()
     for term in terms.values():
         assert term.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
@@ -139,6 +147,18 @@ def test_loss_is_finite(dtype: torch.dtype, logit: float, counts: list[int]) -> 
         # No object: the heatmap learns that there is nothing, the others learn nothing.
         if sum(counts) == 0 and name != "heatmap":
             assert (values.grad == 0).all()
+
+
+def test_sides_are_distances_from_the_middle_of_a_cell() -> None:
+    boxes = torch.tensor([[8.0, 4, 24, 40], [101, 101, 102, 102]])  # the second is beside it
+    codec = CenterCodec(1, measure="sides")
+    encoded = codec.encode([Target(boxes, torch.tensor([0, 0]))], SIZE)
+    sides = codec.ideal(encoded)["sides"][0]
+    distance = torch.tensor([10.0, 18, 6, 18]) / 4  # of the centre of cell (4, 5): (18, 22)
+    torch.testing.assert_close(sides[:, 5, 4], 1 + distance.log())
+    assert sides[:, 25, 25].tolist() == [0.25, 0.25, 0.0, 0.0]
+    untrained = codec._says.read({"sides": torch.full((1, 4), codec.maps[1].bias)})[1]
+    torch.testing.assert_close(untrained, torch.full((1, 2), 16.0))
 
 
 def test_ideal_maps_have_next_to_no_loss() -> None:
@@ -251,6 +271,7 @@ def test_codec_survives_json() -> None:
         ({"size_weight": -1.0}, "size_weight must be at least 0"),
         ({"alpha": 0.0}, "alpha must lie in"),
         ({"size_region": 2.0}, "size_region"),
+        ({"measure": "side"}, "did you mean 'sides'"),
     ],
 )
 def test_mistaken_fields_are_named(fields: dict[str, object], message: str) -> None:

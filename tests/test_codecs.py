@@ -87,6 +87,9 @@ CASES = {
         CenterCodec(3, offset=False, size_region=0.6, giou_weight=2.0, one_class_per_cell=True),
         objects,
     ),
+    "CenterCodec-sides": Case(
+        CenterCodec(3, measure="sides", sides_weight=1.0, giou_weight=5.0), objects
+    ),
     "CornerCodec": Case(CornerCodec(3, max_detections=50, corners=20), objects),
     "CornerCodec-trimmed": Case(CornerCodec(3, trim=1, images="mean"), objects, TRIMMED),
     "TripletCodec": Case(TripletCodec(3, max_detections=50, corners=20), objects),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
+from heatpoint.codecs.box_maps import BoxMaps, Measure, Sides, SizeAndOffset
 from heatpoint.codecs.encoded import (
     CellSamples,
     CenterEncoded,
@@ -20,21 +21,18 @@ from heatpoint.codecs.encoded import (
     list_points,
 )
 from heatpoint.codecs.gaussian import RadiusRule
-from heatpoint.codecs.losses import focal_loss, giou_loss, l1_loss
-from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks, unflipped
+from heatpoint.codecs.losses import accurate, focal_loss, giou_loss, l1_loss
+from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 
 Border = Literal["continuous", "cells"]
 Normaliser = Literal["coordinates", "objects"]
 Collisions = Literal["keep", "last"]
 
-MOST = 9.0
-"""Logarithm of the longest side that is read, in cells: longer than any picture's."""
-
 
 @dataclass(frozen=True)
 class CenterCodec(Codec):
-    """Centre points: one heatmap per class, one size map and one offset map for all classes.
+    """Centre points: one heatmap per class, and maps that say a box, the same for all classes.
 
     The defaults are the released CenterNet's, apart from ``border`` and ``clamp``, whose released
     values ("cells" and 1e-4) distort boxes at the border and stop learning from confident errors.
@@ -51,10 +49,13 @@ class CenterCodec(Codec):
         heatmap_weight: Weight of the heatmap's loss.
         size_weight: Weight of the size's L1 loss, 0.1 since sizes are in cells.
         offset_weight: Weight of the offset's L1 loss.
+        sides_weight: Weight of the sides' L1 loss; see ``measure``.
         giou_weight: Weight of an additional generalised IoU loss of the decoded boxes; 0 for none.
             Keep some L1 loss beside it: an inverted box is beyond its reach.
         border: "continuous" takes boxes as they are; "cells" clips them to [0, w - 1] and
             [0, h - 1] cells, as all released programs do.
+        measure: "size" has a map of width and height and one of the offset, as published; "sides"
+            one of the distances to the four sides, which are quicker to learn; see ``Sides``.
         log_size: Whether the size map holds natural logarithms of cells instead of cells, as in
             CenterFace (Xu et al. 2019); the L1 loss is then of the logarithms.
         offset: Whether there is an offset map; without, a centre is taken to be its cell's.
@@ -81,8 +82,10 @@ class CenterCodec(Codec):
     heatmap_weight: float = 1.0
     size_weight: float = 0.1
     offset_weight: float = 1.0
+    sides_weight: float = 0.0
     giou_weight: float = 0.0
     border: Border = "continuous"
+    measure: Measure = "size"
     log_size: bool = False
     offset: bool = True
     collisions: Collisions = "keep"
@@ -94,7 +97,7 @@ class CenterCodec(Codec):
     soft_nms: float | None = None
 
     def __post_init__(self) -> None:
-        weights = ("heatmap_weight", "size_weight", "offset_weight", "giou_weight")
+        weights = [f"{part}_weight" for part in ("heatmap", "size", "offset", "sides", "giou")]
         check_values(self, ("classes", "stride", "max_detections", "peak_kernel"), weights)
         check_blobs(self.clamp, self.peak_kernel, self.overlap, self.soft_nms)
         require(0 < self.alpha <= 1, "alpha", "lie in (0, 1]", self.alpha)
@@ -102,11 +105,14 @@ class CenterCodec(Codec):
         require(0 <= region <= 1, "size_region", "lie in [0, 1]", region)
 
     @property
+    def _says(self) -> BoxMaps:
+        """How the maps say a box."""
+        return Sides() if self.measure == "sides" else SizeAndOffset(self.log_size, self.offset)
+
+    @property
     def maps(self) -> tuple[MapSpec, ...]:
-        """Heatmap (C logits), size (width, height) and offset (x, y), both in cells."""
-        offset = (MapSpec("offset", 2, std=0.001),) if self.offset else ()
-        heatmap = MapSpec("heatmap", self.classes, bias=-2.19, per="class")
-        return (heatmap, MapSpec("size", 2, std=0.001), *offset)
+        """Heatmap (C logits); size (width, height) and offset (x, y), or sides, in cells."""
+        return (MapSpec("heatmap", self.classes, bias=-2.19, per="class"), *self._says.maps)
 
     @property
     def answer(self) -> tuple[Field, ...]:
@@ -115,15 +121,15 @@ class CenterCodec(Codec):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """``heatmap``, ``size``, and ``offset`` and ``giou`` where they are learnt."""
-        optional = (("offset", self.offset), ("giou", self.giou_weight > 0))
-        return ("heatmap", "size", *(name for name, learnt in optional if learnt))
+        """``heatmap``, the maps that say a box, and ``giou`` where it is learnt."""
+        names = ("heatmap", *(spec.name for spec in self._says.maps))
+        return (*names, "giou") if self.giou_weight > 0 else names
 
     @property
     def steps(self) -> dict[str, tuple[str, ...]]:
-        """The heatmap finds and classifies, the offset places to the pixel, the size measures."""
-        names = ("heatmap", *(("offset",) if self.offset else ()), "size")
-        return {name: (name,) for name in names}
+        """The heatmap finds and classifies, an offset places to the pixel, the rest measures."""
+        said = (spec.name for spec in reversed(self._says.maps))
+        return {name: (name,) for name in ("heatmap", *said)}
 
     @property
     def suppression(self) -> Suppression:
@@ -193,25 +199,18 @@ class CenterCodec(Codec):
         positives, objects = encoded.counts[:2].unbind()
         scale = self.heatmap_weight / positives.clamp(min=1)
         heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
-        terms = {"heatmap": heatmap}
-        at = encoded.samples
+        terms, at = {"heatmap": heatmap}, encoded.samples
         count = objects * (2 if self.normaliser == "coordinates" else 1) + 1e-4
-        size = at_cells(maps["size"], at.image, at.cell)
-        terms["size"] = self.size_weight * l1_loss(size, self._written(at.size), at.weight, count)
-        offset = torch.full_like(at.offset, 0.5)
-        if self.offset:
-            offset = at_cells(maps["offset"], at.image, at.cell)
-            terms["offset"] = self.offset_weight * l1_loss(offset, at.offset, at.weight, count)
+        true, found = self._says.written(at.offset, at.size), {}
+        for name, values in true.items():
+            found[name] = accurate(at_cells(maps[name], at.image, at.cell))
+            loss = l1_loss(found[name], values, at.weight, count)
+            terms[name] = getattr(self, f"{name}_weight") * loss
         if self.giou_weight > 0:
-            sides = size.clamp(max=MOST).exp() if self.log_size else size
-            found, true = _boxes(offset, sides), _boxes(at.offset, at.size)
-            loss = giou_loss(found, true, at.weight, objects + 1e-4)
+            boxes = _boxes(*self._says.read(found, learning=True)), _boxes(at.offset, at.size)
+            loss = giou_loss(*boxes, at.weight, objects + 1e-4)
             terms["giou"] = self.giou_weight * loss
         return terms
-
-    def _written(self, sides: Tensor) -> Tensor:
-        """Returns sides in cells as the size map says them."""
-        return sides.log() if self.log_size else sides
 
     def decode(self, maps: Maps) -> Rows:
         """Reads the K best peaks of each image and the boxes at their cells.
@@ -229,10 +228,9 @@ class CenterCodec(Codec):
         values, labels, cells = top_peaks(
             maps["heatmap"], self.max_detections, self.peak_kernel, self.one_class_per_cell
         )
-        inside = read_cells(maps["offset"], cells).float() if self.offset else 0.5
+        said = {each.name: read_cells(maps[each.name], cells).float() for each in self._says.maps}
+        inside, sides = self._says.read(said)
         center = places_of(cells, maps["heatmap"].shape[-1]).float() + inside
-        sides = read_cells(maps["size"], cells).float()
-        sides = sides.clamp(max=MOST).exp() if self.log_size else sides.clamp(min=0)
         boxes = _boxes(center, sides) * self.stride
         scores = torch.sigmoid(values.float())
         return {"boxes": boxes, "scores": scores, "labels": labels}, cells
@@ -240,16 +238,14 @@ class CenterCodec(Codec):
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image.
 
-        A centre at x in its cell is at 1 - x in the mirrored cell. The released program, whose
-        mirror is W - 1 - x, uses no offset of the mirrored image at all; see ``merge_flipped``.
+        Those that say boxes know how; see ``box_maps``.
         """
-        mirrored = {name: values.flip(-1) for name, values in maps.items()}
-        return {**mirrored, "offset": unflipped(maps["offset"])} if self.offset else mirrored
+        return {name: values.flip(-1) for name, values in maps.items()} | self._says.unflip(maps)
 
     def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
         """Averages the maps of an image and of its mirror image, as released for testing.
 
-        Probabilities and sizes are averaged; the offset is the image's own.
+        Probabilities and sizes, or sides, are averaged; the offset is the image's own.
 
         Args:
             maps: Maps of the image.
@@ -263,8 +259,7 @@ class CenterCodec(Codec):
     def _merged(self, maps: Maps, other: Maps) -> Maps:
         """Averages the maps of an image and those of its mirror image, turned back."""
         heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
-        size = (maps["size"] + other["size"]) / 2
-        return {**maps, "heatmap": heatmap, "size": size}
+        return {**self._says.merged(maps, other), "heatmap": heatmap}
 
     def ideal(self, encoded: CenterEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the targets.
@@ -274,13 +269,11 @@ class CenterCodec(Codec):
         half a cell on each axis at most.
 
         Returns:
-            float32 maps; size and offset are 0 at cells that no object trains.
+            float32 maps; those that say boxes are 0 at cells that no object trains.
         """
-        at = encoded.samples
-        maps = {"heatmap": encoded.logits(encoded.blobs)}
-        maps["size"] = encoded.map_of(self._written(at.size), at.image, at.cell)
-        if self.offset:
-            maps["offset"] = encoded.map_of(at.offset, at.image, at.cell)
+        at, maps = encoded.samples, {"heatmap": encoded.logits(encoded.blobs)}
+        for name, values in self._says.written(at.offset, at.size).items():
+            maps[name] = encoded.map_of(values, at.image, at.cell)
         return maps
 
 

@@ -96,22 +96,32 @@ class BareHeads(Heads):
 
 
 class SharedHeads(Heads):
-    """Lets all maps share one hidden 3x3 convolution with batch norm, for small networks.
+    """Lets maps share a hidden 3x3 convolution with batch norm, for small networks.
+
+    Maps that name a branch have one of their own, which is trained for nothing else.
 
     Args:
         in_channels: Channels of the feature map.
         specs: The maps to produce.
-        width: Channels of the hidden convolution.
+        width: Channels of each hidden convolution.
     """
 
     def __init__(self, in_channels: int, specs: Sequence[MapSpec], width: int) -> None:
         super().__init__(width, specs)
+        self.branch_of = {spec.name: spec.branch for spec in specs}
         self.hidden = convolution(in_channels, width, 3)
+        self.apart = nn.ModuleDict(
+            {
+                branch: convolution(in_channels, width, 3)
+                for branch in sorted(set(self.branch_of.values()) - {""})
+            }
+        )
 
     def forward(self, features: Tensor) -> Maps:
         """Returns name to (B, channels, h, w) for features of (B, in_channels, h, w)."""
-        shared = self.hidden(features)
-        return {name: last(shared) for name, last in self.last.items()}
+        hidden = {name: branch(features) for name, branch in self.apart.items()}
+        hidden[""] = self.hidden(features)
+        return {name: last(hidden[self.branch_of[name]]) for name, last in self.last.items()}
 
 
 class StackHeads(nn.Module):

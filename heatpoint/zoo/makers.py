@@ -14,6 +14,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
 from heatpoint.networks.attention import AttentionHeads, AttentionNeck, EveryStack
 from heatpoint.networks.centerface import FoldedMobileNetV2, TransposedTopDownNeck
+from heatpoint.networks.corner_branches import BRANCHES
 from heatpoint.networks.deformable import DeformConv
 from heatpoint.networks.deformable_necks import AggregationNeck, Make3x3, PairedNeck
 from heatpoint.networks.features import (
@@ -226,12 +227,12 @@ def _narrow(
 ) -> tuple[nn.Module, nn.Module]:
     """Returns the top-down neck and the slim heads of small networks.
 
-    The heads have pooled branches where the maps name some, and attention where they have it.
+    The heads have pooled branches where the maps name those, and attention where they have it.
     """
     if isinstance(codec, SaccadeCodec):
         attentive = AttentionNeck(channels, widths)
         return attentive, AttentionHeads(attentive.channels, codec.maps, pooled, width=None)
     neck = TopDownNeck(channels, widths)
-    if any(spec.branch for spec in codec.maps):
+    if any(spec.branch in BRANCHES for spec in codec.maps):
         return neck, CornerHeads(widths[0], codec.maps, pooled=pooled, width=None)
     return neck, SharedHeads(widths[0], codec.maps, width=width)
