@@ -85,7 +85,7 @@ class Fetch:
     """
 
     name: Name
-    """a name that heatpoint models lists"""
+    """a name that heatpoint models --weights lists"""
 
     file: File | None = None
     """the publisher's file, if it is here already; nothing is downloaded then"""
