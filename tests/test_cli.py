@@ -18,8 +18,6 @@ from heatpoint.commands import as_flags
 from heatpoint.commands.finding import Predict
 from heatpoint.commands.training import Demo
 from heatpoint.errors import HeatpointWarning, suggest
-from heatpoint.weights import PUBLISHED
-from heatpoint.zoo.table import TABLE
 
 if TYPE_CHECKING:
     pass
@@ -150,18 +148,6 @@ def test_warnings_about_data_show_no_code(
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == "heatpoint: skipped: a.jpg is no picture"
     assert "DeprecationWarning: something else" in lines[1]
-
-
-def test_models_fit_into_80_columns(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    assert main(["models"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= 80
-    assert len(lines) < 2.5 * (len(TABLE) + len(PUBLISHED))
-    row = next(line for line in lines if line.startswith("centernet_resnet18 "))
-    assert row.split()[1:] == ["boxes", "512x512", "4", "15.8", "M"]
 
 
 def run_in_shell(words: str, **environment: str) -> tuple[int, str]:

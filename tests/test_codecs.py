@@ -128,6 +128,7 @@ CASES = {
         CenterPoseCodec(3, joints=16, joint_heatmaps=False, offset=False), people
     ),
     "TTFCodec": Case(TTFCodec(3, max_detections=30), objects),
+    "TTFCodec-all": Case(TTFCodec(3, per_class=True), objects),
     "TTFCodec-published": Case(TTFCodec(3, border="pixels", collisions="smallest"), objects),
     "JointCodec": Case(JointCodec(16, MPII.flip), subject),
     "JointCodec-mmpose": Case(

@@ -15,6 +15,7 @@ from heatpoint.cli import main
 from heatpoint.commands import weights
 from heatpoint.commands.weights import describe
 from heatpoint.data.skeleton import SKELETONS, Skeleton
+from heatpoint.weights import PUBLISHED
 from heatpoint.zoo import FAMILIES, models
 from heatpoint.zoo.table import TABLE
 
@@ -57,7 +58,7 @@ def test_parameters_are_counted_for_the_classes_and_joints_asked_for(
 ) -> None:
     built = describe(name, 1203, SKELETONS["flic11"])["parameters"][0]
     row = row_of(name, capsys, "--classes", "1203", "--skeleton", "flic11")
-    assert row[-2] == f"{built / 1e6:.1f}"
+    assert row[1].strip("*") == f"{built / 1e6:.1f}"
 
 
 def test_models_of_plugins_are_listed(
@@ -79,6 +80,33 @@ def test_the_list_needs_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=environment
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_page_of_lines_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    for words, most in (([], len(TABLE) + 20), (["--weights"], 1.6 * len(PUBLISHED) + 10)):
+        assert main(["models", *words]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(len, lines)) <= 80
+        assert len(lines) < most
+        assert not any(line.endswith("...") for line in lines[:-1]) or words
+    row = row_of("centernet_dla34", capsys)
+    assert row[1:] == ["19.6*", "DLA-34", "with", "a", "deformable", "neck"]
+
+
+def test_one_architecture_is_told_of_with_its_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--about", "centernet_dla34", "--classes", "3"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "as published (Zhou et al. 2019) finds boxes; input 512x512, stride 4" in said
+    count = describe("centernet_dla34", 3, SKELETONS["mpii16"])["parameters"][0]
+    assert f"parameters: {count / 1e6:.1f} M (3 classes" in said
+    assert "ctdet_coco_dla_2x: COCO; AP 37.4 / 39.2 / 41.7; COCO val2017" in said
+    assert main(["models", "--about", "centernet_topdown:resnet18"]) == 0
+    assert "resnet18 of timm under a topdown neck" in capsys.readouterr().out
+    assert main(["models", "--about", "centernet_dla43"]) == 1
+    assert "did you mean 'centernet_dla34'" in capsys.readouterr().err
 
 
 if __name__ == "__main__":

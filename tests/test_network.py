@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+import timm
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,7 +16,7 @@ from heatpoint.networks.deformable_necks import (
     bilinear_upsampling,
     plain,
 )
-from heatpoint.networks.features import DeconvNeck, PlainResNet, TimmBackbone, TopDownNeck
+from heatpoint.networks.features import DeconvNeck, PlainResNet, SameConv, TimmBackbone, TopDownNeck
 from heatpoint.networks.heads import MapHeads, SharedHeads
 
 SPECS = (MapSpec("heatmap", 3, bias=-2.19), MapSpec("size", 2, std=0.001))
@@ -80,6 +81,19 @@ def test_backbone_takes_strides_from_the_feature_info() -> None:
     features = backbone(torch.zeros(1, 3, 64, 96))
     assert [tuple(f.shape) for f in features] == [(1, 24, 16, 24), (1, 96, 4, 6)]
     assert (backbone.channels, backbone.strides, backbone.multiple) == ((24, 96), (4, 16), 16)
+
+
+def test_same_padding_is_that_of_timm() -> None:
+    torch.manual_seed(0)
+    name, strides = "tf_efficientnet_lite0", (4, 8, 16, 32)
+    backbone = TimmBackbone(name, strides).eval()
+    original = timm.create_model(name, features_only=True).eval()
+    original.load_state_dict(backbone.model.state_dict())
+    assert sum(isinstance(module, SameConv) for module in backbone.modules()) == 5
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        for found, wanted in zip(backbone(images), original(images)[-4:], strict=True):
+            assert torch.equal(found, wanted)
 
 
 def test_backbone_turns_channels_first() -> None:

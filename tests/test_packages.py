@@ -75,7 +75,7 @@ def test_another_backbone_is_refused_before_anything_is_read(fake: Path) -> None
 
 
 def test_models_lists_them(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models"]) == 0
+    assert main(["models", "--weights"]) == 0
     said = " ".join(capsys.readouterr().out.split())
     for record in BACKBONES.values():
         assert f"package:{record.name} {record.backbone}; top-1 {record.top1}" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from layered import SPOTS, layered_detector, spot_pictures
 from ramps import SKELETON, ramp_detector, ramp_image
 
 import heatpoint.exporting as package
+from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export, parity
+from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines.description import Description
+from heatpoint.inference.predict import open_runner
 from heatpoint.views.fields import BOXES, LABELS, SCORES
 
 pytestmark = pytest.mark.usefixtures("shared_graphs")
@@ -97,8 +101,11 @@ def rows(boxes: list[list[float]], scores: list[float], labels: list[int]) -> De
     )
 
 
-def verdict(first: Detections, second: Detections, precision: str) -> parity.Parity:
-    return parity.judge([parity.differences(first, second, (BOXES, SCORES, LABELS))], precision, 1)
+def verdict(first: Detections, second: Detections, precision: str, *ends: float) -> parity.Parity:
+    fields = (BOXES, SCORES, LABELS)
+    return parity.judge(
+        [parity.differences(first, second, fields, ends or (-np.inf, -np.inf))], precision, 1
+    )
 
 
 def test_boxes_are_matched_by_class_and_overlap() -> None:
@@ -138,3 +145,51 @@ def test_rounded_numbers_that_are_sure_of_nothing_are_compared_by_height() -> No
     assert verdict(weak, elsewhere, "fp16").holds
     assert not verdict(weak, elsewhere, "fp32").holds
     assert not verdict(weak, rows([[0, 0, 10, 10]], [0.29], [0]), "fp16").holds
+
+
+def ranks(*places: float, best: float = 0.9) -> Detections:
+    """Returns boxes at some places, of scores that fall by a hundredth from one to the next."""
+    boxes = [[30 * place, 0, 30 * place + 10, 10] for place in places]
+    return rows(boxes, [best - 0.01 * rank for rank in range(len(places))], [0] * len(places))
+
+
+def test_what_the_end_of_a_full_answer_cuts_off_is_not_missing() -> None:
+    # The last two of ten rows are cut off, where two equally high ones outside of the picture came
+    # before them.
+    whole, short = ranks(*range(10)), ranks(*range(8))
+    assert verdict(whole, short, "fp32").off == 2
+    found = verdict(whole, short, "fp32", 0.81, 0.83)
+    assert (found.compared, found.cut, found.off, found.holds) == (16, 2, 0, True)
+    assert "2 left out" in found.summary()
+    assert verdict(short, whole, "fp32", 0.83, 0.81) == found
+    # Of peaks as high as the last row, each answer has room for another one.
+    one, other = ranks(*range(8), 8), ranks(*range(8), 20)
+    assert verdict(one, other, "fp32").off == 2
+    found = verdict(one, other, "fp32", 0.82, 0.82)
+    assert (found.compared, found.cut, found.holds) == (16, 2, True)
+
+
+def test_rows_above_the_end_of_an_answer_may_not_differ() -> None:
+    whole = ranks(*range(10))
+    missing, moved = whole[[0, 1, 2, 4, 5, 6, 7]], ranks(0, 1, 2, 3.1, 4, 5, 6, 7)
+    for wrong in (missing, moved):
+        found = verdict(whole, wrong, "fp32", 0.81, 0.83)
+        assert found.cut == 2
+        assert found.off > 0
+        assert not found.holds
+    # An answer of one row ends above all others: nothing would be compared.
+    once = ranks(0)
+    found = verdict(whole, once, "fp32", 0.81, 0.9)
+    assert (found.cut, found.off, found.holds) == (0, 9, False)
+
+
+def test_the_end_of_an_answer_is_its_last_row_in_the_network() -> None:
+    detector, image = layered_detector(), np.full((64, 64, 3), 90, np.uint8)
+    assert isinstance(detector.codec, CenterCodec)
+    detector.codec = replace(detector.codec, max_detections=2)
+    for soft, noted in (("none", True), ("gaussian", False)):
+        keep = KeepOptions(max_detections=2, soft_nms=soft)  # type: ignore[arg-type]
+        runner = parity.Ending(open_runner(detector, RunOptions(device="cpu"), keep, 0.0))
+        rows = runner.engine(np.full((1, 3, 64, 64), 90, np.uint8))["scores"]
+        runner([image, image])
+        assert runner.ends == ([rows.min()] * 2 if noted else [-np.inf] * 2)

