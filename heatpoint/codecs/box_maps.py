@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -107,8 +108,7 @@ class Sides:
     @property
     def maps(self) -> tuple[MapSpec, ...]:
         """``sides``, with a hidden convolution of its own where small networks share one."""
-        bias = float(_written(torch.tensor(USUAL)))
-        return (MapSpec("sides", 4, bias=bias, branch="sides", std=0.001),)
+        return (MapSpec("sides", 4, bias=1 + math.log(USUAL), branch="sides", std=0.001),)
 
     def written(self, offset: Tensor, size: Tensor) -> dict[str, Tensor]:
         """Returns the four distances as they are written."""

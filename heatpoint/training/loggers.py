@@ -44,7 +44,7 @@ class RunLogger(Logger):
         """What a service calls the run; "" where there is none, and before the start."""
         return self._id
 
-    def log_hyperparams(self, params: object, *args: object, **kwargs: object) -> None:
+    def log_hyperparams(self, params: object) -> None:  # type: ignore[override]
         """Does nothing: ``start`` is told the options."""
 
     def start(self, options: Mapping[str, Any], version: str, resumed: bool) -> None:
@@ -180,7 +180,7 @@ class Mlflow(RunLogger):
 
         now = round(1000 * time.time())
         said = [
-            Metric(re.sub(r"[^\w\-. ]", "_", name.replace("/", ".")), value, now, step)
+            Metric(re.sub(r"[^\w\-. ]", "_", name.replace("/", ".")), value, now, step or 0)
             for name, value in metrics.items()
         ]
         with _mlflow():
