@@ -122,9 +122,7 @@ def test_maps_of_a_mirrored_image_unflip_exactly(measure: Any) -> None:
 @pytest.mark.parametrize("logit", [-50.0, -2.19, 50.0])
 @pytest.mark.parametrize("counts", [[0, 0], [1], [500, 3]])
 @pytest.mark.parametrize("measure", ["size", "sides"])
-def test_loss_is_finite(
-    dtype: torch.dtype, logit: float, counts: list[int], measure: Any
-) -> None:
+def test_loss_is_finite(dtype: torch.dtype, logit: float, counts: list[int], measure: Any) -> None:
     codec = CenterCodec(3, giou_weight=1.0, size_region=0.5, sides_weight=1.0, measure=measure)
     encoded = codec.encode([_objects(n, seed=n) if n else _nothing() for n in counts], SIZE)
     maps = {
