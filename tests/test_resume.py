@@ -232,7 +232,7 @@ def test_a_resume_file_is_validated_whole(straight, tmp_path, name, value):
     with pytest.raises(HeatpointError, match=r"resume\.pt is( not a resume file| damaged)"):
         load_resume(tmp_path / "resume.pt")
     torch.save({**state, "format": 1}, tmp_path / "resume.pt")
-    with pytest.raises(HeatpointError, match=r"has format 1, this version reads 2"):
+    with pytest.raises(HeatpointError, match=r"has format 1, this version reads 3"):
         load_resume(tmp_path / "resume.pt")
     (tmp_path / "resume.pt").write_bytes(pickle.dumps(["no", "dict"]))
     with pytest.raises(HeatpointError, match="is not a resume file"):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from heatpoint.errors import HeatpointError
 from heatpoint.options import keywords
 from heatpoint.training.options import TrainOptions, check
+from heatpoint.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
     from heatpoint.training.state import TrainResult
 
 
-__all__ = ["TrainOptions", "run", "train"]
+__all__ = ["Recipe", "TrainOptions", "run", "train"]
 
 
-def run(options: TrainOptions) -> TrainResult:
-    """Trains as the options say; ``train`` is this with keywords.
+def run(options: Recipe) -> TrainResult:
+    """Trains as the options say, all of them; ``train`` is this with keywords.
 
     Raises:
         HeatpointError: Something the user can mend, in the options, the data or the machine.
@@ -38,8 +39,7 @@ def run(options: TrainOptions) -> TrainResult:
     from heatpoint.training.setup import kind_of
     from heatpoint.training.state import load_resume
 
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads)
     stored = None
     if options.resume:  # its file holds the network, so that nothing else is read or fetched
         stored = load_resume(Path(options.out) / "resume.pt")["detector"]
@@ -65,9 +65,11 @@ def run(options: TrainOptions) -> TrainResult:
     return outcome
 
 
-@keywords(TrainOptions, positional=2)
-def train(options: TrainOptions) -> TrainResult:
-    """Trains a model; takes every field of ``TrainOptions`` as a keyword.
+@keywords(Recipe, positional=2)
+def train(options: Recipe) -> TrainResult:
+    """Trains a model as it is told; takes every field of ``Recipe`` as a keyword.
+
+    What is not said is as published: ``heatpoint.train`` looks at the data and the machine first.
 
     The folder ``out`` receives ``best.safetensors`` (the averaged weights of the highest
     validation score), ``last.safetensors``, ``resume.pt``, ``options.json``, ``log.csv``,
@@ -79,7 +81,7 @@ def train(options: TrainOptions) -> TrainResult:
     the usual ``if __name__ == "__main__":``. Under torchrun or SLURM it joins theirs.
 
     Example:
-        >>> result = train("train.json", "val.json", size=256, minutes=15)  # doctest: +SKIP
+        >>> result = train("train.json", "val.json", size=256, epochs=20)  # doctest: +SKIP
         >>> result.ap  # doctest: +SKIP
         0.62
 
@@ -91,7 +93,7 @@ def train(options: TrainOptions) -> TrainResult:
     return run(options)
 
 
-def _check_outputs(options: TrainOptions, data: TrainingData) -> None:
+def _check_outputs(options: Recipe, data: TrainingData) -> None:
     """Makes sure that the run's files can be written and replace nothing that counts."""
     from heatpoint.system.outputs import check_outputs
 
@@ -108,9 +110,7 @@ def _check_outputs(options: TrainOptions, data: TrainingData) -> None:
     )
 
 
-def _train(
-    options: TrainOptions, data: TrainingData, fabric: Fabric
-) -> TrainResult | HeatpointError:
+def _train(options: Recipe, data: TrainingData, fabric: Fabric) -> TrainResult | HeatpointError:
     """Trains in one of the processes; a mistake is returned, for an exception loses its type."""
     from heatpoint.system import locked
     from heatpoint.training.loop import fit

@@ -15,8 +15,8 @@ from heatpoint.data.dataset import Batch
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.training import report
-from heatpoint.training.options import plain, total_epochs
 from heatpoint.training.processes import any_process, combined, on_first
+from heatpoint.training.recipe import plain
 from heatpoint.training.setup import Run
 from heatpoint.training.state import Row, TrainResult, save_resume
 
@@ -36,7 +36,7 @@ def fit(run: Run) -> TrainResult:
     """
     on_first(run.fabric, lambda: report.write_options(run.out, plain(run.options), run.derived()))
     agree(run)
-    position, epochs = run.position, total_epochs(run.options)
+    position, epochs = run.position, run.options.epochs
     target = min(epochs or math.inf, run.options.stop_after or math.inf)
     # A validation that a signal broke off is made up for.
     over = is_over(run) and position.validated == position.updates
@@ -72,7 +72,7 @@ def fit(run: Run) -> TrainResult:
 
 def train_epoch(run: Run) -> None:
     """Takes the updates of the running epoch that are not taken yet; stops early if it must."""
-    position, epochs = run.position, total_epochs(run.options)
+    position, epochs = run.position, run.options.epochs
     title = f"epoch {position.epoch + 1}" + (f"/{epochs}" if epochs else "")
     best = "" if position.best is None else report.score_text(run.main, position.best)
     run.network.train()

@@ -13,7 +13,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.system.files import atomic_write, check_file, fits
 from heatpoint.weights import check_header
 
-FORMAT = 2
+FORMAT = 3
 Row = dict[str, float | int | None]
 """What log.csv says about an epoch."""
 
@@ -89,6 +89,18 @@ class TrainResult:
     def ap(self) -> float | None:
         """The score of a run that learnt boxes; None before a validation and for joints."""
         return self.score if self.score_name == "ap" else None
+
+
+def check_unused(out: Path) -> None:
+    """Refuses a folder that holds a run.
+
+    Raises:
+        HeatpointError: It does.
+    """
+    if (out / "resume.pt").exists():
+        raise HeatpointError(
+            f"{out} already holds a run; go on with it by resume, or choose another out"
+        )
 
 
 def save_resume(path: Path, state: dict[str, Any]) -> None:
