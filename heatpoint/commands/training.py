@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from heatpoint.options import Data, Folder, Minutes, Model, Size, Skeletons, passed
 from heatpoint.planning import run
+from heatpoint.system import one_of_several
 from heatpoint.training import TrainOptions
 
 
@@ -134,8 +134,7 @@ def _fetch(weights: str) -> None:
     from heatpoint.weights import PUBLISHED
 
     record = None if Path(weights).is_file() else PUBLISHED.get(weights)
-    several = any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
-    if record is None or record.cached.is_file() or several:
+    if record is None or record.cached.is_file() or one_of_several():
         return
     from heatpoint.commands.weights import get
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,6 +41,7 @@ class Parts:
     """The data of a run.
 
     Attributes:
+        source: The training data, as the user named it.
         train: To train on, as read.
         val: To validate on, as read.
         value: What to say of ``val`` in a table.
@@ -47,11 +49,17 @@ class Parts:
         held_out: Whether it is a part of what was given as training data.
     """
 
+    source: str
     train: Annotations
     val: Annotations
     value: str
     why: str = ""
     held_out: bool = False
+
+    @property
+    def both(self) -> tuple[Annotations, Annotations]:
+        """Both parts."""
+        return self.train, self.val
 
 
 def parts_of(options: TrainOptions) -> Parts:
@@ -61,8 +69,8 @@ def parts_of(options: TrainOptions) -> Parts:
         HeatpointError: Data cannot be read, or cannot be divided.
     """
     if options.val:
-        val = _read(options.val, options.val_images)
-        return Parts(_read(options.data, options.images), val, val.source)
+        train, val = _read(options.data, options.images), _read(options.val, options.val_images)
+        return Parts(train.source, train, val, val.source)
     if isinstance(options.data, Annotations):
         return _divided(options.data, options.seed)
     whole = None
@@ -72,7 +80,7 @@ def parts_of(options: TrainOptions) -> Parts:
             other = read(second, options.val_images or options.images or None)
         except HeatpointError:  # there is no such split
             continue
-        return Parts(whole, other, second, "the data has this split for it")
+        return Parts(first, whole, other, second, "the data has this split for it")
     return _divided(whole or read(options.data, options.images or None), options.seed)
 
 
@@ -107,11 +115,11 @@ def _divided(whole: Annotations, seed: int) -> Parts:
             "with val, the same if need be"
         )
     held = min(MOST, max(1, round(count * (SHARE if count < MANY else FEWER))))
-    groups, why = None, f"{held / count:.0%} of the pictures are held out by chance (seed {seed})"
+    groups, why = None, f"held out by chance (seed {seed})"
     films = films_of(list(picture_names([record.path for record in whole.images])))
     if films is not None:
         groups = films
-        why = f"about {held / count:.0%} is held out in whole groups, for names look like films'"
+        why = f"held out in whole groups (seed {seed}), for the names look like those of films"
     try:
         train, val = split(whole, held / count, seed, groups, stratify=count >= STRATIFIED)
     except HeatpointError:  # one of the parts would be empty
@@ -119,7 +127,8 @@ def _divided(whole: Annotations, seed: int) -> Parts:
     if groups is not None and (lost := _unseen(whole, train, val)):
         train, val = split(whole, held / count, seed, stratify=count >= STRATIFIED)
         why = f"held out by chance (seed {seed}): groups by name would leave out {lost}"
-    return Parts(train, val, f"{len(val):,} of {len(whole):,} pictures", why, held_out=True)
+    value = f"{len(val):,} of {len(whole):,} pictures"
+    return Parts(whole.source, train, val, value, why, held_out=True)
 
 
 def _unseen(whole: Annotations, train: Annotations, val: Annotations) -> str:
@@ -152,11 +161,21 @@ def films_of(names: list[str]) -> list[str] | None:
     return bases if len(set(bases)) < len(set(stems)) else None
 
 
+def folder_of(paths: Sequence[Path]) -> str:
+    """Returns the folder that all pictures are in, which files elsewhere may name if it is given.
+
+    It is "" where there is none, as on two drives.
+    """
+    try:
+        return os.path.commonpath([os.path.dirname(os.path.abspath(path)) for path in paths])
+    except ValueError:
+        return ""
+
+
 def placed(parts: Parts, folder: Path) -> Parts:
     """Returns parts that were held out under the names of the files that they are saved as."""
     files = folder / "train.json", folder / "val.json"
     train, val = (
-        replace(part, source=str(file))
-        for part, file in zip((parts.train, parts.val), files, strict=True)
+        replace(part, source=str(file)) for part, file in zip(parts.both, files, strict=True)
     )
     return replace(parts, train=train, val=val)

@@ -106,8 +106,9 @@ SCORING = 0.05
 FORWARD = 1 / 3
 """Time of looking at a picture over that of learning from it."""
 
-SAVING = {"cpu": 20, "gpu": 1000}
-"""Examples of 256 x 256 pixels that could be learnt from while a validation saves and draws."""
+SAVING, MOVING = {"cpu": 20, "gpu": 1000}, 0.5
+"""Examples of 256 x 256 pixels that could be learnt from while a validation saves and draws, and
+while the weights are moved by one update."""
 
 MOST_THREADS, MOST_LOADERS = 16, 8
 """Threads and loading processes beyond which there is nothing to gain."""
@@ -200,19 +201,15 @@ def size(recipe: Recipe, survey: Survey) -> Decision:
         found = _for_windows(recipe, survey)
         side = survey.side(found, 0.5)
         return Decision(found, f"the median object has {side:.0f} pixels, seen through windows")
-    possible = _possible(survey)
-    place = next((i for i, each in enumerate(possible) if survey.side(each) >= CLEAR), -1)
-    best = survey.reached(possible[-1])
-    while place != -1 and possible[place] != possible[-1]:
-        if not survey.reached(possible[place]) < best - LOST:
+    *smaller, found = _possible(survey)
+    ap = best = survey.reached(found)
+    why = "the largest that is worth its time: "
+    for each in smaller:
+        if survey.side(each) >= CLEAR and (reached := survey.reached(each)) >= best - LOST:
+            found, ap, why = each, reached, ""
             break
-        place += 1
-    found = possible[place]
-    why = f"nine in ten objects have {survey.side(found):.0f} pixels or more there"
-    limit = "" if found != possible[-1] or len(possible) == 1 else ", the largest that is worth it"
-    return Decision(
-        found, f"{why}{limit}; a perfect network reaches AP {survey.reached(found):.3f}"
-    )
+    why += f"nine in ten objects have {survey.side(found):.0f} pixels or more, "
+    return Decision(found, f"{why}and a perfect network reaches AP {ap:.3f}")
 
 
 def _possible(survey: Survey) -> list[tuple[int, int]]:
@@ -302,7 +299,9 @@ def eval_every(recipe: Recipe, survey: Survey) -> Decision:
     size = recipe.size or survey.trained.size
     whole = size**2 if isinstance(size, int) else math.prod(size)
     scoring = FORWARD * survey.scored * whole + SAVING[_work(survey)] * 256**2
-    value = math.ceil(scoring / (survey.examples * _seen(recipe, survey)) / SCORING)
+    updates = max(1, survey.examples // recipe.batch_size)
+    learning = survey.examples * _seen(recipe, survey) + MOVING * updates * 256**2
+    value = math.ceil(scoring / learning / SCORING)
     if recipe.epochs is not None:
         value = min(value, max(1, recipe.epochs // 2))
     return Decision(value, f"validation takes {SCORING:.0%} of the time at most")

@@ -14,10 +14,10 @@ from heatpoint.data.readers.coco import write_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection.report import side_text
 from heatpoint.options import NONE
-from heatpoint.planning.parts import Parts, parts_of, placed
+from heatpoint.planning.parts import Parts, folder_of, parts_of, placed
 from heatpoint.planning.rules import RULES, hints
 from heatpoint.planning.survey import Machine, Survey
-from heatpoint.system import locked
+from heatpoint.system import locked, one_of_several
 from heatpoint.system.files import atomic_write
 from heatpoint.system.outputs import check_outputs
 from heatpoint.system.signs import SIGN
@@ -106,10 +106,12 @@ class Plan:
         """
         out, parts = Path(self.recipe.out), self.parts
         check_unused(out)
-        held = {Path(part.source): part for part in (parts.train, parts.val) if parts.held_out}
-        pictures = [record.path for part in (parts.train, parts.val) for record in part.images]
-        check_outputs({"plans": [out / "plan.yaml"], "annotations": held}, (), pictures)
-        with locked(out / ".lock", f"another run is writing into {out}; choose another out"):
+        held = {Path(part.source): part for part in parts.both if parts.held_out}
+        pictures = [record.path for part in parts.both for record in part.images]
+        check_outputs({"plans": [out / "plan.yaml"], "annotations": held}, [parts.source], pictures)
+        # Processes of one run write the same, one after the other.
+        busy = "" if one_of_several() else f"another run is writing into {out}; choose another out"
+        with locked(out / ".lock", busy):
             for path, part in held.items():
                 write_coco(part, path)
             with atomic_write(out / "plan.yaml") as temporary:
@@ -144,7 +146,9 @@ def draw_up(options: TrainOptions) -> Plan:
     values = {name: value for name, value in vars(options).items() if name not in missing}
     data: dict[str, Any] = {"data": parts.train, "val": parts.val}
     if parts.held_out:  # what is trained on is what the files say, to the last digit
-        data = {"data": parts.train.source, "val": parts.val.source, "images": "", "val_images": ""}
+        pictures = folder_of([record.path for part in parts.both for record in part.images])
+        data = {"data": parts.train.source, "val": parts.val.source}
+        data |= {"images": pictures, "val_images": pictures}
     recipe = Recipe(**{**values, "model": options.model or "", **data})
     rows = [Row("val", parts.value, parts.why or GIVEN)]
     for name, rule in RULES.items():
@@ -158,9 +162,10 @@ def draw_up(options: TrainOptions) -> Plan:
             survey = replace(survey, detector=build_detector(recipe, survey.sample)[0])
     check_samples(recipe, type(survey.trained.codec))
     height, width = survey.picture
+    classes = "1 class" if len(parts.train.names) == 1 else f"{len(parts.train.names)} classes"
     about = (
-        f"{survey.pictures:,} pictures of {parts.train.source} to train on, of about "
-        f"{height}x{width} pixels, {len(survey.sample.names)} classes; {survey.machine}"
+        f"{survey.pictures:,} pictures of {parts.source} to train on, about {height}x{width} "
+        f"pixels, {classes}; {survey.machine}"
     )
     return Plan(recipe, tuple(rows), about, tuple(hints(recipe, survey)), parts)
 
@@ -187,7 +192,8 @@ def recalled(options: TrainOptions) -> Recipe:
     filled = {name: saved[name] for name in _open(options)}
     files = out / "train.json", out / "val.json"
     if "val" in filled and Path(saved["data"]).name == files[0].name and files[1].is_file():
-        filled |= {"data": str(files[0]), "val": str(files[1]), "images": "", "val_images": ""}
+        filled |= {"data": str(files[0]), "val": str(files[1])}
+        filled |= {name: saved[name] for name in ("images", "val_images")}
     if not filled.get("val", options.val):
         raise HeatpointError(f"{out} was validated on data in memory; name it with val")
     return Recipe(**{**vars(options), **filled})

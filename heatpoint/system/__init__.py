@@ -41,6 +41,11 @@ def usable_memory() -> int:
     return min(found[1:] or found)
 
 
+def one_of_several() -> bool:
+    """Tells whether torchrun or SLURM started this process as one of several."""
+    return any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
+
+
 def is_alive(process: int) -> bool:
     """Tells whether a process of this number runs on this machine; true where that is unknown."""
     if sys.platform == "win32":  # there, asking by a signal would end it

@@ -112,11 +112,11 @@ def trunk_of(path: str | Path) -> str:
     Raises:
         HeatpointError: The file is unreadable, or of none of ``TRUNKS``.
     """
-    import timm
-
     record = packaged(str(path))
     if record is not None:
         return record.backbone
+    import timm
+
     found = {mobilenetv2_name(name): tensor for name, tensor in read_tensors(path).items()}
     for trunk in TRUNKS:
         with torch.device("meta"):
