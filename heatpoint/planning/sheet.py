@@ -21,6 +21,7 @@ from heatpoint.system import locked, one_of_several
 from heatpoint.system.files import atomic_write
 from heatpoint.system.outputs import check_outputs
 from heatpoint.system.signs import SIGN
+from heatpoint.training import check_files
 from heatpoint.training.data import check_samples
 from heatpoint.training.options import TrainOptions, check
 from heatpoint.training.recipe import Recipe, plain
@@ -106,6 +107,7 @@ class Plan:
         """
         out, parts = Path(self.recipe.out), self.parts
         check_unused(out)
+        check_files(self.recipe, parts.both)
         held = {Path(part.source): part for part in parts.both if parts.held_out}
         pictures = [record.path for part in parts.both for record in part.images]
         check_outputs({"plans": [out / "plan.yaml"], "annotations": held}, [parts.source], pictures)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,7 @@ from heatpoint.training.recipe import Recipe
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from heatpoint.data import Annotations
     from heatpoint.training.data import TrainingData
     from heatpoint.training.state import TrainResult
 
@@ -47,7 +49,7 @@ def run(options: Recipe) -> TrainResult:
     check_samples(options, kind)
     data = load_data(options, kind)
     if not options.resume:  # then the folder holds the run already
-        _check_outputs(options, data)
+        check_files(options, [data.train, data.val])
     fabric = make_fabric(options)
     # Data in memory goes to the processes once, not a second time inside of the options.
     options = replace(options, data=data.train.source, val=data.val.source)
@@ -93,11 +95,19 @@ def train(options: Recipe) -> TrainResult:
     return run(options)
 
 
-def _check_outputs(options: Recipe, data: TrainingData) -> None:
-    """Makes sure that the run's files can be written and replace nothing that counts."""
+def check_files(options: Recipe, parts: Sequence[Annotations]) -> None:
+    """Makes sure that the run's files can be written and replace nothing that counts.
+
+    Args:
+        options: What the run is told.
+        parts: The data that it reads.
+
+    Raises:
+        HeatpointError: They cannot, or would.
+    """
     from heatpoint.system.outputs import check_outputs
 
-    out, parts = Path(options.out), (data.train, data.val)
+    out = Path(options.out)
     given = [options.weights, options.backbone_weights, options.skeleton]
     check_outputs(
         {
