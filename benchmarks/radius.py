@@ -81,8 +81,9 @@ def run(task: Task, accelerator: str, workers: int, threads: int) -> dict[str, A
     """Trains as a task says and returns its row."""
     import torch
 
-    from heatpoint import train
     from heatpoint.data.readers import read
+    from heatpoint.training import train
+    from heatpoint.training.processes import device_kind, native_precision
 
     start = time.perf_counter()
     data = read(task.train)
@@ -104,7 +105,7 @@ def run(task: Task, accelerator: str, workers: int, threads: int) -> dict[str, A
             model=task.model.replace("centernet", "ttfnet") if task.rule == TTFNET else task.model,
             backbone_weights=task.backbone,
             size=_size(task.size),
-            window=task.window or None,
+            window=task.window,
             epochs=max(1, round(task.updates / steps)),
             batch_size=task.batch,
             lr=task.lr,
@@ -116,6 +117,7 @@ def run(task: Task, accelerator: str, workers: int, threads: int) -> dict[str, A
             accelerator=accelerator,
             workers=workers,
             threads=threads,
+            precision=native_precision(device_kind(accelerator)),
             cache=1.0,
             **chosen,
         )

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from heatpoint.inference.limits import limits as limits
     from heatpoint.inference.predict import predict as predict
     from heatpoint.inspection import inspect as inspect
-    from heatpoint.training import train as train
+    from heatpoint.planning import plan as plan
+    from heatpoint.planning import train as train
     from heatpoint.zoo import build as build
     from heatpoint.zoo.detector import Detector as Detector
 
@@ -66,12 +67,13 @@ _HOME = {
     "limits": "heatpoint.inference.limits",
     "merge": "heatpoint.data.combining",
     "open_engine": "heatpoint.inference.engines",
+    "plan": "heatpoint.planning",
     "plugin": "heatpoint.plugins:load",
     "predict": "heatpoint.inference.predict",
     "read": "heatpoint.data.readers",
     "select": "heatpoint.data.combining",
     "split": "heatpoint.data.dividing",
-    "train": "heatpoint.training",
+    "train": "heatpoint.planning",
     "write": "heatpoint.data.writers",
 }
 

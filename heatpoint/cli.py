@@ -33,6 +33,7 @@ COMMANDS = {
         "keep or rename classes, leave out small objects",
     ),
     "convert-data": ("datasets.ConvertData", "write a data set as COCO, YOLO or Pascal VOC"),
+    "plan": ("training.Plan", "say what train would do with the data on this machine, and why"),
     "train": ("training.Train", "train a model on your own data"),
     "evaluate": ("finding.Evaluate", "score a checkpoint on annotated data"),
     "limits": ("finding.Limits", "say which of a checkpoint's maps cost the most AP"),

@@ -26,6 +26,7 @@ from heatpoint.system import locked
 from heatpoint.system.files import atomic_write, write_json
 from heatpoint.system.outputs import check_outputs
 from heatpoint.training import train
+from heatpoint.training.processes import device_kind, native_precision
 from heatpoint.training.report import compared
 from heatpoint.zoo.detector import Detector
 
@@ -248,6 +249,7 @@ def demo(
             minutes=left,
             epochs=epochs,
             threads=_quickest_threads(),
+            precision=native_precision(device_kind("auto")),
             seed=seed,
             **_RECIPE,
             **show.recipe,

@@ -130,6 +130,9 @@ Normaliser = Literal["extent", "torso", "box", "head"]
 """What PCK's errors are divided by."""
 
 
+NONE = "none"
+"""The word for no file where saying nothing leaves the choice to somebody else."""
+
 Result = TypeVar("Result")
 
 

@@ -111,7 +111,6 @@ def test_messages_name_options_as_flags(message: str, expected: str) -> None:
         (["convert", "nowhere.pth"], "nowhere.pth"),
         (["fetch", "ctdet_coco_gh"], "'ctdet_coco_hg'"),
         (["train", "nowhere.json", "--val", "nowhere.json"], "nowhere.json"),
-        (["train", "nowhere.json"], "--val"),
         (["predict", "x", "y", "--size", "tiny"], "384x512"),
         (["models", "--plugin", "nowhere.py"], "nowhere.py"),
         (["models", "--classes", "0"], "--classes must be at least 1, not 0"),

@@ -15,18 +15,11 @@ from heatpoint.training.optimize import (
     Ema,
     Schedule,
     build_optimizer,
-    default_rate,
     parameter_groups,
 )
-from heatpoint.training.options import (
-    TrainOptions,
-    check,
-    differences,
-    milestones,
-    plain,
-    total_epochs,
-)
+from heatpoint.training.options import TrainOptions, check
 from heatpoint.training.processes import make_fabric
+from heatpoint.training.recipe import Recipe, differences, milestones, plain
 from heatpoint.views import input_size
 
 
@@ -84,11 +77,11 @@ def test_warmup_in_updates():
 
 
 def test_published_milestones():
-    options = TrainOptions("d", "v", schedule="steps")
+    options = Recipe("d", "v", schedule="steps")
     schedule = Schedule("steps", milestones(options))
     at = {epoch: round(schedule.factor(epoch / 140, epoch), 6) for epoch in (89, 90, 119, 120)}
     assert at == {89: 1, 90: 0.1, 119: 0.1, 120: 0.01}
-    shorter = TrainOptions("d", "v", schedule="steps", epochs=28, steps=[24, 18])
+    shorter = Recipe("d", "v", schedule="steps", epochs=28, steps=[24, 18])
     assert milestones(shorter) == (18 / 28, 24 / 28)
 
 
@@ -127,7 +120,7 @@ def test_processes_agree_on_time_and_reserve(monkeypatch):
 
 
 def test_validation_may_outlast_the_usual_time_of_waiting():
-    fabric = make_fabric(TrainOptions("d", "v", devices=2, accelerator="cpu"))
+    fabric = make_fabric(Recipe("d", "v", devices=2, accelerator="cpu"))
     assert fabric.strategy._timeout >= timedelta(days=1)
     assert fabric.strategy._start_method == "spawn"
 
@@ -142,21 +135,15 @@ def test_norms_and_biases_do_not_decay():
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0]
 
 
-def test_learning_rate_follows_the_batch():
-    assert default_rate("adamw", 64) == 2 * default_rate("adamw", 16)
-    assert default_rate("sgd", 128) == pytest.approx(0.02)
-
-
-def test_epochs_and_minutes():
-    assert total_epochs(TrainOptions("d", "v")) == 140
-    assert total_epochs(TrainOptions("d", "v", minutes=5)) is None
-    assert total_epochs(TrainOptions("d", "v", minutes=5, epochs=3)) == 3
+def test_a_run_needs_an_end():
+    assert Recipe("d", "v").epochs == 140
+    with pytest.raises(HeatpointError, match="give epochs or minutes"):
+        Recipe("d", "v", epochs=None)
 
 
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"val": ""}, "validation data"),
         ({"batch_size": 0}, "batch_size"),
         ({"lr": -1.0}, "lr"),
         ({"lr": math.nan}, "lr"),
@@ -188,7 +175,7 @@ def test_size_must_be_legal():
 
 
 def test_only_listed_options_may_differ_on_resume():
-    old = plain(TrainOptions("a", "v", epochs=4, workers=0))
-    assert differences(old, plain(TrainOptions("b", "w", epochs=8, workers=3, resume=True))) == []
-    changed = differences(old, plain(TrainOptions("a", "v", batch_size=2, lr=0.1)))
-    assert changed == ["batch_size was 16 and is 2", "lr was None and is 0.1"]
+    old = plain(Recipe("a", "v", epochs=4, workers=0))
+    assert differences(old, plain(Recipe("b", "w", epochs=8, workers=3, resume=True))) == []
+    changed = differences(old, plain(Recipe("a", "v", batch_size=2, lr=0.1)))
+    assert changed == ["batch_size was 16 and is 2", "lr was 0.0005 and is 0.1"]

@@ -183,7 +183,9 @@ def test_resuming_a_finished_run_changes_nothing(shapes, straight):
 
 
 def test_other_options_or_data_are_refused(shapes, straight, tmp_path):
-    with pytest.raises(HeatpointError, match=r"batch_size was 2 and is 1; lr was None and is 0\.1"):
+    with pytest.raises(
+        HeatpointError, match=r"batch_size was 2 and is 1; lr was 0\.0005 and is 0\.1"
+    ):
         train(
             shapes, shapes, out=str(straight), resume=True, **{**QUICK, "batch_size": 1, "lr": 0.1}
         )

@@ -26,9 +26,9 @@ from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.predict import predict
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.system import locked
-from heatpoint.training import TrainOptions, loop, train
+from heatpoint.training import Recipe, TrainOptions, loop, train
 from heatpoint.training.data import load_data
-from heatpoint.training.options import FREE_ON_RESUME
+from heatpoint.training.recipe import FREE_ON_RESUME
 from heatpoint.zoo.detector import Detector
 
 QUICK = {
@@ -316,7 +316,7 @@ def test_validation_pictures_that_are_trained_on_are_counted(tmp_path):
     other = write_shapes(tmp_path / "val", 3, (64, 64), seed=2)
 
     def notes(val):
-        options = TrainOptions(data=str(data), val=str(val))
+        options = Recipe(data=str(data), val=str(val))
         return [note for note in load_data(options, CenterCodec).notes if "warning" in note]
 
     assert notes(other) == []

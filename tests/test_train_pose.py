@@ -18,7 +18,7 @@ from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
 from heatpoint.training.data import training_set
-from heatpoint.training.options import TrainOptions
+from heatpoint.training.recipe import Recipe
 from heatpoint.training.setup import build_detector, kind_of
 from heatpoint.training.state import load_resume
 from heatpoint.zoo.detector import Detector
@@ -107,7 +107,7 @@ def test_joints_that_weights_know_by_name_are_kept(fitted, figures, tmp_path, ca
 
 def test_a_turn_of_zero_is_not_the_usual_one(figures):
     data = read(figures)
-    options = TrainOptions(figures, figures, model="pose_tiny", rotate=0.0, half_body=0.25)
+    options = Recipe(figures, figures, model="pose_tiny", rotate=0.0, half_body=0.25)
     augment = training_set(options, data, build_detector(options, data)[0]).augment
     assert (augment.rotation, augment.half_body, augment.padding) == (0.0, 0.25, 1.25)
 
@@ -116,7 +116,7 @@ def test_a_header_alone_rebuilds_the_detector(fitted, figures):
     detector = Detector.load(fitted[0] / "best.safetensors")
     header = detector.header()
     state = {"detector": header, "ema": detector.network.state_dict()}
-    options = TrainOptions(figures, figures, model="pose_tiny", weights="gone.safetensors")
+    options = Recipe(figures, figures, model="pose_tiny", weights="gone.safetensors")
     assert kind_of(options, header).__name__ == header["codec"]["class"]
     before = torch.get_rng_state()
     assert build_detector(options, read(figures), state)[0].header() == header
@@ -206,7 +206,7 @@ def test_options_of_the_other_kind_are_refused(figures, tmp_path):
 
 def test_crops_are_mirrored_only_where_joints_have_pairs(figures):
     def chance(pairs, **choice):
-        options = TrainOptions(figures, figures, model="pose_tiny", **choice)
+        options = Recipe(figures, figures, model="pose_tiny", **choice)
         data = read(figures)
         data.skeleton = replace(data.skeleton, pairs=pairs)
         return training_set(options, data, build_detector(options, data)[0]).augment.flip

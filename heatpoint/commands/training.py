@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from heatpoint.options import Data, Folder, Minutes, Model, Size, Skeletons, passed
-from heatpoint.training import TrainOptions, run
+from heatpoint.planning import run
+from heatpoint.system import one_of_several
+from heatpoint.training import TrainOptions
 
 
 @dataclass
@@ -92,11 +93,29 @@ class Inspect:
 
 
 @dataclass
-class Train:
-    """Trains a model on your own data.
+class Plan:
+    """Says what train would do with your data on this machine, and why, without training.
 
     Examples:
-        heatpoint train train.json --val val.json --minutes 30
+        heatpoint plan train.json
+        heatpoint plan voc:train --val voc:val --minutes 30
+    """
+
+    options: TrainOptions
+
+    def run(self) -> None:
+        """Prints the plan."""
+        from heatpoint.planning.sheet import draw_up
+
+        print(draw_up(self.options))
+
+
+@dataclass
+class Train:
+    """Trains a model on your own data; what is not said is planned by data and machine.
+
+    Examples:
+        heatpoint train train.json --minutes 30
         heatpoint train voc:train --val voc:val --model centernet_mobilenetv2 --size 320
     """
 
@@ -118,8 +137,7 @@ def _fetch(weights: str) -> None:
     from heatpoint.weights import PUBLISHED
 
     record = None if Path(weights).is_file() else PUBLISHED.get(weights)
-    several = any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
-    if record is None or record.cached.is_file() or several:
+    if record is None or record.cached.is_file() or one_of_several():
         return
     from heatpoint.commands.weights import get
 

@@ -20,6 +20,9 @@ VERSION = "0.2.0"
 """Version of the package."""
 
 
+_ANY_MEMORY = 4 * 2**30
+"""Bytes of memory to reckon with where the system does not tell."""
+
 _HELD: set[int] = set()
 """Descriptors of the locks this process holds."""
 
@@ -29,6 +32,20 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS and Windows
+
+
+def usable_memory() -> int:
+    """Returns the bytes of main memory that this process may use, which containers lower."""
+    found = [_ANY_MEMORY]
+    with suppress(AttributeError, OSError, ValueError):  # Windows; systems that do not tell
+        found.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+        found.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))  # "max" without a limit
+    return min(found[1:] or found)
+
+
+def one_of_several() -> bool:
+    """Tells whether torchrun or SLURM started this process as one of several."""
+    return any(int(os.environ.get(name, "1")) > 1 for name in ("WORLD_SIZE", "SLURM_NTASKS"))
 
 
 def is_alive(process: int) -> bool:

@@ -12,7 +12,9 @@ from heatpoint.system import VERSION
 SIGN = f"heatpoint {VERSION}"
 """What stands in the files."""
 
-Kind = Literal["numbers", "annotations", "pictures", "pages", "films", "checkpoints", "exported"]
+Kind = Literal[
+    "numbers", "plans", "annotations", "pictures", "pages", "films", "checkpoints", "exported"
+]
 """What an output is: results, numbers and logs as text; labelled data sets; and so on."""
 
 _OBJECT = rb'\{\s*"written_by": "heatpoint [^"]*",\s*"'
@@ -21,6 +23,7 @@ _STARTS: dict[Kind, bytes] = {
     # Objects, lists of rows in our layout, lines of a film's frames, the log of a run.
     "numbers": _OBJECT + rb'(?!images": )|\[(?:\]|\n  \{\n    "(?:file_name|image_id)": )'
     rb'|\{"frame": \d+, "seconds": |epoch,updates,seconds,',
+    "plans": rb"# written by heatpoint ",
     "annotations": _OBJECT + rb'images": ',
     "pictures": rb"\x89PNG.{29}.{4}tEXtComment\0heatpoint |\xff\xd8.{16,20}\xff\xfe..heatpoint ",
     "pages": rb"<!doctype html>\s*<!-- heatpoint ",

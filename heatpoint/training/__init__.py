@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
@@ -11,19 +12,21 @@ from typing import TYPE_CHECKING
 from heatpoint.errors import HeatpointError
 from heatpoint.options import keywords
 from heatpoint.training.options import TrainOptions, check
+from heatpoint.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from heatpoint.data import Annotations
     from heatpoint.training.data import TrainingData
     from heatpoint.training.state import TrainResult
 
 
-__all__ = ["TrainOptions", "run", "train"]
+__all__ = ["Recipe", "TrainOptions", "run", "train"]
 
 
-def run(options: TrainOptions) -> TrainResult:
-    """Trains as the options say; ``train`` is this with keywords.
+def run(options: Recipe) -> TrainResult:
+    """Trains as the options say, all of them; ``train`` is this with keywords.
 
     Raises:
         HeatpointError: Something the user can mend, in the options, the data or the machine.
@@ -38,8 +41,7 @@ def run(options: TrainOptions) -> TrainResult:
     from heatpoint.training.setup import kind_of
     from heatpoint.training.state import load_resume
 
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads)
     stored = None
     if options.resume:  # its file holds the network, so that nothing else is read or fetched
         stored = load_resume(Path(options.out) / "resume.pt")["detector"]
@@ -47,7 +49,7 @@ def run(options: TrainOptions) -> TrainResult:
     check_samples(options, kind)
     data = load_data(options, kind)
     if not options.resume:  # then the folder holds the run already
-        _check_outputs(options, data)
+        check_files(options, [data.train, data.val])
     fabric = make_fabric(options)
     # Data in memory goes to the processes once, not a second time inside of the options.
     options = replace(options, data=data.train.source, val=data.val.source)
@@ -65,9 +67,11 @@ def run(options: TrainOptions) -> TrainResult:
     return outcome
 
 
-@keywords(TrainOptions, positional=2)
-def train(options: TrainOptions) -> TrainResult:
-    """Trains a model; takes every field of ``TrainOptions`` as a keyword.
+@keywords(Recipe, positional=2)
+def train(options: Recipe) -> TrainResult:
+    """Trains a model as it is told; takes every field of ``Recipe`` as a keyword.
+
+    What is not said is as published: ``heatpoint.train`` looks at the data and the machine first.
 
     The folder ``out`` receives ``best.safetensors`` (the averaged weights of the highest
     validation score), ``last.safetensors``, ``resume.pt``, ``options.json``, ``log.csv``,
@@ -79,7 +83,7 @@ def train(options: TrainOptions) -> TrainResult:
     the usual ``if __name__ == "__main__":``. Under torchrun or SLURM it joins theirs.
 
     Example:
-        >>> result = train("train.json", "val.json", size=256, minutes=15)  # doctest: +SKIP
+        >>> result = train("train.json", "val.json", size=256, epochs=20)  # doctest: +SKIP
         >>> result.ap  # doctest: +SKIP
         0.62
 
@@ -91,12 +95,20 @@ def train(options: TrainOptions) -> TrainResult:
     return run(options)
 
 
-def _check_outputs(options: TrainOptions, data: TrainingData) -> None:
-    """Makes sure that the run's files can be written and replace nothing that counts."""
+def check_files(options: Recipe, parts: Sequence[Annotations]) -> None:
+    """Makes sure that the run's files can be written and replace nothing that counts.
+
+    Args:
+        options: What the run is told.
+        parts: The data that it reads.
+
+    Raises:
+        HeatpointError: They cannot, or would.
+    """
     from heatpoint.system.outputs import check_outputs
     from heatpoint.training.data import several
 
-    out, parts = Path(options.out), (data.train, data.val)
+    out = Path(options.out)
     given: list[object] = [options.weights, options.backbone_weights, options.skeleton]
     given += [getattr(each, "source", each) for each in several(options.data)]
     check_outputs(
@@ -105,14 +117,12 @@ def _check_outputs(options: TrainOptions, data: TrainingData) -> None:
             "checkpoints": [out / "best.safetensors", out / "last.safetensors"],
             "pictures": [out / "curves.png", out / "val_predictions.png"],
         },
-        [*given, data.val.source],
+        [*given, *(part.source for part in parts)],
         [record.path for part in parts for record in part.images],
     )
 
 
-def _train(
-    options: TrainOptions, data: TrainingData, fabric: Fabric
-) -> TrainResult | HeatpointError:
+def _train(options: Recipe, data: TrainingData, fabric: Fabric) -> TrainResult | HeatpointError:
     """Trains in one of the processes; a mistake is returned, for an exception loses its type."""
     from heatpoint.system import locked, memory_kept
     from heatpoint.training.loggers import finalize

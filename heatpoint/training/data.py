@@ -22,12 +22,12 @@ from heatpoint.data.suspects import class_findings
 from heatpoint.data.validate import clean, describe
 from heatpoint.errors import HeatpointError
 from heatpoint.options import Data
-from heatpoint.training.options import TrainOptions
+from heatpoint.training.recipe import Recipe
 from heatpoint.views import input_size
 from heatpoint.zoo.detector import Detector
 
 
-def check_samples(options: TrainOptions, kind: type[Codec]) -> None:
+def check_samples(options: Recipe, kind: type[Codec]) -> None:
     """Refuses options that mean nothing for what a kind of codec learns, and from which view.
 
     Raises:
@@ -36,7 +36,7 @@ def check_samples(options: TrainOptions, kind: type[Codec]) -> None:
     model, own = options.weights or options.model, varied(kind.view)
     for other in (Augment, PoseAugment):
         for name in other.options.keys() - own.options.keys():
-            if getattr(options, name) != getattr(TrainOptions, name):
+            if getattr(options, name) != getattr(Recipe, name):
                 raise HeatpointError(
                     f"{name} is an option of models that look at {other.sees}, but {model} looks "
                     f"at {own.sees}; leave it out or choose another model (heatpoint models lists "
@@ -49,7 +49,7 @@ def check_samples(options: TrainOptions, kind: type[Codec]) -> None:
         )
 
 
-def training_set(options: TrainOptions, train: Annotations, detector: Detector) -> TrainSet:
+def training_set(options: Recipe, train: Annotations, detector: Detector) -> TrainSet:
     """Returns the samples at the detector's size.
 
     Raises:
@@ -58,7 +58,7 @@ def training_set(options: TrainOptions, train: Annotations, detector: Detector) 
     codec, size, network = detector.codec, detector.size, detector.network
     kind, own = varied(codec.view), detector.settings
     chosen = {field: own.get(field, getattr(options, name)) for name, field in kind.options.items()}
-    if chosen.get("window") is not None:
+    if chosen.get("window"):
         window = input_size(chosen["window"], size, network.multiple, network.trim, "window")
         if window[0] > size[0] or window[1] > size[1]:
             raise HeatpointError(
@@ -66,6 +66,8 @@ def training_set(options: TrainOptions, train: Annotations, detector: Detector) 
                 "pixels; choose a part of it"
             )
         chosen["window"] = window
+    else:
+        chosen.pop("window", None)
     chosen["flip"] = options.flip
     has_pairs = train.skeleton is not None and train.skeleton.pairs
     if options.flip is None and "keypoints" in codec.learns and not has_pairs:
@@ -103,7 +105,7 @@ class TrainingData:
     notes: list[str]
 
 
-def load_data(options: TrainOptions, kind: type[Codec]) -> TrainingData:
+def load_data(options: Recipe, kind: type[Codec]) -> TrainingData:
     """Reads and cleans the data; all that is left out or clipped is counted in the notes.
 
     Args:

@@ -44,7 +44,7 @@ class RunLogger(Logger):
         """What a service calls the run; "" where there is none, and before the start."""
         return self._id
 
-    def log_hyperparams(self, params: object) -> None:  # type: ignore[override]
+    def log_hyperparams(self, params: object) -> None:
         """Does nothing: ``start`` is told the options."""
 
     def start(self, options: Mapping[str, Any], version: str, resumed: bool) -> None:

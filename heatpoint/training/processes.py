@@ -15,9 +15,9 @@ from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from heatpoint.errors import HeatpointError
-from heatpoint.networks.fast import has_amx
+from heatpoint.networks.fast import choose_precision
 from heatpoint.training.loggers import make_loggers
-from heatpoint.training.options import TrainOptions
+from heatpoint.training.recipe import Recipe
 
 Result = TypeVar("Result")
 
@@ -34,7 +34,7 @@ _STARTS: dict[str, Literal["popen", "spawn", "fork"]]
 _STARTS = {"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
 
 
-def make_fabric(options: TrainOptions) -> Fabric:
+def make_fabric(options: Recipe) -> Fabric:
     """Returns Lightning Fabric for the machine: devices, processes, precision and loggers.
 
     Raises:
@@ -55,7 +55,7 @@ def make_fabric(options: TrainOptions) -> Fabric:
             strategy=DDPStrategy(start_method=start, timeout=PATIENCE) if start else strategy,
             devices=devices,
             num_nodes=nodes,
-            precision="bf16-mixed" if wants_bf16(options.precision, accelerator) else "32-true",
+            precision="bf16-mixed" if options.precision == "bf16" else "32-true",
             loggers=make_loggers(options.logger, Path(options.out)),
         )
     except (RuntimeError, ValueError) as error:  # how Fabric reports what is not there
@@ -65,13 +65,17 @@ def make_fabric(options: TrainOptions) -> Fabric:
         ) from error
 
 
-def wants_bf16(precision: Literal["auto", "bf16", "fp32"], accelerator: str) -> bool:
-    """Tells whether the network computes in bfloat16: if asked for, or where hardware has it."""
-    if precision != "auto":
-        return precision == "bf16"
-    if accelerator in ("auto", "cuda") and torch.cuda.is_available():
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return has_amx()  # which no machine with mps is
+def device_kind(accelerator: str) -> str:
+    """Returns the kind of device that an accelerator means: "cpu", "cuda" or "mps"."""
+    if accelerator != "auto":
+        return accelerator
+    mps = torch.backends.mps.is_available()
+    return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
+
+
+def native_precision(device: str) -> Literal["bf16", "fp32"]:
+    """Returns the quicker arithmetic of a kind of device: bfloat16 where the hardware has it."""
+    return "bf16" if choose_precision("auto", torch.device(device)) == "bf16" else "fp32"
 
 
 def describe_device(fabric: Fabric) -> str:

@@ -21,13 +21,13 @@ from heatpoint.errors import HeatpointError
 from heatpoint.inference.metrics import score_columns
 from heatpoint.networks import Network
 from heatpoint.networks.hourglasses import DetectionHourglass
-from heatpoint.system import Interrupt, usable_cores
+from heatpoint.system import Interrupt
 from heatpoint.training.data import TrainingData, fingerprint, training_set
-from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, default_rate, freeze
-from heatpoint.training.options import TrainOptions, differences, milestones, plain, total_epochs
+from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, freeze
 from heatpoint.training.processes import describe_device
+from heatpoint.training.recipe import Recipe, differences, milestones, plain
 from heatpoint.training.report import Display
-from heatpoint.training.state import Position, load_resume
+from heatpoint.training.state import Position, check_unused, load_resume
 from heatpoint.views import input_size
 from heatpoint.weights import checkpoint_path, read_header
 from heatpoint.zoo.detector import Detector
@@ -45,7 +45,7 @@ CODEC_OPTIONS = (
 """Options that are fields of codecs, of those that have them."""
 
 
-def kind_of(options: TrainOptions, stored: dict[str, Any] | None = None) -> type[Codec]:
+def kind_of(options: Recipe, stored: dict[str, Any] | None = None) -> type[Codec]:
     """Returns the kind of codec that is trained, which says what is learnt, and from which view.
 
     Args:
@@ -62,7 +62,7 @@ def kind_of(options: TrainOptions, stored: dict[str, Any] | None = None) -> type
 
 
 def build_detector(
-    options: TrainOptions, train: Annotations, state: dict[str, Any] | None = None
+    options: Recipe, train: Annotations, state: dict[str, Any] | None = None
 ) -> tuple[Detector, list[str]]:
     """Returns the detector to train, at the size to train at, and notes about its weights.
 
@@ -93,7 +93,7 @@ def build_detector(
     return detector, notes
 
 
-def _chosen(options: TrainOptions, train: Annotations) -> tuple[Detector, list[str]]:
+def _chosen(options: Recipe, train: Annotations) -> tuple[Detector, list[str]]:
     """Returns the detector that the options describe, fitted to the data; see above."""
     kind, names = kind_of(options), train.names
     if kind.view.asks:
@@ -163,14 +163,12 @@ class Run:
         HeatpointError: Options, model, data and resume file do not fit together.
     """
 
-    def __init__(self, options: TrainOptions, data: TrainingData, fabric: Fabric) -> None:
+    def __init__(self, options: Recipe, data: TrainingData, fabric: Fabric) -> None:
         self.options, self.data, self.fabric = options, data, fabric
         self.out = Path(options.out)
         path = self.out / "resume.pt"
-        if not options.resume and path.exists():
-            raise HeatpointError(
-                f"{self.out} already holds a run; go on with it by resume, or choose another out"
-            )
+        if not options.resume:
+            check_unused(self.out)
         state = load_resume(path) if options.resume else None
         self.interrupt = Interrupt(quiet=not fabric.is_global_zero)
         self.display = Display(quiet=not fabric.is_global_zero)
@@ -187,7 +185,7 @@ class Run:
             )
         self._cut_into_batches(training_set(options, data.train, detector))
 
-        self.rate = options.lr or default_rate(options.optimizer, self.images)
+        self.rate = options.lr
         network = detector.network.to(memory_format=torch.channels_last).to(fabric.device)
         self.ema = Ema(network, options.ema)
         self.averaged = replace(detector, network=cast(Network, self.ema.module))
@@ -201,7 +199,7 @@ class Run:
         if state is not None:
             self._restore(state, path)
 
-        epochs, position = total_epochs(options), self.position
+        epochs, position = options.epochs, self.position
         seconds = None if options.minutes is None else 60 * options.minutes
         updates = None if epochs is None else epochs * self.steps
         self.clock = Clock(updates, seconds, position.seconds)
@@ -290,14 +288,13 @@ class Run:
     def _cut_into_batches(self, samples: TrainSet) -> None:
         """Decides how many images make a batch and an update, and who loads them.
 
-        Batch size and batches per update are lowered where there are too few images. By default
-        one process loads on the CPU, and up to eight per device elsewhere.
+        Batch size and batches per update are lowered where there are too few images.
 
         Raises:
             HeatpointError: The batch cannot be split evenly over the processes.
         """
         options, fabric, processes = self.options, self.fabric, self.fabric.world_size
-        images, on_cpu = len(samples), self.fabric.device.type == "cpu"
+        images = len(samples)
         if options.batch_size % processes:
             raise HeatpointError(
                 f"batch_size {options.batch_size} cannot be split evenly over {processes} processes"
@@ -310,20 +307,17 @@ class Run:
             self.display.say(
                 f"few images: {batch} per forward pass, {self.accumulate} passes per update"
             )
-        workers = options.workers
-        if workers is None:
-            workers = 1 if on_cpu else max(1, min(8, usable_cores() // processes))
         self.sampler = EpochSampler(images, options.seed, fabric.global_rank, processes)
         self.loader = DataLoader[Batch](
             samples,  # type: ignore[arg-type]
             batch_size=batch // processes,
             sampler=self.sampler,
-            num_workers=workers,
+            num_workers=options.workers,
             collate_fn=collate,
             pin_memory=fabric.device.type == "cuda",
             drop_last=True,
             worker_init_fn=worker_init,
-            persistent_workers=workers > 0,
+            persistent_workers=options.workers > 0,
             # Of its own, for each start of the loader draws a number, resumed epochs one more.
             generator=torch.Generator(),
         )

@@ -97,6 +97,18 @@ class TrainResult:
         return self.score if self.score_name == "ap" else None
 
 
+def check_unused(out: Path) -> None:
+    """Refuses a folder that holds a run.
+
+    Raises:
+        HeatpointError: It does.
+    """
+    if (out / "resume.pt").exists():
+        raise HeatpointError(
+            f"{out} already holds a run; go on with it by resume, or choose another out"
+        )
+
+
 def save_resume(path: Path, state: dict[str, Any]) -> None:
     """Writes the resume file, what ``Run.state`` returned, atomically.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
-from heatpoint.networks import Backbone, Network
+from heatpoint.networks import Network
 from heatpoint.networks.features import TimmBackbone
 from heatpoint.weights import read_tensors
 from heatpoint.weights.download import digest
@@ -63,7 +63,7 @@ def load_backbone_weights(
     """
     record, backbone = packaged(str(path)), network.backbone
     if record is not None:
-        _check_architecture(record, backbone)
+        _check_architecture(record, network)
     file = Path(path) if record is None else record.path()
     found = read_tensors(file)
     module: nn.Module = backbone.model if isinstance(backbone, TimmBackbone) else backbone
@@ -99,10 +99,47 @@ def origin(path: str | Path) -> dict[str, str]:
     }
 
 
-def _check_architecture(record: PackagedBackbone, backbone: Backbone) -> None:
+TRUNKS = (
+    *("mobilenetv2_100", "resnet18", "resnet34", "resnet50", "resnet101", "resnet18d", "dla34"),
+    *("mobilenetv3_large_100", "mobilenetv4_conv_small", "hgnetv2_b0", "efficientvit_b1"),
+)
+"""Networks of timm that a file is compared with where no model was named, the first ones first."""
+
+
+def trunk_of(path: str | Path) -> str:
+    """Returns timm's name of the network that a file of weights, or ``package:NAME``, belongs to.
+
+    Raises:
+        HeatpointError: The file is unreadable, or of none of ``TRUNKS``.
+    """
+    record = packaged(str(path))
+    if record is not None:
+        return record.backbone
+    import timm
+
+    found = {mobilenetv2_name(name): tensor for name, tensor in read_tensors(path).items()}
+    for trunk in TRUNKS:
+        with torch.device("meta"):
+            own = timm.create_model(trunk).state_dict()
+        needed = {name: tensor for name, tensor in own.items() if not UNUSED.match(name)}
+        if not _misfits(needed, {n: found[n] for n in needed.keys() & found.keys()}, ()):
+            return trunk
+    raise HeatpointError(
+        f"{path} is of none of the networks that are known by their tensors "
+        f"({', '.join(TRUNKS)}); say with model which one is trained, such as "
+        "centernet_topdown:NAME with timm's name of it"
+    )
+
+
+def trunk_in(network: Network) -> str:
+    """Returns timm's name of a network's backbone, of one of ours the name of its class."""
+    facts = getattr(getattr(network.backbone, "model", None), "pretrained_cfg", None) or {}
+    return str(facts.get("architecture", type(network.backbone).__name__))
+
+
+def _check_architecture(record: PackagedBackbone, network: Network) -> None:
     """Raises HeatpointError unless the backbone is the one that a package's weights belong to."""
-    facts = getattr(getattr(backbone, "model", None), "pretrained_cfg", None) or {}
-    found = facts.get("architecture", type(backbone).__name__)
+    found = trunk_in(network)
     if found != record.backbone:
         raise HeatpointError(
             f"{PREFIX}{record.name} holds the weights of {record.backbone}, but this model's "

@@ -1,0 +1,393 @@
+"""The rules of a plan, one function for each option, in the order in which they are applied.
+
+Every number that a reader may disagree with stands here with its reason. A rule is given the
+options as far as they are decided, those of the user among them, and the survey; it returns a value
+and one sentence. What they were measured with is in benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from heatpoint.data.augment import Augment
+from heatpoint.data.dataset import varied
+from heatpoint.data.skeleton import name_side
+from heatpoint.planning.survey import Survey
+from heatpoint.training.recipe import Recipe
+from heatpoint.views.fields import BOXES
+from heatpoint.views.pictures import Picture
+from heatpoint.weights import checkpoint_path, read_header
+from heatpoint.weights.packages import BACKBONES, PREFIX
+from heatpoint.zoo.backbone_weights import trunk_in, trunk_of
+from heatpoint.zoo.detector import Detector
+
+
+class Decision(NamedTuple):
+    """What a rule says.
+
+    Attributes:
+        value: Of the option.
+        why: The reason, in one sentence.
+    """
+
+    value: Any
+    why: str
+
+
+JOINTED = 0.5
+"""Share of the objects that must have joints for joints to be what the data is about."""
+
+STEP = 32
+"""Sides of inputs are multiples of this many pixels: so are all strides, and rows of SIMD lanes."""
+
+WORK = {"cpu": (256**2, 384**2), "gpu": (384**2, 512**2)}
+"""Least and greatest number of input pixels of a whole picture that are worth their time."""
+
+CLEAR = 48
+"""Input pixels that nine in ten objects should have: twelve cells at stride 4. Classes and sides
+are told by more than the two or three cells that make a peak."""
+
+COARSE = 16
+"""Input pixels, four cells, below which even enlarging a picture beyond its own pixels pays."""
+
+LOST = 0.02
+"""AP of a perfect network that a smaller input may cost."""
+
+WINDOWED = 40
+"""Input pixels of the median object where windows are trained on: there is room for detail ..."""
+
+WHOLE = {"cpu": 1024**2, "gpu": 2048**2}
+"""... up to this many pixels of whole pictures, which validation and prediction still see."""
+
+CROP_SIDES, CROP_SHARE = (128, 192, 256), 0.6
+"""Sides of crops, the smallest of which that has this share of the median crop's own pixels."""
+
+BATCH = {"cpu": 8, "gpu": 16}
+"""Whole pictures per update: many small updates learn more in minutes than few large ones."""
+
+LEAST_BATCH, UPDATES = 4, 20
+"""Fewer pictures than this spoil batch norm; more updates than this make an epoch of few."""
+
+WINDOWS = ((128**2, 32), (192**2, 16))
+"""Windows per update, of windows up to so many pixels; larger ones as whole pictures."""
+
+SMALL = 5_000_000
+"""Parameters up to which a network counts as small, and takes larger steps."""
+
+RATE = {True: (3e-3, 8), False: (5e-4, 16)}
+"""Peak learning rate of Adam and AdamW for so many images per update, of small and of large
+networks; the square root of their number keeps the noise of an update constant (Malladi et al.
+2022). No higher rate has been tried."""
+
+SGD_RATE = (2.5e-3, 16)
+"""The same for SGD, in proportion (Goyal et al. 2017, section 2.1)."""
+
+ADAPTING = 1 / 3
+"""Factor of the rate where a whole detector goes on learning."""
+
+FROZEN = 4
+"""Stride up to which ImageNet's edges and textures stay as they are, which saves much time."""
+
+FEW = 2000
+"""Examples below which milder variation learns more in the time there is."""
+
+MINUTES, ENOUGH = 15, 300
+"""Minutes on a processor for up to so many pictures, growing with the root of their number."""
+
+LEAST_UPDATES, LEAST_EPOCHS = 6000, 24
+"""Updates and epochs at least, where a GPU makes them quick."""
+
+SCORING = 0.05
+"""Share of the time that validation may take."""
+
+FORWARD = 1 / 3
+"""Time of looking at a picture over that of learning from it."""
+
+SAVING, MOVING = {"cpu": 20, "gpu": 1000}, 0.5
+"""Examples of 256 x 256 pixels that could be learnt from while a validation saves and draws, and
+while the weights are moved by one update."""
+
+MOST_THREADS, MOST_LOADERS = 16, 8
+"""Threads and loading processes beyond which there is nothing to gain."""
+
+CACHED = 0.25
+"""Share of the memory that decoded pictures may fill."""
+
+
+def backbone_weights(recipe: Recipe, survey: Survey) -> Decision:
+    """A package that is installed; never anything from the network."""
+    if recipe.weights or recipe.pretrained:
+        return Decision("", "the backbone is trained already")
+    here = [record for record in BACKBONES.values() if record.here]
+    if here and recipe.model:
+        own = trunk_in(_named(recipe, survey).network)
+        here = [record for record in here if record.backbone == own]
+    if here:
+        return Decision(f"{PREFIX}{here[0].name}", "installed here: ImageNet weights learn faster")
+    known = next(iter(BACKBONES.values())).command
+    return Decision("", f"no ImageNet weights are here; `{known}` brings some")
+
+
+def _named(recipe: Recipe, survey: Survey) -> Detector:
+    from heatpoint.training.setup import build_detector
+
+    return build_detector(recipe, survey.sample)[0]
+
+
+def model(recipe: Recipe, survey: Survey) -> Decision:
+    """By what is labelled, and by the trunk that there are weights for."""
+    if recipe.weights:
+        header = read_header(checkpoint_path(recipe.weights))
+        return Decision(header["meta"].get("architecture", ""), "what the weights belong to")
+    joints = survey.jointed >= JOINTED
+    kind, about = "centernet", "boxes are labelled"
+    if joints:
+        kind, about = "pose", "joints are labelled: crops of one subject each"
+    if recipe.backbone_weights or recipe.pretrained:
+        trunk = trunk_of(recipe.backbone_weights) if recipe.backbone_weights else "mobilenetv2_100"
+        mobile = trunk == "mobilenetv2_100"
+        name = f"{kind}_mobilenetv2" if mobile else f"{kind}_topdown:{trunk}"
+        about += "; the trunk that the ImageNet weights are of"
+    else:
+        name, about = f"{kind}_tiny", f"{about}; small enough to learn from nothing"
+    if joints:
+        about += "; centerpose_... finds boxes and joints of all in whole pictures, "
+        about += "centernet_... boxes alone"
+    elif survey.jointed:
+        about += f"; {survey.jointed:.0%} of the objects have joints, which pose_... finds"
+    return Decision(name, about)
+
+
+def window(recipe: Recipe, survey: Survey) -> Decision:
+    """Where objects cover little of the pictures; see ``inspection.report.window_side``."""
+    codec = survey.trained.codec
+    if varied(codec.view) is not Augment:
+        return Decision(0, "this model looks at parts of pictures anyway")
+    size = recipe.size or _for_windows(recipe, survey)
+    report = survey.measured((size, size) if isinstance(size, int) else size)[0]
+    covered = f"objects cover {report.covered:.0%} of a picture"
+    if report.window is None:
+        return Decision(0, f"{covered}: whole pictures")
+    return Decision(report.window, f"{covered}: windows around them see more of them in the time")
+
+
+def _for_windows(recipe: Recipe, survey: Survey) -> tuple[int, int]:
+    """Returns the input at which the median object has ``WINDOWED`` pixels, or the picture's own.
+
+    Weights that were trained at a size keep it.
+    """
+    if recipe.weights:
+        return survey.trained.size
+    height, width = survey.picture
+    side = survey.side(survey.legal(height, width, STEP), 0.5)
+    most = math.sqrt(WHOLE[_work(survey)] / (height * width))
+    zoom = min(1.0, WINDOWED / max(side, 1.0), most)
+    return survey.legal(height * zoom, width * zoom, STEP)
+
+
+def size(recipe: Recipe, survey: Survey) -> Decision:
+    """The smallest at which objects are clear enough, within what the device does in time."""
+    own, codec = survey.trained.size, survey.trained.codec
+    if recipe.weights:
+        return Decision(own, "what the weights were trained at")
+    if codec.view.asks and survey.parameters <= SMALL:
+        return _crop(recipe, survey)
+    if codec.view is not Picture or BOXES not in codec.answer:
+        return Decision(own, "the model's own")
+    if recipe.window:
+        found = _for_windows(recipe, survey)
+        side = survey.side(found, 0.5)
+        return Decision(found, f"the median object has {side:.0f} pixels, seen through windows")
+    *smaller, found = _possible(survey)
+    ap = best = survey.reached(found)
+    why = "the largest that is worth its time: "
+    for each in smaller:
+        if survey.side(each) >= CLEAR and (reached := survey.reached(each)) >= best - LOST:
+            found, ap, why = each, reached, ""
+            break
+    why += f"nine in ten objects have {survey.side(found):.0f} pixels or more, "
+    return Decision(found, f"{why}and a perfect network reaches AP {ap:.3f}")
+
+
+def _possible(survey: Survey) -> list[tuple[int, int]]:
+    """Returns inputs of the pictures' shape, ascending, from and up to what is worth its time."""
+    least, most = WORK[_work(survey)]
+    enlarged = 1 if survey.side(survey.legal(*survey.picture, STEP)) >= COARSE else 2
+    sizes = survey.inputs(STEP, enlarged)
+    affordable = [each for each in sizes if math.prod(each) <= most] or sizes[:1]
+    return [each for each in affordable if math.prod(each) >= 0.9 * least] or affordable[-1:]
+
+
+def _crop(recipe: Recipe, survey: Survey) -> Decision:
+    padding = recipe.padding or survey.trained.settings.get("padding", 1.0)
+    own = padding * survey.crop
+    side = next((each for each in CROP_SIDES if each >= CROP_SHARE * own), CROP_SIDES[-1])
+    return Decision(survey.legal(side, side), f"the median crop has {own:.0f} pixels of its own")
+
+
+def batch_size(recipe: Recipe, survey: Survey) -> Decision:
+    """Small ones on processors; several windows are worth one picture."""
+    if recipe.window:
+        area = _seen(recipe, survey)
+        for most, windows in WINDOWS:
+            if area <= most:
+                return Decision(windows, f"windows of {area:,} pixels")
+    usual = BATCH[_work(survey)]
+    fitting = max(LEAST_BATCH, survey.examples // UPDATES)
+    if fitting < usual:
+        return Decision(fitting, f"so that {survey.examples} examples make enough updates an epoch")
+    return Decision(usual, "small updates, many of them")
+
+
+def lr(recipe: Recipe, survey: Survey) -> Decision:
+    """Of small networks higher; it follows the images per update."""
+    images, is_small = recipe.batch_size * recipe.accumulate, survey.parameters <= SMALL
+    if recipe.optimizer == "sgd":
+        rate, base = SGD_RATE
+        value, why = rate * images / base, f"{rate:g} for {base} images, in proportion"
+    else:
+        rate, base = RATE[is_small]
+        value = rate * min(1.0, images / base) ** 0.5
+        kind = "a small network" if is_small else "a large network"
+        why = f"{rate:g} for {kind} and {base} images or more, less by the root for fewer"
+    if recipe.weights:
+        value, why = value * ADAPTING, f"a third of {why}, for it goes on learning"
+    return Decision(float(f"{value:.2g}"), why)
+
+
+def freeze(recipe: Recipe, survey: Survey) -> Decision:
+    """The first layers of a backbone with ImageNet weights."""
+    if not (recipe.backbone_weights or recipe.pretrained):
+        return Decision(
+            0, "nothing is trained yet" if not recipe.weights else "all goes on learning"
+        )
+    if FROZEN not in survey.strides:
+        return Decision(0, f"this backbone has no map of stride {FROZEN}")
+    return Decision(FROZEN, "ImageNet's edges and textures suit most data, and it saves time")
+
+
+def augment(recipe: Recipe, survey: Survey) -> Decision:
+    """Milder for few examples."""
+    if survey.examples < FEW:
+        return Decision("mild", f"{survey.examples:,} examples; from {FEW:,} on as published")
+    return Decision("published", f"{survey.examples:,} examples bear it")
+
+
+def minutes(recipe: Recipe, survey: Survey) -> Decision:
+    """On a processor, where epochs of different data take very different times."""
+    if _work(survey) != "cpu":
+        return Decision(None, "")
+    factor = max(1.0, survey.examples / ENOUGH) ** 0.5
+    value = 5 * round(MINUTES * factor / 5)
+    return Decision(value, f"{survey.examples:,} examples; more time makes it better")
+
+
+def epochs(recipe: Recipe, survey: Survey) -> Decision:
+    """On a GPU."""
+    if recipe.minutes is not None:
+        return Decision(None, "")
+    updates = max(1, survey.examples // (recipe.batch_size * recipe.accumulate))
+    value = max(LEAST_EPOCHS, math.ceil(LEAST_UPDATES / updates))
+    return Decision(value, f"{value * updates:,} updates in all")
+
+
+def eval_every(recipe: Recipe, survey: Survey) -> Decision:
+    """Seldom enough to leave the time for learning."""
+    size = recipe.size or survey.trained.size
+    whole = size**2 if isinstance(size, int) else math.prod(size)
+    scoring = FORWARD * survey.scored * whole + SAVING[_work(survey)] * 256**2
+    updates = max(1, survey.examples // recipe.batch_size)
+    learning = survey.examples * _seen(recipe, survey) + MOVING * updates * 256**2
+    value = math.ceil(scoring / learning / SCORING)
+    if recipe.epochs is not None:
+        value = min(value, max(1, recipe.epochs // 2))
+    return Decision(value, f"validation takes {SCORING:.0%} of the time at most")
+
+
+def _seen(recipe: Recipe, survey: Survey) -> int:
+    """Returns the pixels of one example."""
+    size = recipe.window or recipe.size or survey.trained.size
+    return size**2 if isinstance(size, int) else math.prod(size)
+
+
+def precision(recipe: Recipe, survey: Survey) -> Decision:
+    """bfloat16 where the hardware has it."""
+    if survey.machine.bf16:
+        return Decision("bf16", f"this {survey.machine.device} multiplies bfloat16 natively")
+    return Decision("fp32", f"this {survey.machine.device} has no fast bfloat16")
+
+
+def threads(recipe: Recipe, survey: Survey) -> Decision:
+    """All cores of a processor; few beside a GPU."""
+    share = max(1, survey.machine.cores // recipe.devices)
+    if _work(survey) == "cpu":
+        return Decision(min(MOST_THREADS, share), "one for each core")
+    return Decision(min(4, share), "the device computes")
+
+
+def workers(recipe: Recipe, survey: Survey) -> Decision:
+    """A loading process beside the one that learns, on a single core none."""
+    share = max(1, survey.machine.cores // recipe.devices)
+    if _work(survey) != "cpu":
+        return Decision(min(MOST_LOADERS, share), "the device must not wait for pictures")
+    if share == 1:
+        return Decision(0, "there is one core, which loads between updates")
+    return Decision(1, "one process loads while the others learn")
+
+
+def cache(recipe: Recipe, survey: Survey) -> Decision:
+    """All pictures, or none: a part of them would hardly ever be hit."""
+    needed = survey.decoded * max(1, recipe.workers) * recipe.devices
+    text = f"decoded pictures take {needed / 2**30:.1f} of {survey.machine.memory / 2**30:.0f} GB"
+    if needed > CACHED * survey.machine.memory:
+        return Decision(0.0, text)
+    return Decision(math.ceil(survey.decoded / 2**30 * 10) / 10, f"{text}, and are kept")
+
+
+def _work(survey: Survey) -> str:
+    return "cpu" if survey.machine.device == "cpu" else "gpu"
+
+
+RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
+    "backbone_weights": backbone_weights,
+    "model": model,
+    "window": window,
+    "size": size,
+    "batch_size": batch_size,
+    "lr": lr,
+    "warmup": lambda recipe, survey: Decision(0.03, "heads begin with random weights"),
+    "ema": lambda recipe, survey: Decision(0.9998, "the average over the last tenth, at most"),
+    "freeze": freeze,
+    "augment": augment,
+    "mosaic": lambda recipe, survey: Decision(0.0, "no gain was measured"),
+    "minutes": minutes,
+    "epochs": epochs,
+    "eval_every": eval_every,
+    "precision": precision,
+    "workers": workers,
+    "threads": threads,
+    "cache": cache,
+}
+"""The rule of every option that is planned, in the order of application."""
+
+
+def hints(recipe: Recipe, survey: Survey) -> list[str]:
+    """Returns what the plan leaves to the user, for no rule can know it."""
+    names, said = survey.sample.names, []
+    sided = [name for name in names if name_side(name)[0] != "middle"]
+    letters = [name for name in names if re.fullmatch(r"[A-Za-z0-9]", name)]
+    shown = sided or (letters if len(letters) > 1 else [])
+    if recipe.flip is None and shown and not survey.trained.codec.view.asks:
+        said.append(
+            f"pictures are mirrored in training; classes such as {', '.join(shown[:3])} may mean "
+            "something else then: --flip 0"
+        )
+    if not recipe.flip_vertical and varied(survey.trained.codec.view) is Augment:
+        said.append(
+            "where pictures have no upright (microscopes, aerial pictures, table tops), "
+            "--flip-vertical and --quarter-turns help"
+        )
+    return said

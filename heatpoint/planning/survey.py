@@ -1,0 +1,187 @@
+"""What a plan goes by: the machine, and pictures and objects of the data as a network sees them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from heatpoint.data import Annotations
+from heatpoint.data.dataset import varied
+from heatpoint.data.validate import clean
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import next_multiple
+from heatpoint.inspection.oracle import oracle
+from heatpoint.inspection.report import DataReport, evenly, known_size, measure, sought
+from heatpoint.system import usable_cores, usable_memory
+from heatpoint.training.processes import device_kind, native_precision
+from heatpoint.views.pictures import Picture
+from heatpoint.zoo.detector import Detector
+
+SAMPLED = 1000
+"""Pictures at most whose headers are read and whose objects are measured."""
+
+SCORED = 100
+"""Pictures at most on which a perfect network is scored."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run computes.
+
+    Attributes:
+        device: "cpu", "cuda" or "mps".
+        cores: Cores that this process may run on.
+        memory: Bytes of main memory that it may use.
+        bf16: Whether the device multiplies bfloat16 natively.
+    """
+
+    device: str
+    cores: int
+    memory: int
+    bf16: bool
+
+    @classmethod
+    def here(cls, accelerator: str = "auto") -> Machine:
+        """Returns this machine.
+
+        Args:
+            accelerator: The kind of device that was asked for.
+        """
+        device = device_kind(accelerator)
+        bf16 = native_precision(device) == "bf16"
+        return cls(device, usable_cores(), usable_memory(), bf16)
+
+    def __str__(self) -> str:
+        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
+        return f"{self.device}, {cores}, {self.memory / 2**30:.0f} GB"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of the data and the machine before anything is decided.
+
+    Attributes:
+        machine: Where the run computes.
+        sample: Pictures of the training data, cleaned, with their sizes.
+        pictures: How many pictures there are to train on ...
+        scored: ... and to validate on.
+        detector: What is trained, with whatever weights; None until the model is chosen.
+    """
+
+    machine: Machine
+    sample: Annotations
+    pictures: int
+    scored: int
+    detector: Detector | None = None
+
+    @classmethod
+    def of(cls, train: Annotations, scored: int, machine: Machine, skip_bad: bool) -> Survey:
+        """Looks at the headers of pictures, of at most ``SAMPLED``.
+
+        Args:
+            train: The training data as read.
+            scored: Pictures to validate on.
+            machine: Where the run computes.
+            skip_bad: Leave out what cannot be read.
+
+        Raises:
+            HeatpointError: Pictures cannot be read, or hold no object.
+        """
+        sample, _ = clean(train.subset(evenly(len(train), SAMPLED).tolist()), skip_bad)
+        if not any(sought(record).any() for record in sample.images):
+            raise HeatpointError(f"{train.source} holds no object to learn from or to score")
+        return cls(machine, sample, len(train), scored)
+
+    @property
+    def trained(self) -> Detector:
+        """The detector; a rule that asks for it comes after the one that chooses the model."""
+        assert self.detector is not None
+        return self.detector
+
+    @cached_property
+    def picture(self) -> tuple[int, int]:
+        """(height, width) of the median picture."""
+        sizes = np.array([known_size(record) for record in self.sample.images])
+        height, width = np.median(sizes, axis=0)
+        return int(height), int(width)
+
+    @cached_property
+    def decoded(self) -> float:
+        """Bytes of all training pictures once they are decoded."""
+        pixels = sum(np.prod(known_size(record)) for record in self.sample.images)
+        return 3.0 * float(pixels) * self.pictures / len(self.sample)
+
+    @cached_property
+    def jointed(self) -> float:
+        """Share of the objects of which a joint is labelled, in [0, 1]."""
+        objects = labelled = 0
+        for record in self.sample.images:
+            objects += len(record)
+            if record.keypoints is not None:
+                labelled += int((record.keypoints[..., 2] > 0).any(1).sum())
+        return labelled / max(1, objects)
+
+    @cached_property
+    def crop(self) -> float:
+        """Longer side in image pixels of the median object's box."""
+        boxes = np.concatenate([record.boxes for record in self.sample.images])
+        return float(np.median((boxes[:, 2:] - boxes[:, :2]).max(1)))
+
+    @cached_property
+    def examples(self) -> int:
+        """Samples of an epoch: pictures, or subjects where the model looks at one at a time."""
+        codec = self.trained.codec
+        places = varied(codec.view)().samples(self.sample, "keypoints" in codec.learns).places
+        return max(1, round(len(places) * self.pictures / len(self.sample)))
+
+    @cached_property
+    def strides(self) -> set[int]:
+        """Strides up to which the backbone can be frozen."""
+        backbone = self.trained.network.backbone
+        side = 2 * backbone.multiple - backbone.trim
+        with torch.inference_mode():
+            return {*backbone.eval().inner(torch.zeros(1, 3, side, side))}
+
+    @cached_property
+    def parameters(self) -> int:
+        """Numbers that the network learns."""
+        return sum(each.numel() for each in self.trained.network.parameters())
+
+    def legal(self, height: float, width: float, step: int = 1) -> tuple[int, int]:
+        """Returns the input size nearest to a height and a width, in multiples of ``step`` too."""
+        network = self.trained.network
+        view = Picture((1, 1), int(np.lcm(step, network.multiple)), network.trim)
+        return view.legal(height), view.legal(width)
+
+    def measured(self, size: tuple[int, int]) -> tuple[DataReport, NDArray[np.float64]]:
+        """Returns what objects are like at an input size, and their sides in input pixels, (N,)."""
+        network = self.trained.network
+        report, each = measure(self.sample, size, network.multiple, network.trim)
+        return report, each.sides
+
+    def side(self, size: tuple[int, int], quantile: float = 0.1) -> float:
+        """Returns the side in input pixels that all objects but a share of them reach."""
+        return float(np.quantile(self.measured(size)[1], quantile))
+
+    def inputs(self, step: int, enlarged: float) -> list[tuple[int, int]]:
+        """Returns inputs of the median picture's shape, ascending.
+
+        Args:
+            step: Sides are multiples of this many pixels, if the network takes them.
+            enlarged: Longer side of the last one over that of the picture, rounded up.
+        """
+        height, width = self.picture
+        longer, step = max(height, width), next_multiple(step, self.trained.network.multiple)
+        sides = range(step, next_multiple(math.ceil(enlarged * longer), step) + 1, step)
+        return [self.legal(s * height / longer, s * width / longer, step) for s in sides]
+
+    def reached(self, size: tuple[int, int]) -> float:
+        """Returns the AP in [0, 1] that a perfect network reaches at an input size."""
+        some = self.sample.subset(evenly(len(self.sample), SCORED).tolist())
+        network = self.trained.network
+        return oracle(some, self.trained.codec, size, None, network.multiple, network.trim).ap

@@ -1,0 +1,94 @@
+"""What a run is told, with nothing left open: the options that a plan has filled."""
+
+from __future__ import annotations
+
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from heatpoint.errors import HeatpointError
+from heatpoint.options import Data, File, Gigabytes, Model, Size
+from heatpoint.training.options import TrainOptions
+
+if TYPE_CHECKING:
+    from heatpoint.data import Annotations
+
+PUBLISHED_EPOCHS = 140
+
+FREE_ON_RESUME = frozenset(
+    {
+        *("data", "val", "images", "val_images", "out", "resume", "pictures", "recompute"),
+        *("epochs", "minutes", "stop_after", "eval_every", "patience", "logger"),
+        *("accelerator", "devices", "nodes", "strategy", "workers", "threads", "cache"),
+    }
+)
+"""Options that may differ when a run is resumed.
+
+Files may have moved (their content is compared instead), the machine may be another one, and the
+run may be made longer or shorter, which bends the learning-rate schedule. All others must agree.
+"""
+
+
+@dataclass
+class Recipe(TrainOptions):
+    """The options of a run, complete.
+
+    Defaults are those of the published training where it says something, for who trains without a
+    plan, as the demo does.
+
+    Raises:
+        HeatpointError: The run has no end.
+    """
+
+    val: Data | Annotations = ""
+    _: KW_ONLY
+    model: Model = "centernet_resnet18"
+    backbone_weights: File = ""
+    freeze: int = 0
+    epochs: int | None = PUBLISHED_EPOCHS
+    batch_size: int = 16
+    lr: float = 5e-4
+    warmup: float = 0.03
+    ema: float = 0.9998
+    precision: Literal["bf16", "fp32"] = "fp32"
+    augment: Literal["published", "mild", "none"] = "published"
+    mosaic: float = 0.0
+    window: Size = 0
+    eval_every: int = 1
+    workers: int = 0
+    threads: int = 1
+    cache: Gigabytes = 0.0
+
+    def __post_init__(self) -> None:
+        if self.epochs is None and self.minutes is None:
+            raise HeatpointError("a run needs an end: give epochs or minutes")
+
+
+def milestones(options: Recipe) -> tuple[float, ...]:
+    """Returns where the schedule steps drops, in ascending fractions of the run."""
+    if options.steps is None or options.epochs is None:
+        return (90 / PUBLISHED_EPOCHS, 120 / PUBLISHED_EPOCHS)
+    return tuple(sorted(epoch / options.epochs for epoch in options.steps))
+
+
+def plain(options: Recipe) -> dict[str, Any]:
+    """Returns the options as JSON values; data given in memory is named by its source."""
+    values = {name: getattr(value, "source", value) for name, value in vars(options).items()}
+    for name in ("size", "window", "steps", "logger"):
+        if not isinstance(values[name], int | None):
+            values[name] = list(values[name])
+    return values
+
+
+def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Returns one phrase for every option that resuming does not allow to differ.
+
+    An option that did not exist when the run was saved had its default's effect.
+    """
+    compared = {
+        name: (saved.get(name, getattr(Recipe, name)), value)
+        for name, value in now.items()
+        if name not in FREE_ON_RESUME
+    }
+    return [
+        f"{n} was {was!r} and is {value!r}" for n, (was, value) in compared.items() if was != value
+    ]
