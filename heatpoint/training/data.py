@@ -18,7 +18,6 @@ from heatpoint.data.scene import with_skeleton
 from heatpoint.data.validate import clean, describe
 from heatpoint.errors import HeatpointError
 from heatpoint.training.options import TrainOptions
-from heatpoint.views import input_size
 from heatpoint.zoo.detector import Detector
 
 
@@ -45,22 +44,15 @@ def check_samples(options: TrainOptions, kind: type[Codec]) -> None:
 
 
 def training_set(options: TrainOptions, train: Annotations, detector: Detector) -> TrainSet:
-    """Returns the samples at the detector's size.
+    """Returns the samples at the detector's size; each stage of the run chooses the window.
 
     Raises:
-        HeatpointError: A window that does not fit the input, or options that exclude each other.
+        HeatpointError: Options that exclude each other.
     """
-    codec, size, network = detector.codec, detector.size, detector.network
+    codec = detector.codec
     kind, own = varied(codec.view), detector.settings
     chosen = {field: own.get(field, getattr(options, name)) for name, field in kind.options.items()}
-    if chosen.get("window") is not None:
-        window = input_size(chosen["window"], size, network.multiple, network.trim, "window")
-        if window[0] > size[0] or window[1] > size[1]:
-            raise HeatpointError(
-                f"window {window[0]}x{window[1]} is larger than the input of {size[0]}x{size[1]} "
-                "pixels; choose a part of it"
-            )
-        chosen["window"] = window
+    chosen.pop("window", None)
     chosen["flip"] = options.flip
     has_pairs = train.skeleton is not None and train.skeleton.pairs
     if options.flip is None and "keypoints" in codec.learns and not has_pairs:
@@ -73,7 +65,7 @@ def training_set(options: TrainOptions, train: Annotations, detector: Detector) 
     }
     augment = replace(kind.named(options.augment), **given)  # type: ignore[type-var]
     cache = round(options.cache * 2**30)
-    return TrainSet(train, size, augment, options.seed, cache, codec.learns)
+    return TrainSet(train, detector.size, augment, options.seed, cache, codec.learns)
 
 
 @dataclass

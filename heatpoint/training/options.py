@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args, get_origin
 
@@ -20,6 +20,7 @@ from heatpoint.options import (
     Name,
     Size,
     Skeletons,
+    Windows,
     types_of,
 )
 
@@ -213,9 +214,11 @@ class TrainOptions:
     mosaic: float = 0.0
     """probability that a training image is pieced together from four"""
 
-    window: Size | None = None
+    window: Windows | None = None
     """train on windows of this many pixels of the input, most of them laid over an object: for
-    small objects in large pictures; validation sees whole pictures of the same scale"""
+    small objects in large pictures; validation sees whole pictures of the same scale. Several sizes
+    follow each other, 96,256 or, with shares of the run, 96:2,256:1: batch_size and lr are about
+    the first, the others' batches have as many pixels, and the learning rate follows"""
 
     BOXES: ClassVar[str] = "boxes"
 
@@ -311,10 +314,14 @@ def milestones(options: TrainOptions) -> tuple[float, ...]:
 def plain(options: TrainOptions) -> dict[str, Any]:
     """Returns the options as JSON values; data given in memory is named by its source."""
     values = {name: getattr(value, "source", value) for name, value in vars(options).items()}
-    for name in ("size", "window", "steps"):
-        if not isinstance(values[name], int | None):
-            values[name] = list(values[name])
-    return values
+    if isinstance(values["window"], Mapping):
+        values["window"] = [[_listed(size), share] for size, share in values["window"].items()]
+    return {name: _listed(value) for name, value in values.items()}
+
+
+def _listed(value: Any) -> Any:
+    """Returns tuples as the lists that JSON has."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:

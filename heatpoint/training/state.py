@@ -13,7 +13,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.system.files import atomic_write, check_file, fits
 from heatpoint.weights import check_header
 
-FORMAT = 2
+FORMAT = 3
 Row = dict[str, float | int | None]
 """What log.csv says about an epoch."""
 
@@ -33,6 +33,8 @@ class Position:
     Attributes:
         epoch: Number of finished epochs; finished includes validated, where that is due.
         step: Updates taken in the running epoch.
+        seen: Images of the running epoch that they took.
+        stage: Which part of the run it stands in, from 0.
         updates: Updates taken in all.
         seconds: Wall-clock time used.
         validated: Value of ``updates`` at the last validation.
@@ -44,6 +46,8 @@ class Position:
 
     epoch: int = 0
     step: int = 0
+    seen: int = 0
+    stage: int = 0
     updates: int = 0
     seconds: float = 0.0
     validated: int = 0
