@@ -38,7 +38,7 @@ def main() -> None:
     torch.manual_seed(0)
     detector = zoo.build(chosen.model, [str(i) for i in range(chosen.classes)])
     images = torch.randint(0, 256, (chosen.batch, 3, chosen.size, chosen.size), dtype=torch.uint8)
-    targets = [_target(chosen.size, chosen.classes) for _ in range(chosen.batch)]
+    targets = [random_target(chosen.size, chosen.classes) for _ in range(chosen.batch)]
     steps = {
         "ours": _ours(detector, images, targets),
         "usual": _usual(copy.deepcopy(detector), images, targets),
@@ -56,7 +56,8 @@ def main() -> None:
     print(f"usual / ours {medians['usual'] / medians['ours']:.2f}")
 
 
-def _target(size: int, classes: int) -> Target:
+def random_target(size: int, classes: int) -> Target:
+    """Returns seven boxes in a square of so many pixels."""
     start = torch.rand(7, 2) * size * 0.6
     sides = 4 + torch.rand(7, 2) * size * 0.35
     return Target(torch.cat((start, start + sides), 1), torch.randint(classes, (7,)))
