@@ -238,6 +238,8 @@ def test_windows_are_trained_and_whole_pictures_scored(tmp_path, shapes):
         (128, "larger than the input of 64x64"),
         ([32], "window must be one"),
         ({32: 1, 64: 0}, "a share of the run, a number above 0, not 1, 0"),
+        ({32: 1, 64: "x"}, "a share of the run, a number above 0, not 1, x"),
+        ({}, "a share of the run, a number above 0, not none"),
         ({32: 1, 40: 1}, "next legal size is 64"),
     ],
 )

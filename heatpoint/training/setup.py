@@ -195,11 +195,11 @@ class Run:
         self.optimizer = build_optimizer(network, options.optimizer, rate, decay)
         self.network = fabric.setup_module(network, move_to_device=False)
         self.position, self.identity = Position(), fingerprint(data.train)
+        self.enter(0)
         if state is not None:
             self._restore(state, path)
 
         epochs, position = total_epochs(options), self.position
-        self.enter(position.stage)
         seconds = None if options.minutes is None else 60 * options.minutes
         self.clock = Clock(epochs, seconds, position.seconds, pace(self.stages, self.size))
         marks = milestones(options)
@@ -277,6 +277,7 @@ class Run:
             self.ema.updates = state["ema_updates"]
             self.optimizer.load_state_dict(state["optimizer"])
             self.position = Position(**state["position"])
+            self.enter(self.position.stage)
             torch.set_rng_state(state["random"])
             if torch.cuda.is_available() and len(state["random_cuda"]) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all(state["random_cuda"])

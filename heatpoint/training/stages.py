@@ -94,10 +94,10 @@ def _windows(
         return [None], [1.0]
     pairs = list(given.items()) if isinstance(given, dict) else [(given, 1.0)]
     shares = [share for _, share in pairs]
-    if not shares or any(not share > 0 for share in shares):
+    if not shares or any(not isinstance(n, int | float) or not n > 0 for n in shares):
         raise HeatpointError(
             "window gives each size a share of the run, a number above 0, not "
-            f"{', '.join(f'{share:g}' for share in shares) or 'none'}"
+            f"{', '.join(str(share) for share in shares) or 'none'}"
         )
     windows: list[Window | None] = []
     for sides, _ in pairs:
