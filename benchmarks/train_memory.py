@@ -5,6 +5,8 @@ average. What is printed is the most that the process had in memory, that before
 gradients, moments and average still to come) and the time of the step.
 
     python benchmarks/train_memory.py --model triplets_hourglass104 --size 511 --batch 1
+
+Batch norm needs more than one cell of the coarsest map: a single image has at least 255 pixels.
 """
 
 from __future__ import annotations
