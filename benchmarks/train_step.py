@@ -96,7 +96,7 @@ def serve(chosen: argparse.Namespace) -> None:
     name, _, way = chosen.contenders[0].partition(":")
     detector = zoo.build(name, [str(i) for i in range(chosen.classes)])
     images = torch.randint(0, 256, (chosen.batch, 3, chosen.size, chosen.size), dtype=torch.uint8)
-    targets = [_target(chosen.size, chosen.classes) for _ in range(chosen.batch)]
+    targets = [random_target(chosen.size, chosen.classes) for _ in range(chosen.batch)]
     if way == "usual":
         answer(_usual(detector, images, targets))
         return
@@ -113,7 +113,8 @@ def answer(step: Callable[[], None]) -> None:
         print(time.perf_counter() - wall, time.process_time() - worked, flush=True)
 
 
-def _target(size: int, classes: int) -> Target:
+def random_target(size: int, classes: int) -> Target:
+    """Returns seven boxes in a square of so many pixels."""
     start = torch.rand(7, 2) * size * 0.6
     sides = 4 + torch.rand(7, 2) * size * 0.35
     return Target(torch.cat((start, start + sides), 1), torch.randint(classes, (7,)))

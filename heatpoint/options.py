@@ -55,6 +55,30 @@ def side_lengths(text: str) -> int | tuple[int, int]:
     return int(height) if width is None else (int(height), int(width))
 
 
+def windows(text: str) -> int | tuple[int, int] | dict[int | tuple[int, int], float]:
+    """Returns what ``side_lengths`` does or, of several sizes, the share of a run of each.
+
+    ``"96,256"`` gives both as much, ``"96:17,256:10"`` as many parts of 27.
+
+    Raises:
+        HeatpointError: A size is none, a share no number, or a size is there twice.
+    """
+    found: dict[int | tuple[int, int], float] = {}
+    for part in text.split(","):
+        size, colon, share = part.partition(":")
+        sides = side_lengths(size)
+        try:
+            number = finite(share) if colon else 1.0
+        except ValueError:
+            raise HeatpointError(
+                f"{share!r} is no share of the run: give a number, such as 96:2,256:1"
+            ) from None
+        if sides in found:
+            raise HeatpointError(f"{size.strip()} is there twice; name each size once")
+        found[sides] = number
+    return next(iter(found)) if len(found) == 1 else found
+
+
 def floats(text: str) -> tuple[float, ...]:
     """Returns the numbers of a list such as ``"0.5,1,1.5"``.
 
@@ -120,6 +144,10 @@ Words = Annotated[tuple[str, ...], Kind("NAME,NAME", words)]
 
 Size = Annotated[int | tuple[int, int], Kind("HxW", side_lengths)]
 """Height and width in pixels, one number for both."""
+Windows = Annotated[
+    int | tuple[int, int] | dict[int | tuple[int, int], float], Kind("HxW,HxW", windows)
+]
+"""One size, or several with the share of the run of each."""
 Scales = Annotated[tuple[float, ...], Kind("X,X", floats)]
 Epochs = Annotated[list[int], Kind("N,N", whole_numbers, "whole numbers separated by commas")]
 Seconds = Annotated[float, Kind("SECONDS", finite, "a number of seconds")]

@@ -11,7 +11,7 @@ import pytest
 from heatpoint.cli import main
 from heatpoint.commands import parse as parse_words
 from heatpoint.errors import HeatpointError
-from heatpoint.options import File, Pictures, Scales, Seconds, Size, floats, side_lengths
+from heatpoint.options import File, Pictures, Scales, Seconds, Size, floats, side_lengths, windows
 from heatpoint.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -266,6 +266,13 @@ def test_sizes_and_numbers() -> None:
     assert floats("0.5,1") == (0.5, 1.0)
     with pytest.raises(HeatpointError, match="384x512"):
         side_lengths("big")
+    assert windows("96") == 96
+    assert windows("96x128") == (96, 128)
+    assert windows("96,256") == {96: 1.0, 256: 1.0}
+    assert windows("96:17, 128x256:10") == {96: 17.0, (128, 256): 10.0}
+    for wrong, told in {"96:x,256": "no share", "96,96": "there twice", "96,": "no size"}.items():
+        with pytest.raises(HeatpointError, match=told):
+            windows(wrong)
     with pytest.raises(HeatpointError, match=r"0\.5,1"):
         floats("1;2")
     with pytest.raises(HeatpointError, match="--scales: '1;2' is no list"):

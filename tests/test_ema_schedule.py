@@ -20,7 +20,9 @@ from heatpoint.training.optimize import (
 from heatpoint.training.options import TrainOptions, check
 from heatpoint.training.processes import make_fabric
 from heatpoint.training.recipe import Recipe, differences, milestones, plain
+from heatpoint.training.stages import pace, stages_of
 from heatpoint.views import input_size
+from heatpoint.zoo.detector import build
 
 
 def test_ema_follows_its_formula():
@@ -88,7 +90,7 @@ def test_published_milestones():
 def test_clock_takes_what_ends_first(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("heatpoint.training.optimize.time.monotonic", lambda: now[0])
-    clock = Clock(updates=100, seconds=60)
+    clock = Clock(epochs=100, seconds=60)
     assert clock.position(50) == 0.5
     now[0] += 45
     assert clock.position(50) == 0.75
@@ -99,7 +101,7 @@ def test_clock_takes_what_ends_first(monkeypatch):
     assert clock.remaining(50) == pytest.approx(5)
     now[0] += 100
     assert clock.position(50) == 1
-    resumed = Clock(updates=None, seconds=60, spent=30)
+    resumed = Clock(epochs=None, seconds=60, spent=30)
     assert resumed.position(5) == 0.5
 
 
@@ -179,3 +181,30 @@ def test_only_listed_options_may_differ_on_resume():
     assert differences(old, plain(Recipe("b", "w", epochs=8, workers=3, resume=True))) == []
     changed = differences(old, plain(Recipe("a", "v", batch_size=2, lr=0.1)))
     assert changed == ["batch_size was 16 and is 2", "lr was 0.0005 and is 0.1"]
+
+
+def test_windows_of_all_stages_have_as_many_pixels() -> None:
+    network = build("cornernet_tiny", ["a"]).network
+    chosen = {"window": {96: 17, 256: 10}, "batch_size": 32}
+    options = Recipe("d", "v", lr=3e-3, **chosen)
+    first, second = stages_of(options, (640, 640), network, images=160, processes=1)
+    assert (first.window, first.batch, first.rate) == ((96, 96), 32, 3e-3)
+    assert (second.window, second.batch) == ((256, 256), 4)
+    assert second.rate == pytest.approx(3e-3 * (4 / 32) ** 0.5)
+    assert (first.ends, second.ends) == (pytest.approx(17 / 27), 1)
+    assert str(second) == "4 windows of 256x256 per update, learning rate 0.0011"
+    # A pass with larger windows is seven times the work, so most passes are of the first stage.
+    passes, run = pace([first, second], (640, 640))
+    share = 17 / 96**2 / (17 / 96**2 + 10 / 256**2)
+    assert passes == [0, pytest.approx(share), 1]
+    assert run == [0, first.ends, 1]
+    clock = Clock(10, None, pace=(passes, run))
+    assert clock.position(10 * share) == pytest.approx(17 / 27)
+    assert (clock.position(0), clock.position(10)) == (0, 1)
+    # Of two processes each takes half; SGD's rate grows with the number itself.
+    options = Recipe("d", "v", optimizer="sgd", lr=0.1, **chosen)
+    _, second = stages_of(options, (640, 640), network, images=160, processes=2)
+    assert (second.batch, second.rate) == (4, pytest.approx(0.1 * 4 / 32))
+    options = Recipe("d", "v", window={256: 1, 96: 1}, batch_size=8, accumulate=3)
+    _, second = stages_of(options, (640, 640), network, images=40, processes=1)
+    assert (second.batch, second.accumulate) == (40, 1)  # there are no more

@@ -323,3 +323,59 @@ def test_kill_leaves_files_that_load_and_resume(shapes, tmp_path):
     again = {**choice, "epochs": 100000, "resume": True, "stop_after": epoch + 1}
     result = train(shapes, shapes, out=str(tmp_path), **again)
     assert result.epochs == epoch + 1
+
+
+WINDOWS = {**QUICK, "mosaic": 0.0, "window": {32: 1, 64: 3}, "batch_size": 3, "eval_every": 9}
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory, shapes):
+    """Returns the folder of a run whose windows grow within its third epoch."""
+    out = tmp_path_factory.mktemp("grown")
+    train(shapes, shapes, out=str(out), **WINDOWS)
+    return out
+
+
+@pytest.mark.parametrize("update", [4, 5, 7, 12])
+def test_windows_of_several_sizes_go_on_exactly(shapes, grown, tmp_path, monkeypatch, update):
+    real, shown = loop.take_update, []
+
+    def take(run, batches):
+        real(run, batches)
+        shown.append((len(batches[0].indices), *batches[0].images.shape[-2:]))
+        if len(shown) == update:
+            deliver(signal.SIGINT)
+
+    monkeypatch.setattr(loop, "take_update", take)
+    with pytest.raises(KeyboardInterrupt):
+        train(shapes, shapes, out=str(tmp_path), **WINDOWS)
+    train(shapes, shapes, out=str(tmp_path), resume=True, **WINDOWS)
+    assert_same(grown, tmp_path)
+    # The first quarter of the work, which the smaller windows are, is more than half of the passes:
+    # two epochs of two updates, and three of the seven pictures of the third.
+    assert shown == 5 * [(3, 32, 32)] + 11 * [(1, 64, 64)]
+    history = load_resume(tmp_path / "resume.pt")["position"]["history"]
+    assert [row["window_height"] for row in history] == [32, 32, 64, 64]
+    rates = [row["learning_rate"] for row in history]
+    assert rates[2] < 0.6 * rates[1]
+
+
+def test_windows_follow_the_clock_and_never_go_back(shapes, tmp_path, monkeypatch):
+    now = [0.0]
+
+    def take(run, batches):
+        real(run, batches)
+        shown.append(batches[0].images.shape[-1])
+        now[0] += 6.0
+        if len(shown) == 7:
+            deliver(signal.SIGINT)
+
+    monkeypatch.setattr("heatpoint.training.optimize.time.monotonic", lambda: now[0])
+    real, shown = loop.take_update, []
+    monkeypatch.setattr(loop, "take_update", take)
+    chosen = {**WINDOWS, "epochs": None, "window": {32: 2, 64: 1}, "eval_every": 1000}
+    with pytest.raises(KeyboardInterrupt):
+        train(shapes, shapes, out=str(tmp_path), minutes=0.9, **chosen)
+    train(shapes, shapes, out=str(tmp_path), minutes=1.2, resume=True, **chosen)
+    # Two thirds of 54 seconds, then what is left of 72, at six seconds an update.
+    assert shown == 6 * [32] + 6 * [64]

@@ -108,7 +108,8 @@ def test_crops_show_an_object_at_its_scale(longest: int) -> None:
     least, most = next(sides for above, sides in SIDES if longest > above)
     middles = []
     for _ in range(50):
-        seen = CloseAugment().view([Scene(image, box, np.zeros(1, np.int64))], SIZE, rng)
+        scene = Scene(image, box, np.zeros(1, np.int64))
+        seen = CloseAugment(whole=0.0).view([scene], SIZE, rng)
         (found,) = seen.boxes
         assert least - 1e-6 <= found[2] - found[0] <= most + 1e-6
         inside = clip_boxes(seen.boxes, SIZE)[0]
@@ -122,8 +123,25 @@ def test_pictures_smaller_than_a_crop_and_without_objects() -> None:
     image = np.full((20, 30, 3), 200, np.uint8)
     one = Scene(image, np.array([[5.0, 5.0, 15.0, 15.0]]), np.zeros(1, np.int64))
     for scene in (one, one.keep(np.zeros(1, bool))):
-        seen = CloseAugment(flip=0.0, colour=0.0, lighting=0.0).view([scene], SIZE, rng)
+        plain = CloseAugment(whole=0.0, flip=0.0, colour=0.0, lighting=0.0)
+        seen = plain.view([scene], SIZE, rng)
         assert seen.image.shape == (*SIZE, 3)
         assert seen.image.max() == 200
     still = CloseAugment.none().view([one], SIZE, rng)
     np.testing.assert_allclose(still.boxes, [[42.5, 85, 127.5, 170]])
+
+
+def test_some_views_are_first_looks_and_windows_cut_both() -> None:
+    rng = np.random.default_rng(0)
+    image = np.zeros((600, 900, 3), np.uint8)
+    scene = Scene(image, np.array([[400.0, 200.0, 460.0, 230.0]]), np.zeros(1, np.int64))
+    augment = replace(CloseAugment.mild(), window=(128, 128), focus=1.0)
+    sides = []
+    for _ in range(200):
+        seen = augment.view([scene], (255, 255), rng)
+        assert seen.image.shape == (128, 128, 3)
+        sides.append(float(seen.boxes[0, 2] - seen.boxes[0, 0]))
+    shown = 60 * 255 / 900  # by a first look, give or take
+    first = [side for side in sides if shown / 1.3 - 1e-6 <= side <= shown / 0.7 + 1e-6]
+    assert 30 < len(first) < 90
+    assert all(32 <= side <= 97 for side in sides if side not in first)

@@ -91,7 +91,7 @@ def test_a_run_leaves_its_files(fitted):
     record = json.loads((out / "options.json").read_text())
     assert record["options"]["model"] == "centernet_tiny"
     assert record["versions"]["torch"] == torch.__version__
-    assert record["derived"]["learning_rate"] == 6e-3
+    assert record["derived"]["stages"][0]["rate"] == 6e-3
 
 
 def test_checkpoint_knows_size_and_names(fitted, shapes):
@@ -247,6 +247,10 @@ def test_windows_are_trained_and_whole_pictures_scored(tmp_path, shapes):
         (40, "next legal size is 64"),
         (128, "larger than the input of 64x64"),
         ([32], "window must be one"),
+        ({32: 1, 64: 0}, "a share of the run, a number above 0, not 1, 0"),
+        ({32: 1, 64: "x"}, "a share of the run, a number above 0, not 1, x"),
+        ({}, "a share of the run, a number above 0, not none"),
+        ({32: 1, 40: 1}, "next legal size is 64"),
     ],
 )
 def test_windows_that_cannot_be(tmp_path, shapes, window, sentence):
@@ -279,7 +283,7 @@ def test_images_left_out_of_an_epoch_are_told(tmp_path, capsys):
     train(data, data, out=str(tmp_path / "a"), **{**QUICK, "batch_size": 2, "accumulate": 2})
     assert "each epoch leaves out 3 of 7 images" in capsys.readouterr().out
     derived = json.loads((tmp_path / "a" / "options.json").read_text())["derived"]
-    assert derived["images_left_out_per_epoch"] == 3
+    assert derived["stages"][0]["images_left_out_per_epoch"] == 3
     train(data, data, out=str(tmp_path / "b"), **{**QUICK, "batch_size": 7})
     assert "leaves out" not in capsys.readouterr().out
 

@@ -160,5 +160,23 @@ def test_a_run_and_what_limits_it(tmp_path: Path) -> None:
     perfect = limits(str(result.best), shapes).rows[-1]
     assert perfect.replaced == ("heatmap", "offset", "embedding", "attention")
     assert perfect.scores["ap"] > 0.9
-    with pytest.raises(HeatpointError, match="window is an option of models that look at whole"):
-        train(shapes, shapes, out=str(tmp_path / "b"), **TRAINING, window=64)  # type: ignore[arg-type]
+    assert found.protocol["closer"] == 0
+    with pytest.raises(HeatpointError, match="mosaic is an option of models that look at whole"):
+        train(shapes, shapes, out=str(tmp_path / "b"), **TRAINING, mosaic=0.5)  # type: ignore[arg-type]
+
+
+def test_windows_of_training_are_the_size_of_closer_looks(tmp_path: Path) -> None:
+    shapes = str(write_shapes(tmp_path / "shapes", 4, (256, 256), seed=3))
+    chosen = {"epochs": 1, "batch_size": 4, "pictures": False, "window": {32: 1, 64: 1}}
+    result = train(shapes, shapes, out=str(tmp_path / "run"), **TRAINING, **chosen)  # type: ignore[arg-type]
+    runner = runner_of(Detector.load(result.last), score=0.0)
+    assert runner.protocol()["closer"] == 64
+    view = runner.view
+    first = list(view.looks((512, 512)))
+    places = [[112, 112, 144, 144, 0.9], [112, 400, 144, 432, 0.8]]  # one below the other
+    told = [part(places, [], []), part([], [], [])]
+    more = view.again((512, 512), first, told)
+    assert [look.size for look in (*first, *more)] == [(128, 128)] * 2 + [(64, 64)] * 2
+    assert view.sizes == ((128, 128), (64, 64))
+    with pytest.raises(HeatpointError, match="closer be at least 0"):
+        Zoom(SIZE, closer=-1)

@@ -30,6 +30,8 @@ class CloseAugment(Augment):
     anywhere as a whole. Pictures without an object are cropped as by ``Augment``. Where the
     released program draws whole numbers and shifts by whole pixels, this draws any.
 
+    A ``window`` is the size of these crops, and of the parts of first looks that are shown.
+
     Boxes are not clipped, so that the codec sees which objects the crop cuts.
     """
 
@@ -37,25 +39,30 @@ class CloseAugment(Augment):
     options: ClassVar[dict[str, str]] = {
         "flip_vertical": "flip_vertical",
         "quarter_turns": "quarter_turn",
+        "window": "window",
     }
 
-    close: bool = True
-    """Whether crops are drawn at the scale of an object; else the whole picture is shown."""
+    whole: float = 0.3
+    """Share of views that show the picture as a first look does, varied as by ``Augment``; 0 as
+    released. COCO's crops hold small objects beside the large one that sets their scale. Where all
+    objects of the data are about as large, no crop ever shows one as small as a first look does,
+    and attention would learn nothing."""
 
     @classmethod
     def mild(cls) -> CloseAugment:
-        """Returns the same crops in milder colours."""
-        return replace(cls(), colour=0.3, lighting=0.0)
+        """Returns the same crops in milder colours, and first looks near the whole picture."""
+        near = cls(crop=False, near_scale=0.3, near_shift=0.07)
+        return replace(near, colour=0.3, lighting=0.0)
 
     @classmethod
     def none(cls) -> CloseAugment:
         """Returns no variation at all: the first look of evaluation."""
-        near = cls(close=False, crop=False, near_scale=0.0, near_shift=0.0)
+        near = cls(whole=1.0, crop=False, near_scale=0.0, near_shift=0.0)
         return replace(near, flip=0.0, colour=0.0, lighting=0.0)
 
     def enlarges(self, image_size: Size, size: Size) -> float:
         """Returns infinity for crops, which an object may fill however small it is."""
-        return math.inf if self.close else super().enlarges(image_size, size)
+        return math.inf if self.whole < 1 else super().enlarges(image_size, size)
 
     def draw_map(
         self, image_size: Size, size: Size, rng: Rng, boxes: Floats | None = None
@@ -68,9 +75,10 @@ class CloseAugment(Augment):
             rng: The only source of chance.
             boxes: (N, 4) objects in image pixels, one of which sets the scale.
         """
-        if not self.close or boxes is None or not len(boxes):
+        if boxes is None or not len(boxes) or rng.random() < self.whole:
             return super().draw_map(image_size, size, rng, boxes)
         height, width = image_size
+        size = self.window or size
         box = clip_boxes(boxes[rng.integers(len(boxes))], image_size)
         longest = max(float((box[2:] - box[:2]).max()), 1.0)
         zoom = next(rng.uniform(*sides) for above, sides in SIDES if longest > above) / longest
@@ -98,6 +106,8 @@ class CloseAugment(Augment):
         return side / 2 + rng.uniform(min(low, high), max(low, high))
 
     def _placed(self, scene: Scene, size: Size, rng: Rng) -> Scene:
-        moved = scene.moved(self.draw_map(scene.size, size, rng, scene.boxes), size)
+        to_view = self.draw_map(scene.size, size, rng, scene.boxes)
+        size = self.window or size
+        moved = scene.moved(to_view, size)
         clipped = clip_boxes(moved.boxes, size)
         return moved.keep((clipped[:, 2:] - clipped[:, :2] > SMALLEST_SIDE).all(1))

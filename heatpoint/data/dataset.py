@@ -7,7 +7,7 @@ the order on (seed, epoch), so a run that is resumed, or uses more workers, sees
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
-from heatpoint.data import Annotations
+from heatpoint.data import Annotations, Size
 from heatpoint.data.augment import Augment, PoseAugment
 from heatpoint.data.closeups import CloseAugment
 from heatpoint.data.images import load_image
@@ -160,6 +160,11 @@ class TrainSet(Dataset[Sample]):
             return self.own(scene, rng)
         except HeatpointError as error:
             raise HeatpointError(f"{error} ({self.paths[sample]})") from error
+
+    def show(self, window: Size) -> None:
+        """Shows windows of (H, W) pixels of the input from now on, where views are not crops."""
+        assert isinstance(self.augment, Augment)
+        self.augment = replace(self.augment, window=window)
 
     def _scene(self, sample: int) -> Scene:
         """Returns what a sample is before it varies; joints that are not finite are not labelled.

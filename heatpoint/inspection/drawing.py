@@ -85,8 +85,9 @@ def _training_views(
     annotations: Annotations, view: View, augment: str, seed: int, **changes: float
 ) -> TrainSet:
     """Returns the samples that training would see, with changes of how they vary."""
-    changes |= {name: getattr(view, name) for name in view.settings}
-    chosen = replace(varied(type(view)).named(augment), **changes)  # type: ignore[type-var]
+    named = varied(type(view)).named(augment)
+    changes |= {name: getattr(view, name) for name in view.settings if hasattr(named, name)}
+    chosen = replace(named, **changes)  # type: ignore[type-var]
     return TrainSet(annotations, view.size, chosen, seed)
 
 

@@ -308,8 +308,10 @@ def eval_every(recipe: Recipe, survey: Survey) -> Decision:
 
 
 def _seen(recipe: Recipe, survey: Survey) -> int:
-    """Returns the pixels of one example."""
-    size = recipe.window or recipe.size or survey.trained.size
+    """Returns the pixels of one example, of the first part of the run where windows grow."""
+    window = recipe.window
+    first = next(iter(window)) if isinstance(window, dict) else window
+    size = first or recipe.size or survey.trained.size
     return size**2 if isinstance(size, int) else math.prod(size)
 
 

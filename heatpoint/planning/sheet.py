@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -85,15 +86,17 @@ class Plan:
         """Returns the plan as a file that ``--config`` takes."""
         lines = [f"# written by {SIGN}: `heatpoint train --config` with this file repeats the run"]
         why = {row.name: row.why for row in self.rows}
-        values = plain(self.recipe)
+        values = {**plain(self.recipe), "window": self.recipe.window}
         if len(self.parts.sources) > 1 and not self.parts.held_out:
             values["data"] = list(self.parts.sources)
         for field in fields(TrainOptions):
             name, value = field.name, values[field.name]
             if name in _APART or (name not in why and name != "data" and value == field.default):
                 continue
-            if isinstance(value, list) and name != "data":
-                value = shown(value) if name in ("size", "window") else ",".join(map(str, value))
+            if name in ("size", "window"):
+                value = value if isinstance(value, int | None) else shown(value)
+            elif isinstance(value, list) and name != "data":
+                value = ",".join(map(str, value))
             if name == "backbone_weights" and not value:
                 value = NONE
             line = yaml.safe_dump({name: value}, allow_unicode=True, width=10**6).rstrip()
@@ -124,6 +127,8 @@ class Plan:
 
 def shown(value: Any) -> str:
     """Returns a value as a table and a file of options write it."""
+    if isinstance(value, Mapping):  # windows with their shares of the run
+        return ",".join(f"{shown(size)}:{share:g}" for size, share in value.items())
     if isinstance(value, tuple | list) and len(value) == 2:
         return side_text((value[0], value[1]))
     if value == "":

@@ -64,8 +64,19 @@ def draw_shapes(
     return scene.image, scene.boxes, scene.labels
 
 
-def draw_scene(size: tuple[int, int], rng: np.random.Generator, clutter: bool = True) -> Scene:
-    """Draws one picture and returns the whole truth about it; arguments as for ``draw_shapes``.
+def draw_scene(
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    clutter: bool = True,
+    diameters: tuple[float, float] | None = None,
+) -> Scene:
+    """Draws one picture and returns the whole truth about it.
+
+    Args:
+        size: As for ``draw_shapes``.
+        rng: As for ``draw_shapes``.
+        clutter: As for ``draw_shapes``.
+        diameters: From and to how many pixels the shapes measure; by default they are large.
 
     Raises:
         HeatpointError: The picture is too small to hold a shape.
@@ -74,13 +85,13 @@ def draw_scene(size: tuple[int, int], rng: np.random.Generator, clutter: bool = 
     owner = np.full(size, -1, dtype=np.int16)
     whole: list[int] = []
     labels: list[int] = []
+    low, high = diameters or (_SMALLEST * min(size), _LARGEST * min(size))
     # Many, because a network learns sizes from objects, however few pictures they are in.
     wanted = 0 if rng.random() < _EMPTY_SHARE else 1 + int(min(rng.poisson(4.0), 10))
     for _ in range(wanted):
         label = int(rng.integers(len(NAMES)))
         for _ in range(8):
-            diameter = between(_SMALLEST, _LARGEST, rng) * min(size)
-            shape = _placed(_outline(label, rng), diameter, size, rng)
+            shape = _placed(_outline(label, rng), between(low, high, rng), size, rng)
             if _fits(shape, owner, whole):
                 break
         else:
@@ -99,25 +110,30 @@ def draw_scene(size: tuple[int, int], rng: np.random.Generator, clutter: bool = 
 
 
 def write_shapes(
-    folder: str | Path, count: int, size: tuple[int, int] = (192, 192), seed: int = 0
+    folder: str | Path,
+    count: int,
+    size: tuple[int, int] = (192, 192),
+    seed: int = 0,
+    diameters: tuple[float, float] | None = None,
 ) -> Path:
     """Writes a data set of drawn shapes and returns the path of its COCO JSON file.
 
     The folder receives ``annotations.json`` and ``images/000000.jpg`` onwards. Picture ``i`` is a
-    pure function of ``(seed, i, size)``; data sets of different seeds share no picture.
+    pure function of ``(seed, i)``, size and diameters; sets of different seeds share no picture.
 
     Args:
         folder: Where to write; made if missing.
         count: Number of pictures.
         size: Height and width of every picture in pixels.
         seed: Chooses the pictures.
+        diameters: From and to how many pixels the shapes measure; by default they are large.
 
     Raises:
         HeatpointError: ``count`` is below 1, ``size`` is too small, or the folder is not writable.
     """
 
     def draw(rng: np.random.Generator) -> tuple[Image, ImageRecord]:
-        scene = draw_scene(size, rng)
+        scene = draw_scene(size, rng, diameters=diameters)
         return scene.image, ImageRecord(Path(), size, scene.boxes, scene.labels, areas=scene.areas)
 
     return write_set(folder, count, size, seed, Annotations(NAMES, []), draw)

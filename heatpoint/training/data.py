@@ -23,7 +23,6 @@ from heatpoint.data.validate import clean, describe
 from heatpoint.errors import HeatpointError
 from heatpoint.options import Data
 from heatpoint.training.recipe import Recipe
-from heatpoint.views import input_size
 from heatpoint.zoo.detector import Detector
 
 
@@ -50,24 +49,15 @@ def check_samples(options: Recipe, kind: type[Codec]) -> None:
 
 
 def training_set(options: Recipe, train: Annotations, detector: Detector) -> TrainSet:
-    """Returns the samples at the detector's size.
+    """Returns the samples at the detector's size; each stage of the run chooses the window.
 
     Raises:
-        HeatpointError: A window that does not fit the input, or options that exclude each other.
+        HeatpointError: Options that exclude each other.
     """
-    codec, size, network = detector.codec, detector.size, detector.network
+    codec = detector.codec
     kind, own = varied(codec.view), detector.settings
     chosen = {field: own.get(field, getattr(options, name)) for name, field in kind.options.items()}
-    if chosen.get("window"):
-        window = input_size(chosen["window"], size, network.multiple, network.trim, "window")
-        if window[0] > size[0] or window[1] > size[1]:
-            raise HeatpointError(
-                f"window {window[0]}x{window[1]} is larger than the input of {size[0]}x{size[1]} "
-                "pixels; choose a part of it"
-            )
-        chosen["window"] = window
-    else:
-        chosen.pop("window", None)
+    chosen.pop("window", None)
     chosen["flip"] = options.flip
     has_pairs = train.skeleton is not None and train.skeleton.pairs
     if options.flip is None and "keypoints" in codec.learns and not has_pairs:
@@ -81,7 +71,7 @@ def training_set(options: Recipe, train: Annotations, detector: Detector) -> Tra
     augment = replace(kind.named(options.augment), **given)  # type: ignore[type-var]
     cache = round(options.cache * 2**30)
     added = OwnAugment(options.augment_with, len(train.names)) if options.augment_with else None
-    samples = TrainSet(train, size, augment, options.seed, cache, codec.learns, added)
+    samples = TrainSet(train, detector.size, augment, options.seed, cache, codec.learns, added)
     if added is not None:
         samples[0, 0]  # a mistake in it is told here, not by a process that loads pictures
     return samples

@@ -87,27 +87,37 @@ def begin(run: Run) -> None:
 
 def train_epoch(run: Run) -> None:
     """Takes the updates of the running epoch that are not taken yet; stops early if it must."""
+    while run.left and not must_stop(run):
+        if run.due != run.position.stage:
+            run.enter(run.due)
+            run.display.say(f"from epoch {run.passes:.3g} on: {run.stage}")
+        train_stage(run)
+
+
+def train_stage(run: Run) -> None:
+    """Takes the updates of the running epoch as far as they are of one stage of the run."""
     position, epochs = run.position, run.options.epochs
     title = f"epoch {position.epoch + 1}" + (f"/{epochs}" if epochs else "")
     best = "" if position.best is None else report.score_text(run.main, position.best)
     run.network.train()
     for norm in run.frozen:
         norm.eval()
-    run.sampler.set_epoch(position.epoch, position.step * run.images // run.fabric.world_size)
+    run.sampler.set_epoch(position.epoch, position.seen // run.fabric.world_size)
     batches = iter(run.loader)
-    with run.display.epoch(title, run.steps, position.step, best):
-        while position.step < run.steps and not must_stop(run):
-            take_update(run, list(islice(batches, run.accumulate)))
-            if run.display.is_due(run.images):
+    with run.display.epoch(title, position.step + run.left, position.step, best):
+        while run.left and run.due == position.stage and not must_stop(run):
+            take_update(run, list(islice(batches, run.stage.accumulate)))
+            if run.display.is_due(run.stage.images):
                 loss = float(run.sums.sum()) / position.step
-                run.display.show(position.step, loss, run.clock.remaining(position.updates))
+                run.display.show(position.step, loss, run.clock.remaining(run.passes))
         look(run)
 
 
 def take_update(run: Run, batches: Sequence[Batch]) -> None:
     """Moves the weights by the gradient of one or several batches."""
     position, fabric = run.position, run.fabric
-    rate = run.rate * run.schedule.factor(run.clock.position(position.updates), position.updates)
+    factor = run.schedule.factor(run.clock.position(run.passes), position.updates)
+    rate = run.stage.rate * factor
     for group in run.optimizer.param_groups:
         group["lr"] = rate
     run.optimizer.zero_grad(set_to_none=True)
@@ -124,6 +134,7 @@ def take_update(run: Run, batches: Sequence[Batch]) -> None:
     run.optimizer.step()
     run.ema.update()
     position.step += 1
+    position.seen += run.stage.images
     position.updates += 1
     if fabric.is_global_zero and position.updates % LOOK_EVERY == 0:
         fabric.log_dict({"loss": float(terms.sum()), "learning_rate": rate}, position.updates)
@@ -209,7 +220,7 @@ def must_stop(run: Run) -> bool:
 
 def is_over(run: Run) -> bool:
     """Tells whether the run's time is over, or its last update taken."""
-    return run.clock.position(run.position.updates) >= 1
+    return run.clock.position(run.passes) >= 1
 
 
 def lacks_patience(run: Run) -> bool:
@@ -234,8 +245,8 @@ def end_epoch(run: Run, last: bool) -> bool:
     if metrics is None:
         return False
     record(run, metrics)
-    if position.step >= run.steps:
-        position.epoch, position.step = position.epoch + 1, 0
+    if not run.left:
+        position.epoch, position.step, position.seen = position.epoch + 1, 0, 0
         run.sums.zero_()
     if due:
         save(run, metrics)
@@ -272,7 +283,7 @@ def record(run: Run, metrics: Row) -> None:
     taken = max(1, position.step)
     means = (combined(run.fabric, run.sums, "mean") / taken).tolist()
     row: Row = {
-        "epoch": round(position.epoch + position.step / run.steps, 3),
+        "epoch": round(run.passes, 3),
         "updates": position.updates,
         "seconds": round(run.clock.elapsed(), 1),
         "images_per_second": round(run.display.speed(), 1),
@@ -281,6 +292,8 @@ def record(run: Run, metrics: Row) -> None:
         **{f"loss/{name}": mean for name, mean in zip(run.terms, means, strict=True)},
         **metrics,
     }
+    if len(run.stages) > 1 and run.stage.window:
+        row |= zip(("window_height", "window_width"), run.stage.window, strict=True)
     position.history.append(row)
     score = metrics.get(run.main)
     if score is not None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -20,20 +21,27 @@ FIRST_FACTOR = 0.01
 
 
 class Clock:
-    """Measures a run against its number of updates and its time budget.
+    """Measures a run against its number of passes over the data and its time budget.
 
     Validation and saving count: the time of the longest validation so far is held back from the
     budget, so that the last one ends near the deadline and the learning rate has reached its end
     before it starts. Only a budget shorter than one epoch can overrun, by its first validation.
 
     Args:
-        updates: Updates in the whole run, or None if only time limits it.
-        seconds: Budget in seconds, or None if only updates limit it.
+        epochs: Passes in the whole run, or None if only time limits it.
+        seconds: Budget in seconds, or None if only passes limit it.
         spent: Seconds used by earlier sessions of a resumed run.
+        pace: Ascending fractions of the passes, and those of the run that are over by then.
     """
 
-    def __init__(self, updates: int | None, seconds: float | None, spent: float = 0.0) -> None:
-        self._updates, self._seconds, self._reserve = updates, seconds, 0.0
+    def __init__(
+        self,
+        epochs: int | None,
+        seconds: float | None,
+        spent: float = 0.0,
+        pace: tuple[Sequence[float], Sequence[float]] = ((0, 1), (0, 1)),
+    ) -> None:
+        self._epochs, self._seconds, self._reserve, self._pace = epochs, seconds, 0.0, pace
         self._start = time.monotonic() - spent
         self._agreed: float | None = None
 
@@ -53,18 +61,21 @@ class Clock:
         """
         self._agreed, self._reserve = share((self.elapsed(), self._reserve))
 
-    def position(self, updates: int) -> float:
-        """Returns the fraction of the run that is over after ``updates``, in [0, 1]."""
-        counted = updates / self._updates if self._updates else 0.0
+    def counted(self, passes: float) -> float:
+        """Returns the fraction of the run that is over after so many passes; 0 if none is set."""
+        return float(np.interp(passes / self._epochs, *self._pace)) if self._epochs else 0.0
+
+    def position(self, passes: float) -> float:
+        """Returns the fraction of the run that is over after so many passes, in [0, 1]."""
         timed = 0.0
         if self._seconds is not None:
             elapsed = self.elapsed() if self._agreed is None else self._agreed
             timed = elapsed / max(self._seconds - self._reserve, 1e-9)
-        return min(1.0, max(counted, timed))
+        return min(1.0, max(self.counted(passes), timed))
 
-    def remaining(self, updates: int) -> float | None:
+    def remaining(self, passes: float) -> float | None:
         """Returns an estimate of the seconds left, or None before there is anything to go by."""
-        position = self.position(updates)
+        position = self.position(passes)
         return self.elapsed() * (1 - position) / position if position > 0 else None
 
 
@@ -107,6 +118,16 @@ class Schedule:
 Name = Literal["adamw", "adam", "sgd"]
 
 DECAY: Mapping[str, float] = {"adamw": 0.01, "adam": 0.0, "sgd": 1e-4}
+
+
+def rate_factor(name: Name, more: float) -> float:
+    """Returns by what the learning rate grows where an update has ``more`` times as many images.
+
+    The Adam family divides the gradient by its own size, for which the square root keeps the noise
+    of an update constant (Malladi et al. 2022); plain SGD follows the linear rule (Goyal et al.
+    2017, section 2.1).
+    """
+    return more if name == "sgd" else more**0.5
 
 
 def parameter_groups(module: nn.Module, decay: float) -> list[dict[str, object]]:

@@ -21,6 +21,7 @@ from heatpoint.options import (
     Name,
     Size,
     Skeletons,
+    Windows,
     Words,
     types_of,
 )
@@ -232,9 +233,11 @@ class TrainOptions:
     """a function of a plugin, by its name in the table AUGMENTATIONS there, that changes each
     picture and its objects before all else does"""
 
-    window: Size | None = None
+    window: Windows | None = None
     """train on windows of this many pixels of the input, most of them laid over an object: for
-    small objects in large pictures; validation sees whole pictures of the same scale. 0 for whole
+    small objects in large pictures; validation sees whole pictures of the same scale. Several sizes
+    follow each other, 96,256 or, with shares of the run, 96:2,256:1: batch_size and lr are about
+    the first, the others' batches have as many pixels, and the learning rate follows. 0 for whole
     pictures; planned by how little of them the objects cover"""
 
     BOXES: ClassVar[str] = "boxes"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from heatpoint.errors import HeatpointError
-from heatpoint.options import Data, File, Gigabytes, Model, Size
+from heatpoint.options import Data, File, Gigabytes, Model, Windows
 from heatpoint.training.options import TrainOptions
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Recipe(TrainOptions):
     precision: Literal["bf16", "fp32"] = "fp32"
     augment: Literal["published", "mild", "none"] = "published"
     mosaic: float = 0.0
-    window: Size = 0
+    window: Windows = 0
     eval_every: int = 1
     workers: int = 0
     threads: int = 1
@@ -73,10 +74,14 @@ def milestones(options: Recipe) -> tuple[float, ...]:
 def plain(options: Recipe) -> dict[str, Any]:
     """Returns the options as JSON values; data given in memory is named by its source."""
     values = {name: getattr(value, "source", value) for name, value in vars(options).items()}
-    for name in ("size", "window", "steps", "logger"):
-        if not isinstance(values[name], int | None):
-            values[name] = list(values[name])
-    return values
+    if isinstance(values["window"], Mapping):
+        values["window"] = [[_listed(size), share] for size, share in values["window"].items()]
+    return {name: _listed(value) for name, value in values.items()}
+
+
+def _listed(value: Any) -> Any:
+    """Returns tuples as the lists that JSON has."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:

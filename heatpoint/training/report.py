@@ -110,6 +110,7 @@ class Display:
 
     def __init__(self, quiet: bool = False) -> None:
         self._console = Console(quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
+        self._images, self._since = 0, time.monotonic()
 
     def say(self, *lines: str) -> None:
         """Prints lines, above the live one if there is one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +16,7 @@ from torch.utils.data import DataLoader
 from heatpoint import zoo
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
-from heatpoint.data.dataset import Batch, EpochSampler, TrainSet, collate, worker_init
+from heatpoint.data.dataset import Batch, EpochSampler, collate, worker_init
 from heatpoint.data.scene import subject_name
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.metrics import score_columns
@@ -27,6 +28,7 @@ from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, f
 from heatpoint.training.processes import describe_device
 from heatpoint.training.recipe import Recipe, differences, milestones, plain
 from heatpoint.training.report import Display
+from heatpoint.training.stages import Stage, pace, stages_of
 from heatpoint.training.state import Position, check_unused, load_resume
 from heatpoint.views import input_size
 from heatpoint.weights import checkpoint_path, read_header
@@ -139,14 +141,11 @@ class Run:
         terms: Names of the loss terms.
         scores: Columns of a validation in log.csv; the first decides which weights are best.
         main: That one; "" where nothing can be scored.
-        paths: Picture of each sample.
         sampler: Order of the samples.
-        loader: Batches of this process.
-        accumulate: Batches per update.
-        images: Images per update, over all processes.
-        steps: Updates per epoch.
-        left_out: Images that each epoch leaves out, because they fill no update.
-        rate: Peak learning rate.
+        samples: What the network is shown.
+        stages: The parts of the run.
+        stage: The one that it stands in.
+        loader: Batches of this process in that one.
         frozen: Norms that stay in evaluation mode.
         network: The network that is trained, wrapped by Fabric; its forward is that of ``Network``.
         ema: Its moving average.
@@ -183,9 +182,13 @@ class Run:
             raise HeatpointError(
                 f"patience waits for a better score, and {options.model} has none; leave it out"
             )
-        self._cut_into_batches(training_set(options, data.train, detector))
-
-        self.rate = options.lr
+        self.samples = samples = training_set(options, data.train, detector)
+        processes = fabric.world_size
+        self.stages = stages_of(options, self.size, detector.network, len(samples), processes)
+        last = self.stages[-1].window
+        if last is not None and "closer" in detector.settings:
+            detector.meta["closer"] = float(max(last))
+        self.sampler = EpochSampler(len(samples), options.seed, fabric.global_rank, processes)
         network = detector.network.to(memory_format=torch.channels_last).to(fabric.device)
         self.ema = Ema(network, options.ema)
         self.averaged = replace(detector, network=cast(Network, self.ema.module))
@@ -193,17 +196,21 @@ class Run:
             network = self._synchronised(network)
         self.frozen = freeze(network.backbone, options.freeze) if options.freeze else []
         decay = options.weight_decay
-        self.optimizer = build_optimizer(network, options.optimizer, self.rate, decay)
+        rate = self.stages[0].rate
+        self.optimizer = build_optimizer(network, options.optimizer, rate, decay)
         self.network = fabric.setup_module(network, move_to_device=False)
         self.position, self.identity = Position(), fingerprint(data.train)
+        self.enter(0)
         if state is not None:
             self._restore(state, path)
 
         epochs, position = options.epochs, self.position
         seconds = None if options.minutes is None else 60 * options.minutes
-        updates = None if epochs is None else epochs * self.steps
-        self.clock = Clock(updates, seconds, position.seconds)
-        self.schedule = Schedule(options.schedule, milestones(options), options.warmup)
+        self.clock = Clock(epochs, seconds, position.seconds, pace(self.stages, self.size))
+        marks = milestones(options)
+        if options.steps is not None and epochs is not None:
+            marks = tuple(self.clock.counted(epochs * mark) for mark in marks)
+        self.schedule = Schedule(options.schedule, marks, options.warmup)
         self.table = ""
         self.sums = torch.tensor(position.sums or [0.0] * len(self.terms), device=fabric.device)
         self.recent: list[tuple[Tensor, list[int], int, float]] = []
@@ -211,23 +218,23 @@ class Run:
         self.display.say(
             *notes,
             f"{options.model}: {parameters / 1e6:.1f} M parameters, input "
-            f"{self.size[0]}x{self.size[1]}; {self.steps} updates of {self.images} images per "
-            f"epoch, learning rate {self.rate:.2g}; {describe_device(fabric)}",
+            f"{self.size[0]}x{self.size[1]}; {len(samples) // self.stages[0].images} updates per "
+            f"epoch; {self.stages[0]}; {describe_device(fabric)}",
+            *self._about_batches(),
         )
-        if self.left_out:
-            self.display.say(
-                f"each epoch leaves out {self.left_out} of {len(self.paths)} images, others every "
-                f"time: the last ones do not fill an update of {self.images}"
-            )
 
     def derived(self) -> dict[str, Any]:
         """Returns what followed from the options, for ``options.json``."""
         return {
             "size": list(self.size),
-            "images_per_update": self.images,
-            "updates_per_epoch": self.steps,
-            "images_left_out_per_epoch": self.left_out,
-            "learning_rate": self.rate,
+            "stages": [
+                {
+                    **asdict(stage),
+                    "updates_per_epoch": len(self.samples) // stage.images,
+                    "images_left_out_per_epoch": len(self.samples) % stage.images,
+                }
+                for stage in self.stages
+            ],
             "codec": self.averaged.codec.as_dict(),
             "device": describe_device(self.fabric),
             "data": self.identity,
@@ -275,6 +282,7 @@ class Run:
             self.ema.updates = state["ema_updates"]
             self.optimizer.load_state_dict(state["optimizer"])
             self.position = Position(**state["position"])
+            self.enter(self.position.stage)
             torch.set_rng_state(state["random"])
             if torch.cuda.is_available() and len(state["random_cuda"]) == torch.cuda.device_count():
                 torch.cuda.set_rng_state_all(state["random_cuda"])
@@ -285,46 +293,72 @@ class Run:
                 "last.safetensors with weights, in another folder"
             ) from error
 
-    def _cut_into_batches(self, samples: TrainSet) -> None:
-        """Decides how many images make a batch and an update, and who loads them.
+    @property
+    def paths(self) -> list[str]:
+        """Picture of each sample."""
+        return self.samples.paths
 
-        Batch size and batches per update are lowered where there are too few images.
+    @property
+    def stage(self) -> Stage:
+        """The part of the run that it stands in."""
+        return self.stages[self.position.stage]
 
-        Raises:
-            HeatpointError: The batch cannot be split evenly over the processes.
-        """
-        options, fabric, processes = self.options, self.fabric, self.fabric.world_size
-        images = len(samples)
-        if options.batch_size % processes:
-            raise HeatpointError(
-                f"batch_size {options.batch_size} cannot be split evenly over {processes} processes"
-            )
-        if images < processes:
-            raise HeatpointError(f"{images} images cannot be shared by {processes} processes")
-        batch = min(options.batch_size, images // processes * processes)
-        self.accumulate = max(1, min(options.accumulate, images // batch))
-        if (batch, self.accumulate) != (options.batch_size, options.accumulate):
-            self.display.say(
-                f"few images: {batch} per forward pass, {self.accumulate} passes per update"
-            )
-        self.sampler = EpochSampler(images, options.seed, fabric.global_rank, processes)
+    @property
+    def left(self) -> int:
+        """Updates that are left in the running epoch."""
+        processes = self.fabric.world_size
+        every = -(-len(self.samples) // processes) * processes
+        return (every - self.position.seen) // self.stage.images
+
+    @property
+    def passes(self) -> float:
+        """Epochs behind, a fraction of the running one included."""
+        seen, left = self.position.seen, self.left * self.stage.images
+        return self.position.epoch + (seen / (seen + left) if seen else 0.0)
+
+    @property
+    def due(self) -> int:
+        """Number of the part of the run that it should stand in; a resumed run never goes back."""
+        over = self.clock.position(self.passes)
+        return max(self.position.stage, sum(stage.ends <= over for stage in self.stages[:-1]))
+
+    def enter(self, number: int) -> None:
+        """Goes on with one of the parts of the run."""
+        self.position.stage, processes = number, self.fabric.world_size
+        if self.stage.window is not None:
+            self.samples.show(self.stage.window)
         self.loader = DataLoader[Batch](
-            samples,  # type: ignore[arg-type]
-            batch_size=batch // processes,
+            self.samples,  # type: ignore[arg-type]
+            batch_size=self.stage.batch // processes,
             sampler=self.sampler,
-            num_workers=options.workers,
+            num_workers=self.options.workers,
             collate_fn=collate,
-            pin_memory=fabric.device.type == "cuda",
+            pin_memory=self.fabric.device.type == "cuda",
             drop_last=True,
             worker_init_fn=worker_init,
-            persistent_workers=options.workers > 0,
+            persistent_workers=self.options.workers > 0,
             # Of its own, for each start of the loader draws a number, resumed epochs one more.
             generator=torch.Generator(),
         )
-        self.images = batch * self.accumulate
-        self.steps = len(self.loader) // self.accumulate
-        self.left_out = max(0, images - self.steps * self.images)
-        self.paths = samples.paths
+
+    def _about_batches(self) -> list[str]:
+        """Returns sentences about the updates of the run that are not as one would think."""
+        stage, options = self.stages[0], self.options
+        said = []
+        if (stage.batch, stage.accumulate) != (options.batch_size, options.accumulate):
+            said.append(
+                f"few images: {stage.batch} per forward pass, {stage.accumulate} passes per update"
+            )
+        said += [
+            f"from {before.ends:.0%} of the run on: {after}"
+            for before, after in pairwise(self.stages)
+        ]
+        if len(self.stages) == 1 and (out := len(self.samples) % stage.images):
+            said.append(
+                f"each epoch leaves out {out} of {len(self.samples)} images, others every "
+                f"time: the last ones do not fill an update of {stage.images}"
+            )
+        return said
 
     def _synchronised(self, network: Network) -> Network:
         """Returns the network with batch norms that share their statistics.

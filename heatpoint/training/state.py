@@ -33,6 +33,8 @@ class Position:
     Attributes:
         epoch: Number of finished epochs; finished includes validated, where that is due.
         step: Updates taken in the running epoch.
+        seen: Images of the running epoch that they took.
+        stage: Which part of the run it stands in, from 0.
         updates: Updates taken in all.
         seconds: Wall-clock time used.
         validated: Value of ``updates`` at the last validation.
@@ -46,6 +48,8 @@ class Position:
 
     epoch: int = 0
     step: int = 0
+    seen: int = 0
+    stage: int = 0
     updates: int = 0
     seconds: float = 0.0
     validated: int = 0

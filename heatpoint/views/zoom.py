@@ -62,15 +62,19 @@ class Zoom(View):
         found: Least score of a result of a first look.
         sure: Results of a first look that score more are looked at again.
         crops: Most further looks at a picture, the best places.
+        closer: Side of further looks in pixels, that of the windows of training; 0 for looks as
+            large as the first ones, as released.
     """
 
     returns: ClassVar[bool] = True
+    settings: ClassVar[tuple[str, ...]] = ("closer",)
 
     longest: tuple[float, ...] = (1.0, 192 / 255)
     attention: float = 0.3
     found: float = 0.3
     sure: float = 0.5
     crops: int = 30
+    closer: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "longest", tuple(self.longest))
@@ -79,11 +83,21 @@ class Zoom(View):
                 f"longest must be shares in (0, 1], at least one, not {self.longest}"
             )
         shares = self.attention, self.found, self.sure
-        if any(not 0 <= share <= 1 for share in shares) or self.crops < 0:
+        if any(not 0 <= share <= 1 for share in shares) or min(self.crops, self.closer) < 0:
             raise HeatpointError(
-                f"attention, found and sure must lie in [0, 1] and crops be at least 0, not "
-                f"{shares} and {self.crops}"
+                f"attention, found and sure must lie in [0, 1], crops and closer be at least 0, "
+                f"not {shares}, {self.crops} and {self.closer:g}"
             )
+
+    @property
+    def near(self) -> tuple[int, int]:
+        """The (H, W) of further looks."""
+        return (round(self.closer), round(self.closer)) if self.closer else self.size
+
+    @property
+    def sizes(self) -> tuple[tuple[int, int], ...]:
+        """The (H, W) of first and of further looks."""
+        return (self.size,) if self.near == self.size else (self.size, self.near)
 
     def looks(self, image_size: tuple[int, int], places: Places | None = None) -> Sequence[Look]:
         """Returns the looks at the whole picture, aspect kept, centred, the rest black."""
@@ -95,9 +109,10 @@ class Zoom(View):
     def _at(self, point: NDArray[np.float64], zoom: float, turn: int) -> Look:
         """Returns a look that shows a point of the picture in its middle."""
         x, y = point.tolist()
-        centre = Affine.translate(self.size[1] / 2, self.size[0] / 2)
+        size = self.near if turn else self.size
+        centre = Affine.translate(size[1] / 2, size[0] / 2)
         shift = Affine.scale(zoom, zoom) @ Affine.translate(-x, -y)
-        return Look(self.size, centre @ shift, turn=turn, part=turn > 0)
+        return Look(size, centre @ shift, turn=turn, part=turn > 0)
 
     def again(
         self, image_size: tuple[int, int], looks: Sequence[Look], parts: Sequence[Arrays]
@@ -117,7 +132,7 @@ class Zoom(View):
         ]
         asked += [around(part["boxes"], part["scores"], self.sure) for part in parts]
         every = Locations(*(np.concatenate(columns) for columns in zip(*asked, strict=True)))
-        best = distinct(every)
+        best = distinct(every, both=self.near != self.size)
         kept = zip(best.points[: self.crops], best.zooms.tolist(), strict=False)
         return [self._at(point, zoom, turn=1) for point, zoom in kept]
 
@@ -133,7 +148,7 @@ class Zoom(View):
 
     def protocol(self) -> dict[str, object]:
         """Returns size, first looks, thresholds and the number of further looks."""
-        names = ("attention", "found", "sure", "crops")
+        names = ("attention", "found", "sure", "crops", "closer")
         own = {name: getattr(self, name) for name in names}
         return {**super().protocol(), "longest": list(self.longest), **own}
 
@@ -184,17 +199,21 @@ def around(boxes: NDArray[np.floating], scores: NDArray[np.floating], least: flo
     return Locations(points, wanted / np.maximum(longest, 1e-9), np.ones(len(boxes)))
 
 
-def distinct(locations: Locations) -> Locations:
+def distinct(locations: Locations, both: bool) -> Locations:
     """Returns locations by descending score, without those that a better one nearly covers.
 
-    As released, it is the smaller one of the distances along the two axes that counts, so that
-    places in one row or column of a picture are taken for one.
+    Args:
+        locations: Any number.
+        both: Whether places are one only where they are near along both axes. As released, one
+            axis is enough, so that places in one row or column of a picture are taken for one:
+            harmless where a look shows much of a row, but small looks would miss what is there.
     """
     left = locations.chosen(np.argsort(-locations.scores, kind="stable"))
     kept = []
     while len(left.scores):
         kept.append(left.chosen(np.arange(1)))
-        apart = np.abs(left.points - left.points[0]).min(1)
+        offsets = np.abs(left.points - left.points[0])
+        apart = offsets.max(1) if both else offsets.min(1)
         ratio = left.zooms[0] / left.zooms
         same = (apart <= APART / left.zooms[0]) & (ratio >= ALIKE[0]) & (ratio <= ALIKE[1])
         same[0] = True
