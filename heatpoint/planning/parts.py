@@ -84,15 +84,20 @@ def parts_of(options: TrainOptions) -> Parts:
     (data,) = given
     if isinstance(data, Annotations):
         return _divided(data, options.seed)
-    whole = None
+    whole, missed = None, ""
     for first, second in _own_splits(data):
         try:
             whole = read(first, options.images or None)
+        except HeatpointError:  # there is no such split, or what is wrong is said below
+            continue
+        try:
             other = read(second, options.val_images or options.images or None)
-        except HeatpointError:  # there is no such split
+        except HeatpointError as error:
+            missed = missed or f"; {error}"
             continue
         return Parts((first,), whole, other, second, "the data has this split for it")
-    return _divided(whole or read(data, options.images or None), options.seed)
+    parts = _divided(whole or read(data, options.images or None), options.seed)
+    return replace(parts, why=parts.why + missed)
 
 
 def _read(data: str | Annotations, images: str) -> Annotations:

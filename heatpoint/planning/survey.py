@@ -25,7 +25,7 @@ from heatpoint.zoo.detector import Detector
 SAMPLED = 1000
 """Pictures at most whose headers are read and whose objects are measured."""
 
-SCORED = 100
+SCORED = 40
 """Pictures at most on which a perfect network is scored."""
 
 

@@ -254,6 +254,10 @@ class TrainOptions:
     beta: float | None = None
     """share of a box's sides within which TTFNet learns them; the model's own (0.54) by default"""
 
+    measure: Literal["", "size", "sides"] = ""
+    """what a cell learns of its box: size and offset, as published, or the distances to its four
+    sides, as small models do; the model's own by default"""
+
     size_region: float | None = None
     """share of a box around its centre where its size is learnt; the model's own by default"""
 

@@ -41,6 +41,7 @@ CODEC_OPTIONS = (
     "alpha",
     "beta",
     "max_detections",
+    "measure",
     "size_region",
     "giou_weight",
 )
