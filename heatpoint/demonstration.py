@@ -93,7 +93,7 @@ _SHOWS = {
         step=32,
         write=write_shapes,
         # Every picture is a new one already, so that none is varied.
-        recipe={"lr": 0.014, "size_region": 0.5, "giou_weight": 1.0, "eval_every": 4},
+        recipe={"lr": 0.014, "size_region": 0.5, "eval_every": 4},
         scores=("ap", "ap50"),
         closing={
             "data": "data (COCO JSON, a Pascal VOC or YOLO folder)",

@@ -130,13 +130,13 @@ def test_nan_names_the_images_and_spares_the_files(shapes, tmp_path, monkeypatch
     def loss(self, maps, encoded):
         calls.append(1)
         terms = real(self, maps, encoded)
-        return {**terms, "size": terms["size"] * float("nan")} if len(calls) > 1 else terms
+        return {**terms, "sides": terms["sides"] * float("nan")} if len(calls) > 1 else terms
 
     monkeypatch.setattr(CenterCodec, "loss", loss)
     with pytest.raises(HeatpointError) as caught:
         train(shapes, shapes, out=str(tmp_path), resume=True, **{**QUICK, "epochs": 3})
     message = str(caught.value)
-    assert "size nan" in message
+    assert "sides nan" in message
     assert message.count(".jpg") == 4
     assert "learning rate" in message
     assert (tmp_path / "last.safetensors").read_bytes() == before

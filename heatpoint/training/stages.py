@@ -88,7 +88,7 @@ def _windows(
 ) -> tuple[list[Window | None], list[float]]:
     """Returns the windows of a run and their shares of it, which need not add up to 1."""
     given = options.window
-    if not given:
+    if given in (None, 0):
         return [None], [1.0]
     pairs = list(given.items()) if isinstance(given, dict) else [(given, 1.0)]
     shares = [share for _, share in pairs]

@@ -84,7 +84,7 @@ RELEASED: dict[str, Codec] = {
 
 QUICK: dict[str, Codec] = {
     "centernet": CenterCodec(
-        1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=5.0
+        1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=2.5
     ),
     "cornernet": CornerCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "centerpose": CenterPoseCodec(1, joints=1, size_region=0.6, giou_weight=2.0),
