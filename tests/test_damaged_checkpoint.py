@@ -150,15 +150,15 @@ def test_tensors_must_be_exactly_those_of_the_architecture(
 ) -> None:
     path = tmp_path / "a.safetensors"
     detector.save(path)
-    rewritten(path, {}, drop="heads.last.size.bias")
-    with pytest.raises(HeatpointError, match=r"heads.last.size.bias: expected \(2,\), found noth"):
+    rewritten(path, {}, drop="heads.last.sides.bias")
+    with pytest.raises(HeatpointError, match=r"heads.last.sides.bias: expected \(4,\), found noth"):
         Detector.load(path)
 
 
 @pytest.mark.parametrize(
     ("architecture", "words"),
     [
-        ("hourglass:16x16", "has more than 36. tensors where the file holds 134"),
+        ("hourglass:16x16", "has more than 37. tensors where the file holds 138"),
         ("centernet_timm:convnext_xxlarge", "has more than|expected"),
         ("cornernet_hourglass104", "has more than"),
         ("centernet_resnet18", r"expected \(\d+"),

@@ -240,14 +240,14 @@ def test_a_subclass_is_a_codec_of_the_models_of_its_base(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name", ["centernet_tiny", "cornernet_tiny", "pose_tiny"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-@pytest.mark.parametrize("part", ["backbone", "heads", "size"])
+@pytest.mark.parametrize("part", ["backbone", "heads", "last"])
 def test_weights_that_are_no_numbers_never_pass_for_nothing_found(
     name: str, value: float, part: str
 ) -> None:
     names = ["mouse"] if name == "pose_tiny" else ["cat", "dog"]
     detector = zoo.build(name, names, skeleton=OLD)
-    last = {"centernet_tiny": "size", "cornernet_tiny": "top_left_offset", "pose_tiny": "joints"}
-    start = f"heads.last.{last[name]}." if part == "size" else part
+    last = {"centernet_tiny": "sides", "cornernet_tiny": "top_left_offset", "pose_tiny": "joints"}
+    start = f"heads.last.{last[name]}." if part == "last" else part
     with torch.no_grad():
         for key, parameter in detector.network.named_parameters():
             if key.startswith(start):

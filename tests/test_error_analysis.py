@@ -38,20 +38,21 @@ def made(model: str, names: tuple[str, ...]) -> Detector:
 
 
 @pytest.mark.parametrize(
-    ("model", "last"), [("centernet_tiny", "size"), ("cornernet_tiny", "embedding")]
+    ("model", "steps"),
+    [
+        ("centernet_tiny", ["heatmap", "sides"]),
+        ("centernet_resnet18", ["heatmap", "offset", "size"]),
+        ("cornernet_tiny", ["heatmap", "offset", "embedding"]),
+    ],
 )
 def test_first_row_is_evaluate_and_last_row_is_the_oracle(
-    data: Annotations, model: str, last: str
+    data: Annotations, model: str, steps: list[str]
 ) -> None:
     detector = made(model, data.names)
     calls: list[tuple[int, int]] = []
     found = limits(detector, data, size=SIZE, batch_size=4, progress=lambda *n: calls.append(n))
-    assert [row.replaced for row in found.rows] == [
-        (),
-        ("heatmap",),
-        ("heatmap", "offset"),
-        ("heatmap", "offset", last),
-    ]
+    shown = [tuple(steps[:count]) for count in range(len(steps) + 1)]
+    assert [row.replaced for row in found.rows] == shown
     scores = evaluate(detector, data, size=SIZE)
     assert found.rows[0].scores == {name: scores.scores[name] for name in ("ap", "ap50")}
     assert found.protocol == scores.protocol
@@ -72,7 +73,7 @@ def test_the_part_that_is_broken_gets_the_blame(data: Annotations) -> None:
     assert [row.replaced for row in rows] == [(), ("heatmap",), ("heatmap", "size")]
     # True centres with the sizes of an untrained network find nothing; true sizes find all.
     assert rows[1].scores["ap50"] < 0.1 < 0.9 < rows[2].scores["ap50"]
-    assert limits(detector, data, size=SIZE).verdict().startswith("most is lost to the size maps")
+    assert limits(detector, data, size=SIZE).verdict().startswith("most is lost to the sides maps")
 
 
 def test_classes_are_matched_by_name(data: Annotations) -> None:

@@ -97,7 +97,7 @@ def test_evaluate_scores_exactly_what_predict_returns(
     torch.manual_seed(2)
     detector = build("centernet_tiny", NAMES)
     with torch.no_grad():
-        detector.network.heads.get_parameter("last.size.bias").add_(4)
+        detector.network.heads.get_parameter("last.sides.bias").add_(-1)
     saved = tmp_path / "rows.json"
     size = {} if options.get("keep_resolution") else {"size": (64, 96)}
     evaluate(detector, truth, save_results=saved, **options, **size)

@@ -85,13 +85,14 @@ def draw_scene(
     owner = np.full(size, -1, dtype=np.int16)
     whole: list[int] = []
     labels: list[int] = []
-    low, high = diameters or (_SMALLEST * min(size), _LARGEST * min(size))
+    low, high, unit = (*diameters, 1) if diameters else (_SMALLEST, _LARGEST, min(size))
     # Many, because a network learns sizes from objects, however few pictures they are in.
     wanted = 0 if rng.random() < _EMPTY_SHARE else 1 + int(min(rng.poisson(4.0), 10))
     for _ in range(wanted):
         label = int(rng.integers(len(NAMES)))
         for _ in range(8):
-            shape = _placed(_outline(label, rng), between(low, high, rng), size, rng)
+            diameter = between(low, high, rng) * unit
+            shape = _placed(_outline(label, rng), diameter, size, rng)
             if _fits(shape, owner, whole):
                 break
         else:
