@@ -371,3 +371,14 @@ def test_mistakes_come_before_the_plan(shapes: str, tmp_path: Path) -> None:
     )
     with pytest.raises(HeatpointError, match="no object to learn from"):
         heatpoint.plan(empty)
+
+
+def test_data_that_is_joined_or_divided_is_not_replaced(shapes: str, tmp_path: Path) -> None:
+    data = tmp_path / "options.json"  # a name that the run writes, too
+    write_coco(read(shapes), data)
+    before, pictures = data.read_bytes(), str(Path(shapes).parent / "images")
+    for given in ([str(data)], [str(data), shapes]):
+        drawn_up = draw_up(TrainOptions(given, out=str(tmp_path), images=pictures))
+        with pytest.raises(HeatpointError, match=r"options\.json"):
+            drawn_up.save()
+    assert data.read_bytes() == before

@@ -112,7 +112,7 @@ class Plan:
         """
         out, parts = Path(self.recipe.out), self.parts
         check_unused(out)
-        check_files(self.recipe, parts.both)
+        check_files(self.recipe, parts.both, parts.sources)
         held = {Path(part.source): part for part in parts.both if parts.held_out}
         pictures = [record.path for part in parts.both for record in part.images]
         check_outputs({"plans": [out / "plan.yaml"], "annotations": held}, parts.sources, pictures)

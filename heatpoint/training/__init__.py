@@ -69,38 +69,25 @@ def run(options: Recipe) -> TrainResult:
 
 @keywords(Recipe, positional=2)
 def train(options: Recipe) -> TrainResult:
-    """Trains a model as it is told; takes every field of ``Recipe`` as a keyword.
+    """Trains without a plan; takes every field of ``Recipe`` as a keyword.
 
-    What is not said is as published: ``heatpoint.train`` looks at the data and the machine first.
-
-    The folder ``out`` receives ``best.safetensors`` (the averaged weights of the highest
-    validation score), ``last.safetensors``, ``resume.pt``, ``options.json``, ``log.csv``,
-    TensorBoard events, ``curves.png`` and ``val_predictions.png``. The score of ``best``, AP for
-    boxes, PCK@0.1 for the joints of crops and OKS AP for joints in whole pictures, is what
-    ``evaluate`` gives for it.
-
-    With several ``devices`` the processes are started by this call; a script that makes it needs
-    the usual ``if __name__ == "__main__":``. Under torchrun or SLURM it joins theirs.
-
-    Example:
-        >>> result = train("train.json", "val.json", size=256, epochs=20)  # doctest: +SKIP
-        >>> result.ap  # doctest: +SKIP
-        0.62
+    What the folder ``out`` receives, and how several devices are used, is as for
+    ``heatpoint.train``, which plans what is left open and then comes here.
 
     Raises:
         HeatpointError: Something the user can mend, in the options, the data or the machine.
-        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after everything was saved; the same
-            call with ``resume=True`` goes on.
+        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after everything was saved.
     """
     return run(options)
 
 
-def check_files(options: Recipe, parts: Sequence[Annotations]) -> None:
+def check_files(options: Recipe, parts: Sequence[Annotations], sources: Sequence[str] = ()) -> None:
     """Makes sure that the run's files can be written and replace nothing that counts.
 
     Args:
         options: What the run is told.
         parts: The data that it reads.
+        sources: What the user named, where a plan has joined or divided it.
 
     Raises:
         HeatpointError: They cannot, or would.
@@ -117,7 +104,7 @@ def check_files(options: Recipe, parts: Sequence[Annotations]) -> None:
             "checkpoints": [out / "best.safetensors", out / "last.safetensors"],
             "pictures": [out / "curves.png", out / "val_predictions.png"],
         },
-        [*given, *(part.source for part in parts)],
+        [*given, *sources, *(part.source for part in parts)],
         [record.path for part in parts for record in part.images],
     )
 
