@@ -124,6 +124,7 @@ def chart(measured: dict[str, dict[str, dict[str, float]]]) -> None:
         (left, "megapixels", "megapixels that the network is given per picture"),
         (right, "seconds", "seconds of one core per picture"),
     ):
+        costs = [found[name] for by_size in measured.values() for found in by_size.values()]
         for way, by_size in measured.items():
             x = [found[name] for found in by_size.values()]
             y = [found["AP"] for found in by_size.values()]
@@ -131,6 +132,10 @@ def chart(measured: dict[str, dict[str, dict[str, float]]]) -> None:
             for size, *place in zip(by_size, x, y, strict=True):
                 axes.annotate(size, place, xytext=(4, 5), textcoords="offset points", fontsize=8)
         axes.set(xscale="log", xlabel=title, ylabel="AP", ylim=(0, 1))
+        axes.set_xticks([n * 10.0**e for e in range(-3, 3) for n in (1, 2, 5)])
+        axes.set_xlim(0.8 * min(costs), 1.4 * max(costs))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.minorticks_off()
         axes.grid(alpha=0.3)
     left.legend(loc="lower right", fontsize=8)
     figure.suptitle("Five shapes of 48 to 96 pixels in pictures of growing width (pixels at dots)")

@@ -258,6 +258,11 @@ def test_windows_that_cannot_be(tmp_path, shapes, window, sentence):
         train(shapes, shapes, out=str(tmp_path), **{**QUICK, "window": window})
 
 
+def test_one_image_that_is_one_cell_is_refused(tmp_path, shapes):
+    with pytest.raises(HeatpointError, match="batch norm cannot learn from one image of 32x32"):
+        train(shapes, shapes, out=str(tmp_path / "a"), **{**QUICK, "size": 32, "batch_size": 1})
+
+
 def test_synchronised_batch_norm_gives_the_same_file(shapes, tmp_path):
     # MobileNetV2's norms carry activations, which a converted network must keep.
     files = []

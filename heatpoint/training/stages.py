@@ -61,8 +61,8 @@ def stages_of(
         processes: Among which each batch is divided evenly.
 
     Raises:
-        HeatpointError: A window that does not fit the input, a share that is not above 0, or a
-            batch that cannot be split evenly over the processes.
+        HeatpointError: A window that does not fit the input, a share that is not above 0, a batch
+            that cannot be split evenly over the processes, or one that batch norm cannot measure.
     """
     if options.batch_size % processes:
         raise HeatpointError(
@@ -76,11 +76,27 @@ def stages_of(
     for window, area, ends in zip(windows, cells, accumulate(shares), strict=True):
         wanted = options.batch_size * cells[0] / area / processes
         batch = min(max(1, round(wanted)), images // processes) * processes
+        _check_norms(batch // processes, window or size, network)
         passes = max(1, min(options.accumulate, images // batch))
         more = batch * passes / (found[0].images if found else batch * passes)
         rate = options.lr * rate_factor(options.optimizer, more)
         found.append(Stage(window, min(1.0, ends / sum(shares)), batch, passes, rate))
     return found
+
+
+def _check_norms(batch: int, size: Window, network: Network) -> None:
+    """Refuses a batch of which the coarsest map has a single cell: its variance is nothing.
+
+    Raises:
+        HeatpointError: It is such a batch.
+    """
+    rows, columns = ((side + network.trim) // network.multiple for side in size)
+    if batch * rows * columns == 1:
+        raise HeatpointError(
+            f"batch norm cannot learn from one image of {size[0]}x{size[1]} pixels at a time, a "
+            f"single cell of the coarsest map, of stride {network.multiple}; choose a larger "
+            "batch_size or size"
+        )
 
 
 def _windows(
