@@ -130,7 +130,7 @@ def test_limits_and_inspection_name_both_scores(fitted: TrainResult, crowd: Anno
     found = limits(fitted.best, crowd)
     assert list(found.rows[0].scores) == ["oks_ap", "ap"]
     assert found.rows[-1].scores["ap"] > found.rows[0].scores["ap"]
-    replaced = ("heatmap", "offset", "size", "displacement", "joint_heatmap", "joint_offset")
+    replaced = ("heatmap", "sides", "displacement", "joint_heatmap", "joint_offset")
     assert found.rows[-1].replaced == replaced
     seen = inspect(crowd, model=fitted.best, out=None)
     assert seen.oracle is not None

@@ -87,7 +87,9 @@ QUICK: dict[str, Codec] = {
         1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=2.5
     ),
     "cornernet": CornerCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
-    "centerpose": CenterPoseCodec(1, joints=1, size_region=0.6, giou_weight=2.0),
+    "centerpose": CenterPoseCodec(
+        1, joints=1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=2.5
+    ),
     "pose": JointCodec(1, sigma=1.5),
     "triplets": TripletCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "saccade": SaccadeCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
