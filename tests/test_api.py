@@ -47,6 +47,8 @@ def test_import_is_harmless() -> None:
         "assert 'torch' not in sys.modules and 'numpy' not in sys.modules\n"
         "import torch\n"
         "threads = torch.get_num_threads()\n"
+        "heatpoint.predict, heatpoint.build('centernet_tiny', ['cat'])\n"
+        "assert not {'timm', 'torchvision', 'torch._dynamo'} & set(sys.modules)\n"
         "for name in heatpoint.__all__: getattr(heatpoint, name)\n"
         "import logging\n"
         "assert torch.get_num_threads() == threads\n"

@@ -140,10 +140,12 @@ def test_an_exported_file_is_timed_alone(tmp_path: Path, spots: Path) -> None:
 
 
 def test_command_times_a_checkpoint_and_what_is_exported_from_it(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], shared_graphs: None
 ) -> None:
     pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
-    zoo.build("centernet_tiny", ["thing"]).save(tmp_path / "tiny.safetensors")
+    from test_export import lively_detector
+
+    lively_detector("centernet_tiny").save(tmp_path / "tiny.safetensors")  # exported elsewhere too
     words = f"--engine onnx --size 64 --rounds 2 --starts 1 --threads 1 --out {tmp_path / 'out'}"
     status = run([str(tmp_path / "tiny.safetensors"), *words.split()], "benchmark", Benchmark)
     shown = capsys.readouterr()

@@ -182,8 +182,16 @@ def assert_exports(detector: Detector, folder: Path, flip: bool = False) -> None
 FAMILIES = ("centernet_tiny", "cornernet_tiny", "centerpose_tiny", "pose_tiny")
 
 
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("name", FAMILIES)
+# Mirrored, a graph holds all that the plain one does. The plain ones of joints are compared beside
+# the refinements below and in test_train_crowd.py.
+@pytest.mark.parametrize(
+    ("name", "flip"),
+    [
+        *((name, True) for name in FAMILIES),
+        *((name, False) for name in FAMILIES[:2]),
+        *(pytest.param(name, False, marks=SLOW) for name in FAMILIES[2:]),
+    ],
+)
 def test_files_say_what_the_detector_says(name: str, flip: bool, tmp_path: Path) -> None:
     assert_exports(lively_detector(name), tmp_path, flip)
 
@@ -240,7 +248,7 @@ OPSETS = [*((name, 18) for name in FAMILIES), ("centernet_tiny", 19)]
 )
 def test_onnx_files_hold_standard_operators_only(name: str, opset: int, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    export(lively_detector(name), path, opset=opset)
+    export(lively_detector(name), path, opset=opset, flip=True)
     model = onnx.load(path)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", opset)]
     assert {node.domain for node in model.graph.node} == {""}
@@ -252,7 +260,7 @@ def test_onnx_files_hold_standard_operators_only(name: str, opset: int, tmp_path
 
 def test_inputs_and_outputs_have_names_and_sides(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    export(lively_detector("cornernet_tiny"), path)
+    export(lively_detector("cornernet_tiny"), path, check=False)
     graph = onnx.load(path).graph
     sides = {
         info.name: [side.dim_param or side.dim_value for side in info.type.tensor_type.shape.dim]
@@ -272,7 +280,7 @@ def test_files_describe_themselves(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"model{suffix}"
     detector = lively_detector("pose_tiny")
     detector.names = ('Bär "3"\n',)
-    description = export(detector, path, size=(128, 64), flip=True)
+    description = export(detector, path, size=(128, 64), flip=True, check=False)
     assert description.size == (128, 64)
     assert description.flip
     assert description.skeleton == detector.skeleton
@@ -303,8 +311,9 @@ def test_corner_pooling_compares_no_more_than_one_size_takes(tmp_path: Path) -> 
     counts = []
     for dynamic in (True, False):
         batch = {} if dynamic else {"batch": 2}
-        export(detector, tmp_path / "model.onnx", size=128, dynamic=dynamic, **batch)
-        nodes = onnx.load(tmp_path / "model.onnx").graph.node
+        path = tmp_path / "model.onnx"
+        export(detector, path, size=128, dynamic=dynamic, check=False, **batch)  # type: ignore[arg-type]
+        nodes = onnx.load(path).graph.node
         counts.append(sum(node.op_type == "Gather" for node in nodes))
     # Four poolings of 32 cells take 5 comparisons each, of any number of cells 14.
     assert counts[0] - counts[1] == 4 * (14 - 5)

@@ -175,6 +175,7 @@ def test_the_boxes_that_are_read_are_not_replaced(
     write_json(rows, [row])
     words = ["predict", work / "m.safetensors", work / "photos", "--boxes", rows, "--json", rows]
     refused("rows.json is read", *words, capsys=capsys)
+    assert json.loads(rows.read_text()) == [row]
 
 
 def test_evaluate_and_limits(
@@ -259,7 +260,9 @@ def test_export(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     refused("m.onnx exists", *words, tmp_path / "m.onnx", capsys=capsys)
     pytest.importorskip("openvino")
     (tmp_path / "m.bin").write_bytes(b"somebody's")
+    before = contents(tmp_path)
     refused("m.bin exists", *words, tmp_path / "m.xml", capsys=capsys)
+    assert contents(tmp_path) == before
 
 
 def test_train(work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

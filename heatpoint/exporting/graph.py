@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+import torchvision  # noqa: F401  (registers its operators before a program is written)
 from torch import Tensor, nn
 from torch.export import Dim, export
 

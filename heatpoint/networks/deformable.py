@@ -7,7 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.ops import deform_conv2d
 
 TAPS = 9
 """Cells of a 3x3 kernel, each with an offset (y, x) and a weight of its own."""
@@ -85,6 +84,9 @@ def by_operator(
     Returns:
         (B, out_channels, h, w) in the type of the features.
     """
+    # Its import takes as long as torch's own, and on a processor nothing else needs it.
+    from torchvision.ops import deform_conv2d
+
     weight, bias = weight.to(features), None if bias is None else bias.to(features)
     output: Tensor = deform_conv2d(features, offset, weight, bias, padding=1, mask=mask)
     return output
