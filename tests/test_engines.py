@@ -28,6 +28,8 @@ from drawn_graphs import (
     pictures,
 )
 
+from heatpoint import zoo  # noqa: F401  (knows all codecs)
+from heatpoint.codecs import Codec
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import EXPORT_VERSION, Description
 from heatpoint.inference.engines.engine import Answer, Timings
@@ -270,6 +272,12 @@ def test_precision_is_what_the_processor_can(tmp_path: Path, stored: str) -> Non
         OpenVinoEngine(path, precision="int4")
 
 
+def natural_views() -> set[str]:
+    """Returns how the package's own codecs look at pictures: what exported files may ask for."""
+    codecs = [kind for kind in Codec.kinds.values() if kind.__module__.startswith("heatpoint.")]
+    return {kind.view.__name__ for kind in codecs}
+
+
 def test_no_torch_is_needed(kind: Kind, tmp_path: Path) -> None:
     engine_of, draw, name = kind
     path = draw(tmp_path / name)
@@ -280,8 +288,10 @@ def test_no_torch_is_needed(kind: Kind, tmp_path: Path) -> None:
         f"answer = Engine({str(path)!r}, threads=1)(np.full((1, 3, 64, 96), 51, np.uint8))\n"
         "print(answer['scores'].shape, f\"{answer['scores'].max():.4f}\")\n"
         "print({'torch', 'onnx'} & set(sys.modules))\n"
+        "from heatpoint.views import View\n"
+        f"print({natural_views()} - set(View.kinds))\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert done.stdout == "(1, 3) 0.2000\nset()\n", done.stderr
+    assert done.stdout == "(1, 3) 0.2000\nset()\nset()\n", done.stderr

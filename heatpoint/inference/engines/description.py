@@ -16,8 +16,11 @@ from heatpoint.system import VERSION
 from heatpoint.system.files import fits
 from heatpoint.views import View
 from heatpoint.views.fields import BOXES, LABELS, NO_SUPPRESSION, SCORES, Field, Suppression
+
+# Views by which files may say that pictures are looked at: each is known once it is imported.
 from heatpoint.views.pictures import Crops as Crops
 from heatpoint.views.pictures import Picture as Picture
+from heatpoint.views.zoom import Zoom as Zoom
 from heatpoint.weights import LARGEST
 
 EXPORT_VERSION = 2
