@@ -85,8 +85,9 @@ def test_an_exported_file_is_run_by_its_engine_in_its_precision() -> None:
         choose_for_file(Path("a.xml"), ABOUT, ["torch"], [])
     with pytest.raises(HeatpointError, match="cannot run in bf16"):
         choose_for_file(Path("a.onnx"), ABOUT, [], ["bf16"])
-    with pytest.raises(HeatpointError, match="cannot run in int8"):
-        choose_for_file(Path("a.xml"), ABOUT, [], ["int8"])
+    for precision in ("int8", "fp16"):
+        with pytest.raises(HeatpointError, match=f"cannot run in {precision}"):
+            choose_for_file(Path("a.xml"), ABOUT, [], [precision])
 
 
 class Fake:
@@ -124,7 +125,7 @@ def fake_race(
 ) -> tuple[Race, list[str]]:
     monkeypatch.setattr(race, "Process", Fake)
     monkeypatch.setattr(Fake, "log", [], raising=False)
-    running = Race((64, 64), 1, ["a.jpg", "b.jpg"], lambda *_: None, {})
+    running = Race((64, 64), 1, ["a.jpg", "b.jpg"], "cpu", lambda *_: None, {})
     with ExitStack() as stack:
         running.start(files, 1, stack)
         running.run(rounds)
@@ -171,7 +172,7 @@ def test_the_quickest_of_several_starts_counts(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(race, "Process", Starting)
     monkeypatch.setattr(Fake, "log", [], raising=False)
-    running = Race((64, 64), 1, ["a.jpg"], lambda *_: None, {})
+    running = Race((64, 64), 1, ["a.jpg"], "cpu", lambda *_: None, {})
     with ExitStack() as stack:
         running.start(dict.fromkeys([NAIVE, TORCH], Path("fine")), 2, stack)
         assert Fake.log == ["naive ends", "torch fp32 ends"]  # the first ones, in turns

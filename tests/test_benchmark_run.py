@@ -36,7 +36,7 @@ ONNX = Contender("onnx", "fp32")
 def test_a_process_that_breaks_tells_its_last_line() -> None:
     no_path: Any = 7
     with pytest.raises(HeatpointError, match=r"status 1: TypeError: .*str.* not '?int"):
-        Process(Task("onnx", "fp32", no_path, (64, 64), 1, "nowhere.jpg"))
+        Process(Task("onnx", "fp32", no_path, "cpu", (64, 64), 1, "nowhere.jpg"))
 
 
 def test_worker_imports_no_torch_by_itself() -> None:

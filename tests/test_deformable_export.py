@@ -20,7 +20,8 @@ from test_export import (
 
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export
-from heatpoint.inference.engines.exported import OnnxEngine, OpenVinoEngine
+from heatpoint.inference.engines.onnx import OnnxEngine
+from heatpoint.inference.engines.openvino import OpenVinoEngine
 from heatpoint.zoo.detector import Detector
 
 onnx = pytest.importorskip("onnx", reason="needs the extra 'onnx'")

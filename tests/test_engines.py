@@ -33,7 +33,8 @@ from heatpoint.codecs import Codec
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import EXPORT_VERSION, Description
 from heatpoint.inference.engines.engine import Answer, Timings
-from heatpoint.inference.engines.exported import OnnxEngine, OpenVinoEngine
+from heatpoint.inference.engines.onnx import OnnxEngine
+from heatpoint.inference.engines.openvino import OpenVinoEngine
 
 Maker = Callable[..., Path]
 Kind = tuple[type[OnnxEngine] | type[OpenVinoEngine], Maker, str]

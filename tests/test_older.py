@@ -146,7 +146,7 @@ def test_exported_files_answer_as_they_did(kind: str) -> None:
 @kinds
 def test_exported_files_run_in_openvino_too(kind: str) -> None:
     pytest.importorskip("openvino", reason="needs the extra 'openvino'")
-    from heatpoint.inference.engines.exported import OpenVinoEngine
+    from heatpoint.inference.engines.openvino import OpenVinoEngine
 
     found = OpenVinoEngine(FOLDER / f"{kind}.onnx", precision="fp32")(pictures())
     expected = stored(kind, "onnx")

@@ -1,4 +1,4 @@
-"""Two processes, joined by gloo, train to the same weights as one."""
+"""Two processes, joined by gloo, train to the same weights as one; docs/many-gpus.md says how."""
 
 from __future__ import annotations
 
@@ -23,15 +23,29 @@ from heatpoint.zoo.detector import Detector
 ROOT = Path(__file__).resolve().parent.parent
 
 # Each process has its own batch norm statistics, as in all published systems; with fixed ones one
-# and two processes compute the same. Spawned processes import this file, so they are fixed there.
+# and two processes compute the same. Spawned processes import this file, so they are fixed there,
+# and each notes what it has seen and learnt.
 SCRIPT = """
 import sys, torch
 from torch import nn
 from heatpoint.errors import HeatpointError
-from heatpoint.training import train
+from heatpoint.training import loop, train
 
 nn.BatchNorm2d.train = lambda self, mode=True: nn.Module.train(self, False)
 torch.set_num_threads(1)
+fit, take_update, seen = loop.fit, loop.take_update, []
+
+def noted(run, batches):
+    seen.append((run.position.epoch, [index for batch in batches for index in batch.indices]))
+    take_update(run, batches)
+
+def fitted(run):
+    result = fit(run)
+    notes = {"seen": seen, "network": run.network.state_dict(), "ema": run.ema.module.state_dict()}
+    torch.save(notes, run.out / f"process{run.fabric.global_rank}.pt")
+    return result
+
+loop.take_update, loop.fit = noted, fitted
 
 if __name__ == "__main__":
     data, out, devices, rate, model = sys.argv[1:]
@@ -46,10 +60,15 @@ if __name__ == "__main__":
 
 
 def start(
-    folder: Path, data: str, devices: int, rate: str = "1e-3", model: str = "centernet_tiny"
+    folder: Path,
+    data: str,
+    devices: int,
+    rate: str = "1e-3",
+    model: str = "centernet_tiny",
+    more: str = "",
 ) -> subprocess.Popen[str]:
     script = folder / "script.py"
-    script.write_text(SCRIPT)
+    script.write_text(SCRIPT.replace("epochs=2", f"epochs=2{more}"))
     return subprocess.Popen(
         [sys.executable, str(script), data, str(folder / f"{devices}"), str(devices), rate, model],
         stdout=subprocess.PIPE,
@@ -77,9 +96,40 @@ def test_two_processes_equal_one(tmp_path, write, model, updates):
         torch.testing.assert_close(
             two.network.state_dict()[name], value, rtol=1e-4, atol=1e-5, msg=name
         )
+    notes = [torch.load(tmp_path / "2" / f"process{rank}.pt") for rank in (0, 1)]
+    for part in ("network", "ema"):
+        for name, value in notes[0][part].items():
+            assert torch.equal(notes[1][part][name], value), f"the processes differ in {name}"
+    whole = torch.load(tmp_path / "1" / "process0.pt")["seen"]
+    assert [len(images) for _, images in whole] == [8] * updates
+    for (epoch, images), *halves in zip(whole, *(each["seen"] for each in notes), strict=True):
+        assert {number for number, _ in halves} == {epoch}
+        # The pictures of each update are those of one process, each shown once, half and half.
+        assert [len(half) for _, half in halves] == [4, 4]
+        assert sorted(index for _, half in halves for index in half) == sorted(images)
     rows = [(tmp_path / f"{n}" / "log.csv").read_text().splitlines()[-1] for n in (1, 2)]
     losses = [float(row.split(",")[5]) for row in rows]
     assert abs(losses[0] - losses[1]) < 1e-3 * losses[0]
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_as_if_they_had_never_stopped(tmp_path):
+    data = str(write_shapes(tmp_path / "data", 16, (64, 64), seed=2))
+    for folder, steps in (("whole", [""]), ("halves", [", stop_after=1", ", resume=True"])):
+        (tmp_path / folder).mkdir()
+        for more in steps:
+            process = start(tmp_path / folder, data, 2, more=more)
+            errors = process.communicate(timeout=240)[1]
+            assert process.returncode == 0, errors
+    for rank in (0, 1):
+        whole, halves = (
+            torch.load(tmp_path / folder / "2" / f"process{rank}.pt")
+            for folder in ("whole", "halves")
+        )
+        assert whole["seen"][2:] == halves["seen"]
+        for part in ("network", "ema"):
+            for name, value in whole[part].items():
+                assert torch.equal(halves[part][name], value), name
 
 
 @pytest.mark.slow

@@ -38,6 +38,7 @@ def benchmark(
     *,
     engines: Sequence[str] = (),
     precisions: Sequence[str] = (),
+    device: str = "cpu",
     size: int | Sequence[int] | None = None,
     images: str | Path | Sequence[str | Path] | None = None,
     threads: int | None = None,
@@ -54,9 +55,11 @@ def benchmark(
 
     Args:
         model: A checkpoint, the name of fetched weights, or a .onnx or .xml file of export.
-        engines: "torch", "onnx", "openvino"; none for all that are installed.
-        precisions: "fp32", "bf16", "int8"; none for fp32 and, where the processor multiplies it,
-            bf16. 8-bit numbers are calibrated on a few of the pictures, for their speed only.
+        engines: "torch", "onnx", "openvino"; none for all that are installed and have the device.
+        precisions: "fp32", "bf16", "fp16", "int8"; none for fp32 and, where the device multiplies
+            it natively, bf16 or fp16. 8-bit numbers are calibrated on a few of the pictures, for
+            their speed only.
+        device: Where all run, as for ``open_engine``.
         size: Input (height, width) in pixels, one number for both; None is the model's own.
         images: Picture files, folders or patterns; None draws some of 640 x 480.
         threads: Threads of each contender; all cores this process may use without.
@@ -69,7 +72,7 @@ def benchmark(
 
     Raises:
         HeatpointError: An argument is out of range, no picture is there, an engine that was asked
-            for is not installed, or no contender could run.
+            for is not installed or has no such device, or no contender could run.
 
     Example:
         >>> report = benchmark("best.safetensors", engines=["openvino"])  # doctest: +SKIP
@@ -92,11 +95,12 @@ def benchmark(
         [source.path for source in given or () if source.path != str(images)],
     )
     if is_exported(model):
-        about = open_engine(model, max_detections=1).description  # however few it gives
+        # However few results it gives.
+        about = open_engine(model, max_detections=1, device=device).description
         chosen = choose_for_file(Path(model), about, engines, precisions)
         left_out: dict[str, str] = {}
     else:
-        chosen, left_out = choose(engines, precisions)
+        chosen, left_out = choose(engines, precisions, device)
         from heatpoint.inference.engines.torch import describe
         from heatpoint.weights import checkpoint_path
         from heatpoint.zoo.detector import Detector
@@ -114,7 +118,7 @@ def benchmark(
             files = dict.fromkeys(chosen, checkpoint_path(model))
             failed = export_all(files, detector, wanted, sources, out)
         paths = [source.path for source in sources][: rounds * PER_ROUND]
-        race = Race(wanted, threads, paths, tell, failed)
+        race = Race(wanted, threads, paths, device, tell, failed)
         with ExitStack() as stack:
             race.start(files, starts, stack)
             race.run(rounds)
@@ -126,6 +130,7 @@ def benchmark(
             "architecture": about.architecture,
             "finds": about.finds,
             "size": list(wanted),
+            "device": device,
             "threads": threads,
             "rounds": rounds,
             "pictures": len(paths),

@@ -10,16 +10,21 @@ from typing import TYPE_CHECKING
 
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference.engines.description import Description
-from heatpoint.inference.engines.exported import load_openvino
+from heatpoint.inference.engines.onnx import OnnxEngine
+from heatpoint.inference.engines.openvino import OpenVinoEngine
 from heatpoint.inference.sources import Source
 
 if TYPE_CHECKING:
     from heatpoint.zoo.detector import Detector
 
 ENGINES = ("torch", "onnx", "openvino")
-PRECISIONS = ("fp32", "bf16", "int8")
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
 
-_COMPUTES = {"torch": ("fp32", "bf16"), "onnx": ("fp32",), "openvino": PRECISIONS}
+_COMPUTES = {
+    "torch": ("fp32", "bf16", "fp16"),
+    "onnx": ("fp32",),
+    "openvino": ("fp32", "bf16", "int8"),
+}
 _PACKAGES = {"torch": (), "onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 _OF_FILE = {".onnx": ("onnx", "openvino"), ".xml": ("openvino",)}
 
@@ -30,7 +35,7 @@ class Contender:
 
     Attributes:
         engine: "torch", "onnx", "openvino"; or "naive", the network run as most programs do.
-        precision: "fp32", "bf16" or "int8"; of an exported file also "fp16".
+        precision: "fp32", "bf16", "fp16" or "int8".
     """
 
     engine: str
@@ -46,42 +51,45 @@ NAIVE = Contender("naive", "fp32")
 
 
 def choose(
-    engines: Sequence[str], precisions: Sequence[str]
+    engines: Sequence[str], precisions: Sequence[str], device: str = "cpu"
 ) -> tuple[list[Contender], dict[str, str]]:
     """Returns who can take part with a checkpoint, and why others cannot.
 
     Args:
-        engines: Names, or none for all that are installed.
-        precisions: Names, or none for fp32 and, where the processor multiplies it, bf16.
+        engines: Names, or none for all that are installed and have the device.
+        precisions: Names, or none for fp32 and what else the device multiplies natively.
+        device: Where all run.
 
     Returns:
         The contenders, the naive one first; and a sentence by name of what was left out.
 
     Raises:
-        HeatpointError: A name is unknown, what was asked for is not installed, or a precision is
-            one that none of the engines computes in.
+        HeatpointError: A name is unknown, what was asked for is not installed or has no such
+            device, or a precision is one that none of the engines computes in.
     """
     _check(engines, precisions)
-    chosen, left_out = [NAIVE], {}
+    chosen: list[Contender] = []
+    left_out: dict[str, str] = {}
+    if reason := _lacks("torch", device):
+        left_out["naive"] = reason
+    else:
+        chosen.append(NAIVE)
     for engine in engines or ENGINES:
-        missing = [package for package in _PACKAGES[engine] if find_spec(package) is None]
-        if missing:
-            reason = (
-                f"{engine} needs {' and '.join(missing)}, not installed here: "
-                f"pip install 'heatpoint[{engine}]'"
-            )
+        if reason := _lacks(engine, device):
             if engines:
                 raise HeatpointError(reason)
             left_out[engine] = reason
             continue
-        for precision in precisions or _quick(engine):
+        for precision in precisions or _quick(engine, device):
             contender = Contender(engine, precision)
             if precision in _COMPUTES[engine]:
                 chosen.append(contender)
             else:
                 left_out[contender.name] = f"{engine} does not compute in {precision}"
+    if not chosen:
+        raise HeatpointError("; ".join(dict.fromkeys(left_out.values())))
     for precision in precisions:
-        if all(precision != contender.precision for contender in chosen[1:]):
+        if all(precision != contender.precision for contender in chosen if contender != NAIVE):
             able = [engine for engine in ENGINES if precision in _COMPUTES[engine]]
             raise HeatpointError(
                 f"precision {precision} is computed by {' or '.join(able)}, not by "
@@ -114,7 +122,8 @@ def choose_for_file(
                 "it was exported from"
             )
         for precision in precisions or (about.precision,):
-            changeable = engine == "openvino" and "int8" not in (precision, about.precision)
+            changeable = engine == "openvino" and about.precision != "int8"
+            changeable = changeable and precision in OpenVinoEngine.choices
             if precision != about.precision and not changeable:
                 raise HeatpointError(
                     f"{path} was exported in {about.precision}, which {engine} cannot run in "
@@ -133,14 +142,38 @@ def _check(engines: Sequence[str], precisions: Sequence[str]) -> None:
             raise HeatpointError(f"{', '.join(names)} names one twice; name each once")
 
 
-def _quick(engine: str) -> tuple[str, ...]:
-    """Returns the precisions that need no calibration and that this processor does not emulate."""
-    if engine == "torch":
-        from heatpoint.networks.fast import has_amx
+def _lacks(engine: str, device: str) -> str:
+    """Returns why an engine cannot run on a device here; "" if it can."""
+    missing = [package for package in _PACKAGES[engine] if find_spec(package) is None]
+    if missing:
+        return (
+            f"{engine} needs {' and '.join(missing)}, not installed here: "
+            f"pip install 'heatpoint[{engine}]'"
+        )
+    if device == "cpu":
+        return ""
+    try:
+        if engine == "torch":
+            from heatpoint.inference.engines.torch import pick_device
 
-        return ("fp32", "bf16") if has_amx() else ("fp32",)
-    if engine == "openvino":
-        able = load_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+            pick_device(device)
+        else:
+            (OnnxEngine if engine == "onnx" else OpenVinoEngine).place(device)
+    except HeatpointError as error:
+        return str(error)
+    return ""
+
+
+def _quick(engine: str, device: str) -> tuple[str, ...]:
+    """Returns the precisions that need no calibration and that the device does not emulate."""
+    if engine == "torch":
+        from heatpoint.inference.engines.torch import pick_device
+        from heatpoint.networks.fast import choose_precision
+
+        return tuple(dict.fromkeys(("fp32", choose_precision("auto", pick_device(device)))))
+    if engine == "openvino" and OpenVinoEngine.place(device) == "CPU":
+        core = OpenVinoEngine.library().Core()
+        able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         return ("fp32", "bf16") if "BF16" in able else ("fp32",)
     return ("fp32",)
 

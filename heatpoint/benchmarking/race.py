@@ -115,6 +115,7 @@ class Race:
         size: Input (height, width) in pixels.
         threads: Of each contender.
         paths: The pictures.
+        device: Where all run.
         tell: Told of progress.
         failed: A sentence by name; grows as contenders die.
         processes: Those alive, in order.
@@ -124,6 +125,7 @@ class Race:
     size: tuple[int, int]
     threads: int
     paths: list[str]
+    device: str
     tell: Callable[[str, int, int], None]
     failed: dict[str, str]
     processes: dict[Contender, Process] = field(default_factory=dict)
@@ -138,7 +140,7 @@ class Race:
                 self.tell(f"starting {name}", done, starts * len(files))
                 if name in self.failed:
                     continue
-                how = (contender.engine, contender.precision, str(path))
+                how = (contender.engine, contender.precision, str(path), self.device)
                 try:
                     process = Process(Task(*how, self.size, self.threads, self.paths[0]))
                 except HeatpointError as error:
@@ -168,7 +170,7 @@ class Race:
         self.tell("timing", rounds, rounds)
 
     def measure(self, throughput: bool) -> None:
-        """Asks for memory, then for what would have changed it: throughput, and the peaks."""
+        """Asks for memory, then for what would have changed it: throughput, a processor's peaks."""
         for result, answer in self._ask({"do": "memory"}, list(self.processes)):
             result.memory = answer["memory"]
         if throughput:
@@ -176,7 +178,7 @@ class Race:
             request = {"do": "rates", "pictures": many}
             for result, answer in self._ask(request, list(self.processes), "throughput of"):
                 result.rates = answer["rates"]
-        if NAIVE in self.processes:
+        if NAIVE in self.processes and self.device == "cpu":
             self.tell("the processor's peak", 0, 1)
             precisions = sorted({contender.precision for contender in self.processes} | {"fp32"})
             request = {"do": "operations", "precisions": precisions}

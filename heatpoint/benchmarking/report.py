@@ -78,6 +78,8 @@ def draw_chart(path: str | Path, report: Report) -> None:
     threads = f"{about['threads']} thread{'s' if about['threads'] > 1 else ''}"
     called = about["architecture"] or Path(about["model"]).name
     title = f"{called}, {width} x {height} pixels, {threads} of {about['processor']}"
+    if about["device"] != "cpu":
+        title += f", {about['device']}"
     axes.set_title(title, fontsize=11, color=_TEXT, loc="left")
     figure.legend(loc="outside lower center", ncols=7, fontsize=8.5, frameon=False)
     with atomic_write(path) as temporary:

@@ -22,7 +22,8 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines.engine import Engine, Timings
-from heatpoint.inference.engines.exported import OnnxEngine, OpenVinoEngine
+from heatpoint.inference.engines.onnx import OnnxEngine
+from heatpoint.inference.engines.openvino import OpenVinoEngine
 from heatpoint.inference.predict import open_runner
 from heatpoint.inference.runner import Job
 from heatpoint.inference.sources import Source
@@ -136,16 +137,20 @@ class NaivePassage(Passage):
     Args:
         detector: Used as it is.
         size: Input (height, width) in pixels.
+        device: Where the network runs.
     """
 
-    def __init__(self, detector: Detector, size: Sequence[int]) -> None:
+    def __init__(self, detector: Detector, size: Sequence[int], device: str = "cpu") -> None:
         from heatpoint.inference.engines.torch import TorchEngine
         from heatpoint.networks.deformable import by_operator, set_way
 
-        super().__init__(TorchEngine(detector, device="cpu", precision="fp32"), size)
-        self.codec, self.network = detector.codec, detector.network.eval()
+        network = detector.network.eval()
+        self._mean, self._std = (value.numpy() for value in (network.mean, network.std))
+        engine = TorchEngine(detector, device=device, precision="fp32", timings=Timings())
+        super().__init__(engine, size)
+        self.codec, self.network = detector.codec, network.to(engine.network.mean.device)
+        self._wait = engine.wait
         set_way(self.network, by_operator)
-        self._mean, self._std = (value.numpy() for value in (self.network.mean, self.network.std))
 
     def find(self, path: str, laps: Laps) -> Detections:
         """Returns what is in the picture of a file, and measures the stages on the way.
@@ -173,11 +178,12 @@ class NaivePassage(Passage):
         batch = torch.from_numpy(np.ascontiguousarray(planes))
         laps("prepare")
         with torch.no_grad():
-            features = self.network.backbone(batch)
+            features = self.network.backbone(batch.to(self.network.mean.device))
             stacks = self.network.heads(self.network.neck(features))
             maps = stacks[-1] if isinstance(stacks, list) else stacks
+            self._wait()
             laps("network")
-            rows = {name: values.numpy() for name, values in self.codec.decode(maps).items()}
+            rows = {name: values.cpu().numpy() for name, values in self.codec.decode(maps).items()}
             laps("maps")
         job = Job(0, path, Whole(image), looks)
         self.runner.read(rows, job.asks)
@@ -194,6 +200,7 @@ class Task:
         engine: Of the contender.
         precision: Of the contender.
         path: The checkpoint or exported file.
+        device: Where the network runs.
         size: Input height and width in pixels.
         threads: Of the network and of OpenCV.
         picture: The first one.
@@ -202,6 +209,7 @@ class Task:
     engine: str
     precision: str
     path: str
+    device: str
     size: Sequence[int]
     threads: int
     picture: str
@@ -216,6 +224,7 @@ class Task:
                 threads=self.threads,
                 # Of other files the engine knows itself what is to be between the layers.
                 precision=self.precision if self.precision in kind.choices else None,
+                device=self.device,
                 timings=Timings(),
             )
             return EnginePassage(engine, self.size)
@@ -227,8 +236,8 @@ class Task:
         torch.set_num_threads(self.threads)
         detector, precision = Detector.load(self.path), cast("Precision", self.precision)
         if self.engine == "naive":
-            return NaivePassage(detector, self.size)
-        run = TorchEngine(detector, device="cpu", precision=precision, timings=Timings())
+            return NaivePassage(detector, self.size, self.device)
+        run = TorchEngine(detector, device=self.device, precision=precision, timings=Timings())
         return EnginePassage(run, self.size)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from heatpoint.errors import EXIT_MISTAKE, HeatpointError
-from heatpoint.options import Checkpoint, Data, File, Folder, Pictures, Size, Words, passed
+from heatpoint.options import Checkpoint, Data, File, Folder, Name, Pictures, Size, Words, passed
 
 if TYPE_CHECKING:
     from heatpoint.data import Annotations
@@ -108,7 +108,7 @@ def _ends(path: str, about: Description) -> list[str]:
     count = "B" if about.batch is None else str(about.batch)
     lines = [f"images: {count} x 3 x {sides} uint8, RGB; {legal}"]
     black = np.zeros((about.batch or 1, 3, height, width), np.uint8)
-    for name, array in open_engine(path)(black).items():
+    for name, array in open_engine(path, device="cpu")(black).items():
         shape = " x ".join([count, *map(str, array.shape[1:])])
         lines.append(f"{name}: {shape} {array.dtype}")
     return lines
@@ -131,8 +131,12 @@ class Benchmark:
     """torch, onnx, openvino, several separated by commas; all that are installed by default"""
 
     precision: Words = ()
-    """fp32, bf16, int8, several separated by commas; by default fp32 and, where the processor
-    multiplies it, bf16; int8 is calibrated on a few of the pictures, for its speed only"""
+    """fp32, bf16, fp16, int8, several separated by commas; by default fp32 and, where the device
+    multiplies it, bf16 or fp16; int8 is calibrated on a few of the pictures, for its speed only"""
+
+    device: Name = "cpu"
+    """where all run, as for predict: cpu, cuda, tensorrt, gpu, npu; engines without it are left
+    out"""
 
     size: Size | None = None
     """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""

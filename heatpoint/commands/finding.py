@@ -88,6 +88,8 @@ class Predict:
         if self.draw:
             print(f"{len(found)} pictures drawn in {self.draw}")
         if timings:
+            engine = runner.engine
+            print(f"{engine.name} on {engine.device} in {engine.precision}")
             print(timings.summary())
 
 

@@ -16,7 +16,7 @@ from heatpoint.exporting.graph import OPSETS, Deployed, to_onnx, to_openvino
 from heatpoint.exporting.parity import check_parity
 from heatpoint.exporting.quantize import Calibration, check_accuracy, read_calibration, to_int8
 from heatpoint.inference.engines.description import KEY, Description
-from heatpoint.inference.engines.exported import load_openvino
+from heatpoint.inference.engines.openvino import load_openvino
 from heatpoint.inference.engines.torch import describe
 from heatpoint.inference.sources import Images
 from heatpoint.system.files import atomic_write, partial_name

@@ -18,7 +18,7 @@ from heatpoint.codecs.peaks import portable
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.description import Description
-from heatpoint.inference.engines.exported import load_openvino
+from heatpoint.inference.engines.openvino import load_openvino
 from heatpoint.networks.corner_pool import at_most
 from heatpoint.networks.deformable import DeformConv, by_operator
 from heatpoint.networks.fast import fast

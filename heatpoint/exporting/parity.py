@@ -186,7 +186,7 @@ def check_parity(
         HeatpointError: The difference is larger than the file's precision allows, or the file
             cannot be run.
     """
-    exported = open_engine(path)
+    exported = open_engine(path, device="cpu")
     about = exported.description
     engines = (counterpart(detector, about), exported)
     shown = _pictures(pictures, about.skeleton is not None)

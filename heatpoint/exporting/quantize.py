@@ -21,7 +21,7 @@ from heatpoint.exporting.parity import counterpart
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Pixels
-from heatpoint.inference.engines.exported import load_openvino
+from heatpoint.inference.engines.openvino import load_openvino
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.places import places_of
 from heatpoint.inference.sources import Source, expand
@@ -87,7 +87,7 @@ def check_accuracy(
     """
     if not truth.objects:
         return None
-    exported = open_engine(path)
+    exported = open_engine(path, device="cpu")
     about = exported.description
     checkpoint = counterpart(detector, about)
     most = min(100, about.rows)

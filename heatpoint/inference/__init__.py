@@ -63,11 +63,12 @@ class RunOptions:
     MACHINE: ClassVar[str] = "machine"
 
     device: Name | torch.device = "auto"
-    """auto, cpu, cuda, cuda:1, mps"""
+    """auto, cpu, cuda, cuda:1, mps; of exported files .onnx: cpu, cuda, tensorrt, gpu and npu
+    (Intel's), .xml: cpu, gpu, npu; auto takes the best that is there, all others or nothing"""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """arithmetic of the network; auto is bf16 on CPUs with AMX and on GPUs that have it natively,
-    else fp32"""
+    fp16 on GPUs that have only this (Volta, Turing), else fp32; exported files have their own"""
 
     streams: int = 1
     """batches under way at once, for most pictures per second (exported files)"""

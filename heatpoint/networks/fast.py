@@ -60,8 +60,9 @@ def fast(
 def choose_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
     """Returns the arithmetic that is meant on a device.
 
-    "auto" is bfloat16 on CPUs with AMX tiles and on GPUs that multiply it natively: elsewhere it
-    is slower than float32.
+    "auto" is bfloat16 on CPUs with AMX tiles and on GPUs that multiply it natively (NVIDIA's from
+    compute capability 8 on: Ampere), float16 on those that multiply only this one (7: Volta and
+    Turing): elsewhere both are slower than float32.
 
     Raises:
         HeatpointError: Unknown precision.
@@ -70,10 +71,10 @@ def choose_precision(precision: Precision, device: torch.device) -> Literal["fp3
     if precision != "auto":
         return precision
     if device.type == "cuda":
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        native = device.type == "cpu" and has_amx()
-    return "bf16" if native else "fp32"
+        # Of this very card: a machine may hold several kinds.
+        generation = torch.cuda.get_device_capability(device)[0]
+        return "bf16" if generation >= 8 else "fp16" if generation == 7 else "fp32"
+    return "bf16" if device.type == "cpu" and has_amx() else "fp32"
 
 
 def has_amx() -> bool:

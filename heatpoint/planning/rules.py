@@ -230,16 +230,17 @@ def _crop(recipe: Recipe, survey: Survey) -> Decision:
 
 def batch_size(recipe: Recipe, survey: Survey) -> Decision:
     """Small ones on processors; several windows are worth one picture."""
+    value, why = BATCH[_work(survey)], "small updates, many of them"
+    fitting = max(LEAST_BATCH, survey.examples // UPDATES)
+    if fitting < value:
+        value, why = fitting, f"so that {survey.examples} examples make enough updates an epoch"
     if recipe.window:
         area = _seen(recipe, survey)
-        for most, windows in WINDOWS:
+        for most, windows in reversed(WINDOWS):
             if area <= most:
-                return Decision(windows, f"windows of {area:,} pixels")
-    usual = BATCH[_work(survey)]
-    fitting = max(LEAST_BATCH, survey.examples // UPDATES)
-    if fitting < usual:
-        return Decision(fitting, f"so that {survey.examples} examples make enough updates an epoch")
-    return Decision(usual, "small updates, many of them")
+                value, why = windows, f"windows of {area:,} pixels"
+    share = -(-value // (recipe.devices * recipe.nodes))  # of each device, evenly
+    return Decision(share * recipe.devices * recipe.nodes, why)
 
 
 def lr(recipe: Recipe, survey: Survey) -> Decision:

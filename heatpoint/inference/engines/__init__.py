@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeGuard
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.engine import Engine as Engine
 from heatpoint.inference.engines.engine import Timings
-from heatpoint.inference.engines.exported import OnnxEngine, OpenVinoEngine
+from heatpoint.inference.engines.onnx import OnnxEngine
+from heatpoint.inference.engines.openvino import OpenVinoEngine
 
 if TYPE_CHECKING:
     import torch
@@ -45,14 +46,16 @@ def open_engine(
             or an engine, which is returned as it is and had the other arguments when it was opened.
         flip: Averages the maps with those of the mirrored image.
         max_detections: Most boxes per image.
-        device: "auto" or a torch device; exported files run on the CPU.
+        device: "auto", "cpu", "cuda" or "cuda:1"; of checkpoints any other torch device too, of
+            exported files "tensorrt", and Intel's "gpu" and "npu". One that is not there is an
+            error, and "auto" takes the best that is.
         precision: "auto", "fp32", "bf16" or "fp16".
         streams: Batches under way at once; more than one takes an exported file.
         timings: Filled as the engine works.
 
     Raises:
         HeatpointError: The file is missing, damaged or made by a newer version, its runtime is not
-            installed, or it was not exported for what is asked.
+            installed or has no such device here, or it was not exported for what is asked.
 
     Example:
         >>> engine = open_engine("model.xml", streams=2)  # doctest: +SKIP
@@ -70,11 +73,7 @@ def open_engine(
     elif is_exported(model):
         kind = OnnxEngine if Path(model).suffix.lower() == ".onnx" else OpenVinoEngine
         chosen = None if precision == "auto" else precision
-        engine = kind(model, streams=streams, precision=chosen, timings=timings)
-        if str(device) not in ("auto", "cpu"):
-            raise HeatpointError(
-                f"{model} runs on the CPU; use the checkpoint on device {device!r}"
-            )
+        engine = kind(model, streams=streams, precision=chosen, device=device, timings=timings)
         if flip and not engine.description.flip:
             raise HeatpointError(
                 f"{model} was exported without the mirrored image; export it with --flip"

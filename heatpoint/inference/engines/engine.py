@@ -78,7 +78,8 @@ class Engine(Protocol):
     Attributes:
         description: What it is and accepts.
         name: "torch", "onnx" or "openvino", for protocols.
-        device: What it runs on, for protocols: "cpu", "cuda".
+        device: What it runs on, for protocols: "cpu", "cuda"; in order of preference where a
+            runtime divides the network: "tensorrt, cuda, cpu".
         precision: The numbers it computes in, for protocols: "fp32", "bf16", "fp16", "int8".
         streams: How many calls may be under way at once; each has its share of the processor.
         timings: Its ``network`` and ``decode`` grow with every call.

@@ -1,36 +1,35 @@
-"""Runs exported files: .onnx with ONNX Runtime, .xml and .onnx with OpenVINO."""
+"""What exported files have in common, whichever runtime runs them, and where they can run."""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from queue import Queue
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import older
-from heatpoint.inference.engines.deformable import ONNX_RUNTIME, OPERATOR, openvino_core
-from heatpoint.inference.engines.description import KEY, Description
+from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Answer, Engine, Pixels, Timings
 from heatpoint.system.files import check_file
 from heatpoint.views.fields import of_results
 from heatpoint.weights import first_bytes
 
-if TYPE_CHECKING:
-    import openvino
+DEVICES = re.compile(r"(auto|cpu|npu)|(cuda|tensorrt|gpu)(?::(\d+))?")
+"""Names of devices: kinds that are there once, and kinds of which one may be chosen."""
 
 
 class ExportedEngine(Engine):
-    """An exported network that a runtime runs on the processor; an ``Engine``.
+    """An exported network that a runtime runs; an ``Engine``.
 
     A subclass loads the file, says by ``_describe`` what is in it, and runs one batch.
 
@@ -41,9 +40,13 @@ class ExportedEngine(Engine):
         precision: The type of the numbers between the layers, one of ``choices``; without, what
             the file was exported for, as far as the processor can: 16 bits only where it has
             instructions for them. Layers of 8 bits stay so.
+        device: "auto", "cpu", "cuda", "tensorrt", "gpu" or "npu"; "cuda:1" is the second. What
+            was asked for is used or refused; only "auto" chooses.
         timings: Its ``network`` grows with every call, decoding included, which the file does.
 
     Attributes:
+        device: What it runs on, in order of preference where the runtime divides the graph:
+            "cpu", "gpu:0", "tensorrt, cuda, cpu".
         precision: The numbers that it computes in: "fp32", "bf16", "fp16", or "int8" where the
             file's layers are.
         runtime: What messages call the runtime.
@@ -51,21 +54,22 @@ class ExportedEngine(Engine):
         suffixes: How its files end.
         choices: What ``precision`` may be.
         elsewhere: How to get other ones.
+        needs: What a kind of device needs, the processor apart, for sentences.
         cores: Processor cores for all calls together.
 
     Raises:
-        HeatpointError: The runtime is not installed, the file is missing, damaged, or not one
-            that ``heatpoint export`` wrote, or the processor has no instructions for
-            ``precision``.
+        HeatpointError: The runtime is not installed or has no such device here, the file is
+            missing, damaged, or not one that ``heatpoint export`` wrote, or the processor has no
+            instructions for ``precision``.
     """
 
-    device = "cpu"
     precision = "fp32"
     runtime: str
     module: str
     suffixes: tuple[str, ...]
     choices: tuple[str, ...]
     elsewhere: str
+    needs: ClassVar[Mapping[str, str]]
 
     def __init__(
         self,
@@ -74,6 +78,7 @@ class ExportedEngine(Engine):
         streams: int = 1,
         threads: int | None = None,
         precision: str | None = None,
+        device: object = "auto",
         timings: Timings | None = None,
     ) -> None:
         if precision not in (None, *self.choices):
@@ -90,7 +95,7 @@ class ExportedEngine(Engine):
             )
         first_bytes(check_file(Path(path), "; export a checkpoint with heatpoint export"))
         self.cores = check_cores(streams, threads)
-        self._load(library, precision)
+        self._load(library, precision, str(device))
 
     @classmethod
     def library(cls) -> Any:
@@ -113,9 +118,19 @@ class ExportedEngine(Engine):
                 f"({error}); install it with: pip install 'heatpoint[{cls.name}]'"
             ) from None
 
+    @classmethod
     @abstractmethod
-    def _load(self, library: Any, precision: str | None) -> None:
-        """Makes the file ready to run with the runtime's module, in the precision asked for."""
+    def place(cls, device: str) -> Any:
+        """Returns what the runtime calls a device.
+
+        Raises:
+            HeatpointError: It has no such device here; says what there is and what is to be
+                installed.
+        """
+
+    @abstractmethod
+    def _load(self, library: Any, precision: str | None, device: str) -> None:
+        """Makes the file ready to run with the runtime's module, as asked for."""
 
     @abstractmethod
     def _run(self, images: Pixels) -> dict[str, NDArray[Any]]:
@@ -214,147 +229,38 @@ class ExportedEngine(Engine):
         try:
             yield
         except Exception as error:
-            # The lines before the last one name places in the runtime's source.
+            # The lines before the last one, and its beginning, name places in the runtime's source.
             lines = str(error).strip().splitlines() or [type(error).__name__]
-            reason = lines[-1].rstrip(".!;")
+            reason = re.sub(r"^/\S+:\d+ .*\) (?=[A-Z])", "", lines[-1]).rstrip(".!;")
             raise HeatpointError(f"{self.runtime} cannot {task}: {reason}; {remedy}") from None
 
-    def _loading(self) -> Any:
-        """Says in one sentence why the runtime cannot load the file."""
+    def _loading(self, device: str) -> Any:
+        """Says in one sentence why the runtime cannot load the file for a device."""
+        remedy = f"the file is damaged or cut off, or needs a newer {self.runtime}: export the "
+        remedy += "checkpoint again"
+        if device in ("auto", "cpu"):
+            return self._explained(f"load {self.path}", remedy)
+        kind = parse_device(device)[0]
         return self._explained(
-            f"load {self.path}",
-            f"the file is damaged or cut off, or needs a newer {self.runtime}: export the "
-            "checkpoint again",
+            f"load {self.path} for device {device!r}",
+            f"{kind} needs {self.needs[kind]}; if it fails with device 'cpu' too, {remedy}",
         )
 
 
-class OnnxEngine(ExportedEngine):
-    """An exported .onnx file that ONNX Runtime runs on the processor; see ``ExportedEngine``."""
+def parse_device(device: str) -> tuple[str, int]:
+    """Returns the kind and the number of a device, 0 where none is given.
 
-    name = "onnx"
-    runtime = "ONNX Runtime"
-    module = "onnxruntime"
-    suffixes = (".onnx",)
-    choices = ("fp32",)
-    elsewhere = "export to OpenVINO (.xml) for that"
-
-    def _load(self, library: Any, precision: str | None) -> None:
-        options = library.SessionOptions()
-        # Every call brings its own thread; all share one pool of the others.
-        options.intra_op_num_threads = max(1, self.cores - self.streams + 1)
-        options.log_severity_level = 4  # every error is raised too
-        if self.streams > 1:
-            # Waiting threads that spin take the cores of the other calls.
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        with self._loading():
-            self._session = library.InferenceSession(
-                str(self.path),
-                options,
-                providers=["CPUExecutionProvider"],
-                enable_fallback=False,  # which would print the error and try the same again
-            )
-            inputs = self._session.get_inputs()
-            self._outputs = [output.name for output in self._session.get_outputs()]
-            text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        shapes = [one.shape for one in inputs if one.type == "tensor(uint8)"]
-        self._describe(text, len(inputs), shapes, self._outputs)
-        self._input = inputs[0].name
-
-    @contextmanager
-    def _loading(self) -> Iterator[None]:
-        try:
-            with super()._loading():
-                yield
-        except HeatpointError as error:
-            if f" for {OPERATOR}(" not in str(error):
-                raise
-            raise HeatpointError(
-                f"{self.path} has deformable convolutions, which ONNX Runtime computes from "
-                f"{ONNX_RUNTIME} on, but {self.library().__version__} is installed; install it "
-                f"with: pip install 'onnxruntime>={ONNX_RUNTIME}', or export to OpenVINO (.xml)"
-            ) from None
-
-    def _run(self, images: Pixels) -> dict[str, NDArray[Any]]:
-        with self.timings.stage("network"):
-            arrays = self._session.run(self._outputs, {self._input: images})
-        return dict(zip(self._outputs, arrays, strict=True))
-
-
-_HINTS = {"fp32": "f32", "bf16": "bf16", "fp16": "f16", "int8": "f32"}
-_NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
-
-
-class OpenVinoEngine(ExportedEngine):
-    """An exported .xml file, its .bin beside it, or .onnx file that OpenVINO runs.
-
-    See ``ExportedEngine``. OpenVINO lets streams beyond the number of ``threads`` wait for each
-    other; its ``precision`` is what it has settled on.
+    Raises:
+        HeatpointError: It is no device that an exported file could run on.
     """
-
-    name = "openvino"
-    runtime = "OpenVINO"
-    suffixes = (".xml", ".onnx")
-    module = "openvino"
-    choices = ("fp32", "bf16")
-    elsewhere = "export it with --precision fp16"
-
-    def _load(self, library: Any, precision: str | None) -> None:
-        weights = self.path.with_suffix(".bin")
-        if self.path.suffix.lower() == ".xml" and not weights.is_file():
-            raise HeatpointError(
-                f"{weights} is missing, which holds the weights of {self.path}; put it beside that "
-                "file"
-            )
-        core = openvino_core(library)
-        with self._loading():
-            model = core.read_model(self.path)
-            # OpenVINO keeps the metadata of an .onnx file under "framework".
-            kept = [place for place in ([KEY], ["framework", KEY]) if model.has_rt_info(place)]
-            text = str(model.get_rt_info(kept[0]).value) if kept else None
-            outputs = [output.any_name for output in model.outputs]
-            pixels = [one for one in model.inputs if one.element_type == library.Type.u8]
-            shapes = [
-                [side.get_length() if side.is_static else None for side in one.partial_shape]
-                for one in pixels
-            ]
-        self._describe(text, len(model.inputs), shapes, outputs)
-        stored = self.description.precision
-        settings = {
-            "PERFORMANCE_HINT": "LATENCY" if self.streams == 1 else "THROUGHPUT",
-            "NUM_STREAMS": self.streams,
-            "INFERENCE_NUM_THREADS": self.cores,
-            "INFERENCE_PRECISION_HINT": _HINTS[precision or stored],
-        }
-        with self._loading():
-            compiled = core.compile_model(model, "CPU", settings)
-        computes = _NAMES[compiled.get_property("INFERENCE_PRECISION_HINT").to_string()]
-        if precision not in (None, computes):
-            raise HeatpointError(
-                f"this processor cannot compute in {precision}, only in {computes}; leave "
-                "precision out"
-            )
-        self.precision = "int8" if stored == "int8" else computes
-        # A request belongs to one call at a time.
-        self._requests: Queue[openvino.InferRequest] = Queue()
-        for _ in range(self.streams):
-            self._requests.put(compiled.create_infer_request())
-
-    def _run(self, images: Pixels) -> dict[str, NDArray[Any]]:
-        request = self._requests.get()
-        try:
-            with self.timings.stage("network"):
-                # Short of memory, OpenVINO leaves the answer of the call before in its place and
-                # says nothing.
-                request.get_tensor("scores").data[...] = np.nan
-                # The pixels are read in place; the answer is copied, as the next call writes to
-                # the same memory.
-                given = request.infer({0: images}, share_inputs=True, share_outputs=False)
-        finally:
-            self._requests.put(request)
-        arrays = {output.any_name: array for output, array in given.items()}
-        if len(arrays["scores"]) != len(images) or np.isnan(arrays["scores"]).all():
-            raise RuntimeError("it gives no scores")
-        return arrays
+    match = DEVICES.fullmatch(device)
+    if match is None:
+        raise HeatpointError(
+            f"an exported file cannot run on device {device!r}: it must be auto, cpu, cuda, "
+            "tensorrt, gpu or npu, of which cuda:1, tensorrt:1 and gpu:1 are the second"
+        )
+    alone, one, number = match.groups()
+    return alone or one, int(number or 0)
 
 
 def check_cores(streams: int, threads: int | None) -> int:
@@ -373,12 +279,3 @@ def check_cores(streams: int, threads: int | None) -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS and Windows
-
-
-def load_openvino() -> Any:
-    """Returns the module ``openvino``; see ``ExportedEngine.library``.
-
-    Raises:
-        HeatpointError: It is not installed.
-    """
-    return OpenVinoEngine.library()

@@ -74,7 +74,7 @@ class TorchEngine:
                 images = images.to(self._device, memory_format=torch.channels_last)
                 maps: Maps = self.network(images)[-1]
                 mirrored = self.network(images.flip(-1))[-1] if self.flip else None
-                self._wait()
+                self.wait()
         except torch.OutOfMemoryError:
             raise HeatpointError(
                 f"{self._device} has not enough memory for {len(images)} images of "
@@ -89,10 +89,10 @@ class TorchEngine:
         """Returns what maps say."""
         with self.timings.stage("decode"), torch.inference_mode():
             rows = with_honest_scores(self.codec.decode(maps), maps)
-            self._wait()
+            self.wait()
             return {name: values.cpu().numpy() for name, values in rows.items()}
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
         """Waits until the device is done, if the time is being measured."""
         if self._waits and self.device == "cuda":
             torch.cuda.synchronize(self._device)
@@ -113,7 +113,10 @@ def pick_device(device: str | torch.device) -> torch.device:
     try:
         chosen = torch.device(device)
     except RuntimeError:
-        raise HeatpointError(f"device {device!r} is not auto, cpu, cuda, cuda:N or mps") from None
+        raise HeatpointError(
+            f"device {device!r} is not auto, cpu, cuda, cuda:N or mps; tensorrt, gpu and npu are "
+            "for exported files, see heatpoint export"
+        ) from None
     cuda_missing = chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count()
     if cuda_missing or (chosen.type == "mps" and not torch.backends.mps.is_available()):
         raise HeatpointError(f"device {device} is not available here; use device='auto'")
