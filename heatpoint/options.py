@@ -315,8 +315,15 @@ def built(options: type[Result], values: Mapping[str, Any]) -> Result:
         if dataclasses.is_dataclass(types[field.name]):
             given[field.name] = built(types[field.name], values)
         elif field.name in values:
-            given[field.name] = values[field.name]
+            given[field.name] = _plain(values[field.name])
     return options(**given)
+
+
+def _plain(value: Any) -> Any:
+    """Returns paths, alone or listed, as the text that files of options hold."""
+    if type(value) in (list, tuple):
+        return type(value)(_plain(each) for each in value)
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def passed(options: object, *others: str) -> dict[str, Any]:

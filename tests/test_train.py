@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from dataclasses import fields, replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -235,7 +236,8 @@ def test_unreadable_images_stop_or_are_left_out(tmp_path, capsys):
 
 def test_windows_are_trained_and_whole_pictures_scored(tmp_path, shapes):
     choice = {**QUICK, "size": 128, "window": [32, 64], "flip": 0.0, "quarter_turns": True}
-    result = train(shapes, shapes, out=str(tmp_path), **choice)
+    # Paths are taken as well as text.
+    result = train([Path(shapes)], Path(shapes), out=tmp_path, **choice)
     assert Detector.load(result.best).size == (128, 128)
     chosen = json.loads((tmp_path / "options.json").read_text())["options"]
     assert (chosen["window"], chosen["flip"]) == ([32, 64], 0.0)
