@@ -20,6 +20,7 @@ from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.metrics import score_title
 from heatpoint.inspection import inspect
+from heatpoint.synthetic.cells import write_cells
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.system import locked
@@ -102,6 +103,21 @@ _SHOWS = {
             "result": "detector of shapes",
         },
     ),
+    "points": Show(
+        out="runs/demo-points",
+        model="points_tiny",
+        images=1500,
+        step=32,
+        write=write_cells,
+        recipe={"lr": 0.014, "eval_every": 3},
+        scores=("f1@4", "f1@8"),
+        closing={
+            "data": "points (a table image,x,y,label, COCO, LabelMe, napari) or boxes",
+            "model": "points_mobilenetv2",
+            "places": "",
+            "result": "model of cells",
+        },
+    ),
     "pose": Show(
         out="runs/demo-pose",
         model="pose_tiny",
@@ -146,7 +162,8 @@ class DemoResult:
         checkpoint: The detector; ``predict`` takes it.
         scores: Scores in [0, 1] on the validation pictures, which were never trained on: "ap" and
             "ap50" (COCO) of boxes; "pck@0.1", "pck@0.05" of joints, shares of a person's extent;
-            "oks_ap" and "ap" of joints and boxes that are found together.
+            "oks_ap" and "ap" of joints and boxes that are found together; "f1@4" and "f1@8" of
+            points, within so many pixels.
         updates: Updates of the weights that the time sufficed for.
         seconds: Wall-clock time by step: draw, inspect, train, evaluate, predict, total.
         files: What was written, by name: metrics, curves, predictions and targets.
@@ -163,7 +180,7 @@ class DemoResult:
 def demo(
     out: str | Path | None = None,
     *,
-    task: Literal["boxes", "pose", "crowd"] = "boxes",
+    task: Literal["boxes", "points", "pose", "crowd"] = "boxes",
     minutes: float | None = 1.7,
     epochs: int | None = None,
     seed: int = 0,
@@ -178,11 +195,11 @@ def demo(
     ``curves.png`` and ``predictions.png``.
 
     Args:
-        out: The folder, runs/demo, runs/demo-pose or runs/demo-crowd by default; a demo that is
-            there already is not written over.
-        task: "boxes" finds shapes of five classes, "pose" the joints of articulated figures in
-            crops around their boxes, "crowd" boxes and joints of several figures at once in whole
-            pictures.
+        out: The folder, runs/demo, runs/demo-points, runs/demo-pose or runs/demo-crowd by default;
+            a demo that is there already is not written over.
+        task: "boxes" finds shapes of five classes, "points" counts cells of two, "pose" finds the
+            joints of articulated figures in crops around their boxes, "crowd" boxes and joints of
+            several figures at once in whole pictures.
         minutes: Time for everything, of which training takes what the rest leaves; None if only
             ``epochs`` limit it.
         epochs: Passes over the training pictures; whichever ends first.

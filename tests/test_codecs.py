@@ -15,6 +15,7 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.points import PointCodec
 from heatpoint.codecs.saccade import SaccadeCodec
 from heatpoint.codecs.triplets import TripletCodec
 from heatpoint.codecs.ttf import TTFCodec
@@ -53,6 +54,13 @@ def people(count: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Target:
     points = torch.rand(count, 16, 2, generator=generator) * torch.tensor([size[1], size[0]])
     seen = torch.randint(0, 3, (count, 16, 1), generator=generator)
     return Target(target.boxes, target.labels, torch.cat((points, seen), -1))
+
+
+def points(count: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Target:
+    """Returns points anywhere within the input, of three classes."""
+    target = objects(count, seed, size)
+    target.points = target.boxes[:, None, :2]
+    return target
 
 
 @dataclass(frozen=True)
@@ -130,6 +138,8 @@ CASES = {
     "TTFCodec": Case(TTFCodec(3, max_detections=30), objects),
     "TTFCodec-all": Case(TTFCodec(3, per_class=True), objects),
     "TTFCodec-published": Case(TTFCodec(3, border="pixels", collisions="smallest"), objects),
+    "PointCodec": Case(PointCodec(3, max_detections=30), points),
+    "PointCodec-fixed": Case(PointCodec(3, stride=2, spacing=0, offset_region=0), points),
     "JointCodec": Case(JointCodec(16, MPII.flip), subject),
     "JointCodec-mmpose": Case(
         JointCodec(16, MPII.flip, sigma=2.0, align="index", normaliser="mmpose", refine="dark"),
@@ -240,16 +250,20 @@ def test_numbers_stay_finite(
 def test_ideal_maps_of_a_mirror_image_mean_the_same(case: Case) -> None:
     target = case.target(1, seed=3, size=case.size)
     codec, width = case.codec, case.size[1]
-    boxes, keypoints = target.boxes.clone(), target.keypoints
+    boxes, keypoints, places = target.boxes.clone(), target.keypoints, target.points
     boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
+    if places is not None:
+        places = places.clone()
+        places[..., 0] = width - places[..., 0]
     if keypoints is not None:
         keypoints = keypoints[:, list(MPII.flip)].clone()
         keypoints[..., 0] = width - keypoints[..., 0]
     ideal = codec.ideal(codec.encode([target], case.size))
-    other = codec.ideal(codec.encode([Target(boxes, target.labels, keypoints)], case.size))
+    mirrored = Target(boxes, target.labels, keypoints, places)
+    other = codec.ideal(codec.encode([mirrored], case.size))
     plain, merged = codec.decode(ideal), codec.decode(codec.merge_flipped(ideal, other))
     for field in codec.answer:
-        if field.kind in ("box", "label"):
+        if field.kind in ("box", "label") or field.name == "points":
             torch.testing.assert_close(
                 merged[field.name][:, 0], plain[field.name][:, 0], rtol=0, atol=1e-2
             )

@@ -12,6 +12,7 @@ import pytest
 
 from heatpoint import zoo
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.points import as_points
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.inference.engines import Engine, open_engine
@@ -48,6 +49,24 @@ def judge(*pairs: tuple[ImageRecord, Detections]) -> list[tuple[str, str, str, f
         for each in disputed(match, pairs)
         for doubt in each.doubts
     ]
+
+
+def test_points_are_compared_by_their_distance() -> None:
+    def at(*places: tuple[float, float, int]) -> list[tuple[tuple[float, ...], int]]:
+        return [((x, y, x, y), label) for x, y, label in places]
+
+    def judged(true: ImageRecord, *seen: tuple[float, float, int]) -> list[tuple[str, str]]:
+        rows = [(box, label, 0.9) for box, label in at(*seen)]
+        truth = as_points(Annotations(NAMES, [true], "by hand"))
+        match = Match(truth, False, False, False, np.arange(2), (), points=True)
+        disputes = disputed(match, [(truth.images[0], found(*rows))])
+        return [(doubt.kind, doubt.reason) for each in disputes for doubt in each.doubts]
+
+    true = labels("a", *at((20, 20, 0), (60, 60, 1)))
+    assert judged(true, (24, 20, 0), (60, 62, 1)) == []
+    told = judged(true, (30, 20, 0), (60, 62, 0), (90, 90, 1))
+    assert [kind for kind, _ in told] == ["other class", "unlabelled", "misplaced"]
+    assert told[2][1].endswith("found with 0.90, but beside its label")
 
 
 def test_agreement_leaves_no_doubt() -> None:

@@ -21,7 +21,7 @@ Maker = Callable[[Path], Path]
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "formats.md"
 TABLE = re.compile(r"(?<=anew -->\n)(.*)(?=<!-- end of table -->)", re.DOTALL)
-WITHOUT_SAMPLES = ("SLEAP", "Leeds Sports Pose", "FLIC")
+WITHOUT_SAMPLES = ("SLEAP", "Leeds Sports Pose", "FLIC", "napari points")
 """Formats whose samples are of other content; their own tests show what the table says."""
 
 ROWS: dict[str, tuple[str, Maker | None, Maker | None]] = {

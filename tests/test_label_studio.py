@@ -94,10 +94,14 @@ def test_keypoints_without_a_box_are_one_object(tmp_path: Path) -> None:
     assert data.images[0].joints(2).tolist() == [[[20, 20, 2], [100, 60, 2]]]
 
 
-def test_points_of_one_name_without_boxes_are_no_objects(tmp_path: Path) -> None:
+def test_points_of_one_name_without_boxes_are_objects(tmp_path: Path) -> None:
     cells = [region("keypoint", "cell", f"k{i}", x=i, y=i, width=1) for i in range(3)]
     data = data_of(tmp_path, task(*cells))
-    assert (data.objects, data.left_out) == (0, {"point of no object": 3})
+    assert (data.objects, data.left_out, data.pointed) == (3, {}, True)
+    assert data.names == ("cell",)
+    box = region("rectangle", "cell", "b", x=50, y=50, width=9, height=9)
+    data = data_of(tmp_path, task(box, *cells))  # beside boxes they belong to one, or to none
+    assert (data.objects, data.left_out) == (1, {"point of no object": 3})
 
 
 def test_labels_apart_from_their_shapes(tmp_path: Path) -> None:

@@ -111,6 +111,28 @@ def test_points_belong_to_one_tile_each() -> None:
     assert sorted(merged["boxes"][:, 0]) == [10.0, 40.0, 70.0, 100.0, 150.0]
 
 
+def test_a_point_that_two_tiles_put_on_either_side_of_their_line_counts_once() -> None:
+    tiles = Tiles((64, 64), 16, 0, (64, 64), 0.5)
+    looks = tiles.looks((64, 96))  # the line between their middles is at 48
+    assert [look.box[0] for look in looks] == [0.0, 32.0]
+
+    def merged(first: list[float], second: list[float], label: int = 0) -> list[float]:
+        parts: list[Arrays] = []
+        for places, score, kind in ((first, 0.9, 0), (second, 0.8, label)):
+            boxes = np.array([[x, 5.0, x, 5.0] for x in places], np.float32).reshape(-1, 4)
+            scores = np.full(len(places), score, np.float32)
+            labels = np.full(len(places), kind)
+            parts.append({"boxes": boxes, "scores": scores, "labels": labels})
+        rows = tiles.merge(looks, parts, (), 100)
+        return sorted(rows["boxes"][:, 0].astype(float).round(1).tolist())
+
+    assert merged([48.5], [47.5]) == [48.5]  # each says it is the other's
+    assert merged([47.5], [48.5]) == [47.5]  # each says it is its own
+    assert merged([48.5], [47.5], label=1) == [48.5]  # and disagrees about the class
+    assert merged([44.0, 49.0], [44.5, 49.4]) == [44.0, 49.0]  # neighbours stay apart
+    assert merged([30.0, 60.0], [60.4, 80.0]) == [30.0, 60.4, 80.0]
+
+
 def test_a_part_of_a_raster_is_the_same_as_the_whole() -> None:
     rng = np.random.default_rng(1)
     image = rng.integers(0, 256, (300, 400, 3), np.uint8)

@@ -74,7 +74,8 @@ class Passage(ABC):
     """
 
     def __init__(self, engine: Engine, size: Sequence[int]) -> None:
-        keep = KeepOptions(max_detections=min(100, engine.description.rows))
+        about = engine.description
+        keep = KeepOptions(max_detections=min(about.most, about.rows))
         self.runner = open_runner(engine, RunOptions(size=size), keep, 0.0)
 
     def __call__(self, path: str) -> Row:

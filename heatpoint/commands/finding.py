@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -22,12 +23,13 @@ from heatpoint.options import Checkpoint, File, Folder, Seconds
 if TYPE_CHECKING:
     from heatpoint.data import Annotations
     from heatpoint.data.results import Detections
-    from heatpoint.data.skeleton import Skeleton
+    from heatpoint.inference.engines.description import Description
     from heatpoint.inference.runner import Found
     from heatpoint.inference.sources import Source
 
 COLUMNS = ("picture", "class", "score", "x1", "y1", "x2", "y2")
 JOINT_COLUMNS = ("picture", "subject", "joint", "score", "x", "y")
+POINT_COLUMNS = ("picture", "class", "score", "x", "y")
 
 
 @dataclass
@@ -46,8 +48,14 @@ class Predict:
     json: File = ""
     """file for the results, COCO rows with file and class names; printed as a table without it"""
 
+    csv: File = ""
+    """file for the results as a table, a row each, which is read as annotations, too"""
+
     draw: Folder = ""
     """folder for the pictures with what is found drawn in"""
+
+    heatmap: Folder = ""
+    """folder for the pictures under the network's heatmap (checkpoints only; looks twice)"""
 
     profile: bool = False
     """say where the time went"""
@@ -55,19 +63,28 @@ class Predict:
     def run(self) -> None:
         """Predicts, and writes what was asked for."""
         from heatpoint.commands.display import print_table, track
-        from heatpoint.data.draw import drawing_paths, write_picture
+        from heatpoint.data.draw import draw_heat, drawing_paths, write_picture
         from heatpoint.inference.engines.engine import Timings
+        from heatpoint.inference.metrics import full_text
         from heatpoint.inference.predict import start, write_results
+        from heatpoint.system.files import write_table
         from heatpoint.system.outputs import check_outputs
+        from heatpoint.views import Whole
 
-        timings, drawn = Timings() if self.profile else None, list[Path]()
+        if self.heatmap:
+            from heatpoint.inference.heat import heat_of
+
+        timings = Timings() if self.profile else None
+        drawn, heated = list[Path](), list[Path]()
 
         def check(sources: Sequence[Source]) -> None:
             paths = [source.path for source in sources]
             drawn.extend(drawing_paths(paths, self.draw) if self.draw else [])
+            heated.extend(drawing_paths(paths, self.heatmap) if self.heatmap else [])
             find = self.find
             given = [find.model, find.detector, find.boxes, find.images]
-            check_outputs({"numbers": [self.json], "pictures": drawn}, given, paths)
+            numbers, pictures = [self.json, self.csv], [*drawn, *heated]
+            check_outputs({"numbers": numbers, "pictures": pictures}, given, paths)
 
         sources, runner, stream = start(self.find, timings, check)
         found = []
@@ -75,27 +92,35 @@ class Predict:
             found.append(one)
             if drawn:
                 write_picture(drawn[one.index], one.detections.plot(sources[one.index].load()))
-        skeleton = runner.engine.description.skeleton
-        done = f"{counted(sum(len(one.detections) for one in found), skeleton)} in"
+            if heated:
+                pixels = sources[one.index].load()
+                write_picture(heated[one.index], draw_heat(pixels, heat_of(runner, Whole(pixels))))
+        about = runner.engine.description
+        done = f"{counted(sum(len(one.detections) for one in found), about)} in"
+        if self.csv:
+            write_table(self.csv, *_table(found, about, 3))
         if self.json:
             write_results(self.json, found)
-            print(f"{done} {len(found)} pictures: {self.json}")
-        elif not self.draw:
-            tell, columns = (_boxes, COLUMNS) if skeleton is None else (_joints, JOINT_COLUMNS)
-            rows = [row for one in found for row in tell(_called(one), one.detections)]
-            print_table(columns, rows)
+        if files := ", ".join(path for path in (self.json, self.csv) if path):
+            print(f"{done} {len(found)} pictures: {files}")
+        elif not (self.draw or self.heatmap):
+            print_table(*(_counts(found, about) if about.counts else _table(found, about, 1)))
             print(f"{done} {len(found)} pictures")
-        if self.draw:
-            print(f"{len(found)} pictures drawn in {self.draw}")
+        for folder in (self.draw, self.heatmap):
+            if folder:
+                print(f"{len(found)} pictures drawn in {folder}")
+        if runner.full:
+            print(full_text(runner.full))
         if timings:
             engine = runner.engine
             print(f"{engine.name} on {engine.device} in {engine.precision}")
             print(timings.summary())
 
 
-def counted(count: int, skeleton: Skeleton | None) -> str:
-    """Returns how much was found, such as ``"3 poses"``."""
-    return f"{count} {'object' if skeleton is None else 'pose'}{'' if count == 1 else 's'}"
+def counted(count: int, about: Description) -> str:
+    """Returns how much a model found, such as ``"3 poses"``."""
+    word = "pose" if about.skeleton else "point" if about.counts else "object"
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _called(found: Found) -> str:
@@ -104,18 +129,46 @@ def _called(found: Found) -> str:
     return name if found.frame is None else f"{name} frame {found.frame}"
 
 
-def _boxes(picture: str, found: Detections) -> list[tuple[str, ...]]:
-    return [
-        (picture, found.names[label], f"{score:.2f}", *(f"{side:.1f}" for side in box))
-        for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True)
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+"""Headings and rows."""
+
+
+def _table(found: Sequence[Found], about: Description, digits: int) -> Table:
+    """Returns all that was found, coordinates with so many digits behind the point."""
+    if about.skeleton is not None:
+        told = (_joints(_called(one), one.detections, digits) for one in found)
+        return JOINT_COLUMNS, list(chain.from_iterable(told))
+    columns, places = (POINT_COLUMNS, 2) if about.counts else (COLUMNS, 4)
+    rows = list[tuple[str, ...]]()
+    for one in found:
+        picture, these = _called(one), one.detections
+        for box, score, label in zip(these.boxes, these.scores, these.labels, strict=True):
+            numbers = (f"{side:.{digits}f}" for side in box[:places])
+            rows.append((picture, these.names[label], f"{score:.{digits + 1}f}", *numbers))
+    return columns, rows
+
+
+def _counts(found: Sequence[Found], about: Description) -> Table:
+    """Returns how many points of each class are in each picture."""
+    rows = [
+        (_called(one), *map(str, one.detections.counts.values()), str(len(one.detections)))
+        for one in found
     ]
+    return ("picture", *about.names, "all"), rows
 
 
-def _joints(picture: str, found: Detections) -> list[tuple[str, ...]]:
+def _joints(picture: str, found: Detections, digits: int) -> list[tuple[str, ...]]:
     assert found.keypoints is not None
     assert found.skeleton is not None
     return [
-        (picture, f"{found.names[label]} {place}", joint, f"{score:.2f}", f"{x:.1f}", f"{y:.1f}")
+        (
+            picture,
+            f"{found.names[label]} {place}",
+            joint,
+            f"{score:.{digits + 1}f}",
+            f"{x:.{digits}f}",
+            f"{y:.{digits}f}",
+        )
         for place, (label, joints) in enumerate(zip(found.labels, found.keypoints, strict=True), 1)
         for joint, (x, y, score) in zip(found.skeleton.joints, joints, strict=True)
     ]
@@ -211,8 +264,7 @@ class Video:
                 if interrupt.is_requested():
                     break
         files = ", ".join(path for path in (self.draw, self.json) if path)
-        skeleton = runner.engine.description.skeleton
-        print(f"{counted(things, skeleton)} in {frames} frames: {files}")
+        print(f"{counted(things, runner.engine.description)} in {frames} frames: {files}")
         if broken:
             _say(f"{broken} of these frames could not be decoded")
         if interrupt.is_requested():
@@ -249,20 +301,24 @@ class Files:
     json: File = ""
     """file for the numbers and the protocol they were measured by"""
 
-    def read(self, data: object, given: Sequence[object], *others: str | Path) -> Annotations:
+    def read(
+        self, data: object, given: Sequence[object], *others: str | Path, picture: str = ""
+    ) -> Annotations:
         """Reads the data, unless the file for the numbers, or others, would replace what is read.
 
         Args:
             data: What to read.
             given: What else is read.
             others: What else is written.
+            picture: A picture that is written, too.
         """
         from heatpoint.data.readers import read
         from heatpoint.system.outputs import check_outputs
 
         annotations = read(str(data), self.images)
         pictures = [record.path for record in annotations.images]
-        check_outputs({"numbers": [self.json, *others]}, [data, *given], pictures)
+        numbers = [self.json, *others]
+        check_outputs({"numbers": numbers, "pictures": [picture]}, [data, *given], pictures)
         return annotations
 
     def write(self, numbers: dict[str, Any]) -> None:
@@ -286,18 +342,28 @@ class Evaluate:
     score: EvaluateOptions
     files: Files = field(default_factory=Files)
 
+    curves: File = ""
+    """PNG file for curves of points: precision, recall and F1, and counts picture by picture"""
+
     def run(self) -> None:
         """Scores, and prints the numbers."""
         from heatpoint.commands.display import Progress
+        from heatpoint.inference.curves import draw_point_curves
         from heatpoint.inference.evaluate import run_evaluation
 
         score = self.score
         given = [score.model, score.detector, score.results]
-        score.data = self.files.read(score.data, given, score.save_results or "")
+        others = score.save_results or ""
+        score.data = self.files.read(score.data, given, others, picture=self.curves)
         with Progress("evaluating") as progress:
             metrics = run_evaluation(self.score, progress)
         print(metrics.summary())
         self.files.write(metrics.as_dict())
+        if self.curves and metrics.points is None:
+            raise HeatpointError("curves are of points; --metric points takes boxes for such")
+        if self.curves and metrics.points is not None:
+            draw_point_curves(self.curves, metrics.points)
+            print(f"curves: {self.curves}")
 
 
 @dataclass

@@ -21,11 +21,13 @@ class Demo:
         heatpoint demo --task pose --minutes 1
     """
 
-    task: Literal["boxes", "pose", "crowd"] = "boxes"
-    """what to find: boxes of shapes, the joints of one figure at a time, or both of many figures"""
+    task: Literal["boxes", "points", "pose", "crowd"] = "boxes"
+    """what to find: boxes of shapes, cells to be counted, the joints of one figure at a time, or
+    boxes and joints of many figures"""
 
     out: Folder | None = None
-    """folder for everything; runs/demo, runs/demo-pose or runs/demo-crowd by default"""
+    """folder for everything; runs/demo, runs/demo-points, runs/demo-pose or runs/demo-crowd by
+    default"""
 
     minutes: Minutes = 1.7
     """time for everything, of which training takes what the rest leaves"""
@@ -77,6 +79,9 @@ class Inspect:
 
     skeleton: Skeletons = ""
     """for models of joints: name (coco17, ...) or file of the skeleton; the data's by default"""
+
+    points: bool = False
+    """take objects for the points in their middle"""
 
     out: Folder = "runs/inspect"
     """folder for report.json and the pictures"""

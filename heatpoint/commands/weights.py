@@ -130,7 +130,7 @@ class Models:
     COUNT: ClassVar[str] = "what parameters are counted for"
 
     classes: int = 80
-    """number of classes, for models of boxes"""
+    """number of classes, for models of boxes and points"""
 
     skeleton: Skeletons = "coco17"
     """skeleton, for models of joints: a name or a JSON file"""
@@ -159,7 +159,7 @@ class Models:
         millions = {}
         for name, facts in models.items():
             fixed, each = facts["parameters"]
-            count = self.classes if facts["finds"] == "boxes" else len(skeleton)
+            count = len(skeleton) if "joints" in facts["finds"] else self.classes
             millions[name] = f"{(fixed + count * each) / 1e6:.1f}"
         if self.about:
             _tell(self.about, models[self.about], f"{millions[self.about]} M ({counted})")
@@ -178,6 +178,7 @@ class Models:
 
 _TITLES = {
     "boxes": "Boxes",
+    "points": "Points, to be located and counted",
     "boxes, joints": "Boxes and joints of everyone in a picture",
     "joints": "Joints of one subject in a crop",
 }

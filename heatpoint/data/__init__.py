@@ -37,6 +37,10 @@ _COLUMNS: dict[str, tuple[type[np.generic], float | None]] = {
 """The flat arrays of an ``ImageRecord``: their types, and what one is filled with if left empty."""
 
 
+_FURTHER = {"keypoints": ("J", 3), "points": ("P", 2)}
+"""The arrays of an ``ImageRecord`` that may be lacking: letter of the middle axis, last axis."""
+
+
 @dataclass(slots=True)
 class ImageRecord:
     """One image and the objects in it, as the annotation says (nothing is repaired here).
@@ -58,10 +62,13 @@ class ImageRecord:
             labelled; x and y are 0), 1 (hidden) or 2 (visible); None where there are no joints.
         heads: (N,) float64, length that PCKh divides by: 0.6 of the diagonal of the head's box in
             image pixels, NaN where it is not known; None where it is known of nobody.
+        points: (N, P, 2) float64, x and y in image pixels, continuous, of objects that are
+            labelled by P points each; None where they are labelled by boxes. The boxes are then
+            those around the points, without area around a single one; of a crowd region, its own.
 
     Raises:
-        ValueError: Arrays of different lengths, boxes that are not (N, 4) or keypoints that are
-            not (N, J, 3).
+        ValueError: Arrays of different lengths, boxes that are not (N, 4), keypoints that are
+            not (N, J, 3) or points that are not (N, P, 2).
     """
 
     path: Path
@@ -74,6 +81,7 @@ class ImageRecord:
     image_id: Id = 0
     keypoints: NDArray[np.float64] | None = None
     heads: NDArray[np.float64] | None = None
+    points: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         self.path = Path(self.path)
@@ -95,11 +103,14 @@ class ImageRecord:
         with np.errstate(invalid="ignore", over="ignore"):
             own = box_area(self.boxes)
         self.areas = np.where(np.isfinite(self.areas), self.areas, own)
-        if self.keypoints is not None:
-            self.keypoints = np.asarray(self.keypoints, np.float64)
-            shape = self.keypoints.shape
-            if len(shape) != 3 or shape[::2] != (n, 3):
-                raise self._misfit("keypoints", f"shape ({n}, J, 3)", shape)
+        for name, (letter, last) in _FURTHER.items():
+            if getattr(self, name) is None:
+                continue
+            values = np.asarray(getattr(self, name), np.float64)
+            shape = list(values.shape)
+            if len(shape) != 3 or shape[::2] != [n, last]:
+                raise self._misfit(name, f"shape ({n}, {letter}, {last})", values.shape)
+            setattr(self, name, values)
 
     def _misfit(self, name: str, wanted: str, got: object) -> ValueError:
         return ValueError(f"{name} of {self.path}: expected {wanted}, got {got}")
@@ -109,7 +120,7 @@ class ImageRecord:
 
     def keep(self, mask: NDArray[np.bool_]) -> ImageRecord:
         """Returns the record with only the objects where ``mask``, (N,) bool, is True."""
-        columns = {name: getattr(self, name) for name in ("boxes", "keypoints", *_COLUMNS)}
+        columns = {name: getattr(self, name) for name in ("boxes", *_FURTHER, *_COLUMNS)}
         kept = {name: values[mask] for name, values in columns.items() if values is not None}
         return replace(self, **kept)
 
@@ -132,6 +143,7 @@ class ImageRecord:
             record.crowd, record.difficult = self.crowd[part], self.difficult[part]
             record.areas = self.areas[part]
             record.keypoints = None if self.keypoints is None else self.keypoints[part]
+            record.points = None if self.points is None else self.points[part]
             heads = None if known is None else known[part]
             record.heads = heads if heads is not None and np.isfinite(heads).any() else None
             found.append(record)
@@ -261,6 +273,11 @@ class Annotations:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def pointed(self) -> bool:
+        """Whether objects are labelled by points instead of boxes."""
+        return any(record.points is not None for record in self.images)
 
     @property
     def objects(self) -> int:

@@ -127,7 +127,8 @@ class Augment(Variation):
         """Draws one view of a picture, or of four into the quarters around a random point.
 
         The point lies in the middle half of the view (the mosaic of Bochkovskiy et al. 2020,
-        YOLOv4). Boxes are clipped to [0, W] and [0, H]; objects outside of the view are gone.
+        YOLOv4). Boxes are clipped to [0, W] and [0, H]; objects outside of the view are gone, of
+        those that are labelled by points all whose middle lies outside.
 
         Args:
             scenes: One picture or four.
@@ -143,9 +144,9 @@ class Augment(Variation):
             quarter = (size[0] if top else y) - top, (size[1] if left else x) - left
             drawn = self._placed(scene, quarter, rng)
             parts.append(drawn.moved(Affine.translate(left, top), size))
-        names = ("boxes", "labels") + (() if parts[0].keypoints is None else ("keypoints",))
         columns: dict[str, Any] = {
-            name: np.concatenate([getattr(part, name) for part in parts]) for name in names
+            name: np.concatenate([getattr(part, name) for part in parts])
+            for name in parts[0].columns
         }
         # Each part is black outside of its quarter.
         image = np.maximum.reduce([part.image for part in parts])
@@ -226,6 +227,9 @@ class Augment(Variation):
         to_view = self.draw_map(scene.size, size, rng, scene.boxes)
         size = self.window or size
         moved = scene.moved(to_view, size)
+        if moved.points is not None:
+            middle = moved.points.mean(1)
+            return moved.keep(((middle >= 0) & (middle <= size[::-1])).all(1))
         clipped = clip_boxes(moved.boxes, size)
         kept = (clipped[:, 2:] - clipped[:, :2] > SMALLEST_SIDE).all(1)
         kept &= box_area(clipped) >= self.min_visible * box_area(moved.boxes)

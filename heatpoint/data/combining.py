@@ -50,6 +50,11 @@ def unified(parts: Sequence[Annotations]) -> list[Annotations]:
         if name not in known:
             known[name] = next(ids)
     same = [_relabelled(part, names, {name: name for name in part.names}) for part in parts]
+    if len({part.pointed for part in same if part.objects}) > 1:
+        raise HeatpointError(
+            f"of {', '.join(part.source for part in parts)} some are labelled by points, others by "
+            "boxes; with --points boxes count as the points in their middle"
+        )
     skeletons = [part.skeleton for part in same if part.skeleton is not None]
     if any(each != skeletons[0] for each in skeletons):
         raise HeatpointError(
@@ -134,6 +139,9 @@ def _joined(
     }
     if joints and not (one.keypoints is None and other.keypoints is None):
         columns["keypoints"] = np.concatenate((one.joints(joints), other.joints(joints)))
+    points = [each.points for each in (one, other) if each.points is not None]
+    if points:
+        columns["points"] = np.concatenate(points)
     if not (one.heads is None and other.heads is None):
         unknown = [np.full(len(each), np.nan) for each in (one, other)]
         heads = [

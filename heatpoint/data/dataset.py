@@ -149,6 +149,8 @@ class TrainSet(Dataset[Sample]):
         target = Target(torch.from_numpy(boxes), torch.from_numpy(labels))
         if drawn.keypoints is not None:
             target.keypoints = torch.from_numpy(drawn.keypoints.astype(np.float32))
+        if drawn.points is not None:
+            target.points = torch.from_numpy(drawn.points.astype(np.float32))
         return Sample(torch.from_numpy(channels_first(drawn.image)), target, index)
 
     def _changed(self, sample: int, rng: Rng) -> Scene:
@@ -178,7 +180,8 @@ class TrainSet(Dataset[Sample]):
         pixels = self._image(image, shrink)
         shrunk = 1 if pixels.shape[:2] == record.size else shrink
         boxes, labels = record.boxes[objects], record.labels[objects]
-        return Scene(pixels, boxes, labels, joints, skeleton, shrunk)
+        points = None if record.points is None else record.points[objects]
+        return Scene(pixels, boxes, labels, joints, skeleton, shrunk, points)
 
     def _shrink(self, size: tuple[int, int] | None) -> int:
         """Returns how many pixels of an image of this size may become one along each side.

@@ -53,6 +53,62 @@ def draw_boxes(
     return canvas
 
 
+def draw_points(
+    image: Image, boxes: NDArray[np.floating], labels: NDArray[np.int64], names: Sequence[str]
+) -> Image:
+    """Returns a copy of the picture with a dot at each point, and the count of each class.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) xyxy in image pixels, of which the middle is drawn.
+        labels: (N,) class of each.
+        names: Class names; ``MOST_COUNTED`` of them are counted at most, the most frequent first.
+    """
+    import supervision
+
+    canvas, side = image.copy(), min(image.shape[:2])
+    radius = max(2.0, side / 200) * 2**_SHIFT
+    colours = [supervision.ColorPalette.DEFAULT.by_idx(n).as_rgb() for n in range(len(names))]
+    places = _fixed(boxes.astype(np.float64).reshape(-1, 2, 2).mean(1), image)
+    for grown, own in ((2**_SHIFT, None), (0, colours)):  # rims lie below all dots
+        for place, label in zip(places, labels.tolist(), strict=True):
+            colour = (255, 255, 255) if own is None else own[label]
+            reach = round(radius + grown)
+            cv2.circle(canvas, place, reach, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+    counts = np.bincount(labels, minlength=len(names))
+    shown = [label for label in np.argsort(-counts, kind="stable")[:MOST_COUNTED] if counts[label]]
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, min(max(side / 1000, 0.4), 2.0)
+    stroke, line = max(1, round(scale)), round(36 * scale)
+    for row, label in enumerate(shown):
+        text, top = f"{names[label]} {counts[label]}", row * line
+        (wide, _), _ = cv2.getTextSize(text, font, scale, stroke)
+        cv2.rectangle(canvas, (0, top), (wide + line, top + line), (255, 255, 255), cv2.FILLED)
+        cv2.circle(canvas, (line // 2, top + line // 2), line // 4, colours[label], cv2.FILLED)
+        at = line, top + round(0.75 * line)
+        cv2.putText(canvas, text, at, font, scale, (0, 0, 0), stroke, cv2.LINE_AA)
+    return canvas
+
+
+def draw_heat(image: Image, heat: NDArray[np.uint8]) -> Image:
+    """Returns the picture in dark grey under a heatmap.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        heat: (h, w) of any size, 0 for nothing and 255 for 1; each cell covers its pixels.
+    """
+    height, width = image.shape[:2]
+    cells = cv2.resize(heat, (width, height), interpolation=cv2.INTER_NEAREST)
+    colours = cv2.cvtColor(cv2.applyColorMap(cells, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    weight = (cells > 0)[..., None] * (0.25 + 0.75 * cells[..., None] / 255)
+    mixed: Image = np.round(grey * 0.5 * (1 - weight) + colours * weight).astype(np.uint8)
+    return mixed
+
+
+MOST_COUNTED = 12
+"""Classes whose counts are written on a picture."""
+
+
 def draw_truth(
     image: Image,
     record: ImageRecord,
@@ -62,7 +118,8 @@ def draw_truth(
 ) -> Image:
     """Returns a copy of the picture with a box and class name for each annotated object.
 
-    Crowd regions and difficult objects say so; boxes that are not finite are not drawn.
+    Objects that are labelled by points are dots, and are counted. Crowd regions and difficult
+    objects say so; boxes that are not finite are not drawn.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -77,6 +134,8 @@ def draw_truth(
         image = draw_truth(image, rest, names)
         return draw_joints(image, record.keypoints, record.boxes, skeleton, least=0.5)
     record = record.keep(np.isfinite(record.boxes.sum(1)))
+    if record.points is not None:
+        return draw_points(image, record.boxes, record.labels, names)
     texts = [
         names[label] + (" (crowd)" if crowd else "") + (" (difficult)" if difficult else "")
         for label, crowd, difficult in zip(

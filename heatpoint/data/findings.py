@@ -54,6 +54,7 @@ TREATMENT = {
     "non-finite box": "left out",
     "degenerate box": "left out",
     "box outside the image": "left out",
+    "point outside the image": "left out",
     "box partly outside": "clipped",
     "size of the unturned picture": "the upright picture is used; if the boxes were drawn on the "
     "picture before EXIF turned it, turn the files for good and take EXIF out",

@@ -66,10 +66,12 @@ class OwnAugment:
             return f"its boxes must be finite, (N, 4) for N = {number} labels"
         if number and not (after.labels.min() >= 0 and after.labels.max() < self.classes):
             return f"its labels must lie in [0, {self.classes})"
-        if (before.keypoints is None) != (after.keypoints is None):
-            return "it must leave the joints to scenes that have some, and add none to others"
-        if before.keypoints is not None and after.keypoints is not None:
-            shape = (number, *before.keypoints.shape[1:])
-            if after.keypoints.shape != shape:
-                return f"its keypoints must be {shape}, not {after.keypoints.shape}"
+        for name, called in (("keypoints", "joints"), ("points", "points")):
+            own, changed = getattr(before, name), getattr(after, name)
+            if (own is None) != (changed is None):
+                return (
+                    f"it must leave the {called} to scenes that have some, and add none to others"
+                )
+            if own is not None and changed.shape != (number, *own.shape[1:]):
+                return f"its {name} must be {(number, *own.shape[1:])}, not {changed.shape}"
         return ""

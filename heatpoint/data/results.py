@@ -86,6 +86,12 @@ class Detections:
             wanted = f"lie in [0, {len(self.names)}), because so many names are given"
             raise _misfit("labels", wanted, f"span [{self.labels.min()}, {self.labels.max()}]")
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """The number of rows of each class, by its name."""
+        numbers = np.bincount(self.labels, minlength=len(self.names)).tolist()
+        return dict(zip(self.names, numbers, strict=True))
+
     @classmethod
     def empty(cls, names: Sequence[str], skeleton: Skeleton | None = None) -> Detections:
         """Returns the result of an image in which nothing is found."""
@@ -210,16 +216,19 @@ class Detections:
         """Returns a copy of the picture, (H, W, 3) uint8 RGB, with the rows drawn in.
 
         Of a model of joints the skeletons are drawn; of one that finds boxes a box, class name and
-        score for each row; of one that finds both, both.
+        score for each row; of one that finds both, both. Of a model of points each is a dot, and
+        the points of each class are counted.
 
         Args:
             image: The picture: a file, (H, W, 3) uint8 RGB array, Pillow image or encoded bytes.
             least: Score of a row that is drawn.
         """
-        from heatpoint.data.draw import draw_boxes, draw_joints
+        from heatpoint.data.draw import draw_boxes, draw_joints, draw_points
         from heatpoint.data.images import load_image
 
         pixels, shown = load_image(image), self[self.scores >= least]
+        if "points" in shown.columns:
+            return draw_points(pixels, shown.boxes, shown.labels, shown.names)
         if shown.keypoints is None or shown.own_boxes:
             texts = [
                 f"{shown.names[label]} {score:.2f}"

@@ -166,6 +166,8 @@ class Scene:
         boxes: (N, 4) xyxy.
         labels: (N,) int64, class indices.
         keypoints: (N, J, 3) x, y and visibility; None where there are no joints to learn.
+        points: (N, P, 2) x and y of the points that objects are labelled by; None where they have
+            boxes.
         skeleton: Of the keypoints.
         shrunk: Pixels of the picture along each side of a pixel of ``image``.
     """
@@ -176,6 +178,7 @@ class Scene:
     keypoints: Floats | None = None
     skeleton: Skeleton | None = None
     shrunk: int = 1
+    points: Floats | None = None
 
     @property
     def size(self) -> Size:
@@ -183,7 +186,7 @@ class Scene:
         return self.image.shape[0] * self.shrunk, self.image.shape[1] * self.shrunk
 
     def moved(self, to_view: Affine, size: Size) -> Scene:
-        """Returns a view of the scene: pixels, boxes and joints through one map.
+        """Returns a view of the scene: pixels, boxes, joints and points through one map.
 
         Boxes are not clipped. Where the map mirrors, left and right joints change places.
 
@@ -198,12 +201,20 @@ class Scene:
                 keypoints = keypoints[:, list(self.skeleton.flip)]
         image = (to_view @ Affine.scale(self.shrunk, self.shrunk)).warp(self.image, size)
         boxes = to_view.boxes(self.boxes)
-        return replace(self, image=image, boxes=boxes, keypoints=keypoints, shrunk=1)
+        points = None if self.points is None else to_view.points(self.points)
+        moved = replace(self, image=image, boxes=boxes, keypoints=keypoints, shrunk=1)
+        return replace(moved, points=points)
 
     def keep(self, mask: NDArray[np.bool_]) -> Scene:
         """Returns the scene with only the objects where ``mask``, (N,) bool, is True."""
-        keypoints = None if self.keypoints is None else self.keypoints[mask]
-        return replace(self, boxes=self.boxes[mask], labels=self.labels[mask], keypoints=keypoints)
+        kept: dict[str, Any] = {name: values[mask] for name, values in self.columns.items()}
+        return replace(self, **kept)
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """What there is of every object, one row each, by the name of the field."""
+        names = ("boxes", "labels", "keypoints", "points")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 _GREY = np.array([0.299, 0.587, 0.114])

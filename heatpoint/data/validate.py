@@ -22,7 +22,6 @@ from heatpoint.geometry import box_area, clip_boxes
 TOLERANCE = 0.02
 """Pixels a box may stand out before that is reported: files round to two decimals or 1e-6."""
 
-
 FEWEST = 64
 """Grey levels below which it is worth a word that the file has many more."""
 
@@ -67,8 +66,8 @@ def _size_finding(record: ImageRecord, size: Size, header: Header) -> Finding:
     """Returns what is to be said about an annotated size that is not the picture's."""
     image, detail = str(record.path), f"annotated {_wide(size)}, file {_wide(header.size)}"
     if size != header.stored:
-        turned = "; width and height are swapped" if size == header.size[::-1] else ""
-        return Finding("size mismatch", image, detail + turned)
+        detail += "; width and height are swapped" if size == header.size[::-1] else ""
+        return Finding("size mismatch", image, detail)
     detail += f" after turning by EXIF (orientation {header.orientation})"
     with np.errstate(invalid="ignore"):
         outside = int((record.boxes[:, 2:] > np.array(header.size[::-1]) + TOLERANCE).any(1).sum())
@@ -124,13 +123,14 @@ def _masks(record: ImageRecord, size: Size | None) -> dict[str, NDArray[np.bool_
     finite = np.asarray(np.isfinite(record.boxes).all(1))
     safe = np.where(finite[:, None], record.boxes, 0.0)
     first, last = safe[:, :2], safe[:, 2:]
-    good = finite & (last > first).all(1)
-    outside = good & ((first >= high) | (last <= low)).any(1)
+    pointed = record.points is not None
+    good, rim = finite & (pointed | (last > first).all(1)), 1e-6 * pointed
+    outside = good & ((first >= high + rim) | (last <= low - rim)).any(1)
     over = (np.maximum(low - first, last - high) > TOLERANCE).any(1)
     masks: dict[str, Any] = {
         "non-finite box": ~finite,
         "degenerate box": finite & ~good,
-        "box outside the image": outside,
+        "point outside the image" if pointed else "box outside the image": outside,
         "box partly outside": good & ~outside & over & (record.keypoints is None),
     }
     if record.keypoints is not None:

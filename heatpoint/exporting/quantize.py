@@ -90,7 +90,7 @@ def check_accuracy(
     exported = open_engine(path, device="cpu")
     about = exported.description
     checkpoint = counterpart(detector, about)
-    most = min(100, about.rows)
+    most = min(about.most, about.rows)
     before, after = (
         evaluate(each, truth, size=about.size, max_detections=most, metric=("coco",))
         for each in (checkpoint, exported)

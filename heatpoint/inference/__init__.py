@@ -107,8 +107,9 @@ class KeepOptions:
     """instead of nms: lower the scores of boxes that overlap better ones, or merge them; by
     default what the model needs (corners gaussian), and gaussian for several scales"""
 
-    max_detections: int = 100
-    """most results per picture, or per tile"""
+    max_detections: int | None = None
+    """most results per picture, or per tile; 100 by default, of points as many as the model gives
+    """
 
 
 @dataclass
@@ -144,8 +145,11 @@ class PredictOptions:
     read: ReadOptions = field(default_factory=ReadOptions)
 
 
-Metric = Literal["coco", "voc"]
+Metric = Literal["coco", "voc", "points"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+
+RADII = (4.0, 8.0, 16.0)
+"""Image pixels within which a point counts as found."""
 
 
 @dataclass
@@ -154,8 +158,15 @@ class MeasureOptions:
 
     MEASURE: ClassVar[str] = "how scores are computed"
 
-    metric: Words | Sequence[Metric] = METRICS
-    """which scores of boxes to compute: coco, voc or both"""
+    metric: Words | Sequence[Metric] = ("coco", "voc")
+    """which scores of boxes to compute: coco, voc, and points, which takes them for the points in
+    their middle"""
+
+    radii: Scales | Sequence[float] = RADII
+    """points: image pixels up to which a found point may be off, ascending"""
+
+    sure: float = 0.3
+    """points: least score of a point that counts as found; F1 and counts hold for it, AP for all"""
 
     normaliser: Normaliser = "extent"
     """joints: the length that PCK's errors are divided by: the extent of the labelled joints, the

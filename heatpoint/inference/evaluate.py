@@ -33,6 +33,7 @@ from heatpoint.scoring.keypoints import (
     oks_metrics,
     sizes_of,
 )
+from heatpoint.scoring.points import score_points
 from heatpoint.system.files import write_json
 from heatpoint.system.outputs import check_outputs
 
@@ -108,8 +109,8 @@ def run_evaluation(
         ]
         write_json(options.save_results, rows)
     in_order = match.asks and options.detector is None
-    boxes, joints = measured(match, truth, found, in_order, options.measure)
-    scores = flat_scores(boxes, joints)
+    boxes, joints, points = measured(match, truth, found, in_order, options.measure)
+    scores = flat_scores(boxes, joints, points)
     unread = [] if places is None else [i for i in range(len(sources)) if i not in places]
     return Metrics(
         boxes=boxes,
@@ -118,6 +119,8 @@ def run_evaluation(
         protocol=runner.protocol() | _protocol(options, match, least),
         images=len(truth),
         objects=truth.objects,
+        points=points,
+        full=runner.full,
         skipped=[(str(sources[i]), "unreadable") for i in unread] + runner.skipped,
         timings=runner.timings,
     )
@@ -136,6 +139,9 @@ def _check_options(options: EvaluateOptions, match: Match, about: Description) -
     if not match.joints:
         why = "is for joints, and there are none to score; leave it out"
         refuse(options.measure, ("normaliser", "sigmas"), why)
+    if not match.points and "points" not in options.measure.metric:
+        why = "is for points, and boxes are scored as such with metric=points only; leave it out"
+        refuse(options.measure, ("radii", "sure"), why)
 
 
 def _protocol(options: EvaluateOptions, match: Match, least: float) -> dict[str, Any]:
@@ -155,6 +161,8 @@ def _protocol(options: EvaluateOptions, match: Match, least: float) -> dict[str,
             "thresholds": list(how.thresholds),
         }
         protocol |= _oks_protocol(match.truth, how)
+    if match.points or "points" in how.metric:
+        protocol |= {"radii": list(how.radii), "sure": how.sure}
     return protocol
 
 
@@ -166,21 +174,26 @@ def _oks_protocol(truth: Annotations, how: MeasureOptions) -> dict[str, str]:
 
 
 def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Metrics:
-    """Returns the scores of a file of results: of boxes, of joints, or of both."""
+    """Returns the scores of a file of results: of boxes, of joints, of both, or of points."""
     rows, how = read_rows(path, truth), options.measure
     protocol: dict[str, Any] = {"results": str(options.results)}
-    boxes = joints = None
+    boxes = joints = points = None
+    if truth.pointed or "points" in how.metric:
+        points = score_points(rows, truth, how.radii, how.sure)
+        protocol |= {"radii": list(how.radii), "sure": how.sure}
     posed = any("keypoints" in row for row in rows)
     if posed and (truth.skeleton is not None or not all("bbox" in row for row in rows)):
         subjects = sum(int(is_subject(record).sum()) for record in truth.images)
         joints = JointScores(oks=oks_metrics(rows, truth, how.sigmas), subjects=subjects)
         protocol |= _oks_protocol(truth, how)
-    if not posed or all("bbox" in row for row in rows):
+    boxed = not posed or all("bbox" in row for row in rows)
+    if boxed and not truth.pointed and tuple(how.metric) != ("points",):
         boxes = score_boxes(rows, truth, how.metric)
     return Metrics(
         boxes=boxes,
         joints=joints,
-        main="ap" if joints is None else "oks_ap",
+        points=points,
+        main=next(iter(flat_scores(None, None, points)), "ap" if joints is None else "oks_ap"),
         protocol=protocol,
         images=len(truth),
         objects=truth.objects,

@@ -21,7 +21,7 @@ from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.geometry import clip_boxes
 from heatpoint.inference import KeepOptions, SoftNms
 from heatpoint.views import Look, View, chosen
-from heatpoint.views.fields import Arrays, Field, Suppression, extents, mapped, of_results
+from heatpoint.views.fields import USUAL, Arrays, Field, Suppression, extents, mapped, of_results
 from heatpoint.views.tiles import Tiles
 
 Floats = NDArray[np.floating[Any]]
@@ -204,12 +204,13 @@ def in_image(
     image_size: tuple[int, int],
     keep_all: bool = False,
     where: str = "",
+    least: float = 0.0,
 ) -> Arrays:
     """Returns the rows of one look in pixels of the image, before anything is suppressed.
 
     Boxes are clipped to the image; empty rows and boxes wholly outside of it (in the letterbox's
     margin, say) are left out. What the model does not say is filled in: ``boxes`` by the place
-    that was looked at, else by the extent of the row's points; ``labels`` by the place's.
+    that was asked about, else by the extent of the row's points; ``labels`` by the place's.
 
     Args:
         rows: (K, *tail) by name, in input pixels.
@@ -218,12 +219,13 @@ def in_image(
         image_size: (height, width) of the image.
         keep_all: Every row is an answer, however sure.
         where: Names the image in messages.
+        least: Score below which a row is of no use, whatever becomes of the others.
 
     Raises:
         HeatpointError: A row holds something that is no finite number.
     """
     fields, scores = of_results(fields), rows["scores"]
-    filled = (scores > 0) | keep_all
+    filled = (scores > 0) & ~(scores < least) | keep_all
     # A network that answers NaN must not pass for one that finds nothing.
     numbers = [scores, *(rows[field.name][filled] for field in fields)]
     if not all(np.isfinite(values).all() for values in numbers):
@@ -239,7 +241,7 @@ def in_image(
         found["boxes"] = clip_boxes(found["boxes"], image_size).astype(np.float32)
         sides = found["boxes"][:, 2:] - found["boxes"][:, :2]
         return chosen(found, (sides > 0).all(1))
-    if look.box is not None:
+    if keep_all and look.box is not None:
         found["boxes"] = np.tile(np.array(look.box, np.float32), (count, 1))
         return found
     found["boxes"] = extents(found, fields).astype(np.float32)
@@ -297,7 +299,9 @@ def _kept(rows: Arrays, keep: Keep) -> Arrays:
     return chosen(rows, best[: keep.max_detections])
 
 
-def choose_keep(options: KeepOptions, least: float, own: Suppression, view: View) -> Keep:
+def choose_keep(
+    options: KeepOptions, least: float, own: Suppression, view: View, most: int = USUAL
+) -> Keep:
     """Returns what the options say of a model's rows.
 
     Args:
@@ -305,12 +309,14 @@ def choose_keep(options: KeepOptions, least: float, own: Suppression, view: View
         least: Least score of a result where they do not say.
         own: What the codec's rows need.
         view: Says how many test scales there are, and whether results are limited per tile.
+        most: Most results of a picture or tile where they do not say.
 
     Raises:
         HeatpointError: A number is out of range, the kind of soft-NMS is unknown, is at odds with
             ``nms``, or leaves the boxes of several scales side by side.
     """
     hard, soft, scales = options.nms, options.soft_nms, view.shapes
+    most = most if options.max_detections is None else options.max_detections
     if soft is None:
         needed = scales > 1 or (own.sigma is not None and hard is None)
         soft = "gaussian" if needed else "none"
@@ -327,8 +333,8 @@ def choose_keep(options: KeepOptions, least: float, own: Suppression, view: View
     return Keep(
         score=least if options.score is None else options.score,
         nms=hard,
-        max_detections=None if isinstance(view, Tiles) else options.max_detections,
-        per_look=options.max_detections,
+        max_detections=None if isinstance(view, Tiles) else most,
+        per_look=most,
         soft_nms=soft,
         sigma=own.sigma or 0.5,
         weights=own.weights,

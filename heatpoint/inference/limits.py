@@ -232,11 +232,12 @@ class _Steps(Runner):
             rows = slice(number, number + 1) if match.asks else slice(None)
             to_input, points = look.to_input, joints[rows].copy()
             points[..., :2] = to_input.points(points[..., :2])
-            targets.append(
-                Target(
-                    torch.from_numpy(to_input.boxes(boxes[rows])).float().reshape(-1, 4),
-                    torch.from_numpy(labels[rows]),
-                    torch.from_numpy(points).float() if "keypoints" in learns else None,
-                )
+            target = Target(
+                torch.from_numpy(to_input.boxes(boxes[rows])).float().reshape(-1, 4),
+                torch.from_numpy(labels[rows]),
+                torch.from_numpy(points).float() if "keypoints" in learns else None,
             )
+            if shown.points is not None:
+                target.points = torch.from_numpy(to_input.points(shown.points)).float()
+            targets.append(target)
         return targets

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.inference import METRICS, MeasureOptions
+from heatpoint.inference import METRICS, RADII, MeasureOptions
 from heatpoint.inference.engines.engine import Timings
 from heatpoint.inference.match import Match
 from heatpoint.scoring import Results
 from heatpoint.scoring.boxes import NUMBERS, CocoScores, VocScores, coco_metrics, voc_metrics
 from heatpoint.scoring.keypoints import NORMALISERS, JointScores, score_joints
+from heatpoint.scoring.points import Counts, PointScores, score_points
 from heatpoint.views import View
 
 if TYPE_CHECKING:
@@ -42,10 +43,12 @@ class Metrics:
     Attributes:
         boxes: Scores of boxes; None for a model that finds none.
         joints: Scores of joints; None for a model that finds none, or data without joints.
+        points: Scores of points, or of boxes as points; None where these were not asked for.
         main: Name in ``scores`` of the one that decides.
         protocol: Size, flip, limits, precision and version: what the numbers hold for.
         images: Number of images scored.
         objects: Number of annotated objects in them, ignored ones included.
+        full: Looks at which the model gave as many sure results as it can; there may be more.
         skipped: Path and reason of each unreadable image that ``skip_bad`` left out.
         timings: Seconds per stage and images per second; all 0 for a file of results.
     """
@@ -56,6 +59,8 @@ class Metrics:
     protocol: dict[str, Any]
     images: int
     objects: int
+    points: PointScores | None = None
+    full: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     timings: Timings = field(default_factory=Timings)
 
@@ -67,7 +72,7 @@ class Metrics:
     @property
     def scores(self) -> dict[str, float]:
         """Every score in [0, 1] by name; see ``flat_scores``."""
-        return flat_scores(self.boxes, self.joints)
+        return flat_scores(self.boxes, self.joints, self.points)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything ready for JSON, with null for NaN."""
@@ -76,6 +81,8 @@ class Metrics:
         plain["skipped"] = [{"path": path, "reason": reason} for path, reason in self.skipped]
         plain["timings"] = self.timings.as_dict()
         scores = (plain.pop("boxes") or {}) | (plain.pop("joints") or {})
+        if self.points is None:
+            del plain["points"]
         cleaned: dict[str, Any] = null_for_nan(scores | plain)
         return cleaned
 
@@ -84,9 +91,14 @@ class Metrics:
         what, lines = f"{self.images} images", []
         if self.skipped:
             lines.append(f"skipped {len(self.skipped)} unreadable images")
+        if self.full:
+            lines.append(full_text(self.full))
         if self.boxes is not None:
             what += f", {self.objects} objects"
             lines += _box_lines(self.boxes)
+        if self.points is not None:
+            what += f", {self.points.counts.annotated} points"
+            lines += _point_lines(self.points)
         if self.joints is not None:
             what += f", {self.joints.subjects} subjects"
             lines += _joint_lines(self.joints, self.protocol)
@@ -99,8 +111,8 @@ def measured(
     found: Sequence[Detections],
     in_order: bool,
     how: MeasureOptions,
-) -> tuple[BoxScores | None, JointScores | None]:
-    """Returns the scores of boxes and of joints, each None where there is none.
+) -> tuple[BoxScores | None, JointScores | None, PointScores | None]:
+    """Returns the scores of boxes, of joints and of points, each None where there is none.
 
     Args:
         match: What is scored.
@@ -109,10 +121,14 @@ def measured(
         in_order: Results are those of the annotated subjects in their order.
         how: How they are computed.
     """
-    boxes = score_boxes(found, truth, how.metric) if match.boxes else None
-    if not match.joints:
-        return boxes, None
-    return boxes, score_joints(truth, found, in_order, how.normaliser, how.thresholds, how.sigmas)
+    boxes = joints = points = None
+    if match.boxes and tuple(how.metric) != ("points",):
+        boxes = score_boxes(found, truth, how.metric)
+    if match.joints:
+        joints = score_joints(truth, found, in_order, how.normaliser, how.thresholds, how.sigmas)
+    if match.points or (match.boxes and "points" in how.metric):
+        points = score_points(found, truth, how.radii, how.sure)
+    return boxes, joints, points
 
 
 def score_boxes(results: Results, truth: Annotations, metric: Sequence[str]) -> BoxScores:
@@ -133,16 +149,31 @@ def check_measure(how: MeasureOptions) -> None:
     for name in how.metric:
         check_choice("metric", name, METRICS)
     check_choice("normaliser", how.normaliser, list(NORMALISERS))
-    if not how.thresholds or not all(0 < share < math.inf for share in how.thresholds):
-        raise HeatpointError(f"thresholds must be positive numbers, not {list(how.thresholds)}")
+    for name in ("thresholds", "radii"):
+        numbers = list(getattr(how, name))
+        if not numbers or not all(0 < number < math.inf for number in numbers):
+            raise HeatpointError(f"{name} must be positive numbers, not {numbers}")
+    if list(how.radii) != sorted(set(how.radii)):
+        raise HeatpointError(f"radii must ascend, not {list(how.radii)}")
+    if not 0 <= how.sure <= 1:
+        raise HeatpointError(f"sure must lie in [0, 1], not {how.sure}")
 
 
-def flat_scores(boxes: BoxScores | None, joints: JointScores | None) -> dict[str, float]:
-    """Returns every score by name: COCO's twelve numbers, the mean of each PCK, and ``oks_ap``."""
+def flat_scores(
+    boxes: BoxScores | None, joints: JointScores | None, points: PointScores | None
+) -> dict[str, float]:
+    """Returns every score by name.
+
+    These are COCO's twelve numbers, the mean of each PCK, ``oks_ap``, and F1 and AP of points
+    within each radius, such as ``f1@8``.
+    """
     scores = {} if boxes is None else {name: getattr(boxes, name) for name in NUMBERS}
     if joints is not None:
         scores |= {name: each.mean for name, each in joints.pck.items()}
         scores["oks_ap"] = joints.oks.ap
+    if points is not None:
+        for name, each in points.within.items():
+            scores |= {f"f1@{name}": each.f1, f"ap@{name}": each.ap}
     return scores
 
 
@@ -150,12 +181,16 @@ def score_columns(model: Codec | Description) -> tuple[str, ...]:
     """Returns the scores that tell how a model does, before any evaluation; the first decides.
 
     They are names of ``Metrics.scores``; none for a model of which nothing can be scored. Joints
-    in crops are judged by PCK; in whole pictures by OKS, which false alarms lower.
+    in crops are judged by PCK; in whole pictures by OKS, which false alarms lower. Points are
+    judged by F1, within the middle radius.
     """
     found = {field.name for field in model.answer}
     view = View.kinds[model.view] if isinstance(model.view, str) else model.view
     if "keypoints" in found and view.asks:
         return ("pck@0.1", "pck@0.05", "pck@0.2")
+    if "points" in found:
+        low, middle = RADII[0], RADII[len(RADII) // 2]
+        return (f"f1@{middle:g}", f"f1@{low:g}", f"ap@{middle:g}")
     boxes = ("ap", "ap50", "ap75") if "boxes" in found else ()
     if "keypoints" not in found:
         return boxes
@@ -193,6 +228,41 @@ def _box_lines(boxes: BoxScores) -> list[str]:
     wide = max(map(len, boxes.per_class), default=0)
     per_class = [f"{name:<{wide}}  {_line(scores)}" for name, scores in boxes.per_class.items()]
     return [*map(_line, numbers), f"VOC AP50  {_line(voc)}", *per_class]
+
+
+def _point_lines(points: PointScores) -> list[str]:
+    lines = []
+    for name, each in points.within.items():
+        lines.append(f"within {name} px  {_line(vars(each))}   (F1 from score {points.sure:g} on)")
+    lines.append(
+        f"error of paired points: median {points.error_median:.2f} px, 90 % within "
+        f"{points.error_90:.2f} px; F1 is highest with --score {points.best_sure:.2f}"
+    )
+    classes = {"counts": points.counts}
+    if len(points.counts_per_class) > 1:
+        classes |= points.counts_per_class
+    wide = max(map(len, classes))
+    lines += [f"{name:<{wide}}  {_count_line(each)}" for name, each in classes.items()]
+    if len(points.within_per_class) > 1:
+        for name, within in points.within_per_class.items():
+            scores = {f"F1@{radius}": one.f1 for radius, one in within.items()}
+            lines.append(f"{name:<{wide}}  {_line(scores)}")
+    return lines
+
+
+def _count_line(counts: Counts) -> str:
+    return (
+        f"annotated {counts.annotated:,}  found {counts.found:,}  per picture off by "
+        f"{counts.mae:.2f} (root mean square {counts.rmse:.2f}, bias {counts.bias:+.2f})"
+    )
+
+
+def full_text(looks: int) -> str:
+    """Returns a sentence about looks that gave as many results as a model can."""
+    return (
+        f"{looks} pictures or tiles hold as many sure results as one look can give; there may be "
+        "more: raise --max-detections, or look at --tiles"
+    )
 
 
 def _joint_lines(joints: JointScores, protocol: dict[str, Any]) -> list[str]:

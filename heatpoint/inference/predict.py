@@ -28,6 +28,7 @@ from heatpoint.inference.sources import Source, expand
 from heatpoint.options import keywords
 from heatpoint.system.files import write_json
 from heatpoint.views import Places, View, input_size
+from heatpoint.views.fields import USUAL
 from heatpoint.views.pictures import Picture
 from heatpoint.views.tiles import Tiles
 
@@ -252,14 +253,22 @@ def open_runner(
     engine = open_engine(
         model,
         flip=run.flip,
-        max_detections=keep.max_detections,
+        max_detections=keep.max_detections or USUAL,
         device=run.device,
         precision=run.precision,
         streams=run.streams,
         timings=timings,
     )
-    view = choose_view(engine.description, run)
-    return Runner(engine, view, choose_keep(keep, least, engine.description.suppression, view))
+    about = engine.description
+    if about.counts:
+        why = (
+            f"is for boxes: {about.called} finds points, which have no extent to compare; leave it "
+            "out"
+        )
+        refuse(keep, ("nms", "soft_nms"), why)
+        refuse(run, ("scales",), why)
+    view = choose_view(about, run)
+    return Runner(engine, view, choose_keep(keep, least, about.suppression, view, about.most))
 
 
 def choose_view(about: Description, run: RunOptions) -> View:

@@ -95,6 +95,7 @@ class Runner:
         names: Class names of the model.
         timings: What has been measured so far.
         skipped: Path and reason of each image that ``stream`` left out.
+        full: Looks at which every row of the answer was ``SURE``, so that there may be more.
 
     Raises:
         HeatpointError: The engine does not take the view's inputs.
@@ -115,6 +116,7 @@ class Runner:
                 "that their resolution cannot be kept; export it with --dynamic"
             )
         self.skipped: list[tuple[str, str]] = []
+        self.full = 0
 
     def protocol(self) -> dict[str, Any]:
         """Returns everything that decides about the numbers, to be stored beside them."""
@@ -193,6 +195,9 @@ class Runner:
         with self.timings.stage("finish"):
             for place, (job, number) in enumerate(asks):
                 look = job.looks[number]
+                if not self.view.asks:
+                    least = max(self.keep.score, SURE)
+                    self.full += bool((answer["scores"][place] >= least).all())
                 asked = {each.name: answer[each.name][place] for each in self.places}
                 job.wanted[number] = mapped(asked, self.places, look.to_image)
                 job.parts[number] = in_image(
@@ -202,6 +207,8 @@ class Runner:
                     job.raster.size,
                     self.view.asks,
                     job.path,
+                    # Nothing lowers or joins points, of which there may be very many.
+                    self.keep.score if self.engine.description.counts else 0.0,
                 )
 
     def conclude(self, job: Job) -> Detections:
@@ -327,6 +334,9 @@ class Runner:
         for (image, _), found in in_order(look_at, ahead, self.engine.streams):
             yield image, found
 
+
+SURE = 0.3
+"""Score from which on a result that an answer has no room for would be missed."""
 
 _LOOKS = 8
 """Further looks per run of the network."""

@@ -18,6 +18,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
 from heatpoint.data.duplicates import picture_findings
+from heatpoint.data.points import as_learnt, as_points
 from heatpoint.data.readers import read
 from heatpoint.data.scene import with_skeleton
 from heatpoint.data.suspects import split_findings
@@ -58,8 +59,8 @@ class Inspection:
         source: The data set, as the user wrote it.
         problems: Every finding about the data.
         data: What there is, without what is left out.
-        oracle: What a perfect network of boxes would reach, and of joints where it finds both;
-            None for a model of joints in crops.
+        oracle: What a perfect network of boxes or points would reach, and of joints where it finds
+            both; None for a model of joints in crops.
         joints: What there is of joints, and, for crops, what a perfect network would reach; None
             unless the model finds joints.
         files: The report and the pictures that were written; empty if none were asked for.
@@ -133,6 +134,7 @@ def inspect(
     seed: int = 0,
     padding: float | None = None,
     skeleton: str = "",
+    points: bool = False,
     progress: StepProgress | None = None,
 ) -> Inspection:
     """Reports on a data set: content, mistakes, targets in pictures, and what a model can reach.
@@ -157,8 +159,9 @@ def inspect(
             them lacks are reported.
         val_images: Folder of its images, if they are not beside it.
         model: A checkpoint or the name of an architecture, whose representation and input size
-            are used; by default, and of an exported file but for its size, centre points at
-            stride 4 and 512 x 512 pixels. What a trained one finds is compared with the labels.
+            are used; by default, and of an exported file but for its size, centre points, or points
+            where these are labelled, at stride 4 and 512 x 512 pixels. What a trained one finds is
+            compared with the labels.
         size: Height and width of the input in pixels, one number for both; the model's by default.
         stride: Input pixels per cell; the model's by default.
         max_detections: Candidates decoded per image; the model's by default.
@@ -173,6 +176,7 @@ def inspect(
         padding: Side of a subject's crop over that of its box; for models of joints, whose own is
             the default.
         skeleton: Name or JSON file of the skeleton of the joints; "" for the data's own.
+        points: Take objects for the points in their middle.
         progress: Told how far each step is.
 
     Raises:
@@ -183,6 +187,8 @@ def inspect(
         raise HeatpointError(f"limit must be at least 1 and samples 0, not {limit} and {samples}")
     check_choice("augment", augment, ("published", "mild", "none"))
     annotations = data if isinstance(data, Annotations) else read(data, images)
+    if points:
+        annotations = as_points(annotations)
     if skeleton:
         annotations = with_skeleton(annotations, skeleton)
     other = val if isinstance(val, Annotations) or val is None else read(val, val_images)
@@ -198,10 +204,12 @@ def inspect(
     detector, trained = models_of(model, annotations)
     if size is None and isinstance(trained, Engine):
         size = trained.description.size
-    called = "the representation of CenterNet" if detector is None else str(model)
+    usual = "points" if annotations.pointed else "the representation of CenterNet"
+    called = usual if detector is None else str(model)
     codec, view = codec_and_view(
         annotations, detector, called, size, stride, max_detections, padding
     )
+    annotations = as_learnt(annotations, codec.learns)
     problems = validate(annotations, progress=_step(progress, "checking"))
     problems.findings += picture_findings(annotations, other, _step(progress, "comparing"))
     if other is not None:
@@ -216,7 +224,7 @@ def inspect(
         joints, seen = measure_joints(usable, codec, view, limit, scoring)
         # What counts is the size in the crop, not in a whole picture brought to the input.
         report = replace(report, input_sides=Spread.of(seen.sides * seen.zooms))
-    elif BOXES in codec.answer:
+    elif BOXES in codec.answer or "points" in codec.learns:
         verdict = oracle(chosen, codec, view.size, scoring, view.multiple, view.trim)
         if "keypoints" in codec.learns:
             joints = count_labels(usable)

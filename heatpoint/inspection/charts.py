@@ -31,7 +31,8 @@ def draw_charts(
 ) -> None:
     """Writes a PNG of four charts: objects by class, size, aspect, and number per image.
 
-    Where joints are learnt too, the labels of each stand in place of the aspect.
+    Where joints are learnt too, the labels of each stand in place of the aspect. Of points there
+    are the distance to the nearest other one and where they lie instead of size and aspect.
 
     Sizes are in input pixels, because those decide what can be found; red lines mark the side of
     a cell and the number of detections per image where they fall into view.
@@ -46,11 +47,17 @@ def draw_charts(
     """
     title = f"{report.images:,} images, {report.objects:,} objects, {len(report.classes)} classes"
     sides = "object side at the input: √(width · height), pixels"
+    if report.pointed:
+        sides = "nearest other point at the input, pixels"
     charts = {
         "objects by class": partial(_draw_classes, report.classes),
         sides: partial(_draw_sides, measured.sides, stride),
     }
-    if joints is None:
+    if report.pointed:
+        charts["points in all images, laid over each other"] = partial(
+            _draw_points, measured.places
+        )
+    elif joints is None:
         charts["aspect: width / height"] = partial(_draw_aspects, measured.aspects)
     else:
         charts["labels by joint"] = partial(_draw_labels, joints)
@@ -175,6 +182,13 @@ def _draw_places(joints: NDArray[np.float64], size: tuple[int, int], axes: Any) 
     axes.plot([0, width, width, 0, 0], [0, 0, height, height, 0], color=_LINE, linewidth=1.2)
     axes.set(xlim=(-0.25 * width, 1.25 * width), ylim=(1.25 * height, -0.25 * height))
     axes.set_aspect("equal")
+
+
+def _draw_points(places: NDArray[np.float64], axes: Any) -> None:
+    shown = places[:: max(1, len(places) // _POINTS)]
+    dot = min(12.0, max(2.0, 4000 / max(1, len(shown))))
+    axes.scatter(shown[:, 0], shown[:, 1], s=dot, alpha=0.4, color=_BAR, linewidths=0)
+    axes.set(xlim=(0, 1), ylim=(1, 0), xticks=(), yticks=())
 
 
 def _name_bars(axes: Any, names: Sequence[str], fontsize: int, letters: Letters) -> None:

@@ -19,6 +19,7 @@ from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines import Engine
 from heatpoint.inference.match import Match
 from heatpoint.inference.predict import SCORE, open_runner
+from heatpoint.inspection.oracle import RADIUS
 from heatpoint.scoring.keypoints import joint_errors, subject_lengths
 from heatpoint.zoo.detector import Detector
 
@@ -145,7 +146,7 @@ def disputed(
         compared: Labels and findings of each picture, with the classes and joints of the labels.
     """
     doubts: dict[int, list[Doubt]] = defaultdict(list)
-    if match.boxes and not match.asks:
+    if (match.boxes or match.points) and not match.asks:
         for place, doubt in _box_doubts(match, compared):
             doubts[place].append(doubt)
     if match.joints:
@@ -172,7 +173,7 @@ def _box_doubts(
     missed: list[tuple[int, int, NDArray[np.float64]]] = []
     for place, (record, found) in enumerate(compared):
         truth, scores = record.keep(match.wanted(record)), found.scores
-        overlaps = box_iou(truth.boxes, found.boxes.astype(np.float64))
+        overlaps = _alike(truth.boxes, found.boxes.astype(np.float64), match.points)
         same = truth.labels[:, None] == found.labels[None]
         right = np.where((overlaps >= _SAME) & same, scores, 0).max(1, initial=0)
         wrong = np.where((overlaps >= _SAME) & ~same & (scores >= SCORE), scores, 0)
@@ -197,7 +198,8 @@ def _box_doubts(
             score, overlap = float(scores[other]), float(overlaps[row, other])
             reason = f"{names[found.labels[other]]} found with {score:.2f}, "
             if same[row, other]:
-                reason += f"but only {overlap:.2f} of it and its label in common"
+                common = f"but only {overlap:.2f} of it and its label in common"
+                reason += "but beside its label" if match.points else common
                 yield place, Doubt("misplaced", reason, score * (1 - overlap), box)
             else:
                 reason += f"labelled {name}"
@@ -210,6 +212,18 @@ def _box_doubts(
         share, name = hit[label] / sought[label], names[label]
         reason = f"{name} labelled where nothing is found ({share:.0%} of all {name} are found)"
         yield place, Doubt("missed", reason, share, box)
+
+
+def _alike(truth: NDArray[Any], found: NDArray[Any], points: bool) -> NDArray[Any]:
+    """Returns how much labels and results are the same, (N, M) in [0, 1], ``_SAME`` if they are.
+
+    Of boxes that is their overlap; of points it falls from 1 to 0 within twice ``RADIUS``.
+    """
+    if not points:
+        return box_iou(truth, found)
+    true, seen = (each.reshape(-1, 2, 2).mean(1) for each in (truth, found))
+    away = np.linalg.norm(true[:, None] - seen, axis=2)
+    return np.asarray((1 - away / (2 * RADIUS)).clip(0))
 
 
 def _share_within(boxes: NDArray[Any], regions: NDArray[np.float64]) -> NDArray[np.float64]:

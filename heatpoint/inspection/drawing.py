@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from torch import Tensor
 
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.dataset import Sample, TrainSet, varied
-from heatpoint.data.draw import draw_truth, enlarge, montage, write_picture
+from heatpoint.data.draw import draw_heat, draw_truth, enlarge, montage, write_picture
 from heatpoint.geometry import Image
 from heatpoint.views import View
 
@@ -52,7 +50,8 @@ def draw_targets(
         with torch.inference_mode():
             preview = codec.encode([sample.target], size).preview()[0]
         drawn = _drawn(sample, annotations, not view.asks)
-        pictures += [drawn, _overlay(_enlarged(sample)[0], preview)]
+        heat = (preview.amax(0).clamp(0, 1).numpy() * 255).astype(np.uint8)
+        pictures += [drawn, draw_heat(_enlarged(sample)[0], heat)]
     write_picture(path, montage(pictures, columns=4))
 
 
@@ -111,16 +110,6 @@ def _drawn(sample: Sample, annotations: Annotations, boxes: bool) -> Image:
         joints = target.keypoints.double().numpy() * (zoom, zoom, 1)
     places = target.boxes.double().numpy() * zoom
     truth = ImageRecord(Path(), None, places, target.labels.numpy(), keypoints=joints)
+    if target.points is not None:
+        truth.points = target.points.double().numpy() * zoom
     return draw_truth(large, truth, annotations.names, annotations.skeleton, boxes)
-
-
-def _overlay(image: Image, maps: Tensor) -> Image:
-    """Returns the picture in dark grey under the blobs of (channels, h, w) maps."""
-    height, width = image.shape[:2]
-    blobs = (maps.amax(0).clamp(0, 1).numpy() * 255).astype(np.uint8)
-    cells = cv2.resize(blobs, (width, height), interpolation=cv2.INTER_NEAREST)
-    colours = cv2.cvtColor(cv2.applyColorMap(cells, cv2.COLORMAP_INFERNO), cv2.COLOR_BGR2RGB)
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    weight = (cells > 0)[..., None] * (0.25 + 0.75 * cells[..., None] / 255)
-    mixed: Image = np.round(grey * 0.5 * (1 - weight) + colours * weight).astype(np.uint8)
-    return mixed

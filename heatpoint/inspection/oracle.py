@@ -16,12 +16,17 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.validate import Progress
 from heatpoint.geometry import box_iou, letterbox, next_multiple
+from heatpoint.inference import RADII
 from heatpoint.inference.finish import Keep, conclude, in_image
 from heatpoint.inspection.report import Counted, known_size, perfect, side_text, sought
 from heatpoint.scoring.boxes import coco_metrics
 from heatpoint.scoring.keypoints import is_subject, score_joints
+from heatpoint.scoring.points import score_points
 from heatpoint.views import Look
 from heatpoint.views.pictures import Picture
+
+RADIUS = RADII[len(RADII) // 2]
+"""Image pixels within which a point counts as found."""
 
 _FOUND = 0.5  # overlap at which an object counts as found, as in AP50
 _SURE = 0.5  # a perfect network is sure of what it found; the rest of the K rows is padding
@@ -62,6 +67,7 @@ class OracleReport(Counted):
         oks_ap: AP by the similarity of joints (OKS); NaN where no joint is labelled or found.
         joint_error: Mean distance in image pixels of the joints of objects that are found, NaN
             likewise.
+        f1: F1 of points within ``RADIUS`` image pixels; NaN where boxes are found.
     """
 
     size: tuple[int, int]
@@ -82,16 +88,22 @@ class OracleReport(Counted):
     remedy_lost: int
     oks_ap: float
     joint_error: float
+    f1: float = math.nan
+
+    @property
+    def reached(self) -> float:
+        """The score that decides: AP of boxes, F1 of points."""
+        return self.ap if math.isnan(self.f1) else self.f1
 
     def lines(self) -> list[str]:
         """Returns the verdict in words, one statement per line."""
         at = f"at {side_text(self.size)} px and stride {self.stride}"
         if not self.objects:
             return [f"{at} there is no object to be found on {_many(self.images, 'image')}"]
-        lines = [
-            f"a perfect network reaches AP {self.ap:.3f} (AP50 {self.ap50:.3f}) {at} "
-            f"on {_many(self.images, 'image')}"
-        ]
+        score = f"AP {self.ap:.3f} (AP50 {self.ap50:.3f})"
+        if not math.isnan(self.f1):
+            score = f"F1 {self.f1:.3f} within {RADIUS:g} image pixels"
+        lines = [f"a perfect network reaches {score} {at} on {_many(self.images, 'image')}"]
         if not math.isnan(self.oks_ap):
             lines[0] += (
                 f"; of joints OKS AP {self.oks_ap:.3f}, off by {self.joint_error:.2f} image pixels"
@@ -136,12 +148,12 @@ def oracle(
 ) -> OracleReport:
     """Encodes every image, decodes what a perfect network would answer, and scores the result.
 
-    The way is that of ``evaluate``: letterbox to ``size``, ``decode``, finish, COCO metrics; only
-    the network is replaced by ``codec.ideal``.
+    The way is that of ``evaluate``: letterbox to ``size``, ``decode``, finish, scores; only the
+    network is replaced by ``codec.ideal``.
 
     Args:
         annotations: Cleaned annotations, not empty; every image has its size.
-        codec: Representation to be judged, which finds boxes.
+        codec: Representation to be judged, which finds boxes or points.
         size: (H, W) of the input.
         progress: Called after every batch with the number of images done and of all images.
         multiple: Sides of inputs are multiples of this number of pixels ...
@@ -150,7 +162,7 @@ def oracle(
     keep = Keep(_SURE, max_detections=None, weights=codec.suppression.weights)
     view, records = Picture(size), annotations.images
     skeleton = annotations.skeleton if "keypoints" in codec.learns else None
-    counts: Counter[str] = Counter()
+    by_points, counts = "points" in codec.learns, Counter[str]()
     looks = [view.looks(known_size(record))[0] for record in records]
     number = None if skeleton is None else len(skeleton)
     targets = [_target(*seen, number) for seen in zip(records, looks, strict=True)]
@@ -159,8 +171,17 @@ def oracle(
     for record, look, target, rows in zip(records, looks, targets, answers, strict=True):
         found = in_image(rows, codec.answer, look, known_size(record), where=str(record.path))
         results.append(conclude(found, codec.answer, annotations.names, skeleton, keep))
-        counts.update(_count(target, codec, size), missed=_missed(record, results[-1]))
-    scores = coco_metrics(results, annotations)
+        counts.update(_count(target, codec, size))
+        if not by_points:
+            counts.update(missed=_missed(record, results[-1]))
+    ap = ap50 = f1 = math.nan
+    if by_points:
+        within = score_points(results, annotations, (RADIUS,), _SURE).within[f"{RADIUS:g}"]
+        f1 = within.f1
+        counts.update(missed=round((1 - within.recall) * counts["objects"]) if f1 == f1 else 0)
+    else:
+        scores = coco_metrics(results, annotations)
+        ap, ap50 = scores.ap, scores.ap50
     joints = None
     if skeleton is not None and any(is_subject(record).any() for record in records):
         joints = score_joints(annotations, results, False, "extent", (), None)
@@ -171,8 +192,9 @@ def oracle(
         stride=codec.stride,
         max_detections=codec.capacity,
         images=len(results),
-        ap=scores.ap,
-        ap50=scores.ap50,
+        ap=ap,
+        ap50=ap50,
+        f1=f1,
         remedy=remedy,
         remedy_lost=left,
         oks_ap=math.nan if joints is None else joints.oks.ap,
@@ -196,6 +218,8 @@ def _target(record: ImageRecord, look: Look, joints: int | None) -> Target:
         points = record.joints(joints)[wanted]
         points[..., :2] = look.to_input.points(points[..., :2])
         target.keypoints = torch.from_numpy(points).float()
+    if record.points is not None:
+        target.points = torch.from_numpy(look.to_input.points(record.points[wanted])).float()
     return target
 
 
@@ -214,7 +238,9 @@ def _count(target: Target, codec: Codec, size: tuple[int, int]) -> dict[str, int
         "same_class_cell": int(twin.sum()),
         "other_class_cell": int((_follows(places) & ~twin).sum()),
         "neighbours": int((np.any(near, 0) & ~own).sum()),
-        "below_cell": int((boxes[:, 2:] - boxes[:, :2] < codec.stride).any(1).sum()),
+        "below_cell": 0
+        if target.points is not None
+        else int((boxes[:, 2:] - boxes[:, :2] < codec.stride).any(1).sum()),
         "over_limit": max(0, len(boxes) - codec.capacity),
     }
 

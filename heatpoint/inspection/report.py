@@ -71,6 +71,7 @@ class DataReport(Counted):
         classes: Objects by class name, in label order.
         heights: Of the images, in image pixels.
         widths: Of the images, in image pixels.
+        pointed: Whether objects are points; ``sides`` are distances to the nearest other one.
         sides: Square roots of box areas, in image pixels.
         input_sides: The same in input pixels, after the letterbox.
         aspects: Width over height of the boxes.
@@ -88,6 +89,7 @@ class DataReport(Counted):
     classes: dict[str, int]
     heights: Spread
     widths: Spread
+    pointed: bool
     sides: Spread
     input_sides: Spread
     aspects: Spread
@@ -107,7 +109,13 @@ class DataReport(Counted):
         ]
         if self.crowd or self.difficult:
             lines.append(f"{self.crowd:,} crowd regions, {self.difficult:,} marked difficult")
-        if self.objects:
+        if self.pointed:
+            lines += [
+                f"distance to the nearest other point {self.sides} pixels; at the input "
+                f"{self.input_sides}",
+                f"points per image {self.per_image}",
+            ]
+        elif self.objects:
             sizes = ", ".join(f"{count:,} {name}" for name, count in self.by_area.items())
             lines += [
                 f"object side {self.sides} pixels ({sizes}); at the input {self.input_sides}",
@@ -130,14 +138,16 @@ class Measured:
     """The numbers behind a report, one entry per object, for histograms.
 
     Attributes:
-        sides: (N,) square roots of box areas in input pixels.
-        aspects: (N,) width over height.
+        sides: (N,) square roots of box areas in input pixels; of points, distances to the nearest.
+        aspects: (N,) width over height; empty for points.
         per_image: (images,) objects of each image.
+        places: (N, 2) middles, in shares of the image's width and height.
     """
 
     sides: NDArray[np.float64]
     aspects: NDArray[np.float64]
     per_image: NDArray[np.int64]
+    places: NDArray[np.float64]
 
 
 def measure(
@@ -146,8 +156,7 @@ def measure(
     """Counts and measures every object that is not a crowd region.
 
     Args:
-        annotations: A data set without degenerate boxes, as ``clean`` leaves it; every image
-            has its size.
+        annotations: A data set as ``clean`` leaves it; every image has its size.
         size: (H, W) of the network's input.
         multiple: Sides of inputs are multiples of this number of pixels ...
         trim: ... less this.
@@ -158,9 +167,13 @@ def measure(
     boxes = [r.boxes[~r.crowd] for r in records]
     per_image = np.array([len(b) for b in boxes], np.int64)
     extents = np.concatenate([b[:, 2:] - b[:, :2] for b in boxes] or [np.zeros((0, 2))])
-    sides = np.sqrt(extents.prod(1))
+    pointed = annotations.pointed
+    if pointed:
+        sides = np.concatenate([_spacing(*each) for each in zip(boxes, frames, strict=True)])
+    else:
+        sides = np.sqrt(extents.prod(1))
     input_sides = sides * np.repeat(zooms, per_image)
-    aspects = extents[:, 0] / extents[:, 1]
+    aspects = extents[:0, 0] if pointed else extents[:, 0] / extents[:, 1]
     areas = np.concatenate([r.areas[~r.crowd] for r in records] or [np.zeros(0)])
     of_size = np.bincount(np.digitize(areas, [*_SIZES.values()][1:]), minlength=len(_SIZES))
     covered = float((input_sides**2).sum()) / max(1, len(records) * size[0] * size[1])
@@ -170,6 +183,7 @@ def measure(
         objects=int(per_image.sum()),
         crowd=int(sum(r.crowd.sum() for r in records)),
         difficult=int(sum(r.difficult.sum() for r in records)),
+        pointed=pointed,
         classes=annotations.counts(),
         heights=Spread.of(frames[:, 0]),
         widths=Spread.of(frames[:, 1]),
@@ -181,7 +195,22 @@ def measure(
         covered=covered,
         window=window_side(input_sides, covered, size, multiple, trim),
     )
-    return report, Measured(input_sides, aspects, per_image)
+    middles = np.concatenate([b.reshape(-1, 2, 2).mean(1) for b in boxes] or [np.zeros((0, 2))])
+    places = middles / np.repeat(frames[:, ::-1], per_image, axis=0)
+    return report, Measured(input_sides, aspects, per_image, places)
+
+
+def _spacing(boxes: NDArray[np.float64], frame: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns how far each of N points is from the nearest other one, (N,) in image pixels.
+
+    A point without others is as far from them as the picture's shorter side.
+    """
+    from scipy.spatial import cKDTree
+
+    if len(boxes) < 2:
+        return np.full(len(boxes), frame.min())
+    away, _ = cKDTree(boxes[:, :2]).query(boxes[:, :2], k=2)
+    return np.asarray(np.minimum(away[:, 1], frame.min()))
 
 
 def window_side(

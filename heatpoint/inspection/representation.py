@@ -30,7 +30,7 @@ def codec_and_view(
 
     Args:
         annotations: The data.
-        detector: The model; None for centre points.
+        detector: The model; None for centre points, or for points where the data has these.
         called: What messages call it.
         size: Height and width of the input in pixels; the model's own by default.
         stride: Input pixels per cell, likewise.
@@ -42,7 +42,7 @@ def codec_and_view(
             than there are; or an option is not for such a model.
     """
     own, multiple, trim = (SIZE, SIZE), 1, 0
-    codec, skeleton = RELEASED["centernet"], None
+    codec, skeleton = RELEASED["points" if annotations.pointed else "centernet"], None
     settings: dict[str, float] = {}
     if detector is not None:
         codec, skeleton, settings = detector.codec, detector.skeleton, detector.settings

@@ -15,29 +15,31 @@ from heatpoint.networks import Backbone, convolution
 
 
 class PlainResNet(Backbone):
-    """A stride-2 stem and one residual block per stage; feature maps from stride 4 on.
+    """A stride-2 stem and one residual block per stage; feature maps from stride 2 or 4 on.
 
     Args:
         stem: Channels of the stem, at stride 2.
         channels: Channels of the stages at strides 4, 8, 16 and so on.
+        finest: Stride of the finest feature map that is handed on, 2 for the stem's own.
     """
 
-    def __init__(self, stem: int, channels: Sequence[int]) -> None:
+    def __init__(self, stem: int, channels: Sequence[int], finest: int = 4) -> None:
         super().__init__()
         self.stem = convolution(3, stem, 3, 2)
         widths = [stem, *channels]
         self.stages = nn.ModuleList(Block(before, after) for before, after in pairwise(widths))
-        self.channels = tuple(channels)
-        self.strides = tuple(4 << level for level in range(len(channels)))
+        self._first = 0 if finest == 2 else 1
+        self.channels = tuple(widths[self._first :])
+        self.strides = tuple(2 << level for level in range(self._first, len(widths)))
         self.multiple = self.strides[-1]
         _start(self)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Returns one (B, channels[i], H / strides[i], W / strides[i]) per stage."""
+        """Returns one (B, channels[i], H / strides[i], W / strides[i]) per feature map."""
         outputs = [self.stem(images)]
         for stage in self.stages:
             outputs.append(stage(outputs[-1]))
-        return outputs[1:]
+        return outputs[self._first :]
 
 
 def _start(module: nn.Module) -> None:

@@ -17,7 +17,7 @@ from heatpoint.data.dataset import varied
 from heatpoint.data.skeleton import name_side
 from heatpoint.planning.survey import Survey
 from heatpoint.training.recipe import Recipe
-from heatpoint.views.fields import BOXES
+from heatpoint.views.fields import BOXES, POINTS
 from heatpoint.views.pictures import Picture
 from heatpoint.weights import checkpoint_path, read_header
 from heatpoint.weights.packages import BACKBONES, PREFIX
@@ -47,8 +47,10 @@ WORK = {"cpu": (256**2, 384**2), "gpu": (384**2, 512**2)}
 """Least and greatest number of input pixels of a whole picture that are worth their time."""
 
 CLEAR = 48
-"""Input pixels that nine in ten objects should have: twelve cells at stride 4. Classes and sides
-are told by more than the two or three cells that make a peak."""
+"""Input pixels that nine in ten objects should have: a peak is two or three cells of stride 4."""
+
+APART = 4
+"""Cells that nine in ten points should be apart."""
 
 COARSE = 16
 """Input pixels, four cells, below which even enlarging a picture beyond its own pixels pays."""
@@ -144,7 +146,9 @@ def model(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(header["meta"].get("architecture", ""), "what the weights belong to")
     joints = survey.jointed >= JOINTED
     kind, about = "centernet", "boxes are labelled"
-    if joints:
+    if recipe.points or survey.pointed:
+        kind, about, joints = "points", "points are labelled, or asked for", False
+    elif joints:
         kind, about = "pose", "joints are labelled: crops of one subject each"
     if recipe.backbone_weights or recipe.pretrained:
         trunk = trunk_of(recipe.backbone_weights) if recipe.backbone_weights else "mobilenetv2_100"
@@ -195,21 +199,21 @@ def size(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(own, "what the weights were trained at")
     if codec.view.asks and survey.parameters <= SMALL:
         return _crop(recipe, survey)
-    if codec.view is not Picture or BOXES not in codec.answer:
+    if codec.view is not Picture or not {BOXES, POINTS} & {*codec.answer}:
         return Decision(own, "the model's own")
     if recipe.window:
-        found = _for_windows(recipe, survey)
-        side = survey.side(found, 0.5)
+        side = survey.side(found := _for_windows(recipe, survey), 0.5)
         return Decision(found, f"the median object has {side:.0f} pixels, seen through windows")
-    *smaller, found = _possible(survey)
-    ap = best = survey.reached(found)
-    why = "the largest that is worth its time: "
+    (*smaller, found), is_point = _possible(survey), POINTS in codec.answer
+    best = score = survey.reached(found)
+    why, clear = "the largest that is worth its time: ", APART * codec.stride if is_point else CLEAR
     for each in smaller:
-        if survey.side(each) >= CLEAR and (reached := survey.reached(each)) >= best - LOST:
-            found, ap, why = each, reached, ""
+        if survey.side(each) >= clear and (reached := survey.reached(each)) >= best - LOST:
+            found, score, why = each, reached, ""
             break
-    why += f"nine in ten objects have {survey.side(found):.0f} pixels or more, "
-    return Decision(found, f"{why}and a perfect network reaches AP {ap:.3f}")
+    said = "points are {:.0f} pixels apart" if is_point else "objects have {:.0f} pixels or more"
+    why += f"nine in ten {said.format(survey.side(found))}, and a perfect network reaches "
+    return Decision(found, f"{why}{'F1' if is_point else 'AP'} {score:.3f}")
 
 
 def _possible(survey: Survey) -> list[tuple[int, int]]:

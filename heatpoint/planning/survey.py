@@ -126,6 +126,11 @@ class Survey:
                 labelled += int((record.keypoints[..., 2] > 0).any(1).sum())
         return labelled / max(1, objects)
 
+    @property
+    def pointed(self) -> bool:
+        """Whether objects are labelled by one point each, or by a single joint."""
+        return self.sample.pointed or len(self.sample.skeleton or ()) == 1
+
     @cached_property
     def crop(self) -> float:
         """Longer side in image pixels of the median object's box."""
@@ -181,7 +186,8 @@ class Survey:
         return [self.legal(s * height / longer, s * width / longer, step) for s in sides]
 
     def reached(self, size: tuple[int, int]) -> float:
-        """Returns the AP in [0, 1] that a perfect network reaches at an input size."""
+        """Returns the AP, or F1 of points, that a perfect network reaches at an input size."""
         some = self.sample.subset(evenly(len(self.sample), SCORED).tolist())
         network = self.trained.network
-        return oracle(some, self.trained.codec, size, None, network.multiple, network.trim).ap
+        codec = self.trained.codec
+        return oracle(some, codec, size, None, network.multiple, network.trim).reached

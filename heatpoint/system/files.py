@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import json
 import os
 import platform
@@ -12,7 +13,7 @@ import stat
 import sys
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import UnionType
@@ -134,6 +135,21 @@ LARGEST_YAML = 4 << 20
 
 
 NamedFile = TypeVar("NamedFile", bound=str | Path)
+
+
+def write_table(
+    path: str | Path, headings: Sequence[str], rows: Iterable[Sequence[object]]
+) -> None:
+    """Writes a CSV file, atomically.
+
+    Raises:
+        HeatpointError: It cannot be written.
+    """
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        csv.writer(file, lineterminator="\n").writerows([headings, *rows])
 
 
 def check_file(path: NamedFile, remedy: str = "") -> NamedFile:

@@ -16,8 +16,8 @@ from heatpoint.data.combining import merge
 from heatpoint.data.dataset import TrainSet, varied
 from heatpoint.data.duplicates import shared_files
 from heatpoint.data.own_augment import OwnAugment
+from heatpoint.data.points import as_learnt
 from heatpoint.data.readers import read
-from heatpoint.data.scene import with_skeleton
 from heatpoint.data.suspects import class_findings
 from heatpoint.data.validate import clean, describe
 from heatpoint.errors import HeatpointError
@@ -41,6 +41,11 @@ def check_samples(options: Recipe, kind: type[Codec]) -> None:
                     f"at {own.sees}; leave it out or choose another model (heatpoint models lists "
                     "them)"
                 )
+    if options.points and "points" not in kind.learns:
+        raise HeatpointError(
+            f"points is an option of models that find points, but {model} finds none; leave it out "
+            "or choose another model (heatpoint models lists them)"
+        )
     if options.skeleton and "keypoints" not in kind.learns:
         raise HeatpointError(
             f"skeleton is an option of models that find joints, but {model} finds none; leave it "
@@ -109,8 +114,7 @@ def load_data(options: Recipe, kind: type[Codec]) -> TrainingData:
     both = [(each, options.images) for each in several(options.data)]
     both.append((options.val, options.val_images))
     given = [d if isinstance(d, Annotations) else read(d, folder or None) for d, folder in both]
-    if "keypoints" in kind.learns:
-        given = [with_skeleton(annotations, options.skeleton) for annotations in given]
+    given = [as_learnt(annotations, kind.learns, options.skeleton) for annotations in given]
     read_val = given.pop()
     read_train, notes = joined(given)
     _check_pair(read_train, read_val, kind)

@@ -240,6 +240,18 @@ class TrainOptions:
     the first, the others' batches have as many pixels, and the learning rate follows. 0 for whole
     pictures; planned by how little of them the objects cover"""
 
+    POINTS: ClassVar[str] = "points"
+
+    points: bool = False
+    """find points: the middles of boxes and polygons where the data has these"""
+
+    point_radius: int | None = None
+    """cells that a point's peak in the target reaches at most; the model's own (2) by default"""
+
+    spacing: float | None = None
+    """share of the way to the next point that it reaches at most, 0 for no such limit; the model's
+    own (0.5) by default"""
+
     BOXES: ClassVar[str] = "boxes"
 
     radius: Literal["", "legacy", "fixed", "half-fixed", "elliptical"] = ""

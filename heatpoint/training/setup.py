@@ -44,6 +44,8 @@ CODEC_OPTIONS = (
     "measure",
     "size_region",
     "giou_weight",
+    "point_radius",
+    "spacing",
 )
 """Options that are fields of codecs, of those that have them."""
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-Part = Literal["boxes", "keypoints"]
+Part = Literal["boxes", "keypoints", "points"]
 """Parts of a ``Target`` that a codec may learn from."""
 
 
@@ -29,19 +29,20 @@ class Target:
         boxes: (N, 4) float32, xyxy in input pixels.
         labels: (N,) int64, class index from 0.
         keypoints: (N, J, 3) float32, x and y in input pixels and visibility 0, 1 or 2; or None.
+        points: (N, P, 2) float32, x and y in input pixels of the P points that say where an object
+            is; or None. Its box is the one around them, without area around one.
     """
 
     boxes: Tensor
     labels: Tensor
     keypoints: Tensor | None = None
+    points: Tensor | None = None
 
     def to(self, device: Any) -> Target:
         """Returns the target with every tensor on ``device``."""
-        return Target(
-            self.boxes.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
-            None if self.keypoints is None else self.keypoints.to(device, non_blocking=True),
-        )
+        given = (self.boxes, self.labels, self.keypoints, self.points)
+        there = (each if each is None else each.to(device, non_blocking=True) for each in given)
+        return Target(*there)  # type: ignore[arg-type]
 
 
 Kind = Literal["score", "label", "box", "points", "length", "vector", "angle", "raw", "place"]
@@ -110,7 +111,11 @@ class Suppression:
 
 NO_SUPPRESSION = Suppression()
 SCORES, LABELS = Field("scores", (), "score"), Field("labels", (), "label")
-BOXES = Field("boxes", (4,), "box")
+BOXES, POINTS = Field("boxes", (4,), "box"), Field("points", (2,), "points")
+
+
+USUAL = 100
+"""Most results of a picture where the user does not say: so many does COCO count."""
 
 
 def of_results(fields: Sequence[Field]) -> tuple[Field, ...]:

@@ -23,6 +23,9 @@ from heatpoint.views.fields import Arrays, Field
 SAME = 0.5
 """Overlap (IoU) from which two rows are of one object."""
 
+_NEAR = 4.0
+"""Input pixels, a cell, within which points of two tiles are one."""
+
 _TOUCH = 0.02
 """Share of a row's side by which it may fall short of the tile's border that cuts it."""
 
@@ -72,8 +75,14 @@ class Tiles(View):
         """Returns the rows of all tiles, each object once; ``most`` holds for every tile."""
         tiles = np.array([look.box for look in looks], np.float64)
         rows, tile_of = best_of_each(parts, most)
-        own = _on_own_ground(rows["boxes"], tiles, tile_of)
-        return _each_once(chosen(rows, own), tile_of[own], tiles)
+        flat: NDArray[np.bool_] = np.any(rows["boxes"][:, 2:] <= rows["boxes"][:, :2], axis=1)
+        if not flat.any():
+            return _each_once(rows, tile_of, tiles)
+        near = _NEAR * max(self.tile[axis] / self.size[axis] for axis in (0, 1))
+        stays = ~flat
+        stays[flat] = _points_once(chosen(rows, flat), tile_of[flat], tiles, near)
+        rows, tile_of = chosen(rows, stays), tile_of[stays]
+        return rows if flat.all() else _each_once(rows, tile_of, tiles)
 
     def protocol(self) -> dict[str, object]:
         """Returns size, tile and overlap."""
@@ -88,20 +97,44 @@ def _starts(side: int, tile: int, overlap: float) -> list[int]:
     return [round(place * (side - tile) / (count - 1)) for place in range(count)]
 
 
-def _on_own_ground(
-    boxes: NDArray[np.floating], tiles: Bounds, tile_of: NDArray[np.int64]
+def _points_once(
+    rows: Arrays, tile_of: NDArray[np.int64], tiles: Bounds, near: float
 ) -> NDArray[np.bool_]:
-    """Returns which rows stay by their place: of points, those nearest to the middle of their tile.
+    """Returns which points stay, (N,): each once, of the tile whose middle is nearest.
 
     Points have no extent that could tell whether two are one, so the tiles divide the picture
-    among each other: a point belongs to the tile whose middle is nearest. Boxes all stay.
+    among each other. Near the line between two, networks may put one point on either side: there,
+    points of different tiles that are that near each other are one, the best; those of one class
+    come first.
+
+    Args:
+        rows: N points, as boxes without extent.
+        tile_of: (N,) the tile of each.
+        tiles: Their bounds.
+        near: In image pixels.
     """
-    flat = (boxes[:, 2:] <= boxes[:, :2]).any(1)
-    middles = (tiles[:, :2] + tiles[:, 2:]) / 2
-    stays = np.ones(len(boxes), bool)
-    for row in np.flatnonzero(flat):
-        away = np.abs(middles - (boxes[row, :2] + boxes[row, 2:]) / 2).max(1)
-        stays[row] = away.argmin() == tile_of[row]
+    from scipy.spatial import cKDTree
+
+    places = rows["boxes"].astype(np.float64).reshape(-1, 2, 2).mean(1)
+    middles = tiles.reshape(-1, 2, 2).mean(1)
+    beyond = np.zeros(len(places))  # twice the distance from the nearest tile's ground
+    for axis in (0, 1):
+        own, lines = middles[tile_of, axis], np.unique(middles[:, axis])
+        nearest = lines[np.searchsorted((lines[1:] + lines[:-1]) / 2, places[:, axis])]
+        away = np.abs(places[:, axis] - own) - np.abs(places[:, axis] - nearest)
+        beyond = np.maximum(beyond, away)
+    kept = np.flatnonzero(beyond <= 2 * near)
+    pairs = cKDTree(places[kept]).query_pairs(near, output_type="ndarray")
+    one, other = kept[pairs.T]
+    both = tile_of[one] != tile_of[other]
+    one, other = one[both], other[both]
+    stays: NDArray[np.bool_] = beyond <= 2 * near
+    unlike = rows["labels"][one] != rows["labels"][other]
+    order = np.lexsort((np.linalg.norm(places[one] - places[other], axis=1), unlike))
+    for first, second in zip(one[order].tolist(), other[order].tolist(), strict=True):
+        if stays[first] and stays[second]:
+            better = rows["scores"][first] >= rows["scores"][second]
+            stays[second if better else first] = False
     return stays
 
 

@@ -18,6 +18,7 @@ from heatpoint.zoo.table import TABLE
 NECKS: dict[str, Callable[[str, str, str], Model]] = {
     "deconv": deconv,
     "topdown": topdown,
+    "topdown2": partial(topdown, stride=2),
     "dcn": dcn,
     "dlaup": dlaup,
     "dlaup_plain": partial(dlaup, make=plain),
@@ -25,7 +26,7 @@ NECKS: dict[str, Callable[[str, str, str], Model]] = {
 }
 """What puts a neck on any timm backbone; files of the first edition say ``timm``."""
 
-_KINDS = ("centernet", "cornernet", "centerpose", "pose", "triplets", "ttfnet")
+_KINDS = ("centernet", "cornernet", "centerpose", "points", "pose", "triplets", "ttfnet")
 
 FAMILIES = (
     f"KIND_NECK:BACKBONE, where KIND is one of {', '.join(_KINDS)}, NECK one of "

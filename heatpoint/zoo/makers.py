@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Literal
 
 from torch import nn
 
@@ -91,31 +93,46 @@ def _usual_size(kind: str) -> tuple[int, int]:
     return (256, 192) if RELEASED[kind].view.asks else (512, 512)
 
 
-def topdown(backbone: str, kind: str, summary: str) -> Model:
+def topdown(backbone: str, kind: str, summary: str, stride: Stride = 4) -> Model:
     """Returns any timm backbone with a narrow top-down neck and shared heads, for CPUs."""
     crops = QUICK[kind].view.asks
 
     def network(codec: Codec, pretrained: bool) -> Network:
-        trunk = TimmBackbone(backbone, strides=(4, 8, 16, 32), pretrained=pretrained)
-        widths = (32, 48, 64, 96) if crops else (48, 64, 96, 128)
+        trunk = TimmBackbone(backbone, _FINER[stride] + (4, 8, 16, 32), pretrained)
+        usual = (32, 48, 64, 96) if crops else (48, 64, 96, 128)
+        widths = (usual[0] // 2,) * len(_FINER[stride]) + usual
         neck, heads = _narrow(codec, trunk.channels, widths, 48 if crops else 64, pooled=32)
-        return Network(trunk, neck, heads, stride=4)
+        return Network(trunk, neck, heads, stride=stride)
 
     side = 192 if crops else 256 if QUICK[kind].view is Zoom else 384
-    return row(summary, QUICK[kind], network, (side, side))
+    return row(summary, _at(stride, QUICK[kind]), network, (side, side))
 
 
-def tiny(kind: str, summary: str) -> Model:
+Stride = Literal[2, 4]
+"""Input pixels per cell of small networks."""
+
+_FINER: dict[Stride, tuple[int, ...]] = {2: (2,), 4: ()}
+"""Strides of the trunk's maps that are used below 4."""
+
+
+def _at(stride: int, codec: Codec) -> Codec:
+    """Returns a codec whose maps have another stride."""
+    return codec.tuned("", {} if stride == codec.stride else {"stride": stride})
+
+
+def tiny(kind: str, summary: str, stride: Stride = 4) -> Model:
     """Returns a few plain convolutions under a top-down neck: quick to train from nothing."""
     size = (128, 128) if QUICK[kind].view.asks else (192, 192)
-    return row(summary, QUICK[kind], tiny_network, size, f"{kind}_mobilenetv2")
+    codec, make = _at(stride, QUICK[kind]), partial(tiny_network, stride=stride)
+    return row(summary, codec, make, size, f"{kind}_mobilenetv2")
 
 
-def tiny_network(codec: Codec, pretrained: bool = False) -> Network:
-    """Returns the smallest network, of stride 4, with the maps of any codec."""
-    trunk = PlainResNet(stem=16, channels=(32, 64, 96, 128))
-    neck, heads = _narrow(codec, trunk.channels, (32, 48, 64, 96), width=48, pooled=16)
-    return Network(trunk, neck, heads, stride=4)
+def tiny_network(codec: Codec, pretrained: bool = False, stride: Stride = 4) -> Network:
+    """Returns the smallest network with the maps of any codec."""
+    trunk = PlainResNet(stem=16, channels=(32, 64, 96, 128), finest=stride)
+    widths = (24,) * len(_FINER[stride]) + (32, 48, 64, 96)
+    neck, heads = _narrow(codec, trunk.channels, widths, width=48, pooled=16)
+    return Network(trunk, neck, heads, stride=stride)
 
 
 def large_hourglass(stacks: int, kind: str, summary: str) -> Model:

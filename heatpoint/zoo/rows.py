@@ -15,6 +15,7 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
+from heatpoint.codecs.points import PointCodec
 from heatpoint.codecs.saccade import SaccadeCodec
 from heatpoint.codecs.triplets import TripletCodec
 from heatpoint.codecs.ttf import TTFCodec
@@ -76,6 +77,7 @@ RELEASED: dict[str, Codec] = {
     "centernet": CenterCodec(1),
     "cornernet": CornerCodec(1),
     "centerpose": CenterPoseCodec(1, joints=1),
+    "points": PointCodec(1),
     "pose": JointCodec(1, sigma=2.0),
     "triplets": TripletCodec(1),
     "ttfnet": TTFCodec(1),
@@ -90,6 +92,7 @@ QUICK: dict[str, Codec] = {
     "centerpose": CenterPoseCodec(
         1, joints=1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=2.5
     ),
+    "points": PointCodec(1),
     "pose": JointCodec(1, sigma=1.5),
     "triplets": TripletCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "saccade": SaccadeCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),

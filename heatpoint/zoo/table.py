@@ -124,6 +124,17 @@ TABLE: dict[str, Model] = {
         (640, 640),
         "centerpose_mobilenetv2",
     ),
+    "points_resnet18": deconv("resnet18", "points", f"ResNet-18 {_DECONV}"),
+    "points_dla34": dlaup("dla34", "points", "DLA-34 with a deformable neck"),
+    "points_dla34_plain": dlaup(
+        "dla34", "points", "DLA-34 with a plain neck; of 3x3 convolutions", plain
+    ),
+    "points_mobilenetv2": topdown(_MOBILE, "points", _NARROW),
+    "points_mobilenetv2_fine": topdown(
+        _MOBILE, "points", f"{_NARROW}; at stride 2, for points a few pixels apart", 2
+    ),
+    "points_tiny": tiny("points", f"{_SIMPLE}; learn them from scratch within a minute"),
+    "points_tiny_fine": tiny("points", f"{_SIMPLE}; at stride 2, for points a few pixels apart", 2),
     "hourglass_1stack": stacked(1, 1, "bearpaw", "one hourglass behind bearpaw's stem"),
     "hourglass_2stack": stacked(2, 1, "bearpaw", "two stacked hourglasses, bearpaw's stem"),
     "hourglass_4stack": stacked(4, 1, "bearpaw", "four stacked hourglasses, bearpaw's stem"),

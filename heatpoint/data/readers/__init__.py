@@ -7,6 +7,7 @@ from typing import Any
 
 from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
+from heatpoint.data.points import are_points, as_points
 from heatpoint.data.readers import (
     coco,
     coco_folders,
@@ -17,6 +18,7 @@ from heatpoint.data.readers import (
     labelme,
     matlab,
     mpii,
+    napari,
     sleap,
     table,
     text_lines,
@@ -44,6 +46,7 @@ FORMATS: tuple[Format, ...] = (
     *via.FORMATS,
     *cvat.FORMATS,
     *createml.FORMATS,
+    *napari.FORMATS,
     *table.FORMATS,
     *coco_folders.FORMATS,
 )
@@ -94,7 +97,7 @@ def read(data: str | Path, images: str | Path | None = None, encoding: str = "")
         annotations.findings.append(Finding("text in a national encoding", "", said))
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
-    return annotations
+    return as_points(annotations) if are_points(annotations) else annotations
 
 
 def _read(given: Given, chosen: Format | None) -> Annotations:

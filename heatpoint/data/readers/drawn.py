@@ -169,7 +169,9 @@ def as_annotations(
     An outline counts as the upright box around it, which is told. A point is a joint of the shape
     of its group; without a group, of the one box that holds it. Points of a group without a shape
     are a subject of their own, and so are all points of a picture on which nothing else is drawn
-    and no two points are called the same. Any other point is left out.
+    and no two points are called the same. Where nothing but points is drawn in all of the set, in
+    no groups, and some picture has two of one name, each is an object of the class of its name. Any
+    other point is left out.
 
     Args:
         pictures: All pictures of the set, of all splits.
@@ -184,6 +186,8 @@ def as_annotations(
     Raises:
         HeatpointError: There is no such split, no class, or ``locate_images`` refuses.
     """
+    if _are_objects(pictures):
+        pictures = [each._replace(things=_counted(each.joints), joints=()) for each in pictures]
     used = {thing.label for each in pictures for thing in each.things if thing.label}
     used |= {joint.subject for each in pictures for joint in each.joints if joint.subject}
     called = {joint.name for each in pictures for joint in each.joints if joint.name}
@@ -229,6 +233,30 @@ def as_annotations(
         listed_images.append((path, size, len(listed_images) + 1, len(objects) - before))
     annotations.images = objects.record(file, None, 0).divided(listed_images)
     return annotations
+
+
+def _are_objects(pictures: Iterable[Picture]) -> bool:
+    """Tells whether points are things that are counted, not joints of something."""
+    twice = False
+    for picture in pictures:
+        if picture.things or any(joint.group is not None for joint in picture.joints):
+            return False
+        names = Counter(joint.name for joint in picture.joints)
+        twice |= max(names.values(), default=0) > 1
+    return twice
+
+
+def _counted(joints: Iterable[Joint]) -> list[Thing]:
+    """Returns points as objects of their own; hidden ones are difficult."""
+    return [
+        Thing(
+            joint.name or SUBJECT,
+            (joint.x, joint.y, joint.x, joint.y),
+            joint.where,
+            difficult=joint.visibility == 1,
+        )
+        for joint in joints
+    ]
 
 
 def _here(name: str) -> str:

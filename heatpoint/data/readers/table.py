@@ -1,4 +1,4 @@
-"""Reads tables of boxes, one box a row: TensorFlow's, Open Images', RetinaNet's, and their kin.
+"""Reads tables of boxes or points, one a row: TensorFlow's, Open Images', RetinaNet's, and kin.
 
 Columns are known by their headings, in any order, in capitals or not. Tables without headings are
 RetinaNet's ``path,x1,y1,x2,y2,class`` and Google AutoML's, which begins with the split.
@@ -21,12 +21,14 @@ from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.deeplabcut import is_deeplabcut
 from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations, number
 from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.napari import is_napari
 from heatpoint.data.readers.via import is_via_csv
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_text
 
 _HEADINGS = {
-    "image": "filename imagepath imagename imageid imagefile image filepath path file img imgpath",
+    "image": "filename picture imagepath imagename imageid imagefile image filepath path file img"
+    " imgpath",
     "label": "class label labelname classname category categoryname name object classlabel",
     "split": "split subset set usage mlusage",
     "crowd": "isgroupof iscrowd",
@@ -48,7 +50,8 @@ _HEADINGS = {
 """What columns are called, without capitals, blanks and ``_``; the first one counts."""
 
 _CORNERS, _SIDES, _MIDDLE = ("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h")
-_SHAPES = (_CORNERS, _SIDES, _MIDDLE, ("bbox",))
+_POINTS = (("x", "y"), ("cx", "cy"))
+_SHAPES = (_CORNERS, _SIDES, _MIDDLE, ("bbox",), *_POINTS)
 _RETINANET = ("image", "x1", "y1", "x2", "y2", "label")
 _AUTOML = ("split", "image", "label", "x1", "y1", "", "", "x2", "y2", "", "")
 _AUTOML_SPLITS = {
@@ -85,7 +88,7 @@ def is_table(given: Given) -> bool:
     """Returns whether a file is a table that no other reader knows."""
     if given.suffix not in (".csv", ".tsv"):
         return False
-    return not is_via_csv(given) and not is_deeplabcut(given.path)
+    return not (is_via_csv(given) or is_napari(given.path) or is_deeplabcut(given.path))
 
 
 @steps.without_collection()
@@ -93,9 +96,10 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     """Reads a table, or a folder of Roboflow's with a table in each split.
 
     A box is two corners, a corner and the sides, the middle and the sides, or a column ``bbox`` of
-    ``[x, y, width, height]``. Coordinates that are all at most about 1 are shares of the picture,
-    which is told, and need the pictures. A row without coordinates is a picture without objects.
-    Without a column of classes, all boxes are of the class "object".
+    ``[x, y, width, height]``; a point is x and y alone, a box without sides. Coordinates that are
+    all at most about 1 are shares of the picture, which is told, and need the pictures. A row
+    without coordinates is a picture without objects. Without a column of classes, all boxes are of
+    the class "object".
 
     Classes are in the order of TensorFlow's ``label_map.pbtxt``, of ``class-descriptions``, which
     give names to Open Images' codes, or of RetinaNet's table ``name,number``, if one is beside the
@@ -195,9 +199,10 @@ def _columns(headings: Sequence[str], path: Path) -> list[str]:
     there = {key for key, at in place.items() if at is not None}
     shape = next((keys for keys in _SHAPES if there.issuperset(keys)), None)
     if "image" not in there or shape is None:
-        wanted = "columns of the picture and of a box (filename, xmin, ymin, xmax, ymax, class)"
+        wanted = "columns of the picture and of a box (filename, xmin, ymin, xmax, ymax, class) "
+        wanted += "or a point (filename, x, y, class)"
         seen = ", ".join(map(repr, headings[:12]))
-        raise steps.unexpected(path, wanted, f"the headings {seen}", "; a row is one box")
+        raise steps.unexpected(path, wanted, f"the headings {seen}", "; a row is one of these")
     used = {"image", "label", "split", "crowd", "difficult", "width", "height", *shape}
     meaning = {at: key for key, at in place.items() if at is not None and key in used}
     return [meaning.get(column, "") for column in range(len(headings))]
@@ -209,7 +214,7 @@ def _box(row: _Row) -> Box | None:
     if keys == ("bbox",):
         keys, cells = _SIDES, re.split(r"[\s,;]+", cells[0].strip("[]() "))
     try:
-        a, b, c, d = map(float, cells)
+        values = list(map(float, cells))
     except ValueError:
         if not any(cells):
             return None
@@ -217,10 +222,15 @@ def _box(row: _Row) -> Box | None:
         if words or len(cells) != len(keys):
             wanted = f"numbers {', '.join(keys)}"
             raise steps.unexpected(row.where, wanted, repr(words or cells)) from None
-        a, b, c, d = map(number, cells)
+        values = list(map(number, cells))
+    if len(values) != len(keys):
+        raise steps.unexpected(row.where, f"numbers {', '.join(keys)}", repr(cells))
+    a, b, c, d = (*values, 0.0, 0.0)[:4]
     if keys is _CORNERS:
         return a, b, c, d
-    return (a, b, a + c, b + d) if keys is _SIDES else (a - c / 2, b - d / 2, a + c / 2, b + d / 2)
+    if keys in (_SIDES, *_POINTS):
+        return a, b, a + c, b + d
+    return a - c / 2, b - d / 2, a + c / 2, b + d / 2
 
 
 def _size(row: _Row) -> steps.Size | None:

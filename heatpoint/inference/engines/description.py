@@ -15,7 +15,16 @@ from heatpoint.inference.engines import older
 from heatpoint.system import VERSION
 from heatpoint.system.files import fits
 from heatpoint.views import View
-from heatpoint.views.fields import BOXES, LABELS, NO_SUPPRESSION, SCORES, Field, Suppression
+from heatpoint.views.fields import (
+    BOXES,
+    LABELS,
+    NO_SUPPRESSION,
+    POINTS,
+    SCORES,
+    USUAL,
+    Field,
+    Suppression,
+)
 
 # Views by which files may say that pictures are looked at: each is known once it is imported.
 from heatpoint.views.pictures import Crops as Crops
@@ -87,6 +96,16 @@ class Description:
         names = {each.name for each in self.answer}
         told = (("boxes", "boxes"), ("keypoints", "joints"))
         return " and ".join(word for name, word in told if name in names) or "points"
+
+    @property
+    def counts(self) -> bool:
+        """Whether the network finds points, which are counted."""
+        return POINTS in self.answer
+
+    @property
+    def most(self) -> int:
+        """Most results of a look where the user does not say: of points, which are counted, all."""
+        return self.rows if self.counts else USUAL
 
     @property
     def view_type(self) -> type[View]:

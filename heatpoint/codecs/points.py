@@ -1,0 +1,261 @@
+"""Points by class, for counting and locating: a heatmap of each class, and an offset within a cell.
+
+The heatmap and the offset are those of CenterNet (Zhou et al. 2019, section 3), without a size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
+from heatpoint.codecs.encoded import (
+    CellSamples,
+    CenterEncoded,
+    at_cells,
+    check_blobs,
+    list_points,
+)
+from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
+from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks, unflipped
+from heatpoint.views.fields import LABELS, POINTS, SCORES, Field, Part
+
+_AT_ONCE = 1024
+"""Points whose distances to all others of their image are computed together."""
+
+
+@dataclass(frozen=True)
+class PointCodec(Codec):
+    """Points: one heatmap per class, and an offset within the cell that all classes share.
+
+    A point has no size that could say how far its blob reaches. All blobs reach equally far, less
+    where points of one class crowd, so that there is a valley between any two.
+
+    Attributes:
+        classes: Number of classes C.
+        stride: Input pixels per cell.
+        point_radius: Cells that a blob reaches at most on each side of a point's own.
+        spacing: Share of the distance to the nearest other point of the class that a blob reaches
+            at most; 0 lets all of them reach as far as ``point_radius``.
+        offset_region: Cells around a point's own at which the offset is learnt too, up to the
+            blob's end: a peak that lies a cell beside the point still leads to it.
+        max_detections: Number of candidates K per image.
+        heatmap_weight: Weight of the heatmap's loss.
+        offset_weight: Weight of the offset's L1 loss.
+        clamp: Bound of the clamped sigmoid, or None for the exact loss; see ``focal_loss``.
+        peak_kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
+        one_class_per_cell: Whether only the best class of a cell becomes a candidate, so that
+            nothing is counted twice, as of two classes.
+    """
+
+    learns: ClassVar[frozenset[Part]] = frozenset({"points"})
+    place: ClassVar[str] = "point"
+
+    classes: int
+    stride: int = 4
+    point_radius: int = 2
+    spacing: float = 0.5
+    offset_region: int = 1
+    max_detections: int = 2000
+    heatmap_weight: float = 1.0
+    offset_weight: float = 1.0
+    clamp: float | None = None
+    peak_kernel: int = 3
+    one_class_per_cell: bool = True
+
+    def __post_init__(self) -> None:
+        whole = ("classes", "stride", "max_detections", "peak_kernel")
+        check_values(self, whole, ("heatmap_weight", "offset_weight", "spacing"))
+        check_blobs(self.clamp, self.peak_kernel)
+        for name in ("point_radius", "offset_region"):
+            value = getattr(self, name)
+            fine = type(value) is int and 0 <= value < 1000
+            require(fine, name, "be a whole number from 0 to 999", value)
+
+    @property
+    def maps(self) -> tuple[MapSpec, ...]:
+        """Heatmap (C logits) and offset (x, y), in cells."""
+        heatmap = MapSpec("heatmap", self.classes, bias=-2.19, per="class")
+        return (heatmap, MapSpec("offset", 2, bias=0.5, std=0.001))
+
+    @property
+    def answer(self) -> tuple[Field, ...]:
+        """Points, scores and labels."""
+        return (POINTS, SCORES, LABELS)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """``heatmap`` and ``offset``."""
+        return ("heatmap", "offset")
+
+    def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> CenterEncoded:
+        """Turns the points of a batch into lists of cells, on the device of the targets.
+
+        A point exactly on the right or bottom border falls into the last cell.
+
+        Args:
+            targets: One per image; points (N, 1, 2) in input pixels.
+            size: (H, W) of the network's input in pixels, multiples of the stride.
+
+        Raises:
+            ValueError: A target has no points or several for an object, one is not finite or lies
+                outside of the input, a label is out of range, or the size is no multiple of the
+                stride.
+        """
+        map_size, batch = check_size(size, self.stride), len(targets)
+        points, label, counts = self._gathered(targets, size)
+        image = torch.arange(batch).repeat_interleave(torch.tensor(counts, dtype=torch.int64))
+        image = image.to(points.device, non_blocking=True)
+        position = points / self.stride
+        radius = self._radius(position, label, counts, max(map_size))
+        planes = batch, self.classes
+        cell, offset, blobs = list_points(position, image, label, radius, planes, map_size)
+        ones, every = torch.ones_like(offset[:, 0]), torch.arange(len(cell), device=cell.device)
+        objects = samples = CellSamples(image, cell, offset, torch.zeros_like(offset), ones, every)
+        if self.offset_region > 0:
+            samples = objects.with_regions(radius.clamp(max=self.offset_region), batch, map_size)
+        total = samples.weight.sum()
+        return CenterEncoded(
+            batch=batch,
+            classes=self.classes,
+            map_size=map_size,
+            objects=objects,
+            label=label,
+            radius=radius,
+            blobs=blobs,
+            samples=samples,
+            counts=torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
+            kept=torch.ones_like(label, dtype=torch.bool),
+        )
+
+    def _gathered(
+        self, targets: Sequence[Target], size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, list[int]]:
+        """Returns points (P, 2) in input pixels, labels (P,), and how many each image has."""
+        if not targets:
+            return torch.zeros(0, 2), torch.zeros(0).long(), []
+        rows = []
+        for number, target in enumerate(targets):
+            count = len(target.labels)
+            shape = None if target.points is None else tuple(target.points.shape)
+            if target.points is None or shape != (count, 1, 2):
+                raise ValueError(
+                    f"image {number} of the batch has points of shape {shape}, expected "
+                    f"{(count, 1, 2)}: one for each object"
+                )
+            rows.append(target.points[:, 0].float())
+        points, label = torch.cat(rows), torch.cat([target.labels.long() for target in targets])
+        far = points.new_tensor((size[1], size[0]))
+        # Rounding may move a point on the border a little beyond it.
+        fine = ((points > -0.004) & (points < far + 0.004)).all(-1)
+        fine &= (label >= 0) & (label < self.classes)
+        if not bool(fine.all()):
+            first = int((~fine).nonzero()[0])
+            raise ValueError(
+                f"point {first} of the batch is {points[first].tolist()} with label "
+                f"{int(label[first])}; points must lie within the input of {size[0]} x {size[1]} "
+                f"pixels (height x width), labels from 0 to {self.classes - 1}"
+            )
+        return points, label, [len(each) for each in rows]
+
+    def _radius(
+        self, position: Tensor, label: Tensor, counts: Sequence[int], longest: int
+    ) -> Tensor:
+        """Returns how far blobs reach along x and y, (P, 2) int64 in cells.
+
+        Args:
+            position: (P, 2) in cells.
+            label: (P,) int64.
+            counts: How many of the points each image has.
+            longest: Longer side of the maps in cells.
+        """
+        radius = torch.full_like(position, self.point_radius, dtype=torch.int64)
+        if not (self.spacing and self.point_radius):
+            return radius
+        # Points of other classes are moved out of reach.
+        placed = torch.cat((position, 4.0 * longest * label[:, None]), 1)
+        start = 0
+        for count in counts:
+            own = placed[start : start + count]
+            for first in range(0, count if count > 1 else 0, _AT_ONCE):
+                part = own[first : first + _AT_ONCE]
+                # The nearest is the point itself.
+                away = torch.cdist(part, own, compute_mode="donot_use_mm_for_euclid_dist")
+                near = away.topk(2, largest=False).values[:, 1]
+                reach = (near * self.spacing).long().clamp(max=self.point_radius)
+                radius[start + first : start + first + len(part)] = reach[:, None]
+            start += count
+        return radius
+
+    def loss(self, maps: Maps, encoded: CenterEncoded) -> dict[str, Tensor]:
+        """Returns the weighted losses "heatmap" and "offset" of one stack.
+
+        Heatmap: penalty-reduced focal loss (CenterNet, equation 1), divided by the number of
+        positive cells. Offset: L1 at the points' cells (equation 2) and around them, divided by
+        the number of coordinates.
+
+        Args:
+            maps: The network's maps, any real dtype.
+            encoded: The targets.
+
+        Returns:
+            Scalars, float32, or float64 where the maps are.
+        """
+        positives, objects = encoded.counts[:2].unbind()
+        scale = self.heatmap_weight / positives.clamp(min=1)
+        heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
+        at = encoded.samples
+        found = accurate(at_cells(maps["offset"], at.image, at.cell))
+        offset = l1_loss(found, at.offset, at.weight, 2 * objects + 1e-4)
+        return {"heatmap": heatmap, "offset": self.offset_weight * offset}
+
+    def decode(self, maps: Maps) -> Rows:
+        """Reads the K best peaks of each image and the points that the offsets lead to.
+
+        Peaks are chosen among logits, since float32 probabilities near 1 coincide.
+
+        Args:
+            maps: The maps of the last stack.
+        """
+        values, labels, cells = top_peaks(
+            maps["heatmap"], self.max_detections, self.peak_kernel, self.one_class_per_cell
+        )
+        inside = read_cells(maps["offset"], cells).float()
+        points = (places_of(cells, maps["heatmap"].shape[-1]).float() + inside) * self.stride
+        return {"points": points, "scores": torch.sigmoid(values.float()), "labels": labels}
+
+    def unflip(self, maps: Maps) -> Maps:
+        """Turns the maps of the mirrored image (x to W - x) into maps of the image."""
+        return {"heatmap": maps["heatmap"].flip(-1), "offset": unflipped(maps["offset"])}
+
+    def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
+        """Averages the probabilities and offsets of an image and of its mirror image.
+
+        Args:
+            maps: Maps of the image.
+            mirrored: Maps of the mirrored image, not yet turned back.
+
+        Returns:
+            Maps of the image; the heatmap holds the logit of the mean probability.
+        """
+        other = self.unflip(mirrored)
+        heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
+        return {"heatmap": heatmap, "offset": (maps["offset"] + other["offset"]) / 2}
+
+    def ideal(self, encoded: CenterEncoded) -> Maps:
+        """Returns the maps a perfect network would produce; decoding them gives the points.
+
+        Exact to rounding for points with a cell of their own and at most K per image. Of points
+        that share a cell, one is found, with the last one's offset; of two classes both are, unless
+        ``one_class_per_cell``.
+
+        Returns:
+            float32 maps; the offset is 0 at cells where no point trains it.
+        """
+        at = encoded.samples
+        offset = encoded.map_of(at.offset, at.image, at.cell)
+        return {"heatmap": encoded.logits(encoded.blobs), "offset": offset}
