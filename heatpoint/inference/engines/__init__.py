@@ -46,7 +46,7 @@ def open_engine(
             or an engine, which is returned as it is and had the other arguments when it was opened.
         flip: Averages the maps with those of the mirrored image.
         max_detections: Most boxes per image.
-        device: "auto", "cpu", "cuda" or "cuda:1"; of checkpoints any other torch device too, of
+        device: "auto", "cpu", "cuda" or "cuda:N"; of checkpoints any other torch device too, of
             exported files "tensorrt", and Intel's "gpu" and "npu". One that is not there is an
             error, and "auto" takes the best that is.
         precision: "auto", "fp32", "bf16" or "fp16".

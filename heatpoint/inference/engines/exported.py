@@ -40,7 +40,7 @@ class ExportedEngine(Engine):
         precision: The type of the numbers between the layers, one of ``choices``; without, what
             the file was exported for, as far as the processor can: 16 bits only where it has
             instructions for them. Layers of 8 bits stay so.
-        device: "auto", "cpu", "cuda", "tensorrt", "gpu" or "npu"; "cuda:1" is the second. What
+        device: "auto", "cpu", "cuda", "tensorrt", "gpu" or "npu"; "cuda:N" is one of several. What
             was asked for is used or refused; only "auto" chooses.
         timings: Its ``network`` grows with every call, decoding included, which the file does.
 
