@@ -201,6 +201,7 @@ def test_tables_and_chart_of_a_report(tmp_path: Path) -> None:
         "architecture": "",
         "size": [64, 96],
         "threads": 1,
+        "device": "cpu",
         "processor": "a processor",
         "operations": 2_000_000_000,
         "peaks": {"fp32": 5e10},
@@ -227,7 +228,8 @@ def test_tables_and_chart_of_a_report(tmp_path: Path) -> None:
 def test_a_failed_contender_is_told_and_changes_the_status(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    protocol = {"model": "x", "architecture": "", "size": [64, 64], "threads": 1, "processor": "y"}
+    protocol = {"model": "x", "architecture": "", "size": [64, 64], "threads": 1, "device": "cpu"}
+    protocol["processor"] = "y"
     report = Report(protocol, [result(NAIVE, [1.0])], {"onnx": "not here"}, {"torch": "it died"})
     monkeypatch.setattr("heatpoint.benchmarking.benchmark", lambda *_, **__: report)
     words = ["x.safetensors", "--out", str(tmp_path)]

@@ -207,8 +207,8 @@ def test_a_picture_is_listed_once(tmp_path: Path) -> None:
 
 
 def test_other_csv_files_are_not_taken_for_labels(tmp_path: Path) -> None:
-    (tmp_path / "boxes.csv").write_text("image,x,y\na,1,2\n")
-    with pytest.raises(HeatpointError, match=r"headings 'image', 'x', 'y'; a row is one box"):
+    (tmp_path / "boxes.csv").write_text("image,u,v\na,1,2\n")
+    with pytest.raises(HeatpointError, match=r"headings 'image', 'u', 'v'; a row is one of these"):
         read(tmp_path / "boxes.csv")
 
 

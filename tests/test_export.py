@@ -87,7 +87,7 @@ def enlivened(detector: Detector) -> Detector:
 def sizes(detector: Detector) -> list[tuple[int, int]]:
     """Returns two legal sizes with which no graph is made."""
     multiple, trim = detector.network.multiple, detector.network.trim
-    return [(2 * multiple - trim, multiple - trim), (2 * multiple - trim, 3 * multiple - trim)]
+    return [(3 * multiple - trim, multiple - trim), (2 * multiple - trim, 3 * multiple - trim)]
 
 
 def pictures(batch: int, height: int, width: int) -> Tensor:
