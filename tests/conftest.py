@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-import sysconfig
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 # Before torch starts its threads: on cores that tests share, threads waiting for each other cost
@@ -18,18 +16,10 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 
 if sys.dont_write_bytecode:
     # Tests start a hundred processes. Where none may keep what it compiled, each spends most of its
-    # time on compiling torch anew; they and the workers of this run share a folder of it. It would
-    # hide what was compiled when packages were installed, so it begins with links to that.
+    # time on compiling torch anew; they and the workers of this run share a folder of it.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     _BYTECODE = tempfile.TemporaryDirectory(prefix="heatpoint-bytecode-")
     os.environ["PYTHONPYCACHEPREFIX"] = _BYTECODE.name
-    with suppress(OSError):  # not every system lets everybody link
-        for _folder, _, _files in os.walk(sysconfig.get_path("purelib")):
-            if _folder.endswith("__pycache__"):
-                _place = Path(_BYTECODE.name, *Path(_folder).parts[1:-1])
-                _place.mkdir(parents=True, exist_ok=True)
-                for _file in _files:
-                    os.symlink(os.path.join(_folder, _file), _place / _file)
 
 import pytest
 
