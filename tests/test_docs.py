@@ -50,17 +50,6 @@ SHORTER = {
     r"(heatpoint train (?!.*--epochs).*)": r"\1 --epochs 1",
 }
 
-ELSEWHERE = {
-    "README.md": {
-        "train data/train.json --out": "train data/train.json --val data/val.json"
-        " --model centernet_tiny --out"
-    }
-}
-"""What a document shows and another one runs as it is: here it becomes a command that several have.
-
-README leaves all to the plan, as ``train-on-your-data.md`` does, and exports what it has trained.
-"""
-
 ALIKE = re.compile(r"heatpoint (demo|train)(?!.*--(resume|weights|plugin|config))")
 """Commands that read nothing but drawn data."""
 
@@ -156,7 +145,7 @@ def test_document_runs(document: Path, workplace: Path, common: Path) -> None:
             if command.startswith("pytest"):
                 continue  # this very run
             assert command.startswith("heatpoint "), f"{document.name}: {command}"
-            for pattern, shorter in (SHORTER | ELSEWHERE.get(document.name, {})).items():
+            for pattern, shorter in SHORTER.items():
                 command = re.sub(pattern, shorter, command)
             if ALIKE.match(command):
                 run_once(command, common, workplace)
