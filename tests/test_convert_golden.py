@@ -107,14 +107,6 @@ SLOW_WEIGHTS = 60_000_000
 QUICK = {"pprp_small_hourglass_80", "triplets_centernet52"}
 """The others of this size have twice the weights, or the same ones."""
 
-MORE_OF_THE_SAME = {
-    "bearpaw_hg8_b1_mpii",
-    "princeton_pytorch_stacked_hourglass_8hg_mpii",
-    "ttfnet_r34",
-    "xy_ctdet_coco_resdcn_101",
-}
-"""What is run with two stacks, with 18 layers, and with 101 layers under another neck."""
-
 
 def layout_of(name: str) -> tuple[str, Layout] | None:
     """Returns the layout of a manifest, whatever data it was trained on; None for none of ours."""
@@ -154,7 +146,7 @@ def networks() -> list[str]:
 
 def marked(name: str) -> object:
     weights = sum(math.prod(shape) for shape in manifest(name).values())
-    slow = (weights > SLOW_WEIGHTS and name not in QUICK) or name in MORE_OF_THE_SAME
+    slow = weights > SLOW_WEIGHTS and name not in QUICK
     return pytest.param(name, marks=pytest.mark.slow) if slow else name
 
 

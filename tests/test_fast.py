@@ -51,20 +51,9 @@ def assert_same(network: Network, copied: Network, tolerance: float) -> None:
 # Norms behind a concatenation stay too: see test_lite_models.py.
 UNLIKE = "hourglass|resdcn101|darknet53|squeeze|_saccade"
 FOLDABLE = [name for name in zoo.models() if not re.search(UNLIKE, name)]
-# More blocks of those of resnet18 and resnet50, and other heads of the kind that others have.
-MORE = "resnet34|resnet101|centerpose_(resnet|dla)"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *(
-            pytest.param(name, marks=[pytest.mark.slow] * bool(re.search(MORE, name)))
-            for name in FOLDABLE
-        ),
-        "centernet_timm:mobilenetv3_small_050",
-    ],
-)
+@pytest.mark.parametrize("name", [*FOLDABLE, "centernet_timm:mobilenetv3_small_050"])
 def test_copies_compute_the_same_without_batch_norms(name: str) -> None:
     torch.manual_seed(0)
     names = ["person"] if zoo.learns_joints(name) else ["cat", "dog"]
