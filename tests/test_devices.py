@@ -22,6 +22,7 @@ from drawn_graphs import BOXES, draw_onnx, draw_openvino, expected_boxes, pictur
 from heatpoint.benchmarking.contenders import NAIVE, choose
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.inference.engines import open_engine
+from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.onnx import _PROVIDERS, OnnxEngine
 from heatpoint.inference.engines.openvino import OpenVinoEngine
 from heatpoint.inference.engines.torch import pick_device
@@ -59,7 +60,7 @@ def test_what_onnx_runtime_was_not_built_for(
 
 @pytest.mark.parametrize("device", ["gpu", "gpu:7", "npu"])
 def test_what_openvino_does_not_find(tmp_path: Path, device: str) -> None:
-    found = openvino.Core().available_devices
+    found = openvino_core(openvino).available_devices
     if any(each.startswith(device.upper()) for each in found):
         pytest.skip("it is there")
     says = f"device '{device}' here: it finds {', '.join(found)} alone; .* needs the driver"
@@ -176,7 +177,7 @@ class Core:
     asked: ClassVar[list[tuple[str, dict[str, Any]]]] = []
 
     def __init__(self) -> None:
-        self.core = openvino.Core()
+        self.core = openvino_core(openvino)
         self.available_devices = ["CPU", "GPU.0", "GPU.1", "NPU"]
 
     def __getattr__(self, name: str) -> Any:

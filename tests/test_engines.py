@@ -31,6 +31,7 @@ from drawn_graphs import (
 from heatpoint import zoo  # noqa: F401  (knows all codecs)
 from heatpoint.codecs import Codec
 from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.description import EXPORT_VERSION, Description
 from heatpoint.inference.engines.engine import Answer, Timings
 from heatpoint.inference.engines.onnx import OnnxEngine
@@ -255,7 +256,7 @@ def test_numbers_that_are_not_positive(kind: Kind, tmp_path: Path, numbers: dict
 def test_precision_is_what_the_processor_can(tmp_path: Path, stored: str) -> None:
     import openvino
 
-    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    able = openvino_core(openvino).get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     path = draw_openvino(tmp_path / "a.xml", replace(BOXES, precision=stored))
     needed = {"fp32": "FP32", "bf16": "BF16", "fp16": "FP16", "int8": "INT8"}[stored]
     settled = stored if needed in able else "fp32"
@@ -296,3 +297,23 @@ def test_no_torch_is_needed(kind: Kind, tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert done.stdout == "(1, 3) 0.2000\nset()\nset()\n", done.stderr
+
+
+@pytest.mark.parametrize("where", ["here", "in another thread"])
+def test_signals_are_handled_when_engines_of_openvino_are_gone(tmp_path: Path, where: str) -> None:
+    path = draw_openvino(tmp_path / "a.xml")
+    program = (
+        "import gc, signal, threading\n"
+        "from heatpoint.inference.engines.openvino import OpenVinoEngine as Engine\n"
+        f"engines = [Engine({str(path)!r}, threads=1), Engine({str(path)!r}, threads=1)]\n"
+        "def let_go():\n"
+        "    engines.pop(0), gc.collect(), engines.pop(0), gc.collect()\n"
+        f"if {where == 'here'}: let_go()\n"
+        "else: thread = threading.Thread(target=let_go); thread.start(); thread.join()\n"
+        "signal.signal(signal.SIGINT, lambda *_: print('handled'))\n"
+        "signal.raise_signal(signal.SIGINT)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.returncode) == ("handled\n", 0), done.stderr

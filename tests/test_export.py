@@ -22,6 +22,7 @@ from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export
 from heatpoint.exporting.graph import Deployed
+from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.description import Description
 from heatpoint.networks import Backbone, Network
 from heatpoint.zoo.detector import Detector
@@ -112,7 +113,7 @@ def run_onnx(path: Path, images: Tensor) -> Arrays:
 
 def run_openvino(path: Path, images: Tensor) -> Arrays:
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
-    compiled = ov.compile_model(path, "CPU", settings)
+    compiled = openvino_core(ov).compile_model(path, "CPU", settings)
     answer = compiled({"images": images.numpy()})
     return {output.any_name: answer[output].copy() for output in compiled.outputs}
 

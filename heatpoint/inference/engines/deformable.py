@@ -7,6 +7,7 @@ saved needs no rule any more.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +22,15 @@ ONNX_RUNTIME = "1.25"
 """First version of ONNX Runtime that computes it on a processor."""
 
 
+@cache
 def openvino_core(library: Any) -> openvino.Core:
-    """Returns OpenVINO's entrance, which reads deformable convolutions from ONNX too.
+    """Returns the one entrance of this process to OpenVINO, which reads deformable convolutions.
+
+    It must not go before the process does. On Linux each entrance gives the thread that first uses
+    the processor through it a stack for handling signals, and takes it away again: with two that
+    go in the order in which they came, or one that goes in another thread, the thread is left with
+    a stack that is no more, and the next Ctrl-C ends the process by a segmentation fault
+    (OpenVINO 2026.4).
 
     Args:
         library: The module ``openvino``.

@@ -55,7 +55,7 @@ class OpenVinoEngine(ExportedEngine):
         library, (kind, index) = cls.library(), parse_device(device)
         if kind == "cpu":
             return "CPU"
-        found = library.Core().available_devices
+        found = openvino_core(library).available_devices
         if kind == "auto":
             return "CPU" if found == ["CPU"] else "AUTO"
         if kind not in cls.needs:
