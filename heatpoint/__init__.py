@@ -8,6 +8,7 @@ Example:
     >>> detector = heatpoint.build("centernet_resnet18", names=["cat", "dog"])
     >>> detector.save("untrained.safetensors")
     >>> results = heatpoint.predict("untrained.safetensors", ["photo.jpg"])  # doctest: +SKIP
+    >>> heatpoint.load("untrained.safetensors")("photo.jpg").show()  # doctest: +SKIP
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from heatpoint.inference.engines import open_engine as open_engine
     from heatpoint.inference.evaluate import evaluate as evaluate
     from heatpoint.inference.limits import limits as limits
+    from heatpoint.inference.loaded import Model as Model
+    from heatpoint.inference.loaded import load as load
     from heatpoint.inference.predict import predict as predict
     from heatpoint.inspection import inspect as inspect
     from heatpoint.planning import plan as plan
@@ -56,6 +59,7 @@ _HOME = {
     "Detector": "heatpoint.zoo.detector",
     "HeatpointError": "heatpoint.errors",
     "JointCodec": "heatpoint.codecs.joints",
+    "Model": "heatpoint.inference.loaded",
     "Skeleton": "heatpoint.data.skeleton",
     "benchmark": "heatpoint.benchmarking",
     "build": "heatpoint.zoo",
@@ -65,6 +69,7 @@ _HOME = {
     "fetch": "heatpoint.convert",
     "inspect": "heatpoint.inspection",
     "limits": "heatpoint.inference.limits",
+    "load": "heatpoint.inference.loaded",
     "merge": "heatpoint.data.combining",
     "open_engine": "heatpoint.inference.engines",
     "plan": "heatpoint.planning",

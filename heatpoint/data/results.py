@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 
 if TYPE_CHECKING:
+    import pandas
     import supervision
 
     from heatpoint.geometry import Image
@@ -42,6 +44,8 @@ class Detections:
         skeleton: Names, edges and mirrored pairs of the J joints; None without joints.
         columns: Further fields of the model by name, (N, ...) each.
         own_boxes: The boxes of rows with keypoints are found too, not where the model looked.
+        picture: What was looked at, (H, W, 3) uint8 RGB, where the model was opened by ``load``;
+            ``plot`` and ``show`` draw on it.
 
     Raises:
         HeatpointError: Shapes, types or label values do not fit together.
@@ -55,6 +59,7 @@ class Detections:
     skeleton: Skeleton | None = None
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     own_boxes: bool = False
+    picture: Image | None = None
 
     def __post_init__(self) -> None:
         self.names, self.columns = tuple(self.names), dict(self.columns)
@@ -129,7 +134,7 @@ class Detections:
         keypoints = None if self.keypoints is None else self.keypoints[rows]
         chosen = (self.boxes[rows], self.scores[rows], self.labels[rows], self.names, keypoints)
         columns = {name: values[rows] for name, values in self.columns.items()}
-        return Detections(*chosen, self.skeleton, columns, self.own_boxes)
+        return Detections(*chosen, self.skeleton, columns, self.own_boxes, self.picture)
 
     def renamed(self, names: Sequence[str], label_map: NDArray[np.int64]) -> Detections:
         """Returns the rows with other class names, of which label i becomes ``label_map[i]``."""
@@ -212,7 +217,59 @@ class Detections:
             data=data,
         )
 
-    def plot(self, image: Any, least: float = 0.0) -> Image:
+    def to_pandas(self) -> pandas.DataFrame:
+        """Returns a table with a row for each row.
+
+        Its columns are ``class``, ``score``, ``x1``, ``y1``, ``x2`` and ``y2``; of a model of
+        joints ``NAME_x``, ``NAME_y`` and ``NAME_score`` of each joint; and the further columns,
+        those of several numbers as ``NAME_0``, ``NAME_1`` and so on.
+
+        Raises:
+            HeatpointError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise HeatpointError(
+                "to_pandas needs pandas; pip install 'heatpoint[pandas]'"
+            ) from None
+
+        table: dict[str, Any] = {
+            "class": [self.names[label] for label in self.labels.tolist()],
+            "score": self.scores,
+            **dict(zip(("x1", "y1", "x2", "y2"), self.boxes.T, strict=True)),
+        }
+        if self.keypoints is not None and self.skeleton is not None:
+            for place, joint in enumerate(self.skeleton.joints):
+                for axis, what in enumerate(("x", "y", "score")):
+                    table[f"{joint}_{what}"] = self.keypoints[:, place, axis]
+        for name, values in self.columns.items():
+            if values.ndim == 1:
+                table[name] = values
+                continue
+            flat = values.reshape(len(values), -1).T
+            table |= {f"{name}_{place}": part for place, part in enumerate(flat)}
+        return pandas.DataFrame(table)
+
+    def show(self, least: float = 0.0) -> None:
+        """Shows the picture with the rows drawn in: in a notebook below its cell, else in a window.
+
+        Args:
+            least: Score of a row that is drawn.
+
+        Raises:
+            HeatpointError: The picture is not known.
+        """
+        from PIL import Image as PIL
+
+        picture = PIL.fromarray(self.plot(least=least))
+        notebook: Any = sys.modules.get("IPython")  # whoever is in one has imported it
+        if notebook is None or notebook.get_ipython() is None:
+            picture.show()
+        else:
+            notebook.display.display(picture)
+
+    def plot(self, image: Any = None, least: float = 0.0) -> Image:
         """Returns a copy of the picture, (H, W, 3) uint8 RGB, with the rows drawn in.
 
         Of a model of joints the skeletons are drawn; of one that finds boxes a box, class name and
@@ -220,13 +277,23 @@ class Detections:
         the points of each class are counted.
 
         Args:
-            image: The picture: a file, (H, W, 3) uint8 RGB array, Pillow image or encoded bytes.
+            image: The picture: a file, (H, W, 3) uint8 RGB array, Pillow image or encoded bytes; by
+                default the one that was looked at.
             least: Score of a row that is drawn.
+
+        Raises:
+            HeatpointError: The picture is not known.
         """
         from heatpoint.data.draw import draw_boxes, draw_joints, draw_points
         from heatpoint.data.images import load_image
 
-        pixels, shown = load_image(image), self[self.scores >= least]
+        given = self.picture if image is None else image
+        if given is None:
+            raise HeatpointError(
+                "these results do not know their picture, as those of heatpoint.load's models do; "
+                "give it: plot(image)"
+            )
+        pixels, shown = load_image(given), self[self.scores >= least]
         if "points" in shown.columns:
             return draw_points(pixels, shown.boxes, shown.labels, shown.names)
         if shown.keypoints is None or shown.own_boxes:

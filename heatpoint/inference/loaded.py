@@ -1,0 +1,179 @@
+"""An open model that is called with one picture after the other, in a notebook or a program."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from heatpoint.data.images import ImageSource, load_image
+from heatpoint.data.results import Detections
+from heatpoint.data.skeleton import Skeleton
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import Image
+from heatpoint.inference import KeepOptions, RunOptions
+from heatpoint.inference.engines.engine import Engine
+from heatpoint.inference.places import ImageBoxes, places_among, places_of
+from heatpoint.inference.predict import (
+    SCORE,
+    check_keep,
+    not_everywhere,
+    open_finder,
+    open_runner,
+)
+from heatpoint.inference.runner import Runner
+from heatpoint.options import Checkpoint, keywords
+
+if TYPE_CHECKING:
+    import torch
+
+    from heatpoint.zoo.detector import Detector
+
+    Picture = ImageSource | torch.Tensor
+
+_ADDRESS = ("http://", "https://")
+
+
+@dataclass
+class LoadOptions:
+    """Opens a model, to be called with pictures."""
+
+    model: Checkpoint | Path | Detector | Engine
+    """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
+    weights"""
+
+    detector: Checkpoint | Path | Detector | Engine | None = None
+    """of a model of joints: a model of boxes that finds where to look"""
+
+    keep: KeepOptions = field(default_factory=KeepOptions)
+
+    run: RunOptions = field(default_factory=RunOptions)
+
+
+@keywords(LoadOptions, positional=1)
+def load(options: LoadOptions) -> Model:
+    """Opens a model once, to be called with one picture after the other.
+
+    Example:
+        >>> model = load("best.safetensors", score=0.4)  # doctest: +SKIP
+        >>> found = model("photo.jpg")  # doctest: +SKIP
+        >>> found.show()  # doctest: +SKIP
+
+    Args:
+        options: Say which model, and how it is run; ``score``, ``nms``, ``size``, ``tiles``,
+            ``device`` and the others are those of ``predict``.
+
+    Raises:
+        HeatpointError: The model cannot be read, or an option is not for it.
+    """
+    runner = open_runner(options.model, options.run, options.keep, SCORE)
+    finder = None
+    if options.detector and not runner.view.asks:
+        raise HeatpointError(f"detector {not_everywhere(runner.engine.description)}")
+    check_keep(runner, options.keep, bool(options.detector))
+    if options.detector:
+        finder = open_finder(options.detector, options.run, options.keep)
+    return Model(runner, finder)
+
+
+class Model:
+    """An open model; what ``load`` returns.
+
+    Calling it from several threads at once is safe for exported files; a checkpoint is run by one
+    thread after the other.
+
+    Args:
+        runner: Runs the model.
+        finder: Finds where it looks, if it looks at one subject at a time.
+
+    Attributes:
+        names: Its classes.
+        skeleton: Its joints; None of a model that finds none.
+        size: (height, width) of its usual input in pixels.
+        engine: The open engine, which ``predict``, ``evaluate`` and ``video`` take as a model.
+    """
+
+    def __init__(self, runner: Runner, finder: Runner | None = None) -> None:
+        about = runner.engine.description
+        self.engine, self.names, self.size = runner.engine, about.names, about.size
+        self.skeleton: Skeleton | None = about.skeleton
+        self._runner, self._finder = runner, finder
+
+    def __repr__(self) -> str:
+        about, engine = self.engine.description, self.engine
+        return (
+            f"<{about.called}: finds {about.finds} of {len(self.names)} classes, {engine.name} on "
+            f"{engine.device} in {engine.precision}>"
+        )
+
+    def __call__(
+        self, image: Picture, boxes: ImageBoxes | None = None, *, bgr: bool = False
+    ) -> Detections:
+        """Returns what is in a picture, in its pixels.
+
+        Args:
+            image: A file, its bytes, a Pillow image, an array or a tensor. Arrays are (H, W), or
+                (H, W, 3) in the order red, green, blue, uint8 or float in [0, 1]; tensors the same
+                as (3, H, W). Addresses are for ``predict``, which says what it fetches.
+            boxes: Where a model of joints looks, (N, 4) xyxy in image pixels; by default where
+                ``detector`` finds something, and without one the whole picture.
+            bgr: The array's or tensor's order is blue, green, red, as OpenCV reads it.
+
+        Raises:
+            HeatpointError: It is no picture, or boxes are not for this model.
+        """
+        pixels = as_pixels(image, bgr, self.engine.description.bits)
+        found = self._found(pixels, boxes)
+        found.picture = pixels
+        return found
+
+    def each(self, images: Iterable[Picture], *, bgr: bool = False) -> Iterator[Detections]:
+        """Yields what is in each picture; ``predict`` is quicker, for it reads ahead."""
+        return (self(image, bgr=bgr) for image in images)
+
+    def _found(self, pixels: Image, boxes: ImageBoxes | None) -> Detections:
+        runner, places = self._runner, None
+        if boxes is not None:
+            if not runner.view.asks:
+                raise HeatpointError(f"boxes {not_everywhere(self.engine.description)}")
+            places = places_of(boxes, "the picture")
+        elif self._finder is not None:
+            places = places_among(self._finder([pixels])[0], self.names[0])
+        return runner([pixels], [places])[0]
+
+
+def as_pixels(image: Picture, bgr: bool = False, bits: int | None = None) -> Image:
+    """Returns a picture as (H, W, 3) uint8 RGB.
+
+    Args:
+        image: As ``Model`` takes it.
+        bgr: Its order is blue, green, red.
+        bits: Depth of 16-bit files that declare none; see ``load_image``.
+
+    Raises:
+        HeatpointError: It is no picture, or has no order of colours that could be another.
+    """
+    given: Any = image
+    if hasattr(given, "detach"):
+        given = given.detach().cpu().numpy()
+        if given.ndim != 3 or given.shape[0] not in (1, 3):
+            raise HeatpointError(
+                f"a tensor is a picture as (3, H, W), red, green and blue, not {given.shape}; give "
+                "the pictures of a batch one by one"
+            )
+        given = np.ascontiguousarray(given.transpose(1, 2, 0))
+    if isinstance(given, str) and given.lower().startswith(_ADDRESS):
+        raise HeatpointError(
+            f"{given} is an address; heatpoint.predict fetches those that it is given"
+        )
+    if not bgr:
+        return load_image(given, bits=bits)
+    if not isinstance(given, np.ndarray) or given.ndim != 3 or given.shape[2] != 3:
+        raise HeatpointError(
+            "bgr is for arrays (H, W, 3) and tensors (3, H, W); files and Pillow images know the "
+            "order of their colours: leave it out"
+        )
+    return np.ascontiguousarray(load_image(given, bits=bits)[..., ::-1])
