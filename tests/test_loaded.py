@@ -77,7 +77,7 @@ def test_a_model_of_joints_looks_where_it_is_told(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.keypoints, wanted.keypoints)
     assert len(model(image)) == 1  # the whole picture
     assert "pose" in repr(model) or "joints" in repr(model)
-    with pytest.raises(HeatpointError, match="score .* needs boxes or detector"):
+    with pytest.raises(HeatpointError, match=r"score .* needs boxes or detector"):
         heatpoint.load(detector, score=0.5)
 
 
