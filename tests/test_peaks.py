@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import peaks as module
-from heatpoint.codecs.peaks import Peaks, local_maxima, read_cells, top_peaks
+from heatpoint.codecs.peaks import Peaks, local_maxima, portable, read_cells, top_peaks
 
 
 def _obvious(heatmap: Tensor, count: int, kernel: int) -> Peaks:
@@ -97,6 +97,20 @@ def test_plateaus_survive_whole() -> None:
     heatmap[0, 0, 2, 2:4] = 1
     kept = local_maxima(heatmap)
     assert kept[0, 0, 2].tolist() == [True, False, True, True, False, True]
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_maxima_of_lines_and_columns_are_those_of_pooling(
+    kernel: int, layout: torch.memory_format
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    heatmap = torch.randn(2, 3, 5, 40, generator=generator).mul(2).round()  # with plateaus
+    heatmap[0, 0, 0, 0], heatmap[1, 2, 4, 39] = torch.nan, -torch.inf
+    heatmap = heatmap.contiguous(memory_format=layout)
+    with portable():
+        pooled = local_maxima(heatmap, kernel)
+    assert torch.equal(local_maxima(heatmap, kernel), pooled)
 
 
 def test_reading_cells_takes_vectors() -> None:
