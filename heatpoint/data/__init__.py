@@ -63,8 +63,9 @@ class ImageRecord:
         heads: (N,) float64, length that PCKh divides by: 0.6 of the diagonal of the head's box in
             image pixels, NaN where it is not known; None where it is known of nobody.
         points: (N, P, 2) float64, x and y in image pixels, continuous, of objects that are
-            labelled by P points each; None where they are labelled by boxes. The boxes are then
-            those around the points, without area around a single one; of a crowd region, its own.
+            labelled by a point each, or by four corners (clockwise as seen); None where they are
+            labelled by boxes. The boxes are then those around the points, without area around a
+            single one; of a crowd region, its own.
 
     Raises:
         ValueError: Arrays of different lengths, boxes that are not (N, 4), keypoints that are
@@ -171,6 +172,7 @@ class Objects:
     def __init__(self, joints: int | None = None) -> None:
         self._joints = joints
         self._rows: list[tuple[Any, ...]] = []
+        self._corners: list[NDArray[np.float64] | None] = []
 
     def add(
         self,
@@ -181,6 +183,7 @@ class Objects:
         area: float = math.nan,
         keypoints: NDArray[np.float64] | None = None,
         head: float = math.nan,
+        corners: NDArray[np.float64] | None = None,
     ) -> None:
         """Adds one object.
 
@@ -192,10 +195,13 @@ class Objects:
             area: In square image pixels; NaN means the box's.
             keypoints: (J, 3) as in ``ImageRecord``; None means that no joint is labelled.
             head: Length that PCKh divides by; NaN if unknown.
+            corners: (4, 2) of an object with four; ``quads.NONE`` of another outline that is no
+                box; None of a box.
         """
         if keypoints is None and self._joints is not None:
             keypoints = np.zeros((self._joints, 3))
         self._rows.append((box, label, crowd, difficult, area, keypoints, head))
+        self._corners.append(corners)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -209,8 +215,12 @@ class Objects:
         if self._joints is not None:
             joints = np.array(points).reshape(len(boxes), self._joints, 3)
         known = heads if np.isfinite(heads).any() else None
+        quads = None
+        if any(each is not None for each in self._corners):
+            lacking = np.full((4, 2), math.nan)
+            quads = np.array([lacking if each is None else each for each in self._corners])
         return ImageRecord(
-            path, size, boxes, labels, crowd, difficult, areas, image_id, joints, known
+            path, size, boxes, labels, crowd, difficult, areas, image_id, joints, known, quads
         )
 
 
@@ -276,8 +286,13 @@ class Annotations:
 
     @property
     def pointed(self) -> bool:
-        """Whether objects are labelled by points instead of boxes."""
-        return any(record.points is not None for record in self.images)
+        """Whether objects are labelled by a point each instead of boxes."""
+        return any(r.points is not None and r.points.shape[1] == 1 for r in self.images)
+
+    @property
+    def cornered(self) -> bool:
+        """Whether objects are labelled by four corners each."""
+        return any(r.points is not None and r.points.shape[1] == 4 for r in self.images)
 
     @property
     def objects(self) -> int:

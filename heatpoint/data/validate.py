@@ -123,10 +123,12 @@ def _masks(record: ImageRecord, size: Size | None) -> dict[str, NDArray[np.bool_
     finite = np.asarray(np.isfinite(record.boxes).all(1))
     safe = np.where(finite[:, None], record.boxes, 0.0)
     first, last = safe[:, :2], safe[:, 2:]
-    pointed = record.points is not None
+    pointed = record.points is not None and record.points.shape[1] == 1
     good, rim = finite & (pointed | (last > first).all(1)), 1e-6 * pointed
-    outside = good & ((first >= high + rim) | (last <= low - rim)).any(1)
     over = (np.maximum(low - first, last - high) > TOLERANCE).any(1)
+    if record.points is not None and not pointed:  # of four corners, the middle must be inside
+        first = last = np.nan_to_num(record.points.mean(1))
+    outside = good & ((first >= high + rim) | (last <= low - rim)).any(1)
     masks: dict[str, Any] = {
         "non-finite box": ~finite,
         "degenerate box": finite & ~good,

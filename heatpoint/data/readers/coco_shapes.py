@@ -1,9 +1,10 @@
-"""The boxes of COCO's polygons and masks, for objects that carry no box of their own."""
+"""What COCO's polygons and masks say: four corners, and boxes of objects that carry none."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +12,24 @@ from heatpoint.data import Box
 
 _LONGEST = 7
 """Characters that a number of a compressed mask has at most: five bits each, of 32."""
+
+
+EMPTY = (b"null", b"[]", b"[[]]")
+"""Outlines that say nothing."""
+
+
+def four_points(segmentation: bytes) -> list[list[float]] | None:
+    """Returns the x and y of a ``segmentation`` that is one polygon of four points, else None.
+
+    Commas are counted first, for polygons of many numbers take long to be read.
+    """
+    if segmentation.count(b",") != 7:
+        return None
+    try:
+        (ring,) = msgspec.json.decode(segmentation, type=list[list[float]])
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return [ring[at : at + 2] for at in range(0, 8, 2)] if len(ring) == 8 else None
 
 
 def extent(segmentation: Any) -> Box | None:

@@ -19,9 +19,10 @@ from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.deeplabcut import is_deeplabcut
-from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations, number
+from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.napari import is_napari
+from heatpoint.data.readers.outlines import number
 from heatpoint.data.readers.via import is_via_csv
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_text

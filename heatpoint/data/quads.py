@@ -1,0 +1,152 @@
+"""Objects by four corners: which data has them, and how boxes stand beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.findings import Finding
+from heatpoint.errors import HeatpointError
+
+Quads = NDArray[np.float64]
+"""(N, 4, 2) x and y of corners, clockwise as seen (y points down)."""
+
+NONE = np.full((4, 2), np.inf)
+"""What readers give for an object whose outline is neither a box nor has four corners."""
+
+_UPRIGHT = 1e-6
+"""Share of an object's extent by which sides of an upright box may be off."""
+
+_FLAT = 1e-3
+"""Share of the area of its box below which a quad has no area."""
+
+
+def upright(boxes: NDArray[np.floating]) -> Quads:
+    """Returns the corners of boxes (N, 4) xyxy, from the upper left one on."""
+    corners: Quads = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].astype(np.float64).reshape(-1, 4, 2)
+    return corners
+
+
+def around(quads: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Returns the upright boxes (N, 4) xyxy around quads (N, 4, 2)."""
+    return np.concatenate((quads.min(1), quads.max(1)), 1).astype(np.float64)
+
+
+def area(quads: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Returns signed areas (N,): positive where the corners go clockwise as seen."""
+    one, other = quads, np.roll(quads, -1, 1)
+    return np.asarray((one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0]).sum(1) / 2)
+
+
+def clockwise(quads: Quads) -> Quads:
+    """Returns quads whose corners go round clockwise; the first one of each stays the first.
+
+    Those whose sides cross are put in order by the direction from their middle.
+    """
+    along = np.roll(quads, -1, 1) - quads
+    then = np.roll(along, -1, 1)
+    turns = along[..., 0] * then[..., 1] - along[..., 1] * then[..., 0]
+    # Sides of a quad cross where two of its corners turn one way and two the other.
+    crossed = ((turns > 0).sum(1) == 2) & ((turns < 0).sum(1) == 2)
+    away = quads - quads.mean(1, keepdims=True)
+    angle = np.arctan2(away[..., 1], away[..., 0])
+    order = np.argsort((angle - angle[:, :1]) % (2 * np.pi), 1)
+    order[~crossed] = [0, 1, 2, 3]
+    order[~crossed & (area(quads) < 0)] = [0, 3, 2, 1]
+    return np.take_along_axis(quads, order[..., None], 1)
+
+
+def settled(annotations: Annotations) -> Annotations:
+    """Returns what a reader collected, with four corners for all objects or for none.
+
+    Data is labelled by four corners where every object has four, an upright box among them, and
+    one at least is no upright box. Elsewhere some objects are polygons, so that the boxes are what
+    all have; four corners are then told as a finding. Crowd regions count for neither.
+
+    Args:
+        annotations: Records have corners, (N, 4, 2), where the format gives any; a row is NaN for a
+            box, and infinite for another outline.
+    """
+    given = [record for record in annotations.images if record.points is not None]
+    if not given:
+        return annotations
+    own = [np.isfinite(_points(record)).all((1, 2)) & ~record.crowd for record in given]
+    told = np.concatenate([_points(record)[some] for record, some in zip(given, own, strict=True)])
+    turned = int((~_is_upright(told)).sum())
+    others = any((np.isinf(_points(record)).any((1, 2)) & ~record.crowd).any() for record in given)
+    if others or not turned:
+        images = [replace(record, points=None) for record in annotations.images]
+        plain = replace(annotations, images=images)
+        if turned:
+            detail = f"{turned:,} objects have four corners, others have not: all are boxes"
+            plain.findings.append(Finding("four corners among other outlines", "", detail))
+        return plain
+    images = []
+    for record in annotations.images:
+        quads = upright(record.boxes)
+        if record.points is not None:
+            mine = np.isfinite(record.points).all((1, 2))
+            quads[mine] = clockwise(record.points[mine])
+        boxes = around(quads)
+        sides = boxes[:, 2:] - boxes[:, :2]
+        with np.errstate(invalid="ignore"):
+            good = ~(area(quads) <= _FLAT * sides.prod(1)) | (sides <= 0).any(1) | record.crowd
+        for _ in range(int((~good).sum())):
+            annotations.leave_out("four corners without area", str(record.path), "on one line")
+        images.append(replace(record, points=quads, boxes=boxes).keep(good))
+    return replace(annotations, images=images)
+
+
+def as_quads(annotations: Annotations) -> Annotations:
+    """Returns a data set with four corners for each object, those of boxes where it has boxes.
+
+    Args:
+        annotations: The data set; it is not changed.
+
+    Raises:
+        HeatpointError: It holds points.
+    """
+    if annotations.cornered:
+        return annotations
+    if annotations.pointed:
+        raise HeatpointError(
+            f"{annotations.source} holds points, which have no corners; choose a model that finds "
+            "points, such as points_mobilenetv2 (heatpoint models lists them)"
+        )
+    images = [replace(record, points=upright(record.boxes)) for record in annotations.images]
+    detail = "the objects are boxes: their corners are learnt, and nothing about turned ones"
+    findings = [*annotations.findings, Finding("boxes taken as four corners", "", detail)]
+    return replace(annotations, images=images, findings=findings)
+
+
+def without_corners(annotations: Annotations) -> Annotations:
+    """Returns a data set that is labelled by the upright boxes around its objects."""
+    if not annotations.cornered:
+        return annotations
+    return replace(annotations, images=[replace(r, points=None) for r in annotations.images])
+
+
+def all_cornered(parts: Iterable[Annotations]) -> list[Annotations]:
+    """Returns data sets of boxes and of four corners with four corners each, if one has some."""
+    every = list(parts)
+    if not any(part.cornered for part in every) or any(part.pointed for part in every):
+        return every
+    return [as_quads(part) for part in every]
+
+
+def _points(record: ImageRecord) -> Quads:
+    assert record.points is not None
+    return record.points
+
+
+def _is_upright(quads: Quads) -> NDArray[np.bool_]:
+    """Returns which quads (N, 4, 2) are upright boxes, (N,)."""
+    boxes = around(quads)
+    reach = _UPRIGHT * (boxes[:, 2:] - boxes[:, :2]).max(1)[:, None, None]
+    corners = upright(boxes)
+    away = np.abs(quads[:, :, None] - corners[:, None]).max(-1)
+    return np.asarray((away.min(1) <= reach[..., 0]).all(1))
