@@ -239,7 +239,7 @@ def _count(target: Target, codec: Codec, size: tuple[int, int]) -> dict[str, int
         "other_class_cell": int((_follows(places) & ~twin).sum()),
         "neighbours": int((np.any(near, 0) & ~own).sum()),
         "below_cell": 0
-        if target.points is not None
+        if target.points is not None and target.points.shape[1] == 1
         else int((boxes[:, 2:] - boxes[:, :2] < codec.stride).any(1).sum()),
         "over_limit": max(0, len(boxes) - codec.capacity),
     }
