@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from heatpoint.data.findings import Finding
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import box_area
+from heatpoint.geometry import box_area, polygon_area
 
 Box = tuple[float, float, float, float]
 
@@ -46,7 +46,7 @@ class ImageRecord:
     """One image and the objects in it, as the annotation says (nothing is repaired here).
 
     Left empty, ``crowd`` and ``difficult`` become all False; ``areas`` that are left empty or not
-    finite become those of the boxes.
+    finite become those of the boxes, or of the four corners.
 
     Attributes:
         path: The image file; it need not exist.
@@ -101,9 +101,6 @@ class ImageRecord:
             if len(values) != n:
                 raise self._misfit(name, f"{n} (one per box)", len(values))
             setattr(self, name, values)
-        with np.errstate(invalid="ignore", over="ignore"):
-            own = box_area(self.boxes)
-        self.areas = np.where(np.isfinite(self.areas), self.areas, own)
         for name, (letter, last) in _FURTHER.items():
             if getattr(self, name) is None:
                 continue
@@ -112,12 +109,25 @@ class ImageRecord:
             if len(shape) != 3 or shape[::2] != [n, last]:
                 raise self._misfit(name, f"shape ({n}, {letter}, {last})", values.shape)
             setattr(self, name, values)
+        with np.errstate(invalid="ignore", over="ignore"):
+            own = box_area(self.boxes) if self.quads is None else np.abs(polygon_area(self.quads))
+        self.areas = np.where(np.isfinite(self.areas), self.areas, own)
 
     def _misfit(self, name: str, wanted: str, got: object) -> ValueError:
         return ValueError(f"{name} of {self.path}: expected {wanted}, got {got}")
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def quads(self) -> NDArray[np.float64] | None:
+        """The corners, (N, 4, 2), of objects that are labelled by four; None of all others."""
+        return self.points if self.points is not None and self.points.shape[1] == 4 else None
+
+    @property
+    def pointed(self) -> bool:
+        """Whether objects are labelled by one point each."""
+        return self.points is not None and self.quads is None
 
     def keep(self, mask: NDArray[np.bool_]) -> ImageRecord:
         """Returns the record with only the objects where ``mask``, (N,) bool, is True."""
@@ -287,12 +297,12 @@ class Annotations:
     @property
     def pointed(self) -> bool:
         """Whether objects are labelled by a point each instead of boxes."""
-        return any(r.points is not None and r.points.shape[1] == 1 for r in self.images)
+        return any(record.pointed for record in self.images)
 
     @property
     def cornered(self) -> bool:
         """Whether objects are labelled by four corners each."""
-        return any(r.points is not None and r.points.shape[1] == 4 for r in self.images)
+        return any(record.quads is not None for record in self.images)
 
     @property
     def objects(self) -> int:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.findings import Finding
 from heatpoint.errors import HeatpointError
+from heatpoint.geometry import polygon_area
 
 Quads = NDArray[np.float64]
 """(N, 4, 2) x and y of corners, clockwise as seen (y points down)."""
@@ -21,8 +22,11 @@ NONE = np.full((4, 2), np.inf)
 _UPRIGHT = 1e-6
 """Share of an object's extent by which sides of an upright box may be off."""
 
-_FLAT = 1e-3
-"""Share of the area of its box below which a quad has no area."""
+_FLAT = 1e-4
+"""Share of the square of its box's longer side below which a quad has no area."""
+
+_STALE = ("polygon read as its box", "rotated box read as upright")
+"""What readers say of outlines, and does not hold where four corners are kept."""
 
 
 def upright(boxes: NDArray[np.floating]) -> Quads:
@@ -36,16 +40,13 @@ def around(quads: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.concatenate((quads.min(1), quads.max(1)), 1).astype(np.float64)
 
 
-def area(quads: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Returns signed areas (N,): positive where the corners go clockwise as seen."""
-    one, other = quads, np.roll(quads, -1, 1)
-    return np.asarray((one[..., 0] * other[..., 1] - one[..., 1] * other[..., 0]).sum(1) / 2)
-
-
-def clockwise(quads: Quads) -> Quads:
+def clockwise(quads: Quads) -> tuple[Quads, NDArray[np.bool_]]:
     """Returns quads whose corners go round clockwise; the first one of each stays the first.
 
     Those whose sides cross are put in order by the direction from their middle.
+
+    Returns:
+        The (N, 4, 2) quads, and (N,) which of them crossed themselves.
     """
     along = np.roll(quads, -1, 1) - quads
     then = np.roll(along, -1, 1)
@@ -56,8 +57,8 @@ def clockwise(quads: Quads) -> Quads:
     angle = np.arctan2(away[..., 1], away[..., 0])
     order = np.argsort((angle - angle[:, :1]) % (2 * np.pi), 1)
     order[~crossed] = [0, 1, 2, 3]
-    order[~crossed & (area(quads) < 0)] = [0, 3, 2, 1]
-    return np.take_along_axis(quads, order[..., None], 1)
+    order[~crossed & (polygon_area(quads) < 0)] = [0, 3, 2, 1]
+    return np.take_along_axis(quads, order[..., None], 1), crossed
 
 
 def settled(annotations: Annotations) -> Annotations:
@@ -71,34 +72,40 @@ def settled(annotations: Annotations) -> Annotations:
         annotations: Records have corners, (N, 4, 2), where the format gives any; a row is NaN for a
             box, and infinite for another outline.
     """
-    given = [record for record in annotations.images if record.points is not None]
+    given = [record for record in annotations.images if record.quads is not None]
     if not given:
         return annotations
-    own = [np.isfinite(_points(record)).all((1, 2)) & ~record.crowd for record in given]
-    told = np.concatenate([_points(record)[some] for record, some in zip(given, own, strict=True)])
+    corners = np.concatenate([record.points[~record.crowd] for record in given])  # type: ignore[index]
+    told = corners[np.isfinite(corners).all((1, 2))]
     turned = int((~_is_upright(told)).sum())
-    others = any((np.isinf(_points(record)).any((1, 2)) & ~record.crowd).any() for record in given)
-    if others or not turned:
-        images = [replace(record, points=None) for record in annotations.images]
-        plain = replace(annotations, images=images)
+    if not turned or np.isinf(corners).all((1, 2)).any():
+        plain = without_corners(annotations)
         if turned:
             detail = f"{turned:,} objects have four corners, others have not: all are boxes"
             plain.findings.append(Finding("four corners among other outlines", "", detail))
         return plain
-    images = []
-    for record in annotations.images:
-        quads = upright(record.boxes)
-        if record.points is not None:
-            mine = np.isfinite(record.points).all((1, 2))
-            quads[mine] = clockwise(record.points[mine])
-        boxes = around(quads)
-        sides = boxes[:, 2:] - boxes[:, :2]
-        with np.errstate(invalid="ignore"):
-            good = ~(area(quads) <= _FLAT * sides.prod(1)) | (sides <= 0).any(1) | record.crowd
-        for _ in range(int((~good).sum())):
-            annotations.leave_out("four corners without area", str(record.path), "on one line")
-        images.append(replace(record, points=quads, boxes=boxes).keep(good))
-    return replace(annotations, images=images)
+    findings = [each for each in annotations.findings if each.kind not in _STALE]
+    whole = replace(annotations, findings=findings)
+    whole.images = [_settled(record, whole) for record in annotations.images]
+    return whole
+
+
+def _settled(record: ImageRecord, annotations: Annotations) -> ImageRecord:
+    """Returns a record with four corners of all objects that have an area; the others are told."""
+    quads, image = upright(record.boxes), str(record.path)
+    if record.quads is not None:
+        mine = np.isfinite(record.quads).all((1, 2)) & ~record.crowd
+        quads[mine], crossed = clockwise(record.quads[mine])
+        for corner in quads[mine][crossed, 0].tolist():
+            annotations.findings.append(Finding("corners swapped", image, f"from {corner} on"))
+    boxes, areas = around(quads), polygon_area(quads)
+    with np.errstate(invalid="ignore"):
+        longest = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0)
+        flat = (areas <= _FLAT * longest**2) & (boxes[:, 2:] > boxes[:, :2]).all(1) & ~record.crowd
+    for corner in quads[flat, 0].tolist():
+        annotations.leave_out("four corners without area", image, f"from {corner} on")
+    areas = np.where(record.crowd, record.areas, areas)
+    return replace(record, points=quads, boxes=boxes, areas=areas).keep(~flat)
 
 
 def as_quads(annotations: Annotations) -> Annotations:
@@ -136,11 +143,6 @@ def all_cornered(parts: Iterable[Annotations]) -> list[Annotations]:
     if not any(part.cornered for part in every) or any(part.pointed for part in every):
         return every
     return [as_quads(part) for part in every]
-
-
-def _points(record: ImageRecord) -> Quads:
-    assert record.points is not None
-    return record.points
 
 
 def _is_upright(quads: Quads) -> NDArray[np.bool_]:

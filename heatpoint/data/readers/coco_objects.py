@@ -18,7 +18,7 @@ from heatpoint.data import Id, ImageRecord, Size, joints_box
 from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import Classes
-from heatpoint.data.readers.coco_shapes import EMPTY, extent, four_points
+from heatpoint.data.readers.coco_shapes import extent, four_points
 from heatpoint.errors import HeatpointError
 
 Floats = NDArray[np.float64]
@@ -153,15 +153,14 @@ class Columns:
             crowd: (all,) which of all objects are crowd regions.
         """
         corners = np.full((len(rows), 4, 2), math.nan)
-        for place, row in enumerate(rows.tolist()):
-            outline = bytes(self._items[row].segmentation)
-            if crowd[row] or outline in EMPTY:
-                continue
-            polygon = four_points(outline)
+        given = [self._items[row].segmentation for row in rows.tolist()]
+        told = np.fromiter((one is not _NOTHING for one in given), np.bool_, len(given))
+        for place in np.flatnonzero(told & ~crowd[rows]).tolist():
+            polygon = four_points(given[place])
             if polygon is None:
                 return None
             corners[place] = polygon
-        return corners if len(rows) and np.isfinite(corners).any() else None
+        return corners if np.isfinite(corners).any() else None
 
     def _joints(self, kept: NDArray[np.bool_]) -> Floats | None:
         """Returns the joints of all objects, (N, J, 3) in image pixels; None if they have none.

@@ -14,22 +14,30 @@ _LONGEST = 7
 """Characters that a number of a compressed mask has at most: five bits each, of 32."""
 
 
-EMPTY = (b"null", b"[]", b"[[]]")
-"""Outlines that say nothing."""
+def four_points(segmentation: Any) -> NDArray[np.float64] | None:
+    """Returns the corners (4, 2) of a ``segmentation`` that is one polygon of four points.
 
+    The first point may be there again as the fifth. Of one that says nothing they are NaN; of any
+    other one, None.
 
-def four_points(segmentation: bytes) -> list[list[float]] | None:
-    """Returns the x and y of a ``segmentation`` that is one polygon of four points, else None.
-
-    Commas are counted first, for polygons of many numbers take long to be read.
+    Args:
+        segmentation: As the file has it; text of which commas are counted first, for polygons of
+            many numbers take long to be read.
     """
-    if segmentation.count(b",") != 7:
-        return None
+    if isinstance(segmentation, msgspec.Raw):
+        text = bytes(segmentation)
+        if text.count(b",") not in (0, 7, 9):
+            return None
+        segmentation = msgspec.json.decode(text)
+    if segmentation in (None, [], [[]]):
+        return np.full((4, 2), np.nan)
     try:
-        (ring,) = msgspec.json.decode(segmentation, type=list[list[float]])
-    except (msgspec.MsgspecError, ValueError):
+        (ring,) = np.array(segmentation, np.float64).reshape(1, -1, 2)
+    except (TypeError, ValueError, OverflowError):
         return None
-    return [ring[at : at + 2] for at in range(0, 8, 2)] if len(ring) == 8 else None
+    if len(ring) == 5 and (ring[0] == ring[4]).all():
+        ring = ring[:4]
+    return ring if len(ring) == 4 and np.isfinite(ring).all() else None
 
 
 def extent(segmentation: Any) -> Box | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from heatpoint.data import Box
 
@@ -54,9 +54,13 @@ def around(points: object) -> Box | None:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def four(points: object) -> Corners | None:
-    """Returns a list of x and y as corners, None if it is no list of four."""
-    if not isinstance(points, list | tuple) or len(points) != 4 or around(points) is None:
+def four(points: Any) -> Corners | None:
+    """Returns a list of x and y as corners, None if it is no list of four; a fifth may close it."""
+    if around(points) is None:
+        return None
+    if len(points) == 5 and points[0] == points[4]:
+        points = points[:4]
+    if len(points) != 4:
         return None
     return [(number(point[0]), number(point[1])) for point in points]
 
