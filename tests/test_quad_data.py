@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 import shapely
 from numpy.typing import NDArray
+from sample_quads import dota_quads
 
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.draw import write_picture
 from heatpoint.data.points import as_learnt, as_points
 from heatpoint.data.quads import NONE, as_quads, clockwise, settled, upright
+from heatpoint.data.readers import read
 from heatpoint.data.validate import clean, validate
+from heatpoint.errors import HeatpointError
 from heatpoint.geometry import polygon_area, quad_iou
-from heatpoint.data.draw import write_picture
 
 Quads = NDArray[np.float64]
 
@@ -60,7 +63,8 @@ def test_overlaps_are_those_of_shapely(kind: str) -> None:
     quads = turned(rng, 60)
     if kind == "whole numbers":
         boxes = rng.integers(0, 9, (60, 2, 2)).astype(float).cumsum(1).reshape(60, 4)
-        quads = upright(boxes + [0, 0, 1, 1])
+        boxes[:, 2:] += 1
+        quads = upright(boxes)
     elif kind == "far away":
         quads = np.concatenate((quads, quads[:20] + 1e-9, np.roll(quads[:20], 2, 1))) + 20_000
     elif kind == "any four points":
@@ -136,3 +140,25 @@ def test_corners_may_lie_outside_of_their_picture(tmp_path: Path) -> None:
     cleaned, counts = clean(data)
     assert counts["box outside the image"] == 1
     assert cleaned.images[0].boxes.tolist() == [[-1, -1, 5, 5]]
+
+
+def test_dota_as_it_comes(tmp_path: Path) -> None:
+    folder = dota_quads(tmp_path / "set")
+    file = folder / "train" / "labelTxt" / "a.txt"
+    lines = file.read_text().splitlines()
+    more = ["1 2 9 2 9 8 1 8 owl", "1 2 9 3 9 8 1 8 dog 1", ""]
+    file.write_text("\r\n".join([*lines, *more]), encoding="utf-8")
+    (folder / "train" / "labelTxt-hbb").mkdir()
+    (folder / "train" / "labelTxt" / "b.txt").rename(folder / "train" / "labelTxt" / "x.txt")
+    data = read(f"{folder}:train")
+    assert data.format == "DOTA"
+    assert data.names == ("cat", "dog", "owl")
+    assert data.left_out == {"unused label file": 1, "image without annotation file": 1}
+    (record,) = data.images
+    assert record.difficult.tolist() == [False, False, False, True]
+    assert record.labels.tolist() == [0, 1, 2, 1]
+    with pytest.raises(HeatpointError, match=r"has no split 'test'.* it has train, val"):
+        read(f"{folder}:test")
+    file.write_text("1 2 3 4 5 6 7 cat 0\n", encoding="utf-8")
+    with pytest.raises(HeatpointError, match=r"a\.txt:1: expected x1 y1 .* got '1 2 3"):
+        read(folder)

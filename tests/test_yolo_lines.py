@@ -103,7 +103,7 @@ def test_class_names_and_decimals_stand_for_classes(tmp_path: Path) -> None:
     assert boxes(data)[1:] == [[40, 20, 60, 30], [0, 0, 100, 50]]
 
 
-def test_polygons_are_read_as_boxes_and_counted_unless_all_have_four_corners(
+def test_polygons_are_read_as_boxes_unless_all_have_four_corners(
     tmp_path: Path,
 ) -> None:
     data = yolo(

@@ -15,6 +15,7 @@ from heatpoint.data.readers import (
     createml,
     cvat,
     deeplabcut,
+    dota,
     label_studio,
     labelme,
     matlab,
@@ -36,6 +37,7 @@ from heatpoint.system.encodings import reading
 FORMATS: tuple[Format, ...] = (
     *coco.FORMATS,
     *voc.FORMATS,
+    *dota.FORMATS,
     *yolo.FORMATS,
     *text_lines.FORMATS,
     *deeplabcut.FORMATS,
