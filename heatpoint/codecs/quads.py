@@ -89,7 +89,7 @@ class QuadCodec(Codec):
     corner_region: float = 0.6
     max_detections: int = 100
     heatmap_weight: float = 1.0
-    corners_weight: float = 1.0
+    corners_weight: float = 4.0
     clamp: float | None = None
     peak_kernel: int = 3
     one_class_per_cell: bool = False
