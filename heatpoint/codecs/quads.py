@@ -52,9 +52,10 @@ class QuadCodec(Codec):
     """Four corners: one heatmap per class, and the ways to the corners that all classes share.
 
     The middle of an object is the mean of its corners. A way (x, y) from the middle of a cell is
-    written, each number by itself, as it is up to one cell and as ``1 + ln`` of its amount beyond,
-    with its sign: an error of the map is a share of a long way and a part of a cell of a short one
-    (see ``box_maps.Sides``).
+    written as it is up to a length of one cell, and beyond in its direction with the length
+    ``1 + ln``: an error of the map is a share of a long way and a part of a cell of a short one (see
+    ``box_maps.Sides``), and what is written turns with the object. Numbers written each by itself
+    are slow to learn, for they jump where a corner passes above or beside the middle.
 
     Corners follow each other clockwise as seen. Which of them is the first is what the data says
     with ``order="own"``: the upper left one of a plate or a line of text, however it lies. Things
@@ -300,12 +301,17 @@ def _pairs(ways: Tensor, axis: int) -> Tensor:
 
 
 def _written(way: Tensor) -> Tensor:
-    """Returns ways in cells as the map says them; see ``QuadCodec``."""
-    beyond = way.sign() * (1 + way.abs().clamp(min=1).log())
-    return torch.where(way.abs() < 1, way, beyond)
+    """Returns ways (..., 2) in cells as the map says them; see ``QuadCodec``."""
+    length = _length(way)
+    return way * (1 + length.log()) / length
 
 
 def _read(written: Tensor) -> Tensor:
     """Returns the ways in cells that a map says."""
-    beyond = written.sign() * (written.abs() - 1).clamp(min=0, max=MOST).exp()
-    return torch.where(written.abs() < 1, written, beyond)
+    length = _length(written)
+    return written * (length - 1).clamp(max=MOST).exp() / length
+
+
+def _length(way: Tensor) -> Tensor:
+    """Returns the lengths (..., 1) of ways, but at least 1, up to which they are as written."""
+    return way.square().sum(-1, keepdim=True).sqrt().clamp(min=1)
