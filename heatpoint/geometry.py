@@ -216,27 +216,35 @@ def polygon_area(polygons: NDArray[Any]) -> NDArray[np.float64]:
 def quad_iou(
     a: NDArray[Any], b: NDArray[Any], within: NDArray[Any] | None = None
 ) -> NDArray[np.float64]:
-    """Returns the (N, M) overlaps of (N, 4, 2) and (M, 4, 2) corners, exactly, in float64.
+    """Returns the (N, M) overlaps of corners: intersection over union; see ``quad_overlaps``."""
+    common, first, second = quad_overlaps(a, b, within)
+    union = first[:, None] + second - common
+    overlaps: NDArray[np.float64] = np.where(union > _NOTHING, common / union.clip(_NOTHING), 0.0)
+    return overlaps
 
-    Corners that cross, or of which one lies between the others, stand for the hull around them.
+
+def quad_overlaps(
+    a: NDArray[Any], b: NDArray[Any], within: NDArray[Any] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Returns the areas that pairs of quads share, (N, M), and those of all, (N,) and (M,).
+
+    They are exact but for the rounding of float64. Corners that cross, or of which one lies between
+    the others, stand for the hull around them.
 
     Args:
-        a: Corners in any order of turning.
-        b: The same, in the same frame.
+        a: (N, 4, 2) corners, in either direction.
+        b: (M, 4, 2), in the same frame.
         within: (4,) xyxy, the part of the frame that counts; None for all of it.
     """
     a, b = _convex(a), _convex(b)
     seen = [np.concatenate((each.min(1), each.max(1)), 1) for each in (a, b)]
     rows, columns = np.nonzero(box_iou(*seen))
     frame = None if within is None else within[[[0, 1], [2, 1], [2, 3], [0, 3]]].astype(np.float64)
-    first, second = (_areas(each, frame) for each in (a, b))
-    overlaps = np.zeros((len(a), len(b)))
+    common = np.zeros((len(a), len(b)))
     for start in range(0, len(rows), _PAIRS):
         i, j = rows[start : start + _PAIRS], columns[start : start + _PAIRS]
-        common = _areas(_shared(a[i], b[j]), frame)
-        union = first[i] + second[j] - common
-        overlaps[i, j] = np.where(union > _NOTHING, common / union.clip(_NOTHING), 0.0)
-    return overlaps
+        common[i, j] = _areas(_shared(a[i], b[j]), frame)
+    return common, _areas(a, frame), _areas(b, frame)
 
 
 _PAIRS = 1 << 12

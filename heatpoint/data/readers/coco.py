@@ -221,7 +221,7 @@ def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> d
             }
             if record.difficult[i]:
                 item["difficult"] = 1
-            if record.quads is not None and not record.crowd[i]:
+            if record.quads is not None:
                 item["segmentation"] = [record.quads[i].ravel().tolist()]
             if record.keypoints is not None:
                 own = slice(None) if data.skeleton is None else data.skeleton.joints_of(label)
