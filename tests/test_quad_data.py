@@ -162,3 +162,13 @@ def test_dota_as_it_comes(tmp_path: Path) -> None:
     file.write_text("1 2 3 4 5 6 7 cat 0\n", encoding="utf-8")
     with pytest.raises(HeatpointError, match=r"a\.txt:1: expected x1 y1 .* got '1 2 3"):
         read(folder)
+
+
+def test_tables_with_eight_coordinates(tmp_path: Path) -> None:
+    heading = "picture,class,score,x1,y1,x2,y2,x3,y3,x4,y4\n"
+    row = ",".join(map(str, DIAMOND.ravel() + 3))
+    (tmp_path / "found.csv").write_text(f"{heading}a.png,cat,0.9,{row}\n", encoding="utf-8")
+    write_picture(tmp_path / "a.png", np.zeros((9, 9, 3), np.uint8))
+    (record,) = read(tmp_path / "found.csv").images
+    assert record.quads is not None
+    assert (record.quads == DIAMOND + 3).all()

@@ -151,7 +151,7 @@ def merged(*parts: tuple[Quads, list[float]]) -> dict[str, NDArray[Any]]:
 
 def test_tiles_tell_crossing_bars_apart_and_join_pieces() -> None:
     cross = np.stack((bar(80, 50, 30, 4, 45), bar(80, 50, 30, 4, -45)))
-    # By boxes, the first ones of both tiles would be one; of the four rows, one of each must remain.
+    # By boxes, the first ones of both tiles would be one; of four rows, one of each must remain.
     found = merged((cross, [0.9, 0.6]), (cross[[1, 0]], [0.8, 0.7]))
     assert sorted(found["scores"].tolist()) == [0.8, 0.9]
     assert found["quads"][found["scores"].argsort()].tolist() == cross[[1, 0]].tolist()

@@ -168,7 +168,7 @@ def _each_once(rows: Arrays, tile_of: NDArray[np.int64], tiles: Bounds) -> Array
 
 
 def _rectangle(quads: NDArray[np.floating], first: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Returns the corners (4, 2) of the smallest rectangle around quads, the nearest to one first."""
+    """Returns the corners (4, 2) of the smallest rectangle around quads, from near ``first`` on."""
     around = cv2.minAreaRect(quads.reshape(-1, 2).astype(np.float32))
     corners: NDArray[np.float32] = cv2.boxPoints(around)  # type: ignore[assignment]
     return np.roll(corners, -np.linalg.norm(corners - first, axis=1).argmin(), 0)
