@@ -23,6 +23,7 @@ from heatpoint.inspection import inspect
 from heatpoint.synthetic.cells import write_cells
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.synthetic.slips import write_slips
 from heatpoint.system import locked
 from heatpoint.system.files import atomic_write, write_json
 from heatpoint.system.outputs import check_outputs
@@ -118,6 +119,21 @@ _SHOWS = {
             "result": "model of cells",
         },
     ),
+    "quads": Show(
+        out="runs/demo-quads",
+        model="quads_tiny",
+        images=1500,
+        step=32,
+        write=write_slips,
+        recipe={"lr": 0.014, "eval_every": 3},
+        scores=("quad_ap50", "quad_ap"),
+        closing={
+            "data": "corners (COCO polygons, YOLO OBB, DOTA, LabelMe, CVAT) or boxes",
+            "model": "quads_mobilenetv2",
+            "places": "",
+            "result": "model of slips",
+        },
+    ),
     "pose": Show(
         out="runs/demo-pose",
         model="pose_tiny",
@@ -163,7 +179,7 @@ class DemoResult:
         scores: Scores in [0, 1] on the validation pictures, which were never trained on: "ap" and
             "ap50" (COCO) of boxes; "pck@0.1", "pck@0.05" of joints, shares of a person's extent;
             "oks_ap" and "ap" of joints and boxes that are found together; "f1@4" and "f1@8" of
-            points, within so many pixels.
+            points, within so many pixels; "quad_ap50" and "quad_ap" of four corners.
         updates: Updates of the weights that the time sufficed for.
         seconds: Wall-clock time by step: draw, inspect, train, evaluate, predict, total.
         files: What was written, by name: metrics, curves, predictions and targets.
@@ -180,7 +196,7 @@ class DemoResult:
 def demo(
     out: str | Path | None = None,
     *,
-    task: Literal["boxes", "points", "pose", "crowd"] = "boxes",
+    task: Literal["boxes", "points", "quads", "pose", "crowd"] = "boxes",
     minutes: float | None = 1.7,
     epochs: int | None = None,
     seed: int = 0,
@@ -195,11 +211,12 @@ def demo(
     ``curves.png`` and ``predictions.png``.
 
     Args:
-        out: The folder, runs/demo, runs/demo-points, runs/demo-pose or runs/demo-crowd by default;
-            a demo that is there already is not written over.
-        task: "boxes" finds shapes of five classes, "points" counts cells of two, "pose" finds the
-            joints of articulated figures in crops around their boxes, "crowd" boxes and joints of
-            several figures at once in whole pictures.
+        out: The folder, by default runs/demo or, of other tasks than boxes, runs/demo-points and so
+            on; a demo that is there already is not written over.
+        task: "boxes" finds shapes of five classes, "points" counts cells of two, "quads" finds the
+            corners of slips of three that lie turned and over each other, "pose" the joints of
+            articulated figures in crops around their boxes, "crowd" boxes and joints of several
+            figures at once in whole pictures.
         minutes: Time for everything, of which training takes what the rest leaves; None if only
             ``epochs`` limit it.
         epochs: Passes over the training pictures; whichever ends first.

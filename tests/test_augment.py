@@ -15,6 +15,7 @@ from heatpoint.data.scene import Scene
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import letterbox
+from heatpoint.synthetic import fill
 
 LABELS = np.arange(3)
 BOXES = np.array([[10.0, 20.0, 60.0, 70.0], [80.0, 5.0, 150.0, 110.0], [100.0, 60.0, 130.0, 100.0]])
@@ -329,3 +330,34 @@ def test_joints_of_a_mosaic_lie_in_their_quarter() -> None:
     for joints in drawn.keypoints[drawn.labels == 0]:
         for (x, y, _), channel in zip(joints, range(3), strict=True):
             assert drawn.image[int(y), int(x), channel] > 200
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+def test_four_corners_follow_any_turn(mosaic: float) -> None:
+    quads = np.array([[[70.0, 40], [100, 50], [92, 74], [62, 64]]])
+    image = np.zeros((120, 160, 3), np.uint8)
+    fill(image, [quads[0]], [255, 255, 255])
+    augment = Augment(rotation=180, quarter_turn=0.5, flip_vertical=0.5, colour=0, lighting=0)
+    augment = dataclasses.replace(augment, mosaic=mosaic)
+    boxes, seen = np.array([[62.0, 40, 100, 74]]), 0
+    own = Scene(image, boxes, np.zeros(1, np.int64), points=quads)
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        drawn = augment.view([own] * (1 + 3 * round(mosaic)), (128, 128), rng)
+        assert drawn.points is not None
+        again, one = np.zeros_like(drawn.image), drawn.points
+        sides = np.roll(one, -1, 1) - one
+        turns = sides[:, 0, 0] * sides[:, 1, 1] - sides[:, 0, 1] * sides[:, 1, 0]
+        assert (turns > 0).all()  # clockwise, however it was mirrored
+        # The first side is a long one, as in the picture: corners keep their meaning.
+        lengths = np.linalg.norm(sides, axis=2)
+        assert (lengths[:, 0] > lengths[:, 1]).all()
+        np.testing.assert_allclose(drawn.boxes, np.concatenate((one.min(1), one.max(1)), 1))
+        inside = ((one > 1) & (one < 127)).all((1, 2))
+        if mosaic or not inside.all():
+            continue  # what other quarters hide
+        for quad in one:
+            fill(again, [quad], [255, 255, 255])
+        assert (np.abs(again.astype(int) - drawn.image) > 128).mean() < 0.005
+        seen += len(one)
+    assert mosaic or seen > 5

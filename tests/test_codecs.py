@@ -16,13 +16,14 @@ from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.codecs.points import PointCodec
+from heatpoint.codecs.quads import QuadCodec
 from heatpoint.codecs.saccade import SaccadeCodec
 from heatpoint.codecs.triplets import TripletCodec
 from heatpoint.codecs.ttf import TTFCodec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 from heatpoint.views import View
-from heatpoint.views.fields import Field
+from heatpoint.views.fields import MIRRORED, Field
 
 SIZE = (64, 96)
 MPII = SKELETONS["mpii16"]
@@ -60,6 +61,14 @@ def points(count: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Target:
     """Returns points anywhere within the input, of three classes."""
     target = objects(count, seed, size)
     target.points = target.boxes[:, None, :2]
+    return target
+
+
+def quads(count: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Target:
+    """Returns the boxes of ``objects``, leaning, as four corners."""
+    target = objects(count, seed, size)
+    target.points = target.boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
+    target.points = target.points + torch.tensor([[7.0, 0], [0, 5], [-7, 0], [0, -5]])
     return target
 
 
@@ -140,6 +149,8 @@ CASES = {
     "TTFCodec-published": Case(TTFCodec(3, border="pixels", collisions="smallest"), objects),
     "PointCodec": Case(PointCodec(3, max_detections=30), points),
     "PointCodec-fixed": Case(PointCodec(3, stride=2, spacing=0, offset_region=0), points),
+    "QuadCodec": Case(QuadCodec(3, max_detections=30), quads),
+    "QuadCodec-own": Case(QuadCodec(3, order="own", corner_region=0), quads),
     "JointCodec": Case(JointCodec(16, MPII.flip), subject),
     "JointCodec-mmpose": Case(
         JointCodec(16, MPII.flip, sigma=2.0, align="index", normaliser="mmpose", refine="dark"),
@@ -253,7 +264,7 @@ def test_ideal_maps_of_a_mirror_image_mean_the_same(case: Case) -> None:
     boxes, keypoints, places = target.boxes.clone(), target.keypoints, target.points
     boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
     if places is not None:
-        places = places.clone()
+        places = places[:, MIRRORED] if places.shape[1] == 4 else places.clone()
         places[..., 0] = width - places[..., 0]
     if keypoints is not None:
         keypoints = keypoints[:, list(MPII.flip)].clone()
@@ -263,7 +274,7 @@ def test_ideal_maps_of_a_mirror_image_mean_the_same(case: Case) -> None:
     other = codec.ideal(codec.encode([mirrored], case.size))
     plain, merged = codec.decode(ideal), codec.decode(codec.merge_flipped(ideal, other))
     for field in codec.answer:
-        if field.kind in ("box", "label") or field.name == "points":
+        if field.kind in ("box", "label") or field.name in ("points", "quads"):
             torch.testing.assert_close(
                 merged[field.name][:, 0], plain[field.name][:, 0], rtol=0, atol=1e-2
             )

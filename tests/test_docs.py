@@ -40,6 +40,7 @@ SHORTER = {
     r" --minutes \d+": "",
     r"--model centernet_\w+": "--model centernet_tiny",
     r"--model centerpose_\w+": "--model centerpose_tiny",
+    r"--model quads_\w+": "--model quads_tiny",
     r"--points": "--model points_tiny --points",
     r"--model (pose|hourglass)_\w+": "--model pose_tiny",
     r"--size (512|384|320|256)": "--size 128",

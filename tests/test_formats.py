@@ -10,8 +10,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import sample_layouts as layouts
 from sample_content import OBJECTS, PARTS, SIZES
+from sample_quads import QUAD_SAMPLES, dota, quad_of
 from samples import JOINT_SAMPLES, SAMPLES
 
 from heatpoint.data.readers import FORMATS, read
@@ -32,6 +34,7 @@ ROWS: dict[str, tuple[str, Maker | None, Maker | None]] = {
         None,
     ),
     "COCO (FiftyOne)": ("the folder of `labels.json` and `data`", layouts.coco_fiftyone, None),
+    "DOTA": ("the folder of `images` and `labelTxt`", dota, None),
     "YOLO": ("the folder of `images` and `labels`", SAMPLES["YOLO"], layouts.yolo_pose),
     "YOLO (ultralytics, Roboflow)": ("`data.yaml`", layouts.yolo_yaml, None),
     "YOLO (CVAT 1.1, darknet)": ("the folder of `obj.data`", layouts.yolo_cvat, None),
@@ -93,7 +96,14 @@ def row(name: str, folder: Path) -> tuple[str, ...]:
         posed = read(joints(folder / "posed"))
         assert sum(len(record) for record in posed.images) == sum(map(len, OBJECTS.values()))
         assert all((r.keypoints[..., 2] == 2).sum() == 3 * len(r) for r in posed.images)  # type: ignore[index]
-    marks = boxes is not None, joints is not None, _splits(path), _elsewhere(one, folder / "two")
+    if quads := QUAD_SAMPLES.get(name):
+        turned = read(quads(folder / "turned"))
+        assert not turned.findings
+        for record in turned.images:
+            wanted = [quad_of(box) for _, box in OBJECTS[record.path.name]]
+            np.testing.assert_allclose(record.points, wanted, atol=1e-6)  # type: ignore[arg-type]
+    marks = boxes is not None, joints is not None, quads is not None
+    marks += _splits(path), _elsewhere(one, folder / "two")
     return f"{name}", given, *("yes" if mark else "" for mark in marks)
 
 
@@ -120,7 +130,15 @@ def _elsewhere(maker: Maker, folder: Path) -> bool:
 
 def table() -> str:
     """Returns the table of all formats as it should stand in the documents."""
-    lines = ["format", "what is given", "boxes", "joints", "splits", "pictures elsewhere"]
+    lines = [
+        "format",
+        "what is given",
+        "boxes",
+        "joints",
+        "four corners",
+        "splits",
+        "pictures elsewhere",
+    ]
     rows = [f"| {' | '.join(lines)} |", "|---" * len(lines) + "|"]
     for number, name in enumerate(ROWS):
         with tempfile.TemporaryDirectory() as folder:

@@ -93,6 +93,29 @@ def test_joints_come_back(tmp_path: Path, seed: int) -> None:
         np.testing.assert_allclose(found, record.keypoints, rtol=0, atol=1e-3)
 
 
+def test_four_corners_come_back(tmp_path: Path) -> None:
+    data = drawn(tmp_path / "pictures", 0)
+    rng = np.random.default_rng(0)
+    for record in data.images:
+        size = np.array(record.boxes[:, None, 2:] - record.boxes[:, None, :2])
+        ends = np.array([(0, 0.3), (0.6, 0), (1, 0.6), (0.3, 1)])
+        record.points = record.boxes[:, None, :2] + size * (ends + rng.uniform(-0.1, 0.1))
+        record.points = np.roll(record.points, int(rng.integers(4)), 1)
+    data.images[0].points[0] += 5000  # type: ignore[index]
+    for form in ("coco", "yolo"):
+        lost = write({"train": data}, form, tmp_path / form)
+        found = read(f"{tmp_path / form}{FILES[form]}")
+        by_file = {record.path.resolve(): record for record in found.images}
+        for record in data.images:
+            twin = by_file[record.path.resolve()]
+            np.testing.assert_allclose(twin.points, record.points, rtol=0, atol=1e-3)  # type: ignore[arg-type]
+    assert (
+        lost["corners outside of their picture, for which ultralytics leaves out the picture"] > 0
+    )
+    lost = write({"train": data}, "voc", tmp_path / "voc")
+    assert lost["four corners, of which the box is left"] == data.objects
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_parts_become_splits(tmp_path: Path, form: Form) -> None:
     data = drawn(tmp_path / "pictures", 0)

@@ -103,7 +103,9 @@ def test_class_names_and_decimals_stand_for_classes(tmp_path: Path) -> None:
     assert boxes(data)[1:] == [[40, 20, 60, 30], [0, 0, 100, 50]]
 
 
-def test_polygons_and_rotated_boxes_are_read_as_boxes_and_counted(tmp_path: Path) -> None:
+def test_polygons_are_read_as_boxes_unless_all_have_four_corners(
+    tmp_path: Path,
+) -> None:
     data = yolo(
         tmp_path / "a",
         "",
@@ -113,9 +115,17 @@ def test_polygons_and_rotated_boxes_are_read_as_boxes_and_counted(tmp_path: Path
     )
     assert boxes(data) == [[10, 5, 50, 30], [40, 20, 60, 30], [10, 10, 30, 45]]
     assert kinds(data) == ["polygon read as its box"] * 2
-    data = yolo(tmp_path / "b", "", "0 .5 .2 .7 .4 .5 .6 .3 .4", "1 .1 .1 .3 .1 .3 .3 .1 .3")
-    assert boxes(data) == [[30, 10, 70, 30], [10, 5, 30, 15]]
-    assert kinds(data) == ["rotated box read as upright"] * 2
+    lines = "0 .5 .2 .7 .4 .5 .6 .3 .4", "1 .1 .1 .3 .1 .3 .3 .1 .3", "1 .5 .5 .2 .2"
+    data = yolo(tmp_path / "b", "", *lines)
+    assert boxes(data) == [[30, 10, 70, 30], [10, 5, 30, 15], [40, 20, 60, 30]]
+    quads = data.images[0].quads
+    assert quads is not None
+    assert quads[0].ravel() == pytest.approx([50, 10, 70, 20, 50, 30, 30, 20])
+    assert quads[2].ravel() == pytest.approx([40, 20, 60, 20, 60, 30, 40, 30])
+    assert not kinds(data)
+    data = yolo(tmp_path / "c", "", *lines[1:])
+    assert not data.cornered
+    assert kinds(data) == ["rotated box read as upright"]
 
 
 def test_joints_without_kpt_shape_are_not_read_as_polygons(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ("picture", "class", "score", "x1", "y1", "x2", "y2")
 JOINT_COLUMNS = ("picture", "subject", "joint", "score", "x", "y")
+QUAD_COLUMNS = (*COLUMNS, "x3", "y3", "x4", "y4")
 POINT_COLUMNS = ("picture", "class", "score", "x", "y")
 
 
@@ -139,11 +140,14 @@ def _table(found: Sequence[Found], about: Description, digits: int) -> Table:
         told = (_joints(_called(one), one.detections, digits) for one in found)
         return JOINT_COLUMNS, list(chain.from_iterable(told))
     columns, places = (POINT_COLUMNS, 2) if about.counts else (COLUMNS, 4)
+    if any(field.name == "quads" for field in about.answer):
+        columns, places = QUAD_COLUMNS, 8
     rows = list[tuple[str, ...]]()
     for one in found:
         picture, these = _called(one), one.detections
-        for box, score, label in zip(these.boxes, these.scores, these.labels, strict=True):
-            numbers = (f"{side:.{digits}f}" for side in box[:places])
+        where = these.boxes if these.quads is None else these.quads.reshape(-1, 8)
+        for place, score, label in zip(where, these.scores, these.labels, strict=True):
+            numbers = (f"{side:.{digits}f}" for side in place[:places])
             rows.append((picture, these.names[label], f"{score:.{digits + 1}f}", *numbers))
     return columns, rows
 

@@ -21,13 +21,12 @@ class Demo:
         heatpoint demo --task pose --minutes 1
     """
 
-    task: Literal["boxes", "points", "pose", "crowd"] = "boxes"
-    """what to find: boxes of shapes, cells to be counted, the joints of one figure at a time, or
-    boxes and joints of many figures"""
+    task: Literal["boxes", "points", "quads", "pose", "crowd"] = "boxes"
+    """what to find: boxes of shapes, cells to be counted, the four corners of slips of paper, the
+    joints of one figure at a time, or boxes and joints of many figures"""
 
     out: Folder | None = None
-    """folder for everything; runs/demo, runs/demo-points, runs/demo-pose or runs/demo-crowd by
-    default"""
+    """folder for everything; by default runs/demo or, of other tasks, runs/demo-points and so on"""
 
     minutes: Minutes = 1.7
     """time for everything, of which training takes what the rest leaves"""

@@ -179,6 +179,7 @@ class Models:
 _TITLES = {
     "boxes": "Boxes",
     "points": "Points, to be located and counted",
+    "quads": "Four corners of objects that lie turned",
     "boxes, joints": "Boxes and joints of everyone in a picture",
     "joints": "Joints of one subject in a crop",
 }

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from heatpoint.data.findings import Finding
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import box_area
+from heatpoint.geometry import box_area, polygon_area
 
 Box = tuple[float, float, float, float]
 
@@ -46,7 +46,7 @@ class ImageRecord:
     """One image and the objects in it, as the annotation says (nothing is repaired here).
 
     Left empty, ``crowd`` and ``difficult`` become all False; ``areas`` that are left empty or not
-    finite become those of the boxes.
+    finite become those of the boxes, or of the four corners.
 
     Attributes:
         path: The image file; it need not exist.
@@ -63,8 +63,9 @@ class ImageRecord:
         heads: (N,) float64, length that PCKh divides by: 0.6 of the diagonal of the head's box in
             image pixels, NaN where it is not known; None where it is known of nobody.
         points: (N, P, 2) float64, x and y in image pixels, continuous, of objects that are
-            labelled by P points each; None where they are labelled by boxes. The boxes are then
-            those around the points, without area around a single one; of a crowd region, its own.
+            labelled by a point each, or by four corners (clockwise as seen); None where they are
+            labelled by boxes. The boxes are then those around the points, without area around a
+            single one; of a crowd region, its own.
 
     Raises:
         ValueError: Arrays of different lengths, boxes that are not (N, 4), keypoints that are
@@ -100,9 +101,6 @@ class ImageRecord:
             if len(values) != n:
                 raise self._misfit(name, f"{n} (one per box)", len(values))
             setattr(self, name, values)
-        with np.errstate(invalid="ignore", over="ignore"):
-            own = box_area(self.boxes)
-        self.areas = np.where(np.isfinite(self.areas), self.areas, own)
         for name, (letter, last) in _FURTHER.items():
             if getattr(self, name) is None:
                 continue
@@ -111,12 +109,25 @@ class ImageRecord:
             if len(shape) != 3 or shape[::2] != [n, last]:
                 raise self._misfit(name, f"shape ({n}, {letter}, {last})", values.shape)
             setattr(self, name, values)
+        with np.errstate(invalid="ignore", over="ignore"):
+            own = box_area(self.boxes) if self.quads is None else np.abs(polygon_area(self.quads))
+        self.areas = np.where(np.isfinite(self.areas), self.areas, own)
 
     def _misfit(self, name: str, wanted: str, got: object) -> ValueError:
         return ValueError(f"{name} of {self.path}: expected {wanted}, got {got}")
 
     def __len__(self) -> int:
         return len(self.boxes)
+
+    @property
+    def quads(self) -> NDArray[np.float64] | None:
+        """The corners, (N, 4, 2), of objects that are labelled by four; None of all others."""
+        return self.points if self.points is not None and self.points.shape[1] == 4 else None
+
+    @property
+    def pointed(self) -> bool:
+        """Whether objects are labelled by one point each."""
+        return self.points is not None and self.quads is None
 
     def keep(self, mask: NDArray[np.bool_]) -> ImageRecord:
         """Returns the record with only the objects where ``mask``, (N,) bool, is True."""
@@ -171,6 +182,7 @@ class Objects:
     def __init__(self, joints: int | None = None) -> None:
         self._joints = joints
         self._rows: list[tuple[Any, ...]] = []
+        self._corners: list[NDArray[np.float64] | None] = []
 
     def add(
         self,
@@ -181,6 +193,7 @@ class Objects:
         area: float = math.nan,
         keypoints: NDArray[np.float64] | None = None,
         head: float = math.nan,
+        corners: NDArray[np.float64] | None = None,
     ) -> None:
         """Adds one object.
 
@@ -192,10 +205,13 @@ class Objects:
             area: In square image pixels; NaN means the box's.
             keypoints: (J, 3) as in ``ImageRecord``; None means that no joint is labelled.
             head: Length that PCKh divides by; NaN if unknown.
+            corners: (4, 2) of an object with four; ``quads.NONE`` of another outline that is no
+                box; None of a box.
         """
         if keypoints is None and self._joints is not None:
             keypoints = np.zeros((self._joints, 3))
         self._rows.append((box, label, crowd, difficult, area, keypoints, head))
+        self._corners.append(corners)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -209,8 +225,12 @@ class Objects:
         if self._joints is not None:
             joints = np.array(points).reshape(len(boxes), self._joints, 3)
         known = heads if np.isfinite(heads).any() else None
+        quads = None
+        if any(each is not None for each in self._corners):
+            lacking = np.full((4, 2), math.nan)
+            quads = np.array([lacking if each is None else each for each in self._corners])
         return ImageRecord(
-            path, size, boxes, labels, crowd, difficult, areas, image_id, joints, known
+            path, size, boxes, labels, crowd, difficult, areas, image_id, joints, known, quads
         )
 
 
@@ -276,8 +296,13 @@ class Annotations:
 
     @property
     def pointed(self) -> bool:
-        """Whether objects are labelled by points instead of boxes."""
-        return any(record.points is not None for record in self.images)
+        """Whether objects are labelled by a point each instead of boxes."""
+        return any(record.pointed for record in self.images)
+
+    @property
+    def cornered(self) -> bool:
+        """Whether objects are labelled by four corners each."""
+        return any(record.quads is not None for record in self.images)
 
     @property
     def objects(self) -> int:

@@ -49,6 +49,7 @@ class Augment(Variation):
     options: ClassVar[dict[str, str]] = {
         "flip_vertical": "flip_vertical",
         "quarter_turns": "quarter_turn",
+        "rotate": "rotation",
         "window": "window",
         "mosaic": "mosaic",
     }
@@ -72,6 +73,9 @@ class Augment(Variation):
     quarter_turn: float = 0.0
     """Probability that x and y change places; with both flips, all eight ways to lay a picture on
     a table are equally likely. Not in the released recipe."""
+    rotation: float = 0.0
+    """Greatest turn in degrees either way, all turns being equally likely. Points and four corners
+    follow exactly; the upright box around a turned box would be too large."""
     colour: float = 0.4
     """Brightness, contrast and saturation each change by up to this share."""
     lighting: float = 0.1
@@ -91,6 +95,7 @@ class Augment(Variation):
     def __post_init__(self) -> None:
         self._check(0, 1, "flip", "flip_vertical", "quarter_turn", "colour", "min_visible")
         self._check(0, 1, "mosaic", "focus")
+        self._check(0, 180, "rotation")
         self._check(0, 1, "near_scale", below=True)
         self._check(0, math.inf, "scale_step", "near_shift", "lighting")
         if self.window is not None and self.mosaic:
@@ -183,9 +188,11 @@ class Augment(Variation):
             size = self.window
             reach = np.array(size[::-1]) / zoom / 2
             x, y = self._window_center(image_size, reach, rng, boxes)
+        turn = math.radians(rng.uniform(-self.rotation, self.rotation)) if self.rotation else 0.0
+        cos, sin = zoom * math.cos(turn), zoom * math.sin(turn)
         to_view = (
             Affine.translate(size[1] / 2, size[0] / 2)
-            @ Affine.scale(zoom, zoom)
+            @ Affine((cos, -sin, 0.0, sin, cos, 0.0))
             @ Affine.translate(-x, -y)
         )
         return self.turned(to_view, size, rng)

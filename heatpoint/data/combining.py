@@ -10,6 +10,7 @@ from itertools import count
 import numpy as np
 
 from heatpoint.data import Annotations, ImageRecord, check_names
+from heatpoint.data.quads import all_cornered
 from heatpoint.errors import HeatpointError, suggest
 
 
@@ -50,6 +51,7 @@ def unified(parts: Sequence[Annotations]) -> list[Annotations]:
         if name not in known:
             known[name] = next(ids)
     same = [_relabelled(part, names, {name: name for name in part.names}) for part in parts]
+    same = all_cornered(same)
     if len({part.pointed for part in same if part.objects}) > 1:
         raise HeatpointError(
             f"of {', '.join(part.source for part in parts)} some are labelled by points, others by "

@@ -15,6 +15,9 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.system.files import atomic_write
 
+Colour = tuple[int, int, int]
+"""Red, green and blue, 0 to 255."""
+
 
 def draw_boxes(
     image: Image, boxes: NDArray[np.floating], labels: NDArray[np.int64], texts: Sequence[str]
@@ -29,19 +32,62 @@ def draw_boxes(
         labels: (N,) class of each.
         texts: What stands above each box.
     """
+    canvas, colours = image.copy(), _colours(labels)
+    # Far outside, OpenCV's coordinates overflow.
+    reach = sum(image.shape[:2])
+    frames = boxes.astype(np.float32).clip(-reach, 2 * reach).astype(int)
+    for frame, colour in zip(frames.tolist(), colours, strict=True):
+        cv2.rectangle(canvas, frame[:2], frame[2:], colour, _line(image))
+    _write(canvas, frames[:, :2], colours, texts)
+    return canvas
+
+
+def draw_quads(
+    image: Image, quads: NDArray[np.floating], labels: NDArray[np.int64], texts: Sequence[str]
+) -> Image:
+    """Returns a copy of the picture with the outline and a text of each row, as ``draw_boxes``.
+
+    A dot with a white rim marks the first corner.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        quads: (N, 4, 2) x and y in image pixels.
+        labels: (N,) class of each.
+        texts: What stands above each.
+    """
+    canvas, colours, width = image.copy(), _colours(labels), _line(image)
+    quads, radius = quads.astype(np.float64), 1.2 * width + 0.5
+    for corners, colour in zip(quads, colours, strict=True):
+        outline = np.array(_fixed(corners, image))
+        cv2.polylines(canvas, [outline], True, colour, width, cv2.LINE_AA, _SHIFT)
+        for reach, ink in ((radius + 1, (255, 255, 255)), (radius, colour)):
+            first, size = outline[0].tolist(), round(reach * 2**_SHIFT)
+            cv2.circle(canvas, first, size, ink, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+    highest = quads.min(1).clip(-1e6, 1e6).astype(int)
+    _write(canvas, highest, colours, texts)
+    return canvas
+
+
+def _line(image: Image) -> int:
+    """Returns the width of outlines on a picture."""
+    width: int = max(1, round(min(image.shape[:2]) / 240))
+    return width
+
+
+def _colours(labels: NDArray[np.int64]) -> list[Colour]:
     import supervision
 
-    (height, width), font, canvas = image.shape[:2], cv2.FONT_HERSHEY_SIMPLEX, image.copy()
-    thickness = max(1, round(min(height, width) / 240))
+    return [supervision.ColorPalette.DEFAULT.by_idx(label).as_rgb() for label in labels.tolist()]
+
+
+def _write(
+    canvas: Image, places: NDArray[np.int64], colours: Sequence[Colour], texts: Sequence[str]
+) -> None:
+    """Writes a text above each place (x, y), moved so that none is cut off, on its colour."""
+    (height, width), font = canvas.shape[:2], cv2.FONT_HERSHEY_SIMPLEX
     scale = min(max(min(height, width) / 1000, 0.4), 2.0)
     stroke, padding = max(1, round(scale)), max(2, round(6 * scale))
-    # Far outside, OpenCV's coordinates overflow.
-    frames = boxes.astype(np.float32).clip(-width - height, 2 * (width + height)).astype(int)
-    colours = [supervision.ColorPalette.DEFAULT.by_idx(label).as_rgb() for label in labels.tolist()]
-    for frame, colour in zip(frames.tolist(), colours, strict=True):
-        cv2.rectangle(canvas, frame[:2], frame[2:], colour, thickness)
-    # Labels lie on all boxes and stand on top of their own, moved so that none is cut off.
-    for (left, bottom, *_), colour, text in zip(frames.tolist(), colours, texts, strict=True):
+    for (left, bottom), colour, text in zip(places.tolist(), colours, texts, strict=True):
         (wide, high), _ = cv2.getTextSize(text, font, scale, stroke)
         wide, high = wide + 2 * padding, high + 2 * padding
         left, bottom = max(min(left, width - wide), 0), max(min(bottom, height), high)
@@ -50,7 +96,6 @@ def draw_boxes(
         ink = (0, 0, 0) if np.dot(colour, (0.299, 0.587, 0.114)) > 140 else (255, 255, 255)
         at = (left + padding, bottom - padding)
         cv2.putText(canvas, text, at, font, scale, ink, stroke, cv2.LINE_AA)
-    return canvas
 
 
 def draw_points(
@@ -118,8 +163,8 @@ def draw_truth(
 ) -> Image:
     """Returns a copy of the picture with a box and class name for each annotated object.
 
-    Objects that are labelled by points are dots, and are counted. Crowd regions and difficult
-    objects say so; boxes that are not finite are not drawn.
+    Objects that are labelled by points are dots, and are counted; four corners are outlines. Crowd
+    regions and difficult objects say so; boxes that are not finite are not drawn.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -134,7 +179,7 @@ def draw_truth(
         image = draw_truth(image, rest, names)
         return draw_joints(image, record.keypoints, record.boxes, skeleton, least=0.5)
     record = record.keep(np.isfinite(record.boxes.sum(1)))
-    if record.points is not None:
+    if record.pointed:
         return draw_points(image, record.boxes, record.labels, names)
     texts = [
         names[label] + (" (crowd)" if crowd else "") + (" (difficult)" if difficult else "")
@@ -142,6 +187,8 @@ def draw_truth(
             record.labels.tolist(), record.crowd, record.difficult, strict=True
         )
     ]
+    if record.quads is not None:
+        return draw_quads(image, record.quads, record.labels, texts)
     return draw_boxes(image, record.boxes, record.labels, texts)
 
 

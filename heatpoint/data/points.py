@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.quads import as_quads, without_corners
 from heatpoint.data.scene import with_skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.views.fields import Part
@@ -30,7 +31,7 @@ def as_points(annotations: Annotations) -> Annotations:
 def as_learnt(
     annotations: Annotations, learns: Collection[Part], skeleton: str = ""
 ) -> Annotations:
-    """Returns a data set with what is learnt: with joints that have names, or with points.
+    """Returns a data set with what is learnt: joints that have names, points, or four corners.
 
     Args:
         annotations: The data set; it is not changed.
@@ -42,12 +43,15 @@ def as_learnt(
     """
     if "points" in learns:
         return as_points(annotations)
+    if "quads" in learns:
+        return as_quads(annotations)
     if annotations.pointed:
         raise HeatpointError(
             f"{annotations.source} holds points, of which no size can be learnt; choose a model "
             "that finds points, such as points_mobilenetv2 (heatpoint models lists them)"
         )
-    return with_skeleton(annotations, skeleton) if "keypoints" in learns else annotations
+    boxed = without_corners(annotations)
+    return with_skeleton(boxed, skeleton) if "keypoints" in learns else boxed
 
 
 def are_points(annotations: Annotations) -> bool:

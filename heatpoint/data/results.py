@@ -97,6 +97,11 @@ class Detections:
         numbers = np.bincount(self.labels, minlength=len(self.names)).tolist()
         return dict(zip(self.names, numbers, strict=True))
 
+    @property
+    def quads(self) -> NDArray[np.float32] | None:
+        """The column "quads": (N, 4, 2) corners in image pixels, clockwise as seen; or None."""
+        return self.columns.get("quads")
+
     @classmethod
     def empty(cls, names: Sequence[str], skeleton: Skeleton | None = None) -> Detections:
         """Returns the result of an image in which nothing is found."""
@@ -162,7 +167,8 @@ class Detections:
         are the middles of pixels: 0.5 less than here; the third number of each joint is its score.
         A row with keypoints has a ``bbox`` only if the model found that too: COCO's evaluator takes
         rows that have one for boxes, unless it is told to compare keypoints. Where classes have
-        joints of their own, a row has those of its class. Further columns stand beside these.
+        joints of their own, a row has those of its class. Four corners are a ``segmentation`` of
+        one polygon. Further columns stand beside these.
 
         Args:
             image_id: The id of the image in the annotation file.
@@ -178,6 +184,9 @@ class Detections:
                 f"not {len(ids)}"
             )
         more = {name: values.tolist() for name, values in self.columns.items()}
+        if self.quads is not None:
+            del more["quads"]
+            more["segmentation"] = self.quads.reshape(-1, 1, 8).tolist()
         rows: list[dict[str, Any]] = []
         for place, label in enumerate(self.labels.tolist()):
             row: dict[str, Any] = {"image_id": _plain(image_id), "category_id": _plain(ids[label])}
@@ -197,14 +206,17 @@ class Detections:
     def to_supervision(self) -> supervision.Detections | supervision.KeyPoints:
         """Returns ``supervision.KeyPoints`` of a model of joints, else ``supervision.Detections``.
 
-        The class names are in ``data["class_name"]``, further columns beside them.
+        The class names are in ``data["class_name"]``, further columns beside them. Four corners
+        are under the name that its oriented annotators and metrics look for, "xyxyxyxy".
         """
         import supervision
+        from supervision.config import ORIENTED_BOX_COORDINATES
 
         labels = self.labels.astype(int)
         classes = np.array([self.names[label] for label in labels], dtype=str)
         data: dict[str, Any] = {"class_name": classes}
-        data |= {name: values.copy() for name, values in self.columns.items()}
+        for name, values in self.columns.items():
+            data[ORIENTED_BOX_COORDINATES if name == "quads" else name] = values.copy()
         if self.keypoints is None:
             return supervision.Detections(
                 xyxy=self.boxes.copy(), confidence=self.scores.copy(), class_id=labels, data=data
@@ -274,7 +286,7 @@ class Detections:
 
         Of a model of joints the skeletons are drawn; of one that finds boxes a box, class name and
         score for each row; of one that finds both, both. Of a model of points each is a dot, and
-        the points of each class are counted.
+        the points of each class are counted; of four corners the first one is marked.
 
         Args:
             image: The picture: a file, (H, W, 3) uint8 RGB array, Pillow image or encoded bytes; by
@@ -284,7 +296,7 @@ class Detections:
         Raises:
             HeatpointError: The picture is not known.
         """
-        from heatpoint.data.draw import draw_boxes, draw_joints, draw_points
+        from heatpoint.data.draw import draw_boxes, draw_joints, draw_points, draw_quads
         from heatpoint.data.images import load_image
 
         given = self.picture if image is None else image
@@ -301,6 +313,8 @@ class Detections:
                 f"{shown.names[label]} {score:.2f}"
                 for label, score in zip(shown.labels.tolist(), shown.scores.tolist(), strict=True)
             ]
+            if shown.quads is not None:
+                return draw_quads(pixels, shown.quads, shown.labels, texts)
             pixels = draw_boxes(pixels, shown.boxes, shown.labels, texts)
         if shown.keypoints is not None and shown.skeleton is not None:
             pixels = draw_joints(pixels, shown.keypoints, shown.boxes, shown.skeleton)

@@ -17,6 +17,7 @@ from heatpoint.data import Annotations, ImageRecord, Size
 from heatpoint.data.skeleton import Skeleton, skeleton_of
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, Image
+from heatpoint.views.fields import MIRRORED
 
 Floats = NDArray[np.floating[Any]]
 Rng = np.random.Generator
@@ -166,8 +167,8 @@ class Scene:
         boxes: (N, 4) xyxy.
         labels: (N,) int64, class indices.
         keypoints: (N, J, 3) x, y and visibility; None where there are no joints to learn.
-        points: (N, P, 2) x and y of the points that objects are labelled by; None where they have
-            boxes.
+        points: (N, P, 2) x and y of the points that objects are labelled by, or of their four
+            corners; None where they have boxes.
         skeleton: Of the keypoints.
         shrunk: Pixels of the picture along each side of a pixel of ``image``.
     """
@@ -188,7 +189,8 @@ class Scene:
     def moved(self, to_view: Affine, size: Size) -> Scene:
         """Returns a view of the scene: pixels, boxes, joints and points through one map.
 
-        Boxes are not clipped. Where the map mirrors, left and right joints change places.
+        Boxes are not clipped; those of points are the ones around them. Where the map mirrors, left
+        and right joints or corners change places.
 
         Args:
             to_view: Map from the scene's pixels to those of the view.
@@ -200,8 +202,12 @@ class Scene:
             if self.skeleton is not None and mirrors(to_view):
                 keypoints = keypoints[:, list(self.skeleton.flip)]
         image = (to_view @ Affine.scale(self.shrunk, self.shrunk)).warp(self.image, size)
-        boxes = to_view.boxes(self.boxes)
-        points = None if self.points is None else to_view.points(self.points)
+        boxes, points = to_view.boxes(self.boxes), self.points
+        if points is not None:
+            points = to_view.points(points)
+            if points.shape[1] == len(MIRRORED) and mirrors(to_view):
+                points = points[:, MIRRORED]
+            boxes = np.concatenate((points.min(1), points.max(1)), -1)
         moved = replace(self, image=image, boxes=boxes, keypoints=keypoints, shrunk=1)
         return replace(moved, points=points)
 

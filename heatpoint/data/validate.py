@@ -112,8 +112,7 @@ def _one_depth(guesses: Counter[int]) -> tuple[int | None, list[Finding]]:
 def _masks(record: ImageRecord, size: Size | None) -> dict[str, NDArray[np.bool_]]:
     """Returns what is wrong with boxes and joints: by kind a mask, (N,) of boxes, (N, J) of joints.
 
-    No box and no joint is in two. The box of an object with joints says what to cut out, which may
-    reach beyond the image.
+    No box and no joint is in two. The box of an object with joints may reach beyond the image.
 
     Args:
         record: The image.
@@ -123,24 +122,25 @@ def _masks(record: ImageRecord, size: Size | None) -> dict[str, NDArray[np.bool_
     finite = np.asarray(np.isfinite(record.boxes).all(1))
     safe = np.where(finite[:, None], record.boxes, 0.0)
     first, last = safe[:, :2], safe[:, 2:]
-    pointed = record.points is not None
+    pointed, quads, joints = record.pointed, record.quads, record.keypoints
     good, rim = finite & (pointed | (last > first).all(1)), 1e-6 * pointed
-    outside = good & ((first >= high + rim) | (last <= low - rim)).any(1)
     over = (np.maximum(low - first, last - high) > TOLERANCE).any(1)
+    if quads is not None:  # they are learnt from their middle
+        first = last = np.nan_to_num(quads.mean(1))
+    outside = good & ((first >= high + rim) | (last <= low - rim)).any(1)
     masks: dict[str, Any] = {
         "non-finite box": ~finite,
         "degenerate box": finite & ~good,
         "point outside the image" if pointed else "box outside the image": outside,
-        "box partly outside": good & ~outside & over & (record.keypoints is None),
+        "box partly outside": good & ~outside & over & (joints is None and quads is None),
     }
-    if record.keypoints is not None:
-        places, visibility = record.keypoints[..., :2], record.keypoints[..., 2]
-        whole = np.isfinite(record.keypoints).all(-1)
+    if joints is not None:
+        places, visibility, known = joints[..., :2], joints[..., 2], np.isfinite(joints).all(-1)
         beyond = ((places < low) | (places > high)).any(-1)
-        masks["non-finite joint"] = ~whole & (visibility != 0)
-        masks["joint outside the image"] = whole & (visibility > 0) & beyond
+        masks["non-finite joint"] = ~known & (visibility != 0)
+        masks["joint outside the image"] = known & (visibility > 0) & beyond
         # Half a pixel, because COCO's whole numbers are the middles of pixels.
-        at_origin = whole & (visibility > 0) & (np.abs(places) <= 0.5).all(-1)
+        at_origin = known & (visibility > 0) & (np.abs(places) <= 0.5).all(-1)
         masks["joint at (0, 0)"] = at_origin & ~beyond
     return masks
 
@@ -198,10 +198,10 @@ def _cleaned(
         if not TREATMENT[kind].startswith("kept"):
             changed[kind] += int(masks[kind][good].sum())
     kept = replace(record.keep(good), size=size)
-    if kept.keypoints is None:
+    if kept.keypoints is None and kept.quads is None:
         kept.boxes = clip_boxes(kept.boxes, size)
         kept.areas = np.minimum(kept.areas, box_area(kept.boxes))
-    else:
+    elif kept.keypoints is not None:
         kept.keypoints = kept.joints(kept.keypoints.shape[1])
     return kept
 
@@ -321,10 +321,9 @@ def clean(
     """Returns the data set as training uses it, and what had to be changed.
 
     Non-finite and degenerate boxes and boxes wholly outside their image are left out, boxes
-    partly outside are clipped (not those of objects with joints, whose crops may reach beyond),
-    non-finite joints become joints that are not labelled, and every record gets the size of its
-    file, which wins over the annotated one. All 16-bit pictures that declare no depth get one,
-    that of the deepest. All else is kept.
+    partly outside are clipped (not those around joints or four corners), non-finite joints become
+    joints that are not labelled, and every record gets the size of its file, which wins over the
+    annotated one. All 16-bit pictures that declare no depth get the deepest. All else is kept.
 
     Args:
         annotations: The data set as read; it is not changed.

@@ -34,9 +34,9 @@ def write(
     """Writes a data set as a new folder, all of it or nothing.
 
     ``coco``: ``NAME.json`` for each part, pictures in ``images``. ``yolo``: ``data.yaml``, pictures
-    in ``images/NAME``, labels in ``labels/NAME``; keypoints as ultralytics reads them. ``voc``:
-    ``Annotations``, pictures in ``JPEGImages``, a list of each part in ``ImageSets/Main``; corners
-    are written as they are, pixel ``i`` covering ``[i, i + 1)``.
+    in ``images/NAME``, labels in ``labels/NAME``; keypoints and four corners as ultralytics reads
+    them (pose, OBB). ``voc``: ``Annotations``, pictures in ``JPEGImages``, a list of each part in
+    ``ImageSets/Main``; boxes are written as they are, pixel ``i`` covering ``[i, i + 1)``.
 
     A picture is called by its path below the folder that all of them have in common; in VOC, which
     has no folders, these become part of the name. Of pictures that differ in their endings only,
@@ -74,6 +74,8 @@ def write(
         _WRITERS[form](same, folder, named, lost)
     return dict(+lost)
 
+
+_OUTSIDE = "corners outside of their picture, for which ultralytics leaves out the picture"
 
 _HOMES = {"coco": "images", "yolo": "images/{name}", "voc": "JPEGImages"}
 
@@ -195,6 +197,9 @@ def _write_yolo(
             scale = np.array((width, height), np.float64)
             corners = record.boxes.reshape(-1, 2, 2) / scale
             rows = np.column_stack((corners.mean(1), corners[:, 1] - corners[:, 0]))
+            if record.quads is not None:
+                rows = (record.quads / scale).reshape(-1, 8)
+                lost[_OUTSIDE] += int((np.abs(rows - 0.5) > 0.51).any(1).sum())
             if skeleton is not None:
                 joints = record.joints(len(skeleton))
                 joints = np.concatenate((joints[..., :2] / scale, joints[..., 2:]), -1)
@@ -221,6 +226,8 @@ def _write_voc(
         stems = []
         for record in part.images:
             record, size = _plain(record, lost)
+            if record.quads is not None:
+                lost["four corners, of which the box is left"] += len(record)
             if record.keypoints is not None:
                 lost["joints"] += int((record.keypoints[..., 2] > 0).sum())
             present.update(part.names[label] for label in record.labels.tolist())

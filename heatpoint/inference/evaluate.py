@@ -34,6 +34,7 @@ from heatpoint.scoring.keypoints import (
     sizes_of,
 )
 from heatpoint.scoring.points import score_points
+from heatpoint.scoring.quads import score_quads
 from heatpoint.system.files import write_json
 from heatpoint.system.outputs import check_outputs
 
@@ -48,8 +49,9 @@ def evaluate(
     """Returns the scores of a model, or of a file of results; takes every ``EvaluateOptions``.
 
     Found boxes are scored by COCO's and VOC's rules, found joints by PCK, PCKh, pixel errors and
-    OKS. What is scored is what ``predict`` returns with the same arguments; only the default of
-    ``score`` differs, 0, because the area under a curve needs its far end.
+    OKS, four corners by the AP of their polygons. What is scored is what ``predict`` returns with
+    the same arguments; only the default of ``score`` differs, 0, because the area under a curve
+    needs its far end.
 
     Example:
         >>> metrics = evaluate("best.safetensors", "val.json")  # doctest: +SKIP
@@ -109,8 +111,8 @@ def run_evaluation(
         ]
         write_json(options.save_results, rows)
     in_order = match.asks and options.detector is None
-    boxes, joints, points = measured(match, truth, found, in_order, options.measure)
-    scores = flat_scores(boxes, joints, points)
+    scored = measured(match, truth, found, in_order, options.measure)
+    scores, (boxes, joints, points, quads) = flat_scores(*scored), scored
     unread = [] if places is None else [i for i in range(len(sources)) if i not in places]
     return Metrics(
         boxes=boxes,
@@ -120,6 +122,7 @@ def run_evaluation(
         images=len(truth),
         objects=truth.objects,
         points=points,
+        quads=quads,
         full=runner.full,
         skipped=[(str(sources[i]), "unreadable") for i in unread] + runner.skipped,
         timings=runner.timings,
@@ -174,10 +177,10 @@ def _oks_protocol(truth: Annotations, how: MeasureOptions) -> dict[str, str]:
 
 
 def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Metrics:
-    """Returns the scores of a file of results: of boxes, of joints, of both, or of points."""
+    """Returns the scores of a file of results: of boxes, joints, both, points or corners."""
     rows, how = read_rows(path, truth), options.measure
     protocol: dict[str, Any] = {"results": str(options.results)}
-    boxes = joints = points = None
+    boxes = joints = points = quads = None
     if truth.pointed or "points" in how.metric:
         points = score_points(rows, truth, how.radii, how.sure)
         protocol |= {"radii": list(how.radii), "sure": how.sure}
@@ -187,13 +190,18 @@ def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Met
         joints = JointScores(oks=oks_metrics(rows, truth, how.sigmas), subjects=subjects)
         protocol |= _oks_protocol(truth, how)
     boxed = not posed or all("bbox" in row for row in rows)
+    if truth.cornered and rows and all("segmentation" in row for row in rows):
+        quads, boxed = score_quads(rows, truth), False
     if boxed and not truth.pointed and tuple(how.metric) != ("points",):
         boxes = score_boxes(rows, truth, how.metric)
     return Metrics(
         boxes=boxes,
         joints=joints,
         points=points,
-        main=next(iter(flat_scores(None, None, points)), "ap" if joints is None else "oks_ap"),
+        quads=quads,
+        main=next(
+            iter(flat_scores(None, None, points, quads)), "ap" if joints is None else "oks_ap"
+        ),
         protocol=protocol,
         images=len(truth),
         objects=truth.objects,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.geometry import clip_boxes
+from heatpoint.geometry import clip_boxes, quad_iou
 from heatpoint.inference import KeepOptions, SoftNms
 from heatpoint.views import Look, View, chosen
 from heatpoint.views.fields import USUAL, Arrays, Field, Suppression, extents, mapped, of_results
@@ -36,7 +36,9 @@ DROP_BELOW = 0.001
 """Rows that overlap a better one, and whose score falls below this, are dropped."""
 
 
-def nms(boxes: Floats, scores: Floats, labels: Labels, iou: float) -> Rows:
+def nms(
+    boxes: Floats, scores: Floats, labels: Labels, iou: float, quads: Floats | None = None
+) -> Rows:
     """Returns the rows that greedy suppression within each class keeps, by descending score.
 
     Args:
@@ -44,10 +46,19 @@ def nms(boxes: Floats, scores: Floats, labels: Labels, iou: float) -> Rows:
         scores: (N,).
         labels: (N,) integer; boxes of different classes never suppress each other.
         iou: A box is removed when it overlaps a better one of its class by more than this.
+        quads: (N, 4, 2) corners, whose overlaps count instead of the boxes'; or None.
 
     Returns:
         (kept,) int64 indices into the rows.
     """
+    if quads is not None:
+        order = np.argsort(-scores, kind="stable")
+        over = quad_iou(quads[order], quads[order]) > iou
+        over &= labels[order, None] == labels[order]
+        stays = np.ones(len(order), np.bool_)
+        for row in range(len(order)):
+            stays[row + 1 :] &= ~(stays[row] & over[row, row + 1 :])
+        return np.asarray(order[stays], np.int64)
     sides = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], 1).astype(np.float64)
     # Only scores above OpenCV's threshold count, which must not be below 0.
     above = scores.astype(np.float32).clip(np.finfo(np.float32).tiny)
@@ -64,6 +75,7 @@ def soften(
     kind: Literal["gaussian", "linear", "merge"] = "gaussian",
     sigma: float = 0.5,
     max_detections: int = 100,
+    quads: Floats | None = None,
 ) -> tuple[Rows, NDArray[np.float32], NDArray[np.float32]]:
     """Lowers the scores of boxes that overlap better ones of their class, and keeps the best.
 
@@ -87,6 +99,7 @@ def soften(
             an overlap of 0.5.
         sigma: Width of the gaussian decay.
         max_detections: How many rows stay; equal scores at the cut all do.
+        quads: (N, 4, 2) corners, whose overlaps count instead of the boxes'; or None.
 
     Returns:
         (M,) int64 indices into the rows, class by class in ascending order, the best first; their
@@ -98,7 +111,11 @@ def soften(
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         own, values = boxes[rows], start[rows]
-        touching, factors = _decay(own, kind, sigma)
+        overlap = _box_overlaps(own) if quads is None else quad_iou(quads[rows], quads[rows])
+        touching, factors = (
+            overlap > 0,
+            _factors(overlap.astype(np.float32, copy=False), kind, sigma),
+        )
         # Scores are 0 of rows that were visited or dropped.
         visited, lowered, there = [], [], []
         while values[best := int(values.argmax())] > 0:
@@ -120,10 +137,8 @@ def soften(
     return order[stay], moved[stay], scores[stay]
 
 
-def _decay(
-    boxes: NDArray[np.float32], kind: str, sigma: float
-) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
-    """Returns which pairs of boxes touch, and the factors by which row i lowers row j; (N, N)."""
+def _box_overlaps(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns (N, N), intersection over union of all pairs of boxes."""
     x1, y1, x2, y2 = boxes.T
     areas = (x2 - x1) * (y2 - y1)
     # In place, because fresh (N, N) arrays cost more than the arithmetic on them.
@@ -131,17 +146,22 @@ def _decay(
     width -= np.maximum(x1[:, None], x1)
     height = np.minimum(y2[:, None], y2)
     height -= np.maximum(y1[:, None], y1)
-    touching = (width > 0) & (height > 0)
+    width.clip(0, out=width)
+    height.clip(0, out=height)
     shared = np.multiply(width, height, out=width)
-    shared *= touching
     union = np.subtract(areas[:, None] + areas, shared, out=height)
     np.maximum(union, np.finfo(np.float32).tiny, out=union)
-    overlap = np.divide(shared, union, out=shared)
+    overlap: NDArray[np.float32] = np.divide(shared, union, out=shared)
+    return overlap
+
+
+def _factors(overlap: NDArray[np.float32], kind: str, sigma: float) -> NDArray[np.float32]:
+    """Returns (N, N), the factors by which row i lowers row j; ``overlap`` is used up."""
     if kind == "linear":
-        return touching, np.where(overlap > LINEAR_ABOVE, 1 - overlap, np.float32(1))
+        return np.where(overlap > LINEAR_ABOVE, 1 - overlap, np.float32(1))
     overlap *= overlap
     overlap *= np.float32(-1 / sigma)
-    return touching, np.exp(overlap, out=overlap)
+    return np.exp(overlap, out=overlap)
 
 
 def _merge(
@@ -280,6 +300,10 @@ def conclude(
 
 
 def _kept(rows: Arrays, keep: Keep) -> Arrays:
+    if keep.soft_nms == "merge" and "quads" in rows:
+        raise HeatpointError(
+            "soft_nms='merge' moves boxes, and four corners would stay behind; choose gaussian"
+        )
     if keep.soft_nms != "none":
         scores = rows["scores"]
         order, boxes, scores = soften(
@@ -290,11 +314,13 @@ def _kept(rows: Arrays, keep: Keep) -> Arrays:
             kind=keep.soft_nms,
             sigma=keep.sigma,
             max_detections=keep.max_detections or len(scores),
+            quads=rows.get("quads"),
         )
         rows = {**chosen(rows, order), "boxes": boxes, "scores": scores}
     rows = chosen(rows, rows["scores"] >= keep.score)
     if keep.nms is not None:
-        rows = chosen(rows, nms(rows["boxes"], rows["scores"], rows["labels"], keep.nms))
+        found = rows["boxes"], rows["scores"], rows["labels"]
+        rows = chosen(rows, nms(*found, keep.nms, rows.get("quads")))
     best = np.argsort(-rows["scores"], kind="stable")
     return chosen(rows, best[: keep.max_detections])
 

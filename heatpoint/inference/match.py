@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.combining import with_classes
 from heatpoint.data.points import as_points
+from heatpoint.data.quads import as_quads
 from heatpoint.data.readers import read
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
@@ -37,6 +38,7 @@ class Match:
         labels: (classes,) int64, the label in ``truth`` of each class of the model.
         order: Place among the model's joints of each joint of ``truth``; empty without joints.
         points: Found points are scored, or the middles of boxes, for the data has points.
+        quads: Found corners are scored, and not the boxes around them.
     """
 
     truth: Annotations
@@ -46,6 +48,7 @@ class Match:
     labels: NDArray[np.int64]
     order: tuple[int, ...]
     points: bool = False
+    quads: bool = False
 
     @classmethod
     def of(cls, model: Description, truth: Annotations) -> Match:
@@ -57,20 +60,21 @@ class Match:
         found, asks = {field.name for field in model.answer}, model.view_type.asks
         where = truth.source or "the annotations"
         points = "points" in found or (truth.pointed and "boxes" in found)
-        boxes = "boxes" in found and not points
-        truth = as_points(truth) if points else truth
+        quads = "quads" in found and not points
+        boxes = "boxes" in found and not points and not quads
+        truth = as_points(truth) if points else as_quads(truth) if quads else truth
         order: tuple[int, ...] = ()
-        if not (boxes or points) and "keypoints" not in found:
+        if not (boxes or points or quads) and "keypoints" not in found:
             raise HeatpointError(
                 f"{model.called} answers with {', '.join(sorted(found))}; what can be scored are "
-                "boxes, keypoints and points: give its codec one of these fields"
+                "boxes, keypoints, points and quads: give its codec one of these fields"
             )
         if model.skeleton is not None and truth.skeleton is not None:
             order = tuple(match_joints(model.skeleton, truth.skeleton))
-        elif not (boxes or points):
+        elif not (boxes or points or quads):
             raise HeatpointError(f"{where} hold no keypoints; expected annotated joints to score")
         joints = bool(order) and any(is_subject(record).any() for record in truth.images)
-        if not (boxes or joints or points):
+        if not (boxes or joints or points or quads):
             raise HeatpointError(f"{where} hold no subject with a labelled joint to score")
         if asks and "labels" not in found:
             labels = np.zeros(len(model.names), np.int64)
@@ -80,7 +84,7 @@ class Match:
             if set(truth.names) <= set(model.names):
                 truth = with_classes(truth, model.names)
             labels = np.array(match_names(model.names, truth.names), np.int64)
-        return cls(truth, boxes, joints, asks, labels, order, points)
+        return cls(truth, boxes, joints, asks, labels, order, points, quads)
 
     def wanted(self, record: ImageRecord) -> NDArray[np.bool_]:
         """Returns (N,) bool: which objects are to be found, or asked about."""

@@ -18,6 +18,7 @@ from heatpoint.scoring import Results
 from heatpoint.scoring.boxes import NUMBERS, CocoScores, VocScores, coco_metrics, voc_metrics
 from heatpoint.scoring.keypoints import NORMALISERS, JointScores, score_joints
 from heatpoint.scoring.points import Counts, PointScores, score_points
+from heatpoint.scoring.quads import QuadScores, score_quads
 from heatpoint.views import View
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Metrics:
         boxes: Scores of boxes; None for a model that finds none.
         joints: Scores of joints; None for a model that finds none, or data without joints.
         points: Scores of points, or of boxes as points; None where these were not asked for.
+        quads: Scores of four corners; None for a model that finds none.
         main: Name in ``scores`` of the one that decides.
         protocol: Size, flip, limits, precision and version: what the numbers hold for.
         images: Number of images scored.
@@ -60,6 +62,7 @@ class Metrics:
     images: int
     objects: int
     points: PointScores | None = None
+    quads: QuadScores | None = None
     full: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     timings: Timings = field(default_factory=Timings)
@@ -72,7 +75,7 @@ class Metrics:
     @property
     def scores(self) -> dict[str, float]:
         """Every score in [0, 1] by name; see ``flat_scores``."""
-        return flat_scores(self.boxes, self.joints, self.points)
+        return flat_scores(self.boxes, self.joints, self.points, self.quads)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns everything ready for JSON, with null for NaN."""
@@ -81,8 +84,9 @@ class Metrics:
         plain["skipped"] = [{"path": path, "reason": reason} for path, reason in self.skipped]
         plain["timings"] = self.timings.as_dict()
         scores = (plain.pop("boxes") or {}) | (plain.pop("joints") or {})
-        if self.points is None:
-            del plain["points"]
+        for name in ("points", "quads"):
+            if plain[name] is None:
+                del plain[name]
         cleaned: dict[str, Any] = null_for_nan(scores | plain)
         return cleaned
 
@@ -96,6 +100,9 @@ class Metrics:
         if self.boxes is not None:
             what += f", {self.objects} objects"
             lines += _box_lines(self.boxes)
+        if self.quads is not None:
+            what += f", {self.objects} objects of four corners"
+            lines += _quad_lines(self.quads)
         if self.points is not None:
             what += f", {self.points.counts.annotated} points"
             lines += _point_lines(self.points)
@@ -105,14 +112,17 @@ class Metrics:
         return "\n".join([what, *lines])
 
 
+Scored = tuple[BoxScores | None, JointScores | None, PointScores | None, QuadScores | None]
+
+
 def measured(
     match: Match,
     truth: Annotations,
     found: Sequence[Detections],
     in_order: bool,
     how: MeasureOptions,
-) -> tuple[BoxScores | None, JointScores | None, PointScores | None]:
-    """Returns the scores of boxes, of joints and of points, each None where there is none.
+) -> Scored:
+    """Returns the scores of boxes, joints, points and corners, each None where there is none.
 
     Args:
         match: What is scored.
@@ -126,9 +136,9 @@ def measured(
         boxes = score_boxes(found, truth, how.metric)
     if match.joints:
         joints = score_joints(truth, found, in_order, how.normaliser, how.thresholds, how.sigmas)
-    if match.points or (match.boxes and "points" in how.metric):
+    if match.points or ((match.boxes or match.quads) and "points" in how.metric):
         points = score_points(found, truth, how.radii, how.sure)
-    return boxes, joints, points
+    return boxes, joints, points, score_quads(found, truth) if match.quads else None
 
 
 def score_boxes(results: Results, truth: Annotations, metric: Sequence[str]) -> BoxScores:
@@ -160,12 +170,15 @@ def check_measure(how: MeasureOptions) -> None:
 
 
 def flat_scores(
-    boxes: BoxScores | None, joints: JointScores | None, points: PointScores | None
+    boxes: BoxScores | None,
+    joints: JointScores | None,
+    points: PointScores | None,
+    quads: QuadScores | None,
 ) -> dict[str, float]:
     """Returns every score by name.
 
-    These are COCO's twelve numbers, the mean of each PCK, ``oks_ap``, and F1 and AP of points
-    within each radius, such as ``f1@8``.
+    These are COCO's twelve numbers, the mean of each PCK, ``oks_ap``, F1 and AP of points within
+    each radius, such as ``f1@8``, and ``quad_ap``, ``quad_ap50`` and ``quad_ap75``.
     """
     scores = {} if boxes is None else {name: getattr(boxes, name) for name in NUMBERS}
     if joints is not None:
@@ -174,6 +187,8 @@ def flat_scores(
     if points is not None:
         for name, each in points.within.items():
             scores |= {f"f1@{name}": each.f1, f"ap@{name}": each.ap}
+    if quads is not None:
+        scores |= {"quad_ap": quads.ap, "quad_ap50": quads.ap50, "quad_ap75": quads.ap75}
     return scores
 
 
@@ -182,7 +197,7 @@ def score_columns(model: Codec | Description) -> tuple[str, ...]:
 
     They are names of ``Metrics.scores``; none for a model of which nothing can be scored. Joints
     in crops are judged by PCK; in whole pictures by OKS, which false alarms lower. Points are
-    judged by F1, within the middle radius.
+    judged by F1, within the middle radius; four corners by AP.
     """
     found = {field.name for field in model.answer}
     view = View.kinds[model.view] if isinstance(model.view, str) else model.view
@@ -191,6 +206,8 @@ def score_columns(model: Codec | Description) -> tuple[str, ...]:
     if "points" in found:
         low, middle = RADII[0], RADII[len(RADII) // 2]
         return (f"f1@{middle:g}", f"f1@{low:g}", f"ap@{middle:g}")
+    if "quads" in found:
+        return ("quad_ap", "quad_ap50", "quad_ap75")
     boxes = ("ap", "ap50", "ap75") if "boxes" in found else ()
     if "keypoints" not in found:
         return boxes
@@ -228,6 +245,13 @@ def _box_lines(boxes: BoxScores) -> list[str]:
     wide = max(map(len, boxes.per_class), default=0)
     per_class = [f"{name:<{wide}}  {_line(scores)}" for name, scores in boxes.per_class.items()]
     return [*map(_line, numbers), f"VOC AP50  {_line(voc)}", *per_class]
+
+
+def _quad_lines(quads: QuadScores) -> list[str]:
+    wide = max(map(len, quads.per_class), default=0)
+    per_class = [f"{name:<{wide}}  {_line(scores)}" for name, scores in quads.per_class.items()]
+    whole = {"ap": quads.ap, "ap50": quads.ap50, "ap75": quads.ap75}
+    return [f"{_line(whole)}   (by the overlap of the polygons)", *per_class]
 
 
 def _point_lines(points: PointScores) -> list[str]:

@@ -204,8 +204,7 @@ def inspect(
     detector, trained = models_of(model, annotations)
     if size is None and isinstance(trained, Engine):
         size = trained.description.size
-    usual = "points" if annotations.pointed else "the representation of CenterNet"
-    called = usual if detector is None else str(model)
+    called = "the representation that is usual for the data" if detector is None else str(model)
     codec, view = codec_and_view(
         annotations, detector, called, size, stride, max_detections, padding
     )

@@ -15,13 +15,14 @@ from heatpoint.codecs import Codec, Target
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.validate import Progress
-from heatpoint.geometry import box_iou, letterbox, next_multiple
+from heatpoint.geometry import box_iou, letterbox, next_multiple, quad_iou
 from heatpoint.inference import RADII
 from heatpoint.inference.finish import Keep, conclude, in_image
 from heatpoint.inspection.report import Counted, known_size, perfect, side_text, sought
 from heatpoint.scoring.boxes import coco_metrics
 from heatpoint.scoring.keypoints import is_subject, score_joints
 from heatpoint.scoring.points import score_points
+from heatpoint.scoring.quads import score_quads
 from heatpoint.views import Look
 from heatpoint.views.pictures import Picture
 
@@ -51,7 +52,8 @@ class OracleReport(Counted):
             K, or corners that are paired.
         images: Images that were scored.
         objects: Objects in them.
-        ap: AP averaged over overlaps 0.5 to 0.95 (COCO), in [0, 1]; NaN without objects.
+        ap: AP averaged over overlaps 0.5 to 0.95 (COCO), of boxes or of four corners, in [0, 1];
+            NaN without objects.
         ap50: AP at overlap 0.5.
         missed: Objects without a detection of their class that overlaps them by 0.5.
         same_class_cell: Objects whose place lies in the cell of an earlier one of their class.
@@ -153,7 +155,7 @@ def oracle(
 
     Args:
         annotations: Cleaned annotations, not empty; every image has its size.
-        codec: Representation to be judged, which finds boxes or points.
+        codec: Representation to be judged, which finds boxes, points or four corners.
         size: (H, W) of the input.
         progress: Called after every batch with the number of images done and of all images.
         multiple: Sides of inputs are multiples of this number of pixels ...
@@ -180,7 +182,8 @@ def oracle(
         f1 = within.f1
         counts.update(missed=round((1 - within.recall) * counts["objects"]) if f1 == f1 else 0)
     else:
-        scores = coco_metrics(results, annotations)
+        score = score_quads if annotations.cornered else coco_metrics
+        scores = score(results, annotations)
         ap, ap50 = scores.ap, scores.ap50
     joints = None
     if skeleton is not None and any(is_subject(record).any() for record in records):
@@ -239,7 +242,7 @@ def _count(target: Target, codec: Codec, size: tuple[int, int]) -> dict[str, int
         "other_class_cell": int((_follows(places) & ~twin).sum()),
         "neighbours": int((np.any(near, 0) & ~own).sum()),
         "below_cell": 0
-        if target.points is not None
+        if target.points is not None and target.points.shape[1] == 1
         else int((boxes[:, 2:] - boxes[:, :2] < codec.stride).any(1).sum()),
         "over_limit": max(0, len(boxes) - codec.capacity),
     }
@@ -273,7 +276,10 @@ def _follows(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
 def _missed(record: ImageRecord, found: Detections) -> int:
     """Counts objects that find no detection of their own, best overlaps paired first."""
     wanted = record.keep(sought(record))
-    overlap = box_iou(wanted.boxes.astype(np.float32), found.boxes)
+    if wanted.quads is not None and found.quads is not None:
+        overlap = quad_iou(wanted.quads, found.quads)
+    else:
+        overlap = box_iou(wanted.boxes.astype(np.float32), found.boxes)
     overlap *= wanted.labels[:, None] == found.labels
     missed = len(wanted)
     while overlap.size and overlap.max() >= _FOUND:

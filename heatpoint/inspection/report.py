@@ -138,7 +138,8 @@ class Measured:
     """The numbers behind a report, one entry per object, for histograms.
 
     Attributes:
-        sides: (N,) square roots of box areas in input pixels; of points, distances to the nearest.
+        sides: (N,) square roots of areas, of boxes or four corners, in input pixels; of points,
+            distances to the nearest.
         aspects: (N,) width over height; empty for points.
         per_image: (images,) objects of each image.
         places: (N, 2) middles, in shares of the image's width and height.
@@ -167,14 +168,14 @@ def measure(
     boxes = [r.boxes[~r.crowd] for r in records]
     per_image = np.array([len(b) for b in boxes], np.int64)
     extents = np.concatenate([b[:, 2:] - b[:, :2] for b in boxes] or [np.zeros((0, 2))])
+    areas = np.concatenate([r.areas[~r.crowd] for r in records] or [np.zeros(0)])
     pointed = annotations.pointed
     if pointed:
         sides = np.concatenate([_spacing(*each) for each in zip(boxes, frames, strict=True)])
     else:
-        sides = np.sqrt(extents.prod(1))
+        sides = np.sqrt(areas if annotations.cornered else extents.prod(1))
     input_sides = sides * np.repeat(zooms, per_image)
     aspects = extents[:0, 0] if pointed else extents[:, 0] / extents[:, 1]
-    areas = np.concatenate([r.areas[~r.crowd] for r in records] or [np.zeros(0)])
     of_size = np.bincount(np.digitize(areas, [*_SIZES.values()][1:]), minlength=len(_SIZES))
     covered = float((input_sides**2).sum()) / max(1, len(records) * size[0] * size[1])
     report = DataReport(

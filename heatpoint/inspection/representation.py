@@ -30,7 +30,8 @@ def codec_and_view(
 
     Args:
         annotations: The data.
-        detector: The model; None for centre points, or for points where the data has these.
+        detector: The model; None for centre points, or for points or quads where the data has
+            these.
         called: What messages call it.
         size: Height and width of the input in pixels; the model's own by default.
         stride: Input pixels per cell, likewise.
@@ -42,7 +43,8 @@ def codec_and_view(
             than there are; or an option is not for such a model.
     """
     own, multiple, trim = (SIZE, SIZE), 1, 0
-    codec, skeleton = RELEASED["points" if annotations.pointed else "centernet"], None
+    usual = "points" if annotations.pointed else "quads" if annotations.cornered else "centernet"
+    codec, skeleton = RELEASED[usual], None
     settings: dict[str, float] = {}
     if detector is not None:
         codec, skeleton, settings = detector.codec, detector.skeleton, detector.settings

@@ -148,6 +148,8 @@ def model(recipe: Recipe, survey: Survey) -> Decision:
     kind, about = "centernet", "boxes are labelled"
     if recipe.points or survey.pointed:
         kind, about, joints = "points", "points are labelled, or asked for", False
+    elif survey.sample.cornered:
+        kind, about, joints = "quads", "four corners are labelled", False
     elif joints:
         kind, about = "pose", "joints are labelled: crops of one subject each"
     if recipe.backbone_weights or recipe.pretrained:

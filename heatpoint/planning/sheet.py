@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from heatpoint.data.points import as_points
+from heatpoint.data.points import as_learnt
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection.report import side_text
@@ -170,9 +170,8 @@ def draw_up(options: TrainOptions) -> Plan:
             rows.append(Row(name, shown(value), why))
         if name == "model":
             detector = build_detector(recipe, survey.sample)[0]
-            if "points" in detector.codec.learns:
-                survey = replace(survey, sample=as_points(survey.sample))
-            survey = replace(survey, detector=detector)
+            sample = as_learnt(survey.sample, detector.codec.learns, options.skeleton)
+            survey = replace(survey, detector=detector, sample=sample)
     check_samples(recipe, type(survey.trained.codec))
     height, width = survey.picture
     classes = "1 class" if len(parts.train.names) == 1 else f"{len(parts.train.names)} classes"

@@ -31,7 +31,8 @@ class Table(NamedTuple):
         images: (N,) int64, place of the image among the annotated ones.
         labels: (N,) int64, class index.
         scores: (N,) float64.
-        values: float64 image pixels: (N, 4) x, y, width, height of boxes; or (N, J, 3) joints.
+        values: float64 image pixels: (N, 4) x, y, width, height of boxes, (N, J, 3) joints, or
+            (N, 4, 2) corners.
     """
 
     images: NDArray[np.int64]
@@ -40,13 +41,16 @@ class Table(NamedTuple):
     values: Floats
 
 
-def tabulated(results: Results, truth: Annotations, joints: int | None = None) -> Table:
+def tabulated(
+    results: Results, truth: Annotations, joints: int | None = None, quads: bool = False
+) -> Table:
     """Returns what was found in all images as one table.
 
     Args:
         results: The results.
         truth: The annotations.
-        joints: J, to return joints; None returns boxes.
+        joints: J, to return joints; None returns boxes or corners.
+        quads: Return four corners.
 
     Raises:
         HeatpointError: The results do not belong to these images, classes or joints, a row is not
@@ -63,7 +67,7 @@ def tabulated(results: Results, truth: Annotations, joints: int | None = None) -
     if found and rows:
         raise TypeError("results are either all Detections or all COCO result rows")
     if found:
-        values = _checked(found, truth, joints)
+        values = _checked(found, truth, joints, quads)
         return Table(
             np.repeat(np.arange(len(found)), [len(one) for one in found]),
             np.concatenate([one.labels for one in found]),
@@ -72,7 +76,11 @@ def tabulated(results: Results, truth: Annotations, joints: int | None = None) -
         )
     label_of = {category: label for label, category in enumerate(truth.category_ids)}
     known = {"image_id": place_of, "category_id": label_of}
-    if joints is None or truth.skeleton is None:
+    if quads:
+        rows = [row | {"segmentation": _flat(row.get("segmentation"))} for row in rows]
+        _check_rows(rows, "segmentation", dict.fromkeys(label_of, 8), known)
+        values = np.array([row["segmentation"] for row in rows], np.float64).reshape(-1, 4, 2)
+    elif joints is None or truth.skeleton is None:
         _check_rows(rows, "bbox", dict.fromkeys(label_of, 4), known)
         values = np.array([row["bbox"] for row in rows], np.float64).reshape(-1, 4)
     else:
@@ -90,7 +98,14 @@ def tabulated(results: Results, truth: Annotations, joints: int | None = None) -
     return Table(places, labels, np.array([row["score"] for row in rows], np.float64), values)
 
 
-def _checked(found: Sequence[Detections], truth: Annotations, joints: int | None) -> Floats:
+def _flat(polygons: Any) -> list[Any]:
+    """Returns the numbers of the only polygon of a row; none where there is not one."""
+    return polygons[0] if isinstance(polygons, list) and len(polygons) == 1 else []
+
+
+def _checked(
+    found: Sequence[Detections], truth: Annotations, joints: int | None, quads: bool
+) -> Floats:
     """Returns the values of a table, after making sure that results fit to the annotations."""
     if len(found) != len(truth):
         raise HeatpointError(
@@ -104,12 +119,16 @@ def _checked(found: Sequence[Detections], truth: Annotations, joints: int | None
                 "first"
             )
         array = one.boxes if joints is None else one.keypoints
+        if quads and (array := one.quads) is None:
+            if len(one):
+                raise HeatpointError("the results have no column 'quads' of four corners to score")
+            array = np.zeros((0, 4, 2))
         have = 0 if one.skeleton is None else len(one.skeleton)
         if array is None or joints not in (None, have):
             raise HeatpointError(f"the results have {have} joints, the annotations {joints}")
         arrays.append(array)
     values = np.concatenate(arrays).astype(np.float64)
-    if joints is None:
+    if joints is None and not quads:
         values[:, 2:] -= values[:, :2]
     return values
 
@@ -124,7 +143,7 @@ def _check_rows(
 
     Args:
         rows: The rows.
-        what: "bbox" or "keypoints".
+        what: "bbox", "keypoints" or "segmentation".
         counts: How many numbers these are, by the id of the class.
         known: The ids of images and classes that are annotated, by the name of their field.
 
@@ -164,7 +183,7 @@ def read_rows(path: Path, truth: Annotations) -> list[dict[str, Any]]:
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise HeatpointError(
             f"{path} is no COCO result file: expected a list of objects with image_id, "
-            "category_id, score, and bbox or keypoints"
+            "category_id, score, and bbox, keypoints or segmentation"
         )
     ids_of_class = dict(zip(truth.names, truth.category_ids, strict=True))
     ids_of_file = _ids_of_files(truth)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.readers.coco import as_coco
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import box_iou
+from heatpoint.geometry import box_iou, quad_overlaps
 from heatpoint.scoring import Floats, Results, Table, known_mean, tabulated
 
 
@@ -94,19 +95,22 @@ def compared(
     """Returns COCO's evaluator after its work, and its numbers, NaN where nothing is to be found.
 
     Args:
-        found: Boxes or joints.
+        found: Boxes, joints or four corners. Of these all are compared, not the best hundred of a
+            class in a picture.
         annotations: The truth.
-        sigmas: (J,) to compare joints; None compares boxes.
+        sigmas: (J,) to compare joints; None compares boxes or corners.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
+    quads = found.values.shape[1:] == (4, 2)
+    kind = "keypoints" if sigmas is not None else "segmentation" if quads else "bbox"
     numbers, skeleton = _image_numbers(annotations), annotations.skeleton
     if skeleton is not None:  # objects of all classes have the same number of joints here
         annotations = replace(annotations, skeleton=replace(skeleton, slices=()))
     truth = COCO(_truth(annotations, numbers, sigmas is not None))
     rows: list[dict[str, Any]] = []
     for place, label, score, values in zip(*found, strict=True):
-        sides = values[2:]
+        sides = np.ptp(values, 0) if quads else values[2:]
         if sigmas is not None and skeleton is not None:
             own = values[skeleton.joints_of(label), :2]
             if not len(own):
@@ -118,7 +122,7 @@ def compared(
             "id": len(rows) + 1,
             "image_id": numbers[place],
             "category_id": int(label) + 1,
-            "bbox" if sigmas is None else "keypoints": values.ravel().tolist(),
+            kind: values.ravel().tolist(),
             "score": float(score),
             "area": float(sides[0] * sides[1]),
             "iscrowd": 0,
@@ -131,10 +135,30 @@ def compared(
         kpt_oks_sigmas=sigmas,
         print_function=_silent,
     )
+    if quads:
+        evaluator.computeIoU = partial(_polygons, evaluator)
+        evaluator.params.maxDets = [1, 10, max(100, len(rows))]
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summarize()
     return evaluator, [_score(value) for value in evaluator.stats]
+
+
+def _polygons(evaluator: Any, image: int, category: int) -> Floats:
+    """Returns the overlaps (D, G) of found corners, best first, and true ones, in place of boxes'.
+
+    With crowd regions it is the share of what was found that they cover.
+    """
+    sets = (evaluator.dt_dataset, evaluator.gt_dataset)
+    found, true = (each.get_instances([image], [category], True)[0][0] for each in sets)
+    order = np.argsort([-one["score"] for one in found], kind="stable")
+    mine, theirs = (
+        np.array([one["segmentation"] for one in each]).reshape(-1, 4, 2) for each in (found, true)
+    )
+    common, area, other = quad_overlaps(mine[order], theirs)
+    crowd = np.array([one["iscrowd"] for one in true], np.bool_)
+    whole = np.where(crowd, area[:, None], area[:, None] + other - common)
+    return np.asarray(common / whole.clip(np.finfo(np.float64).tiny))
 
 
 def _owned(skeleton: Skeleton, label: int) -> NDArray[np.bool_]:
@@ -168,7 +192,8 @@ def _truth(annotations: Annotations, numbers: Sequence[int], joints: bool) -> di
             record = replace(record, crowd=record.crowd | record.difficult, keypoints=None)
         elif record.keypoints is None:
             record = record.keep(np.zeros(len(record), np.bool_))
-        places = [values for values in (record.boxes, record.keypoints) if values is not None]
+        told = (record.boxes, record.keypoints, record.quads)
+        places = [values for values in told if values is not None]
         if not all(np.isfinite(values).all() for values in places):
             raise HeatpointError(
                 f"{record.path} has a box or joint that is not a finite number; heatpoint.data."

@@ -41,6 +41,11 @@ def check_samples(options: Recipe, kind: type[Codec]) -> None:
                     f"at {own.sees}; leave it out or choose another model (heatpoint models lists "
                     "them)"
                 )
+    if options.rotate is not None and own is Augment and not kind.learns & {"points", "quads"}:
+        raise HeatpointError(
+            f"rotate turns whole pictures, but {model} learns boxes, which cannot lie turned; "
+            "leave it out or choose a model of points or four corners (heatpoint models lists them)"
+        )
     if options.points and "points" not in kind.learns:
         raise HeatpointError(
             f"points is an option of models that find points, but {model} finds none; leave it out "
@@ -198,7 +203,8 @@ def fingerprint(train: Annotations) -> dict[str, Any]:
     total = 0
     for record in train.images:
         total = zlib.crc32(record.path.name.encode(), total)
-        for array in (record.boxes, record.labels, record.crowd, record.keypoints):
+        corners = record.points if train.cornered else None
+        for array in (record.boxes, record.labels, record.crowd, record.keypoints, corners):
             if array is not None:
                 total = zlib.crc32(np.ascontiguousarray(array).tobytes(), total)
     found = {"names": list(train.names), "images": len(train), "checksum": total}

@@ -252,6 +252,10 @@ class TrainOptions:
     """share of the way to the next point that it reaches at most, 0 for no such limit; the model's
     own (0.5) by default"""
 
+    order: Literal["", "any", "own"] = ""
+    """four corners begin with any, or with an object's own upper left one, as plates and text have
+    it; the model's own (any) by default"""
+
     BOXES: ClassVar[str] = "boxes"
 
     radius: Literal["", "legacy", "fixed", "half-fixed", "elliptical"] = ""
@@ -286,7 +290,8 @@ class TrainOptions:
     """side of a subject's crop over that of its box; 1.25, or weights' own, by default"""
 
     rotate: Degrees | None = None
-    """greatest turn of a training crop; that of augment by default"""
+    """greatest turn of a training crop, or of a picture whose points or four corners are learnt;
+    that of augment by default, of pictures 0"""
 
     half_body: float | None = None
     """probability that a training crop shows one half of the body only; 0 by default"""

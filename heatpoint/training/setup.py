@@ -46,6 +46,7 @@ CODEC_OPTIONS = (
     "giou_weight",
     "point_radius",
     "spacing",
+    "order",
 )
 """Options that are fields of codecs, of those that have them."""
 

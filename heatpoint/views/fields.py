@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-Part = Literal["boxes", "keypoints", "points"]
+Part = Literal["boxes", "keypoints", "points", "quads"]
 """Parts of a ``Target`` that a codec may learn from."""
 
 
@@ -30,7 +30,8 @@ class Target:
         labels: (N,) int64, class index from 0.
         keypoints: (N, J, 3) float32, x and y in input pixels and visibility 0, 1 or 2; or None.
         points: (N, P, 2) float32, x and y in input pixels of the P points that say where an object
-            is; or None. Its box is the one around them, without area around one.
+            is, or of its four corners, clockwise; or None. Its box is the one around them, without
+            area around one.
     """
 
     boxes: Tensor
@@ -112,6 +113,10 @@ class Suppression:
 NO_SUPPRESSION = Suppression()
 SCORES, LABELS = Field("scores", (), "score"), Field("labels", (), "label")
 BOXES, POINTS = Field("boxes", (4,), "box"), Field("points", (2,), "points")
+QUADS = Field("quads", (4, 2), "points")
+
+MIRRORED = [1, 0, 3, 2]
+"""The corners of a quad in a mirror image: clockwise again, left and right change places."""
 
 
 USUAL = 100

@@ -2,7 +2,8 @@
 
 Two tiles both see the strip that they share, so that their rows of one object agree about it:
 within the strip they are the same box. Rows that agree become one: the best of those that no seam
-has cut, or, of an object that is whole in no tile, the box around all pieces.
+has cut, or, of an object that is whole in no tile, the box around all pieces. Rows that have four
+corners agree by these, and pieces become the smallest rectangle around all.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Affine, box_area, box_iou
+from heatpoint.geometry import Affine, box_area, box_iou, quad_iou
 from heatpoint.views import Look, Places, View, best_of_each, chosen
 from heatpoint.views.fields import Arrays, Field
 
@@ -144,9 +146,11 @@ def _each_once(rows: Arrays, tile_of: NDArray[np.int64], tiles: Bounds) -> Array
     inner = tiles != np.concatenate((tiles[:, :2].min(0), tiles[:, 2:].max(0)))
     cut = _cut_sides(boxes, tiles[tile_of], inner[tile_of])
     group = np.arange(len(boxes))
-    for first, second in _agreeing(boxes, rows["labels"], cut, tile_of, tiles):
+    for first, second in _agreeing(boxes, rows, cut, tile_of, tiles):
         group[group == group[second]] = group[first]
     joined = {**rows, "boxes": rows["boxes"].copy()}
+    if quads := "quads" in rows:
+        joined["quads"] = rows["quads"].copy()
     stays = np.ones(len(boxes), bool)
     numbers, counts = np.unique(group, return_counts=True)
     for number in numbers[counts > 1]:
@@ -157,8 +161,17 @@ def _each_once(rows: Arrays, tile_of: NDArray[np.int64], tiles: Bounds) -> Array
         if not len(whole):
             around = (boxes[members, :2].min(0), boxes[members, 2:].max(0))
             joined["boxes"][best] = np.concatenate(around)
+            if quads:
+                joined["quads"][best] = _rectangle(rows["quads"][members], rows["quads"][best, 0])
         stays[members[members != best]] = False
     return chosen(joined, stays)
+
+
+def _rectangle(quads: NDArray[np.floating], first: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Returns the corners (4, 2) of the smallest rectangle around quads, from near ``first`` on."""
+    around = cv2.minAreaRect(quads.reshape(-1, 2).astype(np.float32))
+    corners: NDArray[np.float32] = cv2.boxPoints(around)  # type: ignore[assignment]
+    return np.roll(corners, -np.linalg.norm(corners - first, axis=1).argmin(), 0)
 
 
 def _cut_sides(boxes: Bounds, tiles: Bounds, inner: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -175,7 +188,7 @@ def _cut_sides(boxes: Bounds, tiles: Bounds, inner: NDArray[np.bool_]) -> NDArra
 
 def _agreeing(
     boxes: Bounds,
-    labels: NDArray[np.int64],
+    rows: Arrays,
     cut: NDArray[np.bool_],
     tile_of: NDArray[np.int64],
     tiles: Bounds,
@@ -184,6 +197,7 @@ def _agreeing(
 
     The best pairs come first, so that two objects that overlap in a strip keep their own rows.
     """
+    labels, quads = rows["labels"], rows.get("quads")
     rows_of = [np.flatnonzero(tile_of == number) for number in range(len(tiles))]
     for number, tile in enumerate(tiles):
         near = (tiles[number + 1 :, :2] <= tile[2:]).all(1)
@@ -191,8 +205,10 @@ def _agreeing(
         for other in number + 1 + np.flatnonzero(near):
             mine, theirs = rows_of[number], rows_of[other]
             (shared,) = _clipped(tiles[[other]], tile)
-            if box_area(shared) > 0:
-                first, second = (_clipped(boxes[rows], shared) for rows in (mine, theirs))
+            if box_area(shared) > 0 and quads is not None:
+                alike = quad_iou(quads[mine], quads[theirs], shared)
+            elif box_area(shared) > 0:
+                first, second = (_clipped(boxes[own], shared) for own in (mine, theirs))
                 alike = box_iou(first, second)
             else:
                 alike = _continuation(boxes[mine], boxes[theirs], cut[mine], cut[theirs])

@@ -26,7 +26,7 @@ NECKS: dict[str, Callable[[str, str, str], Model]] = {
 }
 """What puts a neck on any timm backbone; files of the first edition say ``timm``."""
 
-_KINDS = ("centernet", "cornernet", "centerpose", "points", "pose", "triplets", "ttfnet")
+_KINDS = ("centernet", "cornernet", "centerpose", "points", "pose", "quads", "triplets", "ttfnet")
 
 FAMILIES = (
     f"KIND_NECK:BACKBONE, where KIND is one of {', '.join(_KINDS)}, NECK one of "

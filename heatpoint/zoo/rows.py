@@ -16,6 +16,7 @@ from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.codecs.points import PointCodec
+from heatpoint.codecs.quads import QuadCodec
 from heatpoint.codecs.saccade import SaccadeCodec
 from heatpoint.codecs.triplets import TripletCodec
 from heatpoint.codecs.ttf import TTFCodec
@@ -79,6 +80,7 @@ RELEASED: dict[str, Codec] = {
     "centerpose": CenterPoseCodec(1, joints=1),
     "points": PointCodec(1),
     "pose": JointCodec(1, sigma=2.0),
+    "quads": QuadCodec(1),
     "triplets": TripletCodec(1),
     "ttfnet": TTFCodec(1),
 }
@@ -94,6 +96,7 @@ QUICK: dict[str, Codec] = {
     ),
     "points": PointCodec(1),
     "pose": JointCodec(1, sigma=1.5),
+    "quads": QuadCodec(1),
     "triplets": TripletCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "saccade": SaccadeCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "ttfnet": TTFCodec(1),

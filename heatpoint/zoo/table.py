@@ -135,6 +135,13 @@ TABLE: dict[str, Model] = {
     ),
     "points_tiny": tiny("points", f"{_SIMPLE}; learn them from scratch within a minute"),
     "points_tiny_fine": tiny("points", f"{_SIMPLE}; at stride 2, for points a few pixels apart", 2),
+    "quads_resnet18": deconv("resnet18", "quads", f"ResNet-18 {_DECONV}"),
+    "quads_dla34": dlaup("dla34", "quads", "DLA-34 with a deformable neck"),
+    "quads_dla34_plain": dlaup(
+        "dla34", "quads", "DLA-34 with a plain neck; of 3x3 convolutions", plain
+    ),
+    "quads_mobilenetv2": topdown(_MOBILE, "quads", _NARROW),
+    "quads_tiny": tiny("quads", f"{_SIMPLE}; learn them from scratch within minutes"),
     "hourglass_1stack": stacked(1, 1, "bearpaw", "one hourglass behind bearpaw's stem"),
     "hourglass_2stack": stacked(2, 1, "bearpaw", "two stacked hourglasses, bearpaw's stem"),
     "hourglass_4stack": stacked(4, 1, "bearpaw", "four stacked hourglasses, bearpaw's stem"),

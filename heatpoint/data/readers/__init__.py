@@ -8,12 +8,14 @@ from typing import Any
 from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
 from heatpoint.data.points import are_points, as_points
+from heatpoint.data.quads import settled
 from heatpoint.data.readers import (
     coco,
     coco_folders,
     createml,
     cvat,
     deeplabcut,
+    dota,
     label_studio,
     labelme,
     matlab,
@@ -35,6 +37,7 @@ from heatpoint.system.encodings import reading
 FORMATS: tuple[Format, ...] = (
     *coco.FORMATS,
     *voc.FORMATS,
+    *dota.FORMATS,
     *yolo.FORMATS,
     *text_lines.FORMATS,
     *deeplabcut.FORMATS,
@@ -97,7 +100,7 @@ def read(data: str | Path, images: str | Path | None = None, encoding: str = "")
         annotations.findings.append(Finding("text in a national encoding", "", said))
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
-    return as_points(annotations) if are_points(annotations) else annotations
+    return as_points(annotations) if are_points(annotations) else settled(annotations)
 
 
 def _read(given: Given, chosen: Format | None) -> Annotations:

@@ -1,4 +1,4 @@
-"""Reads and writes COCO JSON: boxes, and joints where it has them.
+"""Reads and writes COCO JSON: boxes, joints where it has them, and four corners as polygons.
 
 COCO's joints are indices of pixels, ours are continuous: 0.5 is added on reading and taken away on
 writing. Its edges count joints from 1. It has no left-right pairs; a category may carry ours as
@@ -64,7 +64,7 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
     names them, or where no category does. Images without annotations are kept. Boxes are kept as
     they are, ``x, y, w, h`` turned into corners, even NaN and negative ones: ``validate`` reports
     them. An object without a box that has an area gets the one around its polygon, mask or joints,
-    which findings say; else masks are passed over.
+    which findings say. Polygons of four points are corners; else masks are passed over.
 
     Images are looked for in ``images`` if given, else in the folders of ``locate.image_folders``.
     When none is found there, the annotations are still read (scores can be computed without
@@ -196,8 +196,8 @@ def _by_id(pictures: Sequence[_Picture], annotations: Annotations) -> dict[Id, _
 def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> dict[str, Any]:
     """Returns a data set as the content of a COCO file.
 
-    Difficult objects carry ``"difficult": 1`` and head sizes ``"head_size"``, which COCO tools pass
-    over.
+    Four corners are polygons. Difficult objects carry ``"difficult": 1`` and head sizes
+    ``"head_size"``, which COCO tools pass over.
 
     Args:
         data: The data set.
@@ -221,6 +221,8 @@ def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> d
             }
             if record.difficult[i]:
                 item["difficult"] = 1
+            if record.quads is not None:
+                item["segmentation"] = [record.quads[i].ravel().tolist()]
             if record.keypoints is not None:
                 own = slice(None) if data.skeleton is None else data.skeleton.joints_of(label)
                 item |= _object_joints(record.keypoints[i, own], shift)

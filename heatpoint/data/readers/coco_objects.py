@@ -18,7 +18,7 @@ from heatpoint.data import Id, ImageRecord, Size, joints_box
 from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import Classes
-from heatpoint.data.readers.coco_shapes import extent
+from heatpoint.data.readers.coco_shapes import extent, four_points
 from heatpoint.errors import HeatpointError
 
 Floats = NDArray[np.float64]
@@ -112,6 +112,7 @@ class Columns:
             self._numbers("area", [item.area for item in self._items])[rows],
             keypoints=None if joints is None else joints[rows],
             heads=np.where(heads > 0, heads, math.nan),
+            points=None if joints is not None else self._quads(rows, crowd),
         )
         return record, np.bincount(self._image[rows], minlength=len(self._paths))
 
@@ -141,6 +142,25 @@ class Columns:
                 detail = f"expected 'bbox' to be x, y, width, height, got {given!r:.60}"
                 self._leave_out("object without a box", row, detail)
         return boxes
+
+    def _quads(self, rows: NDArray[np.int64], crowd: NDArray[np.bool_]) -> Floats | None:
+        """Returns the corners (N, 4, 2) of objects whose outlines are one polygon of four points.
+
+        Objects without an outline are boxes (NaN). None where one object has another outline.
+
+        Args:
+            rows: The objects that are wanted, in order.
+            crowd: (all,) which of all objects are crowd regions.
+        """
+        corners = np.full((len(rows), 4, 2), math.nan)
+        given = [self._items[row].segmentation for row in rows.tolist()]
+        told = np.fromiter((one is not _NOTHING for one in given), np.bool_, len(given))
+        for place in np.flatnonzero(told & ~crowd[rows]).tolist():
+            polygon = four_points(given[place])
+            if polygon is None:
+                return None
+            corners[place] = polygon
+        return corners if np.isfinite(corners).any() else None
 
     def _joints(self, kept: NDArray[np.bool_]) -> Floats | None:
         """Returns the joints of all objects, (N, J, 3) in image pixels; None if they have none.

@@ -1,9 +1,10 @@
-"""The boxes of COCO's polygons and masks, for objects that carry no box of their own."""
+"""What COCO's polygons and masks say: four corners, and boxes of objects that carry none."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +12,32 @@ from heatpoint.data import Box
 
 _LONGEST = 7
 """Characters that a number of a compressed mask has at most: five bits each, of 32."""
+
+
+def four_points(segmentation: Any) -> NDArray[np.float64] | None:
+    """Returns the corners (4, 2) of a ``segmentation`` that is one polygon of four points.
+
+    The first point may be there again as the fifth. Of one that says nothing they are NaN; of any
+    other one, None.
+
+    Args:
+        segmentation: As the file has it; text of which commas are counted first, for polygons of
+            many numbers take long to be read.
+    """
+    if isinstance(segmentation, msgspec.Raw):
+        text = bytes(segmentation)
+        if text.count(b",") not in (0, 7, 9):
+            return None
+        segmentation = msgspec.json.decode(text)
+    if segmentation in (None, [], [[]]):
+        return np.full((4, 2), np.nan)
+    try:
+        (ring,) = np.array(segmentation, np.float64).reshape(1, -1, 2)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    if len(ring) == 5 and (ring[0] == ring[4]).all():
+        ring = ring[:4]
+    return ring if len(ring) == 4 and np.isfinite(ring).all() else None
 
 
 def extent(segmentation: Any) -> Box | None:

@@ -7,8 +7,9 @@ from typing import Any
 
 from heatpoint.data import Annotations
 from heatpoint.data.readers import steps
-from heatpoint.data.readers.drawn import Picture, Thing, as_annotations, number
+from heatpoint.data.readers.drawn import Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.outlines import number
 from heatpoint.system.files import read_json
 
 _FILE = "_annotations.createml.json"

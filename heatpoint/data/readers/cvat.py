@@ -16,20 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from defusedxml import DefusedXmlException, ElementTree
 
-from heatpoint.data import Annotations, Box
+from heatpoint.data import Annotations
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import (
-    ROTATED,
-    Joint,
-    Picture,
-    Thing,
-    around,
-    as_annotations,
-    ellipse_box,
-    number,
-    turned,
-)
+from heatpoint.data.readers.drawn import Joint, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.outlines import ROTATED, Outline, around, ellipse_box, number, turned
 from heatpoint.errors import HeatpointError
 
 if TYPE_CHECKING:
@@ -224,9 +215,9 @@ def _picture(
             own = key if key in boxes else f"shape {place}"
             joints += _joints(item, label, where, key, own)
         elif item.tag in _SHAPES:
-            box, outline = _box(item)
+            box, outline, corners = _outline(item)
             detail = where if box else f"{where}: {item.tag}"
-            things.append(Thing(label, box, detail, outline, key))
+            things.append(Thing(label, box, detail, outline, key, corners=corners))
         elif item.tag == "tag":
             things.append(Thing(label, None, f"{where} is a tag of the whole picture"))
     return Picture(name, size, things, joints, subset)
@@ -267,26 +258,26 @@ def _points(item: Element) -> list[tuple[float, float]]:
     return [(number(pair[0]), number(pair[-1])) for pair in pairs]
 
 
-def _box(item: Element) -> tuple[Box | None, str]:
-    """Returns the upright box around a shape, and what it is if it is no such box."""
+def _outline(item: Element) -> Outline:
+    """Returns where a shape is."""
     get = {key: number(value) for key, value in item.attrib.items()}
     nan, turn = number(None), get.get("rotation", 0.0)
     if item.tag == "box":
         x1, y1, x2, y2 = (get.get(key, nan) for key in ("xtl", "ytl", "xbr", "ybr"))
         box = x1, y1, x2, y2
         middle = (x1 + x2) / 2, (y1 + y2) / 2
-        return (turned(box, turn, middle), ROTATED) if turn else (box, "")
+        return Outline.of(turned(box, turn, middle), ROTATED) if turn else Outline(box)
     if item.tag == "ellipse":
         cx, cy, rx, ry = (get.get(key, nan) for key in ("cx", "cy", "rx", "ry"))
-        return ellipse_box(cx, cy, rx, ry, turn), item.tag
+        return Outline(ellipse_box(cx, cy, rx, ry, turn), item.tag)
     if item.tag == "mask":
         left, top, width, height = (get.get(k, nan) for k in ("left", "top", "width", "height"))
-        return (left, top, left + width, top + height), ""
+        return Outline((left, top, left + width, top + height))
     if item.tag == "cuboid":
         corners = [(get[key], get.get(f"y{key[1:]}", nan)) for key in get if key.startswith("xt")]
         corners += [(get[key], get.get(f"y{key[1:]}", nan)) for key in get if key.startswith("xb")]
-        return around(corners), item.tag
-    return (around(_points(item)), item.tag) if item.tag == "polygon" else (None, "")
+        return Outline(around(corners), item.tag)
+    return Outline.of(_points(item), item.tag) if item.tag == "polygon" else Outline(None)
 
 
 def _folder_file(given: Given) -> Path:

@@ -19,7 +19,9 @@ import numpy as np
 from heatpoint.data import Annotations, Box, Id, Objects, check_names, joints_box
 from heatpoint.data.findings import Finding
 from heatpoint.data.images import image_size
+from heatpoint.data.quads import NONE
 from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers.outlines import ROTATED, Corners
 from heatpoint.data.readers.steps import Size
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
@@ -29,7 +31,6 @@ SUBJECT = "object"
 
 _ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://[^/]*/", re.IGNORECASE)
 
-ROTATED = "rotated box"
 _ROTATED = "rotated box read as upright"
 
 MOST_JOINTS = 1000
@@ -47,6 +48,7 @@ class Thing(NamedTuple):
         group: What its joints have in common with it; None if nothing.
         crowd: A crowd region.
         difficult: Not counted by VOC evaluation.
+        corners: Four x and y, in units of the box; None of other outlines.
     """
 
     label: str
@@ -56,6 +58,7 @@ class Thing(NamedTuple):
     group: Hashable = None
     crowd: bool = False
     difficult: bool = False
+    corners: Corners | None = None
 
 
 class Joint(NamedTuple):
@@ -114,45 +117,6 @@ class Picture(NamedTuple):
     split: str = ""
     notes: Sequence[Note] = ()
     unlabelled: str = ""
-
-
-def number(value: object) -> float:
-    """Returns a value of a file as a number, NaN if it is none."""
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError):
-        return math.nan
-
-
-def around(points: object) -> Box | None:
-    """Returns the upright box around a list of x and y, None if it is no such list."""
-    if not isinstance(points, list | tuple) or not points:
-        return None
-    if not all(isinstance(point, list | tuple) and len(point) >= 2 for point in points):
-        return None
-    xs, ys = [number(point[0]) for point in points], [number(point[1]) for point in points]
-    if any(map(math.isnan, xs + ys)):
-        return math.nan, math.nan, math.nan, math.nan
-    return min(xs), min(ys), max(xs), max(ys)
-
-
-def turned(box: Box, degrees: float, pivot: tuple[float, float]) -> Box:
-    """Returns the upright box around one that was turned clockwise about a point."""
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    x1, y1, x2, y2 = box
-    px, py = pivot
-    corners = [
-        (px + (x - px) * cosine - (y - py) * sine, py + (x - px) * sine + (y - py) * cosine)
-        for x, y in ((x1, y1), (x2, y1), (x2, y2), (x1, y2))
-    ]
-    return around(corners) or box
-
-
-def ellipse_box(cx: float, cy: float, rx: float, ry: float, degrees: float = 0.0) -> Box:
-    """Returns the upright box around an ellipse that was turned about its middle."""
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
-    half_x, half_y = math.hypot(rx * cosine, ry * sine), math.hypot(rx * sine, ry * cosine)
-    return cx - half_x, cy - half_y, cx + half_x, cy + half_y
 
 
 def as_annotations(
@@ -313,7 +277,11 @@ def _add(
         x1, y1, x2, y2 = thing.box or (math.nan,) * 4
         joints = _table(owned.pop(place, {}), skeleton) * scale if skeleton else None
         box = x1 * width, y1 * height, x2 * width, y2 * height
-        objects.add(box, label_of[thing.label], thing.crowd, thing.difficult, keypoints=joints)
+        corners = None if not thing.outline else NONE
+        if thing.corners is not None:
+            corners = np.array(thing.corners, np.float64) * (width, height)
+        mark = thing.crowd, thing.difficult
+        objects.add(box, label_of[thing.label], *mark, keypoints=joints, corners=corners)
     for joints_of in owned.values():  # those of subjects that nobody drew a box around
         first = next(iter(joints_of.values()))
         subject = first.subject or (annotations.names[0] if len(annotations.names) == 1 else "")

@@ -13,23 +13,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-from heatpoint.data import Annotations, Box
+from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import (
-    ROTATED,
-    Joint,
-    Note,
-    Picture,
-    Thing,
-    around,
-    as_annotations,
-    ellipse_box,
-    number,
-    turned,
-)
+from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.outlines import ROTATED, Outline, around, ellipse_box, number, turned
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 _KINDS = ("rectangle", "keypoint", "polygon", "ellipse", "brush", "bitmask", "vector")
@@ -166,9 +156,9 @@ def _drawn(name: str, results: list[Any], where: str, notes: list[Note]) -> Pict
             parent = str(item.get("parentID") or "") or None
             joints.append(Joint(label, x, y, what, parent))
             continue
-        box, outline = _box(kind, value, width / 100, height / 100)
+        box, outline, corners = _outline(kind, value, width / 100, height / 100)
         detail = what if box else f"{what}: {kind} region"
-        things.append(Thing(label, box, detail, outline, group))
+        things.append(Thing(label, box, detail, outline, group, corners=corners))
     return Picture(name, size, things, joints, notes=notes)
 
 
@@ -197,8 +187,8 @@ def _regions(
         yield f"region {place} of {where}", kind, labels_of.get(key, []), item, value
 
 
-def _box(kind: str, value: dict[str, Any], width: float, height: float) -> tuple[Box | None, str]:
-    """Returns the box of a region in pixels, and what it is if it is no upright one.
+def _outline(kind: str, value: dict[str, Any], width: float, height: float) -> Outline:
+    """Returns where a region is, in pixels.
 
     Args:
         kind: A kind of region.
@@ -212,15 +202,15 @@ def _box(kind: str, value: dict[str, Any], width: float, height: float) -> tuple
     if kind == "rectangle":
         w, h = get.get("width", number(None)) * width, get.get("height", number(None)) * height
         box = x, y, x + w, y + h
-        return (turned(box, turn, (x, y)), ROTATED) if turn else (box, "")
+        return Outline.of(turned(box, turn, (x, y)), ROTATED) if turn else Outline(box)
     if kind == "ellipse":
         rx, ry = get.get("radiusX", number(None)), get.get("radiusY", number(None))
-        return ellipse_box(x, y, rx * width, ry * height, turn), kind
-    points = around(value.get("points")) if kind == "polygon" else None
-    if points is None:
-        return None, ""
-    x1, y1, x2, y2 = points
-    return (x1 * width, y1 * height, x2 * width, y2 * height), kind
+        return Outline(ellipse_box(x, y, rx * width, ry * height, turn), kind)
+    points = value.get("points")
+    if kind != "polygon" or around(points) is None:
+        return Outline(None)
+    scaled = [(number(each[0]) * width, number(each[1]) * height) for each in points or ()]
+    return Outline.of(scaled, kind)
 
 
 def _read(given: Given) -> Annotations:

@@ -12,20 +12,12 @@ from itertools import chain, islice
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from heatpoint.data import Annotations, Box
+from heatpoint.data import Annotations
 from heatpoint.data.formats import SUFFIXES, is_picture
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import (
-    ROTATED,
-    Joint,
-    Note,
-    Picture,
-    Thing,
-    around,
-    as_annotations,
-    number,
-)
+from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.outlines import ROTATED, Outline, around, number
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_json
 
@@ -183,30 +175,34 @@ def _picture(name: str, content: dict[str, Any], file: Path) -> Picture:
             x, y, *_ = around(points) or (math.nan,) * 4
             joints.append(Joint(label, x, y, where, group, 1 if difficult else 2))
             continue
-        box, outline = _box(kind, points)
-        thing = Thing(label, box, where if box else f"{where}: {kind}", outline, group)
+        box, outline, corners = _outline(kind, points)
+        detail = where if box else f"{where}: {kind}"
+        thing = Thing(label, box, detail, outline, group, corners=corners)
         first = parts.setdefault((label, group), len(things)) if box and outline else None
         if group is None or first is None or first == len(things):
             things.append(thing._replace(difficult=difficult))
         elif (begun := things[first].box) and box:
             both = around([begun[:2], begun[2:], box[:2], box[2:]])
-            things[first] = things[first]._replace(box=both, outline=f"{kind} of several parts")
+            several = f"{kind} of several parts"
+            things[first] = things[first]._replace(box=both, outline=several, corners=None)
     size = steps.known_size(content.get("imageHeight"), content.get("imageWidth"))
     return Picture(name, size, things, joints)
 
 
-def _box(kind: str, points: Any) -> tuple[Box | None, str]:
-    """Returns the upright box around a shape, and what it is if it is no such box."""
+def _outline(kind: str, points: Any) -> Outline:
+    """Returns where a shape is."""
     box = around(points)
     if box is None or kind in ("line", "linestrip", "points"):
-        return None, ""
+        return Outline(None)
     if kind == "circle" and len(points) == 2:
         (cx, cy), (x, y) = ((number(p[0]), number(p[1])) for p in points)
         radius = math.hypot(x - cx, y - cy)
-        return (cx - radius, cy - radius, cx + radius, cy + radius), kind
+        return Outline((cx - radius, cy - radius, cx + radius, cy + radius), kind)
     if kind == "mask":  # its points are the indices of its first and last pixels
-        return (box[0], box[1], box[2] + 1, box[3] + 1), ""
-    return box, "" if kind == "rectangle" else ROTATED if kind == "rotation" else kind
+        return Outline((box[0], box[1], box[2] + 1, box[3] + 1))
+    if kind == "rectangle":
+        return Outline(box)
+    return Outline.of(points, ROTATED if kind == "rotation" else kind)
 
 
 FORMATS = (

@@ -15,8 +15,9 @@ from pathlib import Path
 from heatpoint.data import Annotations
 from heatpoint.data.formats import SUFFIXES
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import SUBJECT, Picture, Thing, as_annotations, number
+from heatpoint.data.readers.drawn import SUBJECT, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.outlines import number
 
 _MIDDLE = 0.5
 """From the number of a pixel to the coordinate of its middle."""

@@ -14,14 +14,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from heatpoint.data import Annotations, Box
+from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.deeplabcut import is_deeplabcut
-from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations, number
+from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.napari import is_napari
+from heatpoint.data.readers.outlines import ROTATED, Outline, number
 from heatpoint.data.readers.via import is_via_csv
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_text
@@ -37,6 +38,7 @@ _HEADINGS = {
     "y1": "ymin y1 miny ytl bboxymin bboxy1 boxymin top",
     "x2": "xmax x2 maxx xbr bboxxmax bboxx2 boxxmax right",
     "y2": "ymax y2 maxy ybr bboxymax bboxy2 boxymax bottom",
+    **{key: key for key in ("x3", "y3", "x4", "y4")},
     "x": "x bboxx boxx left bboxleft",
     "y": "y bboxy boxy top bboxtop",
     "cx": "cx xcenter xcentre centerx centrex",
@@ -51,7 +53,8 @@ _HEADINGS = {
 
 _CORNERS, _SIDES, _MIDDLE = ("x1", "y1", "x2", "y2"), ("x", "y", "w", "h"), ("cx", "cy", "w", "h")
 _POINTS = (("x", "y"), ("cx", "cy"))
-_SHAPES = (_CORNERS, _SIDES, _MIDDLE, ("bbox",), *_POINTS)
+_QUAD = (*_CORNERS, "x3", "y3", "x4", "y4")
+_SHAPES = (_QUAD, _CORNERS, _SIDES, _MIDDLE, ("bbox",), *_POINTS)
 _RETINANET = ("image", "x1", "y1", "x2", "y2", "label")
 _AUTOML = ("split", "image", "label", "x1", "y1", "", "", "x2", "y2", "", "")
 _AUTOML_SPLITS = {
@@ -95,8 +98,8 @@ def is_table(given: Given) -> bool:
 def read_table(path: Path, split: str | None = None, images: Path | None = None) -> Annotations:
     """Reads a table, or a folder of Roboflow's with a table in each split.
 
-    A box is two corners, a corner and the sides, the middle and the sides, or a column ``bbox`` of
-    ``[x, y, width, height]``; a point is x and y alone, a box without sides. Coordinates that are
+    A box is two corners, four of them, a corner and the sides, the middle and the sides, or a
+    column ``bbox`` of ``[x, y, width, height]``; a point is x and y alone, a box without sides. Coordinates that are
     all at most about 1 are shares of the picture, which is told, and need the pictures. A row
     without coordinates is a picture without objects. Without a column of classes, all boxes are of
     the class "object".
@@ -126,9 +129,9 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
                 split_of = folder or row.text.get("split", "")
                 split_of = _AUTOML_SPLITS.get(split_of, split_of)
                 table = found[name] = _Table(_size(row), split_of, [], [])
-            box = _box(row)
-            if box is not None:
-                _add(table, row, box, names)
+            outline = _outline(row)
+            if outline is not None:
+                _add(table, row, outline, names)
     values = np.array([each.box for table in found.values() for each in table.things]).ravel()
     values = values[np.isfinite(values)]
     largest = values.max(initial=0.0)
@@ -208,8 +211,8 @@ def _columns(headings: Sequence[str], path: Path) -> list[str]:
     return [meaning.get(column, "") for column in range(len(headings))]
 
 
-def _box(row: _Row) -> Box | None:
-    """Returns the box of a row as it is written; None for a picture without objects."""
+def _outline(row: _Row) -> Outline | None:
+    """Returns where the object of a row is, as it is written; None for a picture without one."""
     keys, cells = row.keys, row.cells
     if keys == ("bbox",):
         keys, cells = _SIDES, re.split(r"[\s,;]+", cells[0].strip("[]() "))
@@ -225,28 +228,31 @@ def _box(row: _Row) -> Box | None:
         values = list(map(number, cells))
     if len(values) != len(keys):
         raise steps.unexpected(row.where, f"numbers {', '.join(keys)}", repr(cells))
+    if keys is _QUAD:
+        return Outline.of(list(zip(values[::2], values[1::2], strict=True)), ROTATED)
     a, b, c, d = (*values, 0.0, 0.0)[:4]
     if keys is _CORNERS:
-        return a, b, c, d
+        return Outline((a, b, c, d))
     if keys in (_SIDES, *_POINTS):
-        return a, b, a + c, b + d
-    return a - c / 2, b - d / 2, a + c / 2, b + d / 2
+        return Outline((a, b, a + c, b + d))
+    return Outline((a - c / 2, b - d / 2, a + c / 2, b + d / 2))
 
 
 def _size(row: _Row) -> steps.Size | None:
     return steps.known_size(*(number(row.text.get(key)) for key in ("height", "width")))
 
 
-def _add(table: _Table, row: _Row, box: Box, names: dict[str, str]) -> None:
-    """Adds the box of a row; corners in another order are put in order, which is told."""
-    x1, y1, x2, y2 = box
+def _add(table: _Table, row: _Row, outline: Outline, names: dict[str, str]) -> None:
+    """Adds the object of a row; corners in another order are put in order, which is told."""
+    box = x1, y1, x2, y2 = outline.box or (math.nan,) * 4
     if x2 < x1 or y2 < y1:
         table.notes.append(Note("corners swapped", f"{row.where}: {x1:g}, {y1:g}, {x2:g}, {y2:g}"))
         box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
     label = row.text.get("label", SUBJECT)
     crowd, difficult = _is_set(row, "crowd"), _is_set(row, "difficult")
     name = names.get(label, label)
-    table.things.append(Thing(name, box, row.where, crowd=crowd, difficult=difficult))
+    marks = crowd, difficult, outline.corners
+    table.things.append(Thing(name, box, row.where, outline.kind, None, *marks))
 
 
 def _is_set(row: _Row, key: str) -> bool:

@@ -13,20 +13,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from heatpoint.data import Annotations, Box
+from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import (
-    Joint,
-    Note,
-    Picture,
-    Thing,
-    around,
-    as_annotations,
-    ellipse_box,
-    number,
-)
+from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.outlines import Outline, ellipse_box, number
 from heatpoint.errors import HeatpointError
 
 CLASS = ("class", "label", "name", "type", "category", "object")
@@ -247,9 +239,9 @@ def _picture(
             x, y = number(shape.get("cx")), number(shape.get("cy"))
             joints.append(Joint(label, x, y, where))
             continue
-        box = _box(kind, shape)
-        outline = "" if kind in ("rect", "extreme rectangle") or box is None else kind
-        things.append(Thing(label, box, where if box else f"{where}: {kind}", outline))
+        box, outline, corners = _outline(kind, shape)
+        detail = where if box else f"{where}: {kind}"
+        things.append(Thing(label, box, detail, outline, corners=corners))
     return Picture(name, None, things, joints, notes=notes)
 
 
@@ -259,22 +251,24 @@ def _labels(value: Any) -> Iterator[str]:
     return (str(each).strip() for each in chosen if each is not None and str(each).strip())
 
 
-def _box(kind: str, shape: dict[str, Any]) -> Box | None:
+def _outline(kind: str, shape: dict[str, Any]) -> Outline:
+    """Returns where a region is."""
     get = {key: number(value) for key, value in shape.items() if not isinstance(value, list | dict)}
     nan = math.nan
     if kind == "rect":
         x, y = get.get("x", nan), get.get("y", nan)
-        return x, y, x + get.get("width", nan), y + get.get("height", nan)
+        return Outline((x, y, x + get.get("width", nan), y + get.get("height", nan)))
     cx, cy = get.get("cx", nan), get.get("cy", nan)
     if kind == "circle":
-        return ellipse_box(cx, cy, get.get("r", nan), get.get("r", nan))
+        return Outline(ellipse_box(cx, cy, get.get("r", nan), get.get("r", nan)), kind)
     if kind == "ellipse":
         turn = math.degrees(get.get("theta", 0.0))
-        return ellipse_box(cx, cy, get.get("rx", nan), get.get("ry", nan), turn)
+        return Outline(ellipse_box(cx, cy, get.get("rx", nan), get.get("ry", nan), turn), kind)
     xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
     if kind not in ("polygon", "extreme rectangle") or not isinstance(xs, list):
-        return None
-    return around(list(zip(xs, ys, strict=False))) if isinstance(ys, list) else None
+        return Outline(None)
+    outline = Outline.of(list(zip(xs, ys, strict=False)) if isinstance(ys, list) else None, kind)
+    return outline if kind == "polygon" else Outline(outline.box)
 
 
 def _read(given: Given) -> Annotations:

@@ -6,13 +6,18 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Box, Objects, check_names
 from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
+from heatpoint.data.quads import NONE
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.outlines import Corners, around, turned
 from heatpoint.data.readers.voc_files import ANNOTATIONS, choose, find_files, is_xml, walk
 from heatpoint.data.readers.voc_pictures import Pictures
 from heatpoint.errors import HeatpointError
@@ -45,6 +50,7 @@ class _Object(NamedTuple):
         difficult: Whether VOC's evaluation leaves it out.
         parts: Number of its parts, such as a person's hands.
         told: What was done to its shape, a kind of ``TREATMENT``; "" for nothing.
+        corners: Its four corners; ``quads.NONE`` of another outline; None of a box.
     """
 
     name: str
@@ -52,6 +58,7 @@ class _Object(NamedTuple):
     difficult: bool
     parts: int
     told: str
+    corners: NDArray[np.float64] | None
 
 
 class _Image(NamedTuple):
@@ -147,7 +154,8 @@ def _objects(
             detail = f"{what}: expected numbers {', '.join(_CORNERS)} in <bndbox>"
             annotations.leave_out("object without a box", picture, detail)
         else:
-            objects.add(item.box, label_of[item.name], difficult=item.difficult)
+            marks: dict[str, Any] = {"difficult": item.difficult, "corners": item.corners}
+            objects.add(item.box, label_of[item.name], **marks)
             if item.told:
                 annotations.findings.append(Finding(item.told, picture, f"{what}, a {item.name}"))
     return objects
@@ -188,13 +196,19 @@ def _parse(root: Element) -> _Image:
 
 def _object(item: Element) -> _Object:
     box, told = _bounds(_values(item.find("bndbox"), _CORNERS))
-    polygon, turned = item.find("polygon"), item.find("robndbox")
+    polygon, rotated = item.find("polygon"), item.find("robndbox")
+    points: Corners | None = None
     if polygon is not None:
-        box, told = box or _around(polygon), POLYGON
-    elif turned is not None and box is None:
-        box, told = _upright(turned), ROTATED
+        points, told = _polygon(polygon), POLYGON
+    elif rotated is not None and box is None:
+        points, told = _rotated(rotated), ROTATED
+    corners = None
+    if points is not None:
+        box = box or around(points)
+        corners = np.array(points) if len(points) == 4 else NONE
     difficult = _text(item, "difficult").lower() in _YES
-    return _Object(_text(item, "name"), box, difficult, len(item.findall("part")), told)
+    parts = len(item.findall("part"))
+    return _Object(_text(item, "name"), box, difficult, parts, told, corners)
 
 
 def _bounds(corners: Sequence[float | None]) -> tuple[Box | None, str]:
@@ -207,26 +221,24 @@ def _bounds(corners: Sequence[float | None]) -> tuple[Box | None, str]:
     return (x1, y1, x2, y2), ""
 
 
-def _around(polygon: Element) -> Box | None:
-    """Returns the box around a polygon, whose points are called x1, y1, x2, ... or x and y."""
+def _polygon(polygon: Element) -> Corners:
+    """Returns the points of a polygon, which are called x1, y1, x2, ... or x and y."""
     values: dict[str, list[float]] = {"x": [], "y": []}
     for one in polygon.iter():
         if _AXIS.fullmatch(one.tag) and (value := _number(one.text)) is not None:
             values[one.tag[0]].append(value)
-    x, y = values["x"], values["y"]
-    return (min(x), min(y), max(x), max(y)) if x and y else None
+    return list(zip(values["x"], values["y"], strict=False))
 
 
-def _upright(turned: Element) -> Box | None:
-    """Returns the box around a box that is turned about its centre by an angle in radians."""
-    found = _values(turned, ("cx", "cy", "w", "h", "angle"))
+def _rotated(rotated: Element) -> Corners:
+    """Returns the corners of a box that is turned about its centre by an angle in radians."""
+    found = _values(rotated, ("cx", "cy", "w", "h", "angle"))
     numbers = [value for value in found if value is not None and math.isfinite(value)]
     if len(numbers) < len(found):
-        return None
+        return []
     x, y, width, height, angle = numbers
-    cos, sin = abs(math.cos(angle)), abs(math.sin(angle))
-    across, down = (width * cos + height * sin) / 2, (width * sin + height * cos) / 2
-    return x - across, y - down, x + across, y + down
+    box = x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    return turned(box, math.degrees(angle), (x, y))
 
 
 def _text(element: Element, tag: str) -> str:

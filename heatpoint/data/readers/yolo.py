@@ -107,7 +107,8 @@ def _add(
         size = None
     objects = Objects(described.joints[0] if described.joints else None)
     for row in rows:
-        box, joints, kind, detail = yolo_lines.shape(row, described.joints, meaning)
+        said = yolo_lines.shape(row, described.joints, meaning)
+        box, joints, kind, detail, corners = said
         label = described.labels.get(row.label)
         if size is None:
             kind, detail = "object of an unreadable image", "without its size boxes have no pixels"
@@ -124,7 +125,9 @@ def _add(
         pixels = box[0] * width, box[1] * height, box[2] * width, box[3] * height
         if joints is not None:
             joints = joints * (width, height, 1)
-        objects.add(pixels, label, keypoints=joints)
+        if corners is not None:
+            corners = corners * (width, height)
+        objects.add(pixels, label, keypoints=joints, corners=corners)
     annotations.images.append(objects.record(image, size, len(annotations.images) + 1))
 
 

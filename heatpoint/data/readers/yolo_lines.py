@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Box
+from heatpoint.data.quads import NONE
 from heatpoint.data.readers import steps
 from heatpoint.errors import HeatpointError
 
@@ -51,12 +52,14 @@ class Shape(NamedTuple):
         joints: (J, 3), x and y relative to the image; None if there are none.
         kind: The kind of finding that is to be told of it; "" for none.
         detail: What exactly.
+        corners: (4, 2) of a polygon with four; ``quads.NONE`` of another one; None of a box.
     """
 
     box: Box
     joints: NDArray[np.float64] | None = None
     kind: str = ""
     detail: str = ""
+    corners: NDArray[np.float64] | None = None
 
 
 def read_rows(file: str, names: Sequence[str]) -> list[Row]:
@@ -232,7 +235,8 @@ def shape(row: Row, joints: tuple[int, int] | None, meaning: Meaning) -> Shape:
     (x1, y1), (x2, y2) = points.min(0).tolist(), points.max(0).tolist()
     upright = "rotated box read as upright" if meaning == "rotated box" else ""
     kind = kind or upright or "polygon read as its box"
-    return Shape((x1, y1, x2, y2), None, kind, detail or f"{len(points)} points")
+    corners = points if len(points) == 4 else NONE
+    return Shape((x1, y1, x2, y2), None, kind, detail or f"{len(points)} points", corners)
 
 
 def _with_joints(box: Box, points: NDArray[np.float64], kind: str, detail: str) -> Shape:

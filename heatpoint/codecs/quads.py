@@ -1,0 +1,318 @@
+"""Four corners by class: plates, pages, table cells, parts and whatever else lies turned.
+
+A heatmap of each class as CenterNet's (Zhou et al. 2019, section 3), and at every cell around the
+middle of an object the ways to its four corners. A rotated box is the special case of a rectangle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
+from heatpoint.codecs.box_maps import MOST
+from heatpoint.codecs.encoded import (
+    CellSamples,
+    CenterEncoded,
+    at_cells,
+    blob_radius,
+    check_blobs,
+    list_points,
+)
+from heatpoint.codecs.gaussian import RadiusRule
+from heatpoint.codecs.losses import accurate, focal_loss
+from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks
+from heatpoint.views.fields import BOXES, LABELS, MIRRORED, QUADS, SCORES, Field, Part
+
+Order = Literal["any", "own"]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class QuadEncoded(CenterEncoded):
+    """The targets of ``QuadCodec`` for a batch.
+
+    Attributes:
+        corners: (P, 4, 2) float32, from the middle of each object to its corners, in cells.
+    """
+
+    corners: Tensor
+
+    def ways(self) -> Tensor:
+        """Returns the ways (S, 4, 2) from the middles of the samples' cells to the corners."""
+        at = self.samples
+        return self.corners[at.owner] + (at.offset - 0.5)[:, None]
+
+
+@dataclass(frozen=True)
+class QuadCodec(Codec):
+    """Four corners: one heatmap per class, and the ways to the corners that all classes share.
+
+    The middle of an object is the mean of its corners. A way (x, y) from the middle of a cell is
+    written as it is up to a length of one cell, and beyond in its direction with the length
+    ``1 + ln``: an error of the map is a share of a long way and a part of a cell of a short one
+    (see ``box_maps.Sides``), and what is written turns with the object. Numbers written each by
+    itself are slow to learn, for they jump where a corner passes above or beside the middle.
+
+    Corners follow each other clockwise as seen. Which of them is the first is what the data says
+    with ``order="own"``: the upper left one of a plate or a line of text, however it lies. Things
+    without such a corner look alike from two or four sides, so that no network could say which is
+    meant; with ``order="any"`` the corners are learnt in whichever turn is nearest to what the
+    network says, and the first one of the answer means nothing.
+
+    Attributes:
+        classes: Number of classes C.
+        stride: Input pixels per cell.
+        order: "any" or "own"; see above.
+        radius: Rule for the size of the blobs, of the lengths of sides; see ``gaussian_radius``.
+        overlap: The rule's overlap.
+        corner_region: Share of an object's shorter sides, from 0 to 1, within which corners are
+            learnt around the middle: they are learnt sooner, and a peak beside it finds them too.
+        max_detections: Number of candidates K per image.
+        heatmap_weight: Weight of the heatmap's loss.
+        corners_weight: Weight of the corners' L1 loss.
+        clamp: Bound of the clamped sigmoid, or None for the exact loss; see ``focal_loss``.
+        peak_kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
+        one_class_per_cell: Whether only the best class of a cell becomes a candidate.
+    """
+
+    learns: ClassVar[frozenset[Part]] = frozenset({"quads"})
+    place: ClassVar[str] = "middle"
+
+    classes: int
+    stride: int = 4
+    order: Order = "any"
+    radius: RadiusRule = "legacy"
+    overlap: float = 0.7
+    corner_region: float = 0.6
+    max_detections: int = 100
+    heatmap_weight: float = 1.0
+    corners_weight: float = 4.0
+    clamp: float | None = None
+    peak_kernel: int = 3
+    one_class_per_cell: bool = False
+
+    def __post_init__(self) -> None:
+        whole = ("classes", "stride", "max_detections", "peak_kernel")
+        check_values(self, whole, ("heatmap_weight", "corners_weight"))
+        check_blobs(self.clamp, self.peak_kernel, self.overlap)
+        region = self.corner_region
+        require(0 <= region <= 1, "corner_region", "lie in [0, 1]", region)
+
+    @property
+    def maps(self) -> tuple[MapSpec, ...]:
+        """Heatmap (C logits), and corners (x and y of four ways), with a branch of their own."""
+        heatmap = MapSpec("heatmap", self.classes, bias=-2.19, per="class")
+        return (heatmap, MapSpec("corners", 8, branch="corners", std=0.001))
+
+    @property
+    def answer(self) -> tuple[Field, ...]:
+        """The upright boxes around the quads, the quads, scores and labels."""
+        return (BOXES, QUADS, SCORES, LABELS)
+
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """``heatmap`` and ``corners``."""
+        return ("heatmap", "corners")
+
+    def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> QuadEncoded:
+        """Turns the quads of a batch into lists of cells, on the device of the targets.
+
+        Args:
+            targets: One per image; points (N, 4, 2) in input pixels, clockwise as seen.
+            size: (H, W) of the network's input in pixels, multiples of the stride.
+
+        Raises:
+            ValueError: A target has no four corners for each object, one is not finite, a middle
+                lies outside of the input, a label is out of range, or the size is no multiple of
+                the stride.
+        """
+        map_size, batch = check_size(size, self.stride), len(targets)
+        quads, label, image = self._gathered(targets, size)
+        quads = quads / self.stride
+        middle = quads.mean(1)
+        corners = quads - middle[:, None]
+        if self.order == "any":
+            corners = _from_upper_left(corners)
+        lengths = torch.linalg.vector_norm(corners.roll(-1, 1) - corners, dim=-1)
+        sides = (lengths[:, :2] + lengths[:, 2:]) / 2
+        radius = blob_radius(sides, self.radius, self.overlap).amin(1, keepdim=True).expand(-1, 2)
+        planes = batch, self.classes
+        cell, offset, blobs = list_points(middle, image, label, radius, planes, map_size)
+        ones, every = torch.ones_like(offset[:, 0]), torch.arange(len(cell), device=cell.device)
+        objects = samples = CellSamples(image, cell, offset, sides.float(), ones, every)
+        if self.corner_region > 0:
+            reach = (self.corner_region / 2 * sides.amin(1, keepdim=True)).long().expand(-1, 2)
+            samples = objects.with_regions(reach, batch, map_size)
+        total = samples.weight.sum()
+        return QuadEncoded(
+            batch=batch,
+            classes=self.classes,
+            map_size=map_size,
+            objects=objects,
+            label=label,
+            radius=radius,
+            blobs=blobs,
+            samples=samples,
+            counts=torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
+            kept=torch.ones_like(label, dtype=torch.bool),
+            corners=corners.float(),
+        )
+
+    def _gathered(
+        self, targets: Sequence[Target], size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns quads (P, 4, 2) in input pixels, labels (P,) and the image (P,) of each."""
+        if not targets:
+            return torch.zeros(0, 4, 2), torch.zeros(0).long(), torch.zeros(0).long()
+        for number, target in enumerate(targets):
+            wanted = (len(target.labels), 4, 2)
+            shape = None if target.points is None else tuple(target.points.shape)
+            if shape != wanted:
+                raise ValueError(
+                    f"image {number} of the batch has points of shape {shape}, expected {wanted}: "
+                    "four corners for each object"
+                )
+        quads = torch.cat([each.points for each in targets if each.points is not None]).float()
+        label = torch.cat([each.labels for each in targets]).long()
+        counts = torch.tensor([len(each.labels) for each in targets])
+        image = torch.arange(len(targets)).repeat_interleave(counts).to(quads.device)
+        far, middle = quads.new_tensor((size[1], size[0])), quads.mean(1)
+        # Rounding may move a middle on the border a little beyond it.
+        fine = ((middle > -0.004) & (middle < far + 0.004)).all(-1) & quads.isfinite().all(2).all(1)
+        fine &= (label >= 0) & (label < self.classes)
+        if not bool(fine.all()):
+            first = int((~fine).nonzero()[0])
+            raise ValueError(
+                f"image {int(image[first])} of the batch has corners {quads[first].tolist()} with "
+                f"label {int(label[first])}; they must be finite with their middle within the "
+                f"input of {size[0]} x {size[1]} pixels (height x width), labels from 0 to "
+                f"{self.classes - 1}"
+            )
+        return quads, label, image
+
+    def loss(self, maps: Maps, encoded: QuadEncoded) -> dict[str, Tensor]:
+        """Returns the weighted losses "heatmap" and "corners" of one stack.
+
+        Heatmap: penalty-reduced focal loss (CenterNet, equation 1), divided by the number of
+        positive cells. Corners: L1 of the eight numbers as they are written, averaged over each
+        object's cells, divided by the number of objects; with ``order="any"`` the least over the
+        four turns, so that it does not depend on the corner that the data begins with.
+
+        Args:
+            maps: The network's maps, any real dtype.
+            encoded: The targets.
+
+        Returns:
+            Scalars, float32, or float64 where the maps are.
+        """
+        positives, objects = encoded.counts[:2].unbind()
+        scale = self.heatmap_weight / positives.clamp(min=1)
+        heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
+        at, true = encoded.samples, _written(encoded.ways())
+        found = accurate(at_cells(maps["corners"], at.image, at.cell)).view(-1, 4, 2)
+        turns = range(4) if self.order == "any" else (0,)
+        away = torch.stack([(found - true.roll(-turn, 1)).abs().mean((1, 2)) for turn in turns])
+        corners = (away.amin(0) * at.weight).sum() / (objects + 1e-4)
+        return {"heatmap": heatmap, "corners": self.corners_weight * corners}
+
+    def decode(self, maps: Maps) -> Rows:
+        """Reads the K best peaks of each image and the corners that their cells lead to.
+
+        Peaks are chosen among logits, since float32 probabilities near 1 coincide.
+
+        Args:
+            maps: The maps of the last stack.
+        """
+        values, labels, cells = top_peaks(
+            maps["heatmap"], self.max_detections, self.peak_kernel, self.one_class_per_cell
+        )
+        ways = _read(_pairs(read_cells(maps["corners"], cells).float(), -1))
+        middles = places_of(cells, maps["heatmap"].shape[-1]).float() + 0.5
+        quads = (ways + middles.unsqueeze(-2)) * self.stride
+        boxes = torch.cat((quads.amin(-2), quads.amax(-2)), -1)
+        scores = torch.sigmoid(values.float())
+        return {"boxes": boxes, "quads": quads, "scores": scores, "labels": labels}
+
+    def unflip(self, maps: Maps) -> Maps:
+        """Turns the maps of the mirrored image (x to W - x) into maps of the image.
+
+        Ways point to the other side, and corners change places so that they go on clockwise.
+        """
+        ways = _pairs(maps["corners"].flip(-1), 1)[:, MIRRORED]
+        ways = ways * ways.new_tensor((-1.0, 1.0))[:, None, None]
+        return {"heatmap": maps["heatmap"].flip(-1), "corners": ways.flatten(1, 2)}
+
+    def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
+        """Averages the probabilities and ways of an image and of its mirror image.
+
+        With ``order="any"`` the mirror image's corners are first taken in the turn that is nearest.
+
+        Args:
+            maps: Maps of the image.
+            mirrored: Maps of the mirrored image, not yet turned back.
+
+        Returns:
+            Maps of the image; the heatmap holds the logit of the mean probability.
+        """
+        other = self.unflip(mirrored)
+        own, theirs = maps["corners"], other["corners"]
+        nearest, least = theirs, (own - theirs).abs().sum(1, keepdim=True)
+        for turn in (1, 2, 3) if self.order == "any" else ():
+            turned = theirs.roll(-2 * turn, 1)
+            away = (own - turned).abs().sum(1, keepdim=True)
+            nearest = torch.where(away < least, turned, nearest)
+            least = torch.minimum(away, least)
+        heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
+        return {"heatmap": heatmap, "corners": (own + nearest) / 2}
+
+    def ideal(self, encoded: QuadEncoded) -> Maps:
+        """Returns the maps a perfect network would produce; decoding them gives the quads.
+
+        Exact to rounding for objects with a cell of their own and at most K per image; the first
+        corner is the data's with ``order="own"``, else the one towards the upper left. Of objects
+        that share a cell, all get the last one's corners.
+
+        Returns:
+            float32 maps; the corners are 0 at cells that no object trains.
+        """
+        at = encoded.samples
+        ways = _written(encoded.ways()).flatten(1)
+        corners = encoded.map_of(ways, at.image, at.cell)
+        return {"heatmap": encoded.logits(encoded.blobs), "corners": corners}
+
+
+def _from_upper_left(corners: Tensor) -> Tensor:
+    """Returns corners (P, 4, 2), relative to their middles, in the turn that begins upper left.
+
+    Data may begin anywhere, and a network that knows nothing yet would learn the mean of that.
+    """
+    first = corners.sum(-1).argmin(1)
+    turn = (first[:, None] + torch.arange(4, device=corners.device)) % 4
+    return corners[torch.arange(len(corners), device=corners.device)[:, None], turn]
+
+
+def _pairs(ways: Tensor, axis: int) -> Tensor:
+    """Returns eight numbers along an axis as four pairs."""
+    pairs: Tensor = torch.unflatten(ways, axis, (4, 2))
+    return pairs
+
+
+def _written(way: Tensor) -> Tensor:
+    """Returns ways (..., 2) in cells as the map says them; see ``QuadCodec``."""
+    length = _length(way)
+    return way * (1 + length.log()) / length
+
+
+def _read(written: Tensor) -> Tensor:
+    """Returns the ways in cells that a map says."""
+    length = _length(written)
+    return written * (length - 1).clamp(max=MOST).exp() / length
+
+
+def _length(way: Tensor) -> Tensor:
+    """Returns the lengths (..., 1) of ways, but at least 1, up to which they are as written."""
+    return way.square().sum(-1, keepdim=True).sqrt().clamp(min=1)

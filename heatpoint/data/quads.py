@@ -1,0 +1,154 @@
+"""Objects by four corners: which data has them, and how boxes stand beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.findings import Finding
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import polygon_area
+
+Quads = NDArray[np.float64]
+"""(N, 4, 2) x and y of corners, clockwise as seen (y points down)."""
+
+NONE = np.full((4, 2), np.inf)
+"""What readers give for an object whose outline is neither a box nor has four corners."""
+
+_UPRIGHT = 1e-6
+"""Share of an object's extent by which sides of an upright box may be off."""
+
+_FLAT = 1e-4
+"""Share of the square of its box's longer side below which a quad has no area."""
+
+_STALE = ("polygon read as its box", "rotated box read as upright")
+"""What readers say of outlines, and does not hold where four corners are kept."""
+
+
+def upright(boxes: NDArray[np.floating]) -> Quads:
+    """Returns the corners of boxes (N, 4) xyxy, from the upper left one on."""
+    corners: Quads = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].astype(np.float64).reshape(-1, 4, 2)
+    return corners
+
+
+def around(quads: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Returns the upright boxes (N, 4) xyxy around quads (N, 4, 2)."""
+    return np.concatenate((quads.min(1), quads.max(1)), 1).astype(np.float64)
+
+
+def clockwise(quads: Quads) -> tuple[Quads, NDArray[np.bool_]]:
+    """Returns quads whose corners go round clockwise; the first one of each stays the first.
+
+    Those whose sides cross are put in order by the direction from their middle.
+
+    Returns:
+        The (N, 4, 2) quads, and (N,) which of them crossed themselves.
+    """
+    along = np.roll(quads, -1, 1) - quads
+    then = np.roll(along, -1, 1)
+    turns = along[..., 0] * then[..., 1] - along[..., 1] * then[..., 0]
+    # Sides of a quad cross where two of its corners turn one way and two the other.
+    crossed = ((turns > 0).sum(1) == 2) & ((turns < 0).sum(1) == 2)
+    away = quads - quads.mean(1, keepdims=True)
+    angle = np.arctan2(away[..., 1], away[..., 0])
+    order = np.argsort((angle - angle[:, :1]) % (2 * np.pi), 1)
+    order[~crossed] = [0, 1, 2, 3]
+    order[~crossed & (polygon_area(quads) < 0)] = [0, 3, 2, 1]
+    return np.take_along_axis(quads, order[..., None], 1), crossed
+
+
+def settled(annotations: Annotations) -> Annotations:
+    """Returns what a reader collected, with four corners for all objects or for none.
+
+    Data is labelled by four corners where every object has four, an upright box among them, and
+    one at least is no upright box. Elsewhere some objects are polygons, so that the boxes are what
+    all have; four corners are then told as a finding. Crowd regions count for neither.
+
+    Args:
+        annotations: Records have corners, (N, 4, 2), where the format gives any; a row is NaN for a
+            box, and infinite for another outline.
+    """
+    given = [record for record in annotations.images if record.quads is not None]
+    if not given:
+        return annotations
+    corners = np.concatenate([record.points[~record.crowd] for record in given])  # type: ignore[index]
+    told = corners[np.isfinite(corners).all((1, 2))]
+    turned = int((~_is_upright(told)).sum())
+    if not turned or np.isinf(corners).all((1, 2)).any():
+        plain = without_corners(annotations)
+        if turned:
+            detail = f"{turned:,} objects have four corners, others have not: all are boxes"
+            plain.findings.append(Finding("four corners among other outlines", "", detail))
+        return plain
+    findings = [each for each in annotations.findings if each.kind not in _STALE]
+    whole = replace(annotations, findings=findings)
+    whole.images = [_settled(record, whole) for record in annotations.images]
+    return whole
+
+
+def _settled(record: ImageRecord, annotations: Annotations) -> ImageRecord:
+    """Returns a record with four corners of all objects that have an area; the others are told."""
+    quads, image = upright(record.boxes), str(record.path)
+    if record.quads is not None:
+        mine = np.isfinite(record.quads).all((1, 2)) & ~record.crowd
+        quads[mine], crossed = clockwise(record.quads[mine])
+        for corner in quads[mine][crossed, 0].tolist():
+            annotations.findings.append(Finding("corners swapped", image, f"from {corner} on"))
+    boxes, areas = around(quads), polygon_area(quads)
+    with np.errstate(invalid="ignore"):
+        longest = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0)
+        flat = (areas <= _FLAT * longest**2) & (boxes[:, 2:] > boxes[:, :2]).all(1) & ~record.crowd
+    for corner in quads[flat, 0].tolist():
+        annotations.leave_out("four corners without area", image, f"from {corner} on")
+    areas = np.where(record.crowd, record.areas, areas)
+    return replace(record, points=quads, boxes=boxes, areas=areas).keep(~flat)
+
+
+def as_quads(annotations: Annotations) -> Annotations:
+    """Returns a data set with four corners for each object, those of boxes where it has boxes.
+
+    Args:
+        annotations: The data set; it is not changed.
+
+    Raises:
+        HeatpointError: It holds points.
+    """
+    if annotations.cornered:
+        return annotations
+    if annotations.pointed:
+        raise HeatpointError(
+            f"{annotations.source} holds points, which have no corners; choose a model that finds "
+            "points, such as points_mobilenetv2 (heatpoint models lists them)"
+        )
+    images = [replace(record, points=upright(record.boxes)) for record in annotations.images]
+    detail = "the objects are boxes: their corners are learnt, and nothing about turned ones"
+    findings = [*annotations.findings, Finding("boxes taken as four corners", "", detail)]
+    return replace(annotations, images=images, findings=findings)
+
+
+def without_corners(annotations: Annotations) -> Annotations:
+    """Returns a data set that is labelled by the upright boxes around its objects."""
+    if not annotations.cornered:
+        return annotations
+    return replace(annotations, images=[replace(r, points=None) for r in annotations.images])
+
+
+def all_cornered(parts: Iterable[Annotations]) -> list[Annotations]:
+    """Returns data sets of boxes and of four corners with four corners each, if one has some."""
+    every = list(parts)
+    if not any(part.cornered for part in every) or any(part.pointed for part in every):
+        return every
+    return [as_quads(part) for part in every]
+
+
+def _is_upright(quads: Quads) -> NDArray[np.bool_]:
+    """Returns which quads (N, 4, 2) are upright boxes, (N,)."""
+    boxes = around(quads)
+    reach = _UPRIGHT * (boxes[:, 2:] - boxes[:, :2]).max(1)[:, None, None]
+    corners = upright(boxes)
+    away = np.abs(quads[:, :, None] - corners[:, None]).max(-1)
+    return np.asarray((away.min(1) <= reach[..., 0]).all(1))
