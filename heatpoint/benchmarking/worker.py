@@ -19,7 +19,7 @@ import numpy as np
 from heatpoint.data.images import load_image
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Image
+from heatpoint.geometry import RGB, Image
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines.engine import Engine, Timings
 from heatpoint.inference.engines.onnx import OnnxEngine
@@ -113,7 +113,7 @@ class EnginePassage(Passage):
         timings = self.runner.timings
         content = Path(path).read_bytes()
         laps("read")
-        image = load_image(content, path)
+        image = load_image(content, path, bands=self.runner.engine.description.bands)
         laps("decode")
         job = self.runner.prepare(Whole(image), path=path)
         laps("prepare")
@@ -161,6 +161,8 @@ class NaivePassage(Passage):
         """
         import torch
 
+        if self.runner.engine.description.bands != RGB:
+            raise HeatpointError("the naive way reads 8-bit RGB only; leave naive out")
         content = np.frombuffer(Path(path).read_bytes(), np.uint8)
         laps("read")
         pixels = cv2.imdecode(content, cv2.IMREAD_COLOR)
@@ -322,7 +324,7 @@ def operations(network: Network, size: Sequence[int], precisions: Sequence[str])
     found: dict[str, Any] = {"peaks": {}}
     for name, each in (("naive", network), ("network", fast(network, "fp32"))):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            each(torch.zeros((1, 3, *size), dtype=torch.uint8))
+            each(torch.zeros((1, len(network.mean), *size), dtype=torch.uint8))
         found[name] = int(counter.get_total_flops())
     square = torch.rand((_SIDE, _SIDE), generator=torch.Generator().manual_seed(0))
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):

@@ -224,9 +224,9 @@ class Detections:
             least: Score of a row that is drawn.
         """
         from heatpoint.data.draw import draw_boxes, draw_joints, draw_points
-        from heatpoint.data.images import load_image
+        from heatpoint.data.images import load_shown
 
-        pixels, shown = load_image(image), self[self.scores >= least]
+        pixels, shown = load_shown(image), self[self.scores >= least]
         if "points" in shown.columns:
             return draw_points(pixels, shown.boxes, shown.labels, shown.names)
         if shown.keypoints is None or shown.own_boxes:
