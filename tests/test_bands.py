@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,84 +16,218 @@ from PIL import Image as PIL
 
 import heatpoint
 from heatpoint import zoo
+from heatpoint.data.augment import Augment
 from heatpoint.data.bands import array_of, stretched
 from heatpoint.data.images import load_image, load_shown, read_header
 from heatpoint.data.readers import read
-from heatpoint.data.scene import Scene
-from heatpoint.data.augment import Augment
 from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Affine, Bands
+from heatpoint.inference import KeepOptions, RunOptions
+from heatpoint.inference.predict import looking, open_runner
 from heatpoint.networks.bands import take_channels
-from heatpoint.system.files import atomic_write  # noqa: F401
+from heatpoint.zoo.detector import Detector
 
-FIVE = Bands(5, "uint16")
-
-
-def picture(bands: Bands, boxes: NDArray[np.int64], seed: int, side: int = 96) -> NDArray:
-    """Returns noise of equal look in all channels, with bright squares in the last one alone."""
-    rng, top = np.random.default_rng(seed), bands.largest
-    image = rng.integers(0, top // 4, (side, side, bands.channels))
-    for x1, y1, x2, y2 in boxes:
-        image[y1:y2, x1:x2, -1] += top // 2
-    return image.astype(bands.dtype)
+SIDE = 96
 
 
 def drawn(folder: Path, bands: Bands, ending: str = "npy", count: int = 8) -> Path:
-    """Writes a small data set in COCO's format and returns its annotations."""
+    """Writes a data set whose objects are seen in the last channel alone."""
     rows, images = [], []
     for n in range(count):
-        rng = np.random.default_rng(n)
+        rng, top = np.random.default_rng(n), bands.largest
+        pixels = rng.integers(0, top // 4, (SIDE, SIDE, bands.channels))
         x, y = rng.integers(8, 60, 2).tolist()
-        box = [x, y, x + 26, y + 22]
-        pixels, path = picture(bands, np.array([box]), n), folder / f"{n}.{ending}"
-        save(path, pixels)
-        images.append({"id": n, "file_name": path.name, "width": 96, "height": 96})
+        pixels[y : y + 22, x : x + 26, -1] += top // 2
+        write(folder / f"{n}.{ending}", pixels.astype(bands.dtype))
+        images.append({"id": n, "file_name": f"{n}.{ending}", "width": SIDE, "height": SIDE})
         rows.append({"id": n, "image_id": n, "category_id": 1, "bbox": [x, y, 26, 22]})
-    content = {"images": images, "annotations": rows, "categories": [{"id": 1, "name": "cell"}]}
     path = folder / "train.json"
-    path.write_text(json.dumps(content))
+    categories = [{"id": 1, "name": "cell"}]
+    path.write_text(json.dumps({"images": images, "annotations": rows, "categories": categories}))
     return path
 
 
-def save(path: Path, pixels: NDArray) -> None:
+def write(path: Path, pixels: NDArray[Any]) -> None:
     if path.suffix == ".npy":
         np.save(path, pixels)
     elif path.suffix == ".tif":
-        tifffile.imwrite(path, np.moveaxis(pixels, -1, 0), photometric="minisblack",
-                         planarconfig="separate")
+        planes = np.moveaxis(pixels, -1, 0)
+        tifffile.imwrite(path, planes, photometric="minisblack", planarconfig="separate")
     else:
         PIL.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(path)
 
 
-@pytest.mark.parametrize(
-    ("channels", "dtype", "ending", "asked"),
-    [(1, "uint16", "png", 1), (2, "uint8", "npy", 0), (5, "uint16", "tif", 0)],
-)
-def test_a_model_learns_what_one_channel_alone_shows(
-    tmp_path: Path, channels: int, dtype: str, ending: str, asked: int
-) -> None:
-    bands = Bands(channels, dtype)
-    data = drawn(tmp_path, bands, ending)
-    out = tmp_path / "run"
-    options = {
-        "model": "centernet_tiny", "size": 96, "batch_size": 8, "lr": 3e-3, "ema": 0.9,
-        "augment": "none", "channels": asked, "eval_every": 60, "accelerator": "cpu", "precision": "fp32",
-        "workers": 0, "epochs": 60, "warmup": 0.0, "seed": 0,
+def options(folder: Path, **more: Any) -> dict[str, Any]:
+    return {
+        **{"out": str(folder), "model": "centernet_tiny", "size": SIDE, "batch_size": 8},
+        **{"lr": 3e-3, "ema": 0.9, "augment": "none", "precision": "fp32", "workers": 0},
+        **{"accelerator": "cpu", "warmup": 0.0, "freeze": 0, "threads": 1, **more},
     }
-    heatpoint.train(str(data), val=str(data), out=str(out), **options)
-    detector = heatpoint.Detector.load(out / "best.safetensors")
-    assert detector.bands == bands
-    assert detector.network.mean.shape == (channels,)
-    assert float(detector.network.mean[0]) > 0.05 * bands.largest
-    found = heatpoint.evaluate(detector, str(data), size=96)
-    assert found.scores["ap50"] > 0.9
-    file = tmp_path / f"model.{'xml' if channels == 2 else 'onnx'}"
-    about = heatpoint.export(detector, file, size=96, flip=channels == 5)
+
+
+@pytest.mark.parametrize(
+    ("bands", "ending", "asked", "file"),
+    [
+        (Bands(1, "uint16"), "png", 1, "model.onnx"),
+        (Bands(2, "uint8"), "npy", 0, "model.xml"),
+        (Bands(5, "uint16"), "tif", 0, "model.onnx"),
+    ],
+    ids=str,
+)
+def test_a_run_from_files_to_exported_file(
+    tmp_path: Path, bands: Bands, ending: str, asked: int, file: str
+) -> None:
+    """A run that stops and goes on is bit-equal; what it exports finds the same."""
+    data = str(drawn(tmp_path, bands, ending))
+    given = {"val": data, "channels": asked, "epochs": 2, "augment": "mild"}
+    heatpoint.train(data, **options(tmp_path / "whole", **given))
+    heatpoint.train(data, **options(tmp_path / "parts", **given), stop_after=1)
+    heatpoint.train(data, **options(tmp_path / "parts", **given), resume=True)
+    whole, parts = (
+        Detector.load(tmp_path / f"{name}/last.safetensors") for name in ("whole", "parts")
+    )
+    for name, tensor in whole.network.state_dict().items():
+        assert torch.equal(tensor, parts.network.state_dict()[name]), name
+    assert whole.bands == bands
+    measured, expected = whole.network.mean.numpy(), pixels_of(data, bands).mean((0, 1, 2))
+    np.testing.assert_allclose(measured, expected, rtol=0.02)
+    heatpoint.evaluate(whole, data)
+    about = heatpoint.export(whole, tmp_path / file, flip=True, calibrate=None)
     assert about.bands == bands
-    pictures = sorted(map(str, tmp_path.glob(f"*.{ending}")))
-    from_file, own = heatpoint.predict(file, pictures), heatpoint.predict(detector, pictures, flip=channels == 5, size=96)
-    for one, other in zip(from_file, own, strict=True):
-        assert len(one) and len(other)
-        np.testing.assert_allclose(one.boxes[0], other.boxes[0], atol=0.05)
-    assert own[0].plot(pictures[0]).shape == (96, 96, 3)
+    pictures = str(tmp_path / f"0.{ending}")
+    (found,) = heatpoint.predict(tmp_path / file, pictures, score=0.0)
+    (own,) = heatpoint.predict(whole, pictures, score=0.0, flip=True, precision="fp32")
+    np.testing.assert_allclose(found.scores[:5], own.scores[:5], atol=1e-3)
+    assert own.plot(pictures).shape == (SIDE, SIDE, 3)
+    with pytest.raises(HeatpointError, match="are expected, as the pictures"):
+        heatpoint.predict(whole, np.zeros((SIDE, SIDE, 3), np.uint8))
+    runner = open_runner(whole, RunOptions(), KeepOptions(), 0.0)
+    with pytest.raises(HeatpointError, match="films are 8-bit RGB"):
+        looking(runner, None, RunOptions(), KeepOptions())
+
+
+def pixels_of(data: str, bands: Bands) -> NDArray[Any]:
+    records = read(data).images
+    return np.stack([load_image(record.path, bands=bands) for record in records])
+
+
+def test_a_network_learns_what_the_fifth_channel_alone_shows(tmp_path: Path) -> None:
+    data = str(drawn(tmp_path, Bands(5, "uint16")))
+    heatpoint.train(data, **options(tmp_path / "run", val=data, epochs=50, eval_every=50))
+    metrics = heatpoint.evaluate(str(tmp_path / "run" / "last.safetensors"), data)
+    assert metrics.scores["ap50"] > 0.9
+
+
+def test_files_are_read_as_they_are(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 65536, (20, 30, 5)).astype(np.uint16)
+    planar, contiguous = tmp_path / "planar.tif", tmp_path / "contiguous.tif"
+    write(planar, pixels)
+    tifffile.imwrite(contiguous, pixels, photometric="rgb", compression="zlib")
+    np.save(tmp_path / "first.npy", np.moveaxis(pixels, -1, 0))
+    np.save(tmp_path / "last.npy", pixels)
+    for name in ("planar.tif", "contiguous.tif", "first.npy", "last.npy"):
+        for source in (tmp_path / name, (tmp_path / name).read_bytes()):
+            np.testing.assert_array_equal(load_image(source, bands=Bands(5, "uint16")), pixels)
+            header = read_header(source)
+            assert (header.size, header.bands, header.rgb) == ((20, 30), Bands(5, "uint16"), False)
+    assert load_shown(planar).shape == (20, 30, 3)
+    mapped = array_of(tmp_path / "last.npy", "")
+    assert isinstance(mapped.base, np.memmap)  # type: ignore[union-attr]
+
+
+def test_grey_and_colour_stay_rgb_unless_asked_for(tmp_path: Path) -> None:
+    grey = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
+    for name in ("grey.png", "grey.npy"):
+        write(tmp_path / name, grey[..., None] if name.endswith("png") else grey)
+        assert load_image(tmp_path / name).shape == (20, 30, 3)
+        kept = load_image(tmp_path / name, bands=Bands(1, "uint16"))
+        np.testing.assert_array_equal(kept[..., 0], grey)
+        assert read_header(tmp_path / name).rgb
+    colour = np.zeros((20, 30, 4), np.uint8)
+    colour[..., 3] = 7
+    write(tmp_path / "rgba.png", colour)
+    assert load_image(tmp_path / "rgba.png", bands=Bands(4)).max() == 7
+    assert load_image(tmp_path / "rgba.png").max() == 0
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 30), (30, 5, 30), (30, 40, 2, 2), (7,), (200, 300, 100)])
+def test_axes_that_are_not_clear_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.save(tmp_path / "a.npy", np.zeros(shape, np.uint8))
+    with pytest.raises(HeatpointError, match="no axis is clearly that of the channels"):
+        load_image(tmp_path / "a.npy")
+
+
+def test_objects_in_npy_files_are_never_unpickled(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([{}, print]), allow_pickle=True)
+    with pytest.raises(HeatpointError, match=r"no \.npy file of plain numbers"):
+        load_image(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize(
+    ("second", "channels", "said"),
+    [
+        (Bands(5, "uint8"), 0, r"0\.npy is read as 2 channels of uint8, but .*1\.npy as 5"),
+        (Bands(2, "uint16"), 0, r"0\.npy is read as 2 .*1\.npy as 2 channels of uint16"),
+        (Bands(2, "uint8"), 4, r"0\.npy has 2 channels of uint8, not 4"),
+        (None, 0, "values must be uint8 or uint16"),
+    ],
+)
+def test_mixtures_are_refused(
+    tmp_path: Path, second: Bands | None, channels: int, said: str
+) -> None:
+    data = read(drawn(tmp_path, Bands(2, "uint8"), count=2))
+    if second is None:
+        for n in range(2):
+            write(tmp_path / f"{n}.npy", np.zeros((SIDE, SIDE, 2), np.float32))
+    else:
+        write(tmp_path / "1.npy", np.zeros((SIDE, SIDE, second.channels), second.dtype))
+    with pytest.raises(HeatpointError, match=said):
+        clean(replace(data, channels=channels))
+
+
+@pytest.mark.parametrize("name", ["centernet_resnet18", "cornernet_squeeze", "centerface"])
+def test_a_network_adapts_to_other_channels(name: str) -> None:
+    """Equal channels give what grey shown as RGB gives; more have the same sum."""
+    network = zoo.build(name, ["a"]).network.eval()
+    side = network.multiple - network.trim
+    grey = torch.rand(1, 1, side, side) * 255
+    network.set_normalisation((100.0,) * 3, (50.0,) * 3)
+    with torch.inference_mode():
+        expected = network(grey.expand(-1, 3, -1, -1))[-1]
+        for channels in (1, 5, 2):
+            other = zoo.build(name, ["a"]).network.eval()
+            other.load_state_dict(network.state_dict())
+            take_channels(other, channels)
+            found = other(grey.expand(-1, channels, -1, -1))[-1]
+            for key, value in expected.items():
+                if channels != 5 and channels != 2:
+                    torch.testing.assert_close(found[key], value, rtol=1e-3, atol=1e-3)
+                assert found[key].shape == value.shape
+
+
+@pytest.mark.parametrize("bands", [Bands(1), Bands(2, "uint16"), Bands(7, "uint16")], ids=str)
+def test_every_channel_is_warped_alike(bands: Bands) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, bands.largest + 1, (40, 50, bands.channels)).astype(bands.dtype)
+    turned = Affine((0.3, 0.1, 2.0, -0.1, 0.3, 5.0))
+    drawn = turned.warp(image, (20, 22))
+    assert (drawn.shape, drawn.dtype) == ((20, 22, bands.channels), image.dtype)
+    for n in range(bands.channels):
+        np.testing.assert_array_equal(drawn[..., n], turned.warp(image[..., n], (20, 22)))
+
+
+def test_colours_change_channel_by_channel() -> None:
+    image = np.full((8, 9, 4), 30000, np.uint16)
+    image[:4] //= 2
+    changed = replace(Augment(), colour=0.4).recolour(image, np.random.default_rng(1))
+    assert (changed.shape, changed.dtype) == (image.shape, image.dtype)
+    ratios = changed[0, 0].astype(float) / changed[-1, -1]
+    assert len(set(ratios.round(4).tolist())) == 4
+    shown = stretched(image)
+    assert (shown[0, 0].tolist(), shown[-1, -1].tolist()) == ([0] * 3, [255] * 3)
+
+
+def test_older_headers_mean_rgb() -> None:
+    detector = zoo.build("centernet_tiny", ["a"])
+    assert (detector.bands, "bands" in detector.meta) == (RGB, False)

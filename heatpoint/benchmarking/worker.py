@@ -19,7 +19,7 @@ import numpy as np
 from heatpoint.data.images import load_image
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import RGB, Image
+from heatpoint.geometry import Image
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines.engine import Engine, Timings
 from heatpoint.inference.engines.onnx import OnnxEngine
@@ -161,8 +161,6 @@ class NaivePassage(Passage):
         """
         import torch
 
-        if self.runner.engine.description.bands != RGB:
-            raise HeatpointError("the naive way reads 8-bit RGB only; leave naive out")
         content = np.frombuffer(Path(path).read_bytes(), np.uint8)
         laps("read")
         pixels = cv2.imdecode(content, cv2.IMREAD_COLOR)

@@ -69,7 +69,6 @@ class Predict:
         from heatpoint.inference.predict import start, write_results
         from heatpoint.system.files import write_table
         from heatpoint.system.outputs import check_outputs
-        from heatpoint.views import Whole
 
         if self.heatmap:
             from heatpoint.inference.heat import heat_of

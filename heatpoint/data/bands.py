@@ -17,6 +17,7 @@ from heatpoint.geometry import RGB, Bands, Image, is_rgb
 MOST = 64
 """Most channels of a picture."""
 
+
 def checked(pixels: NDArray[Any], bands: Bands, name: str) -> Image:
     """Returns (H, W) or (H, W, C) pixels as (H, W, C), if they have these bands.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from PIL import Image as PIL
 from PIL import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from heatpoint.data.bands import array_of, checked, stretched
@@ -65,6 +63,8 @@ _UNTURN = {6: 8, 8: 6}
 """What turns back, where that is not the same turn again."""
 
 _PNG_END = b"IEND\xaeB`\x82"
+
+
 @dataclass(frozen=True)
 class Header:
     """What an image file says of itself before it is decoded.

@@ -24,6 +24,7 @@ from heatpoint.geometry import RGB, Bands, box_area, clip_boxes
 TOLERANCE = 0.02
 """Pixels a box may stand out before that is reported: files round to two decimals or 1e-6."""
 
+
 def _file_findings(
     record: ImageRecord, decode: bool, channels: int
 ) -> tuple[Size | None, list[Finding], int | None, Bands]:

@@ -284,7 +284,9 @@ def _pictures(
         drawn = (draw_shapes(size, np.random.default_rng(seed)) for seed, size in numbered)
         return [(bands.like(image), None) for image, _, _ in drawn]
     scenes = (draw_figures(size, np.random.default_rng(seed)) for seed, size in numbered)
-    return [(bands.like(scene.image), places_of(scene.boxes, "a drawn picture")) for scene in scenes]
+    return [
+        (bands.like(scene.image), places_of(scene.boxes, "a drawn picture")) for scene in scenes
+    ]
 
 
 def differences(

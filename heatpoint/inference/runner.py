@@ -141,7 +141,7 @@ class Runner:
     def __call__(
         self, images: Sequence[Image], places: Sequence[Places | None] | None = None
     ) -> list[Detections]:
-        """Returns what is in (h, w, 3) uint8 RGB images, or such of the model's bands, as one batch.
+        """Returns what is in (h, w, 3) uint8 RGB images, or other bands, run as one batch.
 
         Args:
             images: Any number.
@@ -262,7 +262,10 @@ class Runner:
         if places is not None:
             asked = places if isinstance(places, Mapping) else dict(enumerate(places))
         jobs = read_ahead(
-            {number: replace(sources[number], bits=about.bits, bands=about.bands) for number in sorted(asked)},
+            {
+                number: replace(sources[number], bits=about.bits, bands=about.bands)
+                for number in sorted(asked)
+            },
             lambda index, raster: self.prepare(raster, index, sources[index].path, asked[index]),
             whole=self.view.whole,
             ahead=2 * batch_size,

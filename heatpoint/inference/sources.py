@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PIL
 
 from heatpoint.data.formats import files_below, is_left_behind, is_picture, is_unread, unread

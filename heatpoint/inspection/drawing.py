@@ -10,8 +10,8 @@ import torch
 
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.data.dataset import Sample, TrainSet, varied
 from heatpoint.data.bands import stretched
+from heatpoint.data.dataset import Sample, TrainSet, varied
 from heatpoint.data.draw import draw_heat, draw_truth, enlarge, montage, write_picture
 from heatpoint.geometry import Image
 from heatpoint.views import View

@@ -43,5 +43,6 @@ def take_channels(network: Network, channels: int) -> None:
         module.weight = nn.Parameter(kept if channels == 1 else kept * (before / channels))
         module.in_channels = channels
     network.mean, network.std = network.mean[turns], network.std[turns]
-    network.backbone.mean = tuple(network.mean.tolist())
-    network.backbone.std = tuple(network.std.tolist())
+    mean, std = network.backbone.mean, network.backbone.std
+    network.backbone.mean = tuple(mean[n % before] for n in range(channels))
+    network.backbone.std = tuple(std[n % before] for n in range(channels))

@@ -12,17 +12,17 @@ import numpy as np
 
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
-from heatpoint.data.bands import one_kind
 from heatpoint.data.augment import Augment, PoseAugment
+from heatpoint.data.bands import one_kind
 from heatpoint.data.combining import merge
 from heatpoint.data.dataset import TrainSet, varied
 from heatpoint.data.duplicates import shared_files
+from heatpoint.data.images import load_image
 from heatpoint.data.own_augment import OwnAugment
 from heatpoint.data.points import as_learnt
 from heatpoint.data.readers import read
 from heatpoint.data.suspects import class_findings
 from heatpoint.data.validate import clean, describe
-from heatpoint.data.images import load_image
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB
 from heatpoint.options import Data
@@ -239,7 +239,7 @@ def statistics(train: Annotations) -> tuple[list[float], list[float], int]:
         pixels = load_image(train.images[place].path, bits=train.bits, bands=train.bands)
         every = max(1, math.isqrt(pixels.shape[0] * pixels.shape[1] // _PIXELS))
         values = pixels[::every, ::every].reshape(-1, train.bands.channels).astype(np.float64)
-        count, sums = count + len(values), sums + (values.sum(0), (values**2).sum(0))
+        count, sums = count + len(values), sums + np.stack((values.sum(0), (values**2).sum(0)))
     mean = sums[0] / count
     # A channel that is the same everywhere says nothing, whatever it is divided by.
     std = np.sqrt((sums[1] / count - mean**2).clip(1))

@@ -18,9 +18,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.bands import stretched
 from heatpoint.data.dataset import varied
 from heatpoint.data.draw import draw_truth, enlarge, montage, write_picture
-from heatpoint.data.bands import stretched
 from heatpoint.data.images import load_image
 from heatpoint.data.results import Detections
 from heatpoint.geometry import Image

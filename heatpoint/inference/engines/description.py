@@ -226,7 +226,13 @@ class Description:
         if self.skeleton is not None:
             usual["keypoints"] = Field("keypoints", (len(self.skeleton), 3), "points")
         sigma, weights = self.suppression.sigma, self.suppression.weights
-        whole = (*self.size, self.multiple, self.rows, self.channels, 1 if self.batch is None else self.batch)
+        whole = (
+            *self.size,
+            self.multiple,
+            self.rows,
+            self.channels,
+            1 if self.batch is None else self.batch,
+        )
         return (
             all(1 <= number <= _LARGEST for number in whole)
             and max(self.size) <= LARGEST
