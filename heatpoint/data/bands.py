@@ -112,7 +112,7 @@ def _mapped(source: Any, name: str) -> NDArray[Any]:
         return np.asarray(np.load(source, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:
         raise BadImage(f"image {name} does not exist") from None
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
         raise BadImage(f"image {name} is no .npy file of plain numbers: {error}") from None
 
 
