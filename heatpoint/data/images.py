@@ -240,7 +240,7 @@ def _from_jpeg(stream: BinaryIO, image: JpegImageFile, name: str, shrink: int) -
             "or download it again"
         )
     # OpenCV takes two thirds of Pillow's time here and gives the same pixels.
-    flags = _SHRUNK[shrink] | cv2.IMREAD_IGNOREORIENTATION
+    flags = _SHRUNK[shrink] | cv2.IMREAD_IGNORE_ORIENTATION
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
         return _from_pillow(image, name)
