@@ -24,8 +24,44 @@ if TYPE_CHECKING:
 ArrayT = TypeVar("ArrayT", NDArray[Any], "Tensor")
 """A numpy array or a tensor; what comes in goes out."""
 
-Image = NDArray[np.uint8]
-"""(H, W, 3) uint8, RGB."""
+Image = NDArray[np.unsignedinteger[Any]]
+"""(H, W, 3) uint8, RGB; of pictures with other bands (H, W, C) uint8 or uint16."""
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What the pictures of a data set or of a model have in common.
+
+    Attributes:
+        channels: Their number.
+        dtype: "uint8" or "uint16"; values have its whole range and are not scaled.
+    """
+
+    channels: int = 3
+    dtype: str = "uint8"
+
+    def __str__(self) -> str:
+        return f"{self.channels} channel{'s' * (self.channels > 1)} of {self.dtype}"
+
+    @property
+    def largest(self) -> int:
+        """The largest value."""
+        return int(np.iinfo(self.dtype).max)
+
+    def like(self, image: Image) -> Image:
+        """Returns an (H, W, 3) uint8 RGB picture as one of these bands, for trials."""
+        if self == RGB:
+            return image
+        return image[..., np.arange(self.channels) % 3].astype(self.dtype) * (self.largest // 255)
+
+
+RGB = Bands()
+"""What pictures are where nothing else is said."""
+
+
+def is_rgb(image: Image) -> bool:
+    """Returns whether an (H, W, C) picture is 8-bit RGB."""
+    return image.dtype == np.uint8 and image.shape[2] == 3
 
 
 @dataclass(frozen=True)
@@ -117,16 +153,19 @@ class Affine:
         pixels copies them unchanged.
 
         Args:
-            image: (H, W, 3) or (H, W) uint8 in the frame the map starts from.
+            image: (H, W, C) or (H, W), uint8 or uint16, in the frame the map starts from.
             size: (height, width) of the result.
-            border: Grey level 0-255 of everything outside the image.
+            border: Value of everything outside the image.
 
         Returns:
-            (height, width, 3) or (height, width) uint8, contiguous.
+            (height, width, C) or (height, width) of the same type, contiguous.
         """
         a, b, c, d, e, f = self.matrix
         if (a, b, d, e) == (1.0, 0.0, 0.0, 1.0) and c == round(c) and f == round(f):
             return _paste(image, round(f), round(c), size, border)
+        if image.ndim == 3 and image.shape[2] != 3:  # OpenCV moves four channels at most
+            moved = [self.warp(image[..., n], size, border) for n in range(image.shape[2])]
+            return np.stack(moved, -1)
         source, onward = image, self
         height, width = image.shape[:2]
         # How many pixels of the image become one of the result, along y and along x.
@@ -155,7 +194,7 @@ class Affine:
 
 def _paste(image: Image, down: int, right: int, size: tuple[int, int], border: int) -> Image:
     """Returns the image so many pixels further down and to the right on a canvas of ``size``."""
-    canvas = np.full((*size, *image.shape[2:]), border, dtype=np.uint8)
+    canvas = np.full((*size, *image.shape[2:]), border, dtype=image.dtype)
     part = image[max(0, -down) : max(0, size[0] - down), max(0, -right) : max(0, size[1] - right)]
     top, left = max(0, down), max(0, right)
     canvas[top : top + part.shape[0], left : left + part.shape[1]] = part

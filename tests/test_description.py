@@ -32,6 +32,8 @@ BOXES = Description(
     flip=True,
     precision="int8",
     bits=12,
+    channels=5,
+    dtype="uint16",
     architecture="cornernet_tiny",
 )
 JOINTS = Description(
@@ -157,6 +159,8 @@ WRONG: dict[str, tuple[object, ...]] = {
     "flip": (None, 5, "yes", 0, []),
     "precision": (None, 5, "", [], "int4"),
     "bits": (0, 17, -1, 1.5, "12", True, []),
+    "channels": (0, -1, 10**9, 1.5, "3", None, True, []),
+    "dtype": (None, 5, "", "float32", []),
     "architecture": (None, 5, []),
     "version": (None, "2", 2.0, [], True),
 }

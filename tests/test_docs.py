@@ -51,7 +51,7 @@ SHORTER = {
     r"(heatpoint train (?!.*--epochs).*)": r"\1 --epochs 1",
 }
 
-ALIKE = re.compile(r"heatpoint (demo|train)(?!.*--(resume|weights|plugin|config))")
+ALIKE = re.compile(r"heatpoint (demo|train)(?!.*--(resume|weights|plugin|config))(?!.*bands\.json)")
 """Commands that read nothing but drawn data."""
 
 OUT = re.compile(r" --out (\S+)")

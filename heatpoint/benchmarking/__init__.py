@@ -13,10 +13,14 @@ from contextlib import ExitStack
 from importlib.metadata import distributions
 from pathlib import Path
 
-from heatpoint.benchmarking.contenders import EXPORTED, choose, choose_for_file, export_all
+import numpy as np
+
+from heatpoint.benchmarking.contenders import EXPORTED, NAIVE, choose, choose_for_file, export_all
 from heatpoint.benchmarking.race import PER_ROUND, Race
 from heatpoint.benchmarking.report import Report
+from heatpoint.data.images import load_image
 from heatpoint.errors import HeatpointError
+from heatpoint.geometry import RGB
 from heatpoint.inference.engines import is_exported, open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.exported import check_cores
@@ -107,6 +111,9 @@ def benchmark(
 
         detector = Detector.load(model)
         about = describe(detector)
+        if about.bands != RGB:
+            chosen = [each for each in chosen if each != NAIVE]
+            left_out["naive"] = "it reads 8-bit RGB only"
     wanted = input_size(size, about.size, about.multiple, about.trim)
     about.check_size(wanted, about.called)
     with locked(out / ".lock", f"another benchmark is writing into {out}; choose another out"):
@@ -160,4 +167,9 @@ def _draw(out: Path, about: Description) -> list[Source]:
     """Draws pictures of what the model may look for."""
     write = write_shapes if about.skeleton is None else write_figures
     folder = write(out / "pictures", DRAWN, DRAWN_SIZE).parent / "images"
-    return expand([folder / f"{index:06d}.jpg" for index in range(DRAWN)])
+    files = [folder / f"{index:06d}.jpg" for index in range(DRAWN)]
+    if about.bands != RGB:
+        for file in files:
+            np.save(file.with_suffix(".npy"), about.bands.like(load_image(file)))
+        files = [file.with_suffix(".npy") for file in files]
+    return expand(files)

@@ -113,7 +113,7 @@ class EnginePassage(Passage):
         timings = self.runner.timings
         content = Path(path).read_bytes()
         laps("read")
-        image = load_image(content, path)
+        image = load_image(content, path, bands=self.runner.engine.description.bands)
         laps("decode")
         job = self.runner.prepare(Whole(image), path=path)
         laps("prepare")
@@ -322,7 +322,7 @@ def operations(network: Network, size: Sequence[int], precisions: Sequence[str])
     found: dict[str, Any] = {"peaks": {}}
     for name, each in (("naive", network), ("network", fast(network, "fp32"))):
         with FlopCounterMode(display=False) as counter, torch.no_grad():
-            each(torch.zeros((1, 3, *size), dtype=torch.uint8))
+            each(torch.zeros((1, len(network.mean), *size), dtype=torch.uint8))
         found[name] = int(counter.get_total_flops())
     square = torch.rand((_SIDE, _SIDE), generator=torch.Generator().manual_seed(0))
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):

@@ -97,7 +97,7 @@ def _ends(path: str, about: Description) -> list[str]:
     """Returns a line about the input, and one about each output, as one run gives them."""
     import numpy as np
 
-    from heatpoint.geometry import less
+    from heatpoint.geometry import RGB, less
     from heatpoint.inference.engines import open_engine
 
     height, width = about.size
@@ -106,8 +106,9 @@ def _ends(path: str, about: Description) -> list[str]:
         legal = f"multiples of {about.multiple}{less(about.trim)}, {sides} by default"
         sides = "H x W"
     count = "B" if about.batch is None else str(about.batch)
-    lines = [f"images: {count} x 3 x {sides} uint8, RGB; {legal}"]
-    black = np.zeros((about.batch or 1, 3, height, width), np.uint8)
+    rgb = ", RGB" if about.bands == RGB else ""
+    lines = [f"images: {count} x {about.channels} x {sides} {about.dtype}{rgb}; {legal}"]
+    black = np.zeros((about.batch or 1, about.channels, height, width), about.dtype)
     for name, array in open_engine(path, device="cpu")(black).items():
         shape = " x ".join([count, *map(str, array.shape[1:])])
         lines.append(f"{name}: {shape} {array.dtype}")

@@ -70,7 +70,6 @@ class Predict:
         from heatpoint.inference.predict import start, write_results
         from heatpoint.system.files import write_table
         from heatpoint.system.outputs import check_outputs
-        from heatpoint.views import Whole
 
         if self.heatmap:
             from heatpoint.inference.heat import heat_of
@@ -92,10 +91,10 @@ class Predict:
         for one in track(stream, len(sources), "predicting"):
             found.append(one)
             if drawn:
-                write_picture(drawn[one.index], one.detections.plot(sources[one.index].load()))
+                write_picture(drawn[one.index], one.detections.plot(sources[one.index].shown()))
             if heated:
-                pixels = sources[one.index].load()
-                write_picture(heated[one.index], draw_heat(pixels, heat_of(runner, Whole(pixels))))
+                source = sources[one.index]
+                write_picture(heated[one.index], draw_heat(source.shown(), heat_of(runner, source)))
         about = runner.engine.description
         done = f"{counted(sum(len(one.detections) for one in found), about)} in"
         if self.csv:

@@ -82,6 +82,9 @@ class Inspect:
     points: bool = False
     """take objects for the points in their middle"""
 
+    channels: int = 0
+    """channels that pictures keep, as in train; 0 for what is usual"""
+
     out: Folder = "runs/inspect"
     """folder for report.json and the pictures"""
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from heatpoint.data.findings import Finding
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import box_area, polygon_area
+from heatpoint.geometry import RGB, Bands, box_area, polygon_area
 
 Box = tuple[float, float, float, float]
 
@@ -250,6 +250,9 @@ class Annotations:
         skeleton: What the joints are called; None where there are none, or they have no names.
         bits: How many bits the 16-bit pictures have that declare none; None where there is none,
             or they were not looked at (``clean`` does).
+        channels: How many channels pictures are to keep; 0 takes grey for RGB, and of files of
+            other numbers all.
+        bands: What the pictures are read as; ``clean`` looks at their files for it.
 
     Raises:
         ValueError: Repeated names, or category ids that do not fit the names.
@@ -267,6 +270,8 @@ class Annotations:
     skeleton: Skeleton | None = None
     format: str = ""
     bits: int | None = None
+    channels: int = 0
+    bands: Bands = RGB
 
     def __post_init__(self) -> None:
         self.names = tuple(self.names)

@@ -35,7 +35,7 @@ class Sample:
     """One view with what is in it.
 
     Attributes:
-        image: (3, H, W) uint8 RGB.
+        image: (3, H, W) uint8 RGB, or (C, H, W) of other bands.
         target: Objects in input pixels.
         index: Number of the sample.
     """
@@ -50,7 +50,7 @@ class Batch:
     """Samples of equal size.
 
     Attributes:
-        images: (B, 3, H, W) uint8 RGB.
+        images: (B, 3, H, W) uint8 RGB, or (B, C, H, W) of other bands.
         targets: B targets in input pixels.
         indices: B numbers of samples.
     """
@@ -199,7 +199,8 @@ class TrainSet(Dataset[Sample]):
         if index in self._kept:
             return self._kept[index]
         record = self.annotations.images[index]
-        image = load_image(record.path, bits=self.annotations.bits, shrink=shrink)
+        told = self.annotations
+        image = load_image(record.path, bits=told.bits, shrink=shrink, bands=told.bands)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
             self._kept[index] = image

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpoint.data.findings import Finding
 from heatpoint.geometry import Image
 
 DEPTHS = (8, 10, 12, 14, 16)
 """Bits that sensors, and programs that pack their values into 16 bits, have."""
+
+
+FEWEST = 64
+"""Grey levels below which it is worth a word that the file has many more."""
 
 
 @dataclass(frozen=True)
@@ -115,3 +122,30 @@ def as_rgb(pixels: NDArray[Any], bits: int | None = None) -> Image:
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return np.ascontiguousarray(pixels)
+
+
+def depth_findings(deep: Deep | None, path: Path) -> tuple[list[Finding], int | None]:
+    """Returns what is to be said of a 16-bit picture, and its bits if they are a guess."""
+    if deep is None:
+        return [], None
+    bits = deep.bits if deep.silent else None
+    least, most, (there, seen) = int(deep.values.min()), int(deep.values.max()), deep.levels()
+    if seen < FEWEST and there >= 4 * seen:
+        detail = f"{there:,} values from {least:,} to {most:,} become {seen} of 256 grey levels"
+        return [Finding("picture of few grey levels", str(path), detail)], bits
+    if bits is not None and bits < 16:
+        detail = f"values up to {most:,}, as if of {bits} bits"
+        return [Finding("16-bit picture of fewer bits", str(path), detail)], bits
+    return [], bits
+
+
+def one_depth(guesses: Counter[int]) -> tuple[int | None, list[Finding]]:
+    """Returns how many bits all pictures are taken to have that declare none; says if they differ.
+
+    Args:
+        guesses: How many of them seem to have how many bits.
+    """
+    bits = max(guesses, default=None)
+    told = ", ".join(f"{number:,} of {one}" for one, number in sorted(guesses.items()))
+    detail = f"by their largest values, {told}; all are scaled as {bits}"
+    return bits, [Finding("16-bit pictures of several depths", "", detail)] * (len(guesses) > 1)

@@ -16,7 +16,7 @@ from PIL import ImageOps
 
 from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
-from heatpoint.data.images import load_image
+from heatpoint.data.images import load_shown
 from heatpoint.data.opening import BadImage
 from heatpoint.system import usable_cores
 
@@ -157,7 +157,7 @@ def _small(path: Path) -> PIL.Image:
             return ImageOps.exif_transpose(image)
     # Other formats, and whatever a broken byte happens to cause.
     except Exception:
-        grey = cv2.cvtColor(load_image(path), cv2.COLOR_RGB2GRAY)
+        grey = cv2.cvtColor(load_shown(path), cv2.COLOR_RGB2GRAY)
         return PIL.fromarray(cv2.resize(grey, (_SMALL, _SMALL), interpolation=cv2.INTER_AREA))
 
 

@@ -13,6 +13,7 @@ from heatpoint.errors import HeatpointError
 _ALWAYS = (
     *(".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"),
     *(".pbm", ".pnm", ".jpe", ".jfif", ".dib", ".jp2", ".avif", ".mpo", ".apng", ".j2k"),
+    ".npy",
 )
 
 _EXTRAS = {

@@ -1,10 +1,9 @@
-"""Reads images, from wherever they come, into one form: (H, W, 3) uint8 RGB, upright."""
+"""Reads images, from wherever they come, into one form: (H, W, 3) uint8 RGB, upright, or bands."""
 
 from __future__ import annotations
 
 import os
 import re
-import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,21 +14,29 @@ from numpy.typing import NDArray
 from PIL import Image as PIL
 from PIL import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
+from heatpoint.data.bands import array_of, checked, stretched
 from heatpoint.data.depth import Deep, as_rgb
+from heatpoint.data.frames import (
+    ORIENTATION,
+    count_frames,
+    go_to,
+    orientation_of,
+    turn,
+    upright,
+    upright_size,
+)
 from heatpoint.data.opening import (
     JPEG_END,
     JPEG_START,
     MAX_BYTES,
-    PNG_START,
     BadImage,
     check_pixels,
     named,
     opened,
 )
-from heatpoint.geometry import Image
+from heatpoint.geometry import RGB, Bands, Image
 
 ImageSource = str | Path | bytes | NDArray[Any] | PIL.Image
 """A file, the bytes of a file, an array of RGB pixels, or a Pillow image."""
@@ -37,8 +44,8 @@ ImageSource = str | Path | bytes | NDArray[Any] | PIL.Image
 _ROWS = 1 << 22
 """Pixels that are converted at a time."""
 
-_ORIENTATION, _SUBFILE, _BITS, _PHOTOMETRIC, _PLANAR = 274, 254, 258, 262, 284
-"""Numbers of EXIF and TIFF tags."""
+_BITS, _PHOTOMETRIC, _PLANAR = 258, 262, 284
+"""Numbers of TIFF tags."""
 
 _SHRUNK = {
     1: cv2.IMREAD_COLOR_RGB,
@@ -49,12 +56,13 @@ _SHRUNK = {
 """How OpenCV reads colours, by the pixels of a JPEG along each side of one; its reduced colours
 would be blue, green, red."""
 
+_KEPT = ("L", "LA", "RGB", "RGBA", "CMYK")
+"""Pillow's modes whose channels may be kept as they are; others become RGB."""
+
 _UNTURN = {6: 8, 8: 6}
 """What turns back, where that is not the same turn again."""
 
 _PNG_END = b"IEND\xaeB`\x82"
-_TEXTS = {b"eXIf", b"iTXt", b"tEXt", b"zTXt"}
-"""Parts of a PNG file that may tell its orientation."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +75,16 @@ class Header:
         frames: Pictures in the file; thumbnails, overviews and masks of TIFF files do not count,
             nor do the further views of a JPEG (MPO).
         deep: Whether its values may have more than 8 bits.
+        bands: What it holds.
+        rgb: Whether it is read as RGB unless its bands are asked for.
     """
 
     size: tuple[int, int]
     orientation: int
     frames: int
     deep: bool
+    bands: Bands = RGB
+    rgb: bool = True
 
     @property
     def stored(self) -> tuple[int, int]:
@@ -81,7 +93,12 @@ class Header:
 
 
 def load_image(
-    source: ImageSource, name: str = "", frame: int = 0, bits: int | None = None, shrink: int = 1
+    source: ImageSource,
+    name: str = "",
+    frame: int = 0,
+    bits: int | None = None,
+    shrink: int = 1,
+    bands: Bands = RGB,
 ) -> Image:
     """Returns the upright RGB pixels of an image.
 
@@ -103,20 +120,24 @@ def load_image(
         bits: The depth of the data set, for pictures that declare none; None guesses it.
         shrink: 2, 4 or 8 allows that so many pixels along each side become one, their mean, as
             JPEG files offer it: three times as fast for 12 million pixels. Others come whole.
+        bands: What the picture has to hold; others than RGB are not converted, and those of a .npy
+            file are read when they are looked at.
 
     Returns:
         (H, W, 3) uint8, H and W a ``shrink``-th (rounded up) where it is used; a uint8 RGB array
-        comes back as it is, not copied.
+        comes back as it is, not copied. Of other bands (H, W, C).
 
     Raises:
         BadImage: The image is missing, empty, cut off, broken, far too large or no image, has no
-            such frame, or values of more than ``bits``; the message names it and says what was
-            found.
+            such frame, values of more than ``bits``, or other bands; the message names it and says
+            what was found.
     """
     if isinstance(source, np.ndarray):
-        return _checked(source, name or "the image array", bits)
+        return _checked(source, name or "the image array", bits, bands)
     if isinstance(source, PIL.Image):
         with named(name or "the Pillow image"):
+            if bands != RGB:
+                return _banded(source, None, bands, name or "the Pillow image")
             return _from_pillow(source, name or "the Pillow image", bits)
     if not isinstance(source, bytes | str | os.PathLike):
         raise BadImage(
@@ -125,13 +146,29 @@ def load_image(
         )
     if not name:
         name = f"an image of {len(source)} bytes" if isinstance(source, bytes) else str(source)
+    if (array := array_of(source, name)) is not None:
+        return _checked(array, name, bits, bands)
     with opened(source, name) as (image, stream):
-        _go_to(image, frame, name)
+        go_to(image, frame, name)
+        if bands != RGB:
+            return _banded(image, stream, bands, name)
         if isinstance(image, JpegImageFile):
             return _from_jpeg(stream, image, name, shrink)
         check_pixels(image, name)
         deep = _deep(image, stream)
         return _from_pillow(image, name) if deep is None else _from_deep(deep, image, name, bits)
+
+
+def load_shown(source: ImageSource) -> NDArray[np.uint8]:
+    """Returns the (H, W, 3) uint8 pixels of an image as people see it; bands are stretched.
+
+    Raises:
+        BadImage: As ``load_image``.
+    """
+    array = source if isinstance(source, np.ndarray) else array_of(source, str(source)[:80])
+    if array is not None and array.ndim == 3 and array.shape[2] not in (1, 3, 4):
+        return stretched(array)
+    return load_image(source).astype(np.uint8, copy=False)
 
 
 def image_size(path: str | Path) -> tuple[int, int]:
@@ -140,8 +177,10 @@ def image_size(path: str | Path) -> tuple[int, int]:
     Raises:
         BadImage: The file is missing or no image.
     """
+    if (array := array_of(path, str(path))) is not None:
+        return array.shape[0], array.shape[1]
     with opened(path, str(path)) as (image, stream):
-        return _upright_size(image, _orientation(image, stream))
+        return upright_size(image, orientation_of(image, stream))
 
 
 def read_header(source: str | Path | bytes) -> Header:
@@ -150,10 +189,16 @@ def read_header(source: str | Path | bytes) -> Header:
     Raises:
         BadImage: The file is missing or no image.
     """
+    if (array := array_of(source, str(source)[:80])) is not None:
+        held = Bands(array.shape[2] if array.ndim == 3 else 1, str(array.dtype))
+        kind = array.dtype == np.uint16
+        return Header((array.shape[0], array.shape[1]), 1, 1, kind, held, held.channels in (1, 3))
     with opened(source, str(source)[:80]) as (image, stream):
-        orientation = _orientation(image, stream)
-        size, deep = _upright_size(image, orientation), _is_deep(image)
-        return Header(size, orientation, _count_frames(image), deep)
+        orientation = orientation_of(image, stream)
+        size, deep = upright_size(image, orientation), _is_deep(image)
+        channels = len(image.getbands()) if image.mode in _KEPT or deep else 3
+        held = Bands(min(channels, 3), "uint16") if deep else Bands(channels)
+        return Header(size, orientation, count_frames(image), deep, held)
 
 
 def deep_file(path: str | Path) -> Deep | None:
@@ -162,6 +207,8 @@ def deep_file(path: str | Path) -> Deep | None:
     Raises:
         BadImage: The image cannot be read.
     """
+    if (array := array_of(path, str(path))) is not None:
+        return Deep(array) if array.dtype == np.uint16 else None
     with opened(path, str(path)) as (image, stream):
         check_pixels(image, str(path))
         return _deep(image, stream)
@@ -176,94 +223,6 @@ def ends_well(path: Path) -> bool:
     if start.startswith(JPEG_START):
         return JPEG_END in end
     return not start.startswith(b"\x89PNG") or _PNG_END in end
-
-
-def _go_to(image: ImageFile.ImageFile, frame: int, name: str) -> None:
-    try:
-        image.seek(_pages(image)[frame] if isinstance(image, TiffImageFile) else frame)
-    except (EOFError, IndexError):
-        raise BadImage(f"image {name} has no frame {frame + 1}") from None
-
-
-def _count_frames(image: ImageFile.ImageFile) -> int:
-    if isinstance(image, TiffImageFile):
-        return len(_pages(image))
-    return getattr(image, "n_frames", 1)
-
-
-def _pages(image: TiffImageFile) -> list[int]:
-    """Returns the places of the pictures of a TIFF file, without those of reduced size and masks.
-
-    The file is left at its first page.
-    """
-    pages, place = [0], 1
-    while image.is_animated:
-        try:
-            image.seek(place)
-        except EOFError:
-            break
-        except Exception:  # a page in a format of its own, or a broken one: it still counts
-            pages.append(place)
-            break
-        if not image.tag_v2.get(_SUBFILE, 0) & 0b101:
-            pages.append(place)
-        place += 1
-    image.seek(0)
-    return pages
-
-
-def _orientation(image: PIL.Image, stream: BinaryIO | None = None) -> int:
-    """Returns the EXIF orientation 1-8, 1 where it is missing or nonsense.
-
-    Args:
-        image: The image.
-        stream: Its file, if it is not to be decoded, as Pillow decodes PNG files to look behind
-            their pixels.
-    """
-    early = isinstance(image, PngImageFile) and stream is not None and not _has_late_texts(stream)
-    try:
-        exif = PIL.Image.getexif(image) if early else image.getexif()
-        value = exif.get(_ORIENTATION, 1)
-    # A broken EXIF block makes Pillow raise various errors; the pixels may be fine.
-    except Exception:
-        return 1
-    return value if isinstance(value, int) and 1 <= value <= 8 else 1
-
-
-def _has_late_texts(stream: BinaryIO) -> bool:
-    """Returns whether a PNG file has texts behind its pixels."""
-    place, pixels = stream.tell(), False
-    stream.seek(len(PNG_START))
-    while len(head := stream.read(8)) == 8:
-        length, kind = struct.unpack(">I4s", head)
-        if pixels and kind in _TEXTS:
-            break
-        pixels |= kind == b"IDAT"
-        stream.seek(length + 4, os.SEEK_CUR)
-    stream.seek(place)
-    return len(head) == 8
-
-
-def _upright_size(image: ImageFile.ImageFile, orientation: int) -> tuple[int, int]:
-    """Returns (height, width) of an image that is not decoded yet."""
-    width, height = image.size
-    # The size that Pillow tells of a TIFF file with a tag of its own is the upright one already.
-    told = isinstance(image, TiffImageFile) and _ORIENTATION in image.tag_v2
-    return (width, height) if orientation >= 5 and not told else (height, width)
-
-
-def turn(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Returns a view of (H, W, ...) pixels as a file with this EXIF orientation means them."""
-    if orientation >= 5:
-        pixels = pixels.swapaxes(0, 1)
-    down = -1 if orientation in (3, 4, 7, 8) else 1
-    right = -1 if orientation in (2, 3, 6, 7) else 1
-    return pixels[::down, ::right]
-
-
-def _upright(pixels: NDArray[Any], image: PIL.Image) -> NDArray[Any]:
-    """Returns a view of the decoded pixels of an image; decoders turn TIFF files themselves."""
-    return pixels if isinstance(image, TiffImageFile) else turn(pixels, _orientation(image))
 
 
 def _from_jpeg(stream: BinaryIO, image: JpegImageFile, name: str, shrink: int) -> Image:
@@ -285,12 +244,12 @@ def _from_jpeg(stream: BinaryIO, image: JpegImageFile, name: str, shrink: int) -
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     if pixels is None:
         return _from_pillow(image, name)
-    return np.ascontiguousarray(_upright(pixels, image))
+    return np.ascontiguousarray(upright(pixels, image))
 
 
 def _from_deep(deep: Deep, image: PIL.Image, name: str, bits: int | None) -> Image:
     try:
-        return as_rgb(_upright(deep.among(bits).scaled(), image))
+        return as_rgb(upright(deep.among(bits).scaled(), image))
     except ValueError as error:
         raise BadImage(f"{name} {error}") from None
 
@@ -306,7 +265,7 @@ def _from_pillow(image: PIL.Image, name: str, bits: int | None = None) -> Image:
     image.load()
     if image.mode.startswith("I;16"):
         return _from_deep(Deep(np.asarray(image, np.uint16)), image, name, bits)
-    orientation = 1 if isinstance(image, TiffImageFile) else _orientation(image)
+    orientation = 1 if isinstance(image, TiffImageFile) else orientation_of(image)
     width, height = image.size
     shape = (width, height) if orientation >= 5 else (height, width)
     pixels = np.empty((*shape, 3), np.uint8)
@@ -343,7 +302,7 @@ def _deep(image: ImageFile.ImageFile, stream: BinaryIO) -> Deep | None:
         declared = 16 if image.format == "JPEG2000" else _declared(image, stream)
         white_is_zero = tags.get(_PHOTOMETRIC) == 0  # Pillow turns that of 8 bits over, not this
         return Deep(np.asarray(image).astype(np.uint16), declared, white_is_zero)
-    told = image.getexif().get(_ORIENTATION, 1) == 1 or _ORIENTATION in tags
+    told = image.getexif().get(ORIENTATION, 1) == 1 or ORIENTATION in tags
     if not deep_colour or image.tell() or tags.get(_PLANAR, 1) != 1 or not told:
         return None
     stream.seek(0)
@@ -365,7 +324,23 @@ def _declared(image: ImageFile.ImageFile, stream: BinaryIO) -> int | None:
     return told[1][0] if told and told[1][0] <= 16 else None
 
 
-def _checked(pixels: NDArray[Any], name: str, bits: int | None) -> Image:
+def _banded(image: PIL.Image, stream: BinaryIO | None, bands: Bands, name: str) -> Image:
+    """Returns the upright pixels of an image as they are stored, if they have these bands."""
+    check_pixels(image, name)
+    deep = None
+    if isinstance(image, ImageFile.ImageFile) and stream is not None:
+        deep = _deep(image, stream)
+    if deep is not None:
+        values = 65535 - deep.values if deep.white_is_zero else deep.values
+    else:
+        kept = image.mode in _KEPT or image.mode.startswith("I;16")
+        values = np.asarray(image if kept else image.convert("RGB"))
+    return np.ascontiguousarray(upright(checked(values, bands, name), image))
+
+
+def _checked(pixels: NDArray[Any], name: str, bits: int | None, bands: Bands) -> Image:
+    if bands != RGB:
+        return checked(pixels, bands, name)
     try:
         return as_rgb(pixels, bits)
     except ValueError as error:

@@ -60,8 +60,9 @@ class OwnAugment:
         if not isinstance(after, Scene):
             return f"it must return the scene (heatpoint.data.scene.Scene), not {type(after)}"
         image, number = np.asarray(after.image), len(after.labels)
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
-            return f"its image must be (h, w, 3) uint8, not {image.shape} {image.dtype}"
+        kind, number_of = before.image.dtype, before.image.shape[2]
+        if image.dtype != kind or image.ndim != 3 or image.shape[2] != number_of or not image.size:
+            return f"its image must be (h, w, {number_of}) {kind}, not {image.shape} {image.dtype}"
         if after.boxes.shape != (number, 4) or not np.isfinite(after.boxes).all():
             return f"its boxes must be finite, (N, 4) for N = {number} labels"
         if number and not (after.labels.min() >= 0 and after.labels.max() < self.classes):

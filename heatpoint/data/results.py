@@ -297,7 +297,7 @@ class Detections:
             HeatpointError: The picture is not known.
         """
         from heatpoint.data.draw import draw_boxes, draw_joints, draw_points, draw_quads
-        from heatpoint.data.images import load_image
+        from heatpoint.data.images import load_shown
 
         given = self.picture if image is None else image
         if given is None:
@@ -305,7 +305,7 @@ class Detections:
                 "these results do not know their picture, as those of heatpoint.load's models do; "
                 "give it: plot(image)"
             )
-        pixels, shown = load_image(given), self[self.scores >= least]
+        pixels, shown = load_shown(given), self[self.scores >= least]
         if "points" in shown.columns:
             return draw_points(pixels, shown.boxes, shown.labels, shown.names)
         if shown.keypoints is None or shown.own_boxes:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from heatpoint.data import Annotations, ImageRecord, Size
 from heatpoint.data.skeleton import Skeleton, skeleton_of
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Affine, Image
+from heatpoint.geometry import Affine, Image, is_rgb
 from heatpoint.views.fields import MIRRORED
 
 Floats = NDArray[np.floating[Any]]
@@ -320,14 +320,19 @@ class Variation(ABC):
         """
 
     def recolour(self, image: Image, rng: Rng) -> Image:
-        """Returns the (H, W, 3) uint8 image in random colours, cut to 0-255.
+        """Returns the (H, W, C) image in random colours, cut to the range of its type.
 
         Gains come first. One matrix (3, 4) does the rest: new RGB = matrix @ (R, G, B, 1), values
         0-255. Brightness multiplies, contrast blends with the image's mean grey, saturation blends
         with the pixel's grey, in random order; both greys are those of the unchanged image, as
         released. Lighting (Krizhevsky et al. 2012) comes last. The released CenterNet goes on with
         the uncut floats; otherwise the result is the same to one grey level.
+
+        Where channels are no colours, each has a gain and a contrast of its own: up to ``colour``,
+        or ``gain`` if that is more. Saturation and lighting mean nothing there.
         """
+        if not is_rgb(image):
+            return self._rescaled(image, rng)
         if self.gain:
             gains = 1 + rng.uniform(-self.gain, self.gain, 3)
             image = cv2.transform(image, np.diag(gains))  # type: ignore[assignment]
@@ -343,6 +348,20 @@ class Variation(ABC):
                 matrix[:, :3] += (1 - keep) * _GREY
         matrix[:, 3] += 255 * _COMPONENTS @ (_SPREAD * rng.normal(size=3) * self.lighting)
         return cv2.transform(image, matrix)  # type: ignore[return-value]
+
+    def _rescaled(self, image: Image, rng: Rng) -> Image:
+        """Returns the image, each of whose channels is brighter or darker and has other contrast.
+
+        A channel's value v becomes ``g (c v + (1 - c) m)``, m the mean of the channel.
+        """
+        spread = max(self.colour, self.gain)
+        if not spread:
+            return image
+        gain, contrast = 1 + rng.uniform(-spread, spread, (2, image.shape[2])).astype(np.float32)
+        mean = image.mean((0, 1), dtype=np.float32)
+        changed = image * (gain * contrast) + gain * (1 - contrast) * mean
+        cut: Image = changed.round().clip(0, np.iinfo(image.dtype).max).astype(image.dtype)
+        return cut
 
     def _check(self, low: float, high: float, *names: str, below: bool = False) -> None:
         """Makes sure that the fields of these names lie in [low, high], or ``below`` high.

@@ -13,22 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord, Size
+from heatpoint.data.bands import kept_of, one_kind
+from heatpoint.data.depth import depth_findings, one_depth
 from heatpoint.data.findings import TREATMENT, Finding
 from heatpoint.data.images import Header, deep_file, ends_well, load_image, read_header
 from heatpoint.data.suspects import label_findings
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import box_area, clip_boxes
+from heatpoint.geometry import RGB, Bands, box_area, clip_boxes
 
 TOLERANCE = 0.02
 """Pixels a box may stand out before that is reported: files round to two decimals or 1e-6."""
 
-FEWEST = 64
-"""Grey levels below which it is worth a word that the file has many more."""
-
 
 def _file_findings(
-    record: ImageRecord, decode: bool
-) -> tuple[Size | None, list[Finding], int | None]:
+    record: ImageRecord, decode: bool, channels: int
+) -> tuple[Size | None, list[Finding], int | None, Bands]:
     """Looks at an image's file: at its header and its end, unless it is to be decoded.
 
     Pictures of more than 8 bits are decoded to say how they are scaled.
@@ -36,21 +35,25 @@ def _file_findings(
     Args:
         record: The image, with the size it is annotated with.
         decode: Decode it to be sure.
+        channels: How many are to be kept, 0 for what is usual.
 
     Returns:
-        Size (height, width) of the file, None if it is missing or unreadable; what was found; and
-        how many bits its values seem to have, None unless they have to be guessed.
+        Size (height, width) of the file, None if it is missing or unreadable; what was found; how
+        many bits its values seem to have, None unless they have to be guessed; and as what it is
+        read.
     """
     path = record.path
     if not os.path.isfile(path):
-        return None, [Finding("missing image", str(path), "the file does not exist")], None
+        return None, [Finding("missing image", str(path), "the file does not exist")], None, RGB
     try:
         header = read_header(path)
+        bands = kept_of(header.bands, header.rgb, channels)
+        deep = header.deep and bands == RGB
         if decode or not ends_well(path):
-            load_image(path)
-        found, bits = _depth_findings(path) if header.deep else ([], None)
+            load_image(path, bands=bands)
+        found, bits = depth_findings(deep_file(path), path) if deep else ([], None)
     except HeatpointError as error:
-        return None, [Finding("unreadable image", str(path), str(error))], None
+        return None, [Finding("unreadable image", str(path), str(error))], None, RGB
     if header.frames > 1:
         found.append(Finding("picture of several frames", str(path), f"{header.frames} frames"))
     if header.orientation != 1:
@@ -59,7 +62,7 @@ def _file_findings(
         found.append(Finding("picture turned by EXIF", str(path), detail))
     if record.size is not None and record.size != header.size:
         found.append(_size_finding(record, record.size, header))
-    return header.size, found, bits
+    return header.size, found, bits, bands
 
 
 def _size_finding(record: ImageRecord, size: Size, header: Header) -> Finding:
@@ -79,34 +82,6 @@ def _size_finding(record: ImageRecord, size: Size, header: Header) -> Finding:
 def _wide(size: Size) -> str:
     """Returns a (height, width) as people write it, such as ``"128x96"``, width first."""
     return f"{size[1]}x{size[0]}"
-
-
-def _depth_findings(path: Path) -> tuple[list[Finding], int | None]:
-    """Returns what is to be said of a 16-bit picture, and its bits if they are a guess."""
-    deep = deep_file(path)
-    if deep is None:
-        return [], None
-    bits = deep.bits if deep.silent else None
-    least, most, (there, seen) = int(deep.values.min()), int(deep.values.max()), deep.levels()
-    if seen < FEWEST and there >= 4 * seen:
-        detail = f"{there:,} values from {least:,} to {most:,} become {seen} of 256 grey levels"
-        return [Finding("picture of few grey levels", str(path), detail)], bits
-    if bits is not None and bits < 16:
-        detail = f"values up to {most:,}, as if of {bits} bits"
-        return [Finding("16-bit picture of fewer bits", str(path), detail)], bits
-    return [], bits
-
-
-def _one_depth(guesses: Counter[int]) -> tuple[int | None, list[Finding]]:
-    """Returns how many bits all pictures are taken to have that declare none; says if they differ.
-
-    Args:
-        guesses: How many of them seem to have how many bits.
-    """
-    bits = max(guesses, default=None)
-    told = ", ".join(f"{number:,} of {one}" for one, number in sorted(guesses.items()))
-    detail = f"by their largest values, {told}; all are scaled as {bits}"
-    return bits, [Finding("16-bit pictures of several depths", "", detail)] * (len(guesses) > 1)
 
 
 def _masks(record: ImageRecord, size: Size | None) -> dict[str, NDArray[np.bool_]]:
@@ -290,7 +265,7 @@ def validate(
     """
     findings, sizes = list(annotations.findings), list[Size | None]()
     places, guesses = dict[Path, int](), Counter[int]()
-    for number, (record, size, found, bits) in enumerate(
+    for number, (record, size, found, bits, _) in enumerate(
         _examined(annotations, progress, decode, check_images), start=1
     ):
         first = places.setdefault(record.path, number)
@@ -300,7 +275,7 @@ def validate(
         findings += found + _object_findings(record, size, annotations)
         sizes.append(size or record.size)
         guesses.update(() if bits is None else [bits])
-    findings += _one_depth(guesses)[1]
+    findings += one_depth(guesses)[1]
     findings += label_findings(annotations, sizes)
     return Report(
         annotations.source,
@@ -337,35 +312,40 @@ def clean(
         ``describe`` turns them into a sentence.
 
     Raises:
-        HeatpointError: Images are missing or unreadable and ``skip_bad`` is False, or none is
-            readable.
+        HeatpointError: Images are missing or unreadable and ``skip_bad`` is False, none is
+            readable, or some are of other bands than others.
     """
     told = [each.kind for each in annotations.findings if each.kind not in annotations.left_out]
     left_out, changed = Counter(annotations.left_out), Counter(told)
     bad: list[Finding] = []
-    records, guesses = list[ImageRecord](), Counter[int]()
-    for record, size, found, bits in _examined(annotations, progress, decode):
+    records, guesses, kinds = list[ImageRecord](), Counter[int](), dict[Bands, Path]()
+    for record, size, found, bits, bands in _examined(annotations, progress, decode):
         if size is None:
             bad += found
             continue
+        kinds.setdefault(bands, record.path)
         changed.update(finding.kind for finding in found)
         records.append(_cleaned(record, size, left_out, changed))
         guesses.update(() if bits is None else [bits])
     if bad and (not skip_bad or not records):
         raise _bad_images(annotations, bad, bool(records))
     left_out.update(finding.kind for finding in bad)
-    depth, found = _one_depth(guesses)
+    depth, found = one_depth(guesses)
     changed.update(finding.kind for finding in found)
+    bands = one_kind(kinds, annotations.channels)
     cleaned = replace(annotations, images=records, left_out=dict(+left_out), bits=depth)
+    cleaned.bands = bands
     return cleaned, _in_order(left_out + changed)
 
 
 def _examined(
     annotations: Annotations, progress: Progress | None, decode: bool, check: bool = True
-) -> Iterator[tuple[ImageRecord, Size | None, list[Finding], int | None]]:
+) -> Iterator[tuple[ImageRecord, Size | None, list[Finding], int | None, Bands]]:
     """Yields each record with its file's size, findings and bits, or its own size unchecked."""
     for number, record in enumerate(annotations.images, start=1):
-        yield (record, *(_file_findings(record, decode) if check else (record.size, [], None)))
+        unchecked = record.size, [], None, RGB
+        looked = _file_findings(record, decode, annotations.channels) if check else unchecked
+        yield (record, *looked)
         if progress is not None:
             progress(number, len(annotations))
 

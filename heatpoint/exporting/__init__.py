@@ -107,7 +107,7 @@ def export(
         batch=batch,
         precision=precision,
     )
-    calibration = None if calibrate is None else read_calibration(calibrate)
+    calibration = None if calibrate is None else read_calibration(calibrate, detector.bands)
     deployed = Deployed(detector, flip=flip, max_detections=max_detections)
     graph = to_onnx(deployed, description, opset)
     say = report or (lambda line: None)

@@ -79,7 +79,7 @@ class Deployed(nn.Module):
         """Returns the fields of the codec's answer; scores are NaN where a map is not finite.
 
         Args:
-            images: (B, 3, H, W) uint8 RGB.
+            images: (B, C, H, W) of the detector's bands.
         """
         if not self.flip:
             maps = self.network(images)[-1]
@@ -105,7 +105,7 @@ def written(deployed: Deployed, description: Description) -> torch.export.Export
         description: Says whether size and batch are open.
 
     Returns:
-        The program of images (B, 3, H, W) uint8.
+        The program of images (B, C, H, W) of the detector's bands.
 
     Raises:
         HeatpointError: The network depends on the size, the batch or the numbers in ways that
@@ -121,9 +121,11 @@ def written(deployed: Deployed, description: Description) -> torch.export.Export
     batches, batch = (2, 1), {0: Dim("batch")}
     if description.batch is not None:
         batches, batch = (description.batch,) * 2, {}
-    chance = torch.Generator().manual_seed(0)
+    chance, bands = torch.Generator().manual_seed(0), description.bands
     example, other = (
-        torch.randint(0, 256, (count, 3, *each), generator=chance, dtype=torch.uint8)
+        torch.randint(0, bands.largest + 1, (count, bands.channels, *each), generator=chance).to(
+            getattr(torch, bands.dtype)
+        )
         for count, each in zip(batches, sizes, strict=True)
     )
     # Corner pooling compares no more often than the longest side takes.

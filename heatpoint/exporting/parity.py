@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Image, box_iou
+from heatpoint.geometry import Bands, Image, box_iou
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
@@ -189,7 +189,7 @@ def check_parity(
     exported = open_engine(path, device="cpu")
     about = exported.description
     engines = (counterpart(detector, about), exported)
-    shown = _pictures(pictures, about.skeleton is not None)
+    shown = _pictures(pictures, about.skeleton is not None, about.bands)
     runs = [(about.size, [one]) for one in shown]
     if about.dynamic:
         other = (about.size[0] + about.multiple, about.size[1])
@@ -273,16 +273,20 @@ def _best(scores: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.sort(np.append(scores, np.zeros(FEW)))[::-1][:FEW]
 
 
-def _pictures(given: Images | None, figures: bool) -> list[tuple[Image, Places | None]]:
+def _pictures(
+    given: Images | None, figures: bool, bands: Bands
+) -> list[tuple[Image, Places | None]]:
     """Returns the pictures to compare, and where to look in each that figures are drawn in."""
     if given is not None:
-        return [(source.load(), None) for source in expand(given)]
+        return [(replace(source, bands=bands).load(), None) for source in expand(given)]
     numbered = list(enumerate(_DRAWN, 1))
     if not figures:
         drawn = (draw_shapes(size, np.random.default_rng(seed)) for seed, size in numbered)
-        return [(image, None) for image, _, _ in drawn]
+        return [(bands.like(image), None) for image, _, _ in drawn]
     scenes = (draw_figures(size, np.random.default_rng(seed)) for seed, size in numbered)
-    return [(scene.image, places_of(scene.boxes, "a drawn picture")) for scene in scenes]
+    return [
+        (bands.like(scene.image), places_of(scene.boxes, "a drawn picture")) for scene in scenes
+    ]
 
 
 def differences(

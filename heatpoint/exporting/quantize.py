@@ -18,6 +18,7 @@ from heatpoint.data.formats import is_left_behind, is_picture
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.exporting.parity import counterpart
+from heatpoint.geometry import RGB, Bands
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Pixels
@@ -128,10 +129,11 @@ class Calibration:
     truth: Annotations | None = None
 
 
-def read_calibration(data: Annotations | str | Path) -> Calibration:
+def read_calibration(data: Annotations | str | Path, bands: Bands = RGB) -> Calibration:
     """Returns pictures to measure ranges on, evenly chosen where there are many.
 
     Args:
+        bands: What they have to hold.
         data: A labelled data set or where to read it; or a picture, a pattern, or a folder of
             nothing but pictures. Of a data set of joints, only pictures with labelled subjects
             are taken.
@@ -153,7 +155,7 @@ def read_calibration(data: Annotations | str | Path) -> Calibration:
     places = np.linspace(0, len(sources) - 1, min(MOST, len(sources))).round().astype(int)
     for place in places.tolist():
         try:
-            sources[place].load()
+            replace(sources[place], bands=bands).load()
         except HeatpointError as error:
             reason = str(error)
             warnings.warn(f"not used to calibrate: {error}", HeatpointWarning, stacklevel=2)
@@ -180,7 +182,7 @@ def _only_pictures(data: str | Path) -> bool:
 def _seen(place: int, calibration: Calibration, about: Description) -> Pixels:
     """Returns one of the pictures as the network sees it, a batch by itself."""
     source, truth = calibration.sources[place], calibration.truth
-    image = replace(source, bits=about.bits).load()
+    image = replace(source, bits=about.bits, bands=about.bands).load()
     view, places = about.natural_view(), None
     if view.asks and truth is not None and truth.skeleton is not None:
         record = truth.images[place]
@@ -268,7 +270,7 @@ def unquantized(model: openvino.Model, about: Description) -> list[str]:
 def _fine(model: openvino.Model, about: Description, heads: set[str]) -> set[str]:
     """Returns the nodes whose maps have as many lines as those of the heads, or more."""
     still = model.clone()
-    still.reshape({0: [about.batch or 1, 3, *about.size]})
+    still.reshape({0: [about.batch or 1, about.channels, *about.size]})
     lines = {
         node.get_friendly_name(): list(node.output(0).get_shape())[2]
         for node in still.get_ops()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -12,20 +13,21 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine
 from heatpoint.inference.engines.torch import TorchEngine
 from heatpoint.inference.runner import Runner
-from heatpoint.views import Raster
+from heatpoint.inference.sources import Source
+from heatpoint.views import Whole
 
 MAP = "heatmap"
 """What codecs call the map of logits in which they look for peaks."""
 
 
-def heat_of(runner: Runner, raster: Raster) -> NDArray[np.uint8]:
+def heat_of(runner: Runner, source: Source) -> NDArray[np.uint8]:
     """Returns the highest probability of any class at each pixel, (h, w) of a picture, times 255.
 
     Every look is laid where it was taken; where several overlap, the highest value counts.
 
     Args:
         runner: Runs a checkpoint.
-        raster: The picture.
+        source: The picture.
 
     Raises:
         HeatpointError: The model is an exported file, or has no heatmap of classes.
@@ -37,6 +39,8 @@ def heat_of(runner: Runner, raster: Raster) -> NDArray[np.uint8]:
         )
     if MAP not in {spec.name for spec in engine.codec.maps}:
         raise HeatpointError(f"{called} has no map of the name {MAP!r} to show")
+    about = engine.description
+    raster = Whole(replace(source, bits=about.bits, bands=about.bands).load())
     height, width = raster.size
     whole = np.zeros((height, width), np.uint8)
     job = runner.prepare(raster)
@@ -54,5 +58,6 @@ def heat_of(runner: Runner, raster: Raster) -> NDArray[np.uint8]:
         to_part = Affine.translate(-left, -top) @ look.to_image
         to_part = to_part @ Affine.scale(engine.codec.stride, engine.codec.stride)
         part = whole[top:bottom, left:right]
-        np.maximum(part, to_part.warp(cells, (bottom - top, right - left)), out=part)
+        drawn = to_part.warp(cells, (bottom - top, right - left))
+        np.maximum(part, drawn, out=part, casting="unsafe")
     return whole

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from heatpoint.data import Id
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Image
+from heatpoint.geometry import RGB, Image
 from heatpoint.inference import (
     EvaluateOptions,
     KeepOptions,
@@ -228,6 +228,12 @@ def looking(
     Raises:
         HeatpointError: An option is not meant for the model, or the detector cannot be read.
     """
+    about = runner.engine.description
+    if about.bands != RGB:
+        raise HeatpointError(
+            f"{about.called} looks at pictures of {about.bands}, but films are 8-bit RGB; give "
+            "predict the frames as pictures"
+        )
     if detector and not runner.view.asks:
         raise HeatpointError(f"detector {not_everywhere(runner.engine.description)}")
     check_keep(runner, keep, bool(detector))

@@ -50,7 +50,7 @@ class Job:
         path: Its file, or "".
         raster: Its pixels.
         looks: The looks at it.
-        inputs: (3, H, W) uint8 of each look that was cut out already.
+        inputs: (C, H, W) of each look that was cut out already.
         parts: Rows of each look that is answered, in image pixels.
         wanted: Places that each of these asks to look at, in image pixels, by field.
     """
@@ -141,7 +141,7 @@ class Runner:
     def __call__(
         self, images: Sequence[Image], places: Sequence[Places | None] | None = None
     ) -> list[Detections]:
-        """Returns what is in (h, w, 3) uint8 RGB images, run as one batch.
+        """Returns what is in (h, w, 3) uint8 RGB images, or other bands, run as one batch.
 
         Args:
             images: Any number.
@@ -187,7 +187,7 @@ class Runner:
                 self.run(np.stack(inputs), chosen)
 
     def run(self, pixels: Pixels, asks: Sequence[Ask]) -> None:
-        """Runs the network once, over the (B, 3, H, W) uint8 inputs of some looks."""
+        """Runs the network once, over the (B, C, H, W) inputs of some looks."""
         self.read(self.engine(pixels), asks)
 
     def read(self, answer: Answer, asks: Sequence[Ask]) -> None:
@@ -257,12 +257,15 @@ class Runner:
                 f"batch_size must be at least 1 and workers at least 0, not {batch_size} and "
                 f"{workers}"
             )
-        bits = self.engine.description.bits
+        about = self.engine.description
         asked: Mapping[int, Places | None] = dict.fromkeys(range(len(sources)))
         if places is not None:
             asked = places if isinstance(places, Mapping) else dict(enumerate(places))
         jobs = read_ahead(
-            {number: replace(sources[number], bits=bits) for number in sorted(asked)},
+            {
+                number: replace(sources[number], bits=about.bits, bands=about.bands)
+                for number in sorted(asked)
+            },
             lambda index, raster: self.prepare(raster, index, sources[index].path, asked[index]),
             whole=self.view.whole,
             ahead=2 * batch_size,

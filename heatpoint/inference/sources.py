@@ -17,13 +17,14 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image as PIL
 
 from heatpoint.data.formats import files_below, is_left_behind, is_picture, is_unread, unread
-from heatpoint.data.images import ImageSource, load_image, read_header
+from heatpoint.data.images import ImageSource, load_image, load_shown, read_header
 from heatpoint.data.tiff import open_parts
 from heatpoint.errors import HeatpointError, HeatpointWarning, suggest
-from heatpoint.geometry import Image
+from heatpoint.geometry import RGB, Bands, Image
 from heatpoint.inference.engines.engine import Timings
 from heatpoint.views import Raster, Whole
 from heatpoint.weights.download import fetch
@@ -41,19 +42,30 @@ class Source:
         frame: Which picture of a file of several, from 0; None where that was not asked for, and
             the first is taken.
         bits: Of 16-bit pictures that declare none, what they have; None guesses.
+        bands: What it has to hold.
     """
 
     content: ImageSource
     path: str = ""
     frame: int | None = None
     bits: int | None = None
+    bands: Bands = RGB
 
     def __str__(self) -> str:
         return self.path
 
     def load(self, name: str = "") -> Image:
-        """Returns the (H, W, 3) uint8 RGB pixels; ``name`` is for messages about memory images."""
-        return load_image(self.content, self.path or name, self.frame or 0, self.bits)
+        """Returns the (H, W, 3) uint8 RGB pixels, or (H, W, C) of other bands.
+
+        Args:
+            name: What messages call an image in memory.
+        """
+        name, frame = self.path or name, self.frame or 0
+        return load_image(self.content, name, frame, self.bits, bands=self.bands)
+
+    def shown(self) -> NDArray[np.uint8]:
+        """Returns the (H, W, 3) uint8 pixels as people see them; other bands are stretched."""
+        return self.load() if self.frame else load_shown(self.content)
 
     def open(self, name: str = "", whole: bool = True) -> Raster:
         """Returns the picture, in memory or, where not ``whole`` and its format allows, by parts.
@@ -62,6 +74,7 @@ class Source:
             HeatpointError: It cannot be read.
         """
         in_parts = not whole and isinstance(self.content, Path) and not self.frame
+        in_parts = in_parts and self.bands == RGB
         parts = open_parts(Path(self.path)) if in_parts else None
         return Whole(self.load(name)) if parts is None else parts
 

@@ -135,6 +135,7 @@ def inspect(
     padding: float | None = None,
     skeleton: str = "",
     points: bool = False,
+    channels: int = 0,
     progress: StepProgress | None = None,
 ) -> Inspection:
     """Reports on a data set: content, mistakes, targets in pictures, and what a model can reach.
@@ -177,6 +178,7 @@ def inspect(
             the default.
         skeleton: Name or JSON file of the skeleton of the joints; "" for the data's own.
         points: Take objects for the points in their middle.
+        channels: How many pictures keep; 0 takes grey for RGB, and of files of other numbers all.
         progress: Told how far each step is.
 
     Raises:
@@ -208,7 +210,7 @@ def inspect(
     codec, view = codec_and_view(
         annotations, detector, called, size, stride, max_detections, padding
     )
-    annotations = as_learnt(annotations, codec.learns)
+    annotations = replace(as_learnt(annotations, codec.learns), channels=channels)
     problems = validate(annotations, progress=_step(progress, "checking"))
     problems.findings += picture_findings(annotations, other, _step(progress, "comparing"))
     if other is not None:

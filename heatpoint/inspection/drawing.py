@@ -10,6 +10,7 @@ import torch
 
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.bands import stretched
 from heatpoint.data.dataset import Sample, TrainSet, varied
 from heatpoint.data.draw import draw_heat, draw_truth, enlarge, montage, write_picture
 from heatpoint.geometry import Image
@@ -99,7 +100,7 @@ def _choose(annotations: Annotations, views: TrainSet, samples: int, seed: int) 
 
 
 def _enlarged(sample: Sample) -> tuple[Image, int]:
-    return enlarge(sample.image.permute(1, 2, 0).numpy(), _TILE)
+    return enlarge(stretched(sample.image.permute(1, 2, 0).numpy()), _TILE)
 
 
 def _drawn(sample: Sample, annotations: Annotations, boxes: bool) -> Image:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.draw import draw_truth
-from heatpoint.data.images import load_image
+from heatpoint.data.images import load_shown
 from heatpoint.data.results import Detections
 from heatpoint.geometry import Affine, Image
 from heatpoint.inspection.disagreement import Disagreement, Disputed, Doubt
@@ -95,7 +95,7 @@ def _section(each: Disputed, truth: Annotations) -> str:
 
 def _drawn(each: Disputed, told: Sequence[Doubt], truth: Annotations) -> list[Image]:
     """Returns the picture with its labels and with what was found, the doubts marked in both."""
-    image = load_image(each.record.path)
+    image: Image = load_shown(each.record.path)
     height, width = image.shape[:2]
     longer = max(height, width)
     zoom = min(max(longer, _SIDES[0]), _SIDES[1]) / longer

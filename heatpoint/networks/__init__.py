@@ -70,7 +70,8 @@ class Backbone(nn.Module):
         strides: Input pixels per cell of each feature map, ascending.
         multiple: Divisor that both sides of the input must have.
         trim: Pixels by which both sides must fall short of that; 1 for CornerNet's 511.
-        mean: R, G and B means (0-255) of the images that the weights were made for.
+        mean: R, G and B means (0-255) of the images that the weights were made for, or one of each
+            channel where images have other ones.
         std: R, G and B standard deviations (0-255) of the same.
     """
 
@@ -93,14 +94,14 @@ class Network(nn.Module):
     It knows no labels and no losses, and its return type never depends on the mode.
 
     Args:
-        backbone: Turns (B, 3, H, W) normalised RGB into feature maps of ascending stride.
+        backbone: Turns (B, C, H, W) normalised images into feature maps of ascending stride.
         neck: Turns the list of feature maps into one (B, channels, h, w) tensor.
         heads: Turns that tensor into maps by name, or into such maps of each stack in a row.
         stride: Input pixels per cell of the maps.
 
     Attributes:
-        mean: (3,) buffer, R, G and B on the 0-255 scale.
-        std: (3,) buffer, R, G and B on the 0-255 scale.
+        mean: (C,) buffer in the values of the images: of RGB R, G and B on the 0-255 scale.
+        std: (C,) buffer, likewise.
         multiple: Divisor that both input sides must have, after ``trim`` is added.
         trim: Pixels by which both sides must fall short of a multiple; 0 for most networks.
         stride: Input pixels per cell of the maps.
@@ -125,7 +126,8 @@ class Network(nn.Module):
         weights, so that ``fast`` can keep the former in float32 while the latter are bfloat16.
 
         Args:
-            images: (B, 3, H, W) RGB, 0-255, uint8 or floating; any memory format.
+            images: (B, 3, H, W) RGB, 0-255, uint8 or floating; any memory format. Of a network for
+                other bands (B, C, H, W) in their own values.
 
         Returns:
             One dict per stack, name to (B, channels, H / stride, W / stride), rounded up.
@@ -148,6 +150,6 @@ class Network(nn.Module):
         return maps if isinstance(maps, list) else [maps]
 
     def set_normalisation(self, mean: Sequence[float], std: Sequence[float]) -> None:
-        """Sets R, G and B mean and standard deviation, each on the 0-255 scale."""
+        """Sets mean and standard deviation by channel: of RGB each on the 0-255 scale."""
         self.mean.copy_(torch.tensor(mean, dtype=torch.float64))
         self.std.copy_(torch.tensor(std, dtype=torch.float64))

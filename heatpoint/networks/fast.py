@@ -150,7 +150,8 @@ def _observe(network: Network) -> tuple[list[tuple[nn.Module, Tensor]], Maps]:
     ]
     side = 2 * network.multiple - network.trim
     generator = torch.Generator().manual_seed(0)
-    image = torch.rand((1, 3, side, side), generator=generator) * 255
+    largest = max(255.0, 2 * float(network.mean.max()))
+    image = torch.rand((1, len(network.mean), side, side), generator=generator) * largest
     maps = network(image.to(network.mean))[-1]
     for handle in handles:
         handle.remove()

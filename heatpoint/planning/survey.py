@@ -114,7 +114,9 @@ class Survey:
     def decoded(self) -> float:
         """Bytes of all training pictures once they are decoded."""
         pixels = sum(np.prod(known_size(record)) for record in self.sample.images)
-        return 3.0 * float(pixels) * self.pictures / len(self.sample)
+        bands = self.sample.bands
+        each = bands.channels * np.dtype(bands.dtype).itemsize
+        return each * float(pixels) * self.pictures / len(self.sample)
 
     @cached_property
     def jointed(self) -> float:
@@ -150,7 +152,7 @@ class Survey:
         backbone = self.trained.network.backbone
         side = 2 * backbone.multiple - backbone.trim
         with torch.inference_mode():
-            return {*backbone.eval().inner(torch.zeros(1, 3, side, side))}
+            return {*backbone.eval().inner(torch.zeros(1, len(backbone.mean), side, side))}
 
     @cached_property
     def parameters(self) -> int:

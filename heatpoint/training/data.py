@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -12,15 +13,18 @@ import numpy as np
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment, PoseAugment
+from heatpoint.data.bands import one_kind
 from heatpoint.data.combining import merge
 from heatpoint.data.dataset import TrainSet, varied
 from heatpoint.data.duplicates import shared_files
+from heatpoint.data.images import load_image
 from heatpoint.data.own_augment import OwnAugment
 from heatpoint.data.points import as_learnt
 from heatpoint.data.readers import read
 from heatpoint.data.suspects import class_findings
 from heatpoint.data.validate import clean, describe
 from heatpoint.errors import HeatpointError
+from heatpoint.geometry import RGB
 from heatpoint.options import Data
 from heatpoint.training.recipe import Recipe
 from heatpoint.zoo.detector import Detector
@@ -122,10 +126,13 @@ def load_data(options: Recipe, kind: type[Codec]) -> TrainingData:
     given = [as_learnt(annotations, kind.learns, options.skeleton) for annotations in given]
     read_val = given.pop()
     read_train, notes = joined(given)
+    read_train = replace(read_train, channels=options.channels)
+    read_val = replace(read_val, channels=options.channels)
     _check_pair(read_train, read_val, kind)
     train, more = _clean(read_train, options.skip_bad, "training", kind)
     notes += more
     shown, more = _clean(read_val, options.skip_bad, "validation", kind)
+    one_kind({each.bands: each.images[0].path for each in (train, shown)}, 0)
     if options.skip_bad:
         readable = {record.path for record in shown.images}
         kept = [i for i, record in enumerate(read_val.images) if record.path in readable]
@@ -210,9 +217,39 @@ def fingerprint(train: Annotations) -> dict[str, Any]:
     found = {"names": list(train.names), "images": len(train), "checksum": total}
     if train.bits is not None:
         found["bits"] = train.bits
+    if train.bands != RGB:
+        found["bands"] = str(train.bands)
     if train.skeleton is not None:
         found["skeleton"] = train.skeleton.as_dict()
     return found
+
+
+MEASURED = 64
+"""Pictures at most that mean and standard deviation are measured on ..."""
+
+_PIXELS = 1 << 16
+"""... and about as many pixels of each."""
+
+
+def statistics(train: Annotations) -> tuple[list[float], list[float], int]:
+    """Returns mean and standard deviation of each channel, and of how many pictures they are.
+
+    Pictures and their pixels are evenly spread; they are those of all pixels together.
+
+    Raises:
+        HeatpointError: A picture cannot be read.
+    """
+    places = np.linspace(0, len(train) - 1, min(MEASURED, len(train))).round().astype(int)
+    count, sums = 0, np.zeros((2, train.bands.channels))
+    for place in places.tolist():
+        pixels = load_image(train.images[place].path, bits=train.bits, bands=train.bands)
+        every = max(1, math.isqrt(pixels.shape[0] * pixels.shape[1] // _PIXELS))
+        values = pixels[::every, ::every].reshape(-1, train.bands.channels).astype(np.float64)
+        count, sums = count + len(values), sums + np.stack((values.sum(0), (values**2).sum(0)))
+    mean = sums[0] / count
+    # A channel that is the same everywhere says nothing, whatever it is divided by.
+    std = np.sqrt((sums[1] / count - mean**2).clip(1))
+    return mean.tolist(), std.tolist(), len(places)
 
 
 def _check_pair(train: Annotations, val: Annotations, kind: type[Codec]) -> None:

@@ -183,7 +183,7 @@ def freeze(backbone: Backbone, stride: int) -> list[nn.Module]:
     training = backbone.training
     backbone.eval()
     side = 2 * backbone.multiple - backbone.trim
-    images = torch.zeros(1, 3, side, side, device=parameters[0].device)
+    images = torch.zeros(1, len(backbone.mean), side, side, device=parameters[0].device)
     maps = {backbone.strides[-1]: backbone(images)[-1], **backbone.inner(images)}
     backbone.train(training)
     if stride not in maps:

@@ -240,6 +240,10 @@ class TrainOptions:
     the first, the others' batches have as many pixels, and the learning rate follows. 0 for whole
     pictures; planned by how little of them the objects cover"""
 
+    channels: int = 0
+    """channels that pictures have and keep, in their own 8 or 16 bits: 1 for grey that is not to
+    become RGB, 4 for RGBA; files of other numbers (.npy, TIFF) need not be told"""
+
     POINTS: ClassVar[str] = "points"
 
     points: bool = False

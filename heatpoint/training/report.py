@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.bands import stretched
 from heatpoint.data.dataset import varied
 from heatpoint.data.draw import draw_truth, enlarge, montage, write_picture
 from heatpoint.data.images import load_image
@@ -72,14 +73,15 @@ def compared(
         truth: The images; small ones are enlarged, so that boxes and joints can be told.
         device: Where the network runs.
     """
-    images = [load_image(record.path, bits=truth.bits) for record in truth.images]
+    told = {"bits": truth.bits, "bands": truth.bands}
+    images = [load_image(record.path, **told) for record in truth.images]
     asks = detector.codec.view.asks
     boxes = [record.boxes for record in truth.images] if asks else None
     found = predict(detector, images, boxes=boxes, device=device, workers=0)
     joints = truth.skeleton if "keypoints" in detector.codec.learns else None
     pairs = []
     for image, record, one in zip(images, truth.images, found, strict=True):
-        large, zoom = enlarge(image, TILE)
+        large, zoom = enlarge(stretched(image), TILE)
         drawn = draw_truth(large, _enlarged(record, zoom), truth.names, joints, not asks)
         pair = [drawn, _enlarged(one, zoom).plot(large)]
         pairs.append(montage(pair, 2, ["truth", "prediction"]))

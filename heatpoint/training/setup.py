@@ -23,7 +23,7 @@ from heatpoint.inference.metrics import score_columns
 from heatpoint.networks import Network
 from heatpoint.networks.hourglasses import DetectionHourglass
 from heatpoint.system import Interrupt
-from heatpoint.training.data import TrainingData, fingerprint, training_set
+from heatpoint.training.data import TrainingData, fingerprint, statistics, training_set
 from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, freeze
 from heatpoint.training.processes import describe_device
 from heatpoint.training.recipe import Recipe, differences, milestones, plain
@@ -121,6 +121,8 @@ def _chosen(options: Recipe, train: Annotations) -> tuple[Detector, list[str]]:
             )
             if options.freeze:
                 notes.append("warning: freeze keeps the first of these random layers as they are")
+    if train.bands != detector.bands:
+        notes.append(_adapted(detector, train))
     given = {name: getattr(options, name) for name in CODEC_OPTIONS}
     given = {name: value for name, value in given.items() if value not in (None, "")}
     codec = detector.codec.tuned(detector.meta.get("architecture", "this model"), given)
@@ -131,6 +133,19 @@ def _chosen(options: Recipe, train: Annotations) -> tuple[Detector, list[str]]:
         own = getattr(options, name, None)
         detector.meta[name] = value if own is None else own
     return detector, notes
+
+
+def _adapted(detector: Detector, train: Annotations) -> str:
+    """Makes a detector take pictures as the data has them; returns a sentence about it."""
+    before, bands = detector.bands, train.bands
+    detector.take(bands)
+    mean, std, count = statistics(train)
+    detector.network.set_normalisation(mean, std)
+    told = ", ".join(f"{m:.4g} ± {s:.3g}" for m, s in zip(mean, std, strict=True))
+    return (
+        f"pictures of {bands}, the first convolution is adapted from {before.channels}; mean and "
+        f"standard deviation by channel, of {count} pictures: {told}"
+    )
 
 
 class Run:

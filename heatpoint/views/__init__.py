@@ -16,8 +16,8 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, Image, less, next_multiple
 from heatpoint.views.fields import Arrays, Field
 
-Pixels = NDArray[np.uint8]
-"""(3, H, W) RGB, contiguous."""
+Pixels = NDArray[np.unsignedinteger[Any]]
+"""(3, H, W) uint8 RGB, contiguous; (C, H, W) uint8 or uint16 of other bands."""
 
 
 class Raster(Protocol):
@@ -36,7 +36,7 @@ class Whole:
     """A picture in memory; a ``Raster``.
 
     Attributes:
-        pixels: (h, w, 3) uint8 RGB.
+        pixels: (h, w, 3) uint8 RGB, or other bands.
     """
 
     pixels: Image
@@ -125,7 +125,8 @@ class Look:
             left, top = max(left, math.floor(x1) - 2), max(top, math.floor(y1) - 2)
             right, bottom = min(right, math.ceil(x2) + 2), min(bottom, math.ceil(y2) + 2)
         if right <= left or bottom <= top:
-            return np.zeros((3, *self.size), np.uint8)
+            pixel = raster.region(0, 0, 1, 1)
+            return np.zeros((pixel.shape[2], *self.size), pixel.dtype)
         onward = self.to_input @ Affine.translate(left, top)
         return channels_first(onward.warp(raster.region(left, top, right, bottom), self.size))
 
@@ -252,11 +253,11 @@ def box_text(box: Sequence[float]) -> str:
 
 
 def channels_first(image: Image) -> Pixels:
-    """Returns the contiguous (3, H, W) uint8 array of an (H, W, 3) image.
+    """Returns the contiguous (C, H, W) array of an (H, W, C) image.
 
     OpenCV's split takes under half the time of a transposed copy.
     """
-    planes = np.empty((3, *image.shape[:2]), np.uint8)
+    planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
     cv2.split(image, list(planes))
     return planes
 

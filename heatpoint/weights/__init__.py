@@ -323,6 +323,10 @@ def check_header(text: str, path: Path) -> dict[str, Any]:
     bits = meta.get("bits")
     if bits is not None and (not fits(bits, int) or not 1 <= bits <= 16):
         raise _damaged(path, f"expected bits from 1 to 16, found {bits!r:.60}")
+    bands = meta.get("bands", [3, "uint8"])
+    sound = isinstance(bands, list) and len(bands) == 2 and bands[1] in ("uint8", "uint16")
+    if not sound or type(bands[0]) is not int or not 1 <= bands[0] <= LARGEST:
+        raise _damaged(path, f"expected channels and uint8 or uint16, found {bands!r:.60}")
     return header
 
 

@@ -17,8 +17,9 @@ from safetensors.torch import load_file, save
 from heatpoint.codecs import Codec
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import next_multiple
+from heatpoint.geometry import RGB, Bands, next_multiple
 from heatpoint.networks import Network
+from heatpoint.networks.bands import take_channels
 from heatpoint.networks.heads import Producer
 from heatpoint.system.files import atomic_write, fits
 from heatpoint.views import View
@@ -44,7 +45,8 @@ class Detector:
         meta: JSON-able facts. ``architecture`` is the name by which ``zoo.build`` makes the
             network (without it, the file is loaded with a network of one's own), ``size`` the
             default input size [height, width], ``bits`` the depth of the 16-bit pictures it was
-            trained on, if these declare none, and settings of the codec's view, such as
+            trained on, if these declare none, ``bands`` [channels, dtype] where pictures are not
+            8-bit RGB, and settings of the codec's view, such as
             ``padding``; more may be added, such as the score and the protocol it was measured by.
         skeleton: The joints, in the order of the keypoints; None for codecs that learn none.
 
@@ -103,6 +105,22 @@ class Detector:
             return side, side
         height, width = self.meta["size"]
         return int(height), int(width)
+
+    @property
+    def bands(self) -> Bands:
+        """What its pictures hold."""
+        return Bands(*self.meta["bands"]) if "bands" in self.meta else RGB
+
+    def take(self, bands: Bands) -> None:
+        """Makes the network take pictures of other bands; see ``take_channels``.
+
+        Raises:
+            HeatpointError: The backbone cannot be adapted.
+        """
+        take_channels(self.network, bands.channels)
+        self.meta.pop("bands", None)
+        if bands != RGB:
+            self.meta["bands"] = [bands.channels, bands.dtype]
 
     @property
     def settings(self) -> dict[str, float]:
@@ -194,12 +212,18 @@ class Detector:
                 )
             architecture = meta["architecture"]
             make = partial(build, architecture, names, codec=codec, skeleton=skeleton)
+
+            def made() -> Network:
+                fresh: Network = make().network
+                take_channels(fresh, meta.get("bands", (3,))[0])
+                return fresh
+
             plain = isinstance(find(architecture), Model)  # a plugin's function may do anything
             with _of_header(path):
-                own = outline(lambda: make().network, len(shapes)) if plain else shapes
+                own = outline(made, len(shapes)) if plain else shapes
             check_shapes(own, shapes, path)
             with _of_header(path), torch.random.fork_rng(devices=[]):  # they are overwritten
-                network = make().network
+                network = made()
         with _of_header(path):
             wrong = [name for name in codec.view.settings if not fits(meta.get(name, 1.0), float)]
             if wrong:

@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import less, next_multiple
+from heatpoint.geometry import Bands, less, next_multiple
 from heatpoint.inference.engines import older
 from heatpoint.system import VERSION
 from heatpoint.system.files import fits
@@ -63,6 +63,8 @@ class Description:
             either, what is done.
         precision: "fp32", "fp16", "bf16" or "int8": in which numbers the network computes.
         bits: How many bits 16-bit pictures have that declare none; None guesses it of each.
+        channels: How many channels pictures have.
+        dtype: What their values are, "uint8" or "uint16", in the whole range.
         architecture: Name of the network.
         older: The graph answers as files of the first edition do; see ``engines.older``.
     """
@@ -82,6 +84,8 @@ class Description:
     flip: bool = False
     precision: str = "fp32"
     bits: int | None = None
+    channels: int = 3
+    dtype: str = "uint8"
     architecture: str = ""
     older: bool = False
 
@@ -89,6 +93,11 @@ class Description:
     def called(self) -> str:
         """What messages call the network."""
         return f"this detector ({self.architecture or 'of no known architecture'})"
+
+    @property
+    def bands(self) -> Bands:
+        """What pictures hold."""
+        return Bands(self.channels, self.dtype)
 
     @property
     def finds(self) -> str:
@@ -217,7 +226,13 @@ class Description:
         if self.skeleton is not None:
             usual["keypoints"] = Field("keypoints", (len(self.skeleton), 3), "points")
         sigma, weights = self.suppression.sigma, self.suppression.weights
-        whole = (*self.size, self.multiple, self.rows, 1 if self.batch is None else self.batch)
+        whole = (
+            *self.size,
+            self.multiple,
+            self.rows,
+            self.channels,
+            1 if self.batch is None else self.batch,
+        )
         return (
             all(1 <= number <= _LARGEST for number in whole)
             and max(self.size) <= LARGEST
@@ -228,6 +243,7 @@ class Description:
             and all(isinstance(text, str) for text in (*fields, weights))
             and (sigma is None or 0 < sigma < _LARGEST)
             and self.precision in PRECISIONS
+            and self.dtype in ("uint8", "uint16")
             and len(fields) == len(self.answer)
             and "scores" in fields
             and ("keypoints" in fields) == (self.skeleton is not None)

@@ -67,8 +67,8 @@ Answer = dict[str, NDArray[Any]]
 ``(B, K, *tail)``; scores of boxes descend, and a score of 0 marks an empty row.
 """
 
-Pixels = NDArray[np.uint8]
-"""(B, 3, H, W) RGB, contiguous."""
+Pixels = NDArray[np.unsignedinteger[Any]]
+"""(B, 3, H, W) uint8 RGB, contiguous; (B, C, H, W) uint8 or uint16 of other bands."""
 
 
 @runtime_checkable

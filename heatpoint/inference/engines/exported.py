@@ -153,7 +153,7 @@ class ExportedEngine(Engine):
         parts = []
         for start in range(0, len(images), batch):
             part = images[start : start + batch]
-            black = np.zeros((batch - len(part), *part.shape[1:]), np.uint8)
+            black = np.zeros((batch - len(part), *part.shape[1:]), part.dtype)
             answer = self._answer(np.concatenate([part, black]))
             parts.append({name: rows[: len(part)] for name, rows in answer.items()})
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
@@ -182,16 +182,15 @@ class ExportedEngine(Engine):
     def _describe(
         self,
         text: str | None,
-        inputs: int,
-        shapes: Sequence[Sequence[object]],
+        inputs: Sequence[tuple[str, Sequence[object]]],
         outputs: Sequence[str],
     ) -> None:
         """Notes what a graph says about itself, if it takes one batch of pixels and keeps its word.
 
         Args:
             text: Its description.
-            inputs: Number of inputs.
-            shapes: (B, 3, H, W) of those of type uint8, a number where only that one will do.
+            inputs: Type, such as "uint8", and (B, C, H, W) of each input, a number where only that
+                one will do.
             outputs: Names of the outputs.
 
         Raises:
@@ -207,13 +206,13 @@ class ExportedEngine(Engine):
                 f"{self.path} gives {', '.join(outputs)}, but its description promises "
                 f"{', '.join(promised)}; export the checkpoint again"
             )
-        if inputs != 1 or len(shapes) != 1 or len(shapes[0]) != 4:
+        if [kind for kind, _ in inputs] != [about.dtype] or len(inputs[0][1]) != 4:
             raise HeatpointError(
-                f"{self.path} should have images of type uint8 as its one input; export the "
-                "checkpoint again"
+                f"{self.path} should have images of type {about.dtype} as its one input; export "
+                "the checkpoint again"
             )
         size = (None, None) if about.dynamic else about.size
-        for said, taken in zip((about.batch, 3, *size), shapes[0], strict=True):
+        for said, taken in zip((about.batch, about.channels, *size), inputs[0][1], strict=True):
             # A batch that the graph does not insist on would be filled up for nothing.
             if said not in (None, taken) and (isinstance(taken, int) or said == about.batch):
                 raise HeatpointError(

@@ -97,10 +97,10 @@ class OnnxEngine(ExportedEngine):
         if device == "npu":
             self.precision = "fp16"
         inputs = self._session.get_inputs()
-        shapes = [one.shape for one in inputs if one.type == "tensor(uint8)"]
+        told = [(one.type.removeprefix("tensor(").rstrip(")"), one.shape) for one in inputs]
         text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
         self._outputs = [output.name for output in self._session.get_outputs()]
-        self._describe(text, len(inputs), shapes, self._outputs)
+        self._describe(text, told, self._outputs)
         self._input = inputs[0].name
 
     def _open(self, library: Any, providers: list[tuple[str, dict[str, str]]], device: str) -> None:

@@ -88,12 +88,14 @@ class OpenVinoEngine(ExportedEngine):
             kept = [keys for keys in ([KEY], ["framework", KEY]) if model.has_rt_info(keys)]
             text = str(model.get_rt_info(kept[0]).value) if kept else None
             outputs = [output.any_name for output in model.outputs]
-            pixels = [one for one in model.inputs if one.element_type == library.Type.u8]
-            shapes = [
-                [side.get_length() if side.is_static else None for side in one.partial_shape]
-                for one in pixels
+            inputs = [
+                (
+                    one.element_type.to_dtype().name,
+                    [side.get_length() if side.is_static else None for side in one.partial_shape],
+                )
+                for one in model.inputs
             ]
-        self._describe(text, len(model.inputs), shapes, outputs)
+        self._describe(text, inputs, outputs)
         stored = self.description.precision
         settings = _settings(place, _HINTS[precision or stored])
         if place == "CPU":

@@ -55,7 +55,7 @@ class TorchEngine:
         self.description = describe(detector, flip=flip, max_detections=max_detections)
 
     def __call__(self, images: Pixels) -> Answer:
-        """Returns what the network says about (B, 3, H, W) uint8 images.
+        """Returns what the network says about (B, C, H, W) images.
 
         Raises:
             HeatpointError: The images do not fit, or the device has not enough memory.
@@ -64,7 +64,7 @@ class TorchEngine:
             return self.read(self.maps(torch.from_numpy(images)))
 
     def maps(self, images: Tensor) -> Maps:
-        """Returns the last stack's maps of (B, 3, H, W) uint8 images; call in inference mode.
+        """Returns the last stack's maps of (B, C, H, W) images; call in inference mode.
 
         Raises:
             HeatpointError: The device has not enough memory.
@@ -145,5 +145,7 @@ def describe(detector: Detector, *, flip: bool = False, max_detections: int = 10
         skeleton=detector.skeleton,
         flip=flip,
         bits=detector.meta.get("bits"),
+        channels=detector.bands.channels,
+        dtype=detector.bands.dtype,
         architecture=str(detector.meta.get("architecture", "")),
     )

@@ -1,0 +1,169 @@
+"""Pictures that are not 8-bit RGB: how many channels they have, of which type, and their files."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data.opening import BadImage, opened
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import RGB, Bands, Image, is_rgb
+
+MOST = 64
+"""Most channels of a picture."""
+
+
+def checked(pixels: NDArray[Any], bands: Bands, name: str) -> Image:
+    """Returns (H, W) or (H, W, C) pixels as (H, W, C), if they have these bands.
+
+    Raises:
+        BadImage: They have not.
+    """
+    pixels = pixels[..., None] if pixels.ndim == 2 else pixels
+    if pixels.ndim != 3 or 0 in pixels.shape:
+        raise BadImage(f"{name} has shape {pixels.shape}; expected (H, W, C), channels last")
+    found = Bands(pixels.shape[2], str(pixels.dtype))
+    if found != bands:
+        raise BadImage(
+            f"{name} has {found}, but {bands} are expected, as the pictures have that the model is "
+            "trained on; give pictures like those"
+        )
+    return pixels
+
+
+def kept_of(stored: Bands, rgb: bool, channels: int) -> Bands:
+    """Returns as what a picture of a data set is read.
+
+    Args:
+        stored: What its file holds.
+        rgb: Whether it is usually read as RGB.
+        channels: How many channels are asked for, 0 if nothing is.
+    """
+    return RGB if rgb and not channels else stored
+
+
+def one_kind(kinds: Mapping[Bands, Path], channels: int) -> Bands:
+    """Returns what the pictures of a data set hold.
+
+    Args:
+        kinds: What there is, with a file of each.
+        channels: How many channels are asked for, 0 if nothing is.
+
+    Raises:
+        HeatpointError: They are of several kinds, of other numbers of channels than asked for, or
+            of values that are not read.
+    """
+    if len(kinds) > 1:
+        (one, first), (other, second), *_ = kinds.items()
+        raise HeatpointError(
+            f"{first} is read as {one}, but {second} as {other}, and a network takes one kind of "
+            "pictures: leave some out, or bring all to the same channels and depth"
+        )
+    bands, path = next(iter(kinds.items()), (RGB, Path()))
+    if channels not in (0, bands.channels):
+        raise HeatpointError(
+            f"{path} has {bands}, not {channels} channels as asked for; leave channels out"
+        )
+    if bands.dtype not in ("uint8", "uint16"):
+        raise HeatpointError(
+            f"{path} has {bands}, but values must be uint8 or uint16; scale all pictures by one "
+            "range first"
+        )
+    return bands
+
+
+def array_of(source: object, name: str) -> NDArray[Any] | None:
+    """Returns the values of a .npy file or of a TIFF file of several bands, None of another one.
+
+    A .npy file is not read but mapped: what is not looked at needs no memory. One of three axes
+    has its channels along the shortest, which is the last or the first.
+
+    Args:
+        source: A file or its bytes; None is returned for anything else.
+        name: What messages call it.
+
+    Returns:
+        (H, W) or (H, W, C).
+
+    Raises:
+        BadImage: It cannot be read, or its axes are not clear.
+    """
+    start, ending = b"", ""
+    if isinstance(source, bytes):
+        start = source[:6]
+    elif isinstance(source, (str, Path)):
+        ending = Path(source).suffix.lower()
+    if start == b"\x93NUMPY" or ending == ".npy":
+        return _channels_last(_mapped(source, name), name)
+    if start[:2] in (b"II", b"MM") or ending in (".tif", ".tiff"):
+        return _of_tiff(source, name)
+    return None
+
+
+def _mapped(source: Any, name: str) -> NDArray[Any]:
+    try:
+        if isinstance(source, bytes):
+            return np.asarray(np.load(io.BytesIO(source), allow_pickle=False))
+        return np.asarray(np.load(source, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError:
+        raise BadImage(f"image {name} does not exist") from None
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
+        raise BadImage(f"image {name} is no .npy file of plain numbers: {error}") from None
+
+
+def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:
+    if array.ndim == 3:
+        first, middle, last = array.shape
+        if last < min(first, middle) and last <= MOST:
+            return array
+        if first < min(middle, last) and first <= MOST:
+            return np.moveaxis(array, 0, -1)
+    if array.ndim != 2 or 0 in array.shape:
+        raise BadImage(
+            f"{name} has shape {array.shape}, of which no axis is clearly that of the channels; "
+            f"save it as (H, W) or (H, W, C) with at most {MOST} channels, fewer than either side"
+        )
+    return array
+
+
+def _of_tiff(source: Any, name: str) -> NDArray[Any] | None:
+    """Returns the first page of a TIFF file that Pillow does not know, None of others."""
+    try:
+        with opened(source, name):
+            return None
+    except BadImage as error:
+        if "not an image in a known format" not in str(error):
+            raise
+    try:
+        import tifffile
+    except ImportError:
+        raise BadImage(
+            f"{name} is a TIFF file that Pillow cannot read; if it is one of several bands, "
+            "install what reads it: pip install 'heatpoint[tiff]'"
+        ) from None
+    try:
+        with tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            page: Any = file.pages.first
+            values: NDArray[Any] = page.asarray()
+            return np.moveaxis(values, 0, -1) if page.planarconfig == 2 else values
+    except Exception as error:  # decoders raise whatever a broken byte happens to cause
+        raise BadImage(f"image {name} is broken or cannot be decoded: {error}") from None
+
+
+def stretched(image: Image) -> NDArray[np.uint8]:
+    """Returns a picture as people see it, (H, W, 3) uint8: its first three channels, or the first.
+
+    Each is stretched between its own 1st and 99th percentile; 8-bit RGB is left as it is.
+    """
+    if is_rgb(image):
+        return image.astype(np.uint8, copy=False)
+    shown = np.asarray(image[..., :3] if image.shape[2] >= 3 else image[..., [0, 0, 0]])
+    few = max(1, shown.shape[0] // 512), max(1, shown.shape[1] // 512)
+    low, high = np.percentile(shown[:: few[0], :: few[1]], (1, 99), axis=(0, 1))
+    scaled: NDArray[Any] = (shown - low) * (255 / np.maximum(high - low, 1))
+    return scaled.clip(0, 255).round().astype(np.uint8)
