@@ -53,9 +53,9 @@ class QuadCodec(Codec):
 
     The middle of an object is the mean of its corners. A way (x, y) from the middle of a cell is
     written as it is up to a length of one cell, and beyond in its direction with the length
-    ``1 + ln``: an error of the map is a share of a long way and a part of a cell of a short one (see
-    ``box_maps.Sides``), and what is written turns with the object. Numbers written each by itself
-    are slow to learn, for they jump where a corner passes above or beside the middle.
+    ``1 + ln``: an error of the map is a share of a long way and a part of a cell of a short one
+    (see ``box_maps.Sides``), and what is written turns with the object. Numbers written each by
+    itself are slow to learn, for they jump where a corner passes above or beside the middle.
 
     Corners follow each other clockwise as seen. Which of them is the first is what the data says
     with ``order="own"``: the upper left one of a plate or a line of text, however it lies. Things
@@ -69,8 +69,8 @@ class QuadCodec(Codec):
         order: "any" or "own"; see above.
         radius: Rule for the size of the blobs, of the lengths of sides; see ``gaussian_radius``.
         overlap: The rule's overlap.
-        corner_region: Fraction of the blob's radius, from 0 to 1, within which corners are learnt
-            around the middle, so that a peak beside it finds them too.
+        corner_region: Share of an object's shorter sides, from 0 to 1, within which corners are
+            learnt around the middle: they are learnt sooner, and a peak beside it finds them too.
         max_detections: Number of candidates K per image.
         heatmap_weight: Weight of the heatmap's loss.
         corners_weight: Weight of the corners' L1 loss.
@@ -145,7 +145,8 @@ class QuadCodec(Codec):
         ones, every = torch.ones_like(offset[:, 0]), torch.arange(len(cell), device=cell.device)
         objects = samples = CellSamples(image, cell, offset, sides.float(), ones, every)
         if self.corner_region > 0:
-            samples = objects.with_regions((radius * self.corner_region).long(), batch, map_size)
+            reach = (self.corner_region / 2 * sides.amin(1, keepdim=True)).long().expand(-1, 2)
+            samples = objects.with_regions(reach, batch, map_size)
         total = samples.weight.sum()
         return QuadEncoded(
             batch=batch,

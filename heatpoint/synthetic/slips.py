@@ -21,8 +21,8 @@ NAMES = ("plain", "striped", "framed")
 """Classes of the drawn slips, in label order."""
 
 _LEAST = 32  # pixels of a side of the picture
-_LENGTHS = 1 / 6, 2 / 5  # of the longer side, as shares of the picture's shorter side
-_ASPECTS = 1.0, 3.0
+_LENGTHS = 1 / 5, 2 / 5  # of the longer side, as shares of the picture's shorter side
+_ASPECTS = 1.0, 2.5
 _VISIBLE = 0.6  # a slip keeps at least this share of its pixels in view
 _TRIES = 8
 _CORNERS = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]) / 2
@@ -77,7 +77,8 @@ def _placed(size: tuple[int, int], rng: np.random.Generator) -> Points:
     sides = np.array((length, length / between(*_ASPECTS, rng)))
     angle = rng.uniform(0, 2 * np.pi)
     c, s = np.cos(angle), np.sin(angle)
-    return _CORNERS * sides @ np.array(((c, s), (-s, c))) + rng.random(2) * size[::-1]
+    turned: Points = _CORNERS * sides @ np.array(((c, s), (-s, c)))
+    return turned + rng.random(2) * size[::-1]
 
 
 def _fits(slip: Points, owner: NDArray[np.int16], whole: list[int]) -> bool:
