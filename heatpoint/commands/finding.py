@@ -138,7 +138,8 @@ def _table(found: Sequence[Found], about: Description, digits: int) -> Table:
     if about.skeleton is not None:
         told = (_joints(_called(one), one.detections, digits) for one in found)
         return JOINT_COLUMNS, list(chain.from_iterable(told))
-    columns, places = (POINT_COLUMNS, 2) if about.counts else (COLUMNS, 4)
+    columns: tuple[str, ...] = POINT_COLUMNS if about.counts else COLUMNS
+    places = 2 if about.counts else 4
     if any(field.name == "quads" for field in about.answer):
         columns, places = QUAD_COLUMNS, 8
     rows = list[tuple[str, ...]]()

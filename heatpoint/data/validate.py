@@ -343,9 +343,10 @@ def _examined(
 ) -> Iterator[tuple[ImageRecord, Size | None, list[Finding], int | None, Bands]]:
     """Yields each record with its file's size, findings and bits, or its own size unchecked."""
     for number, record in enumerate(annotations.images, start=1):
-        unchecked = record.size, [], None, RGB
-        looked = _file_findings(record, decode, annotations.channels) if check else unchecked
-        yield (record, *looked)
+        size, found, bits, bands = record.size, list[Finding](), None, RGB
+        if check:
+            size, found, bits, bands = _file_findings(record, decode, annotations.channels)
+        yield record, size, found, bits, bands
         if progress is not None:
             progress(number, len(annotations))
 

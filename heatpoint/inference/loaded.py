@@ -13,7 +13,7 @@ from heatpoint.data.images import ImageSource, load_image
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Image
+from heatpoint.geometry import RGB, Bands, Image
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines.engine import Engine
 from heatpoint.inference.places import ImageBoxes, places_among, places_of
@@ -125,7 +125,8 @@ class Model:
         Raises:
             HeatpointError: It is no picture, or boxes are not for this model.
         """
-        pixels = as_pixels(image, bgr, self.engine.description.bits)
+        about = self.engine.description
+        pixels = as_pixels(image, bgr, about.bits, about.bands)
         found = self._found(pixels, boxes)
         found.picture = pixels
         return found
@@ -145,13 +146,16 @@ class Model:
         return runner([pixels], [places])[0]
 
 
-def as_pixels(image: Picture, bgr: bool = False, bits: int | None = None) -> Image:
-    """Returns a picture as (H, W, 3) uint8 RGB.
+def as_pixels(
+    image: Picture, bgr: bool = False, bits: int | None = None, bands: Bands = RGB
+) -> Image:
+    """Returns a picture as (H, W, 3) uint8 RGB, or with the channels that a model takes.
 
     Args:
         image: As ``Model`` takes it.
         bgr: Its order is blue, green, red.
         bits: Depth of 16-bit files that declare none; see ``load_image``.
+        bands: The channels of the model's pictures.
 
     Raises:
         HeatpointError: It is no picture, or has no order of colours that could be another.
@@ -159,10 +163,11 @@ def as_pixels(image: Picture, bgr: bool = False, bits: int | None = None) -> Ima
     given: Any = image
     if hasattr(given, "detach"):
         given = given.detach().cpu().numpy()
-        if given.ndim != 3 or given.shape[0] not in (1, 3):
+        if given.ndim != 3 or given.shape[0] not in (1, bands.channels):
+            colours = "(3, H, W), red, green and blue" if bands == RGB else "(channels, H, W)"
             raise HeatpointError(
-                f"a tensor is a picture as (3, H, W), red, green and blue, not {given.shape}; give "
-                "the pictures of a batch one by one"
+                f"a tensor is a picture as {colours}, not {given.shape}; give the pictures of a "
+                "batch one by one"
             )
         given = np.ascontiguousarray(given.transpose(1, 2, 0))
     if isinstance(given, str) and given.lower().startswith(_ADDRESS):
@@ -170,7 +175,7 @@ def as_pixels(image: Picture, bgr: bool = False, bits: int | None = None) -> Ima
             f"{given} is an address; heatpoint.predict fetches those that it is given"
         )
     if not bgr:
-        return load_image(given, bits=bits)
+        return load_image(given, bits=bits, bands=bands)
     if not isinstance(given, np.ndarray) or given.ndim != 3 or given.shape[2] != 3:
         raise HeatpointError(
             "bgr is for arrays (H, W, 3) and tensors (3, H, W); files and Pillow images know the "

@@ -73,8 +73,7 @@ def compared(
         truth: The images; small ones are enlarged, so that boxes and joints can be told.
         device: Where the network runs.
     """
-    told = {"bits": truth.bits, "bands": truth.bands}
-    images = [load_image(record.path, **told) for record in truth.images]
+    images = [load_image(r.path, bits=truth.bits, bands=truth.bands) for r in truth.images]
     asks = detector.codec.view.asks
     boxes = [record.boxes for record in truth.images] if asks else None
     found = predict(detector, images, boxes=boxes, device=device, workers=0)
