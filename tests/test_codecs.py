@@ -66,9 +66,8 @@ def points(count: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Target:
 
 def quads(count: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Target:
     """Returns the boxes of ``objects``, leaning, as four corners."""
-    target = objects(count, seed, size)
-    target.points = target.boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]]
-    target.points = target.points + torch.tensor([[7.0, 0], [0, 5], [-7, 0], [0, -5]])
+    target, leaning = objects(count, seed, size), torch.tensor([[7, 0], [0, 5], [-7, 0], [0, -5]])
+    target.points = target.boxes[:, [[0, 1], [2, 1], [2, 3], [0, 3]]] + leaning
     return target
 
 
@@ -264,7 +263,7 @@ def test_ideal_maps_of_a_mirror_image_mean_the_same(case: Case) -> None:
     boxes, keypoints, places = target.boxes.clone(), target.keypoints, target.points
     boxes[:, [0, 2]] = width - boxes[:, [2, 0]]
     if places is not None:
-        places = places[:, MIRRORED] if places.shape[1] == 4 else places.clone()
+        places = places[:, MIRRORED if places.shape[1] == 4 else [0]]
         places[..., 0] = width - places[..., 0]
     if keypoints is not None:
         keypoints = keypoints[:, list(MPII.flip)].clone()

@@ -17,7 +17,7 @@ from heatpoint.data.quads import NONE, as_quads, clockwise, settled, upright
 from heatpoint.data.readers import read
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import polygon_area, quad_iou
+from heatpoint.geometry.polygons import polygon_area, quad_iou
 
 Quads = NDArray[np.float64]
 

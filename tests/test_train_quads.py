@@ -12,7 +12,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export
-from heatpoint.geometry import quad_iou
+from heatpoint.geometry.polygons import quad_iou
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.limits import limits
 from heatpoint.inference.predict import predict

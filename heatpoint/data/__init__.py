@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from heatpoint.data.findings import Finding
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import RGB, Bands, box_area, polygon_area
+from heatpoint.geometry import RGB, Bands, box_area
+from heatpoint.geometry.polygons import polygon_area
 
 Box = tuple[float, float, float, float]
 

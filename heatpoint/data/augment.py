@@ -74,8 +74,7 @@ class Augment(Variation):
     """Probability that x and y change places; with both flips, all eight ways to lay a picture on
     a table are equally likely. Not in the released recipe."""
     rotation: float = 0.0
-    """Greatest turn in degrees either way, all turns being equally likely. Points and four corners
-    follow exactly; the upright box around a turned box would be too large."""
+    """Greatest turn in degrees, for points and corners: boxes around turned ones are too large."""
     colour: float = 0.4
     """Brightness, contrast and saturation each change by up to this share."""
     lighting: float = 0.1
@@ -101,10 +100,8 @@ class Augment(Variation):
         if self.window is not None and self.mosaic:
             raise HeatpointError("augment takes either window or mosaic, not both")
         if not 0 < self.scale_low <= self.scale_high:
-            raise HeatpointError(
-                "augment needs 0 < scale_low <= scale_high, "
-                f"got {self.scale_low} and {self.scale_high}"
-            )
+            scales = f"{self.scale_low} and {self.scale_high}"
+            raise HeatpointError(f"augment needs 0 < scale_low <= scale_high, got {scales}")
 
     @classmethod
     def mild(cls) -> Augment:
@@ -168,8 +165,7 @@ class Augment(Variation):
             rng: The only source of chance.
             boxes: (N, 4) objects in image pixels that a ``window`` may be laid over.
         """
-        height, width = image_size
-        longer = max(image_size)
+        (height, width), longer = image_size, max(image_size)
         if self.crop:
             part, spread = self.scale_low, self.scale_high - self.scale_low
             if self.scale_step:
@@ -181,13 +177,12 @@ class Augment(Variation):
             x, y = rng.uniform(margins, (width - margins[0], height - margins[1]))
         else:
             part = 1 + cut_normal(rng, self.near_scale, self.near_scale)
-            x = width / 2 + longer * cut_normal(rng, self.near_shift, 2 * self.near_shift)
-            y = height / 2 + longer * cut_normal(rng, self.near_shift, 2 * self.near_shift)
+            shift = [cut_normal(rng, self.near_shift, 2 * self.near_shift) for _ in range(2)]
+            x, y = width / 2 + longer * shift[0], height / 2 + longer * shift[1]
         zoom = letterbox(image_size, size).matrix[0] / part
         if self.window is not None:
             size = self.window
-            reach = np.array(size[::-1]) / zoom / 2
-            x, y = self._window_center(image_size, reach, rng, boxes)
+            x, y = self._window_center(image_size, np.array(size[::-1]) / zoom / 2, rng, boxes)
         turn = math.radians(rng.uniform(-self.rotation, self.rotation)) if self.rotation else 0.0
         cos, sin = zoom * math.cos(turn), zoom * math.sin(turn)
         to_view = (

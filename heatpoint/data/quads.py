@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.findings import Finding
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import polygon_area
+from heatpoint.geometry.polygons import polygon_area
 
 Quads = NDArray[np.float64]
 """(N, 4, 2) x and y of corners, clockwise as seen (y points down)."""

@@ -204,9 +204,8 @@ class Scene:
         image = (to_view @ Affine.scale(self.shrunk, self.shrunk)).warp(self.image, size)
         boxes, points = to_view.boxes(self.boxes), self.points
         if points is not None:
-            points = to_view.points(points)
-            if points.shape[1] == len(MIRRORED) and mirrors(to_view):
-                points = points[:, MIRRORED]
+            order = MIRRORED if points.shape[1] == 4 and mirrors(to_view) else slice(None)
+            points = to_view.points(points)[:, order]
             boxes = np.concatenate((points.min(1), points.max(1)), -1)
         moved = replace(self, image=image, boxes=boxes, keypoints=keypoints, shrunk=1)
         return replace(moved, points=points)
@@ -329,7 +328,7 @@ class Variation(ABC):
         the uncut floats; otherwise the result is the same to one grey level.
 
         Where channels are no colours, each has a gain and a contrast of its own: up to ``colour``,
-        or ``gain`` if that is more. Saturation and lighting mean nothing there.
+        or ``gain`` if that is more.
         """
         if not is_rgb(image):
             return self._rescaled(image, rng)

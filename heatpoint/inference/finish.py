@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.geometry import clip_boxes, quad_iou
+from heatpoint.geometry import clip_boxes
+from heatpoint.geometry.polygons import quad_iou
 from heatpoint.inference import KeepOptions, SoftNms
 from heatpoint.views import Look, View, chosen
 from heatpoint.views.fields import USUAL, Arrays, Field, Suppression, extents, mapped, of_results

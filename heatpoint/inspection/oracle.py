@@ -15,7 +15,8 @@ from heatpoint.codecs import Codec, Target
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.validate import Progress
-from heatpoint.geometry import box_iou, letterbox, next_multiple, quad_iou
+from heatpoint.geometry import box_iou, letterbox, next_multiple
+from heatpoint.geometry.polygons import quad_iou
 from heatpoint.inference import RADII
 from heatpoint.inference.finish import Keep, conclude, in_image
 from heatpoint.inspection.report import Counted, known_size, perfect, side_text, sought

@@ -395,8 +395,6 @@ def hints(recipe: Recipe, survey: Survey) -> list[str]:
             "something else then: --flip 0"
         )
     if not recipe.flip_vertical and varied(survey.trained.codec.view) is Augment:
-        said.append(
-            "where pictures have no upright (microscopes, aerial pictures, table tops), "
-            "--flip-vertical and --quarter-turns help"
-        )
+        start = "where pictures have no upright (microscopes, aerial pictures, table tops), "
+        said.append(f"{start}--flip-vertical and --quarter-turns help")
     return said

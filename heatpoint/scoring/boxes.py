@@ -15,7 +15,8 @@ from heatpoint.data import Annotations
 from heatpoint.data.readers.coco import as_coco
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import box_iou, quad_overlaps
+from heatpoint.geometry import box_iou
+from heatpoint.geometry.polygons import quad_overlaps
 from heatpoint.scoring import Floats, Results, Table, known_mean, tabulated
 
 

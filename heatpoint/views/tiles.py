@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import Affine, box_area, box_iou, quad_iou
+from heatpoint.geometry import Affine, box_area, box_iou
+from heatpoint.geometry.polygons import quad_iou
 from heatpoint.views import Look, Places, View, best_of_each, chosen
 from heatpoint.views.fields import Arrays, Field
 
