@@ -139,9 +139,10 @@ def _table(found: Sequence[Found], about: Description, digits: int) -> Table:
     if about.skeleton is not None:
         told = (_joints(_called(one), one.detections, digits) for one in found)
         return JOINT_COLUMNS, list(chain.from_iterable(told))
-    columns, places = (POINT_COLUMNS, 2) if about.counts else (COLUMNS, 4)
+    columns: tuple[str, ...] = POINT_COLUMNS if about.counts else COLUMNS
     if any(field.name == "quads" for field in about.answer):
-        columns, places = QUAD_COLUMNS, 8
+        columns = QUAD_COLUMNS
+    places = len(columns) - 3
     rows = list[tuple[str, ...]]()
     for one in found:
         picture, these = _called(one), one.detections

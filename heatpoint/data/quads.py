@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
@@ -85,27 +86,39 @@ def settled(annotations: Annotations) -> Annotations:
             plain.findings.append(Finding("four corners among other outlines", "", detail))
         return plain
     findings = [each for each in annotations.findings if each.kind not in _STALE]
-    whole = replace(annotations, findings=findings)
-    whole.images = [_settled(record, whole) for record in annotations.images]
-    return whole
+    return _ordered(replace(annotations, images=[], findings=findings), annotations.images)
 
 
-def _settled(record: ImageRecord, annotations: Annotations) -> ImageRecord:
-    """Returns a record with four corners of all objects that have an area; the others are told."""
-    quads, image = upright(record.boxes), str(record.path)
-    if record.quads is not None:
-        mine = np.isfinite(record.quads).all((1, 2)) & ~record.crowd
-        quads[mine], crossed = clockwise(record.quads[mine])
-        for corner in quads[mine][crossed, 0].tolist():
-            annotations.findings.append(Finding("corners swapped", image, f"from {corner} on"))
-    boxes, areas = around(quads), polygon_area(quads)
+def _ordered(data: Annotations, images: Sequence[ImageRecord]) -> Annotations:
+    """Adds records with four corners of all objects that have an area; the others are told."""
+    boxes, crowd, areas = (
+        np.concatenate([getattr(record, name) for record in images])
+        for name in ("boxes", "crowd", "areas")
+    )
+    lacking = np.full((1, 4, 2), np.nan)
+    given = np.concatenate(
+        [r.quads if r.quads is not None else lacking.repeat(len(r), 0) for r in images]
+    )
+    quads, crossed = upright(boxes), np.zeros(len(boxes), np.bool_)
+    mine = np.isfinite(given).all((1, 2)) & ~crowd
+    quads[mine], crossed[mine] = clockwise(given[mine])
+    boxes, areas = around(quads), np.where(crowd, areas, polygon_area(quads))
     with np.errstate(invalid="ignore"):
         longest = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0)
-        flat = (areas <= _FLAT * longest**2) & (boxes[:, 2:] > boxes[:, :2]).all(1) & ~record.crowd
-    for corner in quads[flat, 0].tolist():
-        annotations.leave_out("four corners without area", image, f"from {corner} on")
-    areas = np.where(record.crowd, record.areas, areas)
-    return replace(record, points=quads, boxes=boxes, areas=areas).keep(~flat)
+        flat = (areas <= _FLAT * longest**2) & (boxes[:, 2:] > boxes[:, :2]).all(1) & ~crowd
+    ends = np.cumsum([len(record) for record in images])
+    for row in np.flatnonzero(crossed | flat).tolist():
+        image = str(images[int(np.searchsorted(ends, row, "right"))].path)
+        detail = f"from ({quads[row, 0, 0]:.6g}, {quads[row, 0, 1]:.6g}) on"
+        if flat[row]:
+            data.leave_out("four corners without area", image, detail)
+        else:
+            data.findings.append(Finding("corners swapped", image, detail))
+    for record, end in zip(images, ends.tolist(), strict=True):
+        part, one = slice(end - len(record), end), copy(record)
+        one.points, one.boxes, one.areas = quads[part], boxes[part], areas[part]
+        data.images.append(one.keep(~flat[part]) if flat[part].any() else one)
+    return data
 
 
 def as_quads(annotations: Annotations) -> Annotations:

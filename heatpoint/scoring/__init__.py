@@ -77,7 +77,7 @@ def tabulated(
     label_of = {category: label for label, category in enumerate(truth.category_ids)}
     known = {"image_id": place_of, "category_id": label_of}
     if quads:
-        rows = [row | {"segmentation": _flat(row.get("segmentation"))} for row in rows]
+        rows = [{**row, "segmentation": _flat(row.get("segmentation"))} for row in rows]
         _check_rows(rows, "segmentation", dict.fromkeys(label_of, 8), known)
         values = np.array([row["segmentation"] for row in rows], np.float64).reshape(-1, 4, 2)
     elif joints is None or truth.skeleton is None:

@@ -18,7 +18,7 @@ from heatpoint.data import Id, ImageRecord, Size, joints_box
 from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import Classes
-from heatpoint.data.readers.coco_shapes import extent, four_points
+from heatpoint.data.readers.coco_shapes import extent, four_points, is_empty
 from heatpoint.errors import HeatpointError
 
 Floats = NDArray[np.float64]
@@ -152,11 +152,14 @@ class Columns:
             rows: The objects that are wanted, in order.
             crowd: (all,) which of all objects are crowd regions.
         """
+        if all(item.segmentation is _NOTHING for item in self._items):
+            return None
         corners = np.full((len(rows), 4, 2), math.nan)
-        given = [self._items[row].segmentation for row in rows.tolist()]
-        told = np.fromiter((one is not _NOTHING for one in given), np.bool_, len(given))
-        for place in np.flatnonzero(told & ~crowd[rows]).tolist():
-            polygon = four_points(given[place])
+        for place, row in enumerate(rows.tolist()):
+            outline = self._items[row].segmentation
+            if crowd[row] or is_empty(outline):
+                continue
+            polygon = four_points(outline)
             if polygon is None:
                 return None
             corners[place] = polygon

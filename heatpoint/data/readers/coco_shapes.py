@@ -14,23 +14,30 @@ _LONGEST = 7
 """Characters that a number of a compressed mask has at most: five bits each, of 32."""
 
 
+def is_empty(segmentation: Any) -> bool:
+    """Tells whether a ``segmentation``, which may be text still, says nothing."""
+    if isinstance(segmentation, msgspec.Raw):
+        return bytes(segmentation) in (b"null", b"[]", b"[[]]")
+    return segmentation in (None, [], [[]])
+
+
 def four_points(segmentation: Any) -> NDArray[np.float64] | None:
     """Returns the corners (4, 2) of a ``segmentation`` that is one polygon of four points.
 
-    The first point may be there again as the fifth. Of one that says nothing they are NaN; of any
-    other one, None.
+    The first point may be there again as the fifth.
 
     Args:
         segmentation: As the file has it; text of which commas are counted first, for polygons of
             many numbers take long to be read.
+
+    Returns:
+        None where it is anything else.
     """
     if isinstance(segmentation, msgspec.Raw):
         text = bytes(segmentation)
-        if text.count(b",") not in (0, 7, 9):
+        if text.count(b",") not in (7, 9):
             return None
         segmentation = msgspec.json.decode(text)
-    if segmentation in (None, [], [[]]):
-        return np.full((4, 2), np.nan)
     try:
         (ring,) = np.array(segmentation, np.float64).reshape(1, -1, 2)
     except (TypeError, ValueError, OverflowError):

@@ -99,10 +99,10 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     """Reads a table, or a folder of Roboflow's with a table in each split.
 
     A box is two corners, four of them, a corner and the sides, the middle and the sides, or a
-    column ``bbox`` of ``[x, y, width, height]``; a point is x and y alone, a box without sides. Coordinates that are
-    all at most about 1 are shares of the picture, which is told, and need the pictures. A row
-    without coordinates is a picture without objects. Without a column of classes, all boxes are of
-    the class "object".
+    column ``bbox`` of ``[x, y, width, height]``; a point is x and y alone, a box without sides.
+    Coordinates that are all at most about 1 are shares of the picture, which is told, and need the
+    pictures. A row without coordinates is a picture without objects. Without a column of classes,
+    all boxes are of the class "object".
 
     Classes are in the order of TensorFlow's ``label_map.pbtxt``, of ``class-descriptions``, which
     give names to Open Images' codes, or of RetinaNet's table ``name,number``, if one is beside the
