@@ -139,9 +139,9 @@ def _table(found: Sequence[Found], about: Description, digits: int) -> Table:
         told = (_joints(_called(one), one.detections, digits) for one in found)
         return JOINT_COLUMNS, list(chain.from_iterable(told))
     columns: tuple[str, ...] = POINT_COLUMNS if about.counts else COLUMNS
-    places = 2 if about.counts else 4
     if any(field.name == "quads" for field in about.answer):
-        columns, places = QUAD_COLUMNS, 8
+        columns = QUAD_COLUMNS
+    places = len(columns) - 3
     rows = list[tuple[str, ...]]()
     for one in found:
         picture, these = _called(one), one.detections
