@@ -61,7 +61,9 @@ def test_a_crowd_is_found_with_boxes_and_joints(tmp_path: Path) -> None:
 
 
 def test_an_unknown_task_is_explained(tmp_path: Path) -> None:
-    with pytest.raises(HeatpointError, match="one of boxes, points, pose, crowd, got 'poses'"):
+    with pytest.raises(
+        HeatpointError, match="one of boxes, points, quads, pose, crowd, got 'poses'"
+    ):
         demo(tmp_path, task="poses")
 
 

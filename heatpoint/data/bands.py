@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.opening import BadImage, opened
+from heatpoint.data.opening import MAX_BYTES, BadImage, opened
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Bands, Image, is_rgb
 
@@ -149,8 +149,16 @@ def _of_tiff(source: Any, name: str) -> NDArray[Any] | None:
     try:
         with tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
             page: Any = file.pages.first
+            if page.nbytes > MAX_BYTES:
+                raise BadImage(
+                    f"image {name} claims {page.nbytes:,} bytes; cut it into tiles first"
+                )
             values: NDArray[Any] = page.asarray()
+            if values.ndim not in (2, 3) or 0 in values.shape:
+                raise BadImage(f"image {name} has shape {values.shape}; expected (H, W, channels)")
             return np.moveaxis(values, 0, -1) if page.planarconfig == 2 else values
+    except BadImage:
+        raise
     except Exception as error:  # decoders raise whatever a broken byte happens to cause
         raise BadImage(f"image {name} is broken or cannot be decoded: {error}") from None
 
