@@ -18,6 +18,7 @@ from heatpoint.data.draw import draw_quads, draw_truth
 from heatpoint.data.quads import around, upright
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
+from heatpoint.geometry import Affine
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.finish import Keep, conclude, nms, soften
 from heatpoint.scoring.boxes import coco_metrics
@@ -178,3 +179,22 @@ def test_forms_of_results(tmp_path: Path) -> None:
     first = draw_quads(black, CROSS[:1], np.zeros(1, np.int64), [""])
     x, y = CROSS[0, 0].astype(int)
     assert first[y - 1 : y + 2, x - 1 : x + 2].any(-1).all()
+
+
+def test_corners_go_along_when_a_picture_is_enlarged() -> None:
+    quads = np.arange(8, dtype=np.float64).reshape(1, 4, 2)
+    boxes, labels = np.array([[0.0, 1.0, 6.0, 7.0]]), np.zeros(1, np.int64)
+    record = ImageRecord(Path("a.png"), (9, 9), boxes, labels, points=quads)
+    found = Detections(
+        boxes.astype(np.float32),
+        np.ones(1, np.float32),
+        labels,
+        ("a",),
+        columns={"quads": quads.astype(np.float32), "depth": np.ones(1, np.float32)},
+    )
+    twice = Affine.scale(2, 2)
+    for moved in (record.moved(twice), found.moved(twice)):
+        assert moved.quads is not None
+        np.testing.assert_allclose(moved.quads, 2 * quads)
+        np.testing.assert_allclose(moved.boxes, 2 * boxes)
+    assert found.moved(twice).columns["depth"] == 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from heatpoint.data.findings import Finding
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import RGB, Bands, box_area
+from heatpoint.geometry import RGB, Affine, Bands, box_area
 from heatpoint.geometry.polygons import polygon_area
 
 Box = tuple[float, float, float, float]
@@ -129,6 +129,15 @@ class ImageRecord:
     def pointed(self) -> bool:
         """Whether objects are labelled by one point each."""
         return self.points is not None and self.quads is None
+
+    def moved(self, to: Affine) -> ImageRecord:
+        """Returns the objects as they lie in a picture to which a map leads."""
+        joints, points = self.keypoints, self.points
+        if joints is not None:
+            joints = np.concatenate((to.points(joints[..., :2]), joints[..., 2:]), -1)
+        if points is not None:
+            points = to.points(points)
+        return replace(self, boxes=to.boxes(self.boxes), keypoints=joints, points=points)
 
     def keep(self, mask: NDArray[np.bool_]) -> ImageRecord:
         """Returns the record with only the objects where ``mask``, (N,) bool, is True."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas
     import supervision
 
-    from heatpoint.geometry import Image
+    from heatpoint.geometry import Affine, Image
 
 
 @dataclass(eq=False)
@@ -140,6 +140,16 @@ class Detections:
         chosen = (self.boxes[rows], self.scores[rows], self.labels[rows], self.names, keypoints)
         columns = {name: values[rows] for name, values in self.columns.items()}
         return Detections(*chosen, self.skeleton, columns, self.own_boxes, self.picture)
+
+    def moved(self, to: Affine) -> Detections:
+        """Returns the rows as they lie in a picture to which a map leads; other columns stay."""
+        joints, columns = self.keypoints, dict(self.columns)
+        if joints is not None:
+            joints = np.concatenate((to.points(joints[..., :2]), joints[..., 2:]), -1)
+        if self.quads is not None:
+            columns["quads"] = to.points(self.quads)
+        boxes = to.boxes(self.boxes)
+        return replace(self, boxes=boxes, keypoints=joints, columns=columns, picture=None)
 
     def renamed(self, names: Sequence[str], label_map: NDArray[np.int64]) -> Detections:
         """Returns the rows with other class names, of which label i becomes ``label_map[i]``."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import replace
 from html import escape
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data import Annotations
 from heatpoint.data.draw import draw_truth
 from heatpoint.data.images import load_shown
-from heatpoint.data.results import Detections
 from heatpoint.geometry import Affine, Image
 from heatpoint.inspection.disagreement import Disagreement, Disputed, Doubt
 from heatpoint.system.files import atomic_write
@@ -102,22 +99,13 @@ def _drawn(each: Disputed, told: Sequence[Doubt], truth: Annotations) -> list[Im
     scale = Affine.scale(zoom, zoom)
     image = scale.warp(image, (max(1, round(zoom * height)), max(1, round(zoom * width))))
     record, found = each.record, each.found
-    placed, boxes_too = replace(record, **_at(scale, record)), found.keypoints is None
+    placed, boxes_too = record.moved(scale), found.keypoints is None
     both = [
         draw_truth(image, placed, truth.names, truth.skeleton, boxes_too or found.own_boxes),
-        replace(found, **_at(scale, found)).plot(image),
+        found.moved(scale).plot(image),
     ]
     boxes = [scale.boxes(doubt.box) for doubt in told]
     return [_marked(picture, boxes) for picture in both]
-
-
-def _at(scale: Affine, drawn: ImageRecord | Detections) -> dict[str, Any]:
-    """Returns boxes and joints as they lie in the scaled picture."""
-    moved: dict[str, Any] = {"boxes": scale.boxes(drawn.boxes)}
-    if drawn.keypoints is not None:
-        places = scale.points(drawn.keypoints[..., :2])
-        moved["keypoints"] = np.concatenate((places, drawn.keypoints[..., 2:]), -1)
-    return moved
 
 
 def _marked(image: Image, boxes: Sequence[NDArray[np.float64]]) -> Image:

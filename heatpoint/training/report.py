@@ -10,20 +10,19 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data import Annotations
 from heatpoint.data.bands import stretched
 from heatpoint.data.dataset import varied
 from heatpoint.data.draw import draw_truth, enlarge, montage, write_picture
 from heatpoint.data.images import load_image
-from heatpoint.data.results import Detections
-from heatpoint.geometry import Image
+from heatpoint.geometry import Affine, Image
 from heatpoint.inference.metrics import score_title
 from heatpoint.inference.predict import predict
 from heatpoint.system.files import atomic_write, write_json
@@ -34,8 +33,6 @@ COUNT = 4
 ROW_WIDTH = 1000
 TILE = 256
 """Least height in pixels of a picture on which boxes and joints are drawn."""
-
-Drawn = TypeVar("Drawn", ImageRecord, Detections)
 
 
 def draw_predictions(
@@ -81,18 +78,11 @@ def compared(
     pairs = []
     for image, record, one in zip(images, truth.images, found, strict=True):
         large, zoom = enlarge(stretched(image), TILE)
-        drawn = draw_truth(large, _enlarged(record, zoom), truth.names, joints, not asks)
-        pair = [drawn, _enlarged(one, zoom).plot(large)]
+        to_large = Affine.scale(zoom, zoom)
+        drawn = draw_truth(large, record.moved(to_large), truth.names, joints, not asks)
+        pair = [drawn, one.moved(to_large).plot(large)]
         pairs.append(montage(pair, 2, ["truth", "prediction"]))
     return pairs
-
-
-def _enlarged(drawn: Drawn, zoom: int) -> Drawn:
-    """Returns objects as they lie in a picture that is ``zoom`` times as large."""
-    joints = drawn.keypoints
-    if joints is not None:
-        joints = joints * np.array((zoom, zoom, 1), np.float32)
-    return replace(drawn, boxes=drawn.boxes * zoom, keypoints=joints)
 
 
 LIVE_EVERY = 0.5
