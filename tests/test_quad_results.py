@@ -21,8 +21,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.finish import Keep, conclude, nms, soften
-from heatpoint.scoring.boxes import coco_metrics
-from heatpoint.scoring.quads import score_quads
+from heatpoint.scoring.boxes import coco_metrics, score_quads
 from heatpoint.views import Look
 from heatpoint.views.fields import BOXES, LABELS, QUADS, SCORES
 from heatpoint.views.tiles import Tiles

@@ -22,6 +22,7 @@ from heatpoint.codecs.encoded import (
 )
 from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
 from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks, unflipped
+from heatpoint.codecs.placed import placed
 from heatpoint.views.fields import LABELS, POINTS, SCORES, Field, Part
 
 _AT_ONCE = 1024
@@ -107,10 +108,8 @@ class PointCodec(Codec):
                 stride.
         """
         map_size, batch = check_size(size, self.stride), len(targets)
-        points, label, counts = self._gathered(targets, size)
-        image = torch.arange(batch).repeat_interleave(torch.tensor(counts, dtype=torch.int64))
-        image = image.to(points.device, non_blocking=True)
-        position = points / self.stride
+        points, label, image, counts = placed(targets, 1, self.classes, size)
+        position = points[:, 0] / self.stride
         radius = self._radius(position, label, counts, max(map_size))
         planes = batch, self.classes
         cell, offset, blobs = list_points(position, image, label, radius, planes, map_size)
@@ -131,36 +130,6 @@ class PointCodec(Codec):
             counts=torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
             kept=torch.ones_like(label, dtype=torch.bool),
         )
-
-    def _gathered(
-        self, targets: Sequence[Target], size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, list[int]]:
-        """Returns points (P, 2) in input pixels, labels (P,), and how many each image has."""
-        if not targets:
-            return torch.zeros(0, 2), torch.zeros(0).long(), []
-        rows = []
-        for number, target in enumerate(targets):
-            count = len(target.labels)
-            shape = None if target.points is None else tuple(target.points.shape)
-            if target.points is None or shape != (count, 1, 2):
-                raise ValueError(
-                    f"image {number} of the batch has points of shape {shape}, expected "
-                    f"{(count, 1, 2)}: one for each object"
-                )
-            rows.append(target.points[:, 0].float())
-        points, label = torch.cat(rows), torch.cat([target.labels.long() for target in targets])
-        far = points.new_tensor((size[1], size[0]))
-        # Rounding may move a point on the border a little beyond it.
-        fine = ((points > -0.004) & (points < far + 0.004)).all(-1)
-        fine &= (label >= 0) & (label < self.classes)
-        if not bool(fine.all()):
-            first = int((~fine).nonzero()[0])
-            raise ValueError(
-                f"point {first} of the batch is {points[first].tolist()} with label "
-                f"{int(label[first])}; points must lie within the input of {size[0]} x {size[1]} "
-                f"pixels (height x width), labels from 0 to {self.classes - 1}"
-            )
-        return points, label, [len(each) for each in rows]
 
     def _radius(
         self, position: Tensor, label: Tensor, counts: Sequence[int], longest: int

@@ -26,6 +26,7 @@ from heatpoint.codecs.encoded import (
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss
 from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks
+from heatpoint.codecs.placed import placed
 from heatpoint.views.fields import BOXES, LABELS, MIRRORED, QUADS, SCORES, Field, Part
 
 Order = Literal["any", "own"]
@@ -131,7 +132,7 @@ class QuadCodec(Codec):
                 the stride.
         """
         map_size, batch = check_size(size, self.stride), len(targets)
-        quads, label, image = self._gathered(targets, size)
+        quads, label, image, _ = placed(targets, 4, self.classes, size)
         quads = quads / self.stride
         middle = quads.mean(1)
         corners = quads - middle[:, None]
@@ -161,38 +162,6 @@ class QuadCodec(Codec):
             kept=torch.ones_like(label, dtype=torch.bool),
             corners=corners.float(),
         )
-
-    def _gathered(
-        self, targets: Sequence[Target], size: tuple[int, int]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """Returns quads (P, 4, 2) in input pixels, labels (P,) and the image (P,) of each."""
-        if not targets:
-            return torch.zeros(0, 4, 2), torch.zeros(0).long(), torch.zeros(0).long()
-        for number, target in enumerate(targets):
-            wanted = (len(target.labels), 4, 2)
-            shape = None if target.points is None else tuple(target.points.shape)
-            if shape != wanted:
-                raise ValueError(
-                    f"image {number} of the batch has points of shape {shape}, expected {wanted}: "
-                    "four corners for each object"
-                )
-        quads = torch.cat([each.points for each in targets if each.points is not None]).float()
-        label = torch.cat([each.labels for each in targets]).long()
-        counts = torch.tensor([len(each.labels) for each in targets])
-        image = torch.arange(len(targets)).repeat_interleave(counts).to(quads.device)
-        far, middle = quads.new_tensor((size[1], size[0])), quads.mean(1)
-        # Rounding may move a middle on the border a little beyond it.
-        fine = ((middle > -0.004) & (middle < far + 0.004)).all(-1) & quads.isfinite().all(2).all(1)
-        fine &= (label >= 0) & (label < self.classes)
-        if not bool(fine.all()):
-            first = int((~fine).nonzero()[0])
-            raise ValueError(
-                f"image {int(image[first])} of the batch has corners {quads[first].tolist()} with "
-                f"label {int(label[first])}; they must be finite with their middle within the "
-                f"input of {size[0]} x {size[1]} pixels (height x width), labels from 0 to "
-                f"{self.classes - 1}"
-            )
-        return quads, label, image
 
     def loss(self, maps: Maps, encoded: QuadEncoded) -> dict[str, Tensor]:
         """Returns the weighted losses "heatmap" and "corners" of one stack.

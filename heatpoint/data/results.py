@@ -44,8 +44,8 @@ class Detections:
         skeleton: Names, edges and mirrored pairs of the J joints; None without joints.
         columns: Further fields of the model by name, (N, ...) each.
         own_boxes: The boxes of rows with keypoints are found too, not where the model looked.
-        picture: What was looked at, (H, W, 3) uint8 RGB, where the model was opened by ``load``;
-            ``plot`` and ``show`` draw on it.
+        picture: What was looked at, (H, W, 3) uint8 RGB or (H, W, C) of other bands, where the
+            model was opened by ``load``; ``plot`` and ``show`` draw on it.
 
     Raises:
         HeatpointError: Shapes, types or label values do not fit together.

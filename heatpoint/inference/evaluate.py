@@ -24,6 +24,7 @@ from heatpoint.inference.metrics import (
 from heatpoint.inference.predict import found_places, not_everywhere, open_runner
 from heatpoint.options import keywords
 from heatpoint.scoring import read_rows
+from heatpoint.scoring.boxes import score_quads
 from heatpoint.scoring.keypoints import (
     MATCH,
     NORMALISERS,
@@ -34,7 +35,6 @@ from heatpoint.scoring.keypoints import (
     sizes_of,
 )
 from heatpoint.scoring.points import score_points
-from heatpoint.scoring.quads import score_quads
 from heatpoint.system.files import write_json
 from heatpoint.system.outputs import check_outputs
 

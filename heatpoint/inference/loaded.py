@@ -80,10 +80,7 @@ def load(options: LoadOptions) -> Model:
 
 
 class Model:
-    """An open model; what ``load`` returns.
-
-    Calling it from several threads at once is safe for exported files; a checkpoint is run by one
-    thread after the other.
+    """An open model; what ``load`` returns. It is called by one thread at a time.
 
     Args:
         runner: Runs the model.

@@ -15,10 +15,17 @@ from heatpoint.inference import METRICS, RADII, MeasureOptions
 from heatpoint.inference.engines.engine import Timings
 from heatpoint.inference.match import Match
 from heatpoint.scoring import Results
-from heatpoint.scoring.boxes import NUMBERS, CocoScores, VocScores, coco_metrics, voc_metrics
+from heatpoint.scoring.boxes import (
+    NUMBERS,
+    CocoScores,
+    QuadScores,
+    VocScores,
+    coco_metrics,
+    score_quads,
+    voc_metrics,
+)
 from heatpoint.scoring.keypoints import NORMALISERS, JointScores, score_joints
 from heatpoint.scoring.points import Counts, PointScores, score_points
-from heatpoint.scoring.quads import QuadScores, score_quads
 from heatpoint.views import View
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from heatpoint.errors import HeatpointError
@@ -12,9 +11,10 @@ from heatpoint.networks import Network
 def take_channels(network: Network, channels: int) -> None:
     """Adapts the convolutions that see the images, keeping what their filters have learnt.
 
-    For one channel the filters' channels are added up, which is what grey shown as RGB would have
-    given. For more they repeat in turn, scaled so that the answer to equal channels stays the same.
-    Mean and standard deviation are those of the first channels, in turn, until others are set.
+    The answer to equal channels stays the same. For more channels the filters' own repeat in turn,
+    each divided by how often it is there; for fewer, each takes an equal share of their sum: one
+    channel gives what grey shown as RGB would have given. Mean and standard deviation are those of
+    the first channels, in turn, until others are set.
 
     Args:
         network: Changed in place.
@@ -36,13 +36,17 @@ def take_channels(network: Network, channels: int) -> None:
             f"no convolution of {type(network.backbone).__name__} takes {before} channels, so that "
             f"it cannot be adapted to {channels}; choose another model, or pictures of {before}"
         )
-    turns = torch.arange(channels) % before
+    turns = [channel % before for channel in range(channels)]
+    times = [turns.count(channel) for channel in turns]
     for module in seeing:
         weight = module.weight.detach()
-        kept = weight.sum(1, keepdim=True) if channels == 1 else weight[:, turns.to(weight.device)]
-        module.weight = nn.Parameter(kept if channels == 1 else kept * (before / channels))
+        if channels < before:
+            kept = (weight.sum(1, keepdim=True) / channels).repeat(1, channels, 1, 1)
+        else:
+            kept = weight[:, turns] / weight.new_tensor(times)[:, None, None]
+        module.weight = nn.Parameter(kept)
         module.in_channels = channels
     network.mean, network.std = network.mean[turns], network.std[turns]
     mean, std = network.backbone.mean, network.backbone.std
-    network.backbone.mean = tuple(mean[n % before] for n in range(channels))
-    network.backbone.std = tuple(std[n % before] for n in range(channels))
+    network.backbone.mean = tuple(mean[channel] for channel in turns)
+    network.backbone.std = tuple(std[channel] for channel in turns)

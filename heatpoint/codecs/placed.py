@@ -1,0 +1,61 @@
+"""The objects of a batch that are labelled by points, in one list and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from heatpoint.codecs import Target
+
+
+def placed(
+    targets: Sequence[Target], number: int, classes: int, size: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    """Returns where the objects of a batch are, on the device of the targets; it may be empty.
+
+    Args:
+        targets: One per image; points (N, ``number``, 2) in input pixels.
+        number: Points of an object: 1, or 4 corners.
+        classes: Number of classes.
+        size: (H, W) of the input in pixels.
+
+    Returns:
+        Points (P, ``number``, 2) float32 in input pixels, labels (P,) int64, the image (P,) int64
+        of each, and how many each image has.
+
+    Raises:
+        ValueError: A target has other points or none, one is not finite, the middle of an object
+            lies outside of the input, or a label is out of range; names the first such object.
+    """
+    if not targets:
+        none = torch.zeros(0).long()
+        return torch.zeros(0, number, 2), none, none, []
+    rows = []
+    for place, target in enumerate(targets):
+        wanted = (len(target.labels), number, 2)
+        shape = None if target.points is None else tuple(target.points.shape)
+        if target.points is None or shape != wanted:
+            raise ValueError(
+                f"image {place} of the batch has points of shape {shape}, expected {wanted}: "
+                f"{number} for each object"
+            )
+        rows.append(target.points.float())
+    points, label = torch.cat(rows), torch.cat([target.labels.long() for target in targets])
+    counts = [len(each) for each in rows]
+    image = torch.arange(len(targets)).repeat_interleave(torch.tensor(counts))
+    image = image.to(points.device, non_blocking=True)
+    far, middle = points.new_tensor((size[1], size[0])), points.mean(1)
+    # Rounding may move a middle on the border a little beyond it.
+    fine = ((middle > -0.004) & (middle < far + 0.004)).all(-1) & points.isfinite().all(2).all(1)
+    fine &= (label >= 0) & (label < classes)
+    if not bool(fine.all()):
+        first = int((~fine).nonzero()[0])
+        raise ValueError(
+            f"image {int(image[first])} of the batch has points {points[first].tolist()} with "
+            f"label {int(label[first])}; points must be finite and must lie within the input of "
+            f"{size[0]} x {size[1]} pixels (height x width), corners with their middle within the "
+            f"input, labels from 0 to {classes - 1}"
+        )
+    return points, label, image, counts
