@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
-from heatpoint.codecs.box_maps import MOST
 from heatpoint.codecs.encoded import (
     CellSamples,
     CenterEncoded,
@@ -27,7 +26,8 @@ from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss
 from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks
 from heatpoint.codecs.placed import placed
-from heatpoint.views.fields import BOXES, LABELS, MIRRORED, QUADS, SCORES, Field, Part
+from heatpoint.codecs.quad_maps import Corners, Outline, QuadMaps
+from heatpoint.views.fields import BOXES, LABELS, QUADS, SCORES, Field, Part
 
 Order = Literal["any", "own"]
 
@@ -52,17 +52,12 @@ class QuadEncoded(CenterEncoded):
 class QuadCodec(Codec):
     """Four corners: one heatmap per class, and the ways to the corners that all classes share.
 
-    The middle of an object is the mean of its corners. A way (x, y) from the middle of a cell is
-    written as it is up to a length of one cell, and beyond in its direction with the length
-    ``1 + ln``: an error of the map is a share of a long way and a part of a cell of a short one
-    (see ``box_maps.Sides``), and what is written turns with the object. Numbers written each by
-    itself are slow to learn, for they jump where a corner passes above or beside the middle.
-
-    Corners follow each other clockwise as seen. Which of them is the first is what the data says
-    with ``order="own"``: the upper left one of a plate or a line of text, however it lies. Things
-    without such a corner look alike from two or four sides, so that no network could say which is
-    meant; with ``order="any"`` the corners are learnt in whichever turn is nearest to what the
-    network says, and the first one of the answer means nothing.
+    The middle of an object is the mean of its corners, which follow each other clockwise as seen.
+    Which of them is the first is what the data says with ``order="own"``: the upper left one of a
+    plate or a line of text, however it lies; see ``quad_maps.Corners``. Things without such a
+    corner look alike from two or four sides, so that no network could say which is meant; with
+    ``order="any"`` only what no turn changes is learnt, and the first corner of an answer means
+    nothing; see ``quad_maps.Outline``.
 
     Attributes:
         classes: Number of classes C.
@@ -105,9 +100,14 @@ class QuadCodec(Codec):
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
-        """Heatmap (C logits), and corners (x and y of four ways), with a branch of their own."""
+        """Heatmap (C logits), and eight numbers that say corners, with a branch of their own."""
         heatmap = MapSpec("heatmap", self.classes, bias=-2.19, per="class")
-        return (heatmap, MapSpec("corners", 8, branch="corners", std=0.001))
+        return (heatmap, self.corners.spec)
+
+    @property
+    def corners(self) -> QuadMaps:
+        """How cells say corners."""
+        return Outline() if self.order == "any" else Corners()
 
     @property
     def answer(self) -> tuple[Field, ...]:
@@ -136,8 +136,6 @@ class QuadCodec(Codec):
         quads = quads / self.stride
         middle = quads.mean(1)
         corners = quads - middle[:, None]
-        if self.order == "any":
-            corners = _from_upper_left(corners)
         lengths = torch.linalg.vector_norm(corners.roll(-1, 1) - corners, dim=-1)
         sides = (lengths[:, :2] + lengths[:, 2:]) / 2
         radius = blob_radius(sides, self.radius, self.overlap).amin(1, keepdim=True).expand(-1, 2)
@@ -168,8 +166,7 @@ class QuadCodec(Codec):
 
         Heatmap: penalty-reduced focal loss (CenterNet, equation 1), divided by the number of
         positive cells. Corners: L1 of the eight numbers as they are written, averaged over each
-        object's cells, divided by the number of objects; with ``order="any"`` the least over the
-        four turns, so that it does not depend on the corner that the data begins with.
+        object's cells, divided by the number of objects.
 
         Args:
             maps: The network's maps, any real dtype.
@@ -181,11 +178,10 @@ class QuadCodec(Codec):
         positives, objects = encoded.counts[:2].unbind()
         scale = self.heatmap_weight / positives.clamp(min=1)
         heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
-        at, true = encoded.samples, _written(encoded.ways())
-        found = accurate(at_cells(maps["corners"], at.image, at.cell)).view(-1, 4, 2)
-        turns = range(4) if self.order == "any" else (0,)
-        away = torch.stack([(found - true.roll(-turn, 1)).abs().mean((1, 2)) for turn in turns])
-        corners = (away.amin(0) * at.weight).sum() / (objects + 1e-4)
+        at, true = encoded.samples, self.corners.written(encoded.ways())
+        found = accurate(at_cells(maps[self.corners.spec.name], at.image, at.cell))
+        away = (found - true).abs().mean(1)
+        corners = (away * at.weight).sum() / (objects + 1e-4)
         return {"heatmap": heatmap, "corners": self.corners_weight * corners}
 
     def decode(self, maps: Maps) -> Rows:
@@ -199,7 +195,8 @@ class QuadCodec(Codec):
         values, labels, cells = top_peaks(
             maps["heatmap"], self.max_detections, self.peak_kernel, self.one_class_per_cell
         )
-        ways = _read(_pairs(read_cells(maps["corners"], cells).float(), -1))
+        numbers = read_cells(maps[self.corners.spec.name], cells)
+        ways = self.corners.read(numbers.float())
         middles = places_of(cells, maps["heatmap"].shape[-1]).float() + 0.5
         quads = (ways + middles.unsqueeze(-2)) * self.stride
         boxes = torch.cat((quads.amin(-2), quads.amax(-2)), -1)
@@ -207,18 +204,12 @@ class QuadCodec(Codec):
         return {"boxes": boxes, "quads": quads, "scores": scores, "labels": labels}
 
     def unflip(self, maps: Maps) -> Maps:
-        """Turns the maps of the mirrored image (x to W - x) into maps of the image.
-
-        Ways point to the other side, and corners change places so that they go on clockwise.
-        """
-        ways = _pairs(maps["corners"].flip(-1), 1)[:, MIRRORED]
-        ways = ways * ways.new_tensor((-1.0, 1.0))[:, None, None]
-        return {"heatmap": maps["heatmap"].flip(-1), "corners": ways.flatten(1, 2)}
+        """Turns the maps of the mirrored image (x to W - x) into maps of the image."""
+        name = self.corners.spec.name
+        return {"heatmap": maps["heatmap"].flip(-1), name: self.corners.unflip(maps[name])}
 
     def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
-        """Averages the probabilities and ways of an image and of its mirror image.
-
-        With ``order="any"`` the mirror image's corners are first taken in the turn that is nearest.
+        """Averages what is said about an image and about its mirror image.
 
         Args:
             maps: Maps of the image.
@@ -227,61 +218,21 @@ class QuadCodec(Codec):
         Returns:
             Maps of the image; the heatmap holds the logit of the mean probability.
         """
-        other = self.unflip(mirrored)
-        own, theirs = maps["corners"], other["corners"]
-        nearest, least = theirs, (own - theirs).abs().sum(1, keepdim=True)
-        for turn in (1, 2, 3) if self.order == "any" else ():
-            turned = theirs.roll(-2 * turn, 1)
-            away = (own - turned).abs().sum(1, keepdim=True)
-            nearest = torch.where(away < least, turned, nearest)
-            least = torch.minimum(away, least)
+        other, name = self.unflip(mirrored), self.corners.spec.name
         heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
-        return {"heatmap": heatmap, "corners": (own + nearest) / 2}
+        return {"heatmap": heatmap, name: (maps[name] + other[name]) / 2}
 
     def ideal(self, encoded: QuadEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the quads.
 
         Exact to rounding for objects with a cell of their own and at most K per image; the first
-        corner is the data's with ``order="own"``, else the one towards the upper left. Of objects
-        that share a cell, all get the last one's corners.
+        corner is the data's with ``order="own"``, else the upper left one. Of objects that share a
+        cell, all get the last one's corners.
 
         Returns:
-            float32 maps; the corners are 0 at cells that no object trains.
+            float32 maps; numbers are 0 at cells that no object trains.
         """
         at = encoded.samples
-        ways = _written(encoded.ways()).flatten(1)
-        corners = encoded.map_of(ways, at.image, at.cell)
-        return {"heatmap": encoded.logits(encoded.blobs), "corners": corners}
-
-
-def _from_upper_left(corners: Tensor) -> Tensor:
-    """Returns corners (P, 4, 2), relative to their middles, in the turn that begins upper left.
-
-    Data may begin anywhere, and a network that knows nothing yet would learn the mean of that.
-    """
-    first = corners.sum(-1).argmin(1)
-    turn = (first[:, None] + torch.arange(4, device=corners.device)) % 4
-    return corners[torch.arange(len(corners), device=corners.device)[:, None], turn]
-
-
-def _pairs(ways: Tensor, axis: int) -> Tensor:
-    """Returns eight numbers along an axis as four pairs."""
-    pairs: Tensor = torch.unflatten(ways, axis, (4, 2))
-    return pairs
-
-
-def _written(way: Tensor) -> Tensor:
-    """Returns ways (..., 2) in cells as the map says them; see ``QuadCodec``."""
-    length = _length(way)
-    return way * (1 + length.log()) / length
-
-
-def _read(written: Tensor) -> Tensor:
-    """Returns the ways in cells that a map says."""
-    length = _length(written)
-    return written * (length - 1).clamp(max=MOST).exp() / length
-
-
-def _length(way: Tensor) -> Tensor:
-    """Returns the lengths (..., 1) of ways, but at least 1, up to which they are as written."""
-    return way.square().sum(-1, keepdim=True).sqrt().clamp(min=1)
+        numbers = self.corners.written(encoded.ways())
+        said = encoded.map_of(numbers, at.image, at.cell)
+        return {"heatmap": encoded.logits(encoded.blobs), self.corners.spec.name: said}
