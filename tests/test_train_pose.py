@@ -19,7 +19,7 @@ from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train
 from heatpoint.training.data import training_set
 from heatpoint.training.recipe import Recipe
-from heatpoint.training.setup import build_detector, kind_of
+from heatpoint.training.start import build_detector, kind_of
 from heatpoint.training.state import load_resume
 from heatpoint.zoo.detector import Detector
 

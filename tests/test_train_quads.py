@@ -70,7 +70,7 @@ def found_again(model: Path, truth: Annotations) -> float:
 def test_four_corners_are_learnt_by_heart(fitted: TrainResult, slips: Path) -> None:
     assert found_again(fitted.best, read(slips)) > 0.9
     rows = limits(fitted.best, read(slips), workers=0).rows
-    assert [row.replaced for row in rows] == [(), ("heatmap",), ("heatmap", "corners")]
+    assert [row.replaced for row in rows] == [(), ("heatmap",), ("heatmap", "outline")]
     assert rows[-1].main == pytest.approx(1.0, abs=0.02)
 
 

@@ -21,10 +21,10 @@ _SHORT = 1e-6
 
 
 class QuadMaps(Protocol):
-    """What a codec asks of a way to say four corners in one map of eight numbers.
+    """What a codec asks of a way to say four corners in one map.
 
     Ways (..., 4, 2) lead from the middle of a cell to corners that follow each other clockwise, x
-    and y in cells; numbers are (..., 8).
+    and y in cells; numbers (..., n) are what the map says of them.
     """
 
     @property
@@ -38,7 +38,7 @@ class QuadMaps(Protocol):
         """Returns the ways to the corners that a map says."""
 
     def unflip(self, numbers: Tensor) -> Tensor:
-        """Returns numbers (B, 8, h, w) of the mirrored image (x to W - x) as those of the image."""
+        """Returns numbers (B, n, h, w) of the mirrored image (x to W - x) as those of the image."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,11 @@ class Corners:
 
     def read(self, numbers: Tensor) -> Tensor:
         """Returns the four ways."""
-        return _read(numbers.unflatten(-1, (4, 2)))
+        return _read(_pairs(numbers, -1))
 
     def unflip(self, numbers: Tensor) -> Tensor:
         """Returns ways that point to the other side, in an order that is clockwise again."""
-        ways = numbers.flip(-1).unflatten(1, (4, 2))[:, MIRRORED]
+        ways = _pairs(numbers.flip(-1), 1)[:, MIRRORED]
         return (ways * ways.new_tensor((-1.0, 1.0))[:, None, None]).flatten(1, 2)
 
 
@@ -85,7 +85,7 @@ class Outline:
     by 1, i, -i and -1: ``a`` is the square that fits best, ``b`` what makes a rectangle of it,
     ``c`` what parallelograms lack. With e = a / |a|, the map says
 
-        middle,  e^4 (1 + ln |a|),  e b / |a|,  e^2 c / |a|
+        1 + ln |a|,  middle,  e^4,  e b / |a|,  e^2 c / |a|
 
     whose values no turn changes (lengths as in ``Corners``). Any fourth root of e^4 gives the
     corners back, in one turn or another. ``a`` is never 0: the area is 2 (|a|^2 - |b|^2), and
@@ -95,8 +95,8 @@ class Outline:
 
     @property
     def spec(self) -> MapSpec:
-        """``outline``, real and imaginary parts of the four values."""
-        return MapSpec("outline", 8, branch="corners", std=0.001)
+        """``outline``, a length, and x and y of four complex numbers."""
+        return MapSpec("outline", 9, branch="corners", std=0.001)
 
     def written(self, ways: Tensor) -> Tensor:
         """Returns what no turn of the corners changes."""
@@ -109,8 +109,9 @@ class Outline:
         along = square / length
         twice = _times(along, along)
         values = (
+            torch.where(length < 1, length, 1 + length.clamp(min=1).log()),
             _written(middle),
-            _times(twice, twice) * torch.where(length < 1, length, 1 + length.clamp(min=1).log()),
+            _times(twice, twice),
             _times(along, leaning) / length,
             _times(twice, rest) / length,
         )
@@ -118,10 +119,12 @@ class Outline:
 
     def read(self, numbers: Tensor) -> Tensor:
         """Returns the four ways, from the one on that leads to the upper left."""
-        middle, square, leaning, rest = numbers.unflatten(-1, (4, 2)).unbind(-2)
-        written = _norm(square).clamp(min=_SHORT)
-        length = torch.where(written < 1, written, (written - 1).clamp(max=MOST).exp())
-        root = _root(_root(-square / written))  # within an eighth of a turn of 1
+        written, pairs = numbers[..., :1], numbers[..., 1:]
+        middle, fourth, leaning, rest = _pairs(pairs, -1).unbind(-2)
+        beyond = (written - 1).clamp(max=MOST).exp()
+        length = torch.where(written < 1, written.clamp(min=0), beyond)
+        # The root is within an eighth of a turn of the right, so turned of the upper left.
+        root = _root(_root(-fourth / _norm(fourth).clamp(min=_SHORT)))
         along = _times(root, root.new_tensor((-_DIAGONAL, -_DIAGONAL)))
         a = along * length
         b = _times(_conjugate(along), leaning) * length
@@ -132,8 +135,14 @@ class Outline:
 
     def unflip(self, numbers: Tensor) -> Tensor:
         """Returns numbers turned back: each z is minus its conjugate, in the other order."""
-        signs = numbers.new_tensor((-1.0, 1, 1, -1, 1, -1, -1, 1))
+        signs = numbers.new_tensor((1.0, -1, 1, 1, -1, 1, -1, -1, 1))
         return numbers.flip(-1) * signs[:, None, None]
+
+
+def _pairs(numbers: Tensor, axis: int) -> Tensor:
+    """Returns eight numbers along an axis as four pairs."""
+    pairs: Tensor = torch.unflatten(numbers, axis, (4, 2))
+    return pairs
 
 
 def _written(way: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class QuadCodec(Codec):
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
-        """Heatmap (C logits), and eight numbers that say corners, with a branch of their own."""
+        """Heatmap (C logits), and numbers that say the corners, with a branch of their own."""
         heatmap = MapSpec("heatmap", self.classes, bias=-2.19, per="class")
         return (heatmap, self.corners.spec)
 
@@ -165,7 +165,7 @@ class QuadCodec(Codec):
         """Returns the weighted losses "heatmap" and "corners" of one stack.
 
         Heatmap: penalty-reduced focal loss (CenterNet, equation 1), divided by the number of
-        positive cells. Corners: L1 of the eight numbers as they are written, averaged over each
+        positive cells. Corners: L1 of the numbers as they are written, averaged over each
         object's cells, divided by the number of objects.
 
         Args:

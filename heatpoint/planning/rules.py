@@ -134,7 +134,7 @@ def backbone_weights(recipe: Recipe, survey: Survey) -> Decision:
 
 
 def _named(recipe: Recipe, survey: Survey) -> Detector:
-    from heatpoint.training.setup import build_detector
+    from heatpoint.training.start import build_detector
 
     return build_detector(recipe, survey.sample)[0]
 

@@ -27,7 +27,7 @@ from heatpoint.training import check_files
 from heatpoint.training.data import check_samples
 from heatpoint.training.options import TrainOptions, check
 from heatpoint.training.recipe import Recipe, plain
-from heatpoint.training.setup import build_detector
+from heatpoint.training.start import build_detector
 from heatpoint.training.state import check_unused, load_resume
 
 GIVEN = "given"

@@ -38,7 +38,7 @@ def run(options: Recipe) -> TrainResult:
 
     from heatpoint.training.data import check_samples, load_data
     from heatpoint.training.processes import lost, make_fabric
-    from heatpoint.training.setup import kind_of
+    from heatpoint.training.start import kind_of
     from heatpoint.training.state import load_resume
 
     torch.set_num_threads(options.threads)

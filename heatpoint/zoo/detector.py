@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -292,6 +292,7 @@ def build(
     pretrained: bool = False,
     codec: Codec | None = None,
     skeleton: Skeleton | None = None,
+    choices: Mapping[str, Any] | None = None,
 ) -> Detector:
     """Returns an untrained detector.
 
@@ -306,11 +307,12 @@ def build(
         codec: Representation instead of the model's usual one; the network's stride and trim
             become its own.
         skeleton: The joints to find; models that learn none leave it aside.
+        choices: Fields of the codec that are to have other values.
 
     Raises:
-        HeatpointError: Unknown name, both sources of weights at once, weights that do not exist or
-            do not fit, a codec that the network cannot serve, or joints to be found without a
-            skeleton.
+        HeatpointError: Unknown name, a choice that the codec does not have, both sources of
+            weights at once, weights that do not exist or do not fit, a codec that the network
+            cannot serve, or joints to be found without a skeleton.
     """
     if backbone_weights and pretrained:
         raise HeatpointError(
@@ -319,6 +321,7 @@ def build(
     found = find(name)
     if not isinstance(found, Model):
         detector: Detector = found(names, codec, pretrained)
+        detector = replace(detector, codec=detector.codec.tuned(name, choices or {}))
         detector.meta.setdefault("architecture", name)
     else:
         joints = None
@@ -342,6 +345,7 @@ def build(
                 f"{name} has no ImageNet weights; leave pretrained off or choose {found.instead}"
             )
         chosen = found.usual(names, joints) if codec is None else codec
+        chosen = chosen.tuned(name, choices or {})
         network = found.network(chosen, pretrained)
         values = {"stride": network.stride, "trim": network.trim}
         chosen = chosen.tuned(name, {key: values[key] for key in values if key in chosen.as_dict()})
