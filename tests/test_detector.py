@@ -258,3 +258,18 @@ def test_weights_that_are_no_numbers_never_pass_for_nothing_found(
             continue
         with pytest.raises(HeatpointError, match="not a finite number; its weights are damaged"):
             predict(detector, [image], device="cpu", precision="fp32", size=64, **options)
+
+
+@pytest.mark.parametrize(
+    ("model", "choices"),
+    [("centernet_tiny", {"measure": "size"}), ("quads_tiny", {"order": "own"})],
+)
+def test_a_choice_of_other_maps_makes_a_network_of_these(
+    model: str, choices: dict[str, str]
+) -> None:
+    usual, chosen = (zoo.build(model, ["a", "b"], choices=each) for each in (None, choices))
+    assert {spec.name for spec in usual.codec.maps} != {spec.name for spec in chosen.codec.maps}
+    maps = chosen.network(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))[-1]
+    assert maps.keys() == {spec.name for spec in chosen.codec.maps}
+    with pytest.raises(HeatpointError, match="sigma is no choice for"):
+        zoo.build(model, ["a"], choices={"sigma": 2})

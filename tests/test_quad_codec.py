@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Rows, Target
+from heatpoint.codecs.quad_maps import Outline
 from heatpoint.codecs.quads import Order, QuadCodec
 from heatpoint.errors import HeatpointError
 from heatpoint.views.fields import MIRRORED
@@ -96,6 +97,28 @@ def test_the_loss_knows_no_first_corner_unless_asked_to() -> None:
         assert codec.loss(codec.ideal(one), one)["corners"] < 1e-5
         assert (codec.loss(codec.ideal(one), other)["corners"] < 1e-5) == same
         assert (codec.loss(codec.ideal(other), one)["corners"] < 1e-5) == same
+
+
+def test_what_is_said_of_a_quad_never_jumps_as_it_turns() -> None:
+    # A square, a rectangle, a parallelogram and a kite, in ten thousandths of a turn.
+    shapes = torch.tensor(
+        [
+            [[-5.0, -5], [5, -5], [5, 5], [-5, 5]],
+            [[-9.0, -3], [9, -3], [9, 3], [-9, 3]],
+            [[-9.0, -4], [6, -4], [9, 4], [-6, 4]],
+            [[-5.0, 0], [0, -4], [5, 0], [0, 9]],
+        ],
+        dtype=torch.float64,
+    )
+    angle = 2 * torch.pi * torch.arange(10_001, dtype=torch.float64) / 10_000
+    c, s = angle.cos(), angle.sin()
+    turn = torch.stack((torch.stack((c, s), -1), torch.stack((-s, c), -1)), -2)
+    ways = shapes[:, None] @ turn
+    said = Outline().written(ways)
+    assert (said[:, 1:] - said[:, :-1]).abs().max() < 1e-2
+    # What half a turn of the rectangle and a quarter of the square bring back is said again.
+    torch.testing.assert_close(said[1, 5000:], said[1, :5001], rtol=0, atol=1e-9)
+    torch.testing.assert_close(said[0, 2500:], said[0, :7501], rtol=0, atol=1e-9)
 
 
 @BOTH
