@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from heatpoint.inspection import inspect as inspect
     from heatpoint.planning import plan as plan
     from heatpoint.planning import train as train
+    from heatpoint.weights.hub import pull as pull
+    from heatpoint.weights.hub import push as push
     from heatpoint.zoo import build as build
     from heatpoint.zoo.detector import Detector as Detector
 
@@ -75,6 +77,8 @@ _HOME = {
     "plan": "heatpoint.planning",
     "plugin": "heatpoint.plugins:load",
     "predict": "heatpoint.inference.predict",
+    "pull": "heatpoint.weights.hub",
+    "push": "heatpoint.weights.hub",
     "read": "heatpoint.data.readers",
     "select": "heatpoint.data.combining",
     "split": "heatpoint.data.dividing",

@@ -43,6 +43,8 @@ COMMANDS = {
     "benchmark": ("deployment.Benchmark", "time each engine from a picture on disk to results"),
     "convert": ("weights.Convert", "turn a published checkpoint into one of ours"),
     "fetch": ("weights.Fetch", "get published weights by name"),
+    "push": ("weights.Push", "upload a model to a repository of the Hugging Face hub"),
+    "pull": ("weights.Pull", "download a model from one"),
     "models": ("weights.Models", "list the architectures and the published weights"),
 }
 """The class and the summary of each command."""

@@ -1,4 +1,4 @@
-"""``heatpoint convert``, ``fetch`` and ``models``: published weights, and what there is."""
+"""``heatpoint convert``, ``fetch``, ``push``, ``pull``, ``models``: weights, and what there is."""
 
 from __future__ import annotations
 
@@ -101,6 +101,67 @@ class Fetch:
         print(f"licence of {record.page}: {record.licence}")
         if not record.sha256:
             print("its publisher names no hash: only its length and its tensors were verified")
+
+
+@dataclass
+class Push:
+    """Uploads a trained model to a repository of the Hugging Face hub, with a page about it.
+
+    Examples:
+        heatpoint push runs/train/best.safetensors me/bees
+        heatpoint push best.safetensors me/bees --licence cc-by-4.0 --public
+    """
+
+    model: Checkpoint
+    """a trained checkpoint"""
+
+    repo: Name
+    """USER/NAME of the repository; made if there is none"""
+
+    licence: Name = ""
+    """licence of the model as the hub writes it, such as apache-2.0; unsaid by default"""
+
+    public: bool = False
+    """let everybody see a repository that is made now"""
+
+    def run(self) -> None:
+        """Uploads, and says where it is."""
+        from heatpoint.weights.hub import push
+
+        address = push(self.model, self.repo, licence=self.licence, public=self.public)
+        print(f"{self.model}: {address}")
+
+
+@dataclass
+class Pull:
+    """Downloads a model from a repository of the Hugging Face hub.
+
+    Examples:
+        heatpoint pull me/bees
+        heatpoint pull me/bees --revision v2 --out bees2.safetensors
+    """
+
+    repo: Name
+    """USER/NAME of the repository"""
+
+    out: File = ""
+    """file to write; NAME.safetensors by default"""
+
+    revision: Name = ""
+    """branch, tag or commit; the newest by default"""
+
+    file: Name = ""
+    """its name in the repository; model.safetensors, or the only one, by default"""
+
+    def run(self) -> None:
+        """Downloads, and says what it is."""
+        from heatpoint.weights import read_header
+        from heatpoint.weights.hub import pull
+
+        out = pull(self.repo, self.out or None, revision=self.revision, file=self.file)
+        header = read_header(out)
+        about = header["meta"].get("architecture", "a network of its own")
+        print(f"{about}, finds {', '.join(header['names'])}: {out}")
 
 
 def get(name: str, file: str | None = None) -> Path:
