@@ -16,6 +16,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
+from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -164,6 +167,30 @@ def test_commands_in_sentences_are_understood(document: Path) -> None:
 
     for command in IN_LINE.findall(document.read_text()):
         assert shlex.split(command)[1] in {*COMMANDS, "COMMAND", "--help"}, command
+
+
+@cache
+def flags_of(word: str) -> set[str]:
+    """Returns the flags that the help of a command lists."""
+    from heatpoint.cli import main
+
+    with redirect_stdout(StringIO()) as said, pytest.raises(SystemExit):
+        main([word, "--help"])
+    return set(re.findall(r"--[a-z][a-z0-9-]*", said.getvalue()))
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.stem)
+def test_documents_name_only_options_that_exist(document: Path) -> None:
+    from heatpoint.cli import COMMANDS
+
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", document.read_text(), re.MULTILINE | re.DOTALL)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    said = [line for line in lines if re.match(r"\s*(uv run .*)?heatpoint [a-z]", line)]
+    for command in [*IN_LINE.findall(document.read_text()), *said]:
+        word, *words = command.split("heatpoint ", 1)[1].split()
+        flags = {each.split("=")[0] for each in words if re.match("--[a-z]", each)}
+        if word in COMMANDS:
+            assert not flags - flags_of(word), command
 
 
 def test_documents_name_only_files_that_exist() -> None:

@@ -37,9 +37,7 @@ Options = TypeVar("Options")
 
 def _declare(option: Option, group: argparse._ArgumentGroup) -> None:
     """Tells argparse of an option; it reports only what was said, for defaults are the class's."""
-    text, missing = _text(option), argparse.SUPPRESS
-    if not any(option.default is nothing for nothing in (MISSING, None, "", (), False)):
-        text = f"{text} (default: {_written(option.default)})"
+    text, missing = described(option), argparse.SUPPRESS
     how: dict[str, Any] = {"type": option.read, "metavar": option.kind.shown}
     if option.kind is SWITCH:
         how = {"action": argparse.BooleanOptionalAction}
@@ -50,8 +48,15 @@ def _declare(option: Option, group: argparse._ArgumentGroup) -> None:
     group.add_argument(*names, default=missing, help=text.replace("%", "%%"), **how)
 
 
+def described(option: Option) -> str:
+    """Returns what an option is for, the docstring under its field, and its default."""
+    text = _text(option)
+    if any(option.default is nothing for nothing in (MISSING, None, "", (), False)):
+        return text
+    return f"{text} (default: {_written(option.default)})"
+
+
 def _text(option: Option) -> str:
-    """Returns what an option is for: the docstring under its field."""
     return _docstrings(option.owner).get(option.name, "")
 
 
