@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -59,6 +61,50 @@ def test_decoding_ideal_maps_gives_the_points(stride: int, region: int, spacing:
     assert rows["points"].shape == (4, 2000, 2)
     for image, target in enumerate(targets):
         torch.testing.assert_close(*found(rows, image, target), rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("region", "neighbours"), [(1, 1), (3, 1), (3, 2)])
+def test_averages_over_neighbours_of_ideal_maps_are_the_points(
+    region: int, neighbours: int
+) -> None:
+    codec = PointCodec(3, 4, offset_region=region, point_radius=3, neighbours=neighbours)
+    targets = []
+    for count in (20, 0, 1, 900):
+        drawn = points(count, seed=count)
+        assert drawn.points is not None
+        cells = drawn.points[:, 0] / 4
+        near = (cells[:, None] - cells).abs().amax(-1) <= 0.51
+        alone = near.sum(1) == 1
+        targets.append(target_of(drawn.points[alone, 0], drawn.labels[alone]))
+    assert len(targets[-1].labels) > 600
+    rows = codec.decode(codec.ideal(codec.encode(targets, SIZE)))
+    for image, target in enumerate(targets):
+        torch.testing.assert_close(*found(rows, image, target), rtol=0, atol=1e-3)
+
+
+def test_neighbours_count_by_their_probability_where_they_agree() -> None:
+    heatmap, offset = torch.full((1, 2, 6, 7), -200.0), torch.full((1, 2, 6, 7), 0.5)
+    heatmap[0, 1, 0, 3], heatmap[0, 1, 0, 4], heatmap[0, 1, 1, 3] = 2.0, 0.0, 1.0
+    offset[0, :, 0, 3] = torch.tensor([0.7, 0.4])
+    offset[0, :, 0, 4] = torch.tensor([-0.2, 0.5])  # in this cell's frame: 3.8 and 0.5
+    offset[0, :, 1, 3] = torch.tensor([0.9, 0.1])  # 3.9 and 1.1, which is too far away
+    maps = {"heatmap": heatmap, "offset": offset}
+    codec = PointCodec(2, 4, neighbours=1, max_detections=3)
+    rows = codec.decode(maps)
+    weights = torch.tensor([2.0, 0.0]).sigmoid()
+    # The row of cells beyond the border is the first one again.
+    says = torch.tensor([[3.7, 0.4], [3.8, 0.5]])
+    expected = (weights[:, None] * says).sum(0) / weights.sum() * 4
+    torch.testing.assert_close(rows["points"][0, 0], expected)
+    assert rows["points"].isfinite().all()
+    alone = PointCodec(2, 4, max_detections=3).decode(maps)
+    torch.testing.assert_close(alone["points"][0, 0], torch.tensor([3.7, 0.4]) * 4)
+
+
+@pytest.mark.parametrize("neighbours", [-1, 2, 1.0, True])
+def test_neighbours_that_learn_nothing_are_refused(neighbours: Any) -> None:
+    with pytest.raises(HeatpointError, match=r"neighbours must be .* offset_region of 1, got"):
+        PointCodec(1, neighbours=neighbours)
 
 
 def test_points_on_the_border_fall_into_the_last_cell() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,9 @@ from heatpoint.views.fields import LABELS, POINTS, SCORES, Field, Part
 _AT_ONCE = 1024
 """Points whose distances to all others of their image are computed together."""
 
+_AGREE = 0.5
+"""Cells on each axis within which a neighbour's point is taken for the peak's own."""
+
 
 @dataclass(frozen=True)
 class PointCodec(Codec):
@@ -44,6 +48,9 @@ class PointCodec(Codec):
             at most; 0 lets all of them reach as far as ``point_radius``.
         offset_region: Cells around a point's own at which the offset is learnt too, up to the
             blob's end: a peak that lies a cell beside the point still leads to it.
+        neighbours: Cells on each side of a peak whose points are averaged with its own, weighted by
+            their probabilities, where they are within half a cell of it; 0 is as published. Errors
+            of several cells cancel in part. No more than ``offset_region`` has learnt.
         max_detections: Number of candidates K per image.
         heatmap_weight: Weight of the heatmap's loss.
         offset_weight: Weight of the offset's L1 loss.
@@ -61,6 +68,7 @@ class PointCodec(Codec):
     point_radius: int = 2
     spacing: float = 0.5
     offset_region: int = 1
+    neighbours: int = 0
     max_detections: int = 2000
     heatmap_weight: float = 1.0
     offset_weight: float = 1.0
@@ -76,6 +84,9 @@ class PointCodec(Codec):
             value = getattr(self, name)
             fine = type(value) is int and 0 <= value < 1000
             require(fine, name, "be a whole number from 0 to 999", value)
+        learnt = f"be a whole number from 0 to the offset_region of {self.offset_region}"
+        fine = type(self.neighbours) is int and 0 <= self.neighbours <= self.offset_region
+        require(fine, "neighbours", learnt, self.neighbours)
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -194,8 +205,36 @@ class PointCodec(Codec):
             maps["heatmap"], self.max_detections, self.peak_kernel, self.one_class_per_cell
         )
         inside = read_cells(maps["offset"], cells).float()
-        points = (places_of(cells, maps["heatmap"].shape[-1]).float() + inside) * self.stride
-        return {"points": points, "scores": torch.sigmoid(values.float()), "labels": labels}
+        own = places_of(cells, maps["heatmap"].shape[-1]).float() + inside
+        points = self._averaged(maps, cells, labels, own) if self.neighbours else own
+        scores = torch.sigmoid(values.float())
+        return {"points": points * self.stride, "scores": scores, "labels": labels}
+
+    def _averaged(self, maps: Maps, cells: Tensor, labels: Tensor, own: Tensor) -> Tensor:
+        """Returns the points (B, K, 2) of peaks and of the cells around them; see ``neighbours``.
+
+        Args:
+            maps: The maps of the last stack.
+            cells: (B, K) int64, row * w + column.
+            labels: (B, K) int64.
+            own: (B, K, 2) float32, the peaks' own points in cells.
+        """
+        heatmap, (height, width) = maps["heatmap"].flatten(1), maps["heatmap"].shape[-2:]
+        # An exported program reads the sides off its maps.
+        unit = cells.new_ones(())
+        end = torch.stack((unit * width, unit * height)) - 1
+        total, weights = torch.zeros_like(own), torch.zeros_like(own[..., :1])
+        reach = range(-self.neighbours, self.neighbours + 1)
+        for right, down in product(reach, reach):
+            step = torch.tensor((right, down), device=cells.device)
+            place = torch.minimum((places_of(cells, width) + step).clamp(min=0), end)
+            cell = place[..., 1] * width + place[..., 0]
+            said = place.float() + read_cells(maps["offset"], cell).float()
+            sure = heatmap.gather(1, labels * (height * width) + cell).float().sigmoid()
+            agrees = ((said - own).abs() <= _AGREE).all(-1)
+            weight = (sure * agrees)[..., None]
+            total, weights = total + weight * said, weights + weight
+        return torch.where(weights > 0, total / weights, own)  # no probability of 0 is a number
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image."""
@@ -218,7 +257,8 @@ class PointCodec(Codec):
     def ideal(self, encoded: CenterEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the points.
 
-        Exact to rounding for points with a cell of their own and at most K per image. Of points
+        Exact to rounding for points with a cell of their own and at most K per image, with
+        ``neighbours`` if they are further than half a cell from each other on an axis. Of points
         that share a cell, one is found, with the last one's offset; of two classes both are, unless
         ``one_class_per_cell``.
 
