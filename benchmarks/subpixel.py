@@ -185,11 +185,12 @@ LEARNS: dict[str, Callable[[int], Codec]] = {
 """What a network may learn, by stride."""
 
 
-def network_of(name: str, codec: Codec, kind: str, stride: int) -> Network:
+def network_of(name: str, codec: Codec, stride: int) -> Network:
     """Returns an untrained network: "tiny", or any backbone of timm under a top-down neck."""
     assert stride in (2, 4)
     if name == "tiny":
         return tiny_network(codec, stride=stride)  # type: ignore[arg-type]
+    kind = "pose" if "keypoints" in codec.learns else "points"
     return topdown(name, kind, "", stride).network(codec, False)  # type: ignore[arg-type]
 
 
@@ -204,7 +205,7 @@ def target_of(points: Tensor, codec: Codec) -> Target:
 def trained(network: Network, codec: Codec, given: argparse.Namespace, seed: int) -> Network:
     """Returns the average of a network that saw every kind of picture, each as often."""
     generator = torch.Generator().manual_seed(1 + seed)
-    network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), given.lr, weight_decay=1e-4)
     schedule, average = Schedule(warmup=0.05), Ema(network, 0.998)
     levels = torch.tensor(list(PICTURES.values()), dtype=torch.float32)
@@ -259,6 +260,9 @@ def answers(codec: Codec, maps: Maps, mirrored: Maps) -> dict[str, Tensor]:
     return found
 
 
+SHOWN = 5
+"""Which of the unseen pictures is drawn for people."""
+
 Shown = tuple[Tensor, Tensor, Tensor]
 """A picture (3, 64, 64) with its points and those that were found, both (3, 2)."""
 
@@ -269,11 +273,11 @@ def measured(
     """Trains one network.
 
     Returns:
-        Its row, errors by kind of picture and decoding, and the first picture of each kind.
+        Its row, errors by kind of picture and decoding, and a picture of each kind.
     """
     torch.manual_seed(seed)
     start, codec = time.process_time(), LEARNS[learns](stride)
-    network = network_of(given.network, codec, learns.partition(",")[0], stride)
+    network = network_of(given.network, codec, stride)
     network = trained(network, codec, given, seed)
     seconds = time.process_time() - start
     errors: dict[str, dict[str, list[float]]] = {}
@@ -288,7 +292,7 @@ def measured(
         errors[name] = {way: middle_and_most(each) for way, each in off.items()}
         shapes[name] = {way: each.median(0).values.tolist() for way, each in off.items()}
         best = next(iter(found.values()))
-        shown[name] = (pictures[0], points[0], best[0])
+        shown[name] = (pictures[SHOWN], points[SHOWN], best[SHOWN])
     row = {"network": given.network, "learns": learns, "stride": stride, "seed": seed}
     row |= {"updates": given.updates, "batch": given.batch, "lr": given.lr, "seconds": seconds}
     return {**row, "errors": errors, "shapes": shapes}, shown
@@ -307,7 +311,7 @@ def show(rows: list[dict[str, Any]]) -> None:
     for key in dict.fromkeys(tuple(row[name] for name in keys) for row in rows):
         own = [row["errors"] for row in rows if tuple(row[name] for name in keys) == key]
         for way in own[0]["clean"]:
-            cells = [f"{key[0]}, {key[1]} updates, {len(own)} seeds", *map(str, key[2:]), way]
+            cells = [f"{key[0]}, {key[1]} updates, seeds: {len(own)}", *map(str, key[2:]), way]
             for name in PICTURES:
                 pairs = zip(*(each[name][way] for each in own), strict=True)
                 cells.append(", ".join(f"{statistics.mean(each):.3f}" for each in pairs))

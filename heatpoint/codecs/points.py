@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import ClassVar
 
 import torch
@@ -223,17 +222,16 @@ class PointCodec(Codec):
         # An exported program reads the sides off its maps.
         unit = cells.new_ones(())
         end = torch.stack((unit * width, unit * height)) - 1
-        total, weights = torch.zeros_like(own), torch.zeros_like(own[..., :1])
-        reach = range(-self.neighbours, self.neighbours + 1)
-        for right, down in product(reach, reach):
-            step = torch.tensor((right, down), device=cells.device)
-            place = torch.minimum((places_of(cells, width) + step).clamp(min=0), end)
-            cell = place[..., 1] * width + place[..., 0]
-            said = place.float() + read_cells(maps["offset"], cell).float()
-            sure = heatmap.gather(1, labels * (height * width) + cell).float().sigmoid()
-            agrees = ((said - own).abs() <= _AGREE).all(-1)
-            weight = (sure * agrees)[..., None]
-            total, weights = total + weight * said, weights + weight
+        reach = torch.arange(-self.neighbours, self.neighbours + 1, device=cells.device)
+        steps = torch.cartesian_prod(reach, reach)
+        place = places_of(cells, width)[:, :, None] + steps
+        place = torch.minimum(place.clamp(min=0), end)  # (B, K, steps, 2)
+        cell = (place[..., 1] * width + place[..., 0]).flatten(1)
+        said = place.float() + read_cells(maps["offset"], cell).float().view(place.shape)
+        plane = (labels * (height * width)).repeat_interleave(len(steps), 1)
+        sure = heatmap.gather(1, plane + cell).float().sigmoid().view(place.shape[:-1])
+        weight = (sure * ((said - own[:, :, None]).abs() <= _AGREE).all(-1))[..., None]
+        total, weights = (weight * said).sum(2), weight.sum(2)
         return torch.where(weights > 0, total / weights, own)  # no probability of 0 is a number
 
     def unflip(self, maps: Maps) -> Maps:
