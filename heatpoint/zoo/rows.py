@@ -105,8 +105,8 @@ QUICK: dict[str, Codec] = {
 
 Maps and decoding are those of the published systems. Sizes are learnt around the centres too, and
 by the boxes' overlap. Points are averages over nine cells, and where in a cell they are weighs more
-(docs/exact-coordinates.md). Pull and push do not depend on the size of the batch, and weigh as much as
-they do in the published training with 5 images per device.
+(docs/exact-coordinates.md). Pull and push do not depend on the size of the batch, and weigh as much
+as they do in the published training with 5 images per device.
 """
 
 
