@@ -38,7 +38,7 @@ COMMANDS = {
     "evaluate": ("finding.Evaluate", "score a checkpoint on annotated data"),
     "limits": ("finding.Limits", "say which of a checkpoint's maps cost the most AP"),
     "predict": ("finding.Predict", "find objects, or the joints of subjects, in pictures"),
-    "video": ("finding.Video", "find them in a film or in what a camera sees"),
+    "video": ("films.Video", "find them in a film or in what a camera sees"),
     "export": ("deployment.Export", "write a checkpoint as a file that runs without PyTorch"),
     "benchmark": ("deployment.Benchmark", "time each engine from a picture on disk to results"),
     "convert": ("weights.Convert", "turn a published checkpoint into one of ours"),

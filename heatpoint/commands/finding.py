@@ -1,24 +1,20 @@
-"""What a model finds, and how well: ``heatpoint predict``, ``video``, ``evaluate``, ``limits``."""
+"""What a model finds, and how well: ``heatpoint predict``, ``evaluate``, ``limits``."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from heatpoint.errors import EXIT_INTERRUPTED, HeatpointError
+from heatpoint.errors import HeatpointError
 from heatpoint.inference import (
     EvaluateOptions,
-    KeepOptions,
     LimitsOptions,
     PredictOptions,
-    RunOptions,
 )
-from heatpoint.options import Checkpoint, File, Folder, Seconds
+from heatpoint.options import File, Folder
 
 if TYPE_CHECKING:
     from heatpoint.data import Annotations
@@ -98,13 +94,13 @@ class Predict:
         about = runner.engine.description
         done = f"{counted(sum(len(one.detections) for one in found), about)} in"
         if self.csv:
-            write_table(self.csv, *_table(found, about, 3))
+            write_table(self.csv, *table(found, about, 3))
         if self.json:
             write_results(self.json, found)
         if files := ", ".join(path for path in (self.json, self.csv) if path):
             print(f"{done} {len(found)} pictures: {files}")
         elif not (self.draw or self.heatmap):
-            print_table(*(_counts(found, about) if about.counts else _table(found, about, 1)))
+            print_table(*(_counts(found, about) if about.counts else table(found, about, 1)))
             print(f"{done} {len(found)} pictures")
         for folder in (self.draw, self.heatmap):
             if folder:
@@ -133,7 +129,7 @@ Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 """Headings and rows."""
 
 
-def _table(found: Sequence[Found], about: Description, digits: int) -> Table:
+def table(found: Sequence[Found], about: Description, digits: int) -> Table:
     """Returns all that was found, coordinates with so many digits behind the point."""
     if about.skeleton is not None:
         told = (_joints(_called(one), one.detections, digits) for one in found)
@@ -176,121 +172,6 @@ def _joints(picture: str, found: Detections, digits: int) -> list[tuple[str, ...
         for place, (label, joints) in enumerate(zip(found.labels, found.keypoints, strict=True), 1)
         for joint, (x, y, score) in zip(found.skeleton.joints, joints, strict=True)
     ]
-
-
-@dataclass
-class Video:
-    """Finds what a model was trained to find, in each frame of a video, camera or stream.
-
-    Examples:
-        heatpoint video best.safetensors film.mp4 --draw found.mp4
-        heatpoint video model.onnx camera:0 --json found.jsonl --every 2
-    """
-
-    model: Checkpoint
-    """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
-    weights"""
-
-    source: File
-    """a video file, camera:0 (the number of the device) or the address of a stream"""
-
-    OUTPUT: ClassVar[str] = "what is written"
-
-    draw: File = ""
-    """video to write with what is found drawn in: .mp4 (quick and small), .webm (plays in
-    browsers, slow to write) or .avi (survives being cut)"""
-
-    json: File = ""
-    """file for the results, one JSON object per line and frame"""
-
-    every: int = 1
-    """look at each N-th frame only"""
-
-    start: Seconds = 0.0
-    """seconds from the beginning at which to start"""
-
-    stop: Seconds | None = None
-    """seconds from the beginning at which to stop"""
-
-    fps: float | None = None
-    """frames per second of the drawn video; by default the source's, over --every"""
-
-    PLACES: ClassVar[str] = "where models of joints look"
-
-    detector: Checkpoint = ""
-    """a model of boxes that finds where to look; without it, one subject fills each frame"""
-
-    keep: KeepOptions = field(default_factory=KeepOptions)
-
-    look: RunOptions = field(default_factory=RunOptions)
-
-    def run(self) -> int:
-        """Looks at every frame and writes what was asked for; Ctrl-C finishes what is written."""
-        self._check()
-        from heatpoint.system.outputs import check_outputs
-
-        given = [self.model, self.detector, self.source]
-        check_outputs({"films": [self.draw], "numbers": [self.json]}, given)
-        from heatpoint.commands.display import track
-        from heatpoint.inference.predict import SCORE, looking, open_runner
-        from heatpoint.system import Interrupt
-        from heatpoint.video import Video as Film
-        from heatpoint.video import line, look
-        from heatpoint.video.writing import json_lines, video_file
-
-        frames = things = broken = 0
-        with ExitStack() as stack:
-            film = stack.enter_context(Film(self.source))
-            if self.draw and self.fps is None and not film.knows_rate:
-                _say(
-                    f"{film.name} does not say its frame rate; {film.rate:g} frames/s are assumed, "
-                    "--fps sets another"
-                )
-            runner = open_runner(self.model, self.look, self.keep, SCORE)
-            find = looking(runner, self.detector, self.look, self.keep)
-            interrupt = stack.enter_context(Interrupt())
-            rate = film.rate / self.every if self.fps is None else self.fps
-            drawn = stack.enter_context(video_file(self.draw, rate)) if self.draw else None
-            append = stack.enter_context(json_lines(self.json)) if self.json else None
-            part = self.every, self.start, self.stop
-            seen = stack.enter_context(closing(look(film.frames(*part), find)))
-            for frame, found in track(seen, film.expected(*part), "looking", "frames"):
-                if append:
-                    append(line(frame, found))
-                if drawn:
-                    shown = None
-                    if frame.image is not None and found is not None:
-                        shown = found.plot(frame.image)
-                    drawn.write(shown, frame.seconds if film.live else None)
-                frames += 1
-                things += len(found or ())
-                broken += found is None
-                if interrupt.is_requested():
-                    break
-        files = ", ".join(path for path in (self.draw, self.json) if path)
-        print(f"{counted(things, runner.engine.description)} in {frames} frames: {files}")
-        if broken:
-            _say(f"{broken} of these frames could not be decoded")
-        if interrupt.is_requested():
-            _say("interrupted; the files hold everything up to there")
-            return EXIT_INTERRUPTED
-        if film.ending:
-            _say(film.ending)
-        return 0
-
-    def _check(self) -> None:
-        if not (self.draw or self.json):
-            raise HeatpointError("nothing is to be written: give --draw FILE, --json FILE or both")
-        if self.every < 1:
-            raise HeatpointError(f"--every must be at least 1, not {self.every}")
-        if self.start < 0 or (self.stop is not None and self.stop <= self.start):
-            raise HeatpointError(
-                f"--start {self.start:g} must be at least 0 and less than --stop {self.stop}"
-            )
-
-
-def _say(text: str) -> None:
-    print(f"heatpoint video: {text}", file=sys.stderr)
 
 
 @dataclass

@@ -37,8 +37,8 @@ def draw_boxes(
     reach = sum(image.shape[:2])
     frames = boxes.astype(np.float32).clip(-reach, 2 * reach).astype(int)
     for frame, colour in zip(frames.tolist(), colours, strict=True):
-        cv2.rectangle(canvas, frame[:2], frame[2:], colour, _line(image))
-    _write(canvas, frames[:, :2], colours, texts)
+        cv2.rectangle(canvas, frame[:2], frame[2:], colour, line_width(image))
+    write_texts(canvas, frames[:, :2], colours, texts)
     return canvas
 
 
@@ -55,7 +55,7 @@ def draw_quads(
         labels: (N,) class of each.
         texts: What stands above each.
     """
-    canvas, colours, width = image.copy(), _colours(labels), _line(image)
+    canvas, colours, width = image.copy(), _colours(labels), line_width(image)
     quads, radius = quads.astype(np.float64), 1.2 * width + 0.5
     for corners, colour in zip(quads, colours, strict=True):
         outline = np.array(_fixed(corners, image))
@@ -64,11 +64,11 @@ def draw_quads(
             first, size = outline[0].tolist(), round(reach * 2**_SHIFT)
             cv2.circle(canvas, first, size, ink, cv2.FILLED, cv2.LINE_AA, _SHIFT)
     highest = quads.min(1).clip(-1e6, 1e6).astype(int)
-    _write(canvas, highest, colours, texts)
+    write_texts(canvas, highest, colours, texts)
     return canvas
 
 
-def _line(image: Image) -> int:
+def line_width(image: Image) -> int:
     """Returns the width of outlines on a picture."""
     width: int = max(1, round(min(image.shape[:2]) / 240))
     return width
@@ -80,7 +80,7 @@ def _colours(labels: NDArray[np.int64]) -> list[Colour]:
     return [supervision.ColorPalette.DEFAULT.by_idx(label).as_rgb() for label in labels.tolist()]
 
 
-def _write(
+def write_texts(
     canvas: Image, places: NDArray[np.int64], colours: Sequence[Colour], texts: Sequence[str]
 ) -> None:
     """Writes a text above each place (x, y), moved so that none is cut off, on its colour."""
@@ -131,6 +131,23 @@ def draw_points(
         cv2.circle(canvas, (line // 2, top + line // 2), line // 4, colours[label], cv2.FILLED)
         at = line, top + round(0.75 * line)
         cv2.putText(canvas, text, at, font, scale, (0, 0, 0), stroke, cv2.LINE_AA)
+    return canvas
+
+
+def draw_marks(
+    image: Image, boxes: NDArray[np.floating], labels: NDArray[np.int64], texts: Sequence[str]
+) -> Image:
+    """Returns a copy of the picture with each text that is not "" above the box of its row.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        boxes: (N, 4) xyxy in image pixels.
+        labels: (N,) what the colour of each follows.
+        texts: One for each row, or none at all.
+    """
+    canvas, rows = image.copy(), [row for row, text in enumerate(texts) if text]
+    places, gap = boxes[rows, :2].clip(-1e6, 1e6).astype(int), max(3, min(image.shape[:2]) // 100)
+    write_texts(canvas, places - gap, _colours(labels[rows]), [texts[row].strip() for row in rows])
     return canvas
 
 

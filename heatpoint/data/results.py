@@ -102,6 +102,11 @@ class Detections:
         """The column "quads": (N, 4, 2) corners in image pixels, clockwise as seen; or None."""
         return self.columns.get("quads")
 
+    @property
+    def track(self) -> NDArray[np.int64] | None:
+        """The column "track": (N,) identities in a film, from 1, or -1 without one; or None."""
+        return self.columns.get("track")
+
     @classmethod
     def empty(cls, names: Sequence[str], skeleton: Skeleton | None = None) -> Detections:
         """Returns the result of an image in which nothing is found."""
@@ -229,7 +234,11 @@ class Detections:
             data[ORIENTED_BOX_COORDINATES if name == "quads" else name] = values.copy()
         if self.keypoints is None:
             return supervision.Detections(
-                xyxy=self.boxes.copy(), confidence=self.scores.copy(), class_id=labels, data=data
+                xyxy=self.boxes.copy(),
+                confidence=self.scores.copy(),
+                class_id=labels,
+                tracker_id=data.pop("track", None),
+                data=data,
             )
         return supervision.KeyPoints(
             xy=self.keypoints[..., :2].copy(),
@@ -296,7 +305,8 @@ class Detections:
 
         Of a model of joints the skeletons are drawn; of one that finds boxes a box, class name and
         score for each row; of one that finds both, both. Of a model of points each is a dot, and
-        the points of each class are counted; of four corners the first one is marked.
+        the points of each class are counted; of four corners the first one is marked. Rows of a
+        film that are followed have their number, and its colour.
 
         Args:
             image: The picture: a file, (H, W, 3) uint8 RGB array, Pillow image or encoded bytes; by
@@ -306,7 +316,7 @@ class Detections:
         Raises:
             HeatpointError: The picture is not known.
         """
-        from heatpoint.data.draw import draw_boxes, draw_joints, draw_points, draw_quads
+        from heatpoint.data import draw
         from heatpoint.data.images import load_shown
 
         given = self.picture if image is None else image
@@ -316,18 +326,28 @@ class Detections:
                 "give it: plot(image)"
             )
         pixels, shown = load_shown(given), self[self.scores >= least]
+        track, colours = shown.track, shown.labels
+        marks = [""] * len(shown)
+        if track is not None:
+            marks = [f"#{number} " if number > 0 else "" for number in track.tolist()]
+            colours = np.maximum(track, 0)
         if "points" in shown.columns:
-            return draw_points(pixels, shown.boxes, shown.labels, shown.names)
+            pixels = draw.draw_points(pixels, shown.boxes, shown.labels, shown.names)
+            return draw.draw_marks(pixels, shown.boxes, colours, marks)
         if shown.keypoints is None or shown.own_boxes:
             texts = [
-                f"{shown.names[label]} {score:.2f}"
-                for label, score in zip(shown.labels.tolist(), shown.scores.tolist(), strict=True)
+                f"{mark}{shown.names[label]} {score:.2f}"
+                for mark, label, score in zip(
+                    marks, shown.labels.tolist(), shown.scores.tolist(), strict=True
+                )
             ]
             if shown.quads is not None:
-                return draw_quads(pixels, shown.quads, shown.labels, texts)
-            pixels = draw_boxes(pixels, shown.boxes, shown.labels, texts)
+                return draw.draw_quads(pixels, shown.quads, colours, texts)
+            pixels = draw.draw_boxes(pixels, shown.boxes, colours, texts)
+            marks = []
         if shown.keypoints is not None and shown.skeleton is not None:
-            pixels = draw_joints(pixels, shown.keypoints, shown.boxes, shown.skeleton)
+            pixels = draw.draw_joints(pixels, shown.keypoints, shown.boxes, shown.skeleton)
+            pixels = draw.draw_marks(pixels, shown.boxes, colours, marks)
         return pixels
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

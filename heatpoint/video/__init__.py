@@ -239,7 +239,8 @@ def line(frame: VideoFrame, found: Detections | None) -> dict[str, Any]:
 
     Returns:
         ``frame`` (its number), ``seconds`` and ``detections`` or ``poses``, rows like those of
-        ``heatpoint predict --json`` without image and file; or ``error`` instead.
+        ``heatpoint predict --json`` without image and file, with ``track`` where a row has an
+        identity; or ``error`` instead.
     """
     place = {"frame": frame.number, "seconds": round(frame.seconds, 4)}
     if found is None:
@@ -247,5 +248,7 @@ def line(frame: VideoFrame, found: Detections | None) -> dict[str, Any]:
     rows = []
     for row, label in zip(found.to_coco(frame.number), found.labels.tolist(), strict=True):
         del row["image_id"]
+        if row.get("track", 1) < 0:
+            del row["track"]
         rows.append({"category_id": row["category_id"], "category_name": found.names[label]} | row)
     return {**place, "detections" if found.keypoints is None else "poses": rows}

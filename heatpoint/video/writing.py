@@ -1,9 +1,10 @@
-"""Writes a video picture by picture, and JSON line by line, so that either is whole or absent."""
+"""Writes a video picture by picture, JSON and tables line by line; each is whole or absent."""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -188,3 +189,21 @@ def json_lines(path: str | Path) -> Iterator[Callable[[dict[str, Any]], None]]:
             file.flush()
 
         yield append
+
+
+@contextmanager
+def table_lines(
+    path: str | Path, headings: Sequence[str]
+) -> Iterator[Callable[[Iterable[Sequence[object]]], None]]:
+    """Yields what appends rows to a CSV file; it gets its name when it is finished.
+
+    Raises:
+        HeatpointError: The system refuses.
+    """
+    with (
+        atomic_write(path) as temporary,
+        open(temporary, "w", encoding="utf-8", newline="") as file,
+    ):
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(headings)
+        yield writer.writerows
