@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -148,3 +149,27 @@ def test_a_video_without_a_frame(tmp_path: Path) -> None:
         pytest.raises(HeatpointError, match=r"lies after 5 s.*at 1\.10 s"),
     ):
         list(video.frames(start=5.0))
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_frames_that_last_differently_long_have_their_true_times(
+    tmp_path: Path, suffix: str
+) -> None:
+    av = pytest.importorskip("av", reason="OpenCV writes no such films")
+    times, tick = [0, 40, 80, 200, 240, 600, 640, 680, 1000, 1040], Fraction(1, 1000)
+    with av.open(str(tmp_path / f"film{suffix}"), "w") as file:
+        stream = file.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        stream.codec_context.time_base = tick
+        for number, moment in enumerate(times):
+            shade = np.full((*SIZE, 3), 20 * number, np.uint8)
+            frame = av.VideoFrame.from_ndarray(shade, format="rgb24")
+            frame.pts, frame.time_base = moment, tick
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    with Video(str(tmp_path / f"film{suffix}")) as video:
+        frames = list(video.frames())
+        assert video.ending == ""
+    assert [round(1000 * frame.seconds) for frame in frames] == times
+    shades = [0.0 if frame.image is None else float(frame.image.mean()) for frame in frames]
+    assert np.abs(np.subtract(shades, 20 * np.arange(len(times)))).max() < 4

@@ -111,8 +111,9 @@ def test_things_keep_their_identity_in_every_file(
 def test_again_and_with_more_frames_under_way_identities_are_the_same(
     crossing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    files = ("--json", "again.jsonl", "--csv", "again.csv")
     assert look("--json", "rows.jsonl", "--track") == 0
-    assert look("--json", "again.jsonl", "--track") == 0
+    assert look(*files, "--track") == 0
     assert rows() == rows("again.jsonl")
     ahead = Runner.frames
 
@@ -120,8 +121,11 @@ def test_again_and_with_more_frames_under_way_identities_are_the_same(
         return iter(list(ahead(runner, images, finder)))
 
     monkeypatch.setattr(Runner, "frames", all_at_once)
-    assert look("--json", "again.jsonl", "--track") == 0
+    assert look(*files, "--track") == 0  # files of ours are replaced
     assert rows() == rows("again.jsonl")
+    assert look(*files) == 0
+    assert Path("again.csv").read_text().startswith("frame,seconds,class,score,x1,")
+    assert all("track" not in one for row in rows("again.jsonl") for one in row["detections"])
 
 
 def test_a_frame_that_cannot_be_decoded_costs_no_identity(

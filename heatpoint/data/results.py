@@ -333,7 +333,8 @@ class Detections:
             colours = np.maximum(track, 0)
         if "points" in shown.columns:
             pixels = draw.draw_points(pixels, shown.boxes, shown.labels, shown.names)
-            return draw.draw_marks(pixels, shown.boxes, colours, marks)
+            few = len(shown) <= draw.MOST_MARKED  # numbers would hide what lies beside the points
+            return draw.draw_marks(pixels, shown.boxes, colours, marks) if few else pixels
         if shown.keypoints is None or shown.own_boxes:
             texts = [
                 f"{mark}{shown.names[label]} {score:.2f}"

@@ -22,7 +22,8 @@ _OBJECT = rb'\{\s*"written_by": "heatpoint [^"]*",\s*"'
 _STARTS: dict[Kind, bytes] = {
     # Objects, lists of rows in our layout, lines of a film's frames, the log of a run, tables.
     "numbers": _OBJECT + rb'(?!images": )|\[(?:\]|\n  \{\n    "(?:file_name|image_id)": )'
-    rb'|\{"frame": \d+, "seconds": |epoch,updates,seconds,|picture,(?:class,score|subject,joint),',
+    rb'|\{"frame": \d+, "seconds": |epoch,updates,seconds,'
+    rb"|(?:picture|frame,seconds(?:,track)?),(?:class,score|subject,joint),",
     "plans": rb"# written by heatpoint ",
     "annotations": _OBJECT + rb'images": ',
     "pictures": rb"\x89PNG.{29}.{4}tEXtComment\0heatpoint |\xff\xd8.{16,20}\xff\xfe..heatpoint ",

@@ -151,7 +151,10 @@ class Video:
             failed = 0
         if number == 0:
             raise HeatpointError(f"{self.name} holds no frame that can be read")
-        if self.count is not None and number < self.count:
+        # Of films whose frames last differently long, some formats announce a number that follows
+        # from the length: only one that also ends early was cut off.
+        early = self.count is not None and seconds + 1.5 / self.rate < self.count / self.rate
+        if self.count is not None and number < self.count and early:
             self.ending = (
                 f"{self.name} ends after {number} of the {self.count} frames that it announces; it "
                 "may have been cut off"

@@ -165,7 +165,7 @@ class Trails:
             self._annotator = supervision.TraceAnnotator(
                 supervision.ColorPalette(swapped),
                 trace_length=self._length,
-                thickness=2 * line_width(image),
+                thickness=(1 if "points" in found.columns else 2) * line_width(image),
                 color_lookup=supervision.ColorLookup.TRACK,
             )
         known = found[found.columns["track"] > 0]
