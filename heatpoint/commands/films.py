@@ -67,9 +67,8 @@ class Video:
     """Finds what a model was trained to find, in each frame of a video, camera or stream.
 
     Examples:
-        heatpoint video best.safetensors film.mp4 --draw found.mp4
+        heatpoint video best.safetensors road.mp4 --draw found.mp4 --count-line 0,300,640,300
         heatpoint video model.onnx camera:0 --json found.jsonl --every 2
-        heatpoint video best.safetensors road.mp4 --count-line 0,300,640,300 --draw counted.mp4
     """
 
     model: Checkpoint

@@ -169,8 +169,6 @@ def draw_heat(image: Image, heat: NDArray[np.uint8]) -> Image:
 
 MOST_COUNTED = 12
 """Classes whose counts are written on a picture."""
-MOST_MARKED = 20
-"""Points of a picture beside which their numbers stand."""
 
 
 def draw_truth(

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from heatpoint.geometry import Affine, Image
 
+_MOST_MARKED = 20
+"""Points of a picture beside which their numbers are drawn."""
+
 
 @dataclass(eq=False)
 class Detections:
@@ -333,7 +336,7 @@ class Detections:
             colours = np.maximum(track, 0)
         if "points" in shown.columns:
             pixels = draw.draw_points(pixels, shown.boxes, shown.labels, shown.names)
-            few = len(shown) <= draw.MOST_MARKED  # numbers would hide what lies beside the points
+            few = len(shown) <= _MOST_MARKED  # numbers would hide what lies beside the points
             return draw.draw_marks(pixels, shown.boxes, colours, marks) if few else pixels
         if shown.keypoints is None or shown.own_boxes:
             texts = [
