@@ -93,35 +93,6 @@ def floats(text: str) -> tuple[float, ...]:
         ) from None
 
 
-def outlines(text: str) -> str:
-    """Returns a text such as ``"10,20,300,20/0,0,90,0,90,90"`` after looking whether it is one.
-
-    Raises:
-        HeatpointError: It is not; see ``corners``.
-    """
-    corners(text)
-    return text
-
-
-def corners(text: str) -> list[tuple[tuple[float, float], ...]]:
-    """Returns the corners (x, y) of each of the outlines that a text names; none of "".
-
-    Raises:
-        HeatpointError: They are no pairs of numbers.
-    """
-    found = []
-    for part in filter(None, text.split("/")):
-        try:
-            numbers = [finite(number) for number in part.split(",")]
-            found.append(tuple(zip(numbers[::2], numbers[1::2], strict=True)))
-        except ValueError:
-            raise HeatpointError(
-                f"{part!r} is no outline: give x and y of each corner, such as 10,20,300,20, and "
-                "a / before the next outline"
-            ) from None
-    return found
-
-
 def finite(text: str) -> float:
     """Returns the number that a text says.
 
@@ -178,8 +149,6 @@ Windows = Annotated[
 ]
 """One size, or several with the share of the run of each."""
 Scales = Annotated[tuple[float, ...], Kind("X,X", floats)]
-Outlines = Annotated[str, Kind("X,Y,X,Y", outlines)]
-"""Corners of lines or areas, as a text that ``corners`` reads."""
 Epochs = Annotated[list[int], Kind("N,N", whole_numbers, "whole numbers separated by commas")]
 Seconds = Annotated[float, Kind("SECONDS", finite, "a number of seconds")]
 Minutes = Annotated[float, Kind("MINUTES", finite, "a number of minutes")]

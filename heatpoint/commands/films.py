@@ -6,17 +6,50 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from heatpoint.commands.finding import counted, table
 from heatpoint.errors import EXIT_INTERRUPTED, HeatpointError
 from heatpoint.inference import KeepOptions, RunOptions
-from heatpoint.options import Checkpoint, File, Outlines, Seconds, corners
+from heatpoint.options import Checkpoint, File, Kind, Seconds, finite
 
 if TYPE_CHECKING:
     from heatpoint.data.results import Detections
     from heatpoint.inference.engines.description import Description
     from heatpoint.video import VideoFrame
+
+
+def outlines(text: str) -> str:
+    """Returns a text such as ``"10,20,300,20/0,0,90,0,90,90"`` after looking whether it is one.
+
+    Raises:
+        HeatpointError: It is not; see ``corners``.
+    """
+    corners(text)
+    return text
+
+
+def corners(text: str) -> list[tuple[tuple[float, float], ...]]:
+    """Returns the corners (x, y) of each of the outlines that a text names; none of "".
+
+    Raises:
+        HeatpointError: They are no pairs of numbers.
+    """
+    found = []
+    for part in filter(None, text.split("/")):
+        try:
+            numbers = [finite(number) for number in part.split(",")]
+            found.append(tuple(zip(numbers[::2], numbers[1::2], strict=True)))
+        except ValueError:
+            raise HeatpointError(
+                f"{part!r} is no outline: give x and y of each corner, such as 10,20,300,20, and "
+                "a / before the next outline"
+            ) from None
+    return found
+
+
+Outlines = Annotated[str, Kind("X,Y,X,Y", outlines)]
+"""Corners of lines or areas, as a text that ``corners`` reads."""
 
 
 @dataclass
