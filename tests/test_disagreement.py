@@ -15,11 +15,11 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.points import as_points
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
+from heatpoint.inference.doubts import Doubted
 from heatpoint.inference.engines import Engine, open_engine
 from heatpoint.inference.match import Match
 from heatpoint.inspection import inspect
-from heatpoint.inspection.disagreement import Disagreement, Disputed, disputed
-from heatpoint.inspection.page import write_page
+from heatpoint.inspection.disagreement import Disagreement, disputed, write_disputed
 from heatpoint.synthetic.pictures import write_shapes
 
 NAMES = ("cat", "dog")
@@ -114,7 +114,7 @@ def test_a_small_box_of_another_class_within_a_wrong_one_is_about_it() -> None:
     assert only[1:] == ("other class", "cat found with 0.70, labelled dog", 0.7)
 
 
-def joints(*points: Box) -> Disputed | None:
+def joints(*points: Box) -> Doubted | None:
     """Judges a subject of 100 pixels that is found at (0, 0), (0, 100) and (100, 100)."""
     keypoints = np.array([points], float)
     record = ImageRecord(
@@ -171,7 +171,7 @@ def test_the_page_holds_its_pictures_and_shows_names_as_they_are(tmp_path: Path)
     truth = Annotations(names, [record], "by hand")
     match = Match(truth, True, False, False, np.arange(2), ())
     result = Disagreement(1, truth, disputed(match, [(record, seen)]))
-    write_page(tmp_path / "page.html", "a<b", "m&m", result)
+    write_disputed(tmp_path / "page.html", "a<b", "m&m", result)
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
     page = Page(text)
     assert "script" not in page.tags

@@ -26,12 +26,11 @@ from heatpoint.data.validate import Progress, Report, clean, validate
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference.engines import Engine
 from heatpoint.inspection.charts import draw_charts, draw_joint_charts
-from heatpoint.inspection.disagreement import Disagreement, disagreement
+from heatpoint.inspection.disagreement import Disagreement, disagreement, write_disputed
 from heatpoint.inspection.drawing import draw_mirrored, draw_targets
 from heatpoint.inspection.joint_labels import JointLabels, count_labels
 from heatpoint.inspection.maps import CornerReport, JointReport, inspect_corners, measure_joints
 from heatpoint.inspection.oracle import OracleReport, oracle
-from heatpoint.inspection.page import write_page
 from heatpoint.inspection.report import DataReport, Spread, evenly, measure
 from heatpoint.inspection.representation import codec_and_view, models_of
 from heatpoint.system.files import write_json
@@ -260,7 +259,7 @@ def inspect(
         draw_mirrored(files[-1], usable, view, min(samples, 4), seed)
     if differing is not None and differing.disputed:
         files.append(Path(out) / "disagreements.html")
-        write_page(files[-1], annotations.source, str(model), differing)
+        write_disputed(files[-1], annotations.source, str(model), differing)
     found = replace(found, files=tuple(files))
     write_json(files[0], found.as_dict())
     return found

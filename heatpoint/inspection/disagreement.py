@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from html import escape
+from itertools import chain
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,50 +19,20 @@ from heatpoint.data.validate import Progress
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_area, box_iou
 from heatpoint.inference import KeepOptions, RunOptions
+from heatpoint.inference.doubts import SAME, Doubt, Doubted, joint_doubts
 from heatpoint.inference.engines import Engine
 from heatpoint.inference.match import Match
+from heatpoint.inference.page import picture, write_page
 from heatpoint.inference.predict import SCORE, open_runner
 from heatpoint.inspection.oracle import RADIUS
-from heatpoint.scoring.keypoints import joint_errors, subject_lengths
 from heatpoint.zoo.detector import Detector
 
 _SEEN = 0.05  # least score of something that the model takes to be possible
-_SAME = 0.5  # overlap from which a result is about a label ...
-_BESIDE = 0.1, 0.3  # ... and is beside it, of the same class and of another
-_OFF = 0.2  # share of the subject's extent that a joint may lie off
-_SWAPPED = 0.5  # share of the error that is left when left and right change places
+_BESIDE = 0.1, 0.3  # overlap from which a result is beside a label of its class, and of another
 _LISTED = 1000  # pictures, at most, in report.json
 
-
-class Doubt(NamedTuple):
-    """One disagreement about a picture.
-
-    Attributes:
-        kind: "missed", "unlabelled", "other class", "misplaced", "joint" or "sides".
-        reason: What labels and model say, in words.
-        suspicion: How likely it is worth a look, from 0 to 1.
-        box: Where, xyxy in image pixels.
-    """
-
-    kind: str
-    reason: str
-    suspicion: float
-    box: NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class Disputed:
-    """A picture that labels and model disagree about.
-
-    Attributes:
-        record: Its labels.
-        found: What the model finds with a score of ``SCORE`` at least.
-        doubts: What they disagree about, the most suspicious first.
-    """
-
-    record: ImageRecord
-    found: Detections
-    doubts: tuple[Doubt, ...]
+PICTURES = 60
+"""Pictures on a page, at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +48,7 @@ class Disagreement:
 
     images: int
     truth: Annotations
-    disputed: tuple[Disputed, ...] = ()
+    disputed: tuple[Doubted, ...] = ()
     why_not: str = ""
 
     def as_dict(self) -> dict[str, Any]:
@@ -138,7 +111,7 @@ def disagreement(
 
 def disputed(
     match: Match, compared: Sequence[tuple[ImageRecord, Detections]]
-) -> tuple[Disputed, ...]:
+) -> tuple[Doubted, ...]:
     """Returns the pictures with a doubt, the most suspicious first.
 
     Args:
@@ -151,14 +124,14 @@ def disputed(
             doubts[place].append(doubt)
     if match.joints:
         for place, (record, found) in enumerate(compared):
-            doubts[place] += _joint_doubts(match, record, found)
+            doubts[place] += joint_doubts(match, record, found)
     pictures = []
     for place, some in doubts.items():
         if some:
             record, found = compared[place]
             shown = found if match.asks else found[found.scores >= SCORE]
             ordered = tuple(sorted(some, key=lambda doubt: -doubt.suspicion))
-            pictures.append(Disputed(record, shown, ordered))
+            pictures.append(Doubted(record, shown, ordered))
     return tuple(sorted(pictures, key=lambda each: [-doubt.suspicion for doubt in each.doubts]))
 
 
@@ -175,11 +148,11 @@ def _box_doubts(
         truth, scores = record.keep(match.wanted(record)), found.scores
         overlaps = _alike(truth.boxes, found.boxes.astype(np.float64), match.points)
         same = truth.labels[:, None] == found.labels[None]
-        right = np.where((overlaps >= _SAME) & same, scores, 0).max(1, initial=0)
-        wrong = np.where((overlaps >= _SAME) & ~same & (scores >= SCORE), scores, 0)
+        right = np.where((overlaps >= SAME) & same, scores, 0).max(1, initial=0)
+        wrong = np.where((overlaps >= SAME) & ~same & (scores >= SCORE), scores, 0)
         # What is about a label, or lies in a region that is nobody's concern, is not unlabelled.
-        free = (scores >= SCORE) & ~(overlaps >= _SAME).any(0)
-        free &= _share_within(found.boxes, record.boxes[~match.wanted(record)]) < _SAME
+        free = (scores >= SCORE) & ~(overlaps >= SAME).any(0)
+        free &= _share_within(found.boxes, record.boxes[~match.wanted(record)]) < SAME
         beside = np.where((overlaps >= np.where(same, *_BESIDE)) & free, overlaps, 0)
         for row, label in enumerate(truth.labels.tolist()):
             sought[label] += 1
@@ -215,7 +188,7 @@ def _box_doubts(
 
 
 def _alike(truth: NDArray[Any], found: NDArray[Any], points: bool) -> NDArray[Any]:
-    """Returns how much labels and results are the same, (N, M) in [0, 1], ``_SAME`` if they are.
+    """Returns how much labels and results are the same, (N, M) in [0, 1], ``SAME`` if they are.
 
     Of boxes that is their overlap; of points it falls from 1 to 0 within twice ``RADIUS``.
     """
@@ -235,37 +208,19 @@ def _share_within(boxes: NDArray[Any], regions: NDArray[np.float64]) -> NDArray[
     return share
 
 
-def _joint_doubts(match: Match, record: ImageRecord, found: Detections) -> Iterator[Doubt]:
-    """Yields the joints that are found far from their labels, or all on the other side."""
-    truth, skeleton = record.keep(match.wanted(record)), match.truth.skeleton
-    if truth.keypoints is None or found.keypoints is None or skeleton is None:
-        return
-    pairs = list(zip(range(len(truth)), range(len(found)), strict=False))
-    if not match.asks:
-        overlaps = box_iou(truth.boxes, found.boxes.astype(np.float64))
-        best = overlaps.argmax(1) if len(found) else np.zeros(0, np.int64)
-        pairs = [(row, int(b)) for row, b in enumerate(best) if overlaps[row, b] >= _SAME]
-    rows, others = np.array(pairs, np.int64).reshape(-1, 2).T
-    labelled, seen = truth.keypoints[rows], found.keypoints[others]
-    lengths = subject_lengths("extent", labelled, truth.boxes[rows], None, skeleton)[:, None]
-    errors = joint_errors(seen, labelled) / lengths
-    mirrored = joint_errors(seen, labelled[:, list(skeleton.flip)]) / lengths
-    paired = np.array(skeleton.flip) != np.arange(len(skeleton))
-    for row in range(len(rows)):
-        sure = seen[row, :, 2].clip(0, 1)
-        both = paired & np.isfinite(errors[row]) & np.isfinite(mirrored[row])
-        own, turned = errors[row, both].sum(), mirrored[row, both].sum()
-        if own > _OFF * both.sum() and turned < _SWAPPED * own:
-            suspicion = float(sure[both].mean() * (1 - turned / own))
-            reason = f"left and right of subject {rows[row] + 1} seem to be swapped"
-            yield Doubt("sides", reason, suspicion, truth.boxes[rows[row]])
-            continue
-        for joint in np.flatnonzero((errors[row] > _OFF) & (sure >= SCORE)).tolist():
-            error, height = float(errors[row, joint]), float(sure[joint])
-            ends = np.stack((labelled[row, joint, :2], seen[row, joint, :2]))
-            box = np.concatenate((ends.min(0), ends.max(0)))
-            reason = (
-                f"{skeleton.joints[joint]} found with {height:.2f}, {error:.0%} of the subject's "
-                "extent from its label"
-            )
-            yield Doubt("joint", reason, height * min(1.0, error), box)
+def write_disputed(path: str | Path, source: str, model: str, found: Disagreement) -> None:
+    """Writes a page of the most suspicious pictures, labels beside what the model finds.
+
+    Args:
+        path: A file that ends in .html.
+        source: The data, as the user wrote it.
+        model: The model, likewise.
+        found: What the two disagree about.
+    """
+    shown = found.disputed[:PICTURES]
+    lead = f"{found.lines()[0]}. The most suspicious come first; of each, one side is wrong."
+    if more := len(found.disputed) - len(shown):
+        lead += f" {more:,} more are in report.json."
+    parts = (picture(each, found.truth) for each in shown)
+    title = f"Labels of {source} and findings of {model}"
+    write_page(path, title, chain([f"<p>{escape(lead)}</p>\n"], parts))

@@ -1,11 +1,13 @@
-"""Writes a page of pictures that labels and a model disagree about: one HTML file, no scripts."""
+"""Parts of HTML pages that hold all they show: pictures with truth beside results, and charts."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,12 +17,12 @@ from heatpoint.data import Annotations
 from heatpoint.data.draw import draw_truth
 from heatpoint.data.images import load_shown
 from heatpoint.geometry import Affine, Image
-from heatpoint.inspection.disagreement import Disagreement, Disputed, Doubt
+from heatpoint.inference.doubts import Doubt, Doubted
 from heatpoint.system.files import atomic_write
 from heatpoint.system.signs import SIGN
 
-PICTURES = 60
-"""Pictures on a page, at most."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _DOUBTS = 9  # told and marked per picture, at most
 _SIDES = 480, 960  # pixels: longer side of a picture is brought between these
@@ -29,49 +31,53 @@ _STYLE = """
 :root { color-scheme: light dark; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 1500px; margin: auto; padding: 1rem; }
 section { border-top: 1px solid #8886; padding: 1rem 0; }
-h1, h2 { overflow-wrap: anywhere; }
+h1, h2, h3 { overflow-wrap: anywhere; }
 h1 { font-size: 1.5rem; }
-h2 { font-size: 1.1rem; margin: 0 0 .3rem; }
+h2 { font-size: 1.25rem; margin: 0 0 .3rem; }
+h3 { font-size: 1.1rem; margin: 0 0 .3rem; }
+p { max-width: 75ch; }
 ol { margin: .3rem 0 .8rem; padding-left: 1.8rem; }
+table { border-collapse: collapse; }
+td, th { padding: .15rem .8rem .15rem 0; text-align: right; font-variant-numeric: tabular-nums; }
+td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
+tr + tr { border-top: 1px solid #8883; }
+label { margin-right: 1.2rem; white-space: nowrap; }
+.wide { overflow-x: auto; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 1rem; }
 figure { margin: 0; }
 figcaption { font-weight: 600; }
 img { width: 100%; height: auto; border-radius: 4px; }
+img.chart { width: auto; max-width: 100%; }
 small { opacity: .75; }
 """
 
 
-def write_page(path: str | Path, source: str, model: str, found: Disagreement) -> None:
-    """Writes the most suspicious pictures with what labels and model say, side by side.
-
-    The file holds its pictures and loads nothing; it follows the reader's choice of dark or light.
+def write_page(path: str | Path, title: str, parts: Iterable[str]) -> None:
+    """Writes one HTML file that loads nothing and follows the reader's choice of dark or light.
 
     Args:
         path: A file that ends in .html.
-        source: The data, as the user wrote it.
-        model: The model, likewise.
-        found: What the two disagree about.
+        title: Its heading, as text.
+        parts: What follows, as HTML; they are written one by one.
     """
-    shown = found.disputed[:PICTURES]
-    more = len(found.disputed) - len(shown)
-    lead = f"{found.lines()[0]}. The most suspicious come first; of each, one side is wrong."
-    if more:
-        lead += f" {more:,} more are in report.json."
-    title = f"Labels of {source} and findings of {model}"
     with atomic_write(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(
             f'<!doctype html>\n<!-- {SIGN} -->\n<html lang="en"><head><meta charset="utf-8">'
             f'<meta name="viewport" content="width=device-width">'
             f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
-            f"<body><h1>{escape(title)}</h1><p>{escape(lead)}</p>\n"
+            f"<body><h1>{escape(title)}</h1>\n"
         )
-        for each in shown:
-            file.write(_section(each, found.truth))
+        file.writelines(parts)
         file.write("</body></html>\n")
 
 
-def _section(each: Disputed, truth: Annotations) -> str:
-    """Returns the part of the page about one picture."""
+def picture(each: Doubted, truth: Annotations) -> str:
+    """Returns the part of a page about one picture: labels beside what was found, doubts marked.
+
+    Args:
+        each: The picture; its longer side is brought to between 480 and 960 pixels.
+        truth: Says what classes and joints are called.
+    """
     told = each.doubts[:_DOUBTS]
     items = "".join(
         f"<li>{escape(doubt.reason)} <small>suspicion {doubt.suspicion:.2f}</small></li>"
@@ -80,9 +86,10 @@ def _section(each: Disputed, truth: Annotations) -> str:
     rest = len(each.doubts) - len(told)
     more = f"<p><small>and {rest:,} less suspicious ones</small></p>" if rest else ""
     labels, found = map(_embedded, _drawn(each, told, truth))
-    path = each.record.path
+    path, kinds = each.record.path, "|".join(dict.fromkeys(doubt.kind for doubt in each.doubts))
     return (
-        f'<section><h2 title="{escape(str(path))}">{escape(path.name)}</h2>\n'
+        f'<section data-kinds="{escape(kinds)}">'
+        f'<h3 title="{escape(str(path))}">{escape(path.name)}</h3>\n'
         f'<ol>{items}</ol>{more}<div class="pair">\n'
         f'<figure><figcaption>labels</figcaption><img alt="labels" src="{labels}"></figure>\n'
         f'<figure><figcaption>found</figcaption><img alt="found" src="{found}"></figure>\n'
@@ -90,7 +97,22 @@ def _section(each: Disputed, truth: Annotations) -> str:
     )
 
 
-def _drawn(each: Disputed, told: Sequence[Doubt], truth: Annotations) -> list[Image]:
+def table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Returns an HTML table of texts."""
+    lines = [f"<tr>{''.join(f'<th>{escape(each)}</th>' for each in headings)}</tr>"]
+    lines += [f"<tr>{''.join(f'<td>{escape(each)}</td>' for each in row)}</tr>" for row in rows]
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>\n'
+
+
+def chart(figure: Figure, about: str) -> str:
+    """Returns a drawn figure as HTML; ``about`` is read out where it cannot be seen."""
+    data = io.BytesIO()
+    figure.savefig(data, format="png")
+    encoded = base64.b64encode(data.getvalue()).decode()
+    return f'<img class="chart" alt="{escape(about)}" src="data:image/png;base64,{encoded}">\n'
+
+
+def _drawn(each: Doubted, told: Sequence[Doubt], truth: Annotations) -> list[Image]:
     """Returns the picture with its labels and with what was found, the doubts marked in both."""
     image: Image = load_shown(each.record.path)
     height, width = image.shape[:2]
