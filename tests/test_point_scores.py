@@ -119,7 +119,10 @@ def test_pairs_equal_those_of_a_second_way(seed: int) -> None:
     values = generator.permutation(70) / 70
     away = np.linalg.norm(places[:, None] - true, axis=2)
     close = away <= RADII[1]
-    right = paired(*np.nonzero(close), np.argsort(-values))
+    pairs = paired(*np.nonzero(close), np.argsort(-values))
+    right = pairs >= 0
+    assert close[np.flatnonzero(right), pairs[right]].all()
+    assert len(set(pairs[right].tolist())) == right.sum()
     for least in (0.0, 0.3, 0.7):
         sure = values >= least
         most = maximum_bipartite_matching(csr_array(close[sure].astype(int)), "column")

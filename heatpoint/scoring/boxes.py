@@ -141,7 +141,7 @@ def compared(
 
     quads = found.values.shape[1:] == (4, 2)
     kind = "keypoints" if sigmas is not None else "segmentation" if quads else "bbox"
-    numbers, skeleton = _image_numbers(annotations), annotations.skeleton
+    numbers, skeleton = image_numbers(annotations), annotations.skeleton
     if skeleton is not None:  # objects of all classes have the same number of joints here
         annotations = replace(annotations, skeleton=replace(skeleton, slices=()))
     truth = COCO(_truth(annotations, numbers, sigmas is not None))
@@ -205,7 +205,7 @@ def _owned(skeleton: Skeleton, label: int) -> NDArray[np.bool_]:
     return owned
 
 
-def _image_numbers(annotations: Annotations) -> list[int]:
+def image_numbers(annotations: Annotations) -> list[int]:
     """Returns a number for each image, as the evaluator wants: its id, if all ids are numbers.
 
     Of equal scores that of the image with the lower number counts first.

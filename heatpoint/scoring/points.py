@@ -7,7 +7,7 @@ Precision, recall and F1 are those of all classes together; AP is the mean over 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.points import as_points
-from heatpoint.scoring import Floats, Results, known_mean, tabulated
+from heatpoint.scoring import Floats, Results, Table, known_mean, tabulated
 
 STEPS = 50
 """Parts of [0, 1] at whose ends the curves are told."""
@@ -94,17 +94,28 @@ class _Judged(NamedTuple):
 
     Attributes:
         scores: (N,).
-        right: (R, N) bool, paired within each radius.
+        pairs: (R, N) place in ``goals`` of the one that each is paired with within each radius,
+            -1 where there is none.
         counted: (R, N) bool, neither in a crowd region nor at a difficult object.
         errors: (M,) distances of the sure ones that are paired.
-        annotated: Points to be found.
+        goals: (G,) points to be found, as numbers of the picture's objects.
     """
 
     scores: Floats
-    right: NDArray[np.bool_]
+    pairs: NDArray[np.int64]
     counted: NDArray[np.bool_]
     errors: Floats
-    annotated: int
+    goals: NDArray[np.int64]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """(R, N) bool, paired within each radius."""
+        return self.pairs >= 0
+
+    @property
+    def annotated(self) -> int:
+        """Points to be found."""
+        return len(self.goals)
 
 
 def score_points(
@@ -124,21 +135,14 @@ def score_points(
         HeatpointError: Results and annotations do not belong together.
     """
     table, truth = tabulated(results, truth), as_points(truth)
-    places = table.values[:, :2] + table.values[:, 2:] / 2
-    rights = np.zeros((len(radii), 0), np.bool_)
-    nothing = _Judged(np.zeros(0), rights, rights, np.zeros(0), 0)
+    none, goals = np.full((len(radii), 0), -1), np.zeros(0, np.int64)
+    nothing = _Judged(np.zeros(0), none, none >= 0, np.zeros(0), goals)
     judged = [[nothing] for _ in truth.names]
     numbers = np.zeros((len(truth), len(truth.names), 2), np.int64)
-    order = np.argsort(table.images, kind="stable")
-    ends = np.searchsorted(table.images[order], np.arange(len(truth) + 1))
-    for image, record in enumerate(truth.images):
-        rows = order[ends[image] : ends[image + 1]]
-        for label in np.union1d(table.labels[rows], record.labels).tolist():
-            own = rows[table.labels[rows] == label]
-            one = _judged(places[own], table.scores[own], record, label, radii, sure)
-            judged[label].append(one)
-            sure_ones = (one.scores >= sure) & one.counted[-1]
-            numbers[image, label] = one.annotated, int(sure_ones.sum())
+    for image, label, _, one in by_class(table, truth, radii, sure):
+        judged[label].append(one)
+        sure_ones = (one.scores >= sure) & one.counted[-1]
+        numbers[image, label] = one.annotated, int(sure_ones.sum())
     classes = [_together(each) for each in judged]
     whole, names = _together(classes), [f"{radius:g}" for radius in radii]
     per_class = {
@@ -171,6 +175,28 @@ def score_points(
     )
 
 
+def by_class(
+    table: Table, truth: Annotations, radii: Sequence[float], sure: float
+) -> Iterator[tuple[int, int, NDArray[np.int64], _Judged]]:
+    """Yields picture, class, rows of the table, and what became of them, of all that have any.
+
+    Args:
+        table: What was found, as boxes.
+        truth: The annotations, with points.
+        radii: In image pixels, ascending.
+        sure: Least score of a point that counts as found.
+    """
+    places = table.values[:, :2] + table.values[:, 2:] / 2
+    order = np.argsort(table.images, kind="stable")
+    ends = np.searchsorted(table.images[order], np.arange(len(truth) + 1))
+    for image, record in enumerate(truth.images):
+        rows = order[ends[image] : ends[image + 1]]
+        for label in np.union1d(table.labels[rows], record.labels).tolist():
+            own = rows[table.labels[rows] == label]
+            one = _judged(places[own], table.scores[own], record, label, radii, sure)
+            yield image, label, own, one
+
+
 def _judged(
     places: Floats,
     scores: Floats,
@@ -182,21 +208,22 @@ def _judged(
     """Pairs the found points of one class in one picture."""
     assert record.points is not None
     mine, points = record.labels == label, record.points[:, 0]
-    true = points[mine & ~(record.crowd | record.difficult)]
+    goals = np.flatnonzero(mine & ~(record.crowd | record.difficult))
+    true = points[goals]
     order = np.argsort(-scores, kind="stable")
     found, goal, away = _near(places, true, radii[-1])
-    right = np.zeros((len(radii), len(places)), np.bool_)
+    pairs = np.full((len(radii), len(places)), -1)
     for place, radius in enumerate(radii):
         close = away <= radius
-        right[place] = paired(found[close], goal[close], order)
+        pairs[place] = paired(found[close], goal[close], order)
     errors = _errors(found, goal, away, scores >= sure, len(true), radii[-1])
-    spared = np.zeros_like(right)
+    spared = np.zeros_like(pairs, np.bool_)
     for x1, y1, x2, y2 in record.boxes[mine & record.crowd].tolist():
         spared |= ((places >= (x1, y1)) & (places <= (x2, y2))).all(1)
     beside, _, away = _near(places, points[mine & record.difficult & ~record.crowd], radii[-1])
     for place, radius in enumerate(radii):
         spared[place, beside[away <= radius]] = True
-    return _Judged(scores, right, right | ~spared, errors, len(true))
+    return _Judged(scores, pairs, (pairs >= 0) | ~spared, errors, goals)
 
 
 def _near(
@@ -213,8 +240,8 @@ def _near(
 
 def paired(
     found: NDArray[np.int64], goal: NDArray[np.int64], order: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Returns which points are paired, the best first, as many as possible at every least score.
+) -> NDArray[np.int64]:
+    """Pairs points, the best first, as many as possible at every least score.
 
     A point is paired if the pairs of better ones can be changed so that it gets one as well, none
     of them losing its own. So those above any score are as many as can be paired at all (Kuhn
@@ -224,6 +251,9 @@ def paired(
         found: (E,) number of the found point of each possible pair.
         goal: (E,) number of the true point.
         order: (N,) the found points by descending score.
+
+    Returns:
+        (N,) number of the true point of each found one, -1 where there is none.
     """
     options: dict[int, list[int]] = {}
     for one, other in zip(found.tolist(), goal.tolist(), strict=True):
@@ -231,7 +261,6 @@ def paired(
     owner: dict[int, int] = {}
     held: dict[int, int] = {}
     hopeless: set[int] = set()  # true points from which no way leads to a free one
-    right = np.zeros(len(order), np.bool_)
     for row in order.tolist():
         came: dict[int, int] = {}
         queue, free = [row], -1
@@ -249,13 +278,14 @@ def paired(
         if free < 0:
             hopeless |= came.keys()
             continue
-        right[row] = True
         while free >= 0:
             one = came[free]
             before = held.get(one, -1)
             owner[free], held[one] = one, free
             free = before
-    return right
+    pairs = np.full(len(order), -1)
+    pairs[list(held)] = list(held.values())
+    return pairs
 
 
 def _errors(
@@ -288,9 +318,7 @@ def _errors(
 
 def _together(parts: Sequence[_Judged]) -> _Judged:
     """Returns several parts as one."""
-    columns = zip(*(part[:4] for part in parts), strict=True)
-    scores, right, counted, errors = (np.concatenate(column, -1) for column in columns)
-    return _Judged(scores, right, counted, errors, sum(part.annotated for part in parts))
+    return _Judged(*(np.concatenate(column, -1) for column in zip(*parts, strict=True)))
 
 
 def _within(judged: _Judged, sure: float) -> list[Within]:
