@@ -11,7 +11,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.inspection.charts import Letters, draw_charts
+from heatpoint.inference.letters import Letters
+from heatpoint.inspection.charts import draw_charts
 from heatpoint.inspection.report import measure
 
 

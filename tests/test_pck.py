@@ -11,12 +11,8 @@ from published import map_accuracy, sides_together
 
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.scoring.keypoints import (
-    joint_errors,
-    pck,
-    pckh,
-    subject_lengths,
-)
+from heatpoint.scoring.keypoints import pck, pckh
+from heatpoint.scoring.subjects import joint_errors, subject_lengths
 
 MPII = SKELETONS["mpii16"]
 

@@ -154,7 +154,7 @@ class Video:
         given = [self.model, self.detector, self.source]
         check_outputs({"films": [self.draw], "numbers": [self.json, self.csv]}, given)
         from heatpoint.commands.display import track
-        from heatpoint.inference.predict import SCORE, looking, open_runner
+        from heatpoint.inference.predict import looking, open_runner
         from heatpoint.system import Interrupt
         from heatpoint.video import Video as Film
         from heatpoint.video import line, look
@@ -172,7 +172,7 @@ class Video:
                 )
             follow, looked = self.follow, film.rate / self.every
             tracks = Tracks(looked, follow.track_wait, follow.track_box) if follow.track else None
-            runner = open_runner(self.model, self.look, self.keep, SCORE)
+            runner = open_runner(self.model, self.look, self.keep)
             about = runner.engine.description
             find = looking(runner, self.detector, self.look, self.keep)
             interrupt = stack.enter_context(Interrupt())

@@ -222,6 +222,7 @@ class Evaluate:
     Examples:
         heatpoint evaluate runs/train/best.safetensors val.json
         heatpoint evaluate model.onnx voc:val --nms 0.5 --json numbers.json
+        heatpoint evaluate best.safetensors val.json --report runs/report --against other.onnx
     """
 
     score: EvaluateOptions
@@ -235,11 +236,14 @@ class Evaluate:
         from heatpoint.commands.display import Progress
         from heatpoint.inference.curves import draw_point_curves
         from heatpoint.inference.evaluate import run_evaluation
+        from heatpoint.inference.report import report_files
 
         score = self.score
-        given = [score.model, score.detector, score.results]
-        others = score.save_results or ""
-        score.data = self.files.read(score.data, given, others, picture=self.curves)
+        given = [score.model, score.detector, score.results, score.about.against]
+        others = [score.save_results or ""]
+        if score.about.report:
+            others.append(report_files(score.about.report)[1])
+        score.data = self.files.read(score.data, given, *others, picture=self.curves)
         with Progress("evaluating") as progress:
             metrics = run_evaluation(self.score, progress)
         print(metrics.summary())

@@ -26,7 +26,7 @@ from heatpoint.inference.engines.openvino import load_openvino
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.places import places_of
 from heatpoint.inference.sources import Source, expand
-from heatpoint.scoring.keypoints import is_subject
+from heatpoint.scoring.subjects import is_subject
 from heatpoint.views import Whole
 from heatpoint.zoo.detector import Detector
 

@@ -11,6 +11,7 @@ from heatpoint.options import (
     Checkpoint,
     Data,
     File,
+    Folder,
     Name,
     Normaliser,
     Pictures,
@@ -181,6 +182,27 @@ class MeasureOptions:
 
 
 @dataclass
+class ReportOptions:
+    """What is shown of scores beyond their numbers."""
+
+    REPORT: ClassVar[str] = "a page about what is wrong, and why"
+
+    report: Folder | Path | None = None
+    """folder for report.html, one page that needs no network: curves, kinds of mistakes, what they
+    cost, the worst pictures; and report.json"""
+
+    against: Checkpoint | Path | Detector | Engine | None = None
+    """another model to compare with, on the same pictures, as to chance"""
+
+    limits: bool = False
+    """report what each kind of map costs, too; runs the network once more (checkpoints)"""
+
+    set_threshold: bool = False
+    """write the score with the best F1 into the checkpoint, from which on predict then returns
+    results by default"""
+
+
+@dataclass
 class EvaluateOptions:
     """Scores a model on annotated pictures."""
 
@@ -203,6 +225,7 @@ class EvaluateOptions:
     save_results: File | Path | None = None
     """file to write the model's results to, as COCO result JSON"""
 
+    about: ReportOptions = field(default_factory=ReportOptions)
     measure: MeasureOptions = field(default_factory=MeasureOptions)
     keep: KeepOptions = field(default_factory=KeepOptions)
     run: RunOptions = field(default_factory=RunOptions)

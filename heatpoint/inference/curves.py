@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from heatpoint.scoring.points import PointScores
 from heatpoint.system.files import atomic_write
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def draw_point_curves(path: str | Path, points: PointScores) -> None:
-    """Writes a picture of three charts, with a line for each radius in the first two.
 
-    Args:
-        path: PNG file to write, atomically.
-        points: The scores.
-
-    Raises:
-        HeatpointError: The file cannot be written.
-    """
+def point_curves(points: PointScores) -> Figure:
+    """Returns three charts, with a line for each radius in the first two."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 4.2), dpi=110, layout="constrained")
@@ -45,5 +41,19 @@ def draw_point_curves(path: str | Path, points: PointScores) -> None:
         axes.legend(loc="lower left", fontsize=9)
     for axes in (tradeoff, by_score, counts):
         axes.grid(alpha=0.3)
+    return figure
+
+
+def draw_point_curves(path: str | Path, points: PointScores) -> None:
+    """Writes a picture of ``point_curves``.
+
+    Args:
+        path: PNG file to write, atomically.
+        points: The scores.
+
+    Raises:
+        HeatpointError: The file cannot be written.
+    """
+    figure = point_curves(points)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")

@@ -14,7 +14,7 @@ from heatpoint.data.results import Detections
 from heatpoint.geometry import box_iou
 from heatpoint.inference.match import Match
 from heatpoint.inference.predict import SCORE
-from heatpoint.scoring.keypoints import joint_errors, subject_lengths
+from heatpoint.scoring.subjects import joint_errors, subject_lengths
 
 SAME = 0.5
 """Overlap from which a result is about a label."""
@@ -54,19 +54,22 @@ class Doubted:
     doubts: tuple[Doubt, ...]
 
 
-def joint_doubts(match: Match, record: ImageRecord, found: Detections) -> Iterator[Doubt]:
+def joint_doubts(
+    match: Match, record: ImageRecord, found: Detections, in_order: bool
+) -> Iterator[Doubt]:
     """Yields the joints that are found far from their labels, or all on the other side.
 
     Args:
         match: Says what is compared.
         record: Labels of a picture.
         found: What was found in it, with the joints of the labels.
+        in_order: Results are those of the labelled subjects in their order.
     """
     truth, skeleton = record.keep(match.wanted(record)), match.truth.skeleton
     if truth.keypoints is None or found.keypoints is None or skeleton is None:
         return
     pairs = list(zip(range(len(truth)), range(len(found)), strict=False))
-    if not match.asks:
+    if not in_order:
         overlaps = box_iou(truth.boxes, found.boxes.astype(np.float64))
         best = overlaps.argmax(1) if len(found) else np.zeros(0, np.int64)
         pairs = [(row, int(b)) for row, b in enumerate(best) if overlaps[row, b] >= SAME]

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.inference import EvaluateOptions, MeasureOptions, refuse
+from heatpoint.inference import (
+    EvaluateOptions,
+    LimitsOptions,
+    MeasureOptions,
+    ReportOptions,
+    refuse,
+)
+from heatpoint.inference.analysis import Analysis, Evaluated
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Engine, Timings
 from heatpoint.inference.match import Match, check_files, open_truth
@@ -22,21 +30,20 @@ from heatpoint.inference.metrics import (
     score_columns,
 )
 from heatpoint.inference.predict import found_places, not_everywhere, open_runner
+from heatpoint.inference.report import check_report, report_files, set_threshold, write_report
+from heatpoint.inference.runner import Runner
 from heatpoint.options import keywords
 from heatpoint.scoring import read_rows
 from heatpoint.scoring.boxes import score_quads
-from heatpoint.scoring.keypoints import (
-    MATCH,
-    NORMALISERS,
-    JointScores,
-    default_sigmas,
-    is_subject,
-    oks_metrics,
-    sizes_of,
-)
+from heatpoint.scoring.keypoints import JointScores, default_sigmas, oks_metrics, sizes_of
 from heatpoint.scoring.points import score_points
+from heatpoint.scoring.subjects import MATCH, NORMALISERS, is_subject
 from heatpoint.system.files import write_json
 from heatpoint.system.outputs import check_outputs
+from heatpoint.system.signs import Kind
+
+if TYPE_CHECKING:
+    from heatpoint.zoo.detector import Detector
 
 PLACE_SCORE = 0.05
 """Least score of a box of ``detector``, where the user does not say."""
@@ -74,21 +81,83 @@ def run_evaluation(
 ) -> Metrics:
     """Scores as the options say; ``evaluate`` is this with keywords."""
     check_measure(options.measure)
+    wanted = options.about
     if (options.model is None) == (options.results is None):
         raise HeatpointError("expected either a model or results to score, not both or neither")
     truth = open_truth(options.data)
     given = [options.model, options.detector, options.results, truth.source]
     pictures = [record.path for record in truth.images]
-    check_outputs({"numbers": [options.save_results]}, given, pictures)
+    page, numbers = report_files(wanted.report) if wanted.report else (None, None)
+    written: dict[Kind, list[Path | str | None]] = {"pages": [page]}
+    written["numbers"] = [options.save_results, numbers]
+    check_outputs(written, [*given, wanted.against], pictures)
     if options.model is None or options.results is not None:
+        why = "looks at what a model finds, and a file of results is scored alone; give the model"
+        refuse(wanted, ("report", "against", "limits", "set_threshold"), why)
         return _score_file(Path(options.results or ""), truth, options)
-    timings = None if isinstance(options.model, Engine) else Timings()
-    runner = open_runner(options.model, options.run, options.keep, 0.0, timings)
-    about, read = runner.engine.description, options.read
-    match = Match.of(about, truth)
-    _check_options(options, match, about)
-    if not read.skip_bad:
+    models = [options.model, *([wanted.against] if wanted.against else ())]
+    ready = [_opened(model, options, truth) for model in models]
+    in_order = ready[0][1].asks and options.detector is None
+    check_report(wanted, options.model, ready[0][1], in_order)
+    if len({_scored_by(match) for _, match in ready}) > 1:
+        found = " and ".join(runner.engine.description.finds for runner, _ in ready)
+        raise HeatpointError(
+            f"against compares models by the same score, and these find {found}; give another one"
+        )
+    if not options.read.skip_bad:
         check_files(truth)
+    limits = None
+    if wanted.limits and not isinstance(options.model, Engine):
+        from heatpoint.inference.limits import run_limits  # needs torch, which a report does not
+
+        how = LimitsOptions(options.model, truth, options.keep, options.run, options.read)
+        limits = run_limits(how, progress)
+    first = _evaluated(*ready[0], options, _called(options.model, ready[0][0]), progress)
+    if wanted == ReportOptions():
+        return first.metrics
+    other = None
+    if wanted.against:
+        alone = replace(options, save_results=None)
+        other = _evaluated(*ready[1], alone, _called(wanted.against, ready[1][0]), progress)
+    analysis = Analysis(first, other, limits)
+    remarks = analysis.lines()
+    if wanted.report:
+        write_report(wanted.report, truth.source or "annotations", analysis)
+        remarks.append(f"report: {page}")
+    if wanted.set_threshold and isinstance(options.model, (str, Path)):
+        remarks.append(set_threshold(options.model, analysis))
+    return replace(first.metrics, report=analysis.as_dict(), remarks=tuple(remarks))
+
+
+def _opened(
+    model: Detector | Engine | str | Path, options: EvaluateOptions, truth: Annotations
+) -> tuple[Runner, Match]:
+    """Returns what runs a model, and how its answers are compared."""
+    timings = None if isinstance(model, Engine) else Timings()
+    runner = open_runner(model, options.run, options.keep, 0.0, timings)
+    match = Match.of(runner.engine.description, truth)
+    _check_options(options, match, runner.engine.description)
+    return runner, match
+
+
+def _scored_by(match: Match) -> tuple[bool, ...]:
+    return match.asks, match.quads, match.points, match.joints
+
+
+def _called(model: object, runner: Runner) -> str:
+    """Returns what a model is called on the page: as the user wrote it."""
+    return str(model) if isinstance(model, (str, Path)) else runner.engine.description.called
+
+
+def _evaluated(
+    runner: Runner,
+    match: Match,
+    options: EvaluateOptions,
+    called: str,
+    progress: Callable[[int, int], None] | None,
+) -> Evaluated:
+    """Runs a model over all pictures and scores what it finds."""
+    about, read = runner.engine.description, options.read
     sources, keep = match.sources, options.keep
     least = PLACE_SCORE if keep.score is None else keep.score
     if options.detector is None:
@@ -114,7 +183,7 @@ def run_evaluation(
     scored = measured(match, truth, found, in_order, options.measure)
     scores, (boxes, joints, points, quads) = flat_scores(*scored), scored
     unread = [] if places is None else [i for i in range(len(sources)) if i not in places]
-    return Metrics(
+    metrics = Metrics(
         boxes=boxes,
         joints=joints,
         main=next(name for name in (*score_columns(about), *scores) if name in scores),
@@ -127,6 +196,7 @@ def run_evaluation(
         skipped=[(str(sources[i]), "unreadable") for i in unread] + runner.skipped,
         timings=runner.timings,
     )
+    return Evaluated(called, metrics, match, truth, found, in_order, options.measure)
 
 
 def _check_options(options: EvaluateOptions, match: Match, about: Description) -> None:

@@ -18,7 +18,6 @@ from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines.engine import Engine
 from heatpoint.inference.places import ImageBoxes, places_among, places_of
 from heatpoint.inference.predict import (
-    SCORE,
     check_keep,
     not_everywhere,
     open_finder,
@@ -69,7 +68,7 @@ def load(options: LoadOptions) -> Model:
     Raises:
         HeatpointError: The model cannot be read, or an option is not for it.
     """
-    runner = open_runner(options.model, options.run, options.keep, SCORE)
+    runner = open_runner(options.model, options.run, options.keep)
     finder = None
     if options.detector and not runner.view.asks:
         raise HeatpointError(f"detector {not_everywhere(runner.engine.description)}")

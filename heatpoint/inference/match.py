@@ -21,7 +21,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.places import places_of
 from heatpoint.inference.sources import Source
-from heatpoint.scoring.keypoints import is_subject
+from heatpoint.scoring.subjects import is_subject
 from heatpoint.views import Places
 
 

@@ -24,8 +24,9 @@ from heatpoint.scoring.boxes import (
     score_quads,
     voc_metrics,
 )
-from heatpoint.scoring.keypoints import NORMALISERS, JointScores, score_joints
+from heatpoint.scoring.keypoints import JointScores, score_joints
 from heatpoint.scoring.points import Counts, PointScores, score_points
+from heatpoint.scoring.subjects import NORMALISERS
 from heatpoint.views import View
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Metrics:
         full: Looks at which the model gave as many sure results as it can; there may be more.
         skipped: Path and reason of each unreadable image that ``skip_bad`` left out.
         timings: Seconds per stage and images per second; all 0 for a file of results.
+        report: What ``report.json`` holds beside these; empty where no report was asked for.
+        remarks: The same in words.
     """
 
     boxes: BoxScores | None
@@ -73,6 +76,8 @@ class Metrics:
     full: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     timings: Timings = field(default_factory=Timings)
+    report: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def ap(self) -> float:
@@ -87,7 +92,8 @@ class Metrics:
     def as_dict(self) -> dict[str, Any]:
         """Returns everything ready for JSON, with null for NaN."""
         plain = dataclasses.asdict(self)
-        del plain["main"]
+        for name in ("main", "remarks", *(() if self.report else ("report",))):
+            del plain[name]
         plain["skipped"] = [{"path": path, "reason": reason} for path, reason in self.skipped]
         plain["timings"] = self.timings.as_dict()
         scores = (plain.pop("boxes") or {}) | (plain.pop("joints") or {})
@@ -116,7 +122,7 @@ class Metrics:
         if self.joints is not None:
             what += f", {self.joints.subjects} subjects"
             lines += _joint_lines(self.joints, self.protocol)
-        return "\n".join([what, *lines])
+        return "\n".join([what, *lines, *self.remarks])
 
 
 Scored = tuple[BoxScores | None, JointScores | None, PointScores | None, QuadScores | None]

@@ -71,20 +71,21 @@ def write_page(path: str | Path, title: str, parts: Iterable[str]) -> None:
         file.write("</body></html>\n")
 
 
-def picture(each: Doubted, truth: Annotations) -> str:
+def picture(each: Doubted, truth: Annotations, called: str = "") -> str:
     """Returns the part of a page about one picture: labels beside what was found, doubts marked.
 
     Args:
         each: The picture; its longer side is brought to between 480 and 960 pixels.
         truth: Says what classes and joints are called.
+        called: What ``Doubt.suspicion`` is called beside each doubt; "" says none.
     """
     told = each.doubts[:_DOUBTS]
+    small = [f" <small>{called} {doubt.suspicion:.2f}</small>" if called else "" for doubt in told]
     items = "".join(
-        f"<li>{escape(doubt.reason)} <small>suspicion {doubt.suspicion:.2f}</small></li>"
-        for doubt in told
+        f"<li>{escape(doubt.reason)}{more}</li>" for doubt, more in zip(told, small, strict=True)
     )
     rest = len(each.doubts) - len(told)
-    more = f"<p><small>and {rest:,} less suspicious ones</small></p>" if rest else ""
+    more = f"<p><small>and {rest:,} more</small></p>" if rest else ""
     labels, found = map(_embedded, _drawn(each, told, truth))
     path, kinds = each.record.path, "|".join(dict.fromkeys(doubt.kind for doubt in each.doubts))
     return (

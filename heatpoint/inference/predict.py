@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     Model = Detector | Engine | str | Path
 
 SCORE = 0.3
-"""Least score of a result of ``predict``, where the user does not say."""
+"""Least score of a result of ``predict``, where neither the user nor the model says."""
 
 
 @keywords(PredictOptions, positional=2)
@@ -114,7 +114,7 @@ def start(
     sources = [] if none else expand(images, options.recursive, options.frames)
     if ready:
         ready(sources)
-    runner = open_runner(options.model, options.run, keep, SCORE, timings)
+    runner = open_runner(options.model, options.run, keep, None, timings)
     if boxes is not None and options.detector:
         raise HeatpointError("give either boxes or detector, the model that finds them")
     if not runner.view.asks:
@@ -164,7 +164,7 @@ def found_places(
     options: PredictOptions | EvaluateOptions,
     subject: str,
     sources: Sequence[Source],
-    least: float = SCORE,
+    least: float | None = None,
 ) -> dict[int, Places]:
     """Returns where a model of boxes finds subjects, by the image's number.
 
@@ -175,7 +175,7 @@ def found_places(
             and how images are read.
         subject: The class of the subjects, or what they are if the model knows one class only.
         sources: The images.
-        least: Least score of a subject where the options do not say.
+        least: Least score of a subject where the options do not say; None for the detector's own.
 
     Raises:
         HeatpointError: As ``predict``, or the detector has other classes.
@@ -188,7 +188,7 @@ def found_places(
 
 
 def open_finder(
-    detector: Model, run: RunOptions, keep: KeepOptions, least: float = SCORE
+    detector: Model, run: RunOptions, keep: KeepOptions, least: float | None = None
 ) -> Runner:
     """Returns what finds the places for a model of one subject.
 
@@ -196,7 +196,7 @@ def open_finder(
         detector: The model of boxes; it has its own size.
         run: Says device and precision.
         keep: Which boxes are subjects.
-        least: Least score of a subject where ``keep`` does not say.
+        least: Least score of a subject where ``keep`` does not say; None for the detector's own.
 
     Raises:
         HeatpointError: As ``open_runner``, or the detector looks at places itself.
@@ -242,7 +242,11 @@ def looking(
 
 
 def open_runner(
-    model: Model, run: RunOptions, keep: KeepOptions, least: float, timings: Timings | None = None
+    model: Model,
+    run: RunOptions,
+    keep: KeepOptions,
+    least: float | None = None,
+    timings: Timings | None = None,
 ) -> Runner:
     """Returns a detector, a checkpoint or an exported file made ready to run in one fixed way.
 
@@ -250,7 +254,8 @@ def open_runner(
         model: What to run; an open engine keeps the device and precision it was opened with.
         run: How it is run.
         keep: What becomes a result.
-        least: Least score of a result where ``keep`` does not say.
+        least: Least score of a result where ``keep`` does not say; None for the model's own, which
+            ``evaluate`` has set, or ``SCORE``.
         timings: Filled as it works.
 
     Raises:
@@ -273,6 +278,8 @@ def open_runner(
         )
         refuse(keep, ("nms", "soft_nms"), why)
         refuse(run, ("scales",), why)
+    if least is None:
+        least = SCORE if about.least is None else about.least
     view = choose_view(about, run)
     return Runner(engine, view, choose_keep(keep, least, about.suppression, view, about.most))
 

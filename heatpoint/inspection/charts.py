@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpoint.inference.letters import Letters
 from heatpoint.inspection.maps import JointCounts, JointReport, Seen
 from heatpoint.inspection.report import DataReport, Measured
 from heatpoint.system.files import atomic_write
@@ -218,47 +219,3 @@ def _mark(axes: Any, x: float, text: str) -> None:
     along = axes.transAxes.inverted().transform(axes.transData.transform((x, 1)))[0]
     side, at = "left" if along < 0.5 else "right", axes.get_xaxis_transform()
     axes.text(x, 0.98, f" {text} ", ha=side, va="top", fontsize=8.5, color=_LINE, transform=at)
-
-
-class Letters:
-    """The fonts of this machine that have the letters of some names.
-
-    Args:
-        names: What is to be written. Fonts are opened only for letters that the usual one lacks.
-
-    Attributes:
-        families: Font families, the usual one first; each writes what those before it lack.
-    """
-
-    def __init__(self, names: Iterable[str]) -> None:
-        from matplotlib.font_manager import FontProperties, findfont, fontManager
-
-        usual = FontProperties()
-        self.families = [usual.get_name()]
-        self._lacking = set(map(ord, "".join(names))) - _letters(findfont(usual))
-        for entry in sorted(fontManager.ttflist, key=lambda entry: entry.name):
-            if not self._lacking:
-                return
-            # "Last Resort" draws the same box for all letters of a script.
-            plain = entry.style == "normal" and entry.weight in (400, 500)
-            if not plain or entry.name in self.families or entry.name.startswith("Last Resort"):
-                continue
-            found = self._lacking & _letters(entry.fname)
-            if found:
-                self.families.append(entry.name)
-                self._lacking -= found
-
-    def spell(self, name: str) -> bool:
-        """Tells whether every letter of a name can be written."""
-        return self._lacking.isdisjoint(map(ord, name))
-
-
-def _letters(path: str) -> set[int]:
-    """Returns the characters of a font; none of a broken one, or of one of coloured pictures."""
-    from matplotlib.ft2font import FT2Font
-
-    try:
-        font = FT2Font(path)
-    except (OSError, RuntimeError):
-        return set()
-    return set(font.get_charmap()) if font.scalable else set()

@@ -124,7 +124,7 @@ def disputed(
             doubts[place].append(doubt)
     if match.joints:
         for place, (record, found) in enumerate(compared):
-            doubts[place] += joint_doubts(match, record, found)
+            doubts[place] += joint_doubts(match, record, found, match.asks)
     pictures = []
     for place, some in doubts.items():
         if some:
@@ -221,6 +221,6 @@ def write_disputed(path: str | Path, source: str, model: str, found: Disagreemen
     lead = f"{found.lines()[0]}. The most suspicious come first; of each, one side is wrong."
     if more := len(found.disputed) - len(shown):
         lead += f" {more:,} more are in report.json."
-    parts = (picture(each, found.truth) for each in shown)
+    parts = (picture(each, found.truth, "suspicion") for each in shown)
     title = f"Labels of {source} and findings of {model}"
     write_page(path, title, chain([f"<p>{escape(lead)}</p>\n"], parts))

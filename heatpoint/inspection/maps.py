@@ -27,7 +27,8 @@ from heatpoint.inspection.report import (
     side_text,
     sought,
 )
-from heatpoint.scoring.keypoints import joint_errors, pck, subject_lengths
+from heatpoint.scoring.keypoints import pck
+from heatpoint.scoring.subjects import joint_errors, subject_lengths
 from heatpoint.views.pictures import Crops
 
 _SLACK = 1e-3  # pixels a corner may lie beyond the border before it is outside: rounding

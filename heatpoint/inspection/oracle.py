@@ -21,8 +21,9 @@ from heatpoint.inference import RADII
 from heatpoint.inference.finish import Keep, conclude, in_image
 from heatpoint.inspection.report import Counted, known_size, perfect, side_text, sought
 from heatpoint.scoring.boxes import coco_metrics, score_quads
-from heatpoint.scoring.keypoints import is_subject, score_joints
+from heatpoint.scoring.keypoints import score_joints
 from heatpoint.scoring.points import score_points
+from heatpoint.scoring.subjects import is_subject
 from heatpoint.views import Look
 from heatpoint.views.pictures import Picture
 

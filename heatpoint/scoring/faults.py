@@ -203,6 +203,11 @@ class Curves:
         """(K,) harmonic mean of both."""
         return np.asarray(2 * self.right / (self.rows + self.annotated))
 
+    @property
+    def all(self) -> tuple[Floats, Floats, Floats]:
+        """Precision, recall and F1."""
+        return self.precision, self.recall, self.f1
+
     def best(self) -> tuple[float, float]:
         """Returns the least score with the highest F1, and that; NaN and 0 if nothing is right.
 

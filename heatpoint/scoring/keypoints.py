@@ -9,26 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data import Annotations
 from heatpoint.data.results import Detections
-from heatpoint.data.skeleton import SKELETONS, Skeleton, name_side
+from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.geometry import box_area, box_iou
+from heatpoint.geometry import box_area
 from heatpoint.scoring import Floats, Normaliser, Results, known_mean, tabulated
 from heatpoint.scoring.boxes import compared, scores_by_class
-
-NORMALISERS: dict[Normaliser, str] = {
-    "extent": "larger side of the box round the labelled joints",
-    "torso": "distance from the left shoulder to the right hip",
-    "box": "larger side of the annotated box",
-    "head": "0.6 of the head box's diagonal",
-}
-"""The lengths that errors are measured by; LSP and FLIC use the torso, MPII the head."""
+from heatpoint.scoring.subjects import Subjects
 
 UNSCORED = frozenset({"pelvis", "thorax"})
 """Joints of MPII that the published mean leaves out: other joints all but determine them."""
@@ -51,18 +42,6 @@ class PckScores:
     pooled_all: float
     per_joint: dict[str, float]
     labelled: dict[str, int]
-
-
-def joint_errors(predicted: NDArray[Any], truth: NDArray[Any]) -> Floats:
-    """Returns the (N, J) distances in image pixels, NaN where the joint is not labelled.
-
-    Args:
-        predicted: (N, J, 2 or more) x and y in image pixels; infinite for a subject that was
-            not found.
-        truth: (N, J, 3) x, y in image pixels and visibility, 0 where not labelled.
-    """
-    apart = predicted[..., :2].astype(np.float64) - truth[..., :2].astype(np.float64)
-    return np.where(truth[..., 2] > 0, np.linalg.norm(apart, axis=-1), np.nan)
 
 
 def pck(
@@ -108,59 +87,6 @@ def pckh(errors: Floats, heads: Floats, joints: Sequence[str], threshold: float 
         threshold: 0.5; 0.1 and 0.2 are published too.
     """
     return pck(errors, heads, threshold, joints, UNSCORED)
-
-
-def subject_lengths(
-    normaliser: Normaliser,
-    keypoints: Floats,
-    boxes: Floats,
-    heads: Floats | None,
-    skeleton: Skeleton,
-) -> Floats:
-    """Returns the (N,) lengths by which errors are divided, NaN where one is unknown or 0.
-
-    ``torso`` is the distance between the left shoulder and the right hip, both labelled (DeepPose,
-    Toshev & Szegedy 2014, section 4.1, for LSP and FLIC).
-
-    Args:
-        normaliser: A name of ``NORMALISERS``.
-        keypoints: (N, J, 3) truth in image pixels with visibility.
-        boxes: (N, 4) annotated boxes, xyxy in image pixels.
-        heads: (N,) head sizes, or None.
-        skeleton: Whose joint names say where shoulder and hip are.
-
-    Raises:
-        HeatpointError: The skeleton has no shoulder or hip, or no head size is annotated.
-    """
-    if normaliser == "head":
-        if heads is None:
-            raise HeatpointError(
-                "the annotations hold no head boxes, which the normaliser 'head' (PCKh) needs; "
-                "use 'extent', 'torso' or 'box'"
-            )
-        lengths = heads.astype(np.float64)
-    elif normaliser == "box":
-        lengths = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0.0)
-    elif normaliser == "torso":
-        shoulder = keypoints[:, _find(skeleton, "left", "shoulder")]
-        hip = keypoints[:, _find(skeleton, "right", "hip")]
-        lengths = np.where(shoulder[:, 2] > 0, joint_errors(shoulder, hip), np.nan)
-    else:
-        labelled = keypoints[..., 2:] > 0
-        low = np.where(labelled, keypoints[..., :2], np.inf).min(1)
-        high = np.where(labelled, keypoints[..., :2], -np.inf).max(1)
-        lengths = (high - low).max(1, initial=-np.inf)
-    return np.where(np.isfinite(lengths) & (lengths > 0), lengths, np.nan)
-
-
-def _find(skeleton: Skeleton, side: str, part: str) -> int:
-    for place, name in enumerate(skeleton.joints):
-        if name_side(name) == (side, part):
-            return place
-    raise HeatpointError(
-        f"the normaliser 'torso' needs a {side} {part}, but the skeleton's joints are "
-        f"{', '.join(skeleton.joints)}; use 'extent' or 'box'"
-    )
 
 
 COCO_SIGMAS = (
@@ -273,10 +199,6 @@ def oks_metrics(
     return OksScores(**numbers, per_class=per_class)
 
 
-MATCH = 0.5
-"""Overlap (IoU) from which a found box is that of an annotated subject."""
-
-
 @dataclass(frozen=True, kw_only=True)
 class JointScores:
     """Scores of joints, from 0 to 1; NaN where there is nothing to find.
@@ -303,13 +225,6 @@ class JointScores:
     left_out: dict[str, int] = field(default_factory=dict)
 
 
-def is_subject(record: ImageRecord) -> NDArray[np.bool_]:
-    """Returns (N,) bool: which objects of an image are subjects whose joints are scored."""
-    if record.keypoints is None:
-        return np.zeros(len(record), bool)
-    return (record.keypoints[..., 2] > 0).any(1) & ~(record.crowd | record.difficult)
-
-
 def score_joints(
     truth: Annotations,
     found: Sequence[Detections],
@@ -331,24 +246,13 @@ def score_joints(
     """
     assert truth.skeleton is not None
     joints = truth.skeleton.joints
-    meant = [record.keep(is_subject(record)) for record in truth.images]
-    rows = [_points(one, record, in_order) for one, record in zip(found, meant, strict=True)]
-    nobody = np.zeros((0, len(joints), 3))
-    labelled = [record.keypoints for record in meant if record.keypoints is not None]
-    keypoints, predicted = np.concatenate([nobody, *labelled]), np.concatenate([nobody, *rows])
-    boxes = np.concatenate([np.zeros((0, 4)), *(record.boxes for record in meant)])
-    heads = None
-    if any(record.heads is not None for record in meant):
-        known = [np.full(len(r), np.nan) if r.heads is None else r.heads for r in meant]
-        heads = np.concatenate(known)
-    errors = joint_errors(predicted, keypoints)
-    lengths = subject_lengths(normaliser, keypoints, boxes, heads, truth.skeleton)
+    _, errors, lengths, heads, missed = Subjects.of(truth, found, in_order, normaliser)
     scores = {f"pck@{share:g}": pck(errors, lengths, share, joints) for share in thresholds}
     if heads is not None and np.isfinite(heads).any():
         scores["pckh@0.5"] = pckh(errors, heads, joints)
     objects = sum(len(record) for record in truth.images)
     left_out = {
-        "objects without a labelled joint, crowd regions or difficult": objects - len(keypoints),
+        "objects without a labelled joint, crowd regions or difficult": objects - len(errors),
         f"subjects without a length by {normaliser}": int(np.isnan(lengths).sum()),
     }
     return JointScores(
@@ -356,27 +260,7 @@ def score_joints(
         oks=oks_metrics(found, truth, sigmas),
         mean_error=known_mean(errors),
         error_per_joint={name: known_mean(errors[:, i]) for i, name in enumerate(joints)},
-        subjects=len(keypoints),
-        missed=int(np.isinf(predicted).all((1, 2)).sum()),
+        subjects=len(errors),
+        missed=missed,
         left_out={reason: count for reason, count in left_out.items() if count},
     )
-
-
-def _points(found: Detections, record: ImageRecord, in_order: bool) -> NDArray[np.float32]:
-    """Returns (N, J, 3) of the row that is meant for each subject, infinite without one.
-
-    If rows are not those of the subjects in their order, it is the one whose box overlaps the
-    subject's most. They choose in their order, that of the scores of boxes, among subjects of
-    their class, as COCO's matching has it.
-    """
-    assert found.keypoints is not None
-    if in_order:
-        return found.keypoints
-    taken = np.full((len(record), *found.keypoints.shape[1:]), np.inf, np.float32)
-    overlaps = box_iou(found.boxes.astype(np.float64), record.boxes)
-    overlaps[found.labels[:, None] != record.labels] = 0.0
-    for points, row in zip(found.keypoints, overlaps, strict=True):
-        row[np.isfinite(taken[:, 0, 0])] = 0.0
-        if row.max(initial=0.0) >= MATCH:
-            taken[row.argmax()] = points
-    return taken

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from safetensors import SafetensorError, safe_open
 
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.system.files import check_file, fits
+from heatpoint.system.files import atomic_write, check_file, fits
 from heatpoint.weights.download import cache_folder
 from heatpoint.weights.graphs import read_graph
 from heatpoint.weights.packages import Package
@@ -249,6 +249,9 @@ def unwrapped(content: Any, source: str) -> dict[str, Tensor]:
 FORMAT_VERSION = 1
 """Version of the file's header; a reader refuses newer ones."""
 
+LEAST = "least_score"
+"""Name in a detector's ``meta`` of the score from which on ``predict`` returns results."""
+
 HEADER = "heatpoint"
 """Key of the header in the safetensors metadata."""
 
@@ -285,6 +288,26 @@ def read_header(path: Path) -> dict[str, Any]:
             "weights, turn it into one with `heatpoint convert`"
         )
     return check_header(text, path)
+
+
+def write_meta(path: Path, name: str, value: object) -> None:
+    """Writes one more fact into the header of a detector file, atomically; all else stays.
+
+    Args:
+        path: The file.
+        name: What the fact is called in ``meta``.
+        value: What JSON can hold.
+
+    Raises:
+        HeatpointError: It is no such file, or cannot be written.
+    """
+    from safetensors.torch import load_file, save
+
+    header = read_header(path)
+    header["meta"][name] = value
+    content = save(load_file(path), {HEADER: json.dumps(header)})
+    with atomic_write(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def check_header(text: str, path: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from heatpoint.networks.bands import take_channels
 from heatpoint.networks.heads import Producer
 from heatpoint.system.files import atomic_write, fits
 from heatpoint.views import View
-from heatpoint.weights import FORMAT_VERSION, HEADER, checkpoint_path, read_header
+from heatpoint.weights import FORMAT_VERSION, HEADER, LEAST, checkpoint_path, read_header
 from heatpoint.zoo.backbone_weights import load_backbone_weights, origin
 from heatpoint.zoo.families import find
 from heatpoint.zoo.fit import Shapes, check_shapes, fill, outline, shapes_of
@@ -46,8 +46,9 @@ class Detector:
             network (without it, the file is loaded with a network of one's own), ``size`` the
             default input size [height, width], ``bits`` the depth of the 16-bit pictures it was
             trained on, if these declare none, ``bands`` [channels, dtype] where pictures are not
-            8-bit RGB, and settings of the codec's view, such as
-            ``padding``; more may be added, such as the score and the protocol it was measured by.
+            8-bit RGB, ``least_score`` of results if it was set, and settings of the codec's view,
+            such as ``padding``; more may be added, such as the score and the protocol it was
+            measured by.
         skeleton: The joints, in the order of the keypoints; None for codecs that learn none.
 
     Raises:
@@ -225,7 +226,9 @@ class Detector:
             with _of_header(path), torch.random.fork_rng(devices=[]):  # they are overwritten
                 network = made()
         with _of_header(path):
-            wrong = [name for name in codec.view.settings if not fits(meta.get(name, 1.0), float)]
+            told = (*codec.view.settings, LEAST)
+            wrong = [name for name in told if not fits(meta.get(name, 1.0), float)]
+            wrong += [LEAST] if not wrong and not 0 <= meta.get(LEAST, 0.0) <= 1 else []
             if wrong:
                 raise HeatpointError(f"{wrong[0]} is {meta[wrong[0]]!r:.60}")
             found = cls(network, codec, names, meta, skeleton)

@@ -66,6 +66,7 @@ class Description:
         channels: How many channels pictures have.
         dtype: What their values are, "uint8" or "uint16", in the whole range.
         architecture: Name of the network.
+        least: Least score of a result where the user does not say; None leaves it to ``predict``.
         older: The graph answers as files of the first edition do; see ``engines.older``.
     """
 
@@ -87,6 +88,7 @@ class Description:
     channels: int = 3
     dtype: str = "uint8"
     architecture: str = ""
+    least: float | None = None
     older: bool = False
 
     @property
@@ -242,6 +244,7 @@ class Description:
             and bool(self.names)
             and all(isinstance(text, str) for text in (*fields, weights))
             and (sigma is None or 0 < sigma < _LARGEST)
+            and (self.least is None or 0 <= self.least <= 1)
             and self.precision in PRECISIONS
             and self.dtype in ("uint8", "uint16")
             and len(fields) == len(self.answer)

@@ -10,6 +10,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Answer, Pixels, Timings
 from heatpoint.networks.fast import Precision, choose_precision, fast
+from heatpoint.weights import LEAST
 from heatpoint.zoo.detector import Detector
 
 
@@ -148,4 +149,5 @@ def describe(detector: Detector, *, flip: bool = False, max_detections: int = 10
         channels=detector.bands.channels,
         dtype=detector.bands.dtype,
         architecture=str(detector.meta.get("architecture", "")),
+        least=detector.meta.get(LEAST),
     )
