@@ -35,6 +35,7 @@ BOXES = Description(
     channels=5,
     dtype="uint16",
     architecture="cornernet_tiny",
+    least=0.25,
 )
 JOINTS = Description(
     names=("mouse",),
@@ -162,6 +163,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "channels": (0, -1, 10**9, 1.5, "3", None, True, []),
     "dtype": (None, 5, "", "float32", []),
     "architecture": (None, 5, []),
+    "least": (-0.1, 1.1, "0.3", True, []),
     "version": (None, "2", 2.0, [], True),
 }
 

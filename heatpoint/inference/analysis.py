@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 SEEN = 0.05
 """Score from which results are looked at for calibration; below lie very many."""
 
+FEW = 30
+"""Pictures below which intervals are too narrow."""
+
 _MOST, _LEAST, _CELLS = 1000, 200, 400_000_000  # how often pictures are drawn anew
 
 Groups = dict[str, dict[str, tuple[int, float]]]
@@ -194,10 +197,10 @@ class Analysis:
         sizes, crowding = np.concatenate(lengths)[wanted], np.concatenate(near)[wanted]
         groups: Groups = {}
         if judged.pointed:
-            groups["found, by distance to the next, px"] = _parts(crowding, hits[wanted])
+            groups["found, %, by distance to the next in px"] = _parts(crowding, hits[wanted])
         else:
-            groups["found, by side (√area), px"] = _parts(sizes, hits[wanted])
-            groups["found, by overlap with others"] = {
+            groups["found, %, by side (√area) in px"] = _parts(sizes, hits[wanted])
+            groups["found, %, by overlap with others (IoU)"] = {
                 name: _share(mask, hits[wanted])
                 for name, mask in (
                     ("none", crowding <= 0),
@@ -250,7 +253,8 @@ class Analysis:
 
     def lines(self) -> list[str]:
         """Returns what matters in words."""
-        name, (low, high) = next(iter(self.intervals.items()))
+        name = self.main
+        low, high = self.intervals[name]
         between = f"95 % interval {_points(low)} to {_points(high)}"
         lines = [f"{score_title(name)}: {between} ({self.resamples})"]
         if self.shares:
@@ -264,14 +268,23 @@ class Analysis:
         return lines
 
     @property
+    def main(self) -> str:
+        """Name of the score that decides, of those that can be computed for other pictures."""
+        names = list(self.model.sample.numbers())
+        return self.model.metrics.main if self.model.metrics.main in names else names[0]
+
+    @property
     def resamples(self) -> str:
         """How intervals were found."""
-        return f"bootstrap, {len(self.draws):,} resamples of {len(self.model.truth):,} pictures"
+        count = len(self.model.truth)
+        few = "; too narrow, for so few pictures" if count < FEW else ""
+        return f"bootstrap, {len(self.draws):,} resamples of {count:,} pictures{few}"
 
     def verdict(self) -> str:
         """Returns in a sentence whether the other model differs by more than chance."""
         assert self.other is not None
-        name, (low, high) = next(iter(self.differences.items()))
+        name = self.main
+        low, high = self.differences[name]
         one, two = (each.sample.numbers()[name] for each in self._both)
         gap = f"{score_title(name)} {_points(one)} and {_points(two)}: {100 * (two - one):+.1f}"
         within = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"

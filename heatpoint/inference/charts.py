@@ -119,6 +119,7 @@ def draw_confusion(names: Sequence[str], table: NDArray[np.int64]) -> Figure:
     figure = _figure(max(5.5, side + 3), max(4.0, side + 2))
     axes = figure.subplots()
     shares = cells / np.maximum(cells.sum(1, keepdims=True), 1)
+    shares[-1] = cells[-1] / np.maximum(cells.sum(0), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in zip(*np.nonzero(cells), strict=True):
         ink = "white" if shares[row, column] > 0.6 else _TEXT
@@ -162,8 +163,8 @@ def draw_calibration(judged: Judged, least: float) -> Figure:
     axes.plot(means[some], shares[some], "o-", color=_BAR, markersize=4)
     for place in np.flatnonzero(some).tolist():
         at = (place + 0.5) / len(counts)
-        axes.text(at, 0.015, f"{counts[place]:,}", ha="center", fontsize=7.5, color=_TEXT)
-    axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="score", ylabel="share that is right")
+        axes.text(at, 1.03, f"{counts[place]:,}", ha="center", fontsize=7.5, color=_TEXT)
+    axes.set(xlim=(0, 1), ylim=(0, 1.1), xlabel="score", ylabel="share that is right")
     _plain(axes, f"calibration: off by {100 * error:.1f} points on average")
     return figure
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -227,9 +228,13 @@ def score_columns(model: Codec | Description) -> tuple[str, ...]:
     return ("oks_ap", *boxes[:1], "pck@0.1", *boxes[1:])
 
 
+_SHORT = re.compile("(ap|ar|f1|oks|pck)")
+
+
 def score_title(name: str) -> str:
-    """Returns the name of a score as people write it: "AP50" for "ap50"."""
-    return name.upper().replace("_", " ")
+    """Returns the name of a score as people write it: "AP50" for "ap50", "AP small"."""
+    words = (word.upper() if _SHORT.match(word) else word for word in name.split("_"))
+    return " ".join(words)
 
 
 def percent(value: float) -> str:

@@ -23,7 +23,7 @@ from heatpoint.inference.charts import (
 )
 from heatpoint.inference.curves import point_curves
 from heatpoint.inference.doubts import Doubt, Doubted, joint_doubts
-from heatpoint.inference.engines import is_exported
+from heatpoint.inference.engines import Engine, is_exported
 from heatpoint.inference.match import Match
 from heatpoint.inference.metrics import percent, score_title
 from heatpoint.inference.page import chart, picture, table, write_page
@@ -62,6 +62,11 @@ def check_report(wanted: ReportOptions, model: object, match: Match, in_order: b
     if wanted.limits and wanted.report is None:
         raise HeatpointError(
             "limits is a part of the report; give report, or use heatpoint limits, which needs none"
+        )
+    if wanted.limits and (is_exported(model) or isinstance(model, Engine)):
+        raise HeatpointError(
+            "limits needs a checkpoint: exported files and open engines keep their maps to "
+            "themselves; leave it out"
         )
     if not wanted.set_threshold:
         return
@@ -138,9 +143,16 @@ def _parts(analysis: Analysis) -> Iterator[str]:
         if known == known:
             title = f"from the {score_title(name)} to 100"
             waterfall = draw_waterfall(title, (score_title(name), known), analysis.shares)
+            tighter = ""
+            if not judged.pointed:
+                whole = judged.numbers()[judged.main[0]]
+                tighter = (
+                    f" {score_title(judged.main[0])} asks for places that are more exact, and "
+                    f"loses {percent(known - whole).strip()} points more."
+                )
             yield _section(
                 "What is lost to which mistakes",
-                _text(_LOST),
+                _text(_LOST + tighter),
                 chart(waterfall, "what each kind of mistake costs"),
             )
     if analysis.limits is not None:
@@ -163,7 +175,7 @@ def _parts(analysis: Analysis) -> Iterator[str]:
             chart(draw_groups(analysis.groups), "shares by size and crowding"),
         )
         yield _section(
-            "Are scores true?",
+            "Calibration of scores",
             _text(_CALIBRATION),
             chart(draw_calibration(judged, SEEN), "share of right results by score"),
         )
@@ -182,15 +194,18 @@ _LOST = (
     "least; with less it is background. Alike are boxes and corners by their overlap (IoU), poses "
     "by their OKS, points by their distance."
 )
-_CONFUSION = "Each object stands in one row, each result in one column. "
+_CONFUSION = (
+    "Each object stands in one row, each result in one column; what is badly placed is missed and "
+    "background. Colours are shares of the row, of background shares of the column. "
+)
 _CALIBRATION = (
     "If scores are true, seven in ten results with a score of 0.7 are right. Results from score "
-    f"{SEEN} on count; in each bar stands their number."
+    f"{SEEN} on count; above each bar stands their number."
 )
 
 
 def _from(score: float) -> str:
-    return f"Results from score {score:g} on count."
+    return f"Only results from score {score:g} on count."
 
 
 def _text(text: str) -> str:
@@ -229,7 +244,7 @@ def _limited(analysis: Analysis) -> Iterator[str]:
     first, *rows = analysis.limits.rows
     before, steps = first.main, {}
     for row in rows:
-        steps[f"true {row.replaced[-1]} maps"] = row.main - before
+        steps[f"true {row.replaced[-1]}"] = row.main - before
         before = row.main
     steps["the representation itself"] = 1 - before
     yield _text(f"{analysis.limits.verdict()}.")
