@@ -208,6 +208,7 @@ class Analysis:
                     ("to 0.3", (crowding > 0.1) & (crowding <= 0.3)),
                     ("more", crowding > 0.3),
                 )
+                if mask.any()
             }
         numbers = judged.annotated.sum(1)
         title = f"{score_title(judged.main[-1 if judged.pointed else 0])} by objects in a picture"

@@ -83,7 +83,7 @@ def draw_curves(judged: Judged, score: float) -> Figure:
     counts = judged.annotated.sum(0)
     shown = [n for n in np.argsort(-counts, kind="stable")[:_LINES].tolist() if counts[n]]
     names, families = spelt(judged.names, "class")
-    for label in [*sorted(shown), None]:
+    for label in [*(sorted(shown) if len(shown) > 1 else ()), None]:
         curves = Curves.of(judged, label)
         if label is None:
             style: dict[str, Any] = {"color": "black", "linewidth": 2, "label": "all together"}
@@ -169,10 +169,13 @@ def draw_calibration(judged: Judged, least: float) -> Figure:
     return figure
 
 
-def draw_joints(names: Sequence[str], shares: Floats, per_joint: Mapping[str, float]) -> Figure:
+def draw_joints(
+    title: str, names: Sequence[str], shares: Floats, per_joint: Mapping[str, float]
+) -> Figure:
     """Returns how many joints are found within a share of the subject's length.
 
     Args:
+        title: What the score of each joint is called.
         names: Names of the joints.
         shares: (N, J) errors by that length, NaN where not labelled.
         per_joint: The score of each joint by name.
@@ -194,6 +197,6 @@ def draw_joints(names: Sequence[str], shares: Floats, per_joint: Mapping[str, fl
     bars.set_yticks(range(len(names)), called)
     bars.set(xlim=(0, 1.12), xticks=())
     bars.invert_yaxis()
-    _plain(bars, "found, joint by joint")
+    _plain(bars, title)
     _words(bars, families)
     return figure

@@ -129,7 +129,7 @@ def _parts(analysis: Analysis) -> Iterator[str]:
         f"with replacement ({analysis.resamples}), and 95 % of the scores lie in the interval."
     )
     rows = []
-    for name, value in metrics.scores.items():
+    for name, value in (model.sample.numbers() | metrics.scores).items():
         low, high = analysis.intervals.get(name, (np.nan, np.nan))
         between = "" if low != low else f"{percent(low)} to {percent(high)}"
         rows.append((score_title(name), percent(value), between))
@@ -180,9 +180,10 @@ def _parts(analysis: Analysis) -> Iterator[str]:
             chart(draw_calibration(judged, SEEN), "share of right results by score"),
         )
     if model.match.joints and metrics.joints is not None and model.truth.skeleton is not None:
-        share = list(metrics.joints.pck.values())[len(model.how.thresholds) // 2]
+        name, share = list(metrics.joints.pck.items())[len(model.how.thresholds) // 2]
         errors = model.subjects.errors / model.subjects.lengths[:, None]
-        figure = draw_joints(model.truth.skeleton.joints, errors, share.per_joint)
+        title, joints = f"{score_title(name)} of each joint", model.truth.skeleton.joints
+        figure = draw_joints(title, joints, errors, share.per_joint)
         yield _section("Joints", chart(figure, "joints within an error, and joint by joint"))
     yield from _gallery(analysis)
 
@@ -202,6 +203,9 @@ _CALIBRATION = (
     "If scores are true, seven in ten results with a score of 0.7 are right. Results from score "
     f"{SEEN} on count; above each bar stands their number."
 )
+
+
+_CALLED = {"joint": "joint far off", "sides": "left and right swapped"}
 
 
 def _from(score: float) -> str:
@@ -296,7 +300,7 @@ def _gallery(analysis: Analysis) -> Iterator[str]:
         "<p>",
         *(
             f'<label><input type="checkbox" name="kind" value="{kind}" checked> '
-            f"{kind} ({count:,})</label>"
+            f"{_CALLED.get(kind, kind)} ({count:,})</label>"
             for kind, count in kinds.most_common()
         ),
         "</p>",
