@@ -221,8 +221,7 @@ class Evaluate:
 
     Examples:
         heatpoint evaluate runs/train/best.safetensors val.json
-        heatpoint evaluate model.onnx voc:val --nms 0.5 --json numbers.json
-        heatpoint evaluate best.safetensors val.json --report runs/report --against other.onnx
+        heatpoint evaluate model.onnx voc:val --report runs/look --against other.onnx
     """
 
     score: EvaluateOptions

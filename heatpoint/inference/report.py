@@ -328,8 +328,10 @@ def _mistakes(faults: Faults, analysis: Analysis, least: float) -> list[list[Dou
         if kind == CLASS:
             reason += f", labelled {names[record.labels[target]]}"
         elif kind == PLACE:
-            common = f", but only {judged.alike[place][own, target]:.2f} like its label"
-            reason += ", but beside its label" if judged.pointed else common
+            # Rounded down, for 0.496 is too little.
+            common = int(100 * judged.alike[place][own, target]) / 100
+            beside = f", but only {common:.2f} like its label"
+            reason += ", but beside its label" if judged.pointed else beside
         elif kind == BOTH:
             reason += f" beside a {names[record.labels[target]]}"
         elif kind == DOUBLE:
