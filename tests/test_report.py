@@ -17,6 +17,7 @@ from seeing import SeeingEngine
 from heatpoint import zoo
 from heatpoint.cli import main
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.readers import read
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import Engine
@@ -27,6 +28,8 @@ from heatpoint.inference.loaded import load
 from heatpoint.inference.metrics import Metrics
 from heatpoint.inference.predict import predict
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.training.recipe import Recipe
+from heatpoint.training.start import build_detector
 from heatpoint.zoo.detector import Detector
 
 NAMES = ("<b>cat</b>", "dog & $co$")
@@ -265,6 +268,8 @@ def test_the_score_that_is_set_is_the_one_of_predict(
     # What is given goes before, scores are those of all results, and exported files know it.
     assert len(predict(model, picture, size=96, score=0.0)[0]) == len(every)
     assert evaluate(model, data, size=96).protocol["score"] == 0.0
+    recipe = Recipe(data, data, weights=str(model))
+    assert "least_score" not in build_detector(recipe, read(data))[0].meta  # new weights, new score
     about = describe(after)
     assert about.least == Description.from_json(about.to_json(), "m.onnx").least == score
 

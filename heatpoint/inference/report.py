@@ -30,6 +30,7 @@ from heatpoint.inference.page import chart, picture, table, write_page
 from heatpoint.inference.predict import SCORE
 from heatpoint.scoring.faults import BACKGROUND, BOTH, CLASS, DOUBLE, KINDS, MISSED, PLACE, Faults
 from heatpoint.system.files import write_json
+from heatpoint.system.outputs import check_outputs
 from heatpoint.weights import LEAST, PUBLISHED, checkpoint_path, write_meta
 
 PICTURES = 60
@@ -57,7 +58,7 @@ def check_report(wanted: ReportOptions, model: object, match: Match, in_order: b
     """Makes sure that what is asked for can be done with a model.
 
     Raises:
-        HeatpointError: It cannot; says why.
+        HeatpointError: It cannot, or the checkpoint may not be written to; says why.
     """
     if wanted.limits and wanted.report is None:
         raise HeatpointError(
@@ -87,6 +88,7 @@ def check_report(wanted: ReportOptions, model: object, match: Match, in_order: b
             f"set_threshold writes into a checkpoint of yours, and {model} are published weights; "
             f"copy {checkpoint_path(model)} and give the copy"
         )
+    check_outputs({"checkpoints": [model]})
 
 
 def set_threshold(model: str | Path, analysis: Analysis) -> str:

@@ -15,7 +15,7 @@ from heatpoint.networks.hourglasses import DetectionHourglass
 from heatpoint.training.data import statistics
 from heatpoint.training.recipe import Recipe
 from heatpoint.views import input_size
-from heatpoint.weights import checkpoint_path, read_header
+from heatpoint.weights import LEAST, checkpoint_path, read_header
 from heatpoint.zoo.detector import Detector
 from heatpoint.zoo.fit import shapes_of
 
@@ -93,6 +93,7 @@ def _chosen(options: Recipe, train: Annotations) -> tuple[Detector, list[str]]:
     given = {name: value for name, value in given.items() if value not in (None, "")}
     if options.weights:
         detector = Detector.load(options.weights)
+        detector.meta.pop(LEAST, None)  # it was that of the old weights
         detector = _with_choices(detector, given, options.weights)
         fresh = detector.adapt(names, train.skeleton)
         tensors = f"initialised anew for this data: {', '.join(fresh)}" if fresh else "all kept"
