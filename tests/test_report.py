@@ -27,7 +27,10 @@ from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.loaded import load
 from heatpoint.inference.metrics import Metrics
 from heatpoint.inference.predict import predict
+from heatpoint.synthetic.cells import write_cells
+from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.synthetic.slips import write_slips
 from heatpoint.training.recipe import Recipe
 from heatpoint.training.start import build_detector
 from heatpoint.zoo.detector import Detector
@@ -288,3 +291,32 @@ def test_a_score_is_set_in_checkpoints_only(guessing: tuple[Path, Path], tmp_pat
     damaged.save(tmp_path / "d.safetensors")
     with pytest.raises(HeatpointError, match="least_score is 7"):
         Detector.load(tmp_path / "d.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("model", "draw"),
+    [
+        ("pose_tiny", write_figures),
+        ("centerpose_tiny", write_figures),
+        ("points_tiny", write_cells),
+        ("quads_tiny", write_slips),
+    ],
+)
+def test_every_kind_of_model_has_a_page(model: str, draw: Any, tmp_path: Path) -> None:
+    data = read(draw(tmp_path / "data", 3, (128, 128)))
+    detector = zoo.build(model, data.names, skeleton=data.skeleton)
+    metrics = evaluate(
+        detector, data, size=128, report=tmp_path / "out", limits=True, against=detector
+    )
+    again = metrics.report["scores"]
+    shared = again.keys() & metrics.scores.keys()
+    assert metrics.main in again
+    assert {name: metrics.scores[name] for name in shared} == pytest.approx(
+        {name: again[name] for name in shared}, abs=1e-12
+    )
+    assert "too narrow, for so few pictures" in metrics.summary()
+    assert metrics.report["limits"]["rows"][-1][metrics.main] > 0.5
+    words = Page((tmp_path / "out" / "report.html").read_text(encoding="utf-8")).words
+    assert "What limits the model" in words
+    assert ("Joints" in words) == (data.skeleton is not None)
+    assert ("Confusion" in words) == (model != "pose_tiny")
