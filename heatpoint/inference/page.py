@@ -39,7 +39,8 @@ p { max-width: 75ch; }
 ol { margin: .3rem 0 .8rem; padding-left: 1.8rem; }
 table { border-collapse: collapse; }
 td, th { padding: .15rem .8rem .15rem 0; text-align: right; font-variant-numeric: tabular-nums; }
-td:first-child, th:first-child { text-align: left; overflow-wrap: anywhere; }
+td, th { white-space: nowrap; }
+td:first-child, th:first-child { text-align: left; white-space: normal; min-width: 9ch; }
 tr + tr { border-top: 1px solid #8883; }
 label { margin-right: 1.2rem; white-space: nowrap; }
 .wide { overflow-x: auto; }
@@ -47,7 +48,7 @@ label { margin-right: 1.2rem; white-space: nowrap; }
 figure { margin: 0; }
 figcaption { font-weight: 600; }
 img { width: 100%; height: auto; border-radius: 4px; }
-img.chart { width: auto; max-width: 100%; }
+img.chart { width: auto; }
 small { opacity: .75; }
 """
 
@@ -110,7 +111,11 @@ def chart(figure: Figure, about: str) -> str:
     data = io.BytesIO()
     figure.savefig(data, format="png")
     encoded = base64.b64encode(data.getvalue()).decode()
-    return f'<img class="chart" alt="{escape(about)}" src="data:image/png;base64,{encoded}">\n'
+    # On a narrow screen it is rolled sideways rather than made too small to read.
+    least = 0.6 * float(figure.get_figwidth() * figure.dpi)
+    style = f'class="chart" style="max-width: max(100%, {least:.0f}px)"'
+    image = f'<img {style} alt="{escape(about)}" src="data:image/png;base64,{encoded}">'
+    return f'<div class="wide">{image}</div>\n'
 
 
 def _drawn(each: Doubted, told: Sequence[Doubt], truth: Annotations) -> list[Image]:
