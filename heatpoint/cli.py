@@ -40,6 +40,7 @@ COMMANDS = {
     "predict": ("finding.Predict", "find objects, or the joints of subjects, in pictures"),
     "video": ("films.Video", "find them in a film or in what a camera sees"),
     "export": ("deployment.Export", "write a checkpoint as a file that runs without PyTorch"),
+    "serve": ("deployment.Serve", "answer requests over HTTP, with a page to try the model on"),
     "benchmark": ("deployment.Benchmark", "time each engine from a picture on disk to results"),
     "convert": ("weights.Convert", "turn a published checkpoint into one of ours"),
     "fetch": ("weights.Fetch", "get published weights by name"),

@@ -1,4 +1,4 @@
-"""``heatpoint export`` and ``benchmark``: files that run without PyTorch, and how fast they are."""
+"""``heatpoint export``, ``benchmark`` and ``serve``: files without PyTorch, speed, a server."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from heatpoint.errors import EXIT_MISTAKE, HeatpointError
 from heatpoint.options import Checkpoint, Data, File, Folder, Name, Pictures, Size, Words, passed
+from heatpoint.serving import ServeOptions
 
 if TYPE_CHECKING:
     from heatpoint.data import Annotations
@@ -190,3 +191,22 @@ class Benchmark:
         for name, reason in report.failed.items():
             print(f"heatpoint benchmark: {name} failed: {reason}", file=sys.stderr)
         return EXIT_MISTAKE if report.failed else 0
+
+
+@dataclass
+class Serve:
+    """Answers requests over HTTP until Ctrl-C, and shows a page to try the model on.
+
+    Examples:
+        heatpoint serve model.onnx
+        heatpoint serve runs/train/best.safetensors --host 0.0.0.0 --port 80 --score 0.5
+    """
+
+    how: ServeOptions
+
+    def run(self) -> None:
+        """Listens until a signal comes, and finishes what is under way."""
+        from heatpoint.serving.server import serve
+
+        serve(self.how, lambda text: print(text, flush=True))
+        print("stopped; every request under way was answered")

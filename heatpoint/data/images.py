@@ -171,15 +171,20 @@ def load_shown(source: ImageSource) -> NDArray[np.uint8]:
     return load_image(source).astype(np.uint8, copy=False)
 
 
-def image_size(path: str | Path) -> tuple[int, int]:
+def image_size(source: str | Path | bytes, name: str = "") -> tuple[int, int]:
     """Returns (height, width) of the upright image; reads the header only.
+
+    Args:
+        source: A file, or its bytes.
+        name: What messages call bytes.
 
     Raises:
         BadImage: The file is missing or no image.
     """
-    if (array := array_of(path, str(path))) is not None:
+    name = name or str(source)[:80]
+    if (array := array_of(source, name)) is not None:
         return array.shape[0], array.shape[1]
-    with opened(path, str(path)) as (image, stream):
+    with opened(source, name) as (image, stream):
         return upright_size(image, orientation_of(image, stream))
 
 

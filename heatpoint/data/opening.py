@@ -40,6 +40,10 @@ class BadImage(HeatpointError):
         super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
 
 
+class TooLarge(BadImage):
+    """An image that has, or claims, more pixels than are decoded."""
+
+
 @contextmanager
 def opened(
     source: bytes | str | os.PathLike[str], name: str
@@ -108,10 +112,10 @@ def check_pixels(image: PIL.Image, name: str) -> None:
     """Makes sure that an image is not too large to be decoded.
 
     Raises:
-        BadImage: It is.
+        TooLarge: It is.
     """
     if image.width * image.height > MAX_PIXELS:
-        raise BadImage(
+        raise TooLarge(
             f"image {name} claims {image.width} x {image.height} pixels, more than the "
             f"{MAX_PIXELS} that are read; cut it into tiles first"
         )
@@ -132,9 +136,9 @@ def named(name: str, stream: BinaryIO | None = None) -> Iterator[None]:
 def _broken(stream: BinaryIO | None, name: str, error: Exception) -> BadImage:
     reason = str(error) or type(error).__name__
     if isinstance(error, PIL.DecompressionBombError):
-        return BadImage(f"image {name} is too large: {error}; cut it into tiles first")
+        return TooLarge(f"image {name} is too large: {error}; cut it into tiles first")
     if isinstance(error, MemoryError):
-        return BadImage(f"image {name} is too large for the memory; cut it into tiles first")
+        return TooLarge(f"image {name} is too large for the memory; cut it into tiles first")
     if stream is not None:
         stream.seek(0)
         start = stream.read(16)

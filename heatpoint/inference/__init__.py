@@ -1,4 +1,4 @@
-"""The options of predict, evaluate, limits and video; what they share is nested in each."""
+"""The options of predict, load, evaluate, limits and video; what they share is nested in each."""
 
 from __future__ import annotations
 
@@ -144,6 +144,22 @@ class PredictOptions:
     run: RunOptions = field(default_factory=RunOptions)
 
     read: ReadOptions = field(default_factory=ReadOptions)
+
+
+@dataclass
+class LoadOptions:
+    """Opens a model, to be called with pictures."""
+
+    model: Checkpoint | Path | Detector | Engine
+    """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
+    weights"""
+
+    detector: Checkpoint | Path | Detector | Engine | None = None
+    """of a model of joints: a model of boxes that finds where to look"""
+
+    keep: KeepOptions = field(default_factory=KeepOptions)
+
+    run: RunOptions = field(default_factory=RunOptions)
 
 
 Metric = Literal["coco", "voc", "points"]

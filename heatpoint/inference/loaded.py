@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,8 +12,7 @@ from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Bands, Image
-from heatpoint.inference import KeepOptions, RunOptions
-from heatpoint.inference.engines.engine import Engine
+from heatpoint.inference import LoadOptions
 from heatpoint.inference.places import ImageBoxes, places_among, places_of
 from heatpoint.inference.predict import (
     check_keep,
@@ -24,32 +21,14 @@ from heatpoint.inference.predict import (
     open_runner,
 )
 from heatpoint.inference.runner import Runner
-from heatpoint.options import Checkpoint, keywords
+from heatpoint.options import keywords
 
 if TYPE_CHECKING:
     import torch
 
-    from heatpoint.zoo.detector import Detector
-
     Picture = ImageSource | torch.Tensor
 
 _ADDRESS = ("http://", "https://")
-
-
-@dataclass
-class LoadOptions:
-    """Opens a model, to be called with pictures."""
-
-    model: Checkpoint | Path | Detector | Engine
-    """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
-    weights"""
-
-    detector: Checkpoint | Path | Detector | Engine | None = None
-    """of a model of joints: a model of boxes that finds where to look"""
-
-    keep: KeepOptions = field(default_factory=KeepOptions)
-
-    run: RunOptions = field(default_factory=RunOptions)
 
 
 @keywords(LoadOptions, positional=1)
@@ -67,6 +46,15 @@ def load(options: LoadOptions) -> Model:
 
     Raises:
         HeatpointError: The model cannot be read, or an option is not for it.
+    """
+    return open_model(options)
+
+
+def open_model(options: LoadOptions) -> Model:
+    """Returns the model that options describe; ``load`` takes them as keywords.
+
+    Raises:
+        HeatpointError: As ``load``.
     """
     runner = open_runner(options.model, options.run, options.keep)
     finder = None
@@ -90,13 +78,15 @@ class Model:
         skeleton: Its joints; None of a model that finds none.
         size: (height, width) of its usual input in pixels.
         engine: The open engine, which ``predict``, ``evaluate`` and ``video`` take as a model.
+        runner: What runs it.
+        finder: What finds where it looks, or None.
     """
 
     def __init__(self, runner: Runner, finder: Runner | None = None) -> None:
         about = runner.engine.description
         self.engine, self.names, self.size = runner.engine, about.names, about.size
         self.skeleton: Skeleton | None = about.skeleton
-        self._runner, self._finder = runner, finder
+        self.runner, self.finder = runner, finder
 
     def __repr__(self) -> str:
         about, engine = self.engine.description, self.engine
@@ -132,13 +122,13 @@ class Model:
         return (self(image, bgr=bgr) for image in images)
 
     def _found(self, pixels: Image, boxes: ImageBoxes | None) -> Detections:
-        runner, places = self._runner, None
+        runner, places = self.runner, None
         if boxes is not None:
             if not runner.view.asks:
                 raise HeatpointError(f"boxes {not_everywhere(self.engine.description)}")
             places = places_of(boxes, "the picture")
-        elif self._finder is not None:
-            places = places_among(self._finder([pixels])[0], self.names[0])
+        elif self.finder is not None:
+            places = places_among(self.finder([pixels])[0], self.names[0])
         return runner([pixels], [places])[0]
 
 
