@@ -34,7 +34,7 @@ pytest.importorskip("prometheus_client", reason="serving needs heatpoint[serve]"
 pytest.importorskip("httpx", reason="starlette's test client needs httpx")
 pytest.importorskip("onnxruntime", reason="needs heatpoint[onnx]")
 
-from serving import client, picture
+from serving import FOUND, client, picture
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +64,21 @@ def test_rows_are_those_of_predict(server: Any, graph: Path, tmp_path: Path) -> 
         assert answer.status_code == 200, answer.text
         assert answer.json() == json.loads(json.dumps(result_rows(found)))
         assert answer.json() or not options
+
+
+@pytest.mark.parametrize("finds", FOUND)
+def test_every_representation_has_the_rows_of_predict(finds: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(picture(1))
+    with closing(client(FOUND[finds])) as server:
+        for score in (0.1, 0.4):
+            rows = send(server, (str(path), path.read_bytes()), score=str(score)).json()
+            found = iter_predict(FOUND[finds], [path], score=score)
+            assert rows == json.loads(json.dumps(result_rows(found)))
+            assert len(rows) == (3 if score == 0.1 else 2)
+        card = server.get("/model").json()
+    named = {"joints": "boxes and joints"}
+    assert (card["finds"], card["skeleton"] is None) == (named.get(finds, finds), finds != "joints")
 
 
 def test_a_picture_is_upright_and_is_drawn_as_predict_does(server: Any, graph: Path) -> None:
@@ -154,6 +169,11 @@ def test_what_is_no_form_of_pictures_is_a_sentence(server: Any, request_: dict[s
     answer = server.post("/predict", **request_)
     assert answer.status_code == 400, answer.text
     assert "curl -F pictures=@photo.jpg" in answer.json()["detail"]
+
+
+def test_a_name_is_short_for_it_is_in_every_row(server: Any) -> None:
+    answer = send(server, ("a" * 300 + ".png", picture()))
+    assert (answer.status_code, "has 304 characters" in answer.json()["detail"]) == (400, True)
 
 
 def test_other_addresses_and_ways_are_sentences(server: Any) -> None:

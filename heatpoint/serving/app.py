@@ -26,6 +26,9 @@ from heatpoint.system import VERSION
 MOST = 64
 """Pictures of one request."""
 
+LONGEST_NAME = 255
+"""Characters of a picture's name."""
+
 Pictures = Annotated[
     list[UploadFile],
     File(description="picture files; of a file of several pictures the first is looked at"),
@@ -93,7 +96,7 @@ def make_app(model: Served, limits: LimitOptions, token: str, meters: Meters) ->
         boxes: BoxText = None,
         draw: Draw = False,
     ) -> Response:
-        """Returns what is found: rows as ``heatpoint predict --json`` writes them."""
+        """Returns what is found, as rows in the form of heatpoint predict --json."""
         await _check_fields(request, ("pictures", "urls", "score", "tiles", "boxes", "draw"))
         count = len(pictures) + len(urls)
         if not 1 <= count <= MOST or (draw and count != 1):
@@ -206,7 +209,13 @@ async def _check_fields(request: Request, known: tuple[str, ...]) -> None:
 
 
 async def _sent(picture: UploadFile, number: int) -> Sent:
-    return Sent(picture.filename or f"picture {number}", await picture.read())
+    """Returns a picture of a form; its name is repeated in every row, so that it must be short."""
+    name = picture.filename or f"picture {number}"
+    if len(name) > LONGEST_NAME:
+        raise HTTPException(
+            400, f"the name {name[:40]!r}... has {len(name)} characters; {LONGEST_NAME} at most"
+        )
+    return Sent(name, await picture.read())
 
 
 def _boxes(text: str | None, count: int) -> list[ImageBoxes | None]:

@@ -101,8 +101,9 @@ async function heatOf(picture) {
   pen.drawImage(grey, 0, 0);
   const image = pen.getImageData(0, 0, grey.width, grey.height);
   for (let i = 0; i < image.data.length; i += 4) {
-    const level = image.data[i]; // from dark red by orange to light yellow
-    image.data.set([Math.min(255, 120 + level), Math.max(0, 1.3 * level - 90), 0.5 * level, 0.9 * level], i);
+    const level = image.data[i]; // from dark red by orange to light yellow, the weakest unseen
+    const alpha = level < 4 ? 0 : Math.min(255, 50 + 1.4 * level);
+    image.data.set([120 + level, 1.3 * level - 90, 0.5 * level, alpha], i); // which it clamps
   }
   pen.putImageData(image, 0, 0);
   picture.heat = canvas;
@@ -186,6 +187,7 @@ function draw() {
   }
   pen.lineJoin = "round";
   for (const row of [...rows].reverse()) drawRow(pen, row, scale); // the surest on top
+  for (const row of [...rows].reverse()) if (row.bbox && !row.points) writeRow(pen, row, scale);
 }
 
 function drawRow(pen, row, scale) {
@@ -205,11 +207,9 @@ function drawRow(pen, row, scale) {
   pen.closePath();
   stroke(pen, colour);
   if (row.segmentation) dot(pen, ...at(...corners[0]), 4, colour); // the first corner
-  const [left, top] = at(x, y);
-  write(pen, left, top, `${row.category_name} ${row.score.toFixed(2)}`, colour);
 }
 
-function stroke(pen, colour, width = 2) {
+function stroke(pen, colour, width = 2.5) {
   pen.strokeStyle = "rgb(0 0 0 / 70%)"; // seen on light and dark ground
   pen.lineWidth = width + 2;
   pen.stroke();
@@ -226,17 +226,19 @@ function dot(pen, x, y, radius, colour) {
   pen.fill();
 }
 
-function write(pen, left, top, text, colour) {
-  pen.font = "600 13px system-ui, sans-serif";
-  const width = pen.measureText(text).width + 8, height = 18;
-  const { width: wide } = pen.canvas.getBoundingClientRect();
-  const x = Math.max(0, Math.min(left, wide - width)), y = Math.max(height, top);
+function writeRow(pen, row, scale) {
+  const wide = parseFloat(pen.canvas.style.width), size = wide < 480 ? 11 : 13;
+  pen.font = `600 ${size}px system-ui, sans-serif`;
+  const text = `${row.category_name} ${row.score.toFixed(2)}`;
+  const width = pen.measureText(text).width + 8, height = size + 5;
+  const left = Math.max(0, Math.min(row.bbox[0] * scale, wide - width));
+  const bottom = Math.max(height, row.bbox[1] * scale);
   pen.fillStyle = "rgb(0 0 0 / 78%)";
-  pen.fillRect(x, y - height, width, height);
-  pen.fillStyle = colour;
-  pen.fillRect(x, y - height, 3, height);
+  pen.fillRect(left, bottom - height, width, height);
+  pen.fillStyle = colourOf(row.category_id - 1);
+  pen.fillRect(left, bottom - height, 3, height);
   pen.fillStyle = "#fff";
-  pen.fillText(text, x + 6, y - 5);
+  pen.fillText(text, left + 6, bottom - 5);
 }
 
 function drawJoints(pen, row, label, at) {

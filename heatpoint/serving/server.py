@@ -50,7 +50,8 @@ def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
 
             async def startup(self, sockets: list[socket.socket] | None = None) -> None:
                 await super().startup(sockets)
-                ready(f"{model.about.called} finds {model.about.finds} at {address}")
+                card = model.card()
+                ready(f"{card['name']} finds {card['finds']} at {address}")
 
         if not token and not _is_local(options.host):
             print(
