@@ -2,8 +2,9 @@
 
 Clients on loopback send one picture after the other, each a picture of its own whose answer was
 asked for beforehand, and begin again when they are answered; 429 is tried again after the pause
-that it names. One request in a hundred is malformed and must be answered with a sentence. Server
+that it names. One request in twenty-five is malformed and must be answered with a sentence. Server
 and predict have the same cores; the clients have the other ones where there are any (--cores).
+Processor time per picture is told beside the rates, which on a busy machine say more about others.
 
     python benchmarks/serve.py model.onnx photos --seconds 20 --clients 4 32 256 --cores 0
 """
@@ -15,6 +16,7 @@ import asyncio
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -26,6 +28,9 @@ from pathlib import Path
 import numpy as np
 
 BOUNDARY = b"serve-benchmark"
+
+WARM, PICTURES = 16, 192
+"""What predict looks at; the first ones are not counted."""
 
 
 @dataclass
@@ -53,12 +58,15 @@ def main() -> None:
     own = set(map(int, filter(None, options.cores.split(","))))
     every = os.sched_getaffinity(0)
     words = options.words.split()
-    print("| clients | requests | per second | p50 | p99 | 429 | lost | mixed up | resident |")
+    print(
+        "| clients | requests | per second | ms of processor | p50 | p99 | lost | mixed up | MiB |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        rate = predicted(options.model, paths, words, own or every, Path(folder))
+        before = predicted(options.model, paths, words, own or every, Path(folder))
         waiting = str(2 * max(options.clients))
-        command = ["serve", options.model, "--port", "0", "--waiting", waiting, *words]
+        patient = ["--waiting", waiting, "--seconds", "120"]
+        command = ["serve", options.model, "--port", "0", *patient, *words]
         server = started(command, own or every, stdout=subprocess.PIPE)
         try:
             assert server.stdout is not None
@@ -69,8 +77,9 @@ def main() -> None:
         finally:
             server.send_signal(signal.SIGTERM)
             server.wait()
-        rates = [rate, predicted(options.model, paths, words, own or every, Path(folder))]
-    print(f"heatpoint predict before and after: {rates[0]:.1f} and {rates[1]:.1f} pictures/s")
+        after = predicted(options.model, paths, words, own or every, Path(folder))
+    for when, (rate, spent) in (("before", before), ("after", after)):
+        print(f"| predict {when} | {PICTURES} | {rate:.1f} | {spent:.1f} ms | | | | | |")
 
 
 def started(words: list[str], cores: set[int], **how: object) -> subprocess.Popen[str]:
@@ -84,19 +93,24 @@ def started(words: list[str], cores: set[int], **how: object) -> subprocess.Pope
 
 def predicted(
     model: str, paths: list[Path], words: list[str], cores: set[int], folder: Path
-) -> float:
-    """Returns pictures per second of predict, its start and its writing left out."""
-    repeated = folder / "photos"
-    repeated.mkdir(exist_ok=True)
-    for number in range(400):
-        link = repeated / f"{number:04}{paths[0].suffix}"
-        if not link.exists():
-            link.symlink_to(paths[number % len(paths)].resolve())
-    out = str(folder / "found.json")
-    command = ["predict", model, str(repeated), "--json", out, "--profile", *words]
-    process = started(command, cores, stdout=subprocess.PIPE)
-    said, _ = process.communicate()
-    return float(re.search(r"([\d.]+) images/s", said)[1])
+) -> tuple[float, float]:
+    """Returns pictures per second of predict and ms of processor per picture, without its start."""
+    rate, spent = 0.0, list[float]()
+    for count in (WARM, WARM + PICTURES):
+        repeated = folder / f"photos{count}"
+        repeated.mkdir(exist_ok=True)
+        for number in range(count):
+            link = repeated / f"{number:04}{paths[0].suffix}"
+            if not link.exists():
+                link.symlink_to(paths[number % len(paths)].resolve())
+        out = str(folder / "found.json")
+        command = ["predict", model, str(repeated), "--json", out, "--profile", *words]
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        said, _ = started(command, cores, stdout=subprocess.PIPE).communicate()
+        now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        spent.append(now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime)
+        rate = float(re.search(r"([\d.]+) images/s", said)[1])
+    return rate, (spent[1] - spent[0]) / PICTURES * 1e3
 
 
 def request(path: Path) -> bytes:
@@ -142,7 +156,7 @@ async def load(port: int, paths: list[Path], options: argparse.Namespace, proces
     for count in options.clients:
         tally, end = Tally(), time.perf_counter() + options.seconds
         start, kept = time.perf_counter(), list(zip(requests, answers, strict=True))
-        memory = [resident(process)]
+        memory, used = [resident(process)], processor(process)
         clients = [client(port, kept, number, end, tally) for number in range(count)]
         watched = asyncio.create_task(watch(process, memory))
         await asyncio.gather(*clients)
@@ -151,14 +165,15 @@ async def load(port: int, paths: list[Path], options: argparse.Namespace, proces
         middle, late = np.percentile(tally.seconds, (50, 99)) * 1e3
         first, most, last = memory[0], max(memory), resident(process)
         print(
-            f"| {count} | {done} | {done / spent:.1f} | {middle:.0f} ms | {late:.0f} ms "
-            f"| {tally.refused} | {tally.lost} | {tally.mixed} "
-            f"| {first:.0f}, at most {most:.0f}, then {last:.0f} MiB |",
+            f"| {count} | {done} | {done / spent:.1f} "
+            f"| {(processor(process) - used) / done * 1e3:.1f} ms "
+            f"| {middle:.0f} ms | {late:.0f} ms | {tally.lost} | {tally.mixed} "
+            f"| {first:.0f}, at most {most:.0f}, then {last:.0f} |",
             flush=True,
         )
         print(
             f"equal to the last digit: {tally.exact} of {done}; malformed ones answered with a "
-            f"sentence: {tally.malformed}",
+            f"sentence: {tally.malformed}; answered with 429: {tally.refused}",
             file=sys.stderr,
         )
 
@@ -173,7 +188,7 @@ async def client(
             if streams is None:
                 streams = await asyncio.open_connection("127.0.0.1", port)
             turn += 1
-            if turn % 100 == 99:
+            if turn % 25 == 24:
                 status, told = await exchange(streams, framed(b"no form at all"))
                 tally.malformed += status == 400 and len(json.loads(told)["detail"]) > 20
                 tally.lost += status != 400
@@ -219,6 +234,12 @@ async def watch(process: int, memory: list[float]) -> None:
     while True:
         await asyncio.sleep(0.5)
         memory.append(resident(process))
+
+
+def processor(process: int) -> float:
+    """Returns the seconds of processor that a process has used."""
+    numbers = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(numbers[11]) + int(numbers[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident(process: int) -> float:

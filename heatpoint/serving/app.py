@@ -215,7 +215,9 @@ async def _sent(picture: UploadFile, number: int) -> Sent:
         raise HTTPException(
             400, f"the name {name[:40]!r}... has {len(name)} characters; {LONGEST_NAME} at most"
         )
-    return Sent(name, await picture.read())
+    content = await picture.read()
+    await picture.close()  # of many requests that wait, each would hold its picture twice
+    return Sent(name, content)
 
 
 def _boxes(text: str | None, count: int) -> list[ImageBoxes | None]:

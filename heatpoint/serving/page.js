@@ -187,7 +187,8 @@ function draw() {
   }
   pen.lineJoin = "round";
   for (const row of [...rows].reverse()) drawRow(pen, row, scale); // the surest on top
-  for (const row of [...rows].reverse()) if (row.bbox && !row.points) writeRow(pen, row, scale);
+  const written = []; // left, right and bottom of each text
+  for (const row of rows) if (row.bbox && !row.points) writeRow(pen, row, scale, written);
 }
 
 function drawRow(pen, row, scale) {
@@ -226,13 +227,16 @@ function dot(pen, x, y, radius, colour) {
   pen.fill();
 }
 
-function writeRow(pen, row, scale) {
+function writeRow(pen, row, scale, written) {
   const wide = parseFloat(pen.canvas.style.width), size = wide < 480 ? 11 : 13;
   pen.font = `600 ${size}px system-ui, sans-serif`;
   const text = `${row.category_name} ${row.score.toFixed(2)}`;
   const width = pen.measureText(text).width + 8, height = size + 5;
   const left = Math.max(0, Math.min(row.bbox[0] * scale, wide - width));
-  const bottom = Math.max(height, row.bbox[1] * scale);
+  const covers = ([from, to, low]) => from < left + width && left < to && Math.abs(low - bottom) < height;
+  let bottom = Math.max(height, row.bbox[1] * scale);
+  for (let tries = 0; tries < 4 && written.some(covers); tries++) bottom += height;
+  written.push([left, left + width, bottom]);
   pen.fillStyle = "rgb(0 0 0 / 78%)";
   pen.fillRect(left, bottom - height, width, height);
   pen.fillStyle = colourOf(row.category_id - 1);

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -37,6 +38,8 @@ def serve(options: ServeOptions, ready: Callable[[str], None]) -> None:
             f"serve needs the package {error.name}; pip install 'heatpoint[serve]'"
         ) from None
 
+    # What is wrong with a form is told to its sender.
+    logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
     limits, token = options.limits, os.environ.get(TOKEN, "")
     limits.check()
     listener = _listening(options.host, options.port)
