@@ -12,6 +12,7 @@ let model = null;
 let pictures = []; // {name, file, bitmap, rows, heat}
 let current = null;
 let stream = null;
+let ready = null; // done when the server has told what it serves
 
 // What is asked of the server -------------------------------------------------------------------
 
@@ -65,7 +66,8 @@ async function describe() {
 
 async function look(file, name) {
   complain("");
-  if (!model) return complain("The model is not there yet; is a token missing?");
+  await ready; // whoever is quicker than the model's card
+  if (!model) return complain("Nothing is known of the model yet; is a token missing?");
   if (file.size > model.limits.bytes)
     return complain(`${name} has more than ${model.limits.bytes / 1e6} MB, which the server refuses.`);
   const picture = { name, file, rows: [], bitmap: null, heat: null };
@@ -351,11 +353,11 @@ byId("save").addEventListener("click", () => {
 byId("access").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("token", byId("token").value);
-  start();
+  ready = start();
 });
 let width = 0; // drawing changes the height
 new ResizeObserver(() => {
   if (width !== byId("stage").clientWidth && current) draw();
   width = byId("stage").clientWidth;
 }).observe(byId("stage"));
-start();
+ready = start();
