@@ -26,6 +26,7 @@ from PIL import Image as PIL
 import heatpoint
 from heatpoint.cli import main
 from heatpoint.inference.predict import iter_predict, result_rows
+from heatpoint.inference.runner import Runner
 from heatpoint.serving import LimitOptions
 
 pytest.importorskip("fastapi", reason="serving needs heatpoint[serve]")
@@ -277,26 +278,27 @@ def test_one_subject_is_looked_at_where_the_request_says(tmp_path: Path) -> None
             assert rows
 
 
-def slow(server: Any, seconds: float) -> list[int]:
-    """Makes each run of a server's network take so long; returns the list of their looks."""
-    runner, looks = server.served.runner, list[int]()
-    answer = runner.answer
+def slow(patch: pytest.MonkeyPatch, seconds: float) -> list[int]:
+    """Makes each run of the network take so long; returns the list of their looks."""
+    looks, answer = list[int](), Runner.answer
 
-    def waiting(asks: Any, most: int | None = None) -> None:
+    def waiting(runner: Runner, asks: Any, most: int | None = None) -> None:
         looks.append(len(asks))
         time.sleep(seconds)
-        answer(asks, most)
+        answer(runner, asks, most)
 
-    runner.answer = waiting
+    patch.setattr(Runner, "answer", waiting)
     return looks
 
 
-def test_requests_that_wait_are_answered_together_and_further_ones_refused(graph: Path) -> None:
+def test_requests_that_wait_are_answered_together_and_further_ones_refused(
+    graph: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     limits = LimitOptions(waiting=12, batch_size=8)
     files = [(f"{n}.png", picture(n)) for n in range(30)]
     with closing(client(graph, limits=limits, max_detections=3)) as server:
         alone = [send(server, file).json() for file in files]
-        looks = slow(server, 0.3)
+        looks = slow(monkeypatch, 0.3)
         with server, ThreadPoolExecutor(30) as pool:  # all in one loop
             answers = list(pool.map(lambda file: send(server, file), files))
         done = [n for n, answer in enumerate(answers) if answer.status_code == 200]
@@ -312,10 +314,10 @@ def test_requests_that_wait_are_answered_together_and_further_ones_refused(graph
         assert f"heatpoint_pictures_total {30 + len(done)}.0" in counts
 
 
-def test_a_request_may_take_so_long(graph: Path) -> None:
+def test_a_request_may_take_so_long(graph: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limits = LimitOptions(seconds=0.4, batch_size=1)
     with closing(client(graph, limits=limits, max_detections=3)) as server:
-        looks = slow(server, 0.15)
+        looks = slow(monkeypatch, 0.15)
         answer = send(server, ("a.png", picture(size=(400, 600))), tiles="32")
         assert (answer.status_code, "0.4 s" in answer.json()["detail"]) == (504, True)
         taken = len(looks)

@@ -140,7 +140,8 @@ class Served:
             view = choose_view(about, replace(run, tiles=wish.tiles))
         if wish.score is not None:
             keep = replace(keep, score=wish.score)
-        kept = choose_keep(keep, SCORE, about.suppression, view, about.most)
+        least = SCORE if about.least is None else about.least
+        kept = choose_keep(keep, least, about.suppression, view, about.most)
         return Runner(runner.engine, view, kept)
 
     async def fetch(self, address: str) -> Sent:
