@@ -148,6 +148,7 @@ CASES = {
     "TTFCodec-published": Case(TTFCodec(3, border="pixels", collisions="smallest"), objects),
     "PointCodec": Case(PointCodec(3, max_detections=30), points),
     "PointCodec-fixed": Case(PointCodec(3, stride=2, spacing=0, offset_region=0), points),
+    "PointCodec-density": Case(PointCodec(3, max_detections=30, density=10.0), points),
     "QuadCodec": Case(QuadCodec(3, max_detections=30), quads),
     "QuadCodec-own": Case(QuadCodec(3, order="own", corner_region=0), quads),
     "JointCodec": Case(JointCodec(16, MPII.flip), subject),
@@ -164,7 +165,7 @@ def check_rows(rows: Rows, codec: Codec, batch: int, count: int) -> None:
     assert tuple(rows) == tuple(field.name for field in codec.answer)
     for field in codec.answer:
         values = rows[field.name]
-        number = values.shape[1] if field.kind == "place" else count
+        number = values.shape[1] if field.kind in ("place", "density") else count
         assert tuple(values.shape) == (batch, number, *field.tail), field.name
         assert values.numpy().dtype == field.type, field.name
 

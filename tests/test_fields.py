@@ -10,7 +10,16 @@ import pytest
 
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine
-from heatpoint.views.fields import BOXES, KINDS, LABELS, SCORES, Field, extents, mapped
+from heatpoint.views.fields import (
+    BOXES,
+    KINDS,
+    LABELS,
+    SCORES,
+    Field,
+    density_field,
+    extents,
+    mapped,
+)
 
 ROWS = 6
 
@@ -57,6 +66,7 @@ def test_every_kind_follows_the_frame(number: int) -> None:
         "way": drawn((2, 2), 5),
         "heading": drawn((), 6) / 25,
         "text": drawn((5,), 7),
+        "density": drawn((3,), 9),
         "next": np.concatenate((boxes, np.abs(drawn((1,), 8))), 1),
     }
     fields = (
@@ -68,6 +78,7 @@ def test_every_kind_follows_the_frame(number: int) -> None:
         Field("heading", (), "angle"),
         Field("text", (5,), "raw"),
         Field("next", (5,), "place"),
+        density_field(3),
     )
     assert {field.kind for field in fields} == set(KINDS)
     before = {name: values.copy() for name, values in rows.items()}
@@ -75,7 +86,7 @@ def test_every_kind_follows_the_frame(number: int) -> None:
     for name, values in rows.items():
         np.testing.assert_array_equal(values, before[name])
         assert found[name].shape == values.shape
-    for name in ("scores", "labels", "text"):
+    for name in ("scores", "labels", "text", "density"):
         np.testing.assert_array_equal(found[name], rows[name])
     np.testing.assert_array_equal(found["next"][:, :4], found["boxes"])
     np.testing.assert_array_equal(found["next"][:, 4], rows["next"][:, 4])

@@ -211,8 +211,44 @@ def test_what_cannot_be_encoded_is_said(wrong: Target, said: str) -> None:
         PointCodec(1).encode([wrong], SIZE)
 
 
+def test_the_sum_of_a_density_map_is_the_count() -> None:
+    codec = PointCodec(3, density=10.0)
+    targets = [
+        points(200, stride=1),
+        points(0),
+        target_of(torch.tensor([[0.0, 0], [256, 192]]), torch.tensor([1, 1])),
+    ]
+    encoded = codec.encode(targets, SIZE)
+    ideal = codec.ideal(encoded)
+    counts = torch.stack([target.labels.bincount(minlength=3) for target in targets])
+    # Also where points share a cell, and where the border cuts their blobs.
+    torch.testing.assert_close(codec.decode(ideal)["density"].sum(1), counts.float())
+    assert codec.loss(ideal, encoded)["density"] == 0
+    # The mean of what is possible costs the least: half a point rather than none or a whole one.
+    other = codec.encode([targets[1], *targets[1:]], SIZE)
+    costs = []
+    for share in (0.0, 0.5, 1.0):
+        maps = {**ideal, "density": share * ideal["density"]}
+        maps["density"][1:] = ideal["density"][1:]
+        costs.append(
+            sum(
+                float(codec.loss(maps, each)["density"]) * max(1.0, float(each.counts[0]))
+                for each in (encoded, other)
+            )
+        )
+    assert costs[1] < 0.6 * min(costs[0], costs[2])
+
+
+def test_without_density_nothing_is_added() -> None:
+    codec = PointCodec(3)
+    assert [spec.name for spec in codec.maps] == ["heatmap", "offset"]
+    assert [field.name for field in codec.answer] == ["points", "scores", "labels"]
+    assert codec.terms == ("heatmap", "offset")
+
+
 @pytest.mark.parametrize(
-    ("name", "value"), [("point_radius", -1), ("offset_region", 0.5), ("spacing", -0.5)]
+    ("name", "value"),
+    [("density", -1.0), ("point_radius", -1), ("offset_region", 0.5), ("spacing", -0.5)],
 )
 def test_fields_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(HeatpointError, match=name):

@@ -74,6 +74,26 @@ def test_what_can_be_counted_by_hand() -> None:
     assert scores.best_sure <= 0.2
 
 
+def test_a_density_map_is_scored_by_its_sums() -> None:
+    truth = truth_of([(10, 10, 0), (20, 20, 0), (30, 30, 1)], [(50, 50, 1)])
+    found = [found_of((10, 10, 0, 0.9)), found_of()]
+    assert scored(found, truth).density is None
+    found[0].density, found[1].density = np.array([2.5, 0.5]), np.array([0.0, 3.0])
+    scores = scored(found, truth)
+    assert scores.density is not None
+    assert (scores.density.annotated, scores.density.found) == (4, 6.0)
+    assert scores.density.mae == pytest.approx(1.0)  # 3.0 for 3, 3.0 for 1
+    assert scores.density.rmse == pytest.approx(2**0.5)
+    assert scores.density.bias == pytest.approx(1.0)
+    assert [each.mae for each in scores.density_per_class.values()] == pytest.approx([0.25, 1.25])
+    assert scores.counts.mae == pytest.approx(1.5)
+    turned = found[0].renamed(NAMES[::-1], np.array([1, 0]))
+    assert turned.density is not None
+    assert turned.density.tolist() == [0.5, 2.5]
+    assert found[0][:0].density is found[0].density  # it is of the picture, not of its rows
+    assert found[0].as_dict()["density"] == [2.5, 0.5]
+
+
 def test_as_many_as_possible_are_paired() -> None:
     # The best lies nearest to the one point that the other could be paired with as well.
     truth = truth_of([(10, 10, 0), (14, 10, 0)])

@@ -18,7 +18,7 @@ from heatpoint.inference.finish import Keep
 from heatpoint.inference.predict import predict
 from heatpoint.inference.runner import Runner
 from heatpoint.views import Look, Places, View, Whole, stacked
-from heatpoint.views.fields import Arrays, Field
+from heatpoint.views.fields import Arrays, Field, counted
 from heatpoint.views.pictures import Picture
 from heatpoint.views.tiles import Tiles
 
@@ -109,6 +109,28 @@ def test_points_belong_to_one_tile_each() -> None:
         parts.append({"boxes": boxes, "scores": scores, "labels": labels})
     merged = tiles.merge(looks, parts, (), 100)
     assert sorted(merged["boxes"][:, 0]) == [10.0, 40.0, 70.0, 100.0, 150.0]
+
+
+@pytest.mark.parametrize(
+    ("size", "overlap"), [((64, 160), 0.5), ((100, 131), 0.2), ((40, 50), 0.2)]
+)
+def test_what_tiles_say_of_density_adds_up(size: tuple[int, int], overlap: float) -> None:
+    tiles = Tiles((32, 32), 16, 0, (64, 64), overlap)  # cells of 4 input and 8 image pixels
+    looks, total = tiles.looks(size), np.zeros(2)
+    boxes = np.array([look.box for look in looks])
+    grounds = [tiles.ground(looks, number) for number in range(len(looks))]
+    for x, y in np.random.default_rng(0).uniform(-5, 170, (200, 2)).tolist():
+        assert sum(a <= x < c and b <= y < d for a, b, c, d in grounds) == 1
+    for box, look, ground in zip(boxes, looks, grounds, strict=True):
+        # Every pixel holds a thousandth of an object of the one class, and of the other as many as
+        # its column says; a cell has 8 x 8 of them.
+        columns = np.tile(64 * (box[0] + 8 * np.arange(8) + 3.5), (8, 1))
+        cells = np.stack((np.full((8, 8), 0.064), columns), -1).reshape(64, 2)
+        total += counted(cells, look.size, look.to_image, ground)
+    width, height = boxes[:, 2].max(), boxes[:, 3].max()
+    assert total[0] == pytest.approx(0.001 * height * width, rel=1e-9)
+    # A cell that a seam cuts is taken to be even, which the columns are not.
+    assert total[1] == pytest.approx(height * sum(range(int(width))), rel=0.01)
 
 
 def test_a_point_that_two_tiles_put_on_either_side_of_their_line_counts_once() -> None:

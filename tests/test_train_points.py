@@ -58,9 +58,9 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def fitted(tmp_path_factory: pytest.TempPathFactory, cells: Path) -> TrainResult:
     """Returns a run that learns the eight pictures by heart, stopped and resumed."""
-    out = str(tmp_path_factory.mktemp("run") / "out")
-    train(str(cells), str(cells), out=out, stop_after=40, **QUICK)
-    return train(str(cells), str(cells), out=out, resume=True, **QUICK)
+    out, how = str(tmp_path_factory.mktemp("run") / "out"), {**QUICK, "density": 10.0}
+    train(str(cells), str(cells), out=out, stop_after=40, **how)
+    return train(str(cells), str(cells), out=out, resume=True, **how)
 
 
 def test_points_are_learnt_by_heart(fitted: TrainResult, cells: Path) -> None:
@@ -73,6 +73,9 @@ def test_points_are_learnt_by_heart(fitted: TrainResult, cells: Path) -> None:
     assert metrics.points.error_median < 1.5
     assert abs(metrics.points.counts.bias) < 2
     assert metrics.full == 0
+    assert metrics.points.density is not None
+    assert metrics.points.density.mae < 2
+    assert "density, pale" in metrics.summary()
     assert json.loads(json.dumps(metrics.as_dict()))["points"]["within"]["4"]["f1"] > 0.9
     assert "per picture off by" in metrics.summary()
     rows = limits(fitted.best, read(cells), workers=0).rows
@@ -140,7 +143,7 @@ def test_predict_writes_draws_and_counts(
     capsys.readouterr()
     assert main(["predict", str(fitted.best), str(pictures)]) == 0
     printed = capsys.readouterr().out
-    assert "pale" in printed
+    assert "pale, density" in printed
     assert f"{len(rows)} points in 8 pictures" in printed
     results = ["evaluate", "--results", str(tmp_path / "a.json")]
     assert main([*results, "none", str(cells)]) != 0  # not both
@@ -188,6 +191,8 @@ def test_many_tiles_count_every_point_once(
     for overlap in (0.2, 0.5):
         how = {"tiles": 96, "overlap": overlap, "workers": 0}
         (found,) = predict(fitted.best, tmp_path / "large.png", **how)  # type: ignore[arg-type]
+        assert found.density is not None
+        assert abs(found.density.sum() - len(true)) < 0.1 * len(true)
         away = np.linalg.norm(found.boxes[:, None, :2] - true, axis=2)
         assert abs(len(found) - len(true)) < 0.1 * len(true)
         assert (away.min(0) < 4).mean() > 0.9
@@ -234,9 +239,13 @@ def test_exported_files_find_the_same_points(
     assert about.counts
     assert about.most == 2000
     assert "sure results in" in told[0]
-    scores = evaluate(path, truth, workers=0).scores
-    own = evaluate(fitted.best, truth, workers=0).scores
-    assert scores["f1@4"] == pytest.approx(own["f1@4"], abs=0.01)
+    scores, own = (evaluate(model, truth, workers=0) for model in (path, fitted.best))
+    assert scores.scores["f1@4"] == pytest.approx(own.scores["f1@4"], abs=0.01)
+    assert scores.points is not None
+    assert scores.points.density is not None
+    assert own.points is not None
+    assert own.points.density is not None
+    assert scores.points.density.found == pytest.approx(own.points.density.found, rel=1e-3)
 
 
 @pytest.mark.slow

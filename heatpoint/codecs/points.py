@@ -1,10 +1,13 @@
 """Points by class, for counting and locating: a heatmap of each class, and an offset within a cell.
 
-The heatmap and the offset are those of CenterNet (Zhou et al. 2019, section 3), without a size.
+The heatmap and the offset are those of CenterNet (Zhou et al. 2019, section 3), without a size. The
+density map, which is optional, is that of Lempitsky and Zisserman, "Learning To Count Objects in
+Images", NeurIPS 2010.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,7 +26,7 @@ from heatpoint.codecs.encoded import (
 from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
 from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks, unflipped
 from heatpoint.codecs.placed import placed
-from heatpoint.views.fields import LABELS, POINTS, SCORES, Field, Part
+from heatpoint.views.fields import LABELS, POINTS, SCORES, Field, Part, density_field
 
 _AT_ONCE = 1024
 """Points whose distances to all others of their image are computed together."""
@@ -53,6 +56,8 @@ class PointCodec(Codec):
         max_detections: Number of candidates K per image.
         heatmap_weight: Weight of the heatmap's loss.
         offset_weight: Weight of the offset's L1 loss.
+        density: Weight of the loss of a density map, whose sum over a picture is a count by class
+            that needs no peaks; 0 leaves the map out.
         clamp: Bound of the clamped sigmoid, or None for the exact loss; see ``focal_loss``.
         peak_kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
         one_class_per_cell: Whether only the best class of a cell becomes a candidate, so that
@@ -71,13 +76,14 @@ class PointCodec(Codec):
     max_detections: int = 2000
     heatmap_weight: float = 1.0
     offset_weight: float = 1.0
+    density: float = 0.0
     clamp: float | None = None
     peak_kernel: int = 3
     one_class_per_cell: bool = True
 
     def __post_init__(self) -> None:
         whole = ("classes", "stride", "max_detections", "peak_kernel")
-        check_values(self, whole, ("heatmap_weight", "offset_weight", "spacing"))
+        check_values(self, whole, ("heatmap_weight", "offset_weight", "spacing", "density"))
         check_blobs(self.clamp, self.peak_kernel)
         for name in ("point_radius", "offset_region"):
             value = getattr(self, name)
@@ -89,19 +95,27 @@ class PointCodec(Codec):
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
-        """Heatmap (C logits) and offset (x, y), in cells."""
+        """Heatmap (C logits), offset (x, y) in cells and, if wanted, density (C, per cell)."""
         heatmap = MapSpec("heatmap", self.classes, bias=-2.19, per="class")
-        return (heatmap, MapSpec("offset", 2, bias=0.5, std=0.001))
+        density = MapSpec("density", self.classes, bias=0.0, std=0.001, per="class")
+        offset = MapSpec("offset", 2, bias=0.5, std=0.001)
+        return (heatmap, offset, density) if self.density else (heatmap, offset)
 
     @property
     def answer(self) -> tuple[Field, ...]:
-        """Points, scores and labels."""
-        return (POINTS, SCORES, LABELS)
+        """Points, scores and labels, and the density of every cell if there is such a map."""
+        density = (density_field(self.classes),) if self.density else ()
+        return (POINTS, SCORES, LABELS, *density)
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """``heatmap`` and ``offset``."""
-        return ("heatmap", "offset")
+        """``heatmap``, ``offset`` and, if there is such a map, ``density``."""
+        return tuple(spec.name for spec in self.maps)
+
+    @property
+    def steps(self) -> dict[str, tuple[str, ...]]:
+        """Heatmap and offset: the density finds no points, so that it limits none."""
+        return {name: (name,) for name in ("heatmap", "offset")}
 
     def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> CenterEncoded:
         """Turns the points of a batch into lists of cells, on the device of the targets.
@@ -171,11 +185,12 @@ class PointCodec(Codec):
         return radius
 
     def loss(self, maps: Maps, encoded: CenterEncoded) -> dict[str, Tensor]:
-        """Returns the weighted losses "heatmap" and "offset" of one stack.
+        """Returns the weighted losses of one stack, by the names of ``terms``.
 
         Heatmap: penalty-reduced focal loss (CenterNet, equation 1), divided by the number of
         positive cells. Offset: L1 at the points' cells (equation 2) and around them, divided by
-        the number of coordinates.
+        the number of coordinates. Density: squares, which the mean of what is possible makes
+        smallest, so that their sum is not biased; divided as the heatmap's.
 
         Args:
             maps: The network's maps, any real dtype.
@@ -190,7 +205,11 @@ class PointCodec(Codec):
         at = encoded.samples
         found = accurate(at_cells(maps["offset"], at.image, at.cell))
         offset = l1_loss(found, at.offset, at.weight, 2 * objects + 1e-4)
-        return {"heatmap": heatmap, "offset": self.offset_weight * offset}
+        losses = {"heatmap": heatmap, "offset": self.offset_weight * offset}
+        if self.density:
+            off = accurate(maps["density"]) - _density(encoded)
+            losses["density"] = self.density * off.square().sum() / positives.clamp(min=1)
+        return losses
 
     def decode(self, maps: Maps) -> Rows:
         """Reads the K best peaks of each image and the points that the offsets lead to.
@@ -207,7 +226,10 @@ class PointCodec(Codec):
         own = places_of(cells, maps["heatmap"].shape[-1]).float() + inside
         points = self._averaged(maps, cells, labels, own) if self.neighbours else own
         scores = torch.sigmoid(values.float())
-        return {"points": points * self.stride, "scores": scores, "labels": labels}
+        rows = {"points": points * self.stride, "scores": scores, "labels": labels}
+        if self.density:
+            rows["density"] = maps["density"].float().flatten(2).transpose(1, 2)
+        return rows
 
     def _averaged(self, maps: Maps, cells: Tensor, labels: Tensor, own: Tensor) -> Tensor:
         """Returns the points (B, K, 2) of peaks and of the cells around them; see ``neighbours``.
@@ -236,10 +258,11 @@ class PointCodec(Codec):
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image."""
-        return {"heatmap": maps["heatmap"].flip(-1), "offset": unflipped(maps["offset"])}
+        turned = {name: values.flip(-1) for name, values in maps.items() if name != "offset"}
+        return turned | {"offset": unflipped(maps["offset"])}
 
     def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
-        """Averages the probabilities and offsets of an image and of its mirror image.
+        """Averages the probabilities and other maps of an image and of its mirror image.
 
         Args:
             maps: Maps of the image.
@@ -250,7 +273,8 @@ class PointCodec(Codec):
         """
         other = self.unflip(mirrored)
         heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
-        return {"heatmap": heatmap, "offset": (maps["offset"] + other["offset"]) / 2}
+        mean = {name: (maps[name] + other[name]) / 2 for name in maps}
+        return mean | {"heatmap": heatmap}
 
     def ideal(self, encoded: CenterEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the points.
@@ -265,4 +289,14 @@ class PointCodec(Codec):
         """
         at = encoded.samples
         offset = encoded.map_of(at.offset, at.image, at.cell)
-        return {"heatmap": encoded.logits(encoded.blobs), "offset": offset}
+        maps = {"heatmap": encoded.logits(encoded.blobs), "offset": offset}
+        return maps | {"density": _density(encoded)} if self.density else maps
+
+
+def _density(encoded: CenterEncoded) -> Tensor:
+    """Returns the density (B, C, h, w): the blob of every point, whose cells sum to 1."""
+    windows, shape = encoded.blobs.windows, (encoded.batch, encoded.classes, *encoded.map_size)
+    owner = windows.owner
+    whole = windows.value.new_zeros(len(windows.counts)).index_add(0, owner, windows.value)
+    flat = windows.value.new_zeros(math.prod(shape))
+    return flat.index_add(0, windows.cell, windows.value / whole[owner]).view(shape)

@@ -149,12 +149,14 @@ def table(found: Sequence[Found], about: Description, digits: int) -> Table:
 
 
 def _counts(found: Sequence[Found], about: Description) -> Table:
-    """Returns how many points of each class are in each picture."""
-    rows = [
-        (_called(one), *map(str, one.detections.counts.values()), str(len(one.detections)))
-        for one in found
-    ]
-    return ("picture", *about.names, "all"), rows
+    """Returns how many points of each class are in each picture, and what a density map says."""
+    names, rows, dense = (*about.names, "all"), [], any(f.kind == "density" for f in about.answer)
+    for one in found:
+        counts = list(one.detections.counts.values())
+        sums = [] if one.detections.density is None else one.detections.density.tolist()
+        told = (f"{number:.1f}" for number in (*sums, sum(sums)) if dense)
+        rows.append((_called(one), *map(str, (*counts, sum(counts))), *told))
+    return ("picture", *names, *(f"{name}, density" for name in names if dense)), rows
 
 
 def _joints(picture: str, found: Detections, digits: int) -> list[tuple[str, ...]]:

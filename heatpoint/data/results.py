@@ -50,6 +50,9 @@ class Detections:
         picture: What was looked at, (H, W, 3) uint8 RGB or (H, W, C) of other bands, where the
             model was opened by ``load``; ``plot`` and ``show`` draw on it.
 
+        density: (C,) float, how many objects of each class a density map says are in the whole
+            picture, however many rows there are; None where the model has no such map.
+
     Raises:
         HeatpointError: Shapes, types or label values do not fit together.
     """
@@ -63,6 +66,7 @@ class Detections:
     columns: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     own_boxes: bool = False
     picture: Image | None = None
+    density: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
         self.names, self.columns = tuple(self.names), dict(self.columns)
@@ -147,7 +151,8 @@ class Detections:
         keypoints = None if self.keypoints is None else self.keypoints[rows]
         chosen = (self.boxes[rows], self.scores[rows], self.labels[rows], self.names, keypoints)
         columns = {name: values[rows] for name, values in self.columns.items()}
-        return Detections(*chosen, self.skeleton, columns, self.own_boxes, self.picture)
+        further = (self.skeleton, columns, self.own_boxes, self.picture, self.density)
+        return Detections(*chosen, *further)
 
     def moved(self, to: Affine) -> Detections:
         """Returns the rows as they lie in a picture to which a map leads; other columns stay."""
@@ -161,7 +166,10 @@ class Detections:
 
     def renamed(self, names: Sequence[str], label_map: NDArray[np.int64]) -> Detections:
         """Returns the rows with other class names, of which label i becomes ``label_map[i]``."""
-        return replace(self, names=tuple(names), labels=label_map[self.labels])
+        density = self.density
+        if density is not None:
+            density = np.bincount(label_map, density, minlength=len(names))
+        return replace(self, names=tuple(names), labels=label_map[self.labels], density=density)
 
     def as_dict(self) -> dict[str, Any]:
         """Returns lists of plain numbers and strings, ready for JSON.
@@ -174,6 +182,8 @@ class Detections:
         plain["names"] = list(self.names)
         if self.skeleton is not None:
             plain["skeleton"] = self.skeleton.as_dict()
+        if self.density is not None:
+            plain["density"] = self.density.tolist()
         return plain
 
     def to_coco(

@@ -187,7 +187,9 @@ class _Steps(Runner):
     ) -> Job:
         """Prepares a picture once for every step, and what its looks show."""
         job = super().prepare(raster, index, path, places)
-        copies = [replace(job, looks=[*job.looks], parts={}, wanted={}) for _ in self.steps[1:]]
+        copies = [
+            replace(job, looks=[*job.looks], parts={}, wanted={}, sums={}) for _ in self.steps[1:]
+        ]
         # The picture itself is that of the last step: once it is done, all are.
         self._prepared[index] = [*copies, job], self._targets(self._records[index], job.looks)
         return job

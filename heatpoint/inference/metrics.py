@@ -283,6 +283,11 @@ def _point_lines(points: PointScores) -> list[str]:
     classes = {"counts": points.counts}
     if len(points.counts_per_class) > 1:
         classes |= points.counts_per_class
+    if points.density is not None:
+        classes |= {"density": points.density}
+        if len(points.density_per_class) > 1:
+            per_class = points.density_per_class.items()
+            classes |= {f"density, {name}": each for name, each in per_class}
     wide = max(map(len, classes))
     lines += [f"{name:<{wide}}  {_count_line(each)}" for name, each in classes.items()]
     if len(points.within_per_class) > 1:

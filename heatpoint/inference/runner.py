@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
@@ -19,7 +20,7 @@ from heatpoint.inference.places import places_among
 from heatpoint.inference.sources import Source, in_order, prefetch, read_ahead
 from heatpoint.system import VERSION
 from heatpoint.views import Look, Pixels, Places, Raster, View, Whole
-from heatpoint.views.fields import BOXES, LABELS, Arrays, mapped, of_results
+from heatpoint.views.fields import BOXES, LABELS, Arrays, counted, mapped, of_results
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Job:
         inputs: (C, H, W) of each look that was cut out already.
         parts: Rows of each look that is answered, in image pixels.
         wanted: Places that each of these asks to look at, in image pixels, by field.
+        sums: Objects of each class (C,) on the ground of each, of a model with a density map.
     """
 
     index: int
@@ -62,6 +64,7 @@ class Job:
     inputs: dict[int, Pixels] = field(default_factory=dict)
     parts: dict[int, Arrays] = field(default_factory=dict)
     wanted: dict[int, Arrays] = field(default_factory=dict)
+    sums: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def asks(self) -> list[Ask]:
@@ -107,7 +110,8 @@ class Runner:
         self.names, self.timings, self.fields = about.names, engine.timings, about.answer
         results = of_results(self.fields)
         self.every = (*results, *(each for each in (BOXES, LABELS) if each not in results))
-        self.places = tuple(each for each in self.fields if each not in results)
+        self.places = tuple(each for each in self.fields if each.kind == "place")
+        self.density = next((each.name for each in self.fields if each.kind == "density"), "")
         for size in view.sizes:
             about.check_size(size, about.called)
         if not view.sizes and not about.dynamic:
@@ -200,6 +204,10 @@ class Runner:
                     self.full += bool((answer["scores"][place] >= least).all())
                 asked = {each.name: answer[each.name][place] for each in self.places}
                 job.wanted[number] = mapped(asked, self.places, look.to_image)
+                if self.density:
+                    ground = self.view.ground(job.looks, number)
+                    cells = answer[self.density][place]
+                    job.sums[number] = counted(cells, look.size, look.to_image, ground)
                 job.parts[number] = in_image(
                     {each.name: answer[each.name][place] for each in self.fields},
                     self.fields,
@@ -227,7 +235,10 @@ class Runner:
                 return Detections.empty(self.names, about.skeleton)
             rows = self.view.merge(job.looks, parts, self.every, self.keep.per_look)
             keep = None if self.view.asks else self.keep
-            return conclude(rows, self.fields, self.names, about.skeleton, keep)
+            found = conclude(rows, self.fields, self.names, about.skeleton, keep)
+        if self.density:
+            found.density = np.sum(list(job.sums.values()), 0)
+        return found
 
     def stream(
         self,

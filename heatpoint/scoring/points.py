@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.points import as_points
+from heatpoint.data.results import Detections
 from heatpoint.scoring import Floats, Results, Table, known_mean, tabulated
 
 STEPS = 50
@@ -45,14 +46,14 @@ class Counts:
 
     Attributes:
         annotated: Points in all pictures.
-        found: Found ones.
+        found: Found ones; of a density map its sum.
         mae: Mean over pictures of how many are counted too many or too few.
         rmse: Root of the mean square of the same.
         bias: Mean of found less annotated: above 0, too many are found.
     """
 
     annotated: int
-    found: int
+    found: float
     mae: float
     rmse: float
     bias: float
@@ -73,6 +74,9 @@ class PointScores:
         error_90: Distance that nine in ten of them do not exceed.
         counts: Of all classes together.
         counts_per_class: By class.
+        density: Counts by the sum of the density map, of all classes together; None without one.
+            It knows of no score, and no crowd region is left out.
+        density_per_class: By class.
         curves: By radius "precision", "recall" and "f1" at each of the least scores "score".
         pictures: Annotated and found points of each picture.
     """
@@ -87,6 +91,8 @@ class PointScores:
     counts_per_class: dict[str, Counts]
     curves: dict[str, dict[str, list[float]]]
     pictures: list[list[int]]
+    density: Counts | None = None
+    density_per_class: dict[str, Counts] = field(default_factory=dict)
 
 
 class _Judged(NamedTuple):
@@ -158,6 +164,7 @@ def score_points(
     curves = {name: _curve(whole, place) for place, name in enumerate(names)}
     middle = curves[names[len(names) // 2]]
     highest = np.flatnonzero(np.array(middle["f1"]) == max(middle["f1"]))
+    dense = _densities(results, numbers[..., 0])
     errors = whole.errors if len(whole.errors) else np.array([math.nan])
     return PointScores(
         sure=sure,
@@ -172,6 +179,10 @@ def score_points(
         },
         curves=curves,
         pictures=numbers.sum(1).tolist(),
+        density=None if dense is None else _counts(dense.sum(1)),
+        density_per_class={}
+        if dense is None
+        else {name: _counts(dense[:, label]) for label, name in enumerate(truth.names)},
     )
 
 
@@ -195,6 +206,15 @@ def by_class(
             own = rows[table.labels[rows] == label]
             one = _judged(places[own], table.scores[own], record, label, radii, sure)
             yield image, label, own, one
+
+
+def _densities(results: Results, annotated: NDArray[np.int64]) -> Floats | None:
+    """Returns (images, C, 2) annotated objects and sums of density maps; None without such maps."""
+    sums = [one.density for one in results if isinstance(one, Detections)]
+    known = [each for each in sums if each is not None]
+    if not known or len(known) < len(annotated):
+        return None
+    return np.stack((annotated, np.stack(known)), -1)
 
 
 def _judged(
@@ -367,13 +387,13 @@ def _curve(judged: _Judged, place: int) -> dict[str, list[float]]:
     return {name: each.tolist() for name, each in values.items()}
 
 
-def _counts(numbers: NDArray[np.int64]) -> Counts:
+def _counts(numbers: NDArray[np.int64] | Floats) -> Counts:
     """Returns how well is counted, from (images, 2) annotated and found points."""
     off = (numbers[:, 1] - numbers[:, 0]).astype(np.float64)
     annotated, found = numbers.sum(0).tolist()
     return Counts(
-        annotated=annotated,
-        found=found,
+        annotated=int(annotated),
+        found=round(found, 2),
         mae=known_mean(np.abs(off)),
         rmse=math.sqrt(known_mean(off**2)) if len(off) else math.nan,
         bias=known_mean(off),

@@ -256,6 +256,10 @@ class TrainOptions:
     """share of the way to the next point that it reaches at most, 0 for no such limit; the model's
     own (0.5) by default"""
 
+    density: float | None = None
+    """weight of a density map, whose sum over a picture is a count as well, next to that of what is
+    found; 10 is a good one; the model's own (0, no such map) by default"""
+
     order: Literal["", "any", "own"] = ""
     """four corners begin with any, or with an object's own upper left one, as plates and text have
     it; the model's own (any) by default"""

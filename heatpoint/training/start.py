@@ -30,6 +30,7 @@ CODEC_OPTIONS = (
     "giou_weight",
     "point_radius",
     "spacing",
+    "density",
     "order",
 )
 """Options that are fields of codecs, of those that have them."""

@@ -214,6 +214,17 @@ class View(ABC):
             most: Most results that are wanted of one look.
         """
 
+    def ground(self, looks: Sequence[Look], number: int) -> tuple[float, float, float, float]:
+        """Returns the part of the picture that one look alone counts, xyxy in image pixels.
+
+        The grounds of all looks divide the plane among each other. By default a look has all.
+
+        Args:
+            looks: The looks at the picture.
+            number: Which of them.
+        """
+        return (-math.inf, -math.inf, math.inf, math.inf)
+
     def protocol(self) -> dict[str, object]:
         """Returns what decides about the numbers, to be stored beside them."""
         return {"view": type(self).__name__, "size": list(self.size)}

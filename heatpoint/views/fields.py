@@ -46,7 +46,9 @@ class Target:
         return Target(*there)  # type: ignore[arg-type]
 
 
-Kind = Literal["score", "label", "box", "points", "length", "vector", "angle", "raw", "place"]
+Kind = Literal[
+    "score", "label", "box", "points", "length", "vector", "angle", "raw", "place", "density"
+]
 KINDS: tuple[str, ...] = get_args(Kind)
 
 Arrays = dict[str, NDArray[Any]]
@@ -67,7 +69,9 @@ class Field:
             "vector": x and y of a displacement, turned and scaled. "angle": radians from the
             x axis towards the y axis, turned. "score", "label" (int64) and "raw" stay. "place":
             xyxy of a part of the picture, and how much a look at it is wanted, 0 for an empty row;
-            these are no results but for the view, and a table with rows of its own.
+            these are no results but for the view, and a table with rows of its own. "density": how
+            many objects of each class are in a cell; no results either, and a row for each cell of
+            the map, line by line, whose sum is a count.
     """
 
     name: str
@@ -115,6 +119,12 @@ SCORES, LABELS = Field("scores", (), "score"), Field("labels", (), "label")
 BOXES, POINTS = Field("boxes", (4,), "box"), Field("points", (2,), "points")
 QUADS = Field("quads", (4, 2), "points")
 
+
+def density_field(classes: int) -> Field:
+    """Returns the field of a density map of so many classes."""
+    return Field("density", (classes,), "density")
+
+
 MIRRORED = [1, 0, 3, 2]
 """The corners of a quad in a mirror image: clockwise again, left and right change places."""
 
@@ -124,8 +134,8 @@ USUAL = 100
 
 
 def of_results(fields: Sequence[Field]) -> tuple[Field, ...]:
-    """Returns the fields that say something about results, not about where to look next."""
-    return tuple(field for field in fields if field.kind != "place")
+    """Returns the fields that say something about single results, each row about one."""
+    return tuple(field for field in fields if field.kind not in ("place", "density"))
 
 
 def mapped(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field], to_image: Affine) -> Arrays:
@@ -140,7 +150,7 @@ def mapped(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field], to_image: 
     done: Arrays = {}
     for field in fields:
         values = rows[field.name]
-        if field.kind not in ("score", "label", "raw"):
+        if field.kind not in ("score", "label", "raw", "density"):
             values = values.astype(np.float64)
         if field.kind == "box":
             values = to_image.boxes(values)
@@ -157,6 +167,37 @@ def mapped(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field], to_image: 
             values = np.arctan2(d * x + e * y, a * x + b * y)
         done[field.name] = values
     return done
+
+
+def counted(
+    density: NDArray[np.floating],
+    size: tuple[int, int],
+    to_image: Affine,
+    ground: tuple[float, float, float, float],
+) -> NDArray[np.float64]:
+    """Returns how many objects of each class a density map says are in a part of the picture, (C,).
+
+    A cell on the border of the part counts with the share of it that lies within.
+
+    Args:
+        density: (h * w, C), cells line by line.
+        size: (H, W) of the input in pixels.
+        to_image: Map from input to image pixels, which keeps the axes.
+        ground: The part, xyxy in image pixels.
+    """
+    stride = math.sqrt(size[0] * size[1] / len(density))
+    shape = round(size[0] / stride), round(size[1] / stride)
+    shares = []
+    for axis in (0, 1):
+        line = np.arange(shape[1 - axis] + 1, dtype=np.float64) * stride
+        places = np.zeros((len(line), 2))
+        places[:, axis] = line
+        ends = to_image.points(places)[:, axis]
+        inside = np.diff(ends.clip(ground[axis], ground[axis + 2]))
+        shares.append(inside / np.diff(ends))
+    cells = density.reshape(*shape, -1).astype(np.float64)
+    total: NDArray[np.float64] = np.einsum("x,y,yxc->c", *shares, cells)
+    return total
 
 
 def extents(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field]) -> NDArray[np.float64]:

@@ -87,6 +87,17 @@ class Tiles(View):
         rows, tile_of = chosen(rows, stays), tile_of[stays]
         return rows if flat.all() else _each_once(rows, tile_of, tiles)
 
+    def ground(self, looks: Sequence[Look], number: int) -> tuple[float, float, float, float]:
+        """Returns the part of the picture whose nearest tile this one is, xyxy in image pixels."""
+        middles = np.array([look.box for look in looks], np.float64).reshape(-1, 2, 2).mean(1)
+        ends = []
+        for axis in (0, 1):
+            lines = np.unique(middles[:, axis])
+            borders = np.concatenate(([-np.inf], (lines[1:] + lines[:-1]) / 2, [np.inf]))
+            place = int(np.searchsorted(lines, middles[number, axis]))
+            ends.append(borders[place : place + 2].tolist())
+        return (ends[0][0], ends[1][0], ends[0][1], ends[1][1])
+
     def protocol(self) -> dict[str, object]:
         """Returns size, tile and overlap."""
         return {**super().protocol(), "tile": list(self.tile), "overlap": self.overlap}
