@@ -243,11 +243,14 @@ def line(frame: VideoFrame, found: Detections | None) -> dict[str, Any]:
     Returns:
         ``frame`` (its number), ``seconds`` and ``detections`` or ``poses``, rows like those of
         ``heatpoint predict --json`` without image and file, with ``track`` where a row has an
-        identity; or ``error`` instead.
+        identity, and ``density``, counts by class where the model has such a map; or ``error``
+        instead.
     """
-    place = {"frame": frame.number, "seconds": round(frame.seconds, 4)}
+    place: dict[str, Any] = {"frame": frame.number, "seconds": round(frame.seconds, 4)}
     if found is None:
         return {**place, "error": "the frame cannot be decoded"}
+    if found.density is not None:
+        place["density"] = dict(zip(found.names, found.density.tolist(), strict=True))
     rows = []
     for row, label in zip(found.to_coco(frame.number), found.labels.tolist(), strict=True):
         del row["image_id"]
