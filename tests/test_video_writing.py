@@ -138,3 +138,6 @@ def test_a_line_is_as_predict_writes_rows() -> None:
         ],
     }
     assert line(VideoFrame(7, 0.28, None), None)["error"]
+    found.density = np.arange(len(NAMES)) + 0.5
+    told = line(VideoFrame(7, 0.28, None), found)["density"]
+    assert told == {name: place + 0.5 for place, name in enumerate(NAMES)}
