@@ -90,10 +90,8 @@ class Case:
             stride = spec.stride or self.codec.stride
             cells = [-(-(side + trim) // stride) for side in self.size]
             shape = (batch, spec.channels, *cells)
-            if value is None:
-                maps[spec.name] = torch.randn(shape, generator=generator).to(dtype)
-            else:
-                maps[spec.name] = torch.full(shape, value, dtype=dtype)
+            drawn = torch.randn(shape, generator=generator).to(dtype)
+            maps[spec.name] = drawn if value is None else torch.full_like(drawn, value)
         return maps
 
 
