@@ -32,15 +32,17 @@ from heatpoint.zoo.rows import SACCADE, SQUEEZE, row
 
 
 def squeeze(codec: Codec, pretrained: bool = False) -> Network:
+    # Sixteen channels at least: the backward pass of a 1x1 convolution of stride 2 with fewer writes
+    # beyond its memory in PyTorch 2.15, channels last, on processors with AVX-512 (8 with AVX2).
     trunk = DetectionHourglass(
-        2, 8, (16, 16, 24), (1, 1, 1), trim=1, make=fire_hourglass, halvings=2
+        2, 16, (16, 16, 24), (1, 1, 1), trim=1, make=fire_hourglass, halvings=2
     )
     each = [CornerHeads(16, codec.maps, pooled=8, width=16, kernel=1) for _ in range(2)]
     return Network(trunk, EveryLevel(), StackHeads(each), stride=8)
 
 
 def saccade(codec: Codec, pretrained: bool = False) -> Network:
-    trunk = DetectionHourglass(2, 8, (16, 16, 24, 24), (1,) * 4, trim=1, every_level=True)
+    trunk = DetectionHourglass(2, 16, (16, 16, 24, 24), (1,) * 4, trim=1, every_level=True)
     each = [AttentionHeads(trunk.channels[:4], codec.maps, pooled=8, width=16) for _ in range(2)]
     return Network(trunk, EveryStack(4), StackHeads(each), stride=4)
 
