@@ -32,7 +32,7 @@ from heatpoint.zoo.rows import SACCADE, SQUEEZE, row
 
 
 def squeeze(codec: Codec, pretrained: bool = False) -> Network:
-    # Sixteen channels at least: the backward pass of a 1x1 convolution of stride 2 with fewer writes
+    # Sixteen channels at least: the backward pass of a 1x1 convolution of stride 2 with fewer goes
     # beyond its memory in PyTorch 2.15, channels last, on processors with AVX-512 (8 with AVX2).
     trunk = DetectionHourglass(
         2, 16, (16, 16, 24), (1, 1, 1), trim=1, make=fire_hourglass, halvings=2
