@@ -99,6 +99,10 @@ class OpenVinoEngine(ExportedEngine):
         stored = self.description.precision
         settings = _settings(place, _HINTS[precision or stored])
         if place == "CPU":
+            # Asked for half floats that it lacks, a processor may take bfloat16, which is coarser.
+            if precision is None and settings["INFERENCE_PRECISION_HINT"] == "f16":
+                able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+                settings["INFERENCE_PRECISION_HINT"] = "f16" if "FP16" in able else "f32"
             settings |= {"NUM_STREAMS": self.streams, "INFERENCE_NUM_THREADS": self.cores}
         settings["PERFORMANCE_HINT"] = "LATENCY" if self.streams == 1 else "THROUGHPUT"
         with self._loading(device):
