@@ -6,6 +6,7 @@ a page that says what it is.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -116,7 +117,8 @@ def _hub(repo: str) -> Iterator[HfApi]:
     # That of the library which speaks HTTP, httpx or requests, depending on the hub's version.
     no_answer: type[Exception] = errors.HTTPError  # type: ignore[attr-defined]
     try:
-        yield HfApi(library_name="heatpoint")
+        endpoint, token = os.environ.get("HF_ENDPOINT"), os.environ.get("HF_TOKEN")
+        yield HfApi(endpoint, token, library_name="heatpoint")
     except errors.HFValidationError as error:
         raise HeatpointError(f"{repo} is no name of a repository: USER/NAME ({error})") from None
     except errors.RepositoryNotFoundError:
