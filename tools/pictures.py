@@ -70,7 +70,7 @@ def main() -> None:
             print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
-PICTURE = 58
+PICTURE = 23
 """Which of the pictures that were never trained on is shown."""
 
 
