@@ -7,10 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Any, Literal
-
-import torch
 
 from heatpoint.data import Annotations
 from heatpoint.data.draw import montage, write_picture
@@ -28,7 +25,7 @@ from heatpoint.system import locked
 from heatpoint.system.files import atomic_write, write_json
 from heatpoint.system.outputs import check_outputs
 from heatpoint.training import train
-from heatpoint.training.processes import device_kind, native_precision
+from heatpoint.training.processes import device_kind, native_precision, quickest_threads
 from heatpoint.training.report import compared
 from heatpoint.zoo.detector import Detector
 
@@ -40,9 +37,6 @@ _REST = 0.6
 
 _SHORTEST = 1 / 60
 """Minutes of training at least, however little time the rest leaves."""
-
-_TRIALS = 5
-"""Turns in which numbers of threads are compared."""
 
 _RECIPE = {"batch_size": 8, "ema": 0.998, "augment": "none", "cache": 1, "workers": 0}
 """Options of training that all demos share."""
@@ -282,7 +276,7 @@ def demo(
             size=side,
             minutes=left,
             epochs=epochs,
-            threads=_quickest_threads(),
+            threads=quickest_threads(),
             precision=native_precision(device_kind("auto")),
             seed=seed,
             **_RECIPE,
@@ -310,28 +304,6 @@ def demo(
         )
         say(_NEXT.format(checkpoint=trained.best, images=val.parent / "images", **show.closing))
         return DemoResult(out, trained.best, scores, trained.updates, seconds, files)
-
-
-def _quickest_threads() -> int:
-    """Returns with how many threads small layers are trained fastest now: torch's number or one.
-
-    The threads of small layers wait for each other all the time. Where other programs keep one of
-    two cores busy, two threads have been seen to be ten times slower than one. What the machine's
-    load says about that comes too late: installing this package counts for a minute.
-    """
-    most = torch.get_num_threads()
-    layer = torch.nn.Conv2d(32, 32, 3, padding=1).to(memory_format=torch.channels_last)
-    features = torch.rand(8, 32, 32, 32).to(memory_format=torch.channels_last)
-    taken: dict[int, list[float]] = {most: [], 1: []}
-    for _ in range(_TRIALS):
-        for threads, times in taken.items():
-            torch.set_num_threads(threads)
-            start = time.perf_counter()
-            for _ in range(4):
-                layer(features).sum().backward()
-            times.append(time.perf_counter() - start)
-    torch.set_num_threads(most)
-    return min(taken, key=lambda threads: median(taken[threads]))
 
 
 def _write_sheet(path: Path, checkpoint: Path, truth: Annotations) -> None:

@@ -173,6 +173,7 @@ def test_machine() -> None:
     survey, single = surveyed(drawn(100.0)), surveyed(drawn(100.0), replace(CPU, cores=1))
     assert (said("threads", survey), said("workers", survey)) == (2, 1)
     assert (said("threads", single), said("workers", single)) == (1, 0)
+    assert said("threads", replace(survey, machine=replace(CPU, crowded=True))) == 1
     assert (said("threads", survey, devices=2), said("workers", survey, devices=2)) == (1, 0)
     fast = surveyed(drawn(100.0), GPU)
     assert (said("workers", fast), said("precision", fast)) == (8, "bf16")

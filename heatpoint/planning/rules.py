@@ -26,12 +26,7 @@ from heatpoint.zoo.detector import Detector
 
 
 class Decision(NamedTuple):
-    """What a rule says.
-
-    Attributes:
-        value: Of the option.
-        why: The reason, in one sentence.
-    """
+    """What a rule says: the value of the option, and the reason in one sentence."""
 
     value: Any
     why: str
@@ -330,11 +325,13 @@ def precision(recipe: Recipe, survey: Survey) -> Decision:
 
 
 def threads(recipe: Recipe, survey: Survey) -> Decision:
-    """All cores of a processor; few beside a GPU."""
+    """All cores of a processor, one where others use them; few beside a GPU."""
     share = max(1, survey.machine.cores // recipe.devices)
-    if _work(survey) == "cpu":
-        return Decision(min(MOST_THREADS, share), "one for each core")
-    return Decision(min(4, share), "the device computes")
+    if _work(survey) != "cpu":
+        return Decision(min(4, share), "the device computes")
+    if survey.machine.crowded:
+        return Decision(1, "other programs use the cores: more threads would wait for each other")
+    return Decision(min(MOST_THREADS, share), "one for each core")
 
 
 def workers(recipe: Recipe, survey: Survey) -> Decision:

@@ -18,7 +18,7 @@ from heatpoint.geometry import next_multiple
 from heatpoint.inspection.oracle import oracle
 from heatpoint.inspection.report import DataReport, evenly, known_size, measure, sought
 from heatpoint.system import usable_cores, usable_memory
-from heatpoint.training.processes import device_kind, native_precision
+from heatpoint.training.processes import device_kind, is_crowded, native_precision
 from heatpoint.views.pictures import Picture
 from heatpoint.zoo.detector import Detector
 
@@ -38,12 +38,15 @@ class Machine:
         cores: Cores that this process may run on.
         memory: Bytes of main memory that it may use.
         bf16: Whether the device multiplies bfloat16 natively.
+        crowded: Whether other programs keep the cores so busy that one thread alone computes faster
+            than many, which wait for each other.
     """
 
     device: str
     cores: int
     memory: int
     bf16: bool
+    crowded: bool = False
 
     @classmethod
     def here(cls, accelerator: str = "auto") -> Machine:
@@ -54,7 +57,8 @@ class Machine:
         """
         device = device_kind(accelerator)
         bf16 = native_precision(device) == "bf16"
-        return cls(device, usable_cores(), usable_memory(), bf16)
+        crowded = device == "cpu" and usable_cores() > 1 and is_crowded()
+        return cls(device, usable_cores(), usable_memory(), bf16, crowded)
 
     def __str__(self) -> str:
         cores = "1 core" if self.cores == 1 else f"{self.cores} cores"

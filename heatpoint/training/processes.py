@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from typing import Literal, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
-from torch import Tensor
+from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
 from heatpoint.networks.fast import choose_precision
@@ -20,6 +22,9 @@ from heatpoint.training.loggers import make_loggers
 from heatpoint.training.recipe import Recipe
 
 Result = TypeVar("Result")
+
+_TRIALS = 5
+"""Turns in which numbers of threads are compared."""
 
 PATIENCE = timedelta(days=7)
 """How long processes wait for each other.
@@ -130,3 +135,37 @@ def on_first(fabric: Fabric, work: Callable[[], Result]) -> Result:
     if isinstance(outcome, HeatpointError):
         raise outcome
     return cast(Result, outcome)
+
+
+def quickest_threads() -> int:
+    """Returns with how many threads small layers are trained fastest now: torch's number or one.
+
+    The threads of small layers wait for each other all the time. Where other programs keep one of
+    two cores busy, two threads have been seen to be ten times slower than one. What the machine's
+    load says about that comes too late: installing this package counts for a minute.
+    """
+    taken = _taken(32)
+    return min(taken, key=lambda threads: taken[threads])
+
+
+def is_crowded() -> bool:
+    """Tells whether one thread alone computes a layer twice as fast as all now."""
+    taken = _taken(64)
+    return taken[max(taken)] > 2 * taken[1]
+
+
+def _taken(channels: int) -> dict[int, float]:
+    """Returns median seconds of training a layer, by number of threads: torch's own and one."""
+    most = torch.get_num_threads()
+    layer = nn.Conv2d(channels, channels, 3, padding=1).to(memory_format=torch.channels_last)
+    features = torch.rand(8, channels, 32, 32).to(memory_format=torch.channels_last)
+    taken: dict[int, list[float]] = {most: [], 1: []}
+    for _ in range(_TRIALS):
+        for threads, times in taken.items():
+            torch.set_num_threads(threads)
+            start = time.perf_counter()
+            for _ in range(4):
+                layer(features).sum().backward()
+            times.append(time.perf_counter() - start)
+    torch.set_num_threads(most)
+    return {threads: median(times) for threads, times in taken.items()}
