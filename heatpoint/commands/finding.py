@@ -1,4 +1,4 @@
-"""What a model finds, and how well: ``heatpoint predict``, ``evaluate``, ``limits``."""
+"""What a model finds, and how well: ``heatpoint predict``, ``ray``, ``evaluate``, ``limits``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from heatpoint.inference import (
     PredictOptions,
 )
 from heatpoint.options import File, Folder
+from heatpoint.scale import ScaleOptions
 
 if TYPE_CHECKING:
     from heatpoint.data import Annotations
@@ -111,6 +112,36 @@ class Predict:
             engine = runner.engine
             print(f"{engine.name} on {engine.device} in {engine.precision}")
             print(timings.summary())
+
+
+@dataclass
+class Ray:
+    """Finds what a model was trained to find in very many pictures, on a cluster of Ray.
+
+    Examples:
+        heatpoint ray model.onnx photos --recursive --out results
+        heatpoint ray model.onnx s3://bucket/photos --out results --address 10.0.0.7:6379
+    """
+
+    find: ScaleOptions
+
+    def run(self) -> None:
+        """Predicts part by part, and says what was done."""
+        from heatpoint.commands.display import Progress
+        from heatpoint.inference.metrics import full_text
+        from heatpoint.scale import predict_parts
+
+        with Progress("predicting") as progress:
+            done = predict_parts(self.find, progress)
+        out = self.find.out
+        if done.before:
+            print(f"{done.before} parts were there already")
+        print(f"{done.found} found in {done.pictures} pictures, {done.parts} parts: {out}")
+        if done.bad:
+            why = f"{done.bad} pictures could not be looked at: {done.reason}"
+            print(f"{why}{f'; {out}/pictures names all' if done.bad > 1 else ''}")
+        if done.full:
+            print(full_text(done.full))
 
 
 def counted(count: int, about: Description) -> str:

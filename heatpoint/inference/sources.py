@@ -73,9 +73,9 @@ class Source:
         Raises:
             HeatpointError: It cannot be read.
         """
-        in_parts = not whole and isinstance(self.content, Path) and not self.frame
-        in_parts = in_parts and self.bands == RGB
-        parts = open_parts(Path(self.path)) if in_parts else None
+        parts = None
+        if isinstance(self.content, Path) and not (whole or self.frame) and self.bands == RGB:
+            parts = open_parts(self.content)
         return Whole(self.load(name)) if parts is None else parts
 
 
@@ -153,7 +153,7 @@ def _address(entry: str) -> str | None:
     if found[1].lower() not in ("http", "https"):
         raise HeatpointError(
             f"{entry} cannot be fetched: pictures are read from files and from http and https "
-            "addresses; copy it to a file first"
+            "addresses; heatpoint ray reads s3:// and gs://, or copy it to a file first"
         )
     return f"{found[1]}://{entry[found.end() :]}"
 

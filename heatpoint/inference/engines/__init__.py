@@ -34,6 +34,7 @@ def open_engine(
     device: str | torch.device = "auto",
     precision: Precision = "auto",
     streams: int = 1,
+    threads: int | None = None,
     timings: Timings | None = None,
 ) -> Engine:
     """Returns what runs a model, which a file's ending tells: torch, ONNX Runtime or OpenVINO.
@@ -51,6 +52,8 @@ def open_engine(
             error, and "auto" takes the best that is.
         precision: "auto", "fp32", "bf16" or "fp16".
         streams: Batches under way at once; more than one takes an exported file.
+        threads: Of an exported file, processor cores for all batches together; all that this
+            process may use by default.
         timings: Filled as the engine works.
 
     Raises:
@@ -73,7 +76,14 @@ def open_engine(
     elif is_exported(model):
         kind = OnnxEngine if Path(model).suffix.lower() == ".onnx" else OpenVinoEngine
         chosen = None if precision == "auto" else precision
-        engine = kind(model, streams=streams, precision=chosen, device=device, timings=timings)
+        engine = kind(
+            model,
+            streams=streams,
+            threads=threads,
+            precision=chosen,
+            device=device,
+            timings=timings,
+        )
         if flip and not engine.description.flip:
             raise HeatpointError(
                 f"{model} was exported without the mirrored image; export it with --flip"

@@ -1,0 +1,181 @@
+"""The cluster: how it is reached, what it is given to do, and what comes back."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from heatpoint.errors import HeatpointError
+from heatpoint.inference.engines import is_exported
+from heatpoint.scale import ScaleOptions
+from heatpoint.scale.looking import Job, Looker
+from heatpoint.scale.pictures import Part, Storage
+from heatpoint.scale.results import Looked
+from heatpoint.system import usable_cores
+from heatpoint.system.files import check_file
+
+_REACHED_IN = 10.0
+"""Seconds in which a cluster has to answer."""
+
+
+def check(options: ScaleOptions) -> Any:
+    """Returns the module of Ray.
+
+    Raises:
+        HeatpointError: It is not installed, or a number is out of range.
+    """
+    for name in ("actors", "cores", "part"):
+        if (number := getattr(options, name)) is not None and number < 1:
+            raise HeatpointError(f"{name} must be at least 1, not {number}")
+    if options.gpus < 0:
+        raise HeatpointError(f"gpus must not be negative, but is {options.gpus}")
+    # Ray reports what it is used for unless told otherwise.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import pyarrow
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise HeatpointError(
+            f"prediction on a cluster needs Ray Data, which cannot be loaded ({error}); install it "
+            "with: pip install 'heatpoint[ray]'"
+        ) from None
+    assert pyarrow
+    return ray
+
+
+def job_of(options: ScaleOptions, storage: Storage) -> tuple[Job, dict[str, bytes]]:
+    """Returns what every worker does, and the contents of the models' files by their names.
+
+    Raises:
+        HeatpointError: A file is missing or cannot be read.
+    """
+    files, named = dict[str, bytes](), list[str]()
+    for folder, model in (("model", options.model), ("detector", options.detector)):
+        path = Path(model or "")
+        if model and not is_exported(model):
+            from heatpoint.weights import checkpoint_path
+
+            path = checkpoint_path(model)
+        weights = [path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else []
+        for each in [path, *weights] if model else ():
+            check_file(each, "; workers get the model from here")
+            files[f"{folder}/{each.name}"] = each.read_bytes()
+        named.append(f"{folder}/{path.name}" if model else "")
+    how = options.keep, options.run, options.read
+    return Job(named[0], named[1], storage, options.column, options.cores, *how), files
+
+
+def work(
+    ray: Any, job: Job, files: Mapping[str, bytes], parts: Sequence[Part], options: ScaleOptions
+) -> Iterator[Looked]:
+    """Yields what is in each part, in whatever order; the cluster is let go of at the end.
+
+    Args:
+        ray: Its module.
+        job: What every worker does.
+        files: Contents of the models' files by their names.
+        parts: What is to be done.
+        options: Say where, and by how many.
+
+    Raises:
+        HeatpointError: The cluster cannot be reached, has no room, or fails for good.
+    """
+    with _connected(ray, options):
+        count = min(len(parts), _room(ray, options))
+        references = {name: ray.put(content) for name, content in files.items()}
+        rows = [{"part": msgspec.json.encode(part)} for part in parts]
+        looked = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            _Actor,
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=count),
+            num_cpus=options.cores,
+            num_gpus=options.gpus or None,
+            fn_constructor_kwargs={"job": job, "references": references},
+        )
+        try:
+            for row in looked.iter_rows():
+                yield Looked(**row)
+        except ray.exceptions.RayError as error:
+            told = [line for line in str(error).splitlines() if line.strip()]
+            raise HeatpointError(
+                f"a worker of the cluster failed: {(told or [type(error).__name__])[-1].strip()}; "
+                "every machine needs heatpoint and its extras in the same versions as here; parts "
+                "that are written stay, and the same command goes on"
+            ) from error
+
+
+class _Actor:
+    """A process of the cluster; Ray Data calls it with one part at a time."""
+
+    def __init__(self, job: Job, references: Mapping[str, Any]) -> None:
+        import ray
+
+        self._looker = Looker(job, lambda: {name: ray.get(references[name]) for name in references})
+
+    def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
+        """Returns the fields of the part's ``Looked``, as columns of one row."""
+        looked = self._looker.look(msgspec.json.decode(batch["part"][0], type=Part))
+        return {name: [value] for name, value in vars(looked).items()}
+
+
+def _room(ray: Any, options: ScaleOptions) -> int:
+    """Returns how many processes work at once.
+
+    Raises:
+        HeatpointError: There is no room for a single one, for which Ray would wait.
+    """
+    there = ray.cluster_resources()
+    cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
+    room = int(cpus // options.cores)
+    if options.gpus:
+        room = min(room, int(gpus / options.gpus + 1e-9))
+    if room < 1:
+        raise HeatpointError(
+            f"the cluster has {cpus:g} processor cores and {gpus:g} GPUs, too few for cores="
+            f"{options.cores} and gpus={options.gpus:g}; lower them"
+        )
+    return min(room, options.actors or room)
+
+
+@contextmanager
+def _connected(ray: Any, options: ScaleOptions) -> Iterator[None]:
+    """Connects to the cluster, unless the program has; then its settings are left alone, too.
+
+    Raises:
+        HeatpointError: It cannot be reached, or has other versions.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = options.address
+    how: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False}
+    host, _, port = address.removeprefix("ray://").partition(":")
+    try:
+        if port:
+            socket.create_connection((host, int(port)), _REACHED_IN).close()
+        started = how if address == "local" else {}
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **started)
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise HeatpointError(
+            f"the cluster {address} cannot be used: {reason:.400}; give local, auto, or HOST:PORT "
+            "of one that `ray start --head` has started with the same versions of Python and Ray"
+        ) from None
+    context, logger = ray.data.DataContext.get_current(), logging.getLogger("ray.data")
+    shown, level = context.enable_progress_bars, logger.level
+    context.enable_progress_bars = False  # ours would be torn by them
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = shown
+        logger.setLevel(level)
+        ray.shutdown()
