@@ -129,7 +129,7 @@ class Ray:
         """Predicts part by part, and says what was done."""
         from heatpoint.commands.display import Progress
         from heatpoint.inference.metrics import full_text
-        from heatpoint.scale import predict_parts
+        from heatpoint.scale.predict import predict_parts
 
         with Progress("predicting") as progress:
             done = predict_parts(self.find, progress)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from heatpoint.errors import HeatpointError
 from heatpoint.inference import KeepOptions, ReadOptions, RunOptions
-from heatpoint.options import Checkpoint, Folder, Name, Pictures, keywords
-
-if TYPE_CHECKING:
-    from heatpoint.scale.results import Looked
+from heatpoint.options import Checkpoint, Folder, Name, Pictures
 
 
 @dataclass
@@ -61,96 +56,3 @@ class ScaleOptions:
     run: RunOptions = field(default_factory=RunOptions)
 
     read: ReadOptions = field(default_factory=ReadOptions)
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a run has done.
-
-    Attributes:
-        pictures: Pictures looked at now.
-        found: Objects, points or subjects in these.
-        bad: Pictures of these that could not be looked at.
-        reason: Why the first of them could not; "" without one.
-        parts: Parts written now.
-        before: Parts that an earlier run had written.
-        full: Looks that may have held more than the model gives at once.
-    """
-
-    pictures: int = 0
-    found: int = 0
-    bad: int = 0
-    reason: str = ""
-    parts: int = 0
-    before: int = 0
-    full: int = 0
-
-    def more(self, one: Looked) -> Done:
-        """Returns the counts with those of one more part."""
-        return replace(
-            self,
-            pictures=self.pictures + one.pictures,
-            found=self.found + one.found,
-            bad=self.bad + one.bad,
-            reason=self.reason or one.reason,
-            parts=self.parts + 1,
-            full=self.full + one.full,
-        )
-
-
-@keywords(ScaleOptions, positional=3)
-def predict(options: ScaleOptions, *, progress: Callable[[int, int], None] | None = None) -> Done:
-    """Writes what is in very many pictures; takes every field of ``ScaleOptions``.
-
-    Results are rows as ``result_rows`` gives them, in ``out/parquet`` and ``out/jsonl``, a file
-    for each part; ``out/pictures`` has a row for each picture, with the reason where it could not
-    be looked at. A cluster that the program is connected to is used as it is.
-
-    Example:
-        >>> from heatpoint import scale
-        >>> scale.predict("model.onnx", "s3://bucket/photos", "results")  # doctest: +SKIP
-
-    Args:
-        options: Say which model, which pictures, and where.
-        progress: Called with pictures done and pictures in all; files, where these hold many.
-
-    Returns:
-        Counts of this run.
-
-    Raises:
-        HeatpointError: Ray is not installed or not reached, there is no picture, the folder holds
-            other results, a worker cannot run the model, or what is written finds no room.
-    """
-    return predict_parts(options, progress)
-
-
-def predict_parts(
-    options: ScaleOptions, progress: Callable[[int, int], None] | None = None
-) -> Done:
-    """Does what ``predict`` does, for options as one object."""
-    from heatpoint.scale.pictures import divided, find
-    from heatpoint.scale.results import Results
-    from heatpoint.scale.work import check, job_of, work
-
-    ray = check(options)
-    images = [options.images] if isinstance(options.images, str | Path) else options.images
-    storage, names, kind = find(list(map(str, images)), options.recursive, options.out)
-    # Runs of the network have the pictures that they would have in one process.
-    batch = max(1, options.read.batch_size)
-    parts = divided(names, kind, -(-options.part // batch) * batch)
-    job, files = job_of(options, storage)
-    with Results(Path(options.out)) as results:
-        results.plan(options, files, names, parts)
-        sizes = {part.number: len(part.names) for part in parts}
-        missing = [part for part in parts if not results.has(part.number)]
-        done = Done(before=len(parts) - len(missing))
-        left = sum(sizes[part.number] for part in missing)
-        for one in work(ray, job, files, missing, options) if missing else ():
-            if one.mistake:
-                raise HeatpointError(one.mistake)
-            results.write(one)
-            done = done.more(one)
-            left -= sizes[one.number]
-            if progress:
-                progress(len(names) - left, len(names))
-    return done

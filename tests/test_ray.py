@@ -1,0 +1,300 @@
+"""Prediction on a cluster: the rows of one process, whatever dies meanwhile."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from drawn_graphs import BOXES, JOINTS, draw_onnx
+
+from heatpoint.errors import HeatpointError, HeatpointWarning
+from heatpoint.inference.predict import iter_predict, result_rows
+from heatpoint.scale import ScaleOptions
+from heatpoint.scale.looking import Looker
+from heatpoint.scale.pictures import Storage, divided, find
+from heatpoint.scale.predict import predict
+from heatpoint.scale.results import Results
+from heatpoint.scale.work import job_of
+
+for needed in ("onnx", "onnxruntime"):
+    pytest.importorskip(needed, reason="needs the extra 'onnx'")
+pyarrow = pytest.importorskip("pyarrow", reason="needs the extra 'ray'")
+parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra 'ray'")
+
+KEPT = {"score": 0.1, "max_detections": 3}
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> str:
+    return str(draw_onnx(tmp_path / "model.onnx"))
+
+
+def draw(folder: Path, count: int) -> Path:
+    """Draws pictures of many sizes, the fourth of which is none."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for place in range(count):
+        image = np.empty((*random.integers(20, 90, 2), 3), np.uint8)
+        image[:] = random.integers(0, 256, 3)
+        image[: len(image) // 3] = random.integers(0, 256, 3)
+        cv2.imwrite(str(folder / f"{place:05}.png"), image)
+    (folder / "00003.png").write_bytes(b"no picture")
+    return folder
+
+
+def of_one_process(model: str, images: object, **options: Any) -> Rows:
+    with pytest.warns(HeatpointWarning, match="skipped"):
+        return result_rows(iter_predict(model, images, skip_bad=True, **KEPT, **options))
+
+
+def options_of(model: str, images: object, out: Path, **options: Any) -> ScaleOptions:
+    made = ScaleOptions(model, [str(images)], str(out), **options)
+    made.keep = replace(made.keep, **KEPT)
+    return made
+
+
+def without_ray(options: ScaleOptions) -> Path:
+    """Does in this process what a driver and a worker do, and returns the folder of results."""
+    storage, names, kind = find(options.images, options.recursive, options.out)
+    job, files = job_of(options, storage)
+    looker, parts = Looker(job, lambda: files), divided(names, kind, options.part)
+    with Results(Path(options.out)) as results:
+        results.plan(options, files, names, parts)
+        for part in reversed(parts):
+            looked = looker.look(part)
+            assert not looked.mistake, looked.mistake
+            results.write(looked)
+            assert results.has(part.number)
+    return Path(options.out)
+
+
+def written(out: Path) -> Rows:
+    lines = [line for file in sorted((out / "jsonl").iterdir()) for line in file.open()]
+    rows = [json.loads(line) for line in lines]
+    kept = [row for file in sorted((out / "parquet").iterdir()) for row in table(file)]
+    assert kept == rows
+    return rows
+
+
+def table(file: Path) -> Rows:
+    rows: Rows = parquet.read_table(file).to_pylist()
+    return rows
+
+
+def told(out: Path) -> Rows:
+    return [row for file in sorted((out / "pictures").iterdir()) for row in table(file)]
+
+
+def test_rows_are_those_of_one_process(model: str, tmp_path: Path) -> None:
+    photos = draw(tmp_path / "photos", 200)
+    out = without_ray(options_of(model, photos, tmp_path / "out", part=16))
+    rows = of_one_process(model, photos)
+    assert len(rows) > 20
+    assert written(out) == rows
+    pictures = told(out)
+    assert [row["image_id"] for row in pictures] == list(range(200))
+    assert sum(row["found"] for row in pictures) == len(rows)
+    bad = [row for row in pictures if row["error"]]
+    assert [(row["image_id"], row["height"]) for row in bad] == [(3, None)]
+    assert "00003.png is not an image" in bad[0]["error"]
+
+
+def test_joints_are_looked_for_where_a_detector_finds_boxes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("inference.predict", "scale.looking"):
+        monkeypatch.setattr(f"heatpoint.{module}.USUAL", 3)  # the drawn graph gives no more
+    photos = draw(tmp_path / "photos", 12)
+    boxes = draw_onnx(tmp_path / "boxes.onnx", replace(BOXES, names=("animal", "b", "c"), rows=3))
+    joints = str(draw_onnx(tmp_path / "joints.onnx", JOINTS))
+    options = options_of(joints, photos, tmp_path / "out", part=8, detector=str(boxes))
+    options.keep = replace(options.keep, max_detections=None)
+    storage, names, kind = find(options.images, False, options.out)
+    job, files = job_of(options, storage)
+    looker = Looker(job, lambda: files)
+    looked = [looker.look(part) for part in divided(names, kind, 8)]
+    assert [one.mistake for one in looked] == ["", ""]
+    rows = [json.loads(line) for one in looked for line in one.jsonl.splitlines()]
+    with pytest.warns(HeatpointWarning, match="skipped"):
+        alone = result_rows(iter_predict(joints, photos, detector=boxes, skip_bad=True, score=0.1))
+    assert rows == alone
+    assert len(rows) > 3
+    assert len(rows[0]["keypoints"]) == 9
+
+
+def test_pictures_in_parquet_and_tar_files(model: str, tmp_path: Path) -> None:
+    photos = draw(tmp_path / "photos", 20)
+    files = sorted(photos.iterdir())
+    alone = of_one_process(model, photos)
+    rows = [{"path": file.name, "jpg": file.read_bytes()} for file in files]
+    for name, some in (("a", rows[:12]), ("b", rows[12:])):
+        parquet.write_table(pyarrow.Table.from_pylist(some), tmp_path / f"{name}.parquet")
+    with tarfile.open(tmp_path / "c.tar", "w") as archive:
+        for file in files:
+            archive.add(file, file.name)
+            archive.addfile(tarfile.TarInfo(f"{file.stem}.txt"), io.BytesIO())
+    for shard in ("*.parquet", "c.tar"):
+        out = without_ray(options_of(model, tmp_path / shard, tmp_path / f"out-{shard[-3:]}"))
+        seen = written(out)
+        assert [Path(row["file_name"]).name for row in seen] == [
+            Path(row["file_name"]).name for row in alone
+        ]
+        assert [row["bbox"] for row in seen] == [row["bbox"] for row in alone]
+        assert [row["score"] for row in seen] == [row["score"] for row in alone]
+        assert [Path(r["file_name"]).name for r in told(out) if r["error"]] == ["00003.png"]
+
+
+def test_a_file_of_pictures_that_is_cut_off_is_a_row(model: str, tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "whole.tar", "w") as archive:
+        for file in sorted(draw(tmp_path / "photos", 3).iterdir()):
+            archive.add(file, file.name)
+    data = (tmp_path / "whole.tar").read_bytes()
+    (tmp_path / "cut.tar").write_bytes(data[:700])
+    (tmp_path / "cut.parquet").write_bytes(b"PAR1 and no more")
+    for kind in ("tar", "parquet"):
+        out = without_ray(options_of(model, tmp_path / f"cut.{kind}", tmp_path / f"out-{kind}"))
+        assert "is damaged or cut off" in told(out)[-1]["error"]
+
+
+def test_pictures_of_a_file_system_of_arrow(model: str, tmp_path: Path) -> None:
+    from pyarrow import fs
+
+    photos = draw(tmp_path / "photos", 9)
+    files = fs.SubTreeFileSystem(str(tmp_path), fs.LocalFileSystem())
+    storage = Storage(files, "s3://")
+    names = storage.listed("s3://photos", False)
+    assert names == [f"s3://photos/{place:05}.png" for place in range(9)]
+    job, content = job_of(options_of(model, photos, tmp_path / "out"), storage)
+    looked = Looker(job, lambda: content).look(divided(names, "pictures", 9)[0])
+    rows = [json.loads(line) for line in looked.jsonl.splitlines()]
+    alone = of_one_process(model, photos)
+    assert [(row["image_id"], row["bbox"]) for row in rows] == [
+        (row["image_id"], row["bbox"]) for row in alone
+    ]
+    assert looked.bad == 1
+    with pytest.raises(HeatpointError, match=r"s3://none cannot be listed: .*credentials"):
+        storage.listed("s3://none", False)
+
+
+def test_what_is_not_there_or_at_odds(model: str, tmp_path: Path) -> None:
+    photos = draw(tmp_path / "photos", 4)
+    (tmp_path / "empty").mkdir()
+    for given, out, message in (
+        (tmp_path / "empty", "out", "holds no picture that is read.*--recursive"),
+        (photos, "photos/out", "lies in .*photos, where pictures are read"),
+        (tmp_path / "absent.jpg", "out", "does not exist"),
+        ("nowhere://bucket", "out", "cannot be reached"),
+    ):
+        with pytest.raises(HeatpointError, match=message):
+            find([str(given)], False, tmp_path / out)
+    options = options_of(model, photos, tmp_path / "out", part=8)
+    without_ray(options)
+    without_ray(options)
+    options.keep.score = 0.5
+    with pytest.raises(HeatpointError, match="differs in score; repeat it"):
+        without_ray(options)
+    with pytest.raises(HeatpointError, match="something else than a run on a cluster"):
+        without_ray(options_of(model, photos, photos.parent / "empty" / ".."))
+
+
+def test_mistakes_of_a_worker_are_sentences(model: str, tmp_path: Path) -> None:
+    options = options_of(model, draw(tmp_path / "photos", 4), tmp_path / "out")
+    storage, names, kind = find(options.images, False, options.out)
+    job, files = job_of(options, storage)
+    part = divided(names, kind, 8)[0]
+    looked = Looker(replace(job, version="0.0.1"), lambda: files).look(part)
+    assert "the run was started by 0.0.1; install the same version" in looked.mistake
+    looked = Looker(replace(job, run=replace(job.run, size=33)), lambda: files).look(part)
+    assert "33" in looked.mistake
+    assert looked.pictures == 0
+
+
+def test_ray_is_missing_or_far(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photos = draw(tmp_path / "photos", 4)
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(HeatpointError, match=r"pip install 'heatpoint\[ray\]'"):
+        predict(model, str(photos), tmp_path / "out")
+    with pytest.raises(HeatpointError, match="cores must be at least 1, not 0"):
+        predict(model, str(photos), tmp_path / "out", cores=0)
+
+
+# What follows starts clusters of two processes.
+
+
+def workers_below(process: int) -> list[int]:
+    """Returns the workers of the cluster that a process has started."""
+    parents, found = dict[int, int](), list[int]()
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit():
+                state = entry.joinpath("stat").read_text().rpartition(") ")[2].split()
+                parents[int(entry.name)] = int(state[1])
+                if b"ray::MapWorker" in entry.joinpath("cmdline").read_bytes():
+                    found.append(int(entry.name))
+        except OSError:
+            continue
+
+    def below(one: int) -> bool:
+        return one == process or (one in parents and below(parents[one]))
+
+    return [one for one in found if below(one)]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
+def test_a_worker_that_is_killed_changes_nothing(model: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra 'ray'")
+    photos, killed = draw(tmp_path / "photos", 2000), list[int]()
+
+    def progress(done: int, total: int) -> None:
+        assert total == 2000
+        if not killed:
+            killed.extend(workers_below(os.getpid())[:1])
+            os.kill(killed[0], signal.SIGKILL)
+
+    out = tmp_path / "out"
+    done = predict(model, str(photos), out, part=32, cores=1, actors=2, progress=progress, **KEPT)
+    assert killed
+    assert (done.pictures, done.bad, done.parts, done.before) == (2000, 1, 63, 0)
+    assert written(out) == of_one_process(model, photos)
+
+
+@pytest.mark.slow
+def test_a_driver_that_is_killed_goes_on(model: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra 'ray'")
+    photos, out = draw(tmp_path / "photos", 2000), tmp_path / "out"
+    options = ["--part", "8", "--score", "0.1", "--max-detections", "3", "--actors", "2"]
+    words = [sys.executable, "-m", "heatpoint", "ray", model, str(photos), "--out", str(out)]
+    first = subprocess.Popen([*words, *options])
+    while len(list(out.glob("pictures/part-*"))) < 2 and first.poll() is None:
+        time.sleep(0.02)
+    first.kill()
+    assert first.wait() == -signal.SIGKILL
+    there = {file: file.stat().st_mtime_ns for file in out.glob("pictures/part-*")}
+    assert 2 <= len(there) < 250
+    again = subprocess.run([*words, *options], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert f"{len(there)} parts were there already" in again.stdout
+    assert {file: file.stat().st_mtime_ns for file in there} == there
+    assert written(out) == of_one_process(model, photos)
+
+
+@pytest.mark.slow
+def test_a_cluster_that_is_not_there(model: str, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra 'ray'")
+    photos = draw(tmp_path / "photos", 4)
+    with pytest.raises(HeatpointError, match=r"the cluster 127\.0\.0\.1:9 cannot be used"):
+        predict(model, str(photos), tmp_path / "out", address="127.0.0.1:9")
