@@ -117,7 +117,7 @@ def test_joints_are_looked_for_where_a_detector_finds_boxes(
 ) -> None:
     for module in ("inference.predict", "scale.looking"):
         monkeypatch.setattr(f"heatpoint.{module}.USUAL", 3)  # the drawn graph gives no more
-    photos = draw(tmp_path / "photos", 12)
+    photos = draw(tmp_path / "photos", 100)
     boxes = draw_onnx(tmp_path / "boxes.onnx", replace(BOXES, names=("animal", "b", "c"), rows=3))
     joints = str(draw_onnx(tmp_path / "joints.onnx", JOINTS))
     options = options_of(joints, photos, tmp_path / "out", part=8, detector=str(boxes))
@@ -125,7 +125,7 @@ def test_joints_are_looked_for_where_a_detector_finds_boxes(
     storage, names, kind = find(options.images, False, options.out)
     job, files = job_of(options, storage)
     looker = Looker(job, lambda: files)
-    looked = [looker.look(part) for part in divided(names, kind, 8)]
+    looked = [looker.look(part) for part in divided(names, kind, 56)]
     assert [one.mistake for one in looked] == ["", ""]
     rows = [json.loads(line) for one in looked for line in one.jsonl.splitlines()]
     with pytest.warns(HeatpointWarning, match="skipped"):
