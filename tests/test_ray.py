@@ -217,7 +217,8 @@ def test_mistakes_of_a_worker_are_sentences(model: str, tmp_path: Path) -> None:
     part = divided(names, kind, 8)[0]
     looked = Looker(replace(job, version="0.0.1"), lambda: files).look(part)
     assert "the run was started by 0.0.1; install the same version" in looked.mistake
-    looked = Looker(replace(job, run=replace(job.run, size=33)), lambda: files).look(part)
+    options.run.size = 33
+    looked = Looker(job, lambda: files).look(part)
     assert "33" in looked.mistake
     assert looked.pictures == 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from heatpoint.data.opening import BadImage
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.inference import KeepOptions, ReadOptions, RunOptions
+from heatpoint.inference import RunOptions
 from heatpoint.inference.engines import Engine, open_engine
 from heatpoint.inference.places import places_among
 from heatpoint.inference.predict import (
@@ -23,6 +23,7 @@ from heatpoint.inference.predict import (
 )
 from heatpoint.inference.runner import Runner
 from heatpoint.inference.sources import Source, prefetch
+from heatpoint.scale import ScaleOptions
 from heatpoint.scale.pictures import Part, Storage, sources_of
 from heatpoint.scale.results import Looked, Row
 from heatpoint.system import VERSION
@@ -37,22 +38,14 @@ class Job:
         model: Name of the model's file.
         detector: Name of the file of the model that finds places; "" for none.
         storage: Where the pictures are.
-        column: That of pictures in parquet files.
-        cores: Processor cores of a worker.
-        keep: What becomes a result.
-        run: How models run.
-        read: How pictures are read.
+        options: Say how it is done.
         version: Of heatpoint, where the run was started.
     """
 
     model: str
     detector: str
     storage: Storage
-    column: str
-    cores: int
-    keep: KeepOptions
-    run: RunOptions
-    read: ReadOptions
+    options: ScaleOptions
     version: str = VERSION
 
 
@@ -92,39 +85,38 @@ class Looker:
                 path = Path(folder, name)
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
-            # What the engine is opened with is not said twice.
-            usual = RunOptions()
-            how = replace(
-                job.run, flip=False, device="auto", precision="auto", streams=usual.streams
-            )
-            runner = open_runner(self._engine(Path(folder, job.model), job.run), how, job.keep)
+            options = job.options
+            # What an engine is opened with is not said twice.
+            how = replace(options.run, flip=False, device="auto", precision="auto", streams=1)
+            model = self._engine(Path(folder, job.model), options.run)
+            runner = open_runner(model, how, options.keep)
             if job.detector and not runner.view.asks:
-                raise HeatpointError(
-                    f"detector {not_everywhere(runner.engine.description)}; leave it out"
-                )
-            check_keep(runner, job.keep, bool(job.detector))
+                raise HeatpointError(f"detector {not_everywhere(runner.engine.description)}")
+            check_keep(runner, options.keep, bool(job.detector))
             if not job.detector:
                 return runner, None
-            same = RunOptions(device=job.run.device, precision=job.run.precision)
+            same = RunOptions(device=options.run.device, precision=options.run.precision)
             finder = self._engine(Path(folder, job.detector), same)
-            return runner, open_finder(finder, how, job.keep)
+            return runner, open_finder(finder, how, options.keep)
 
     def _engine(self, path: Path, run: RunOptions) -> Engine:
         return open_engine(
             path,
             flip=run.flip,
-            max_detections=self._job.keep.max_detections or USUAL,
+            max_detections=self._job.options.keep.max_detections or USUAL,
             device=run.device,
             precision=run.precision,
             streams=run.streams,
-            threads=self._job.cores,
+            threads=self._job.options.cores,
         )
 
     def _look(self, part: Part, runner: Runner, finder: Runner | None) -> Looked:
         rows, told = list[Row](), list[Row]()
         job, runner.full = self._job, 0
         try:
-            some = sources_of(part, job.storage, job.column, 8 * job.read.batch_size)
+            some = sources_of(
+                part, job.storage, job.options.column, 8 * job.options.read.batch_size
+            )
             # The next pictures of a file of many are read while these are looked at.
             for sources in prefetch(some, 1):
                 self._add(sources, part.first + len(told), runner, finder, rows, told)
@@ -142,7 +134,7 @@ class Looker:
         told: list[Row],
     ) -> None:
         """Adds what is in some pictures, and a row for each of them; ``first`` is its number."""
-        read = self._job.read
+        read = self._job.options.read
         how = read.batch_size, read.workers, True
         places, seen = None, dict[int, Row]()
         for each in (runner, finder):

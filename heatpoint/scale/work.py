@@ -69,8 +69,7 @@ def job_of(options: ScaleOptions, storage: Storage) -> tuple[Job, dict[str, byte
             check_file(each, "; workers get the model from here")
             files[f"{folder}/{each.name}"] = each.read_bytes()
         named.append(f"{folder}/{path.name}" if model else "")
-    how = options.keep, options.run, options.read
-    return Job(named[0], named[1], storage, options.column, options.cores, *how), files
+    return Job(named[0], named[1], storage, options), files
 
 
 def work(
