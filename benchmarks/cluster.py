@@ -22,7 +22,7 @@ from heatpoint.scale import ScaleOptions
 from heatpoint.scale.pictures import divided, find
 from heatpoint.scale.work import check, job_of, work
 
-ROUNDS, PART = 3, 32
+ROUNDS, PART = 3, 8
 
 
 def one_process(model: str, folder: str, streams: int) -> float:

@@ -230,6 +230,8 @@ def test_ray_is_missing_or_far(model: str, tmp_path: Path, monkeypatch: pytest.M
         predict(model, str(photos), tmp_path / "out")
     with pytest.raises(HeatpointError, match="cores must be at least 1, not 0"):
         predict(model, str(photos), tmp_path / "out", cores=0)
+    with pytest.raises(HeatpointError, match="batch_size must be at least 1, not 0"):
+        predict(model, str(photos), tmp_path / "out", batch_size=0)
 
 
 # What follows starts clusters of two processes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,7 +83,7 @@ def predict_parts(
     images = [options.images] if isinstance(options.images, str | Path) else options.images
     storage, names, kind = find(list(map(str, images)), options.recursive, options.out)
     # Runs of the network have the pictures that they would have in one process.
-    batch = max(1, options.read.batch_size)
+    batch = options.read.batch_size
     parts = divided(names, kind, -(-options.part // batch) * batch)
     job, files = job_of(options, storage)
     with Results(Path(options.out)) as results:
@@ -91,12 +92,15 @@ def predict_parts(
         missing = [part for part in parts if not results.has(part.number)]
         done = Done(before=len(parts) - len(missing))
         left = sum(sizes[part.number] for part in missing)
-        for one in work(ray, job, files, missing, options) if missing else ():
-            if one.mistake:
-                raise HeatpointError(one.mistake)
-            results.write(one)
-            done = done.more(one)
-            left -= sizes[one.number]
-            if progress:
-                progress(len(names) - left, len(names))
+        if not missing:
+            return done
+        with closing(work(ray, job, files, missing, options)) as looked:
+            for one in looked:
+                if one.mistake:
+                    raise HeatpointError(one.mistake)
+                results.write(one)
+                done = done.more(one)
+                left -= sizes[one.number]
+                if progress:
+                    progress(len(names) - left, len(names))
     return done

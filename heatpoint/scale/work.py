@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from heatpoint.system.files import check_file
 _REACHED_IN = 10.0
 """Seconds in which a cluster has to answer."""
 
+_TRIES = 5
+"""How often a part is done again whose process has died."""
+
 
 def check(options: ScaleOptions) -> Any:
     """Returns the module of Ray.
@@ -31,8 +34,9 @@ def check(options: ScaleOptions) -> Any:
     Raises:
         HeatpointError: It is not installed, or a number is out of range.
     """
-    for name in ("actors", "cores", "part"):
-        if (number := getattr(options, name)) is not None and number < 1:
+    counts = {name: getattr(options, name) for name in ("actors", "cores", "part")}
+    for name, number in {**counts, "batch_size": options.read.batch_size}.items():
+        if number is not None and number < 1:
             raise HeatpointError(f"{name} must be at least 1, not {number}")
     if options.gpus < 0:
         raise HeatpointError(f"gpus must not be negative, but is {options.gpus}")
@@ -74,7 +78,7 @@ def job_of(options: ScaleOptions, storage: Storage) -> tuple[Job, dict[str, byte
 
 def work(
     ray: Any, job: Job, files: Mapping[str, bytes], parts: Sequence[Part], options: ScaleOptions
-) -> Iterator[Looked]:
+) -> Generator[Looked, None, None]:
     """Yields what is in each part, in whatever order; the cluster is let go of at the end.
 
     Args:
@@ -97,6 +101,8 @@ def work(
             compute=ray.data.ActorPoolStrategy(size=count),
             num_cpus=options.cores,
             num_gpus=options.gpus or None,
+            # A picture that ends its process each time must not do so for ever.
+            max_task_retries=_TRIES,
             fn_constructor_kwargs={"job": job, "references": references},
         )
         try:
