@@ -181,7 +181,7 @@ def image_size(source: str | Path | bytes, name: str = "") -> tuple[int, int]:
     Raises:
         BadImage: The file is missing or no image.
     """
-    name = name or str(source)[:80]
+    name = name or ("of the bytes given" if isinstance(source, bytes) else str(source))
     if (array := array_of(source, name)) is not None:
         return array.shape[0], array.shape[1]
     with opened(source, name) as (image, stream):
