@@ -27,9 +27,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
-def _without_amx(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hides the instructions for which "auto" would compute in bfloat16 on some processors."""
-    monkeypatch.setattr("torch.cpu._is_amx_tile_supported", lambda: False, raising=False)
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+        monkeypatch.setattr(f"torch.cpu.{name}", lambda: False, raising=False)
 
 
 @pytest.fixture(scope="session")

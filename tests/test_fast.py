@@ -92,16 +92,18 @@ def test_bfloat16_keeps_normalisation_and_maps_in_float32(name: str) -> None:
         assert 0 < error <= 0.1 * values.abs().max(), key
 
 
-def test_auto_takes_bfloat16_only_where_the_cpu_has_tiles(
+def test_auto_takes_bfloat16_only_where_the_cpu_multiplies_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     network = zoo.build("centernet_tiny", ["cat"]).network
-    for tiles, dtype in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(
-            torch.cpu, "_is_amx_tile_supported", lambda tiles=tiles: tiles, raising=False
-        )
-        assert next(fast(network).parameters()).dtype == dtype
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    for tiles, vectors in ((True, False), (False, True), (True, True), (False, False)):
+        for name, here in zip(names, (tiles, vectors), strict=True):
+            monkeypatch.setattr(torch.cpu, name, lambda here=here: here, raising=False)
+        expected = torch.bfloat16 if tiles or vectors else torch.float32
+        assert next(fast(network).parameters()).dtype == expected
+    for name in names:
+        monkeypatch.delattr(torch.cpu, name, raising=False)
     assert next(fast(network).parameters()).dtype == torch.float32
 
 

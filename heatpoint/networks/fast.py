@@ -60,9 +60,9 @@ def fast(
 def choose_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16", "fp16"]:
     """Returns the arithmetic that is meant on a device.
 
-    "auto" is bfloat16 on CPUs with AMX tiles and on GPUs that multiply it natively (NVIDIA's from
-    compute capability 8 on: Ampere), float16 on those that multiply only this one (7: Volta and
-    Turing): elsewhere both are slower than float32.
+    "auto" is bfloat16 on CPUs with AMX tiles or AVX512-BF16 and on GPUs that multiply it natively
+    (NVIDIA's from compute capability 8 on: Ampere), float16 on those that multiply only this one
+    (7: Volta and Turing): elsewhere both are slower than float32.
 
     Raises:
         HeatpointError: Unknown precision.
@@ -74,13 +74,13 @@ def choose_precision(precision: Precision, device: torch.device) -> Literal["fp3
         # Of this very card: a machine may hold several kinds.
         generation = torch.cuda.get_device_capability(device)[0]
         return "bf16" if generation >= 8 else "fp16" if generation == 7 else "fp32"
-    return "bf16" if device.type == "cpu" and has_amx() else "fp32"
+    return "bf16" if device.type == "cpu" and multiplies_bf16() else "fp32"
 
 
-def has_amx() -> bool:
-    """Returns whether this CPU multiplies bfloat16 tiles, which PyTorch tells since 2.4."""
-    ask = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return bool(ask is not None and ask())
+def multiplies_bf16() -> bool:
+    """Returns whether this CPU multiplies bfloat16, in tiles or in vectors, as PyTorch tells."""
+    names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return any(ask() for name in names if (ask := getattr(torch.cpu, name, None)) is not None)
 
 
 def _answering(network: Network) -> Network:
