@@ -138,6 +138,11 @@ def test_batch_and_rate() -> None:
     assert said("batch_size", few) == rules.LEAST_BATCH
     assert (said("batch_size", many), said("batch_size", many, devices=3)) == (8, 9)
     assert said("batch_size", surveyed(drawn(100.0), GPU, pictures=5000)) == 16
+    few, many = (surveyed(jointed(), model="pose_tiny", pictures=each) for each in (6, 500))
+    sides = {128: 32, 192: 16, 256: 8}
+    assert {side: said("batch_size", many, size=side) for side in sides} == sides
+    assert said("batch_size", few, size=128) == rules.LEAST_BATCH
+    many = surveyed(drawn(100.0), pictures=500)
     assert said("lr", many, batch_size=8) == 3e-3
     assert said("lr", many, batch_size=2) == 1.5e-3
     assert said("lr", many, batch_size=4, accumulate=2) == 3e-3

@@ -69,7 +69,7 @@ LEAST_BATCH, UPDATES = 4, 20
 """Fewer pictures than this spoil batch norm; more updates than this make an epoch of few."""
 
 WINDOWS = ((128**2, 32), (192**2, 16))
-"""Windows per update, of windows up to so many pixels; larger ones as whole pictures."""
+"""Windows or crops per update, up to so many pixels; larger ones as whole pictures."""
 
 SMALL = 5_000_000
 """Parameters up to which a network counts as small, and takes larger steps."""
@@ -230,16 +230,16 @@ def _crop(recipe: Recipe, survey: Survey) -> Decision:
 
 
 def batch_size(recipe: Recipe, survey: Survey) -> Decision:
-    """Small ones on processors; several windows are worth one picture."""
+    """Small ones on processors; several windows or crops are worth one picture."""
     value, why = BATCH[_work(survey)], "small updates, many of them"
-    fitting = max(LEAST_BATCH, survey.examples // UPDATES)
-    if fitting < value:
-        value, why = fitting, f"so that {survey.examples} examples make enough updates an epoch"
-    if recipe.window:
-        area = _seen(recipe, survey)
-        for most, windows in reversed(WINDOWS):
+    area, cropped = _seen(recipe, survey), survey.trained.codec.view.asks
+    if recipe.window or cropped:
+        for most, parts in reversed(WINDOWS):
             if area <= most:
-                value, why = windows, f"windows of {area:,} pixels"
+                value, why = parts, f"{'crops' if cropped else 'windows'} of {area:,} pixels"
+    fitting = max(LEAST_BATCH, survey.examples // UPDATES)
+    if fitting < value and not recipe.window:
+        value, why = fitting, f"so that {survey.examples} examples make enough updates an epoch"
     share = -(-value // (recipe.devices * recipe.nodes))  # of each device, evenly
     return Decision(share * recipe.devices * recipe.nodes, why)
 
