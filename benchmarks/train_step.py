@@ -7,8 +7,9 @@ their steps in turn, so that a busy machine hurts all alike; what counts is the 
     python benchmarks/train_step.py centernet_resnet18 centernet_resnet18:usual --batch 4
     python benchmarks/train_step.py centernet_tiny centernet_mobilenetv2:4 --peer "COMMAND"
 
-A contender is a model, with the stride up to which it is frozen. The command of a peer lies outside
-of this project. It prints "ready", then takes a step of the same batch for each line it reads and
+A contender is a model, with the stride up to which it is frozen and the arithmetic, which is the
+one that a plan takes: centernet_mobilenetv2:4:fp32. The command of a peer lies outside of this
+project. It prints "ready", then takes a step of the same batch for each line it reads and
 prints its wall and its processor time in seconds; --size, --batch, --threads and --classes are
 added to it.
 """
@@ -32,6 +33,7 @@ from heatpoint import zoo
 from heatpoint.codecs import Target
 from heatpoint.system import memory_kept
 from heatpoint.training.optimize import Ema, build_optimizer, freeze
+from heatpoint.training.processes import native_precision, widen_strided
 from heatpoint.zoo.detector import Detector
 
 
@@ -93,7 +95,7 @@ def serve(chosen: argparse.Namespace) -> None:
     """Takes a step for each line of the standard input, and prints its times."""
     torch.set_num_threads(chosen.threads)
     torch.manual_seed(0)
-    name, _, way = chosen.contenders[0].partition(":")
+    name, way, precision, *_ = [*chosen.contenders[0].split(":"), "", ""]
     detector = zoo.build(name, [str(i) for i in range(chosen.classes)])
     images = torch.randint(0, 256, (chosen.batch, 3, chosen.size, chosen.size), dtype=torch.uint8)
     targets = [random_target(chosen.size, chosen.classes) for _ in range(chosen.batch)]
@@ -101,7 +103,7 @@ def serve(chosen: argparse.Namespace) -> None:
         answer(_usual(detector, images, targets))
         return
     with memory_kept():
-        answer(_ours(detector, images, targets, int(way or 0)))
+        answer(_ours(detector, images, targets, int(way or 0), precision))
 
 
 def answer(step: Callable[[], None]) -> None:
@@ -121,11 +123,14 @@ def random_target(size: int, classes: int) -> Target:
 
 
 def _ours(
-    detector: Detector, images: Tensor, targets: list[Target], stride: int
+    detector: Detector, images: Tensor, targets: list[Target], stride: int, precision: str
 ) -> Callable[[], None]:
+    halved = (precision or native_precision("cpu")) == "bf16"
     network = detector.network.to(memory_format=torch.channels_last).train()
     for norm in freeze(network.backbone, stride) if stride else []:
         norm.eval()
+    if halved:
+        widen_strided(network)
     optimizer = build_optimizer(network, "adamw", 1e-4, 0.01)
     ema = Ema(network, 0.9998)
     size = (images.shape[2], images.shape[3])
@@ -133,7 +138,9 @@ def _ours(
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
         encoded = detector.codec.encode(targets, size)
-        maps = network(images.contiguous(memory_format=torch.channels_last))[-1]
+        with torch.autocast("cpu", torch.bfloat16, halved):
+            maps = network(images.contiguous(memory_format=torch.channels_last))[-1]
+        maps = {name: values.float() for name, values in maps.items()}
         torch.stack(list(detector.codec.loss(maps, encoded).values())).sum().backward()
         nn.utils.clip_grad_norm_(network.parameters(), 35.0)
         optimizer.step()

@@ -20,7 +20,7 @@ from heatpoint.networks import Network
 from heatpoint.system import Interrupt
 from heatpoint.training.data import TrainingData, fingerprint, training_set
 from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, freeze
-from heatpoint.training.processes import describe_device
+from heatpoint.training.processes import describe_device, widen_strided
 from heatpoint.training.recipe import Recipe, differences, milestones, plain
 from heatpoint.training.report import Display
 from heatpoint.training.stages import Stage, pace, stages_of
@@ -97,6 +97,8 @@ class Run:
         decay = options.weight_decay
         rate = self.stages[0].rate
         self.optimizer = build_optimizer(network, options.optimizer, rate, decay)
+        if fabric.device.type == "cpu" and options.precision == "bf16":
+            widen_strided(network)
         self.network = fabric.setup_module(network, move_to_device=False)
         self.position, self.identity = Position(), fingerprint(data.train)
         self.enter(0)
