@@ -379,6 +379,14 @@ def test_mistakes_come_before_the_plan(shapes: str, tmp_path: Path) -> None:
         heatpoint.plan(empty)
 
 
+def test_weights_of_another_model_are_refused(shapes: str, tmp_path: Path) -> None:
+    path = tmp_path / "sides.safetensors"  # its maps have the names and sizes of a centernet's
+    build("ttfnet_tiny", ["a"]).save(path)
+    with pytest.raises(HeatpointError, match="is of ttfnet_tiny, not of centernet_tiny; leave out"):
+        heatpoint.plan(shapes, model="centernet_tiny", weights=str(path))
+    assert heatpoint.plan(shapes, model="ttfnet_tiny", weights=str(path)).recipe.weights
+
+
 def test_data_that_is_joined_or_divided_is_not_replaced(shapes: str, tmp_path: Path) -> None:
     data = tmp_path / "options.json"  # a name that the run writes, too
     write_coco(read(shapes), data)

@@ -72,6 +72,8 @@ def test_further_looks_are_the_best_places_once() -> None:
     assert [round(look.to_input.matrix[0], 3) for look in more] == [round(64 / 48, 3), 1.0, 2.0]
     assert all(look.turn == 1 and look.part for look in more)
     assert view.again((1000, 1000), [*looks, *more], parts * 2) == ()
+    assert view.full([*looks, *more])  # there may have been more places
+    assert not Zoom(SIZE, crops=4).full([*looks, *more])
     rows = [{name: each[name] for name in ("boxes", "scores", "labels")} for each in parts]
     first, last = (rows[0] | {"scores": np.array([score, 0.2])} for score in (0.6, 0.1))
     shown = [first, rows[1], rows[1], rows[1], last]
@@ -127,6 +129,14 @@ def test_every_look_is_answered_and_places_are_no_results() -> None:
     assert "places" not in found.columns
     assert runner.protocol()["view"] == "Zoom"
     assert runner.protocol()["soft_nms_sigma"] == 0.7
+
+
+@pytest.mark.parametrize("crops", [2, 40])
+def test_places_that_are_left_out_are_told(crops: int) -> None:
+    runner = runner_of(lively(), score=1.0)  # no result is as sure
+    runner.view = replace(runner.view, crops=crops)  # type: ignore[type-var]
+    runner([picture(480, 640)])
+    assert runner.full == (crops == 2)
 
 
 def test_tiles_work_too_and_scales_do_not() -> None:

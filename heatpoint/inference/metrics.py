@@ -59,7 +59,8 @@ class Metrics:
         protocol: Size, flip, limits, precision and version: what the numbers hold for.
         images: Number of images scored.
         objects: Number of annotated objects in them, ignored ones included.
-        full: Looks at which the model gave as many sure results as it can; there may be more.
+        full: Looks at which the model gave as many sure results as it can, and pictures that were
+            looked at again as often as they may be; there may be more.
         skipped: Path and reason of each unreadable image that ``skip_bad`` left out.
         timings: Seconds per stage and images per second; all 0 for a file of results.
         report: What ``report.json`` holds beside these; empty where no report was asked for.
@@ -305,10 +306,10 @@ def _count_line(counts: Counts) -> str:
 
 
 def full_text(looks: int) -> str:
-    """Returns a sentence about looks that gave as many results as a model can."""
+    """Returns a sentence about looks that gave as much as a model can, or that asked for it."""
     return (
-        f"{looks} pictures or tiles hold as many sure results as one look can give; there may be "
-        "more: raise --max-detections, or look at --tiles"
+        f"{looks} pictures or tiles hold as many sure results, or places to look at again, as one "
+        "look can give; there may be more: raise --max-detections, or look at --tiles"
     )
 
 

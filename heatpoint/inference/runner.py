@@ -98,7 +98,8 @@ class Runner:
         names: Class names of the model.
         timings: What has been measured so far.
         skipped: Path and reason of each image that ``stream`` left out.
-        full: Looks at which every row of the answer was ``SURE``, so that there may be more.
+        full: Looks at which every row of the answer was ``SURE``, and pictures of which the view
+            made all looks that it may, so that there may be more.
 
     Raises:
         HeatpointError: The engine does not take the view's inputs.
@@ -230,6 +231,7 @@ class Runner:
                 break
             job.looks += more
             self.answer(job.asks[-len(more) :], _LOOKS)
+        self.full += self.view.full(job.looks)
         with self.timings.stage("finish"):
             if not parts:
                 return Detections.empty(self.names, about.skeleton)

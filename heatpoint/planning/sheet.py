@@ -29,6 +29,7 @@ from heatpoint.training.options import TrainOptions, check
 from heatpoint.training.recipe import Recipe, plain
 from heatpoint.training.start import build_detector
 from heatpoint.training.state import check_unused, load_resume
+from heatpoint.weights import checkpoint_path, read_header
 
 GIVEN = "given"
 
@@ -146,6 +147,13 @@ def draw_up(options: TrainOptions) -> Plan:
     if options.backbone_weights == NONE:
         options = replace(options, backbone_weights="")
     check(options)
+    if options.weights and options.model:
+        meta = read_header(checkpoint_path(options.weights))["meta"]
+        if (own := meta.get("architecture", "a network of its own")) != options.model:
+            raise HeatpointError(
+                f"{options.weights} is of {own}, not of {options.model}; leave out model to go on "
+                "with it, or weights to train another one"
+            )
     parts = parts_of(options)
     if parts.held_out:
         parts = placed(parts, Path(options.out))

@@ -200,6 +200,10 @@ class View(ABC):
         """
         return ()
 
+    def full(self, looks: Sequence[Look]) -> bool:
+        """Returns whether a picture had all looks that it may have, so that more may be to see."""
+        return False
+
     @abstractmethod
     def merge(
         self, looks: Sequence[Look], parts: Sequence[Arrays], fields: Sequence[Field], most: int

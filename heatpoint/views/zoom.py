@@ -136,6 +136,10 @@ class Zoom(View):
         kept = zip(best.points[: self.crops], best.zooms.tolist(), strict=False)
         return [self._at(point, zoom, turn=1) for point, zoom in kept]
 
+    def full(self, looks: Sequence[Look]) -> bool:
+        """Returns whether there were as many further looks as there may be."""
+        return sum(look.turn > 0 for look in looks) >= self.crops
+
     def merge(
         self, looks: Sequence[Look], parts: Sequence[Arrays], fields: Sequence[Field], most: int
     ) -> Arrays:
