@@ -12,6 +12,7 @@ from runners import runner_of
 from torch import nn
 
 from heatpoint import evaluate, limits, predict, train
+from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export
 from heatpoint.synthetic.pictures import write_shapes
@@ -105,9 +106,9 @@ def lively(name: str = "saccade_tiny") -> Detector:
     for spec, last in heads.corners.last.items():  # type: ignore[union-attr]
         if spec in ("top_left", "bottom_right"):
             nn.init.normal_(last.weight, std=1.0)
-    for read in heads.attention.values():  # type: ignore[union-attr, operator]
-        nn.init.normal_(read[1].weight, std=1.0)
-        nn.init.zeros_(read[1].bias)
+    for head in heads.attention.values():  # type: ignore[union-attr, operator]
+        nn.init.normal_(head[1].weight, std=1.0)
+        nn.init.zeros_(head[1].bias)
     detector.network.eval()
     return detector
 
@@ -173,6 +174,16 @@ def test_a_run_and_what_limits_it(tmp_path: Path) -> None:
     assert found.protocol["closer"] == 0
     with pytest.raises(HeatpointError, match="mosaic is an option of models that look at whole"):
         train(shapes, shapes, out=str(tmp_path / "b"), **TRAINING, mosaic=0.5)  # type: ignore[arg-type]
+
+
+def test_limits_know_the_truth_of_closer_looks_too(tmp_path: Path) -> None:
+    shapes = write_shapes(tmp_path / "shapes", 2, (512, 512), 3, (40, 60))
+    detector = build("saccade_tiny", read(shapes).names)
+    detector.network.eval()
+    detector.meta["closer"] = 96.0  # or places in one row would be taken for one, as released
+    rows = limits(detector, str(shapes), size=128).rows  # a first look shows 10 to 15 pixels
+    assert rows[0].main < 0.1
+    assert rows[-1].main > 0.9
 
 
 def test_windows_of_training_are_the_size_of_closer_looks(tmp_path: Path) -> None:

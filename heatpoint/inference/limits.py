@@ -181,6 +181,7 @@ class _Steps(Runner):
         # Boxes that training leaves out cannot be encoded; they count as not found in every row.
         self._records = match.truth.images if match.asks else clean(match.truth)[0].images
         self._prepared: dict[int, tuple[list[Job], list[Target]]] = {}
+        self._again: dict[Job, int] = {}  # the step of a picture that is looked at again
 
     def prepare(
         self, raster: Raster, index: int = 0, path: str = "", places: Places | None = None
@@ -197,24 +198,32 @@ class _Steps(Runner):
     def run(self, pixels: Pixels, asks: Sequence[Ask]) -> None:
         """Runs the network over some looks and reads the maps of each step into its pictures."""
         engine, codec = self._maker, self._maker.codec
-        if asks[0][0].index not in self._prepared:
-            return super().run(pixels, asks)  # looks that first ones ask for have no true maps
-        chosen = [(*self._prepared[job.index], number) for job, number in asks]
+        again = self._again.get(asks[0][0])
+        if again is None:
+            chosen = [(*self._prepared[job.index], number) for job, number in asks]
+            targets = [targets[number] for _, targets, number in chosen]
+            read = [[(jobs[step], n) for jobs, _, n in chosen] for step in range(len(self.steps))]
+        else:
+            looks = [(self._records[job.index], job.looks[number]) for job, number in asks]
+            targets = [self._targets(record, [look])[0] for record, look in looks]
+            read = [list(asks) if step == again else [] for step in range(len(self.steps))]
         with torch.inference_mode():
             maps = engine.maps(torch.from_numpy(pixels))
-            targets = [targets[number] for _, targets, number in chosen]
             true = codec.ideal(codec.encode(targets, (pixels.shape[-2], pixels.shape[-1])))
-        for step, replaced in enumerate(self.steps):
+        for replaced, into in zip(self.steps, read, strict=True):
+            if not into:
+                continue
             names = [name for kind in replaced for name in codec.steps[kind]]
             # In float32 whatever the network's precision, or the true maps would not be true.
             mixed = {**maps, **{name: true[name].to(maps[name].device) for name in names}}
-            self.read(engine.read(mixed), [(jobs[step], number) for jobs, _, number in chosen])
-        return None
+            self.read(engine.read(mixed), into)
 
     def conclude(self, job: Job) -> Detections:
         """Notes the results of every step and returns the first one."""
-        for found, copy in zip(self.found, self._prepared.pop(job.index)[0], strict=True):
-            found.append(self._match.answer(super().conclude(copy)))
+        for step, copy in enumerate(self._prepared.pop(job.index)[0]):
+            self._again = {copy: step}
+            self.found[step].append(self._match.answer(super().conclude(copy)))
+        self._again = {}
         return self.found[0][-1]
 
     def _targets(self, record: ImageRecord, looks: Sequence[Look]) -> list[Target]:
