@@ -1,4 +1,4 @@
-"""Pictures per second of ``heatpoint ray`` on this machine against one process, interleaved.
+"""Pictures per second of ``predict --ray`` on this machine against one process, interleaved.
 
 ``python benchmarks/cluster.py MODEL.onnx FOLDER`` prints, per round, the rate of one process with
 one and with two streams, and that of two workers of one core each: from the first part on, so that

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from heatpoint import plugins
+    from heatpoint import ray as ray
     from heatpoint.benchmarking import benchmark as benchmark
     from heatpoint.codecs.center import CenterCodec as CenterCodec
     from heatpoint.codecs.corners import CornerCodec as CornerCodec
@@ -90,10 +91,12 @@ __all__ = sorted(_HOME)
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'heatpoint' has no attribute {name!r}")
     from importlib import import_module
 
+    if name == "ray":  # a module of its own, for it has a predict, too
+        return import_module("heatpoint.ray")
+    if name not in _HOME:
+        raise AttributeError(f"module 'heatpoint' has no attribute {name!r}")
     module, _, there = _HOME[name].partition(":")
     value = getattr(import_module(module), there or name)
     globals()[name] = value

@@ -38,7 +38,6 @@ COMMANDS = {
     "evaluate": ("finding.Evaluate", "score a checkpoint on annotated data"),
     "limits": ("finding.Limits", "say which of a checkpoint's maps cost the most AP"),
     "predict": ("finding.Predict", "find objects, or the joints of subjects, in pictures"),
-    "ray": ("finding.Ray", "find them in very many pictures, on a cluster of Ray"),
     "video": ("films.Video", "find them in a film or in what a camera sees"),
     "export": ("deployment.Export", "write a checkpoint as a file that runs without PyTorch"),
     "serve": ("deployment.Serve", "answer requests over HTTP, with a page to try the model on"),

@@ -33,11 +33,13 @@ class Kind:
         parse: Turns a word into the value; raises ValueError, KeyError or HeatpointError
             if it cannot.
         expects: What a word must be, for the message: "takes ..., not 'abc'".
+        alone: What a flag without a word means; None where it needs one.
     """
 
     shown: str
     parse: Callable[[str], Any]
     expects: str = "text"
+    alone: str | None = None
 
 
 def side_lengths(text: str) -> int | tuple[int, int]:
@@ -119,6 +121,17 @@ def words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
 
 
+def address(text: str) -> str:
+    """Returns where a cluster is, as it is said.
+
+    Raises:
+        ValueError: It is no place of a cluster.
+    """
+    if not re.fullmatch(r"|local|auto|[^/\s]+:\d{1,5}", text):
+        raise ValueError(text)
+    return text
+
+
 _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 
 SWITCH = Kind("", lambda text: _SWITCH[text.lower()], "true or false")
@@ -140,6 +153,8 @@ Model = Annotated[str, Kind("MODEL", os.path.expanduser)]
 Skeletons = Annotated[str, Kind("SKELETON", os.path.expanduser)]
 """The name of a skeleton, or a file of one."""
 Name = Annotated[str, Kind("NAME", str)]
+Address = Annotated[str, Kind("ADDRESS", address, "local, auto or HOST:PORT", "local")]
+"""Where a cluster of Ray is; "local" where nothing is said."""
 Words = Annotated[tuple[str, ...], Kind("NAME,NAME", words)]
 
 Size = Annotated[int | tuple[int, int], Kind("HxW", side_lengths)]

@@ -6,6 +6,7 @@ import inspect
 import re
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import heatpoint
@@ -17,8 +18,8 @@ PACKAGE = Path(heatpoint.__file__).parent
 def surface() -> str:
     """Returns one line per public name: its kind and its signature."""
     lines = []
-    for name in heatpoint.__all__:
-        value = getattr(heatpoint, name)
+    for name in [*heatpoint.__all__, "ray.predict"]:
+        value = attrgetter(name)(heatpoint)
         if name == "__version__":
             lines.append("__version__")
         elif inspect.isclass(value) and issubclass(value, Exception):

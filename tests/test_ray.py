@@ -19,12 +19,15 @@ import numpy as np
 import pytest
 from drawn_graphs import BOXES, JOINTS, draw_onnx
 
+from heatpoint.commands import parse
+from heatpoint.commands.finding import Predict
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.inference.predict import iter_predict, result_rows
+from heatpoint.options import built
+from heatpoint.ray import predict
 from heatpoint.scale import ScaleOptions
 from heatpoint.scale.looking import Looker
 from heatpoint.scale.pictures import Storage, divided, find
-from heatpoint.scale.predict import predict
 from heatpoint.scale.results import Results
 from heatpoint.scale.work import job_of
 
@@ -61,24 +64,24 @@ def of_one_process(model: str, images: object, **options: Any) -> Rows:
 
 
 def options_of(model: str, images: object, out: Path, **options: Any) -> ScaleOptions:
-    made = ScaleOptions(model, [str(images)], str(out), **options)
-    made.keep = replace(made.keep, **KEPT)
-    return made
+    given = {"model": model, "images": [str(images)], "out": str(out), **KEPT}
+    return built(ScaleOptions, given | options)
 
 
 def without_ray(options: ScaleOptions) -> Path:
     """Does in this process what a driver and a worker do, and returns the folder of results."""
-    storage, names, kind = find(options.images, options.recursive, options.out)
+    out = Path(options.cluster.out)
+    storage, names, kind = find(options.images, options.recursive, out)
     job, files = job_of(options, storage)
-    looker, parts = Looker(job, lambda: files), divided(names, kind, options.part)
-    with Results(Path(options.out)) as results:
+    looker, parts = Looker(job, lambda: files), divided(names, kind, options.cluster.part)
+    with Results(out) as results:
         results.plan(options, files, names, parts)
         for part in reversed(parts):
             looked = looker.look(part)
             assert not looked.mistake, looked.mistake
             results.write(looked)
             assert results.has(part.number)
-    return Path(options.out)
+    return out
 
 
 def written(out: Path) -> Rows:
@@ -120,9 +123,10 @@ def test_joints_are_looked_for_where_a_detector_finds_boxes(
     photos = draw(tmp_path / "photos", 100)
     boxes = draw_onnx(tmp_path / "boxes.onnx", replace(BOXES, names=("animal", "b", "c"), rows=3))
     joints = str(draw_onnx(tmp_path / "joints.onnx", JOINTS))
-    options = options_of(joints, photos, tmp_path / "out", part=8, detector=str(boxes))
-    options.keep = replace(options.keep, max_detections=None)
-    storage, names, kind = find(options.images, False, options.out)
+    options = options_of(
+        joints, photos, tmp_path / "out", part=8, detector=str(boxes), max_detections=None
+    )
+    storage, names, kind = find(options.images, False, options.cluster.out)
     job, files = job_of(options, storage)
     looker = Looker(job, lambda: files)
     looked = [looker.look(part) for part in divided(names, kind, 56)]
@@ -212,7 +216,7 @@ def test_what_is_not_there_or_at_odds(model: str, tmp_path: Path) -> None:
 
 def test_mistakes_of_a_worker_are_sentences(model: str, tmp_path: Path) -> None:
     options = options_of(model, draw(tmp_path / "photos", 4), tmp_path / "out")
-    storage, names, kind = find(options.images, False, options.out)
+    storage, names, kind = find(options.images, False, options.cluster.out)
     job, files = job_of(options, storage)
     part = divided(names, kind, 8)[0]
     looked = Looker(replace(job, version="0.0.1"), lambda: files).look(part)
@@ -227,11 +231,35 @@ def test_ray_is_missing_or_far(model: str, tmp_path: Path, monkeypatch: pytest.M
     photos = draw(tmp_path / "photos", 4)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(HeatpointError, match=r"pip install 'heatpoint\[ray\]'"):
-        predict(model, str(photos), tmp_path / "out")
+        predict(model, str(photos), out=tmp_path / "out")
     with pytest.raises(HeatpointError, match="cores must be at least 1, not 0"):
-        predict(model, str(photos), tmp_path / "out", cores=0)
+        predict(model, str(photos), out=tmp_path / "out", cores=0)
     with pytest.raises(HeatpointError, match="batch_size must be at least 1, not 0"):
-        predict(model, str(photos), tmp_path / "out", batch_size=0)
+        predict(model, str(photos), out=tmp_path / "out", batch_size=0)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--out", "found-there"], "out is for predict --ray"),
+        (["--part", "8"], "part is for predict --ray"),
+        (["--ray", "--json", "a.json"], "json is not written with --ray"),
+        (["--ray", "auto", "--boxes", "a.json"], "boxes is not for --ray"),
+    ],
+)
+def test_options_that_go_with_a_cluster_or_not(words: list[str], message: str) -> None:
+    with pytest.raises(HeatpointError, match=message):
+        parse(["model.onnx", "photos", *words], "predict", Predict).run()
+
+
+def test_where_the_cluster_is(capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["model.onnx", "s3://bucket/photos/"]
+    assert parse(given, "predict", Predict).ray == ""
+    for words, address in ((["--ray"], "local"), (["--ray", "10.0.0.7:6379"], "10.0.0.7:6379")):
+        assert parse([*given, *words, "--out", "there"], "predict", Predict).ray == address
+    with pytest.raises(SystemExit):
+        parse(["--ray", *given], "predict", Predict)
+    assert "--ray takes local, auto or HOST:PORT, not 'model.onnx'" in capsys.readouterr().err
 
 
 # What follows starts clusters of two processes.
@@ -269,7 +297,9 @@ def test_a_worker_that_is_killed_changes_nothing(model: str, tmp_path: Path) -> 
             os.kill(killed[0], signal.SIGKILL)
 
     out = tmp_path / "out"
-    done = predict(model, str(photos), out, part=32, cores=1, actors=2, progress=progress, **KEPT)
+    done = predict(
+        model, str(photos), out=out, part=32, cores=1, actors=2, progress=progress, **KEPT
+    )
     assert killed
     assert (done.pictures, done.bad, done.parts, done.before) == (2000, 1, 63, 0)
     assert written(out) == of_one_process(model, photos)
@@ -279,8 +309,19 @@ def test_a_worker_that_is_killed_changes_nothing(model: str, tmp_path: Path) -> 
 def test_a_driver_that_is_killed_goes_on(model: str, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs the extra 'ray'")
     photos, out = draw(tmp_path / "photos", 2000), tmp_path / "out"
-    options = ["--part", "8", "--score", "0.1", "--max-detections", "3", "--actors", "2"]
-    words = [sys.executable, "-m", "heatpoint", "ray", model, str(photos), "--out", str(out)]
+    options = [
+        "--out",
+        str(out),
+        "--part",
+        "8",
+        "--score",
+        "0.1",
+        "--max-detections",
+        "3",
+        "--actors",
+        "2",
+    ]
+    words = [sys.executable, "-m", "heatpoint", "predict", model, str(photos), "--ray"]
     first = subprocess.Popen([*words, *options])
     while len(list(out.glob("pictures/part-*"))) < 2 and first.poll() is None:
         time.sleep(0.02)
@@ -300,4 +341,4 @@ def test_a_cluster_that_is_not_there(model: str, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs the extra 'ray'")
     photos = draw(tmp_path / "photos", 4)
     with pytest.raises(HeatpointError, match=r"the cluster 127\.0\.0\.1:9 cannot be used"):
-        predict(model, str(photos), tmp_path / "out", address="127.0.0.1:9")
+        predict(model, str(photos), out=tmp_path / "out", address="127.0.0.1:9")

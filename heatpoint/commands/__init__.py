@@ -41,6 +41,8 @@ def _declare(option: Option, group: argparse._ArgumentGroup) -> None:
     how: dict[str, Any] = {"type": option.read, "metavar": option.kind.shown}
     if option.kind is SWITCH:
         how = {"action": argparse.BooleanOptionalAction}
+    elif option.kind.alone is not None:
+        how |= {"nargs": "?", "const": option.kind.alone}
     elif not option.flags:
         # Shown by help only: between flags argparse would take too few of these words.
         how = {"nargs": missing, "metavar": option.shown}

@@ -1,9 +1,9 @@
-"""What a model finds, and how well: ``heatpoint predict``, ``ray``, ``evaluate``, ``limits``."""
+"""What a model finds, and how well: ``heatpoint predict``, ``evaluate``, ``limits``."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,9 +13,10 @@ from heatpoint.inference import (
     EvaluateOptions,
     LimitsOptions,
     PredictOptions,
+    refuse,
 )
-from heatpoint.options import File, Folder
-from heatpoint.scale import ScaleOptions
+from heatpoint.options import Address, File, Folder
+from heatpoint.scale import ClusterOptions, ScaleOptions
 
 if TYPE_CHECKING:
     from heatpoint.data import Annotations
@@ -58,8 +59,21 @@ class Predict:
     profile: bool = False
     """say where the time went"""
 
+    CLUSTER: ClassVar[str] = ClusterOptions.CLUSTER
+
+    ray: Address = ""
+    """look at them there, part by part: local starts a cluster on this machine and is meant
+    without a word, auto takes the one that runs here; reads s3://, gs://, .parquet and .tar"""
+
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
+
     def run(self) -> None:
         """Predicts, and writes what was asked for."""
+        if self.ray:
+            self._on_cluster()
+            return
+        names = [each.name for each in fields(ClusterOptions)]
+        refuse(self.cluster, names, "is for predict --ray; give --ray as well, or leave it out")
         from heatpoint.commands.display import print_table, track
         from heatpoint.data.draw import draw_heat, drawing_paths, write_picture
         from heatpoint.inference.engines.engine import Timings
@@ -113,27 +127,24 @@ class Predict:
             print(f"{engine.name} on {engine.device} in {engine.precision}")
             print(timings.summary())
 
-
-@dataclass
-class Ray:
-    """Finds what a model was trained to find in very many pictures, on a cluster of Ray.
-
-    Examples:
-        heatpoint ray model.onnx photos --recursive --out results
-        heatpoint ray model.onnx s3://bucket/photos --out results --address 10.0.0.7:6379
-    """
-
-    find: ScaleOptions
-
-    def run(self) -> None:
+    def _on_cluster(self) -> None:
         """Predicts part by part, and says what was done."""
         from heatpoint.commands.display import Progress
         from heatpoint.inference.metrics import full_text
-        from heatpoint.scale.predict import predict_parts
+        from heatpoint.ray import predict_parts
 
+        find, out = self.find, self.cluster.out
+        refuse(find, ("frames", "boxes"), "is not for --ray; leave it out")
+        written = "is not written with --ray, which writes rows to --out; leave it out"
+        refuse(self, ("json", "csv", "draw", "heatmap", "profile"), written)
+        assert isinstance(find.images, list)
+        images = [str(each) for each in find.images]
+        options = ScaleOptions(str(find.model), images, find.recursive)
+        options.detector = str(find.detector) if find.detector else None
+        options.address, options.cluster = self.ray, self.cluster
+        options.keep, options.run, options.read = find.keep, find.run, find.read
         with Progress("predicting") as progress:
-            done = predict_parts(self.find, progress)
-        out = self.find.out
+            done = predict_parts(options, progress)
         if done.before:
             print(f"{done.before} parts were there already")
         print(f"{done.found} found in {done.pictures} pictures, {done.parts} parts: {out}")

@@ -153,7 +153,7 @@ def _address(entry: str) -> str | None:
     if found[1].lower() not in ("http", "https"):
         raise HeatpointError(
             f"{entry} cannot be fetched: pictures are read from files and from http and https "
-            "addresses; heatpoint ray reads s3:// and gs://, or copy it to a file first"
+            "addresses; predict --ray reads s3:// and gs://, or copy it to a file first"
         )
     return f"{found[1]}://{entry[found.end() :]}"
 

@@ -107,7 +107,7 @@ class Looker:
             device=run.device,
             precision=run.precision,
             streams=run.streams,
-            threads=self._job.options.cores,
+            threads=self._job.options.cluster.cores,
         )
 
     def _look(self, part: Part, runner: Runner, finder: Runner | None) -> Looked:
@@ -115,7 +115,7 @@ class Looker:
         job, runner.full = self._job, 0
         try:
             some = sources_of(
-                part, job.storage, job.options.column, 8 * job.options.read.batch_size
+                part, job.storage, job.options.cluster.column, 8 * job.options.read.batch_size
             )
             # The next pictures of a file of many are read while these are looked at.
             for sources in prefetch(some, 1):

@@ -169,7 +169,7 @@ class Results:
             "models": digest,
             "files": {"number": len(names), "names": joined},
             "parts": {"number": len(parts), "pictures": len(parts[0].names)},
-            "column": options.column,
+            "column": options.cluster.column,
             "batch_size": options.read.batch_size,
             **asdict(options.keep),
             **asdict(options.run),

@@ -14,7 +14,7 @@ import msgspec
 
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import is_exported
-from heatpoint.scale import ScaleOptions
+from heatpoint.scale import ClusterOptions, ScaleOptions
 from heatpoint.scale.looking import Job, Looker
 from heatpoint.scale.pictures import Part, Storage
 from heatpoint.scale.results import Looked
@@ -34,12 +34,13 @@ def check(options: ScaleOptions) -> Any:
     Raises:
         HeatpointError: It is not installed, or a number is out of range.
     """
-    counts = {name: getattr(options, name) for name in ("actors", "cores", "part")}
+    cluster = options.cluster
+    counts = {name: getattr(cluster, name) for name in ("actors", "cores", "part")}
     for name, number in {**counts, "batch_size": options.read.batch_size}.items():
         if number is not None and number < 1:
             raise HeatpointError(f"{name} must be at least 1, not {number}")
-    if options.gpus < 0:
-        raise HeatpointError(f"gpus must not be negative, but is {options.gpus}")
+    if cluster.gpus < 0:
+        raise HeatpointError(f"gpus must not be negative, but is {cluster.gpus}")
     # Ray reports what it is used for unless told otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -92,15 +93,15 @@ def work(
         HeatpointError: The cluster cannot be reached, has no room, or fails for good.
     """
     with _connected(ray, options):
-        count = min(len(parts), _room(ray, options))
+        count = min(len(parts), _room(ray, options.cluster))
         references = {name: ray.put(content) for name, content in files.items()}
         rows = [{"part": msgspec.json.encode(part)} for part in parts]
         looked = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             _Actor,
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=count),
-            num_cpus=options.cores,
-            num_gpus=options.gpus or None,
+            num_cpus=options.cluster.cores,
+            num_gpus=options.cluster.gpus or None,
             # A picture that ends its process each time must not do so for ever.
             max_task_retries=_TRIES,
             fn_constructor_kwargs={"job": job, "references": references},
@@ -131,7 +132,7 @@ class _Actor:
         return {name: [value] for name, value in vars(looked).items()}
 
 
-def _room(ray: Any, options: ScaleOptions) -> int:
+def _room(ray: Any, cluster: ClusterOptions) -> int:
     """Returns how many processes work at once.
 
     Raises:
@@ -139,15 +140,15 @@ def _room(ray: Any, options: ScaleOptions) -> int:
     """
     there = ray.cluster_resources()
     cpus, gpus = there.get("CPU", 0), there.get("GPU", 0)
-    room = int(cpus // options.cores)
-    if options.gpus:
-        room = min(room, int(gpus / options.gpus + 1e-9))
+    room = int(cpus // cluster.cores)
+    if cluster.gpus:
+        room = min(room, int(gpus / cluster.gpus + 1e-9))
     if room < 1:
         raise HeatpointError(
             f"the cluster has {cpus:g} processor cores and {gpus:g} GPUs, too few for cores="
-            f"{options.cores} and gpus={options.gpus:g}; lower them"
+            f"{cluster.cores} and gpus={cluster.gpus:g}; lower them"
         )
-    return min(room, options.actors or room)
+    return min(room, cluster.actors or room)
 
 
 @contextmanager
@@ -162,7 +163,7 @@ def _connected(ray: Any, options: ScaleOptions) -> Iterator[None]:
         return
     address = options.address
     how: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False}
-    host, _, port = address.removeprefix("ray://").partition(":")
+    host, _, port = address.rpartition(":")
     try:
         if port:
             socket.create_connection((host, int(port)), _REACHED_IN).close()

@@ -50,7 +50,7 @@ class Done:
         )
 
 
-@keywords(ScaleOptions, positional=3)
+@keywords(ScaleOptions, positional=2)
 def predict(options: ScaleOptions, *, progress: Callable[[int, int], None] | None = None) -> Done:
     """Writes what is in very many pictures; takes every field of ``ScaleOptions``.
 
@@ -59,7 +59,7 @@ def predict(options: ScaleOptions, *, progress: Callable[[int, int], None] | Non
     be looked at. A cluster that the program is connected to is used as it is.
 
     Example:
-        >>> predict("model.onnx", "s3://bucket/photos", "results")  # doctest: +SKIP
+        >>> predict("model.onnx", "s3://bucket/photos", out="results")  # doctest: +SKIP
 
     Args:
         options: Say which model, which pictures, and where.
@@ -79,14 +79,14 @@ def predict_parts(
     options: ScaleOptions, progress: Callable[[int, int], None] | None = None
 ) -> Done:
     """Does what ``predict`` does, for options as one object."""
-    ray = check(options)
+    ray, cluster = check(options), options.cluster
     images = [options.images] if isinstance(options.images, str | Path) else options.images
-    storage, names, kind = find(list(map(str, images)), options.recursive, options.out)
+    storage, names, kind = find(list(map(str, images)), options.recursive, cluster.out)
     # Runs of the network have the pictures that they would have in one process.
     batch = options.read.batch_size
-    parts = divided(names, kind, -(-options.part // batch) * batch)
+    parts = divided(names, kind, -(-cluster.part // batch) * batch)
     job, files = job_of(options, storage)
-    with Results(Path(options.out)) as results:
+    with Results(Path(cluster.out)) as results:
         results.plan(options, files, names, parts)
         sizes = {part.number: len(part.names) for part in parts}
         missing = [part for part in parts if not results.has(part.number)]
