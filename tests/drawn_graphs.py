@@ -65,7 +65,7 @@ def draw_onnx(
         outputs: In place of those the description promises.
         size: (H, W) that the graph insists on, whatever the description says.
         input_type: Name of an ONNX type.
-        columns: Numbers per box.
+        columns: Numbers per box, or per point.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
@@ -77,13 +77,14 @@ def draw_onnx(
         return helper.make_node(kind, inputs.split(), outputs.split(), **attributes)
 
     joints = description.skeleton is not None
+    place = "points" if description.counts else "boxes"
     nodes = [
         node("Cast", "images", "values", to=TensorProto.FLOAT),
         node("ReduceMean", "values", "sums", axes=[2, 3], keepdims=0),
         node("Div", "sums white", "means"),
         node("TopK", "means three", "best labels", axis=1),
         node("Unsqueeze", "means last" if joints else "best last", "column"),
-        node("Mul", "column corners", "rows" if joints else "boxes"),
+        node("Mul", "column corners", "rows" if joints else place),
         node("Mul", "column pair", "corner_scores"),
         *(
             [
@@ -104,7 +105,7 @@ def draw_onnx(
     ]
     batch = description.batch or "batch"
     shapes: dict[str, list[int | str]] = {
-        "boxes": [batch, 3, columns],
+        place: [batch, 3, columns],
         "scores": [batch, 1 if joints else 3],
         "labels": [batch, 3],
         "corner_scores": [batch, 3, 2],

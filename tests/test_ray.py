@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
-import signal
-import subprocess
 import sys
 import tarfile
-import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 from drawn_graphs import BOXES, JOINTS, draw_onnx
+from ray_rows import draw, of_one_process, options_of, parquet, pyarrow, told, written
 
 from heatpoint.commands import parse
 from heatpoint.commands.finding import Predict
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.inference.predict import iter_predict, result_rows
-from heatpoint.options import built
 from heatpoint.ray import predict
 from heatpoint.scale import ScaleOptions
 from heatpoint.scale.looking import Looker
@@ -31,41 +26,10 @@ from heatpoint.scale.pictures import Storage, divided, find
 from heatpoint.scale.results import Results
 from heatpoint.scale.work import job_of
 
-for needed in ("onnx", "onnxruntime"):
-    pytest.importorskip(needed, reason="needs the extra 'onnx'")
-pyarrow = pytest.importorskip("pyarrow", reason="needs the extra 'ray'")
-parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra 'ray'")
-
-KEPT = {"score": 0.1, "max_detections": 3}
-Rows = list[dict[str, Any]]
-
 
 @pytest.fixture
 def model(tmp_path: Path) -> str:
     return str(draw_onnx(tmp_path / "model.onnx"))
-
-
-def draw(folder: Path, count: int) -> Path:
-    """Draws pictures of many sizes, the fourth of which is none."""
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for place in range(count):
-        image = np.empty((*random.integers(20, 90, 2), 3), np.uint8)
-        image[:] = random.integers(0, 256, 3)
-        image[: len(image) // 3] = random.integers(0, 256, 3)
-        cv2.imwrite(str(folder / f"{place:05}.png"), image)
-    (folder / "00003.png").write_bytes(b"no picture")
-    return folder
-
-
-def of_one_process(model: str, images: object, **options: Any) -> Rows:
-    with pytest.warns(HeatpointWarning, match="skipped"):
-        return result_rows(iter_predict(model, images, skip_bad=True, **KEPT, **options))
-
-
-def options_of(model: str, images: object, out: Path, **options: Any) -> ScaleOptions:
-    given = {"model": model, "images": [str(images)], "out": str(out), **KEPT}
-    return built(ScaleOptions, given | options)
 
 
 def without_ray(options: ScaleOptions) -> Path:
@@ -76,29 +40,12 @@ def without_ray(options: ScaleOptions) -> Path:
     looker, parts = Looker(job, lambda: files), divided(names, kind, options.cluster.part)
     with Results(out) as results:
         results.plan(options, files, names, parts)
-        for part in reversed(parts):
+        for part in reversed([each for each in parts if not results.has(each.number)]):
             looked = looker.look(part)
             assert not looked.mistake, looked.mistake
             results.write(looked)
             assert results.has(part.number)
     return out
-
-
-def written(out: Path) -> Rows:
-    lines = [line for file in sorted((out / "jsonl").iterdir()) for line in file.open()]
-    rows = [json.loads(line) for line in lines]
-    kept = [row for file in sorted((out / "parquet").iterdir()) for row in table(file)]
-    assert kept == rows
-    return rows
-
-
-def table(file: Path) -> Rows:
-    rows: Rows = parquet.read_table(file).to_pylist()
-    return rows
-
-
-def told(out: Path) -> Rows:
-    return [row for file in sorted((out / "pictures").iterdir()) for row in table(file)]
 
 
 def test_rows_are_those_of_one_process(model: str, tmp_path: Path) -> None:
@@ -214,6 +161,28 @@ def test_what_is_not_there_or_at_odds(model: str, tmp_path: Path) -> None:
         without_ray(options_of(model, photos, photos.parent / "empty" / ".."))
 
 
+def test_a_disk_that_is_full_costs_what_was_not_written(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos, calls = draw(tmp_path / "photos", 40), list[int]()
+
+    def fsync(file: int) -> None:
+        calls.append(file)
+        if len(calls) > 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    options = options_of(model, photos, tmp_path / "out", part=8)
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", fsync)
+        with pytest.raises(HeatpointError, match=r"cannot write .*No space left"):
+            without_ray(options)
+    there = sorted((tmp_path / "out" / "pictures").iterdir())
+    assert [file.name for file in there] == ["part-000003.parquet", "part-000004.parquet"]
+    before = [file.stat().st_mtime_ns for file in there]
+    assert written(without_ray(options)) == of_one_process(model, photos)
+    assert [file.stat().st_mtime_ns for file in there] == before
+
+
 def test_mistakes_of_a_worker_are_sentences(model: str, tmp_path: Path) -> None:
     options = options_of(model, draw(tmp_path / "photos", 4), tmp_path / "out")
     storage, names, kind = find(options.images, False, options.cluster.out)
@@ -260,85 +229,3 @@ def test_where_the_cluster_is(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(["--ray", *given], "predict", Predict)
     assert "--ray takes local, auto or HOST:PORT, not 'model.onnx'" in capsys.readouterr().err
-
-
-# What follows starts clusters of two processes.
-
-
-def workers_below(process: int) -> list[int]:
-    """Returns the workers of the cluster that a process has started."""
-    parents, found = dict[int, int](), list[int]()
-    for entry in Path("/proc").iterdir():
-        try:
-            if entry.name.isdigit():
-                state = entry.joinpath("stat").read_text().rpartition(") ")[2].split()
-                parents[int(entry.name)] = int(state[1])
-                if b"ray::MapWorker" in entry.joinpath("cmdline").read_bytes():
-                    found.append(int(entry.name))
-        except OSError:
-            continue
-
-    def below(one: int) -> bool:
-        return one == process or (one in parents and below(parents[one]))
-
-    return [one for one in found if below(one)]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="looks for workers in /proc")
-def test_a_worker_that_is_killed_changes_nothing(model: str, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="needs the extra 'ray'")
-    photos, killed = draw(tmp_path / "photos", 2000), list[int]()
-
-    def progress(done: int, total: int) -> None:
-        assert total == 2000
-        if not killed:
-            killed.extend(workers_below(os.getpid())[:1])
-            os.kill(killed[0], signal.SIGKILL)
-
-    out = tmp_path / "out"
-    done = predict(
-        model, str(photos), out=out, part=32, cores=1, actors=2, progress=progress, **KEPT
-    )
-    assert killed
-    assert (done.pictures, done.bad, done.parts, done.before) == (2000, 1, 63, 0)
-    assert written(out) == of_one_process(model, photos)
-
-
-@pytest.mark.slow
-def test_a_driver_that_is_killed_goes_on(model: str, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="needs the extra 'ray'")
-    photos, out = draw(tmp_path / "photos", 2000), tmp_path / "out"
-    options = [
-        "--out",
-        str(out),
-        "--part",
-        "8",
-        "--score",
-        "0.1",
-        "--max-detections",
-        "3",
-        "--actors",
-        "2",
-    ]
-    words = [sys.executable, "-m", "heatpoint", "predict", model, str(photos), "--ray"]
-    first = subprocess.Popen([*words, *options])
-    while len(list(out.glob("pictures/part-*"))) < 2 and first.poll() is None:
-        time.sleep(0.02)
-    first.kill()
-    assert first.wait() == -signal.SIGKILL
-    there = {file: file.stat().st_mtime_ns for file in out.glob("pictures/part-*")}
-    assert 2 <= len(there) < 250
-    again = subprocess.run([*words, *options], capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert f"{len(there)} parts were there already" in again.stdout
-    assert {file: file.stat().st_mtime_ns for file in there} == there
-    assert written(out) == of_one_process(model, photos)
-
-
-@pytest.mark.slow
-def test_a_cluster_that_is_not_there(model: str, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="needs the extra 'ray'")
-    photos = draw(tmp_path / "photos", 4)
-    with pytest.raises(HeatpointError, match=r"the cluster 127\.0\.0\.1:9 cannot be used"):
-        predict(model, str(photos), out=tmp_path / "out", address="127.0.0.1:9")

@@ -27,6 +27,12 @@ _REACHED_IN = 10.0
 _TRIES = 5
 """How often a part is done again whose process has died."""
 
+_STARTS = 3
+"""How often a cluster of one's own is started that Ray's half minute was too short for."""
+
+_STORE = 256 * 2**20
+"""Bytes of memory that such a cluster shares between processes, for models and results."""
+
 
 def check(options: ScaleOptions) -> Any:
     """Returns the module of Ray.
@@ -43,6 +49,8 @@ def check(options: ScaleOptions) -> Any:
         raise HeatpointError(f"gpus must not be negative, but is {cluster.gpus}")
     # Ray reports what it is used for unless told otherwise.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Its C++ parts would write between our lines; what fails for good is raised as well.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import pyarrow
         import ray
@@ -151,6 +159,18 @@ def _room(ray: Any, cluster: ClusterOptions) -> int:
     return min(room, cluster.actors or room)
 
 
+def _start(ray: Any, how: Mapping[str, Any]) -> None:
+    """Connects to a cluster; starts one more than once where a busy machine is late."""
+    for left in reversed(range(_STARTS)):
+        try:
+            ray.init(logging_level=logging.ERROR, **how)
+            return
+        except Exception as error:
+            ray.shutdown()
+            if not left or "timed out during startup" not in str(error):
+                raise
+
+
 @contextmanager
 def _connected(ray: Any, options: ScaleOptions) -> Iterator[None]:
     """Connects to the cluster, unless the program has; then its settings are left alone, too.
@@ -162,14 +182,16 @@ def _connected(ray: Any, options: ScaleOptions) -> Iterator[None]:
         yield
         return
     address = options.address
-    how: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False}
+    how: dict[str, Any] = {"address": address, "log_to_driver": False}
+    if address == "local":
+        how |= {"num_cpus": usable_cores(), "include_dashboard": False}
+        how["object_store_memory"] = _STORE
     host, _, port = address.rpartition(":")
     try:
-        if port:
+        if host:
             socket.create_connection((host, int(port)), _REACHED_IN).close()
-        started = how if address == "local" else {}
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, **started)
-    except (OSError, RuntimeError, ValueError) as error:
+        _start(ray, how)
+    except Exception as error:  # Ray raises this very class where its processes are late
         reason = " ".join(str(error).split()) or type(error).__name__
         raise HeatpointError(
             f"the cluster {address} cannot be used: {reason:.400}; give local, auto, or HOST:PORT "
