@@ -64,9 +64,10 @@ def steps(model: str, folder: str) -> None:
                 found = Found(job.index, job.path, job.raster.size, runner.conclude(job))
                 rows += (own := result_rows([found]))
                 told.append({"file_name": job.path, "image_id": job.index, "found": len(own)})
+    answer = runner.engine.description.answer
+    Looked.of(0, rows[:1], told[:1], answer, 0)  # the first time imports pyarrow
     with step("write"), tempfile.TemporaryDirectory() as out:
-        looked = Looked.of(0, rows, told, runner.engine.description.answer, 0)
-        Results(Path(out)).write(looked)
+        Results(Path(out)).write(Looked.of(0, rows, told, answer, 0))
     size = sum(path.stat().st_size for path in paths) / len(paths)
     each = ", ".join(f"{name} {value / len(paths):.2f}" for name, value in spent.items())
     print(f"{len(paths)} pictures of {size:.0f} bytes, {len(rows)} rows; ms each: {each}")

@@ -9,7 +9,11 @@ import os
 import sys
 import tarfile
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
+from typing import ClassVar
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from drawn_graphs import BOXES, JOINTS, draw_onnx
@@ -138,6 +142,79 @@ def test_pictures_of_a_file_system_of_arrow(model: str, tmp_path: Path) -> None:
     assert looked.bad == 1
     with pytest.raises(HeatpointError, match=r"s3://none cannot be listed: .*credentials"):
         storage.listed("s3://none", False)
+
+
+class Bucket(BaseHTTPRequestHandler):
+    """Answers as S3 does about a bucket whose objects are the files of a folder."""
+
+    objects: ClassVar[dict[str, bytes]] = {}
+
+    def answer(self, status: int, content: bytes, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(b"" if self.command == "HEAD" else content)
+
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        bucket, _, key = unquote(address.path).strip("/").partition("/")
+        if bucket != "bucket":
+            self.answer(403, b"<Error><Code>AccessDenied</Code><Message>Denied</Message></Error>")
+        elif not key:
+            start = parse_qs(address.query).get("prefix", [""])[0]
+            told = "".join(
+                f"<Contents><Key>{name}</Key><Size>{len(data)}</Size></Contents>"
+                for name, data in sorted(self.objects.items())
+                if name.startswith(start)
+            )
+            head = "<IsTruncated>false</IsTruncated>"
+            self.answer(200, f"<ListBucketResult>{head}{told}</ListBucketResult>".encode())
+        elif key not in self.objects:
+            self.answer(404, b"<Error><Code>NoSuchKey</Code></Error>")
+        else:
+            data, span = self.objects[key], self.headers.get("Range", "")
+            first, _, last = span.removeprefix("bytes=").partition("-")
+            part = data[int(first) : int(last) + 1] if span else data
+            self.answer(206 if span else 200, part, ETag='"1"', Last_Modified=WHEN)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *words: object) -> None:
+        pass
+
+
+WHEN = "Thu, 26 Nov 2026 10:00:00 GMT"
+
+
+def test_pictures_in_a_bucket_of_s3(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photos = draw(tmp_path / "photos", 9)
+    monkeypatch.setattr(
+        Bucket, "objects", {f"photos/{file.name}": file.read_bytes() for file in photos.iterdir()}
+    )
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "name")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "word")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Bucket) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        where = f"?scheme=http&region=us-east-1&endpoint_override=127.0.0.1:{server.server_port}"
+        out = without_ray(options_of(model, f"s3://bucket/photos/{where}", tmp_path / "out"))
+        for address, message in (
+            ("s3://bucket/none/", "cannot be listed|holds no picture"),
+            ("s3://closed/photos/", r"s3://closed/photos/ cannot be listed: .*credentials"),
+        ):
+            with pytest.raises(HeatpointError, match=message):
+                find([address + where], False, tmp_path / "out")
+        server.shutdown()
+    rows, alone = written(out), of_one_process(model, photos)
+    assert [(row["image_id"], row["bbox"]) for row in rows] == [
+        (row["image_id"], row["bbox"]) for row in alone
+    ]
+    assert all(row["file_name"].startswith("s3://bucket/photos/0000") for row in rows)
+    assert [row["image_id"] for row in told(out) if row["error"]] == [3]
 
 
 def test_what_is_not_there_or_at_odds(model: str, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from ray_rows import KEPT, draw, of_one_process, told, written
 
 from heatpoint.errors import HeatpointError
 from heatpoint.ray import predict
+from heatpoint.scale import ScaleOptions
+from heatpoint.scale.work import check, start
 from heatpoint.views.fields import LABELS, POINTS, SCORES
 
 pytest.importorskip("ray", reason="needs the extra 'ray'")
@@ -37,15 +39,9 @@ def model(tmp_path: Path) -> str:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """A cluster that the program is connected to, which is used as it is."""
-    import ray
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    ray.init(
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=128 * MEBIBYTE,
-    )
+    ray = check(ScaleOptions("", []))
+    how = {"num_cpus": 2, "include_dashboard": False, "log_to_driver": False}
+    start(ray, {**how, "object_store_memory": 128 * MEBIBYTE})
     yield
     ray.shutdown()
 
@@ -78,7 +74,7 @@ def memory(process: int) -> int:
 KINDS: dict[str, dict[str, Any]] = {
     "boxes": {**KEPT},
     "tiles": {**KEPT, "tiles": (64, 96), "overlap": 0.3},
-    "points": {**KEPT},
+    "points": {**KEPT, "tiles": (64, 96)},
     "joints": {"score": 0.1},
 }
 
@@ -86,7 +82,7 @@ KINDS: dict[str, dict[str, Any]] = {
 @pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_every_kind_are_those_of_one_process(kind: str, tmp_path: Path) -> None:
-    photos, how, columns = draw(tmp_path / "photos", 60), KINDS[kind], 4
+    photos, how, columns = draw(tmp_path / "photos", 120), KINDS[kind], 4
     about = {"points": replace(BOXES, answer=(POINTS, SCORES, LABELS)), "joints": JOINTS}
     if kind == "points":
         columns = 2
@@ -96,11 +92,11 @@ def test_rows_of_every_kind_are_those_of_one_process(kind: str, tmp_path: Path) 
     path = draw_onnx(tmp_path / "model.onnx", about.get(kind, BOXES), columns=columns)
     out = tmp_path / "out"
     done = predict(str(path), str(photos), out=out, part=16, actors=2, **how)
-    assert (done.pictures, done.bad) == (60, 1)
+    assert (done.pictures, done.bad) == (120, 1)
     rows = written(out)
-    assert len(rows) == done.found > 5
+    assert len(rows) == done.found > 3
     assert rows == of_one_process(str(path), photos, **how)
-    assert [row["image_id"] for row in told(out)] == list(range(60))
+    assert [row["image_id"] for row in told(out)] == list(range(120))
 
 
 @pytest.mark.usefixtures("cluster")

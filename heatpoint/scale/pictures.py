@@ -95,15 +95,16 @@ class Storage:
         """
         from pyarrow import fs
 
+        where = self.path(folder).rstrip("/")
         try:
-            told = self.files.get_file_info(fs.FileSelector(self.path(folder), recursive=recursive))
+            told = self.files.get_file_info(fs.FileSelector(where, recursive=recursive))
         except OSError as error:
             raise HeatpointError(
                 f"{folder} cannot be listed: {_first_line(error)}; check its name, the "
                 "credentials in the environment, and that they permit to list and to read"
             ) from None
         found = [PurePosixPath(each.path) for each in told if each.type == fs.FileType.File]
-        below = len(PurePosixPath(self.path(folder)).parts)
+        below = len(PurePosixPath(where).parts)
         seen = [each for each in found if not any(map(is_left_behind, each.parts[below:]))]
         return [f"{self.scheme}{each}" for each in sorted(seen)]
 
@@ -130,6 +131,8 @@ def find(
     found = re.match(r"([a-z][a-z0-9]*)://", images[0], re.IGNORECASE) if images else None
     if found:
         storage = _remote(images[0], found[0])
+        # What follows is for the storage: a region, the address of one that is no Amazon's.
+        images = [each.partition("?")[0] for each in images]
     if any(
         ("://" in each) != bool(found) or not each.startswith(storage.scheme) for each in images
     ):

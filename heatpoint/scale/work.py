@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,16 +105,19 @@ def work(
         count = min(len(parts), _room(ray, options.cluster))
         references = {name: ray.put(content) for name, content in files.items()}
         rows = [{"part": msgspec.json.encode(part)} for part in parts]
-        looked = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
-            _Actor,
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=count),
-            num_cpus=options.cluster.cores,
-            num_gpus=options.cluster.gpus or None,
-            # A picture that ends its process each time must not do so for ever.
-            max_task_retries=_TRIES,
-            fn_constructor_kwargs={"job": job, "references": references},
-        )
+        with warnings.catch_warnings():
+            # Until Ray 2.64, what counts the tries has no other way in.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            looked = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+                _Actor,
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=count),
+                num_cpus=options.cluster.cores,
+                num_gpus=options.cluster.gpus or None,
+                # A picture that ends its process each time must not do so for ever.
+                max_task_retries=_TRIES,
+                fn_constructor_kwargs={"job": job, "references": references},
+            )
         try:
             for row in looked.iter_rows():
                 yield Looked(**row)
@@ -159,7 +163,7 @@ def _room(ray: Any, cluster: ClusterOptions) -> int:
     return min(room, cluster.actors or room)
 
 
-def _start(ray: Any, how: Mapping[str, Any]) -> None:
+def start(ray: Any, how: Mapping[str, Any]) -> None:
     """Connects to a cluster; starts one more than once where a busy machine is late."""
     for left in reversed(range(_STARTS)):
         try:
@@ -190,7 +194,7 @@ def _connected(ray: Any, options: ScaleOptions) -> Iterator[None]:
     try:
         if host:
             socket.create_connection((host, int(port)), _REACHED_IN).close()
-        _start(ray, how)
+        start(ray, how)
     except Exception as error:  # Ray raises this very class where its processes are late
         reason = " ".join(str(error).split()) or type(error).__name__
         raise HeatpointError(
