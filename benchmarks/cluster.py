@@ -22,6 +22,7 @@ import msgspec
 
 from heatpoint.data.images import load_image
 from heatpoint.inference import KeepOptions, RunOptions
+from heatpoint.inference.engines import open_engine
 from heatpoint.inference.predict import iter_predict, open_runner, result_rows
 from heatpoint.inference.runner import Found
 from heatpoint.options import built
@@ -38,7 +39,8 @@ Point = tuple[float, float]
 
 def steps(model: str, folder: str) -> None:
     """Prints processor time per picture of each step, one after the other in one thread."""
-    runner = open_runner(model, RunOptions(), KeepOptions(score=0.05))
+    engine = open_engine(model, threads=1)  # as a worker of one core does
+    runner = open_runner(engine, RunOptions(), KeepOptions(score=0.05))
     spent, rows, told = Counter[str](), list[Row](), list[Row]()
 
     @contextmanager
