@@ -2,8 +2,9 @@
 
 Run ``python benchmarks/loader.py``, for a phone's pictures with ``--photo 3000 4000 --size 256``.
 The picture is drawn: smooth noise of four sizes, which a JPEG of quality 88 stores in about 80 kB,
-like a photograph. Other programs disturb single runs, so processor time is measured, and the
-fastest and the median of many are shown.
+like a photograph. ``--shards 300`` compares samples of so many files, in the order of training,
+with the same from .tar files. Other programs disturb single runs, so processor time is measured,
+and the fastest and the median of many are shown.
 """
 
 from __future__ import annotations
@@ -21,8 +22,11 @@ import torch
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
-from heatpoint.data.dataset import TrainSet
+from heatpoint.data.dataset import EpochSampler, TrainSet
 from heatpoint.data.images import load_image
+from heatpoint.data.readers import read
+from heatpoint.data.shards import reading
+from heatpoint.data.writers import write
 from heatpoint.views import Whole, channels_first
 from heatpoint.views.pictures import Picture
 
@@ -47,12 +51,58 @@ def measure(step: Callable[[int], object], rounds: int) -> tuple[float, float]:
     return min(times), statistics.median(times)
 
 
+def compare(number: int, photo: tuple[int, int], size: int) -> None:
+    """Prints what samples cost from files and from shards, loaded as in training."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        pixels, rng, records = photo_like(*photo[::-1]), np.random.default_rng(1), []
+        for i in range(number):
+            path = Path(folder) / "files" / f"{i:06}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            turned = np.roll(pixels, int(rng.integers(photo[1])), 1)
+            cv2.imwrite(str(path), turned, [cv2.IMWRITE_JPEG_QUALITY, 88])
+            boxes = rng.uniform((0, 0, 240, 240), (240, 240, 480, 480), (8, 4))
+            records.append(ImageRecord(path, photo, boxes, np.zeros(8, np.int64), image_id=i))
+        files = Annotations(("thing",), records, "drawn", (1,))
+        write({"all": files}, "shards", Path(folder) / "shards")
+        begin = time.process_time()
+        shards = read(Path(folder) / "shards")
+        taken = 1e6 * (time.process_time() - begin) / number
+        print(f"{number} pictures of {photo[1]}x{photo[0]}; {taken:.0f} us each to read the shards")
+        sets = {
+            name: TrainSet(each, (size, size))
+            for name, each in (("files", files), ("shards", shards))
+        }
+        sampler = EpochSampler(number)
+        for epoch in range(3):
+            sampler.set_epoch(epoch)
+            for name, samples in sets.items():
+                begin, wall = time.process_time(), time.perf_counter()
+                for place in sampler:
+                    samples[place]
+                spent, waited = time.process_time() - begin, time.perf_counter() - wall
+                begin = time.process_time()
+                for record in samples.annotations.images:
+                    with reading(record.path) as stream:
+                        stream.read()
+                bare = 1e6 * (time.process_time() - begin) / number
+                print(
+                    f"{name:8}{number / spent:8.0f} samples per s of processor time, "
+                    f"{number / waited:6.0f} by the clock; {bare:5.0f} us to read the bytes of one"
+                )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures samples per second of one core.")
     parser.add_argument("--rounds", type=int, default=400)
     parser.add_argument("--photo", type=int, nargs=2, default=(480, 640), help="height and width")
     parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--shards", type=int, help="compare so many pictures in files and shards")
     chosen = parser.parse_args()
+    if chosen.shards:
+        compare(chosen.shards, tuple(chosen.photo), chosen.size)
+        return
     rounds, (height, width), size = chosen.rounds, chosen.photo, (chosen.size, chosen.size)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -12,6 +12,7 @@ import numpy as np
 import sample_tools as tools
 from numpy.typing import NDArray
 from sample_content import NAMES, OBJECTS, PARTS, SIZES, Box, draw_split, write
+from sample_shards import packed
 from samples import coco, voc, yolo
 
 TURN = 30.0
@@ -125,5 +126,6 @@ QUAD_SAMPLES: dict[str, Callable[[Path], Path]] = {
     "LabelMe": labelme_quads,
     "CVAT": cvat_quads,
     "VIA": via_quads,
+    "WebDataset": packed(coco_quads),
 }
 """Samples of four corners by what the format is called."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import sample_tools as tools
 from sample_content import JOINTS, NAMES, OBJECTS, PARTS, SIZES, draw, draw_split, joints_of, write
+from sample_shards import packed
 
 
 def _coco(folder: Path, joints: bool) -> Path:
@@ -143,6 +144,7 @@ SAMPLES: dict[str, Maker] = {
     "table of boxes (Roboflow)": tools.roboflow_csv,
     "table of boxes (Open Images)": tools.open_images,
     "table of boxes (RetinaNet)": tools.retinanet_csv,
+    "WebDataset": packed(coco),
 }
 """Samples of boxes, by what the format is called or, where one has several layouts, with more."""
 
@@ -154,13 +156,14 @@ JOINT_SAMPLES: dict[str, Maker] = {
     "LabelMe": tools.labelme_joints,
     "VIA": tools.via_joints,
     "CVAT": tools.cvat_joints,
+    "WebDataset": packed(coco_joints),
 }
 """Samples of joints. DeepLabCut and MPII have a class and boxes of their own."""
 
 SPLIT = frozenset(
     {
         *("Pascal VOC", "YOLO", "MPII", "LabelMe", "CVAT", "Create ML"),
-        "table of boxes (Roboflow)",
+        *("table of boxes (Roboflow)", "WebDataset"),
     }
 )
 """Samples that hold the splits train and val."""

@@ -70,6 +70,11 @@ ROWS: dict[str, tuple[str, Maker | None, Maker | None]] = {
         None,
         JOINT_SAMPLES["DeepLabCut"],
     ),
+    "WebDataset": (
+        "the `.tar` files, their folder or a pattern",
+        SAMPLES["WebDataset"],
+        JOINT_SAMPLES["WebDataset"],
+    ),
     "MPII": ("the JSON or HDF5 file of the ports", None, JOINT_SAMPLES["MPII"]),
 }
 """What is given, and samples with boxes and with joints, by the name of a format's layout."""
@@ -122,7 +127,10 @@ def _elsewhere(maker: Maker, folder: Path) -> bool:
     path = maker(folder / "set")
     other = folder / "pictures"
     other.mkdir()
-    for picture in [*folder.rglob("*.jpg")]:
+    pictures = [*folder.rglob("*.jpg")]
+    if not pictures:  # they are in the file itself
+        return False
+    for picture in pictures:
         picture.rename(other / picture.name)
     found = read(path, other).images
     return sorted(r.path for r in found if r.path.is_file()) == [other / name for name in SIZES]

@@ -195,12 +195,13 @@ class ConvertData:
     Examples:
         heatpoint convert-data bccd:train --val bccd:val --to yolo --out bccd-yolo
         heatpoint convert-data labels.json --to voc --pictures copy --out voc
+        heatpoint convert-data labels.json --to shards --out shards
     """
 
     data: Data
     """annotations of any format that can be read"""
 
-    to: Literal["coco", "yolo", "voc"] = "coco"
+    to: Literal["coco", "yolo", "voc", "shards"] = "coco"
     """the format to write"""
 
     val: Data | None = None
@@ -210,18 +211,21 @@ class ConvertData:
     """the folder to make; all of it is written, or nothing"""
 
     pictures: Literal["link", "copy", "leave"] = "link"
-    """link or copy them into the folder, or leave them, where COCO files name them"""
+    """link or copy them into the folder, or leave them, where COCO files name them; shards hold
+    copies"""
 
     images: Folder | None = None
     """folder of the pictures, if not beside the annotations"""
 
     def run(self) -> None:
         """Converts, and prints what went where and what the format cannot say."""
+        from heatpoint.commands.display import Progress
         from heatpoint.data.writers import write
 
         sources = {"train": self.data} | ({} if self.val is None else {"val": self.val})
         parts = {name: _located(data, self.images) for name, data in sources.items()}
-        lost = write(parts, self.to, self.out, self.pictures)
+        with Progress("writing") as progress:
+            lost = write(parts, self.to, self.out, self.pictures, progress)
         for name, part in parts.items():
             print(f"{self.out}, {name}: {len(part):,} images, {part.objects:,} objects")
             _left_out(sources[name], part)

@@ -10,12 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.opening import MAX_BYTES, BadImage, opened
+from heatpoint.data.opening import MAX_BYTES, BadImage, named, opened
+from heatpoint.data.shards import content, inside
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Bands, Image, is_rgb
 
 MOST = 64
 """Most channels of a picture."""
+
+_ARRAYS = (".npy", ".tif", ".tiff")
 
 
 def checked(pixels: NDArray[Any], bands: Bands, name: str) -> Image:
@@ -98,9 +101,12 @@ def array_of(source: object, name: str) -> NDArray[Any] | None:
         start = source[:6]
     elif isinstance(source, (str, Path)):
         ending = Path(source).suffix.lower()
+    if isinstance(source, (str, Path)) and ending in _ARRAYS and inside(source):
+        with named(name):
+            source = content(source)
     if start == b"\x93NUMPY" or ending == ".npy":
         return _channels_last(_mapped(source, name), name)
-    if start[:2] in (b"II", b"MM") or ending in (".tif", ".tiff"):
+    if start[:2] in (b"II", b"MM") or ending in _ARRAYS[1:]:
         return _of_tiff(source, name)
     return None
 

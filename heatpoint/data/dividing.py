@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations
+from heatpoint.data.shards import inside
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_json, read_text
 
@@ -156,8 +157,14 @@ def grouped(annotations: Annotations, pattern: str = "", table: str = "") -> lis
 
 
 def picture_names(paths: Sequence[Path]) -> Iterable[str]:
-    """Yields paths below the folder that all of them have in common, with ``/``."""
-    whole = [os.path.abspath(path) for path in paths]
+    """Yields paths below the folder that all of them have in common, with ``/``.
+
+    A .tar file is none: by its pictures' places in it, nothing is told of what they show.
+    """
+    held = [(path, inside(path)) for path in paths]
+    whole = [
+        os.path.abspath(Path(found[0]).parent / found[1] if found else path) for path, found in held
+    ]
     try:
         common = Path(os.path.commonpath([os.path.dirname(path) for path in whole]))
     except ValueError:  # none at all, or several drives

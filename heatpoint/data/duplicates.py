@@ -18,6 +18,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
 from heatpoint.data.images import load_shown
 from heatpoint.data.opening import BadImage
+from heatpoint.data.shards import place_of, reading
 from heatpoint.system import usable_cores
 
 RADIUS = 30
@@ -94,25 +95,30 @@ def _copies(paths: Sequence[Path], before: NDArray[np.int64]) -> dict[int, int]:
         before: (N,) each picture is compared with those of a smaller index than this.
     """
     found, firsts = dict[int, int](), dict[object, int]()
+    file: object
     sizes: dict[int, list[int]] = defaultdict(list)
     for place, path in enumerate(paths):
         try:
-            status = path.stat()
+            if held := place_of(path):
+                file, size = (held, held[1].length)
+            else:
+                status = path.stat()
+                file = (status.st_dev, status.st_ino) if status.st_ino else path
+                size = status.st_size
         except OSError:
             continue
-        file = (status.st_dev, status.st_ino) if status.st_ino else path
         earlier = firsts.setdefault(file, place)
         if earlier < before[place]:
             found[place] = earlier
         elif earlier == place:
-            sizes[status.st_size].append(place)
+            sizes[size].append(place)
     for group in sizes.values():
         if not any(group[0] < before[place] for place in group):
             continue
         for place in group:
             try:
-                with open(paths[place], "rb") as content:
-                    digest = hashlib.file_digest(content, "sha256").digest()
+                with reading(paths[place]) as file:
+                    digest = hashlib.file_digest(file, "sha256").digest()
             except OSError:
                 continue
             earlier = firsts.setdefault(digest, place)
@@ -152,7 +158,7 @@ def _small(path: Path) -> PIL.Image:
         BadImage: The file is missing or no image.
     """
     try:
-        with PIL.open(path, formats=("JPEG",)) as image:
+        with reading(path) as file, PIL.open(file, formats=("JPEG",)) as image:
             image.draft("L", (_SMALL, _SMALL))
             return ImageOps.exif_transpose(image)
     # Other formats, and whatever a broken byte happens to cause.

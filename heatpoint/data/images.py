@@ -36,6 +36,7 @@ from heatpoint.data.opening import (
     named,
     opened,
 )
+from heatpoint.data.shards import reading
 from heatpoint.geometry import RGB, Bands, Image
 
 ImageSource = str | Path | bytes | NDArray[Any] | PIL.Image
@@ -221,7 +222,7 @@ def deep_file(path: str | Path) -> Deep | None:
 
 def ends_well(path: Path) -> bool:
     """Returns False for JPEG and PNG files without an end, which decoding may confirm as cut."""
-    with open(path, "rb") as file:
+    with reading(path) as file:
         start = file.read(8)
         file.seek(max(0, file.seek(0, os.SEEK_END) - 64))
         end = file.read()

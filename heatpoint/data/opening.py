@@ -14,6 +14,7 @@ from PIL import Image as PIL
 from PIL import ImageFile, UnidentifiedImageError
 from PIL.JpegImagePlugin import JpegImageFile
 
+from heatpoint.data.shards import is_file, reading
 from heatpoint.errors import HeatpointError
 
 _FORMATS = ("JPEG", "PNG", "BMP", "DIB", "GIF", "PPM", "WEBP", "TIFF", "JPEG2000", "AVIF")
@@ -68,9 +69,9 @@ def _stream(source: bytes | str | os.PathLike[str], name: str) -> Iterator[Binar
         yield io.BytesIO(source)
         return
     try:
-        with open(source, "rb") as file:
+        with reading(source) as file:
             # A pipe cannot be read twice.
-            yield file if os.path.isfile(source) else io.BytesIO(file.read(MAX_BYTES))
+            yield file if is_file(source) else io.BytesIO(file.read(MAX_BYTES))
     except (OSError, ValueError) as error:  # a name with a null character is a ValueError
         reason = f"cannot be read: {getattr(error, 'strerror', '') or error}"
         if isinstance(error, FileNotFoundError):

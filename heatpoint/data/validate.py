@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,6 +16,7 @@ from heatpoint.data.bands import kept_of, one_kind
 from heatpoint.data.depth import depth_findings, one_depth
 from heatpoint.data.findings import TREATMENT, Finding
 from heatpoint.data.images import Header, deep_file, ends_well, load_image, read_header
+from heatpoint.data.shards import is_file
 from heatpoint.data.suspects import label_findings
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Bands, box_area, clip_boxes
@@ -43,7 +43,7 @@ def _file_findings(
         read.
     """
     path = record.path
-    if not os.path.isfile(path):
+    if not is_file(path):
         return None, [Finding("missing image", str(path), "the file does not exist")], None, RGB
     try:
         header = read_header(path)

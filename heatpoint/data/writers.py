@@ -1,4 +1,4 @@
-"""Writes data sets for other tools: COCO JSON, YOLO folders and Pascal VOC, with their pictures."""
+"""Writes data sets for other tools: COCO, YOLO, Pascal VOC and WebDataset, with their pictures."""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ from heatpoint.data.combining import unified
 from heatpoint.data.dividing import picture_names
 from heatpoint.data.images import image_size
 from heatpoint.data.readers.coco import as_coco
+from heatpoint.data.shard_writer import write_shards
+from heatpoint.data.shards import content, inside, is_file
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import partial_name, write_json
 
-Form = Literal["coco", "yolo", "voc"]
+Form = Literal["coco", "yolo", "voc", "shards"]
 Placing = Literal["leave", "link", "copy"]
 """What is done with pictures: nothing, a symbolic link to each, a copy of each."""
 
 
 def write(
-    parts: Mapping[str, Annotations], form: Form, out: str | Path, pictures: Placing | None = None
+    parts: Mapping[str, Annotations],
+    form: Form,
+    out: str | Path,
+    pictures: Placing | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Writes a data set as a new folder, all of it or nothing.
 
@@ -37,6 +43,7 @@ def write(
     in ``images/NAME``, labels in ``labels/NAME``; keypoints and four corners as ultralytics reads
     them (pose, OBB). ``voc``: ``Annotations``, pictures in ``JPEGImages``, a list of each part in
     ``ImageSets/Main``; boxes are written as they are, pixel ``i`` covering ``[i, i + 1)``.
+    ``shards``: ``NAME-000000.tar`` and more of each part, which hold pictures and annotations.
 
     A picture is called by its path below the folder that all of them have in common; in VOC, which
     has no folders, these become part of the name. Of pictures that differ in their endings only,
@@ -47,7 +54,8 @@ def write(
         form: The format.
         out: The folder to make; there may be an empty one.
         pictures: By default ``link``, for these formats find pictures beside their labels; with
-            ``leave``, COCO files name the pictures where they are.
+            ``leave``, COCO files name the pictures where they are. Pictures in shards are copied.
+        progress: Called with the number of pictures that are placed and of all.
 
     Returns:
         How many of each thing the format cannot say, in words: it is left out, or lost.
@@ -56,19 +64,26 @@ def write(
         HeatpointError: The folder holds something, a part has no images, a picture is missing (so
             that it cannot be placed, or its size is unknown), or the system refuses.
     """
+    if form == "shards" and pictures == "leave":
+        raise HeatpointError("shards hold their pictures, which cannot be left where they are")
     same = dict(zip(parts, unified(list(parts.values())), strict=True))
     paths = list(dict.fromkeys(record.path for part in same.values() for record in part.images))
     lost = Counter[str]()
     with _new_folder(Path(out)) as folder:
         names = _names(paths, flat=form == "voc")
+        if form == "shards":
+            write_shards(same, folder, names, lost, progress)
+            return dict(+lost)
         homes = {
             record.path: _HOMES[form].format(name=name)
             for name, part in same.items()
             for record in part.images
         }
         if pictures != "leave":
-            for path in paths:
+            for number, path in enumerate(paths, start=1):
                 _place(path, folder / homes[path] / names[path], pictures or "link")
+                if progress is not None:
+                    progress(number, len(paths))
         # COCO files can name pictures anywhere: without names, they stay where they are.
         named = {} if form == "coco" and pictures == "leave" else names
         _WRITERS[form](same, folder, named, lost)
@@ -120,13 +135,15 @@ def _key(name: PurePosixPath) -> str:
 
 
 def _place(path: Path, target: Path, how: Placing) -> None:
-    if not path.is_file():
+    if not is_file(path):
         raise HeatpointError(
             f"{path} does not exist, so it cannot be placed beside its labels; give the folder of "
             "the pictures by --images, or --pictures leave"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
-    if how == "copy":
+    if inside(path):
+        target.write_bytes(content(path))
+    elif how == "copy":
         shutil.copy2(path, target)
     else:
         target.symlink_to(os.path.realpath(path))

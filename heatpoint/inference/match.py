@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from heatpoint.data.points import as_points
 from heatpoint.data.quads import as_quads
 from heatpoint.data.readers import read
 from heatpoint.data.results import Detections
+from heatpoint.data.shards import is_file
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import Description
@@ -158,7 +158,7 @@ def check_files(truth: Annotations) -> None:
     Raises:
         HeatpointError: Some do not; names a few.
     """
-    missing = [str(record.path) for record in truth.images if not os.path.isfile(record.path)]
+    missing = [str(record.path) for record in truth.images if not is_file(record.path)]
     if missing:
         shown = ", ".join(missing[:3]) + (" ..." if len(missing) > 3 else "")
         raise HeatpointError(

@@ -12,6 +12,7 @@ from pathlib import Path
 from heatpoint.data import Annotations
 from heatpoint.data.dividing import picture_names, split
 from heatpoint.data.readers import read
+from heatpoint.data.shards import is_pattern
 from heatpoint.errors import HeatpointError
 from heatpoint.training.data import joined, several
 from heatpoint.training.options import TrainOptions
@@ -107,7 +108,9 @@ def _read(data: str | Annotations, images: str) -> Annotations:
 def _own_splits(data: str) -> Iterator[tuple[str, str]]:
     """Yields what the two splits of a folder or description may be called, or of a file beside."""
     path = Path(data)
-    if not path.exists():
+    if is_pattern(data):
+        pairs = [(data, _TRAIN.sub(val, data)) for val in _VAL if _TRAIN.search(data)]
+    elif not path.exists():
         head, _, name = data.rpartition(":")
         pairs = [(data, f"{head}:{_TRAIN.sub(val, name)}") for val in _VAL if _TRAIN.search(name)]
     elif path.is_dir() or path.suffix.lower() in (".yaml", ".yml", ".data"):

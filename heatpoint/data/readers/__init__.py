@@ -27,10 +27,12 @@ from heatpoint.data.readers import (
     unread,
     via,
     voc,
+    webdataset,
     yolo,
 )
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.data.readers.locate import image_folders
+from heatpoint.data.shards import is_pattern
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.encodings import reading
 
@@ -52,6 +54,7 @@ FORMATS: tuple[Format, ...] = (
     *napari.FORMATS,
     *table.FORMATS,
     *coco_folders.FORMATS,
+    *webdataset.FORMATS,
 )
 """Every format that is read; of several that fit, the first one counts."""
 
@@ -62,7 +65,7 @@ def read(data: str | Path, images: str | Path | None = None, encoding: str = "")
     Args:
         data: A file or folder. It may be followed by a colon and a split (``bccd:train``), where
             its format knows splits; a path that exists with its colon, such as one on a Windows
-            drive, is taken whole.
+            drive, is taken whole. Several .tar files are a pattern, ``train-{000..099}.tar``.
         images: Folder of the pictures, if it is none of those that ``locate.image_folders`` lists
             or that the format names.
         encoding: What its texts are in that are no Unicode, such as "cp1251"; "" to find out by
@@ -118,7 +121,7 @@ def _read(given: Given, chosen: Format | None) -> Annotations:
 
 def _parse(data: str | Path) -> tuple[Path, str | None]:
     """Splits ``folder:split``; the path returned exists."""
-    if str(data) and Path(data).exists():
+    if str(data) and (Path(data).exists() or is_pattern(data)):
         return Path(data), None
     head, colon, split = str(data).rpartition(":")
     # "C:train" and "C:\data" name a drive, not a folder with a split.

@@ -23,6 +23,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
 from heatpoint.data.formats import SUFFIXES, UNREAD, files_below, is_picture, unread
 from heatpoint.data.readers.steps import Person
+from heatpoint.data.shards import is_file, listed
 from heatpoint.errors import HeatpointError
 
 _MOST_DROPPED = 12
@@ -134,7 +135,8 @@ class _Listing:
         self.names: set[str] = set()
         if folder is not None:
             with suppress(OSError, ValueError):  # not there, no folder, or no name of one
-                self.names.update(os.listdir(folder))
+                held = listed(folder)
+                self.names.update(os.listdir(folder) if held is None else held)
 
     @cached_property
     def _near(self) -> dict[str, str]:
@@ -231,7 +233,7 @@ def locate_images(
             working folder), which is not done unless ``images`` asks for it.
     """
     folders = [*image_folders(file), *at_last] if images is None else [images]
-    if images is not None and not images.is_dir():
+    if images is not None and not images.is_dir() and listed(images) is None:
         raise HeatpointError(f"{images} is not a folder; expected the images of {file}")
     plain = [_name(name) for name in names]
     chosen, dropped = _best([_Base(folder) for folder in folders], plain)
@@ -337,7 +339,7 @@ def _take_astray(
         absolute = name.path.is_absolute()
         for path in [name.path] if absolute else [folder / name.path for folder in folders]:
             found = os.path.abspath(path)
-            if not os.path.isfile(found):
+            if not is_file(found):
                 continue
             above = os.path.dirname(found)
             if above not in within:
