@@ -165,11 +165,21 @@ def test_persistent_workers_follow_the_epoch(annotations: Annotations) -> None:
 def test_a_run_resumed_in_mid_epoch_sees_the_rest() -> None:
     whole, resumed = EpochSampler(11, seed=2, world_size=2, rank=1), EpochSampler(11, 2, 1, 2)
     whole.set_epoch(3)
-    resumed.set_epoch(3, start=4)
+    resumed.set_epoch(3, start=8)
     assert list(resumed) == list(whole)[4:]
     assert len(resumed) == len(list(resumed)) == 2
     resumed.set_epoch(4)
     assert len(list(resumed)) == 6
+
+
+@pytest.mark.parametrize("start", [0, 4, 10])
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_any_number_of_processes_takes_the_order_of_one(world: int, start: int) -> None:
+    alone, *samplers = EpochSampler(19, 5), *(EpochSampler(19, 5, r, world) for r in range(world))
+    for sampler in (alone, *samplers):
+        sampler.set_epoch(1, start)
+    together = [index for rows in zip(*samplers, strict=True) for index in rows]
+    assert together[: 19 - start] == list(alone)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])

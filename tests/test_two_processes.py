@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -66,11 +68,13 @@ def start(
     rate: str = "1e-3",
     model: str = "centernet_tiny",
     more: str = "",
+    out: str = "",
 ) -> subprocess.Popen[str]:
     script = folder / "script.py"
     script.write_text(SCRIPT.replace("epochs=2", f"epochs=2{more}"))
+    place = folder / (out or f"{devices}")
     return subprocess.Popen(
-        [sys.executable, str(script), data, str(folder / f"{devices}"), str(devices), rate, model],
+        [sys.executable, str(script), data, str(place), str(devices), rate, model],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -130,6 +134,113 @@ def test_two_processes_go_on_as_if_they_had_never_stopped(tmp_path):
         for part in ("network", "ema"):
             for name, value in whole[part].items():
                 assert torch.equal(halves[part][name], value), name
+
+
+@pytest.mark.slow
+def test_more_and_fewer_processes_go_on(tmp_path):
+    # 18 pictures are not shared evenly by four processes, nor by updates of 8.
+    data = str(write_shapes(tmp_path / "data", 18, (64, 64), seed=2))
+
+    def run(folder: str, devices: int, more: str = "") -> tuple[list, dict]:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        process = start(tmp_path / folder, data, devices, more=more, out="run")
+        errors = process.communicate(timeout=400)[1]
+        assert process.returncode == 0, errors
+        notes = [torch.load(tmp_path / folder / f"run/process{n}.pt") for n in range(devices)]
+        # The batches of an update one after the other, each put together from those of processes.
+        order = []
+        for update in zip(*(each["seen"] for each in notes), strict=True):
+            ranks = torch.tensor([images for _, images in update])
+            order += ranks.T.flatten().tolist()
+        return order, notes[0]["network"]
+
+    whole, wanted = run("whole", 1)
+    assert len(whole) == 32
+    first, _ = run("two", 2, ", stop_after=1")
+    assert first == whole[:16]
+    for devices in (1, 4):
+        shutil.copytree(tmp_path / "two", tmp_path / f"on{devices}")
+        rest, network = run(f"on{devices}", devices, ", resume=True")
+        assert rest == whole[16:]
+        for name, value in wanted.items():
+            torch.testing.assert_close(network[name], value, rtol=1e-4, atol=1e-5, msg=name)
+        logs = [tmp_path / each / "run/log.csv" for each in ("whole", f"on{devices}")]
+        rows = [log.read_text().splitlines() for log in logs]
+        losses = [[float(row.split(",")[5]) for row in each[1:]] for each in rows]
+        assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def agents(
+    folder: Path, data: str, more: str = "", rates: tuple[str, str] = ("1e-3", "1e-3")
+) -> list[subprocess.Popen[str]]:
+    """Starts two agents of torchrun, as on two machines, each with a process of its own."""
+    script = folder / "script.py"
+    script.write_text(SCRIPT.replace("epochs=2", f"epochs=2{more}"))
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    words = [sys.executable, "-m", "torch.distributed.run"]
+    words += ["--nnodes", "2", "--nproc-per-node", "1"]
+    words += ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "a"]
+    words += ["--local-addr", "127.0.0.1"]
+    told = [str(script), data, str(folder / "nodes"), "1"]
+    there = {**os.environ, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    pipe = subprocess.PIPE
+    return [
+        subprocess.Popen(
+            [*words, "--rdzv-conf", f"is_host={host}", *told, rate, "centernet_tiny"],
+            stdout=pipe,
+            stderr=pipe,
+            text=True,
+            env=there,
+            start_new_session=True,
+        )
+        for host, rate in zip(("1", "0"), rates, strict=True)
+    ]
+
+
+@pytest.mark.slow
+def test_two_agents_of_torchrun_are_two_processes(tmp_path):
+    data = str(write_shapes(tmp_path / "data", 16, (64, 64), seed=2))
+    both = agents(tmp_path, data)
+    for agent in both:
+        errors = agent.communicate(timeout=400)[1]
+        assert agent.returncode == 0, errors
+    (tmp_path / "one").mkdir()
+    process = start(tmp_path / "one", data, 2)
+    errors = process.communicate(timeout=400)[1]
+    assert process.returncode == 0, errors
+    for rank in (0, 1):
+        notes = [torch.load(tmp_path / f / f"process{rank}.pt") for f in ("nodes", "one/2")]
+        assert notes[0]["seen"] == notes[1]["seen"]
+        for name, value in notes[1]["network"].items():
+            torch.testing.assert_close(notes[0]["network"][name], value, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_machines_with_other_options_are_told_so(tmp_path):
+    data = str(write_shapes(tmp_path / "data", 8, (64, 64), seed=2))
+    for agent in agents(tmp_path, data, rates=("1e-3", "2e-3")):
+        errors = agent.communicate(timeout=400)[1]
+        assert agent.returncode != 0
+        assert "do not train alike, as the first one does; process 1: lr was 0.00" in errors
+
+
+@pytest.mark.slow
+def test_a_lost_node_ends_the_others(tmp_path):
+    data = str(write_shapes(tmp_path / "data", 8, (64, 64), seed=2))
+    first, second = agents(tmp_path, data, "*2500")
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "nodes/resume.pt").exists() and time.monotonic() < deadline:
+        assert first.poll() is None, first.communicate()[1]
+        time.sleep(0.5)
+    children = Path(f"/proc/{second.pid}/task/{second.pid}/children").read_text().split()
+    for process in (second.pid, *map(int, children)):
+        os.kill(process, signal.SIGKILL)
+    second.communicate()
+    errors = first.communicate(timeout=200)[1]
+    assert first.returncode != 0
+    assert "a process of this run has died, so that the others stopped" in errors
 
 
 @pytest.mark.slow

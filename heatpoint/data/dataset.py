@@ -210,9 +210,10 @@ class TrainSet(Dataset[Sample]):
 class EpochSampler(Sampler[tuple[int, int]]):
     """The order of one epoch for one process: (epoch, index) pairs.
 
-    The order is a function of (seed, epoch). Process ``rank`` takes every ``world_size``-th entry;
-    the order first repeats its beginning up to a multiple of ``world_size``, so that all processes
-    take equally many steps and no image is left out.
+    The order is a function of (seed, epoch), and from ``start`` on process ``rank`` takes every
+    ``world_size``-th entry. So the processes' next batches are together the next images of the
+    order, however many processes there are, also where a run goes on with more or fewer of them.
+    The order repeats its beginning until all processes have equally many.
 
     Example:
         >>> sampler = EpochSampler(3, shuffle=False, rank=1, world_size=2)
@@ -238,24 +239,24 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch, self.start = 0, 0
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Chooses the epoch, and how many samples of this process to skip: those of a resumed run.
+        """Chooses the epoch, and how many samples to skip, those of all processes counted.
 
         Call it before iterating; workers of a ``DataLoader`` need not be told.
         """
         self.epoch, self.start = epoch, start
 
     def order(self) -> NDArray[np.int64]:
-        """Returns the (n,) indices of this process for the whole epoch, from its first sample."""
+        """Returns the (n,) indices that are left for this process."""
         rng = np.random.default_rng([self.seed, self.epoch, 0])
         order = rng.permutation(self.length) if self.shuffle else np.arange(self.length)
-        per_rank = -(-self.length // self.world_size)
-        return np.resize(order, per_rank * self.world_size)[self.rank :: self.world_size]
+        whole = np.resize(order, self.start + len(self) * self.world_size)
+        return whole[self.start :][self.rank :: self.world_size]
 
     def __len__(self) -> int:
-        return max(0, -(-self.length // self.world_size) - self.start)
+        return max(0, -(-(self.length - self.start) // self.world_size))
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        for index in self.order()[self.start :]:
+        for index in self.order():
             yield self.epoch, int(index)
 
 

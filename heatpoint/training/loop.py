@@ -102,7 +102,7 @@ def train_stage(run: Run) -> None:
     run.network.train()
     for norm in run.frozen:
         norm.eval()
-    run.sampler.set_epoch(position.epoch, position.seen // run.fabric.world_size)
+    run.sampler.set_epoch(position.epoch, position.seen)
     batches = iter(run.loader)
     with run.display.epoch(title, position.step + run.left, position.step, best):
         while run.left and run.due == position.stage and not must_stop(run):

@@ -334,7 +334,7 @@ class TrainOptions:
     """devices per machine"""
 
     nodes: int = 1
-    """machines; start the same command on each with torchrun or SLURM"""
+    """machines; start the same command on each with torchrun or SLURM (docs/many-gpus.md)"""
 
     strategy: Name = "auto"
     """how processes are started and joined, a name known to Lightning Fabric (ddp, ddp_spawn)"""

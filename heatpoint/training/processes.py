@@ -10,7 +10,7 @@ from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -19,8 +19,9 @@ from torch import Tensor, nn
 
 from heatpoint.errors import HeatpointError
 from heatpoint.networks.fast import choose_precision
+from heatpoint.system import VERSION
 from heatpoint.training.loggers import make_loggers
-from heatpoint.training.recipe import Recipe
+from heatpoint.training.recipe import Recipe, differences
 
 Result = TypeVar("Result")
 
@@ -131,6 +132,28 @@ def any_process(fabric: Fabric, here: bool) -> bool:
     if fabric.world_size == 1:
         return here
     return bool(combined(fabric, torch.tensor(float(here), device=fabric.device), "sum") > 0)
+
+
+def check_alike(fabric: Fabric, options: dict[str, Any], data: dict[str, Any]) -> None:
+    """Makes sure that all processes train alike, for each has read its own options and data.
+
+    Raises:
+        HeatpointError: In all of them, if one has other options, data or versions than the first.
+    """
+    if fabric.world_size == 1:
+        return
+    versions = {"torch": torch.__version__, "heatpoint": VERSION}
+    mine: dict[str, Any] = {"data": data, "versions": versions}
+    first = fabric.broadcast((options, mine))
+    found = differences(first[0], options)
+    found += [f"{n} were {first[1][n]} and are {v}" for n, v in mine.items() if first[1][n] != v]
+    text = f"process {fabric.global_rank}: {'; '.join(found)}" if found else ""
+    if any_process(fabric, bool(found)):
+        told = [fabric.broadcast(text, src=rank) for rank in range(fabric.world_size)]
+        raise HeatpointError(
+            "the processes of this run do not train alike, as the first one does; "
+            f"{next(filter(None, told))}; start all with the same options, plan, data and versions"
+        )
 
 
 def is_cut_off(error: RuntimeError) -> bool:

@@ -20,7 +20,7 @@ from heatpoint.networks import Network
 from heatpoint.system import Interrupt
 from heatpoint.training.data import TrainingData, fingerprint, training_set
 from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, freeze
-from heatpoint.training.processes import describe_device, widen_strided
+from heatpoint.training.processes import check_alike, describe_device, widen_strided
 from heatpoint.training.recipe import Recipe, differences, milestones, plain
 from heatpoint.training.report import Display
 from heatpoint.training.stages import Stage, pace, stages_of
@@ -101,6 +101,7 @@ class Run:
             widen_strided(network)
         self.network = fabric.setup_module(network, move_to_device=False)
         self.position, self.identity = Position(), fingerprint(data.train)
+        check_alike(fabric, plain(options), self.identity)
         self.enter(0)
         if state is not None:
             self._restore(state, path)
@@ -206,10 +207,8 @@ class Run:
 
     @property
     def left(self) -> int:
-        """Updates that are left in the running epoch."""
-        processes = self.fabric.world_size
-        every = -(-len(self.samples) // processes) * processes
-        return (every - self.position.seen) // self.stage.images
+        """Updates that are left in the running epoch, as many for any number of processes."""
+        return (len(self.samples) - self.position.seen) // self.stage.images
 
     @property
     def passes(self) -> float:
