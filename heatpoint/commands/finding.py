@@ -277,7 +277,7 @@ class Evaluate:
     def run(self) -> None:
         """Scores, and prints the numbers."""
         from heatpoint.commands.display import Progress
-        from heatpoint.inference.curves import draw_point_curves
+        from heatpoint.inference.charts import draw_point_curves
         from heatpoint.inference.evaluate import run_evaluation
         from heatpoint.inference.report import report_files
 

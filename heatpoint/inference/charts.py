@@ -1,9 +1,10 @@
-"""Draws the charts of a report: curves, what was taken for what, where a score is lost."""
+"""Draws the charts of scores: curves, what was taken for what, where a score is lost."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from heatpoint.inference.letters import spelt
 from heatpoint.scoring import Floats
 from heatpoint.scoring.faults import Curves, calibration
 from heatpoint.scoring.judged import Judged
+from heatpoint.scoring.points import PointScores
+from heatpoint.system.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,14 +28,16 @@ Bars = Mapping[str, tuple[int, float]]
 """How many there are of a kind, and a share of them."""
 
 
-def _figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """Returns an empty figure, its sides in inches."""
     # Figure without pyplot: no global state, no display, no backend chosen for the user.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=110, layout="constrained")
 
 
-def _plain(axes: Any, title: str) -> None:
+def plain(axes: Any, title: str) -> None:
+    """Gives a chart its title and takes away what frames it."""
     axes.set_title(title, fontsize=11, color=_TEXT)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9, colors=_TEXT)
@@ -55,7 +60,7 @@ def draw_waterfall(title: str, first: tuple[str, float], steps: Mapping[str, flo
         first: The score and its name, in [0, 1].
         steps: Gains by name.
     """
-    figure = _figure(9, 0.42 * (len(steps) + 2) + 0.9)
+    figure = new_figure(9, 0.42 * (len(steps) + 2) + 0.9)
     axes, names = figure.subplots(), [first[0], *steps]
     lengths = np.array([first[1], *steps.values()])
     starts = np.concatenate(([0.0], lengths[:-1].cumsum()))
@@ -67,7 +72,7 @@ def draw_waterfall(title: str, first: tuple[str, float], steps: Mapping[str, flo
     axes.set(xlim=(0, 1.08), xticks=np.linspace(0, 1, 6))
     axes.set_xticklabels([f"{share:.0%}" for share in np.linspace(0, 1, 6)])
     axes.invert_yaxis()
-    _plain(axes, title)
+    plain(axes, title)
     return figure
 
 
@@ -78,7 +83,7 @@ def draw_curves(judged: Judged, score: float) -> Figure:
         judged: The results; of their classes those with most objects are drawn.
         score: Marked in the second chart; NaN marks none.
     """
-    figure = _figure(12.5, 4.6)
+    figure = new_figure(12.5, 4.6)
     tradeoff, by_score = figure.subplots(1, 2)
     counts = judged.annotated.sum(0)
     shown = [n for n in np.argsort(-counts, kind="stable")[:_LINES].tolist() if counts[n]]
@@ -96,13 +101,56 @@ def draw_curves(judged: Judged, score: float) -> Figure:
     more = f", {len(shown)} of {np.count_nonzero(counts)} classes" if len(shown) == _LINES else ""
     tradeoff.set(xlabel="recall", ylabel="precision", xlim=(0, 1.02), ylim=(0, 1.02))
     by_score.set(xlabel="least score", ylabel="F1", xlim=(0, 1.02), ylim=(0, 1.02))
-    _plain(tradeoff, f"precision over recall{more}")
-    _plain(by_score, "F1 by least score" + ("" if math.isnan(score) else f", best at {score:g}"))
+    plain(tradeoff, f"precision over recall{more}")
+    plain(by_score, "F1 by least score" + ("" if math.isnan(score) else f", best at {score:g}"))
     for axes in (tradeoff, by_score):
         axes.grid(alpha=0.3)
     tradeoff.legend(loc="lower left", fontsize=8)
     _words(tradeoff, families)
     return figure
+
+
+def point_curves(points: PointScores) -> Figure:
+    """Returns three charts, with a line for each radius in the first two."""
+    figure = new_figure(13, 4.2)
+    tradeoff, by_score, counts = figure.subplots(1, 3)
+    for name, curve in points.curves.items():
+        # Where nothing is found, there is no precision.
+        some = np.array(curve["recall"]) > 0
+        recall, precision = (np.array(curve[key])[some] for key in ("recall", "precision"))
+        within = points.within[name]
+        tradeoff.plot(recall, precision, label=f"{name} px: AP {within.ap:.3f}")
+        by_score.plot(curve["score"], curve["f1"], label=f"{name} px: F1 {within.f1:.3f}")
+    by_score.axvline(points.sure, color=_LINE, linewidth=1)
+    annotated, found = np.array(points.pictures, np.int64).reshape(-1, 2).T
+    most = max(1, int(annotated.max(initial=1)), int(found.max(initial=1)))
+    counts.plot((0, most), (0, most), color=_LINE, linewidth=1)
+    counts.scatter(annotated, found, s=18, alpha=0.5, linewidths=0)
+    tradeoff.set(title="precision over recall", xlabel="recall", ylabel="precision")
+    by_score.set(title="F1 by least score", xlabel="score", ylabel="F1")
+    off = f"off by {points.counts.mae:.2f} (bias {points.counts.bias:+.2f})"
+    counts.set(title=f"counts: {off}", xlabel="annotated in a picture", ylabel="found")
+    for axes in (tradeoff, by_score):
+        axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+        axes.legend(loc="lower left", fontsize=9)
+    for axes in (tradeoff, by_score, counts):
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def draw_point_curves(path: str | Path, points: PointScores) -> None:
+    """Writes a picture of ``point_curves``.
+
+    Args:
+        path: PNG file to write, atomically.
+        points: The scores.
+
+    Raises:
+        HeatpointError: The file cannot be written.
+    """
+    figure = point_curves(points)
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, format="png")
 
 
 def draw_confusion(names: Sequence[str], table: NDArray[np.int64]) -> Figure:
@@ -116,7 +164,7 @@ def draw_confusion(names: Sequence[str], table: NDArray[np.int64]) -> Figure:
     shown = np.sort(np.argsort(-off[:-1], kind="stable")[:_CELLS])
     cells = table[np.ix_([*shown, -1], [*shown, -1])]
     side = 0.45 * len(cells)
-    figure = _figure(max(5.5, side + 3), max(4.0, side + 2))
+    figure = new_figure(max(5.5, side + 3), max(4.0, side + 2))
     axes = figure.subplots()
     shares = cells / np.maximum(cells.sum(1, keepdims=True), 1)
     shares[-1] = cells[-1] / np.maximum(cells.sum(0), 1)
@@ -131,14 +179,14 @@ def draw_confusion(names: Sequence[str], table: NDArray[np.int64]) -> Figure:
     axes.set_yticks(range(len(cells)), [*called, "(background)"])
     axes.set(xlabel="found as", ylabel="labelled as")
     more = f", {len(shown)} of {len(names)} classes" if len(shown) < len(names) else ""
-    _plain(axes, f"what is taken for what{more}")
+    plain(axes, f"what is taken for what{more}")
     _words(axes, families)
     return figure
 
 
 def draw_groups(groups: Mapping[str, Bars]) -> Figure:
     """Returns one chart of shares for each way to divide objects or pictures into groups."""
-    figure = _figure(4.2 * len(groups), 3.4)
+    figure = new_figure(4.2 * len(groups), 3.4)
     parts = figure.subplots(1, len(groups), squeeze=False)[0]
     for axes, (title, bars) in zip(parts, groups.items(), strict=True):
         heights = [0.0 if math.isnan(share) else share for _, share in bars.values()]
@@ -149,14 +197,14 @@ def draw_groups(groups: Mapping[str, Bars]) -> Figure:
         axes.set_xticks(range(len(bars)), under)
         axes.set(ylim=(0, 1.12), yticks=())
         axes.spines["left"].set_visible(False)
-        _plain(axes, title)
+        plain(axes, title)
     return figure
 
 
 def draw_calibration(judged: Judged, least: float) -> Figure:
     """Returns how often results are right over how sure they are, from a score on."""
     counts, means, shares, error = calibration(judged, least)
-    figure = _figure(6, 4.4)
+    figure = new_figure(6, 4.4)
     axes, some = figure.subplots(), counts > 0
     axes.plot((0, 1), (0, 1), color=_LINE, linewidth=1)
     axes.bar(np.linspace(0.05, 0.95, len(counts)), np.nan_to_num(shares), 0.092, color="#c6d7ea")
@@ -165,7 +213,7 @@ def draw_calibration(judged: Judged, least: float) -> Figure:
         at = (place + 0.5) / len(counts)
         axes.text(at, 1.03, f"{counts[place]:,}", ha="center", fontsize=7.5, color=_TEXT)
     axes.set(xlim=(0, 1), ylim=(0, 1.1), xlabel="score", ylabel="share that is right")
-    _plain(axes, f"calibration: off by {100 * error:.1f} points on average")
+    plain(axes, f"calibration: off by {100 * error:.1f} points on average")
     return figure
 
 
@@ -180,7 +228,7 @@ def draw_joints(
         shares: (N, J) errors by that length, NaN where not labelled.
         per_joint: The score of each joint by name.
     """
-    figure = _figure(12.5, max(4.2, 0.24 * len(names) + 1.4))
+    figure = new_figure(12.5, max(4.2, 0.24 * len(names) + 1.4))
     curve, bars = figure.subplots(1, 2)
     levels, known = np.linspace(0, 0.5, 101), ~np.isnan(shares)
     hits = [((shares < level) & known).sum() / max(1, known.sum()) for level in levels]
@@ -188,7 +236,7 @@ def draw_joints(
     curve.set(xlim=(0, 0.5), ylim=(0, 1.02), ylabel="joints")
     curve.set_xlabel("error, in lengths of the subject")
     curve.grid(alpha=0.3)
-    _plain(curve, "share of joints within an error")
+    plain(curve, "share of joints within an error")
     values = np.nan_to_num([per_joint[name] for name in names])
     bars.barh(range(len(names)), values, color=_BAR)
     for row, value in enumerate(values):
@@ -197,6 +245,6 @@ def draw_joints(
     bars.set_yticks(range(len(names)), called)
     bars.set(xlim=(0, 1.12), xticks=())
     bars.invert_yaxis()
-    _plain(bars, title)
+    plain(bars, title)
     _words(bars, families)
     return figure

@@ -20,8 +20,8 @@ from heatpoint.inference.charts import (
     draw_groups,
     draw_joints,
     draw_waterfall,
+    point_curves,
 )
-from heatpoint.inference.curves import point_curves
 from heatpoint.inference.doubts import Doubt, Doubted, joint_doubts
 from heatpoint.inference.engines import Engine, is_exported
 from heatpoint.inference.match import Match

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.inference.letters import Letters
+from heatpoint.inference.charts import new_figure, plain
+from heatpoint.inference.letters import Letters, spelt
 from heatpoint.inspection.maps import JointCounts, JointReport, Seen
 from heatpoint.inspection.report import DataReport, Measured
 from heatpoint.system.files import atomic_write
@@ -89,16 +90,11 @@ def draw_joint_charts(path: str | Path, report: JointReport, seen: Seen) -> None
 
 def _write(path: str | Path, title: str, charts: Mapping[str, Callable[[Any], None]]) -> None:
     """Writes a page of four charts: by title, what draws one into the axes that it is given."""
-    # Figure without pyplot: no global state, no display, no backend chosen for the user.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 7.5), dpi=110, layout="constrained")
+    figure = new_figure(11, 7.5)
     for axes, (name, draw) in zip(figure.subplots(2, 2).flat, charts.items(), strict=True):
         axes.locator_params(integer=True, min_n_ticks=1)  # nothing here is counted in parts
         draw(axes)
-        axes.set_title(name, color=_TEXT, fontsize=11)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(labelsize=9, colors=_TEXT)
+        plain(axes, name)
     figure.suptitle(title, fontsize=13, color=_TEXT)
     with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png")
@@ -109,21 +105,14 @@ def _draw_classes(classes: Mapping[str, int], axes: Any) -> None:
     shown, rest = ordered[:_CLASSES], ordered[_CLASSES:]
     if rest:
         shown.append((f"{len(rest)} more", sum(count for _, count in rest)))
-    letters = Letters(name for name, _ in shown)
-    places = {name: number for number, name in enumerate(classes)}
-    names = [
-        f"class {places[name]}" if not letters.spell(name) else _cut(name) for name, _ in shown
-    ]
+    told, families = spelt([*classes], "class")
+    called = dict(zip(classes, told, strict=True))
     bars = axes.barh(range(len(shown)), [count for _, count in shown], color=_BAR)
     if rest:
         bars[-1].set_color(_PALE)
     axes.bar_label(bars, [f"{count:,}" for _, count in shown], padding=3, fontsize=8, color=_TEXT)
     axes.margins(x=0.12)
-    _name_bars(axes, names, 9, letters)
-
-
-def _cut(name: str) -> str:
-    return name if len(name) <= 22 else f"{name[:21]}…"
+    _name_bars(axes, [called.get(name, name) for name, _ in shown], 9, families)
 
 
 def _draw_sides(sides: NDArray[np.float64], stride: int | None, axes: Any) -> None:
@@ -171,7 +160,7 @@ def _draw_labels(joints: Mapping[str, JointCounts], axes: Any) -> None:
         left += widths
     letters = Letters(joints)
     names = [name if letters.spell(name) else f"joint {place}" for place, name in enumerate(joints)]
-    _name_bars(axes, names, 7 if len(joints) > 20 else 9, letters)
+    _name_bars(axes, names, 7 if len(joints) > 20 else 9, letters.families)
     # Below the bars, which may fill all of the chart.
     axes.legend(fontsize=8, ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.06))
 
@@ -192,12 +181,12 @@ def _draw_points(places: NDArray[np.float64], axes: Any) -> None:
     axes.set(xlim=(0, 1), ylim=(1, 0), xticks=(), yticks=())
 
 
-def _name_bars(axes: Any, names: Sequence[str], fontsize: int, letters: Letters) -> None:
+def _name_bars(axes: Any, names: Sequence[str], fontsize: int, families: list[str]) -> None:
     """Writes names beside horizontal bars, of which the first is on top.
 
     Dollars are dollars here, not signs of mathematics.
     """
-    axes.set_yticks(range(len(names)), names, fontsize=fontsize, fontfamily=letters.families)
+    axes.set_yticks(range(len(names)), names, fontsize=fontsize, fontfamily=families)
     for label in axes.get_yticklabels():
         label.set_parse_math(False)
     axes.invert_yaxis()
