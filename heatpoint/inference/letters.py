@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+_MOST = 22  # letters of a name, which is cut behind them
 
-def spelt(names: Sequence[str], what: str, most: int = 22) -> tuple[list[str], list[str]]:
+
+def spelt(names: Sequence[str], what: str) -> tuple[list[str], list[str]]:
     """Returns names as charts can write them, and the font families that do.
 
     Args:
         names: Any names; those that no font here can write become ``what`` and their number.
         what: What the names are of, such as "class".
-        most: Letters of a name, which is cut behind them.
     """
     letters = Letters(names)
-    short = [name if len(name) <= most else f"{name[: most - 1]}…" for name in names]
+    short = [name if len(name) <= _MOST else f"{name[: _MOST - 1]}…" for name in names]
     pairs = enumerate(zip(names, short, strict=True))
     told = [cut if letters.spell(name) else f"{what} {number}" for number, (name, cut) in pairs]
     return told, letters.families

@@ -222,15 +222,15 @@ class DetectionHourglass(Backbone):
         self.from_features = _several(stacks - 1, pointwise)
         self.between = _several(stacks - 1, partial(BasicResidual, width, width))
 
-    def recompute(self, wanted: bool = True) -> None:
-        """Chooses whether training keeps only every other activation of the hourglasses.
+    def recompute(self) -> None:
+        """Lets training keep only every other activation of the hourglasses.
 
         The others are computed again when the backward pass needs them: the same gradients and
         statistics, less memory, about a third more time.
         """
         for module in self.modules():
             if isinstance(module, Row):
-                module.recompute = wanted
+                module.recompute = True
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Returns one (B, widths[0], h, w) per hourglass, h and w at its stride, rounded up.

@@ -34,12 +34,7 @@ UNUSED = re.compile(
 DLA's files hold although the network never computes with them."""
 
 
-def load_backbone_weights(
-    network: Network,
-    path: str | Path,
-    mean: Sequence[float] | None = None,
-    std: Sequence[float] | None = None,
-) -> list[str]:
+def load_backbone_weights(network: Network, path: str | Path) -> list[str]:
     """Fills the backbone from a file of timm's or torchvision's classification weights.
 
     Understood are PyTorch and safetensors files, with or without wrapper and ``module.`` prefix,
@@ -47,11 +42,9 @@ def load_backbone_weights(
     packages. Every tensor of the backbone must be there; counters of batch norms may be missing.
 
     Args:
-        network: Its backbone is filled, and its normalisation set to that of the weights.
+        network: Its backbone is filled, and its normalisation set to the values known for this
+            very file, else to those the backbone declares (ImageNet's).
         path: The file, or ``package:NAME`` for the file in a package of ``packages.BACKBONES``.
-        mean: R, G and B means (0-255) of the images the weights were made for. Without, the
-            values known for this very file, else those the backbone declares (ImageNet's).
-        std: R, G and B standard deviations (0-255) of the same.
 
     Returns:
         Names of the file's tensors that the backbone has no use for, as in ``UNUSED``.
@@ -84,8 +77,7 @@ def load_backbone_weights(
     module.load_state_dict(tensors, strict=False)
 
     known = (record.mean, record.std) if record else INPUT_OF_FILE.get(digest(file))
-    known_mean, known_std = known or (backbone.mean, backbone.std)
-    network.set_normalisation(mean or known_mean, std or known_std)
+    network.set_normalisation(*(known or (backbone.mean, backbone.std)))
     return unused
 
 
