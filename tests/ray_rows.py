@@ -51,7 +51,8 @@ def written(out: Path) -> Rows:
     lines = [line for file in sorted((out / "jsonl").iterdir()) for line in file.open()]
     rows = [json.loads(line) for line in lines]
     kept = [row for file in sorted((out / "parquet").iterdir()) for row in table(file)]
-    assert kept == rows
+    # A column is null where a row lacks it, such as the box of a row of joints.
+    assert [{name: row[name] for name in row if row[name] is not None} for row in kept] == rows
     return rows
 
 

@@ -36,7 +36,7 @@ def model(tmp_path: Path) -> str:
     return str(draw_onnx(tmp_path / "model.onnx"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def cluster() -> Iterator[None]:
     """A cluster that the program is connected to, which is used as it is."""
     ray = check(ScaleOptions("", []))
@@ -80,47 +80,44 @@ KINDS: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("kind", KINDS)
-def test_rows_of_every_kind_are_those_of_one_process(kind: str, tmp_path: Path) -> None:
-    photos, how, columns = draw(tmp_path / "photos", 120), KINDS[kind], 4
-    about = {"points": replace(BOXES, answer=(POINTS, SCORES, LABELS)), "joints": JOINTS}
-    if kind == "points":
-        columns = 2
-    if kind == "joints":
-        subjects = replace(BOXES, names=("animal", "b", "c"), rows=100)
-        how = {**how, "detector": str(draw_onnx(tmp_path / "subjects.onnx", subjects))}
-    path = draw_onnx(tmp_path / "model.onnx", about.get(kind, BOXES), columns=columns)
-    out = tmp_path / "out"
-    done = predict(str(path), str(photos), out=out, part=16, actors=2, **how)
-    assert (done.pictures, done.bad) == (120, 1)
-    rows = written(out)
-    assert len(rows) == done.found > 3
-    assert rows == of_one_process(str(path), photos, **how)
-    assert [row["image_id"] for row in told(out)] == list(range(120))
+class TestOnAClusterThatIsThere:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_rows_of_every_kind_are_those_of_one_process(self, kind: str, tmp_path: Path) -> None:
+        photos, how, columns = draw(tmp_path / "photos", 120), KINDS[kind], 4
+        about = {"points": replace(BOXES, answer=(POINTS, SCORES, LABELS)), "joints": JOINTS}
+        if kind == "points":
+            columns = 2
+        if kind == "joints":
+            subjects = replace(BOXES, names=("animal", "b", "c"), rows=100)
+            how = {**how, "detector": str(draw_onnx(tmp_path / "subjects.onnx", subjects))}
+        path = draw_onnx(tmp_path / "model.onnx", about.get(kind, BOXES), columns=columns)
+        out = tmp_path / "out"
+        done = predict(str(path), str(photos), out=out, part=16, actors=2, **how)
+        assert (done.pictures, done.bad) == (120, 1)
+        rows = written(out)
+        assert len(rows) == done.found > 3
+        assert rows == of_one_process(str(path), photos, **how)
+        assert [row["image_id"] for row in told(out)] == list(range(120))
 
+    def test_versions_that_differ_are_a_sentence(
+        self, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import heatpoint.ray
 
-@pytest.mark.usefixtures("cluster")
-def test_versions_that_differ_are_a_sentence(
-    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import heatpoint.ray
+        job_of = heatpoint.ray.job_of
 
-    job_of = heatpoint.ray.job_of
+        def older(*given: Any) -> Any:
+            job, files = job_of(*given)
+            return replace(job, version="0.0.1"), files
 
-    def older(*given: Any) -> Any:
-        job, files = job_of(*given)
-        return replace(job, version="0.0.1"), files
+        monkeypatch.setattr(heatpoint.ray, "job_of", older)
+        with pytest.raises(HeatpointError, match=r"started by 0\.0\.1; install the same version"):
+            predict(model, str(draw(tmp_path / "photos", 8)), out=tmp_path / "out", actors=1)
 
-    monkeypatch.setattr(heatpoint.ray, "job_of", older)
-    with pytest.raises(HeatpointError, match=r"started by 0\.0\.1; install the same version"):
-        predict(model, str(draw(tmp_path / "photos", 8)), out=tmp_path / "out", actors=1)
-
-
-@pytest.mark.usefixtures("cluster")
-def test_a_cluster_without_room_is_a_sentence(model: str, tmp_path: Path) -> None:
-    photos = str(draw(tmp_path / "photos", 8))
-    with pytest.raises(HeatpointError, match="has 2 processor cores and 0 GPUs, too few for"):
-        predict(model, photos, out=tmp_path / "out", gpus=1)
+    def test_a_cluster_without_room_is_a_sentence(self, model: str, tmp_path: Path) -> None:
+        photos = str(draw(tmp_path / "photos", 8))
+        with pytest.raises(HeatpointError, match="has 2 processor cores and 0 GPUs, too few for"):
+            predict(model, photos, out=tmp_path / "out", gpus=1)
 
 
 def test_a_worker_that_is_killed_changes_nothing(model: str, tmp_path: Path) -> None:
