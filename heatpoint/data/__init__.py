@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -229,8 +230,9 @@ class Objects:
     def record(self, path: Path, size: Size | None, image_id: Id) -> ImageRecord:
         """Returns the finished record of the image at ``path``."""
         columns = list(zip(*self._rows, strict=True)) or [()] * 7
-        *columns, points, lengths = columns
-        boxes, labels, crowd, difficult, areas, heads = map(np.array, (*columns, lengths))
+        corners, *columns, points, lengths = columns
+        labels, crowd, difficult, areas, heads = map(np.array, (*columns, lengths))
+        boxes = np.fromiter(chain.from_iterable(corners), float, 4 * len(corners)).reshape(-1, 4)
         joints = None
         if self._joints is not None:
             joints = np.array(points).reshape(len(boxes), self._joints, 3)

@@ -117,7 +117,12 @@ def _ordered(data: Annotations, images: Sequence[ImageRecord]) -> Annotations:
     for record, end in zip(images, ends.tolist(), strict=True):
         part, one = slice(end - len(record), end), copy(record)
         one.points, one.boxes, one.areas = quads[part], boxes[part], areas[part]
-        data.images.append(one.keep(~flat[part]) if flat[part].any() else one)
+        data.images.append(one)
+    if flat.any():
+        data.images = [
+            one.keep(~flat[end - len(one) : end])
+            for one, end in zip(data.images, ends.tolist(), strict=True)
+        ]
     return data
 
 

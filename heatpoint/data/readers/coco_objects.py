@@ -18,7 +18,7 @@ from heatpoint.data import Id, ImageRecord, Size, joints_box
 from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import Classes
-from heatpoint.data.readers.coco_shapes import extent, four_points, is_empty
+from heatpoint.data.readers.coco_shapes import extent, four_points, is_empty, may_be_four
 from heatpoint.errors import HeatpointError
 
 Floats = NDArray[np.float64]
@@ -152,18 +152,25 @@ class Columns:
             rows: The objects that are wanted, in order.
             crowd: (all,) which of all objects are crowd regions.
         """
-        if all(item.segmentation is _NOTHING for item in self._items):
+        given = [self._items[row].segmentation for row in rows.tolist()]
+        apart = zip(crowd[rows].tolist(), given, strict=True)
+        mine = [place for place, (one, text) in enumerate(apart) if not (one or is_empty(text))]
+        outlines = [given[place] for place in mine]
+        if not mine or not all(map(may_be_four, outlines)):
             return None
-        corners = np.full((len(rows), 4, 2), math.nan)
-        for place, row in enumerate(rows.tolist()):
-            outline = self._items[row].segmentation
-            if crowd[row] or is_empty(outline):
-                continue
-            polygon = four_points(outline)
-            if polygon is None:
+        corners, start = np.full((len(rows), 4, 2), math.nan), 0
+        for some in _decoded(outlines):
+            quads, whole = _table([_only(outline) for outline in some], 8)
+            for place in np.flatnonzero(~whole).tolist():
+                polygon = four_points(some[place])
+                if polygon is None:
+                    return None
+                quads[place] = polygon.ravel()
+            if not np.isfinite(quads).all():
                 return None
-            corners[place] = polygon
-        return corners if np.isfinite(corners).any() else None
+            places = mine[start : (start := start + len(some))]
+            corners[places] = quads.reshape(-1, 4, 2)
+        return corners
 
     def _joints(self, kept: NDArray[np.bool_]) -> Floats | None:
         """Returns the joints of all objects, (N, J, 3) in image pixels; None if they have none.
@@ -339,6 +346,11 @@ def _decoded(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
             yield msgspec.json.decode(b"[%b]" % b",".join(part))
         else:
             yield [_value(value) for value in part]
+
+
+def _only(outline: Any) -> Any:
+    """Returns the one part of an outline, or the outline if it has several."""
+    return outline[0] if isinstance(outline, list) and len(outline) == 1 else outline
 
 
 def _table(values: Sequence[Any], width: int) -> tuple[Floats, NDArray[np.bool_]]:

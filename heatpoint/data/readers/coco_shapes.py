@@ -21,23 +21,19 @@ def is_empty(segmentation: Any) -> bool:
     return segmentation in (None, [], [[]])
 
 
+def may_be_four(segmentation: Any) -> bool:
+    """Tells whether a ``segmentation`` has as many numbers as four or five points.
+
+    Of text the commas are counted, for polygons of many numbers take long to be read.
+    """
+    return not isinstance(segmentation, msgspec.Raw) or bytes(segmentation).count(b",") in (7, 9)
+
+
 def four_points(segmentation: Any) -> NDArray[np.float64] | None:
     """Returns the corners (4, 2) of a ``segmentation`` that is one polygon of four points.
 
-    The first point may be there again as the fifth.
-
-    Args:
-        segmentation: As the file has it; text of which commas are counted first, for polygons of
-            many numbers take long to be read.
-
-    Returns:
-        None where it is anything else.
+    The first point may be there again as the fifth. None where it is anything else.
     """
-    if isinstance(segmentation, msgspec.Raw):
-        text = bytes(segmentation)
-        if text.count(b",") not in (7, 9):
-            return None
-        segmentation = msgspec.json.decode(text)
     try:
         (ring,) = np.array(segmentation, np.float64).reshape(1, -1, 2)
     except (TypeError, ValueError, OverflowError):

@@ -123,8 +123,8 @@ def read_lines(path: str | Path) -> list[tuple[int, str]]:
     return [(number, line) for number, line in lines if line]
 
 
-def read_table(path: Path) -> list[tuple[int, list[str]]]:
-    """Returns the rows of a file of comma-, semicolon- or tab-separated cells, with their lines.
+def read_table(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yields the rows of a file of comma-, semicolon- or tab-separated cells, with their lines.
 
     Cells are stripped; rows of empty cells are passed over. The separator is the one that the
     first line has most of.
@@ -136,8 +136,10 @@ def read_table(path: Path) -> list[tuple[int, list[str]]]:
     separator = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text), delimiter=separator)
     try:
-        rows = ((reader.line_num, list(map(str.strip, row))) for row in reader)
-        return [(line, row) for line, row in rows if any(row)]
+        for row in reader:
+            cells = list(map(str.strip, row))
+            if any(cells):
+                yield reader.line_num, cells
     except csv.Error as error:
         raise HeatpointError(
             f"{path}:{reader.line_num}: {error}; the file may be damaged"

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -70,12 +71,17 @@ _PLAUSIBLE = 1.5
 
 
 class _Row(NamedTuple):
-    """The place of a row, the cells of its box, what these mean, and the others by theirs."""
+    """The place of a row, what the cells of its box mean, these, all cells, and which is which."""
 
     where: str
-    text: dict[str, str]
     keys: Sequence[str]
     cells: list[str]
+    all: list[str]
+    columns: Mapping[str, int]
+
+    def text(self, key: str, default: str = "") -> str:
+        """Returns the cell of a meaning; what stands for it in tables without such a column."""
+        return self.all[self.columns[key]] if key in self.columns else default
 
 
 class _Table(NamedTuple):
@@ -123,16 +129,17 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     found: dict[str, _Table] = {}
     for folder, file in files.items():
         for row in _rows(file):
-            name = f"{folder}/{row.text['image']}" if folder else row.text["image"]
+            name = f"{folder}/{row.text('image')}" if folder else row.text("image")
             table = found.get(name)
             if table is None:
-                split_of = folder or row.text.get("split", "")
+                split_of = folder or row.text("split")
                 split_of = _AUTOML_SPLITS.get(split_of, split_of)
                 table = found[name] = _Table(_size(row), split_of, [], [])
             outline = _outline(row)
             if outline is not None:
                 _add(table, row, outline, names)
-    values = np.array([each.box for table in found.values() for each in table.things]).ravel()
+    boxes = (each.box or () for table in found.values() for each in table.things)
+    values = np.fromiter(chain.from_iterable(boxes), float)
     values = values[np.isfinite(values)]
     largest = values.max(initial=0.0)
     relative = largest <= _PLAUSIBLE and bool((values % 1).any())
@@ -154,25 +161,26 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
 def _rows(path: Path) -> Iterator[_Row]:
     """Yields the rows of a table by the meaning of their columns."""
     table = steps.read_table(path)
-    if not table:
+    first = next(table, None)
+    if first is None:
         raise HeatpointError(f"{path} is empty; expected a table of boxes")
-    columns = _without_headings(table[0][1])
-    start = 0 if columns else 1
-    if not columns:
-        columns = _columns(table[0][1], path)
+    columns = _without_headings(first[1])
+    if columns:
+        table = chain([first], table)
+    else:
+        columns = _columns(first[1], path)
     shape = next(keys for keys in _SHAPES if set(keys) <= set(columns))
     places = [columns.index(key) for key in shape]
-    used = [(key, place) for place, key in enumerate(columns) if key and place not in places]
-    least = max(*places, *(place for _, place in used)) + 1
-    for line, cells in table[start:]:
-        where = f"{path}:{line}"
+    used = {key: place for place, key in enumerate(columns) if key}
+    least, image, file = max(used.values()) + 1, used["image"], str(path)
+    for line, cells in table:
+        where = f"{file}:{line}"
         if len(cells) < least:
             remedy = "; the file may be cut off"
             raise steps.unexpected(where, f"{len(columns)} cells", len(cells), remedy)
-        text = {key: cells[place] for key, place in used}
-        if not text["image"]:
+        if not cells[image]:
             raise steps.unexpected(where, "the name of a picture", "an empty cell")
-        yield _Row(where, text, shape, [cells[place] for place in places])
+        yield _Row(where, shape, [cells[place] for place in places], cells, used)
 
 
 def _without_headings(cells: Sequence[str]) -> Sequence[str]:
@@ -230,7 +238,7 @@ def _outline(row: _Row) -> Outline | None:
         raise steps.unexpected(row.where, f"numbers {', '.join(keys)}", repr(cells))
     if keys is _QUAD:
         return Outline.of(list(zip(values[::2], values[1::2], strict=True)), ROTATED)
-    a, b, c, d = (*values, 0.0, 0.0)[:4]
+    a, b, c, d = values if len(values) == 4 else (*values, 0.0, 0.0)
     if keys is _CORNERS:
         return Outline((a, b, c, d))
     if keys in (_SIDES, *_POINTS):
@@ -239,7 +247,7 @@ def _outline(row: _Row) -> Outline | None:
 
 
 def _size(row: _Row) -> steps.Size | None:
-    return steps.known_size(*(number(row.text.get(key)) for key in ("height", "width")))
+    return steps.known_size(*(number(row.text(key)) for key in ("height", "width")))
 
 
 def _add(table: _Table, row: _Row, outline: Outline, names: dict[str, str]) -> None:
@@ -248,7 +256,7 @@ def _add(table: _Table, row: _Row, outline: Outline, names: dict[str, str]) -> N
     if x2 < x1 or y2 < y1:
         table.notes.append(Note("corners swapped", f"{row.where}: {x1:g}, {y1:g}, {x2:g}, {y2:g}"))
         box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
-    label = row.text.get("label", SUBJECT)
+    label = row.text("label", SUBJECT)
     crowd, difficult = _is_set(row, "crowd"), _is_set(row, "difficult")
     name = names.get(label, label)
     marks = crowd, difficult, outline.corners
@@ -256,7 +264,7 @@ def _add(table: _Table, row: _Row, outline: Outline, names: dict[str, str]) -> N
 
 
 def _is_set(row: _Row, key: str) -> bool:
-    return key in row.text and row.text[key].lower() in ("1", "1.0", "true", "yes")
+    return key in row.columns and row.text(key).lower() in ("1", "1.0", "true", "yes")
 
 
 def _classes(folder: Path) -> tuple[dict[str, str], list[str]]:

@@ -191,15 +191,15 @@ def _part(content: Any, key: str) -> dict[str, Any]:
 
 
 def _of_csv(path: Path) -> Regions:
-    rows = steps.read_table(path)
-    heading = [cell.strip().lstrip("#") for cell in rows[0][1]]
+    (_, first), *rows = steps.read_table(path)
+    heading = [cell.lstrip("#") for cell in first]
     wanted = ("filename", "region_shape_attributes", "region_attributes")
     missing = [key for key in wanted if key not in heading]
     if missing:
         raise steps.unexpected(path, f"a column {missing[0]!r}", ", ".join(heading))
     name_at, shape_at, values_at = (heading.index(key) for key in wanted)
     found: Regions = {}
-    for line, cells in rows[1:]:
+    for line, cells in rows:
         where = f"{path}:{line}"
         if len(cells) < len(heading):
             raise steps.unexpected(where, f"{len(heading)} columns", len(cells))
