@@ -194,7 +194,6 @@ class ConvertData:
 
     Examples:
         heatpoint convert-data bccd:train --val bccd:val --to yolo --out bccd-yolo
-        heatpoint convert-data labels.json --to voc --pictures copy --out voc
         heatpoint convert-data labels.json --to shards --out shards
     """
 
