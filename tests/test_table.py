@@ -27,6 +27,8 @@ WANTED = [[1, 2, 11, 22]]
         "a.jpg,1,2,11,22,cat\n",
         "\ufefffilename,class,xmin,ymin,xmax,ymax\r\na.jpg,cat,1,2,11,22\r\n",
         ",filename,class,xmin,ymin,xmax,ymax\n0,a.jpg,cat,1,2,11,22\n",
+        "sep=;\r\nfilename;class;xmin;ymin;xmax;ymax\r\na.jpg;cat;1;2;11;22\r\n",
+        '"sep=,"\nfilename,class,xmin,ymin,xmax,ymax\na.jpg,cat,1,2,11,22\n',
     ],
 )
 def test_headings(tmp_path: Path, text: str) -> None:
@@ -36,6 +38,22 @@ def test_headings(tmp_path: Path, text: str) -> None:
     assert data.images[0].boxes.tolist() == WANTED
     assert (data.names, data.images[0].path) == (("cat",), tmp_path / "a.jpg")
     assert data.findings == []
+
+
+def test_decimal_commas_where_semicolons_separate(tmp_path: Path) -> None:
+    draw(tmp_path)
+    heading, cells = "filename;class;xmin;ymin;xmax;ymax", "a.jpg;1,5;1,25;2,5;11;22,0"
+    for text in (f"{heading}\n{cells}\n", f"sep=;\n{heading}\n{cells}\n"):
+        data = read(write(tmp_path / "boxes.csv", text))
+        assert data.images[0].boxes.tolist() == [[1.25, 2.5, 11, 22]]
+        assert data.names == ("1,5",)  # a class is no number
+    data = read(write(tmp_path / "bare.csv", "a.jpg;1,25;2,5;11;22,0;cat\n"))
+    assert data.images[0].boxes.tolist() == [[1.25, 2.5, 11, 22]]
+    text = 'filename,class,xmin,ymin,xmax,ymax\na.jpg,cat,"1,234",2,11,22\n'  # a thousand?
+    with pytest.raises(HeatpointError, match=r"b.csv:2.*1,234"):
+        read(write(tmp_path / "b.csv", text))
+    with pytest.raises(HeatpointError, match=r"c.csv:3"):  # lines are those of the file
+        read(write(tmp_path / "c.csv", f"sep=;\n{heading}\na.jpg;cat;x;2;11;22\n"))
 
 
 def test_pictures_without_boxes_and_rows_of_one_picture_apart(tmp_path: Path) -> None:

@@ -124,25 +124,40 @@ def read_lines(path: str | Path) -> list[tuple[int, str]]:
 
 
 def read_table(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yields the rows of a file of comma-, semicolon- or tab-separated cells, with their lines.
+    """Yields the rows of a file of cells, with their lines; see ``separated``."""
+    return separated(path)[1]
 
-    Cells are stripped; rows of empty cells are passed over. The separator is the one that the
+
+def separated(path: Path) -> tuple[str, Iterator[tuple[int, list[str]]]]:
+    """Returns what separates the cells of a table, and its rows with their lines.
+
+    Cells are stripped; rows of empty cells are passed over. The separator is a comma, semicolon or
+    tab: what the line ``sep=`` says, with which Excel lets a file begin, or else the one that the
     first line has most of.
 
     Raises:
-        HeatpointError: The file cannot be read, or a cell is not closed or far too long.
+        HeatpointError: The file cannot be read, or (row by row) a cell is not closed or far too
+            long.
     """
-    text = read_text(path)
-    separator = max(",;\t", key=text.partition("\n")[0].count)
+    text, skipped = read_text(path), 0
+    said = re.match(r'"?sep=([,;\t])"?\r?\n', text, re.IGNORECASE)
+    if said:
+        separator, text, skipped = said[1], text[said.end() :], 1
+    else:
+        separator = max(",;\t", key=text.partition("\n")[0].count)
+    return separator, _cells(path, text, separator, skipped)
+
+
+def _cells(path: Path, text: str, separator: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text), delimiter=separator)
     try:
         for row in reader:
             cells = list(map(str.strip, row))
             if any(cells):
-                yield reader.line_num, cells
+                yield reader.line_num + skipped, cells
     except csv.Error as error:
         raise HeatpointError(
-            f"{path}:{reader.line_num}: {error}; the file may be damaged"
+            f"{path}:{reader.line_num + skipped}: {error}; the file may be damaged"
         ) from None
 
 

@@ -63,6 +63,8 @@ _AUTOML_SPLITS = {
     **{"TEST": "test", "UNASSIGNED": ""},
 }
 
+_COMMA = re.compile(r"^([-+]?\d+),(\d+)$")
+
 ROBOFLOW = "_annotations.csv"
 """What Roboflow calls the file of a split."""
 
@@ -106,6 +108,7 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
 
     A box is two corners, four of them, a corner and the sides, the middle and the sides, or a
     column ``bbox`` of ``[x, y, width, height]``; a point is x and y alone, a box without sides.
+    Numbers of tables with semicolons may have decimal commas.
     Coordinates that are all at most about 1 are shares of the picture, which is told, and need the
     pictures. A row without coordinates is a picture without objects. Without a column of classes,
     all boxes are of the class "object".
@@ -160,11 +163,13 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
 
 def _rows(path: Path) -> Iterator[_Row]:
     """Yields the rows of a table by the meaning of their columns."""
-    table = steps.read_table(path)
+    separator, table = steps.separated(path)
     first = next(table, None)
     if first is None:
         raise HeatpointError(f"{path} is empty; expected a table of boxes")
-    columns = _without_headings(first[1])
+    # Semicolons stand where the comma is the decimal sign.
+    pointed = _with_points if separator == ";" else list[str]
+    columns = _without_headings(pointed(first[1]))
     if columns:
         table = chain([first], table)
     else:
@@ -180,7 +185,12 @@ def _rows(path: Path) -> Iterator[_Row]:
             raise steps.unexpected(where, f"{len(columns)} cells", len(cells), remedy)
         if not cells[image]:
             raise steps.unexpected(where, "the name of a picture", "an empty cell")
-        yield _Row(where, shape, [cells[place] for place in places], cells, used)
+        yield _Row(where, shape, pointed([cells[place] for place in places]), cells, used)
+
+
+def _with_points(cells: Sequence[str]) -> list[str]:
+    """Returns cells with decimal points for decimal commas, others as they are."""
+    return [_COMMA.sub(r"\1.\2", cell) for cell in cells]
 
 
 def _without_headings(cells: Sequence[str]) -> Sequence[str]:
