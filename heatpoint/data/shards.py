@@ -11,7 +11,7 @@ import io
 import os
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -259,11 +259,12 @@ def _unbraced(text: str) -> Iterator[str]:
     if braces is None:
         yield text
         return
-    choices = braces[1].split(",")
+    choices: Iterable[str] = braces[1].split(",")
     ends = re.fullmatch(r"(\d+)\.\.(\d+)", braces[1])
     if ends:
         first, last = map(int, ends.groups())
         width = len(ends[1]) if ends[1].startswith("0") else 0
-        choices = [f"{number:0{width}}" for number in range(first, last + 1)]
+        # One by one: the first that is missing ends it.
+        choices = (f"{number:0{width}}" for number in range(first, last + 1))
     for choice in choices:
         yield from _unbraced(text[: braces.start()] + choice + text[braces.end() :])
