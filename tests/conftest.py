@@ -26,11 +26,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(autouse=True)
-def _without_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hides the instructions for which "auto" would compute in bfloat16 on some processors."""
-    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
-        monkeypatch.setattr(f"torch.cpu.{name}", lambda: False, raising=False)
+@pytest.fixture(scope="session", autouse=True)
+def _without_bf16() -> Iterator[None]:
+    """Hides the instructions for which "auto" would compute in bfloat16 on some processors.
+
+    For the whole session, lest what a module prepares computes otherwise than its tests.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):
+            patch.setattr(f"torch.cpu.{name}", lambda: False, raising=False)
+        yield
 
 
 @pytest.fixture(scope="session")
