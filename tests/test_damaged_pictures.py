@@ -65,10 +65,10 @@ DAMAGED = {
 def test_a_damaged_file_costs_little(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(DAMAGED[name])
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(HeatpointError, match=name.replace(".", r"\.")):
         load_image(path)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 PEAK = """

@@ -59,23 +59,23 @@ def test_every_unicode_is_read(tmp_path: Path, encoding: str) -> None:
 def test_what_is_no_plain_yaml_is_one_sentence(
     tmp_path: Path, content: str | bytes, part: str
 ) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(HeatpointError, match=part) as caught:
         read(tmp_path, content)
     message = str(caught.value)
     assert "data.yaml" in message
     assert "\n" not in message
     assert len(message) < 500
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_a_bomb_of_aliases_ends_at_once(tmp_path: Path) -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 20)]
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(HeatpointError, match="more than 200,000 values"):
         read(tmp_path, "\n".join(lines))
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_files_that_cannot_be_read_are_one_sentence(
@@ -102,9 +102,9 @@ def test_thirty_thousand_classes_are_quick(tmp_path: Path) -> None:
     (tmp_path / "labels").mkdir()
     names = [f"class {i}" for i in range(30_000)]
     (tmp_path / "data.yaml").write_text(f"names: [{', '.join(names)}]")
-    start = time.perf_counter()
+    start = time.process_time()
     assert read_yolo(tmp_path).names == tuple(names)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 @pytest.mark.parametrize("names", ["[[cat, kitten], dog]", "{0: {a: b}}", "cat", "[]", "{1: a}"])

@@ -390,6 +390,6 @@ def test_speed(tmp_path: Path) -> None:
     for number in range(1000):
         xml(tmp_path / f"Annotations/{number}.xml", item(), item())
         (tmp_path / f"JPEGImages/{number}.png").touch()
-    start = time.perf_counter()
+    start = time.process_time()
     assert read(tmp_path).objects == 2000
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
