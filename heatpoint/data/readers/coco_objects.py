@@ -152,11 +152,16 @@ class Columns:
             rows: The objects that are wanted, in order.
             crowd: (all,) which of all objects are crowd regions.
         """
-        given = [self._items[row].segmentation for row in rows.tolist()]
-        apart = zip(crowd[rows].tolist(), given, strict=True)
-        mine = [place for place, (one, text) in enumerate(apart) if not (one or is_empty(text))]
-        outlines = [given[place] for place in mine]
-        if not mine or not all(map(may_be_four, outlines)):
+        mine, outlines = list[int](), list[Any]()
+        for place, row in enumerate(rows.tolist()):
+            outline = self._items[row].segmentation
+            if crowd[row] or is_empty(outline):
+                continue
+            if not may_be_four(outline):  # long outlines are not read beyond the first
+                return None
+            mine.append(place)
+            outlines.append(outline)
+        if not mine:
             return None
         corners, start = np.full((len(rows), 4, 2), math.nan), 0
         for some in _decoded(outlines):
