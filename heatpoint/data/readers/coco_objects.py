@@ -199,9 +199,8 @@ class Columns:
             table, whole = _table([given[row] for row in rows], 3 * (stop - start))
             table = table.reshape(len(rows), stop - start, 3)
             whole &= np.isin(table[..., 2], (0, 1, 2)).all(1)
-            self._say_malformed(
-                [rows[place] for place in np.flatnonzero(~whole)], rows, stop - start
-            )
+            malformed = [rows[place] for place in np.flatnonzero(~whole)]
+            self._say_malformed(malformed, rows, stop - start)
             joints[np.array(rows, np.int64)[whole], start:stop] = steps.as_joints(
                 table[whole, :, :2] + PIXEL, table[whole, :, 2]
             )
