@@ -234,6 +234,55 @@ def test_a_region_trains_the_same_box_at_neighbouring_cells(rule: str) -> None:
     assert (owner == 0).sum() > 50
 
 
+@pytest.mark.parametrize("measure", ["size", "sides"])
+@pytest.mark.parametrize("neighbours", [1, 2])
+def test_averages_over_neighbours_of_ideal_maps_are_the_boxes(
+    measure: Any, neighbours: int
+) -> None:
+    codec = CenterCodec(
+        3, max_detections=500, size_region=0.6, measure=measure, neighbours=neighbours
+    )
+    targets = []
+    for count in (20, 0, 1, 400):
+        drawn = _objects(count, seed=count)
+        alone = (_overlaps(drawn.boxes) >= 0.6).sum(1) == 1
+        targets.append(Target(drawn.boxes[alone], drawn.labels[alone]))
+    assert len(targets[-1].labels) > 200
+    candidates = codec.decode(codec.ideal(codec.encode(targets, SIZE)))
+    for image, target in enumerate(targets):
+        found = _found(candidates, image, len(target.labels))
+        expected = _sorted(target.boxes, target.labels)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-3)
+
+
+def _overlaps(boxes: Tensor) -> Tensor:
+    low = torch.maximum(boxes[:, None, :2], boxes[:, :2])
+    high = torch.minimum(boxes[:, None, 2:], boxes[:, 2:])
+    shared, area = (high - low).clamp(min=0).prod(-1), (boxes[:, 2:] - boxes[:, :2]).prod(-1)
+    return shared / (area[:, None] + area - shared)
+
+
+def test_boxes_of_neighbours_count_by_their_probability_where_they_overlap() -> None:
+    heatmap = torch.full((1, 2, 6, 7), -200.0)
+    size, offset = torch.full((1, 2, 6, 7), 3.0), torch.full((1, 2, 6, 7), 0.5)
+    heatmap[0, 1, 0, 3], heatmap[0, 1, 0, 4], heatmap[0, 1, 1, 3] = 2.0, 0.0, 1.0
+    offset[0, :, 0, 4] = torch.tensor([-0.3, 0.7])  # centre 3.7, 0.7
+    size[0, :, 0, 4] = torch.tensor([2.8, 3.2])
+    size[0, :, 1, 3] = torch.tensor([1.5, 2.0])  # overlaps by a third: another object's
+    maps = {"heatmap": heatmap, "size": size, "offset": offset}
+    codec = CenterCodec(2, size_region=0.5, neighbours=1, max_detections=3)
+    rows = codec.decode(maps)
+    # The row of cells beyond the border is the first one again, so both count twice.
+    weights = torch.tensor([2.0, 0.0]).sigmoid()
+    says = torch.tensor([[2.0, -1.0, 5.0, 2.0], [2.3, -0.9, 5.1, 2.3]])
+    expected = (weights[:, None] * says).sum(0) / weights.sum() * 4
+    torch.testing.assert_close(rows["boxes"][0, 0], expected)
+    assert rows["boxes"].isfinite().all()
+    alone = replace(codec, neighbours=0).decode(maps)
+    torch.testing.assert_close(alone["boxes"][0, 0], says[0] * 4)
+    assert torch.equal(alone["scores"], rows["scores"])
+
+
 def test_export_equals_eager() -> None:
     class Decoder(torch.nn.Module):
         def forward(self, heatmap: Tensor, size: Tensor, offset: Tensor) -> Rows:
@@ -250,7 +299,7 @@ def test_export_equals_eager() -> None:
 
 
 def test_codec_survives_json() -> None:
-    codec = CenterCodec(7, radius="fixed", overlap=0.3, clamp=1e-4, size_region=0.5)
+    codec = CenterCodec(7, radius="fixed", overlap=0.3, clamp=1e-4, size_region=0.5, neighbours=1)
     assert CenterCodec(**json.loads(json.dumps(asdict(codec)))) == codec
 
 
@@ -270,6 +319,9 @@ def test_codec_survives_json() -> None:
         ({"alpha": 0.0}, "alpha must lie in"),
         ({"size_region": 2.0}, "size_region"),
         ({"measure": "side"}, "did you mean 'sides'"),
+        ({"neighbours": 1}, "neighbours must be .* 0 without a size_region, got 1"),
+        ({"neighbours": -1, "size_region": 0.5}, "neighbours must be a whole number"),
+        ({"neighbours": 1.0, "size_region": 0.5}, "neighbours must be a whole number"),
     ],
 )
 def test_mistaken_fields_are_named(fields: dict[str, object], message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,27 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 0
     assert (tmp_path / "out" / "val.json").read_text() == first
     assert main(["split", str(data), "--val", "5"]) == 1
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+def test_the_next_command_reads_both_parts(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    is_near: bool,
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    data = write_labels(tmp_path / ("here" if is_near else "else where") / "data", 5)
+    out = tmp_path / "here" / "runs" / "parts"
+    assert main(["split", str(data), "--val", "2", "--out", str(out)]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    first, command, train, *rest = shlex.split(said.removeprefix("next: "))
+    assert (first, command) == ("heatpoint", "train")
+    given = dict(zip(rest[::2], rest[1::2], strict=True))
+    assert ("--images" in given, "--val-images" in given) == (not is_near, not is_near)
+    assert len(read(train, given.get("--images"))) == 3
+    assert len(read(given["--val"], given.get("--val-images"))) == 2
 
 
 def test_images_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,6 +119,52 @@ def read_cells(values: Tensor, cells: Tensor) -> Tensor:
     return values.flatten(2).gather(2, index).transpose(1, 2)
 
 
+class Around(NamedTuple):
+    """The S cells within some reach of peaks, their own among them.
+
+    Attributes:
+        cells: (B, K, S) int64, row * w + column; beyond the border those of the border again.
+        sure: (B, K, S) float32, probability of the peak's class there.
+    """
+
+    cells: Tensor
+    sure: Tensor
+
+    def mean(self, said: Tensor, agrees: Tensor, own: Tensor) -> Tensor:
+        """Returns the mean of what cells that agree with their peak say, by their probability.
+
+        Args:
+            said: (B, K, S, n).
+            agrees: (B, K, S) bool.
+            own: (B, K, n), what the peak's cell says.
+        """
+        weight = (self.sure * agrees)[..., None]
+        total, weights = (weight * said).sum(2), weight.sum(2)
+        return torch.where(weights > 0, total / weights, own)  # no probability of 0 is a number
+
+
+def cells_around(heatmap: Tensor, cells: Tensor, labels: Tensor, reach: int) -> Around:
+    """Returns the cells up to ``reach`` beside peaks on each axis.
+
+    Args:
+        heatmap: (B, C, h, w) logits.
+        cells: (B, K) int64, row * w + column.
+        labels: (B, K) int64.
+        reach: Cells on each side.
+    """
+    height, width = heatmap.shape[-2:]
+    unit = cells.new_ones(())  # an exported program reads the sides off its maps
+    end = torch.stack((unit * width, unit * height)) - 1
+    line = torch.arange(-reach, reach + 1, device=cells.device)
+    steps = torch.cartesian_prod(line, line)
+    place = places_of(cells, width)[:, :, None] + steps
+    place = torch.minimum(place.clamp(min=0), end)  # (B, K, S, 2)
+    around = place[..., 1] * width + place[..., 0]
+    plane = (labels * (height * width)).repeat_interleave(len(steps), 1)
+    sure = heatmap.flatten(1).gather(1, plane + around.flatten(1)).float().sigmoid()
+    return Around(around, sure.view(around.shape))
+
+
 def places_of(cells: Tensor, width: int) -> Tensor:
     """Returns x and y (..., 2) int64 of cells (...), row * width + column."""
     row = torch.div(cells, width, rounding_mode="trunc")

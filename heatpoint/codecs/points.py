@@ -24,7 +24,14 @@ from heatpoint.codecs.encoded import (
     list_points,
 )
 from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
-from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks, unflipped
+from heatpoint.codecs.peaks import (
+    cells_around,
+    mean_logit,
+    places_of,
+    read_cells,
+    top_peaks,
+    unflipped,
+)
 from heatpoint.codecs.placed import placed
 from heatpoint.views.fields import LABELS, POINTS, SCORES, Field, Part, density_field
 
@@ -240,21 +247,12 @@ class PointCodec(Codec):
             labels: (B, K) int64.
             own: (B, K, 2) float32, the peaks' own points in cells.
         """
-        heatmap, (height, width) = maps["heatmap"].flatten(1), maps["heatmap"].shape[-2:]
-        # An exported program reads the sides off its maps.
-        unit = cells.new_ones(())
-        end = torch.stack((unit * width, unit * height)) - 1
-        reach = torch.arange(-self.neighbours, self.neighbours + 1, device=cells.device)
-        steps = torch.cartesian_prod(reach, reach)
-        place = places_of(cells, width)[:, :, None] + steps
-        place = torch.minimum(place.clamp(min=0), end)  # (B, K, steps, 2)
-        cell = (place[..., 1] * width + place[..., 0]).flatten(1)
-        said = place.float() + read_cells(maps["offset"], cell).float().view(place.shape)
-        plane = (labels * (height * width)).repeat_interleave(len(steps), 1)
-        sure = heatmap.gather(1, plane + cell).float().sigmoid().view(place.shape[:-1])
-        weight = (sure * ((said - own[:, :, None]).abs() <= _AGREE).all(-1))[..., None]
-        total, weights = (weight * said).sum(2), weight.sum(2)
-        return torch.where(weights > 0, total / weights, own)  # no probability of 0 is a number
+        around = cells_around(maps["heatmap"], cells, labels, self.neighbours)
+        place = places_of(around.cells, maps["heatmap"].shape[-1]).float()
+        inside = read_cells(maps["offset"], around.cells.flatten(1)).float()
+        said = place + inside.view(place.shape)
+        agrees = ((said - own[:, :, None]).abs() <= _AGREE).all(-1)
+        return around.mean(said, agrees, own)
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image."""

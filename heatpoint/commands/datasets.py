@@ -1,7 +1,9 @@
-"""Data sets of data sets: ``heatpoint split``, ``merge``, ``filter`` and ``convert-data``."""
+"""Data sets made of data sets: ``heatpoint split``, ``merge``, ``filter`` and ``convert-data``."""
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +95,21 @@ class Split:
         for part, file in zip(parts, files, strict=True):
             _written(file, part)
         _left_out(self.data, data)
+        print(f"next: {_training(files, data)}")
+
+
+def _training(files: list[Path], data: Annotations) -> str:
+    """Returns the command that trains on both files, with the folder of pictures that lie elsewhere.
+
+    Names in annotations do not lead out of the folders that belong to them; see ``locate_images``.
+    """
+    words = ["heatpoint", "train", str(files[0]), "--val", str(files[1])]
+    pictures = [str(Path(record.path).absolute().parent) for record in data.images]
+    folder = Path(os.path.commonpath(pictures))
+    known = files[0].absolute().parents[1], Path.cwd()
+    if not any(folder.is_relative_to(root) for root in known):
+        words += ["--images", str(folder), "--val-images", str(folder)]
+    return shlex.join(words)
 
 
 @dataclass

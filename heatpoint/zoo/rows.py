@@ -88,11 +88,17 @@ RELEASED: dict[str, Codec] = {
 
 QUICK: dict[str, Codec] = {
     "centernet": CenterCodec(
-        1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=2.5
+        1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=2.5, neighbours=1
     ),
     "cornernet": CornerCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "centerpose": CenterPoseCodec(
-        1, joints=1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=2.5
+        1,
+        joints=1,
+        measure="sides",
+        size_region=0.6,
+        sides_weight=0.5,
+        giou_weight=2.5,
+        neighbours=1,
     ),
     "points": PointCodec(1, offset_weight=5.0, neighbours=1),
     "pose": JointCodec(1, sigma=1.5),
@@ -103,10 +109,11 @@ QUICK: dict[str, Codec] = {
 }
 """The representations of small networks, made for little data and little time, by kind.
 
-Maps and decoding are those of the published systems. Sizes are learnt around the centres too, and
-by the boxes' overlap. Points are averages over nine cells, and where in a cell they are weighs more
-(docs/exact-coordinates.md). Pull and push do not depend on the size of the batch, and weigh as much
-as they do in the published training with 5 images per device.
+Maps are those of the published systems. Sizes are learnt around the centres too, and by the boxes'
+overlap. Boxes and points are averages over nine cells, in which errors cancel (benchmarks, "Sizes";
+docs/exact-coordinates.md); where in a cell points are weighs more. Pull and push do not depend on
+the size of the batch, and weigh as much as they do in the published training with 5 images per
+device.
 """
 
 

@@ -357,7 +357,7 @@ def _take_astray(
             here = os.path.dirname(outside[0])
         raise HeatpointError(
             f"{file} names {len(set(outside))} files outside of its folder, such as {outside[0]}; "
-            f"if they are meant, say so with --images {here}"
+            f"if they are meant, say so with --images {here} (of validation data: --val-images)"
         )
 
 
