@@ -99,7 +99,7 @@ class Split:
 
 
 def _training(files: list[Path], data: Annotations) -> str:
-    """Returns the command that trains on both files, with the folder of pictures that lie elsewhere.
+    """Returns the command that trains on both files, with the folder of pictures elsewhere.
 
     Names in annotations do not lead out of the folders that belong to them; see ``locate_images``.
     """
