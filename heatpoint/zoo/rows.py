@@ -88,7 +88,7 @@ RELEASED: dict[str, Codec] = {
 
 QUICK: dict[str, Codec] = {
     "centernet": CenterCodec(
-        1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=2.5, neighbours=1
+        1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=2.5, neighbours=2
     ),
     "cornernet": CornerCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "centerpose": CenterPoseCodec(
@@ -98,7 +98,7 @@ QUICK: dict[str, Codec] = {
         size_region=0.6,
         sides_weight=0.5,
         giou_weight=2.5,
-        neighbours=1,
+        neighbours=2,
     ),
     "points": PointCodec(1, offset_weight=5.0, neighbours=1),
     "pose": JointCodec(1, sigma=1.5),
@@ -110,10 +110,10 @@ QUICK: dict[str, Codec] = {
 """The representations of small networks, made for little data and little time, by kind.
 
 Maps are those of the published systems. Sizes are learnt around the centres too, and by the boxes'
-overlap. Boxes and points are averages over nine cells, in which errors cancel (benchmarks, "Sizes";
-docs/exact-coordinates.md); where in a cell points are weighs more. Pull and push do not depend on
-the size of the batch, and weigh as much as they do in the published training with 5 images per
-device.
+overlap. Boxes are averages over 25 cells and points over nine, in which errors cancel (benchmarks,
+"Nothing but the data"; docs/exact-coordinates.md); where in a cell points are weighs more. Pull and
+push do not depend on the size of the batch, and weigh as much as they do in the published training
+with 5 images per device.
 """
 
 
