@@ -14,6 +14,7 @@ from heatpoint.data.draw import montage, write_picture
 from heatpoint.data.readers import read
 from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError, check_choice
+from heatpoint.inference.engines.torch import pick_device
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.metrics import score_title
 from heatpoint.inspection import inspect
@@ -25,7 +26,7 @@ from heatpoint.system import locked
 from heatpoint.system.files import atomic_write, write_json
 from heatpoint.system.outputs import check_outputs
 from heatpoint.training import train
-from heatpoint.training.processes import device_kind, native_precision, quickest_threads
+from heatpoint.training.processes import native_precision, quickest_threads
 from heatpoint.training.report import compared
 from heatpoint.zoo.detector import Detector
 
@@ -277,7 +278,7 @@ def demo(
             minutes=left,
             epochs=epochs,
             threads=quickest_threads(),
-            precision=native_precision(device_kind("auto")),
+            precision=native_precision(pick_device("auto").type),
             seed=seed,
             **_RECIPE,
             **show.recipe,

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from heatpoint import plugins
+from heatpoint.cli import main
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.combining import select
 from heatpoint.data.dataset import TrainSet
@@ -322,3 +323,16 @@ def test_tables_of_plugins_are_checked(tmp_path):
     with pytest.raises(HeatpointError, match="AUGMENTATIONS must be a dict of names and functions"):
         plugins.load(path)
     assert np.all([str(path) not in name for name in plugins.loaded()])
+
+
+@pytest.mark.parametrize("word", ["--device", "--accelerator"])
+@pytest.mark.parametrize("device", ["cuda", "mps"])
+@pytest.mark.parametrize("command", ["train", "plan"])
+def test_a_device_that_is_not_here(shapes, tmp_path, monkeypatch, capsys, word, device, command):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    assert main([command, shapes, word, device]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.endswith(f"device {device} is not available here; use device='auto'")
+    assert not any(tmp_path.iterdir())

@@ -15,10 +15,11 @@ from heatpoint.data.dataset import varied
 from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import next_multiple
+from heatpoint.inference.engines.torch import pick_device
 from heatpoint.inspection.oracle import oracle
 from heatpoint.inspection.report import DataReport, evenly, known_size, measure, sought
 from heatpoint.system import usable_cores, usable_memory
-from heatpoint.training.processes import device_kind, is_crowded, native_precision
+from heatpoint.training.processes import is_crowded, native_precision
 from heatpoint.views.pictures import Picture
 from heatpoint.zoo.detector import Detector
 
@@ -54,8 +55,11 @@ class Machine:
 
         Args:
             accelerator: The kind of device that was asked for.
+
+        Raises:
+            HeatpointError: There is no such device here.
         """
-        device = device_kind(accelerator)
+        device = pick_device(accelerator).type
         bf16 = native_precision(device) == "bf16"
         crowded = device == "cpu" and usable_cores() > 1 and is_crowded()
         return cls(device, usable_cores(), usable_memory(), bf16, crowded)

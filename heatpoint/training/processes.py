@@ -72,14 +72,6 @@ def make_fabric(options: Recipe) -> Fabric:
         ) from error
 
 
-def device_kind(accelerator: str) -> str:
-    """Returns the kind of device that an accelerator means: "cpu", "cuda" or "mps"."""
-    if accelerator != "auto":
-        return accelerator
-    mps = torch.backends.mps.is_available()
-    return "cuda" if torch.cuda.is_available() else "mps" if mps else "cpu"
-
-
 def native_precision(device: str) -> Literal["bf16", "fp32"]:
     """Returns the quicker arithmetic of a kind of device: bfloat16 where the hardware has it."""
     return "bf16" if choose_precision("auto", torch.device(device)) == "bf16" else "fp32"
