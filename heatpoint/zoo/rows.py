@@ -88,7 +88,7 @@ RELEASED: dict[str, Codec] = {
 
 QUICK: dict[str, Codec] = {
     "centernet": CenterCodec(
-        1, measure="sides", size_region=0.6, sides_weight=0.5, giou_weight=2.5, neighbours=2
+        1, measure="sides", size_region=1.0, sides_weight=0.5, giou_weight=2.5, neighbours=2
     ),
     "cornernet": CornerCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "centerpose": CenterPoseCodec(
