@@ -219,6 +219,27 @@ def test_minutes_end_the_run_and_the_schedule(shapes, tmp_path):
     assert result.ap is not None
 
 
+@pytest.mark.parametrize("every", [2, 3])
+def test_time_that_is_over_between_two_epochs(shapes, tmp_path, monkeypatch, every):
+    ended: list[bool] = []
+
+    def end_epoch(run, last):
+        ended.append(last)
+        return ending(run, last)
+
+    ending = loop.end_epoch
+    monkeypatch.setattr(loop, "end_epoch", end_epoch)
+    monkeypatch.setattr(loop, "is_over", lambda run: len(ended) >= 2)
+    choice = {**QUICK, "epochs": None, "minutes": 9.0, "eval_every": every}
+    result = train(shapes, shapes, out=str(tmp_path), **choice)
+    assert (result.finished, result.epochs) == (True, 2)
+    assert ended == ([False, False] if every == 2 else [False, False, True])
+    assert [row["epoch"] for row in result.history] == [1, 2]
+    assert all(row["loss"] > 0 for row in result.history)
+    assert result.history[-1]["ap"] is not None
+    assert len((tmp_path / "log.csv").read_text().splitlines()) == 3
+
+
 def test_a_run_without_time_leaves_a_checkpoint(shapes, tmp_path):
     result = train(shapes, shapes, out=str(tmp_path), **{**QUICK, "epochs": None}, minutes=1e-6)
     assert (result.finished, result.updates) == (True, 0)

@@ -48,9 +48,10 @@ def fit(run: Run) -> TrainResult:
     with run.interrupt:
         while position.epoch < target and not (over or stopped):
             train_epoch(run)
-            over = is_over(run)
+            over = any_process(run.fabric, is_over(run))
             stopped = any_process(run.fabric, run.interrupt.is_requested())
-            if not stopped:
+            # Time may be over right behind an epoch; then all that there is has been saved.
+            if not (stopped or (over and 0 < position.updates == position.validated)):
                 stopped = not end_epoch(run, over or position.epoch + 1 >= target)
                 over = over or lacks_patience(run)
         if stopped:
@@ -282,6 +283,9 @@ def record(run: Run, metrics: Row) -> None:
     position = run.position
     taken = max(1, position.step)
     means = (combined(run.fabric, run.sums, "mean") / taken).tolist()
+    if position.history and not position.step:  # the epoch before is validated after all
+        last = position.history.pop()
+        means = [float(last[f"loss/{name}"] or 0) for name in run.terms]
     row: Row = {
         "epoch": round(run.passes, 3),
         "updates": position.updates,
