@@ -198,7 +198,10 @@ def check_parity(
         HeatpointError: The difference is larger than the file's precision allows, or the file
             cannot be run.
     """
-    exported = open_engine(path, device="cpu")
+    try:
+        exported = open_engine(path, device="cpu")
+    except HeatpointError as error:
+        raise HeatpointError(str(error).replace(str(path), str(called or path))) from None
     about = exported.description
     engines = (counterpart(detector, about), exported)
     shown = _pictures(pictures, about.skeleton is not None, about.bands)
