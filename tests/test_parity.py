@@ -226,3 +226,15 @@ def test_where_nothing_is_found_the_maps_are_compared(tmp_path: Path) -> None:
         detector.network.backbone.halve.weight *= 1.02  # the file is the older one
     with pytest.raises(HeatpointError, match=r"0\.01 of a map's range"):
         parity.check_parity(detector, files[0])
+
+
+def test_what_cannot_be_opened_is_called_as_the_user_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_half(graph: Any, about: Description, path: Path, pictures: None) -> None:
+        path.write_bytes(graph.SerializeToString()[:1000])
+
+    monkeypatch.setattr(package, "write", write_half)
+    with pytest.raises(HeatpointError, match=r"/model\.onnx") as told:
+        export(layered_detector(), tmp_path / "model.onnx")
+    assert "partial" not in str(told.value)

@@ -64,11 +64,11 @@ TOLERANCES = {
     # The same numbers, added up in another order: what differs is the last digits of fp32.
     "fp32": Tolerance(pixels=0.01, overlap=1.0, score=1e-4, lost=0.05, maps=0.01),
     # Weights of 11 significant bits, rounded once; what is computed from them is not rounded.
-    "fp16": Tolerance(pixels=1.0, overlap=0.9, score=0.02, lost=0.05, maps=0.1),
+    "fp16": Tolerance(pixels=1.0, overlap=0.9, score=0.02, lost=0.05, maps=0.05),
     # 8 significant bits of every number between the layers.
-    "bf16": Tolerance(pixels=2.0, overlap=0.8, score=0.05, lost=0.1, maps=0.3),
+    "bf16": Tolerance(pixels=2.0, overlap=0.8, score=0.05, lost=0.1, maps=0.2),
     # 256 steps for every number. Only a wreck is found here; the accuracy check is the judge.
-    "int8": Tolerance(pixels=4.0, overlap=0.7, score=0.2, lost=0.2, maps=0.6),
+    "int8": Tolerance(pixels=4.0, overlap=0.7, score=0.2, lost=0.2, maps=0.5),
 }
 """What each precision allows."""
 
