@@ -1,10 +1,12 @@
 """Times deformable convolution by torchvision's operator, by summed taps, and by grid_sample.
 
-First the layer alone at the shapes of DLA-34, then training steps of ``centernet_dla34``:
+The layer alone at the shapes of DLA-34, training steps of ``centernet_dla34`` (network), or its
+prediction as heatpoint runs it beside the network as it is, with the operator (predict):
 
     python benchmarks/deformable.py
     python benchmarks/deformable.py --device cuda --batch 1,4,16 --compile
     python benchmarks/deformable.py --part network --device cuda --batch 16 --compile
+    python benchmarks/deformable.py --part predict --batch 1 --threads 1 --processor-time --export
 
 All ways take turns, so that a busy machine slows all; medians are printed, how many times as quick
 as the operator each is, and on CUDA the most memory. On a processor ``--processor-time`` counts
@@ -15,15 +17,20 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from heatpoint import zoo
+from heatpoint.exporting import export
+from heatpoint.inference.engines import open_engine
+from heatpoint.inference.engines.torch import TorchEngine
 from heatpoint.networks.deformable import TAPS, DeformConv, Way, by_operator, by_taps, set_way
 
 SHAPES = ((64, 64, 128), (128, 64, 64), (256, 256, 32))
@@ -158,16 +165,44 @@ def whole_network(batch: int, options: argparse.Namespace) -> None:
             del network, made, optimizer, steps
 
 
+def predicting(batch: int, options: argparse.Namespace) -> None:
+    """Measures DLA-34 as it predicts, eager with the operator and as heatpoint runs it."""
+    torch.manual_seed(0)
+    detector = zoo.build("centernet_dla34", [f"class {index}" for index in range(80)])
+    images = torch.randint(0, 256, (batch, 3, options.size, options.size), dtype=torch.uint8)
+    engine = TorchEngine(detector, device=options.device, precision=options.precision)
+    network = detector.network.to(options.device).eval()
+    set_way(network, by_operator)
+
+    def eager() -> None:
+        with torch.inference_mode():
+            network(images.to(options.device))
+
+    def ours() -> None:
+        with torch.inference_mode():
+            engine.maps(images)
+
+    steps: dict[str, Step] = {"eager, operator": eager, "heatpoint": ours}
+    with tempfile.TemporaryDirectory() as folder:
+        for suffix in ("onnx", "xml") if options.export else ():
+            path = Path(folder, f"model.{suffix}")
+            export(detector, path, size=options.size, check=False)
+            exported = open_engine(path, threads=options.threads, device=options.device)
+            steps[exported.name] = partial(exported, images.numpy())
+    measure(f"DLA-34, {batch} x {options.size}x{options.size}", steps, options, batch)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--part", default="layer", choices=("layer", "network"))
+    parser.add_argument("--part", default="layer", choices=("layer", "network", "predict"))
     parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
     parser.add_argument("--batch", default="1,4", help="sizes of batches")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=9)
     parser.add_argument("--compile", action="store_true", help="also compiled")
+    parser.add_argument("--export", action="store_true", help="predict by exported files too")
     parser.add_argument("--processor-time", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -176,6 +211,8 @@ def main() -> None:
     for batch in map(int, options.batch.split(",")):
         if options.part == "network":
             whole_network(batch, options)
+        elif options.part == "predict":
+            predicting(batch, options)
         else:
             for shape in SHAPES:
                 one_layer(shape, batch, options)

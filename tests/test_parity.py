@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
 from blobs import NAMES
 from layered import SPOTS, layered_detector, spot_pictures
 from ramps import SKELETON, ramp_detector, ramp_image
+from torch import Tensor, nn
 
 import heatpoint.exporting as package
 from heatpoint.codecs.center import CenterCodec
@@ -193,3 +195,46 @@ def test_the_end_of_an_answer_is_its_last_row_in_the_network() -> None:
         rows = runner.engine(np.full((1, 3, 64, 64), 90, np.uint8))["scores"]
         runner([image, image])
         assert runner.ends == ([rows.min()] * 2 if noted else [-np.inf] * 2)
+
+
+class Flat(nn.Module):
+    """Heads whose boxes have no area, so that no result is left of them."""
+
+    def __init__(self, heads: nn.Module) -> None:
+        super().__init__()
+        self.heads = heads
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        maps = self.heads(features)
+        return {**maps, "size": 0 * maps["size"]}
+
+
+def test_where_nothing_is_found_the_maps_are_compared(tmp_path: Path) -> None:
+    detector, lines = layered_detector(), list[str]()
+    detector.network.heads = Flat(detector.network.heads)
+    files = [tmp_path / "model.onnx"]
+    export(detector, files[0], batch=2, report=lines.append)
+    if find_spec("openvino"):
+        files.append(tmp_path / "model.xml")
+        export(detector, files[1], precision="fp16", report=lines.append)
+    for path, line in zip(files, lines, strict=True):
+        found = parity.check_parity(detector, path)
+        assert (found.compared, found.holds) == (0, True)
+        assert found.apart < 1e-3
+        assert f"so {found.maps} maps were compared" in line
+    with torch.no_grad():
+        detector.network.backbone.halve.weight *= 1.02  # the file is the older one
+    with pytest.raises(HeatpointError, match=r"0\.01 of a map's range"):
+        parity.check_parity(detector, files[0])
+
+
+def test_what_cannot_be_opened_is_called_as_the_user_calls_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write_half(graph: Any, about: Description, path: Path, pictures: None) -> None:
+        path.write_bytes(graph.SerializeToString()[:1000])
+
+    monkeypatch.setattr(package, "write", write_half)
+    with pytest.raises(HeatpointError, match=r"/model\.onnx") as told:
+        export(layered_detector(), tmp_path / "model.onnx")
+    assert "partial" not in str(told.value)

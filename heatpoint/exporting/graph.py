@@ -41,6 +41,9 @@ SIDES = ((2, 3), (3, 1))
 LONGEST = 65536
 """Most pixels of a side of images of any size: more than image files have."""
 
+INNER = "map_"
+"""What the names of maps begin with in a graph, which holds them for whoever looks inside."""
+
 AGREEMENT = 1e-4
 """Largest difference, relative to the largest value, of a program and what it stands for."""
 
@@ -58,6 +61,7 @@ class Deployed(nn.Module):
 
     Attributes:
         outputs: Names of what is returned, in order: the fields of the codec's answer.
+        inner: Names in the graph of the maps, which are returned behind them; see ``INNER``.
         opset: Lowest of ``OPSETS`` with all operators of the network.
     """
 
@@ -74,9 +78,12 @@ class Deployed(nn.Module):
                 module.way, self.opset = by_operator, OPSETS[1]
         self.codec, self.flip = detector.codec.with_rows(max_detections), flip
         self.outputs = tuple(field.name for field in self.codec.answer)
+        self.inner = tuple(INNER + spec.name for spec in self.codec.maps)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Returns the fields of the codec's answer; scores are NaN where a map is not finite.
+        """Returns the fields of the codec's answer, then its maps.
+
+        Scores are NaN where a map is not finite.
 
         Args:
             images: (B, C, H, W) of the detector's bands.
@@ -90,7 +97,10 @@ class Deployed(nn.Module):
             maps = {name: values[:batch] for name, values in both.items()}
             maps = self.codec.merge_flipped(maps, mirrored)
         rows = with_honest_scores(self.codec.decode(maps), maps)
-        return tuple(rows[name] for name in self.outputs)
+        return (
+            *(rows[name] for name in self.outputs),
+            *(maps[spec.name] for spec in self.codec.maps),
+        )
 
 
 def written(deployed: Deployed, description: Description) -> torch.export.ExportedProgram:
@@ -207,7 +217,7 @@ def to_onnx(
                 dynamo=True,
                 verbose=False,
                 input_names=["images"],
-                output_names=list(deployed.outputs),
+                output_names=[*deployed.outputs, *deployed.inner],
                 opset_version=opset or least,
                 custom_translation_table={
                     torch.ops.aten.div.Tensor_mode: _quotient,
@@ -225,6 +235,7 @@ def to_onnx(
         ) from error
     assert exported is not None
     optimizer.fold_constants(exported.model)
+    del exported.model.graph.outputs[len(deployed.outputs) :]  # what is left are their names
     optimizer.remove_unused_nodes(exported.model)
     model: onnx.ModelProto = exported.model_proto
     _tidy(model)

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
+from heatpoint.exporting.inside import ObservedEngine, apart
 from heatpoint.geometry import Bands, Image, box_iou
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
-from heatpoint.inference.engines.engine import Answer, Engine
-from heatpoint.inference.engines.torch import TorchEngine
+from heatpoint.inference.engines.engine import Answer
 from heatpoint.inference.places import places_of
 from heatpoint.inference.predict import open_runner
 from heatpoint.inference.runner import Ask, Job, Runner
@@ -50,23 +50,25 @@ class Tolerance:
         lost: Share of the results that may be farther off or missing: of two neighbours that are
             equally high, rounding makes one the peak, the other, or both. A mistake of an export
             moves all results.
+        maps: Largest difference of a map, as a share of its range, where nothing is found.
     """
 
     pixels: float
     overlap: float
     score: float
     lost: float
+    maps: float
 
 
 TOLERANCES = {
     # The same numbers, added up in another order: what differs is the last digits of fp32.
-    "fp32": Tolerance(pixels=0.01, overlap=1.0, score=1e-4, lost=0.05),
+    "fp32": Tolerance(pixels=0.01, overlap=1.0, score=1e-4, lost=0.05, maps=0.01),
     # Weights of 11 significant bits, rounded once; what is computed from them is not rounded.
-    "fp16": Tolerance(pixels=1.0, overlap=0.9, score=0.02, lost=0.05),
+    "fp16": Tolerance(pixels=1.0, overlap=0.9, score=0.02, lost=0.05, maps=0.05),
     # 8 significant bits of every number between the layers.
-    "bf16": Tolerance(pixels=2.0, overlap=0.8, score=0.05, lost=0.1),
+    "bf16": Tolerance(pixels=2.0, overlap=0.8, score=0.05, lost=0.1, maps=0.2),
     # 256 steps for every number. Only a wreck is found here; the accuracy check is the judge.
-    "int8": Tolerance(pixels=4.0, overlap=0.7, score=0.2, lost=0.2),
+    "int8": Tolerance(pixels=4.0, overlap=0.7, score=0.2, lost=0.2, maps=0.5),
 }
 """What each precision allows."""
 
@@ -107,6 +109,8 @@ class Parity:
         score: Largest difference of two scores.
         off: Number of results beyond what the precision allows, missing ones included.
         cut: Number of results left out, since the other answer ends above them.
+        maps: Number of maps compared, where nothing is found.
+        apart: Largest difference of one, as a share of its range.
     """
 
     precision: str
@@ -117,14 +121,22 @@ class Parity:
     score: float
     off: int
     cut: int = 0
+    maps: int = 0
+    apart: float = 0.0
 
     @property
     def holds(self) -> bool:
-        """Tells whether no more results are off than the precision allows."""
-        return self.off <= TOLERANCES[self.precision].lost * self.compared
+        """Tells whether no more results are off than the precision allows, nor any map."""
+        allowed = TOLERANCES[self.precision]
+        return self.off <= allowed.lost * self.compared and self.apart <= allowed.maps
 
     def summary(self) -> str:
         """Returns one line for people."""
+        if self.maps:
+            return (
+                f"nothing is found in {self.pictures} pictures, so {self.maps} maps were compared "
+                f"with the checkpoint's: {self.apart:.2g} of their range at most"
+            )
         if not self.compared:
             return (
                 f"not compared: neither the checkpoint nor the file finds anything in "
@@ -186,7 +198,10 @@ def check_parity(
         HeatpointError: The difference is larger than the file's precision allows, or the file
             cannot be run.
     """
-    exported = open_engine(path, device="cpu")
+    try:
+        exported = open_engine(path, device="cpu")
+    except HeatpointError as error:
+        raise HeatpointError(str(error).replace(str(path), str(called or path))) from None
     about = exported.description
     engines = (counterpart(detector, about), exported)
     shown = _pictures(pictures, about.skeleton is not None, about.bands)
@@ -207,20 +222,24 @@ def check_parity(
             else:
                 rows.append(differences(one, another, about.answer, ends))
     parity = judge(rows, about.precision, sum(len(batch) for _, batch in runs))
+    allowed = TOLERANCES[about.precision]
+    if not parity.compared:
+        maps, farthest = apart(Path(path), about, engines[0])
+        parity = replace(parity, maps=maps, apart=farthest)
     if not parity.holds:
-        allowed = TOLERANCES[about.precision]
         remedy = "give pictures of what it finds with --check, or export with --precision fp32"
         if about.precision == "fp32":
             remedy = "try another --opset or the other format, and please report it"
         raise HeatpointError(
             f"{called or path} does not give the results of its checkpoint ({parity.summary()}), "
-            f"but {about.precision} allows {allowed.pixels} px and a score of {allowed.score}; "
-            f"{remedy}"
+            f"but {about.precision} allows {allowed.pixels} px and a score of {allowed.score}"
+            + f" and {allowed.maps} of a map's range" * bool(parity.maps)
+            + f"; {remedy}"
         )
     return parity
 
 
-def counterpart(detector: Detector, about: Description) -> Engine:
+def counterpart(detector: Detector, about: Description) -> ObservedEngine:
     """Returns a detector run by torch in fp32, with as many rows as the file made of it.
 
     Args:
@@ -230,9 +249,7 @@ def counterpart(detector: Detector, about: Description) -> Engine:
     codec = detector.codec
     # The rows of a file may be those of an image and of its mirror image, one beside the other.
     most = about.rows * codec.rows() // codec.rows(about.flip)
-    return TorchEngine(
-        detector, flip=about.flip, max_detections=most, device="cpu", precision="fp32"
-    )
+    return ObservedEngine(detector, about.flip, most)
 
 
 def judge(rows: Sequence[Differences], precision: str, pictures: int) -> Parity:
