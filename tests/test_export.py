@@ -100,7 +100,10 @@ def expected(detector: Detector, images: Tensor, flip: bool = False, rows: int =
     deployed = Deployed(detector, flip=flip, max_detections=rows)
     with torch.inference_mode():
         answer = deployed(images)
-    return {name: v.numpy() for name, v in zip(deployed.outputs, answer, strict=False)}
+    return {
+        name: v.numpy()
+        for name, v in zip(deployed.outputs, answer[: len(deployed.outputs)], strict=True)
+    }
 
 
 def run_onnx(path: Path, images: Tensor) -> Arrays:
