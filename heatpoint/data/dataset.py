@@ -108,7 +108,7 @@ class _Shared:
 
     def __init__(self, held: Tensor, ends: Tensor) -> None:
         self._tensors = held, ends
-        self._held, self._ends = memoryview(held.numpy()), ends.numpy()
+        self._held, self._ends = held.numpy().data, ends.numpy()
 
     @classmethod
     def of(cls, places: Iterable[_Place]) -> Self:
