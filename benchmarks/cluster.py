@@ -1,11 +1,11 @@
 """What ``predict --ray`` costs on this machine, against one process and part by part.
 
 ``python benchmarks/cluster.py MODEL.onnx FOLDER [PART]`` prints processor milliseconds per picture
-of each step; then, round by round in turns, the rates of one process with one and two streams and
-of two workers of one core each, on Linux with the processor time of these processes. All write the
-same files. Ray is started once; the workers count from the second part on and without the last one,
-so that their start counts by itself. Bytes are what is sent to workers and back; the model's own
-are not counted.
+of each step; then, round by round in turns, the rates of one process with two streams, of a worker
+of two cores with two streams, and of two workers of one core each, on Linux with the processor time
+of these processes and of Ray's own. All write the same files. Ray is started once; the workers
+count from the second part on and without the last one, so that their start counts by itself. Bytes
+are what is sent to workers and back; the model's own are not counted.
 """
 
 from __future__ import annotations
@@ -111,10 +111,10 @@ def between(start: Point, end: Point, pictures: int) -> str:
     return f"{pictures / wall:.1f}/s and {1000 * each.total() / pictures:.2f} ms ({told})"
 
 
-def one_process(model: str, folder: str, streams: int, part: int) -> str:
+def one_process(model: str, folder: str, part: int) -> str:
     """Returns what one process takes, which writes the files of a run on a cluster."""
     names = sorted(map(str, Path(folder).iterdir()))
-    given = {"model": model, "images": names, "score": 0.05, "streams": streams}
+    given = {"model": model, "images": names, "score": 0.05, "streams": 2}
     _, runner, found = start(built(PredictOptions, given))
     rows, told, seen, began = list[Row](), list[Row](), 0, (0.0, Counter[str]())
     with tempfile.TemporaryDirectory() as out, Results(Path(out)) as results:
@@ -138,10 +138,12 @@ def here() -> Point:
     return time.perf_counter(), Counter(here=time.process_time())
 
 
-def cluster(model: str, folder: str, part: int) -> str:
+def cluster(model: str, folder: str, part: int, each: int) -> str:
+    """Returns what workers take that have so many cores and streams each, two in all."""
     with tempfile.TemporaryDirectory() as out, Results(Path(out)) as results:
         given = {"model": model, "images": [folder], "out": out, "score": 0.05, "part": part}
-        options = built(ScaleOptions, given | {"actors": 2})
+        given |= {"actors": 2 // each, "cores": each, "streams": each}
+        options = built(ScaleOptions, given)
         began = now()
         ray = check(options)
         storage, names, kind = find(options.images, False, out)
@@ -168,10 +170,10 @@ def main() -> None:
     options = built(ScaleOptions, {"model": model, "images": [folder]})
     with _connected(check(options), options):
         for _ in range(ROUNDS):
-            for streams in (1, 2):
-                took = one_process(model, folder, streams, part)
-                print(f"one process, {streams} at once: {took}", flush=True)
-            print(f"two workers: {cluster(model, folder, part)}")
+            print(f"one process: {one_process(model, folder, part)}", flush=True)
+            for each in (2, 1):
+                took = cluster(model, folder, part, each)
+                print(f"{2 // each} workers of {each} cores: {took}", flush=True)
             print(f"load {os.getloadavg()[0]:.1f}", flush=True)
 
 
