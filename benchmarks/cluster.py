@@ -145,6 +145,7 @@ def cluster(model: str, folder: str, part: int, each: int) -> str:
         given |= {"actors": 2 // each, "cores": each, "streams": each}
         options = built(ScaleOptions, given)
         began = now()
+        began[1].pop("workers", None)  # of a run before, which are gone by and by
         ray = check(options)
         storage, names, kind = find(options.images, False, out)
         parts = divided(names, kind, part)
