@@ -6,6 +6,7 @@ import dataclasses
 import multiprocessing
 import pickle
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -237,8 +238,11 @@ def test_sets_and_samplers_pickle(annotations: Annotations) -> None:
 
 def test_a_set_that_is_sent_to_a_process_holds_samples_alone(annotations: Annotations) -> None:
     dataset = TrainSet(annotations, SIZE)
-    sent = pickle.loads(pickle.dumps(dataset))
-    assert equal(collate([sent[2, 3]]), collate([dataset[2, 3]]))
+    before, held = collate([dataset[2, 3]]), dataset._places._held
+    sent = pickle.loads(ForkingPickler.dumps(dataset))  # as to a process that starts afresh
+    assert equal(collate([sent[2, 3]]), before)
+    assert equal(collate([dataset[2, 3]]), before)
+    assert held.is_shared()
     assert not {"annotations", "samples"} & vars(sent).keys()
 
 

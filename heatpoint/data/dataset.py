@@ -107,8 +107,8 @@ class _Shared:
     """
 
     def __init__(self, held: Tensor, ends: Tensor) -> None:
-        self._tensors = held, ends
-        self._held, self._ends = held.numpy().data, ends.numpy()
+        # No view of their memory is kept: they move when a process is sent them.
+        self._held, self._ends = held, ends
 
     @classmethod
     def of(cls, places: Iterable[_Place]) -> Self:
@@ -119,15 +119,12 @@ class _Shared:
             ends.append(len(held))
         return cls(torch.from_numpy(np.frombuffer(held, np.uint8)), torch.tensor(ends))
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), self._tensors
-
     def __len__(self) -> int:
         return len(self._ends) - 1
 
     def __getitem__(self, number: int) -> _Place:
         start, end = self._ends[number : number + 2].tolist()
-        return _Place(*pickle.loads(self._held[start:end]))
+        return _Place(*pickle.loads(self._held[start:end].numpy().data))
 
 
 class TrainSet(Dataset[Sample]):
