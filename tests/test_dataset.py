@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import multiprocessing
 import pickle
+from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +234,52 @@ def test_mosaic_samples(annotations: Annotations) -> None:
 def test_sets_and_samplers_pickle(annotations: Annotations) -> None:
     for thing in (TrainSet(annotations, SIZE), EpochSampler(6)):
         assert len(pickle.loads(pickle.dumps(thing))) == 6
+
+
+def test_a_set_that_is_sent_to_a_process_holds_samples_alone(annotations: Annotations) -> None:
+    dataset = TrainSet(annotations, SIZE)
+    before, held = collate([dataset[2, 3]]), dataset._places._held
+    sent = pickle.loads(ForkingPickler.dumps(dataset))  # as to a process that starts afresh
+    assert equal(collate([sent[2, 3]]), before)
+    assert equal(collate([dataset[2, 3]]), before)
+    assert held.is_shared()
+    assert not {"annotations", "samples"} & vars(sent).keys()
+
+
+_ROLLUP = Path("/proc/self/smaps_rollup")
+
+
+def _changed_by(work: Callable[[], object]) -> int:
+    """Returns how many bytes a loading process changes that were shared with this one."""
+
+    def changed() -> int:
+        lines = dict(line.split(":") for line in _ROLLUP.read_text().splitlines()[1:])
+        return 1024 * int(lines["Private_Dirty"].split()[0])
+
+    def run() -> None:
+        worker_init(0)
+        before = changed()
+        work()
+        sending.send(changed() - before)
+
+    context = multiprocessing.get_context("fork")
+    receiving, sending = context.Pipe(duplex=False)
+    process = context.Process(target=run)
+    process.start()
+    try:
+        return int(receiving.recv())
+    finally:
+        process.join()
+
+
+@pytest.mark.skipif(not _ROLLUP.is_file(), reason="needs Linux")
+def test_loading_processes_share_what_is_known_of_samples() -> None:
+    boxes, labels, count = np.ones((5, 4)), np.zeros(5, np.int64), 30_000
+    records = [ImageRecord(Path(f"{n}.jpg"), SIZE, boxes.copy(), labels) for n in range(count)]
+    places = TrainSet(Annotations(("a",), records), SIZE)._places
+    shared = _changed_by(lambda: [places[n].boxes.sum() for n in range(count)])
+    copied = _changed_by(lambda: [record.boxes.sum() for record in records])
+    assert shared < 2 << 20 < 4 << 20 < copied
 
 
 def test_batches_move(annotations: Annotations) -> None:

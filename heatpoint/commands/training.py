@@ -112,9 +112,12 @@ class Plan:
 
     def run(self) -> None:
         """Prints the plan."""
+        from heatpoint.commands.display import Progress
         from heatpoint.planning.sheet import draw_up
 
-        print(draw_up(self.options))
+        with Progress("reading the data"):
+            plan = draw_up(self.options)
+        print(plan)
 
 
 @dataclass

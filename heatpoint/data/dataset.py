@@ -6,9 +6,12 @@ the order on (seed, epoch), so a run that is resumed, or uses more workers, sees
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import gc
+import pickle
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import starmap
+from typing import Any, NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -80,6 +83,50 @@ def varied(view: type[View]) -> type[Variation]:
     return CloseAugment if issubclass(view, Zoom) else Augment
 
 
+class _Place(NamedTuple):
+    """What is known of a sample before its picture is read; see ``ImageRecord``."""
+
+    image: int
+    path: str
+    size: Size | None
+    boxes: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    joints: NDArray[np.float64] | None
+    points: NDArray[np.float64] | None
+
+
+class _Shared:
+    """Places of samples, all of which lie in one piece of memory that loading processes share.
+
+    Python notes in each object how often it is named, so that a forked process that goes through a
+    list makes its own copy of it by and by; of tensors, none is made for one that starts afresh.
+
+    Args:
+        held: (n,) uint8, each place in Python's own form, one after the other.
+        ends: (N + 1,) int64, where each begins, and where the last one ends.
+    """
+
+    def __init__(self, held: Tensor, ends: Tensor) -> None:
+        # No view of their memory is kept: they move when a process is sent them.
+        self._held, self._ends = held, ends
+
+    @classmethod
+    def of(cls, places: Iterable[_Place]) -> Self:
+        """Returns places as they are shared."""
+        held, ends = bytearray(), [0]
+        for place in places:
+            held += pickle.dumps(tuple(place), pickle.HIGHEST_PROTOCOL)
+            ends.append(len(held))
+        return cls(torch.from_numpy(np.frombuffer(held, np.uint8)), torch.tensor(ends))
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, number: int) -> _Place:
+        start, end = self._ends[number : number + 2].tolist()
+        return _Place(*pickle.loads(self._held[start:end].numpy().data))
+
+
 class TrainSet(Dataset[Sample]):
     """Random views of the training data, indexed by (epoch, index).
 
@@ -121,8 +168,15 @@ class TrainSet(Dataset[Sample]):
         self.augment, self.own = Augment() if augment is None else augment, own
         self.samples = self.augment.samples(annotations, "keypoints" in learns)
         self._skeleton = annotations.skeleton if "keypoints" in learns else None
+        self._bits, self._bands = annotations.bits, annotations.bands
+        self._places = _Shared.of(starmap(self._place, self.samples.places))
         self._kept: dict[int, Image] = {}
         self._left = cache_bytes
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Returns what a loading process needs that is started afresh."""
+        mine = {"annotations", "samples"}
+        return {name: value for name, value in vars(self).items() if name not in mine}
 
     @property
     def paths(self) -> list[str]:
@@ -130,7 +184,7 @@ class TrainSet(Dataset[Sample]):
         return [str(self.annotations.images[image].path) for image, _ in self.samples.places]
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return len(self._places)
 
     def __getitem__(self, place: tuple[int, int]) -> Sample:
         """Returns the view of sample ``index`` in ``epoch``.
@@ -161,27 +215,32 @@ class TrainSet(Dataset[Sample]):
         try:
             return self.own(scene, rng)
         except HeatpointError as error:
-            raise HeatpointError(f"{error} ({self.paths[sample]})") from error
+            raise HeatpointError(f"{error} ({self._places[sample].path})") from error
 
     def show(self, window: Size) -> None:
         """Shows windows of (H, W) pixels of the input from now on, where views are not crops."""
         assert isinstance(self.augment, Augment)
         self.augment = replace(self.augment, window=window)
 
-    def _scene(self, sample: int) -> Scene:
-        """Returns what a sample is before it varies; joints that are not finite are not labelled.
+    def _place(self, image: int, objects: NDArray[np.int64]) -> _Place:
+        """Returns what is known of a sample; joints that are not finite are not labelled.
 
         Objects without joints have some that are not labelled.
         """
-        image, objects = self.samples.places[sample]
         record, skeleton = self.annotations.images[image], self._skeleton
         joints = None if skeleton is None else record.joints(len(skeleton))[objects]
-        shrink = self._shrink(record.size)
-        pixels = self._image(image, shrink)
-        shrunk = 1 if pixels.shape[:2] == record.size else shrink
-        boxes, labels = record.boxes[objects], record.labels[objects]
         points = None if record.points is None else record.points[objects]
-        return Scene(pixels, boxes, labels, joints, skeleton, shrunk, points)
+        boxes, labels = record.boxes[objects], record.labels[objects]
+        return _Place(image, str(record.path), record.size, boxes, labels, joints, points)
+
+    def _scene(self, sample: int) -> Scene:
+        """Returns what a sample is before it varies."""
+        place = self._places[sample]
+        shrink = self._shrink(place.size)
+        pixels = self._image(place, shrink)
+        shrunk = 1 if pixels.shape[:2] == place.size else shrink
+        boxes, labels, joints, points = place[3:]
+        return Scene(pixels, boxes, labels, joints, self._skeleton, shrunk, points)
 
     def _shrink(self, size: tuple[int, int] | None) -> int:
         """Returns how many pixels of an image of this size may become one along each side.
@@ -194,16 +253,14 @@ class TrainSet(Dataset[Sample]):
         most = self.augment.enlarges(size, self.size)
         return max((shrink for shrink in fit if shrink * most <= 1), default=1)
 
-    def _image(self, index: int, shrink: int) -> Image:
-        """Returns image ``index``, decoded and kept as long as the budget lasts."""
-        if index in self._kept:
-            return self._kept[index]
-        record = self.annotations.images[index]
-        told = self.annotations
-        image = load_image(record.path, bits=told.bits, shrink=shrink, bands=told.bands)
+    def _image(self, place: _Place, shrink: int) -> Image:
+        """Returns the image of a sample, decoded and kept as long as the budget lasts."""
+        if place.image in self._kept:
+            return self._kept[place.image]
+        image = load_image(place.path, bits=self._bits, shrink=shrink, bands=self._bands)
         if image.nbytes <= self._left:
             self._left -= image.nbytes
-            self._kept[index] = image
+            self._kept[place.image] = image
         return image
 
 
@@ -267,5 +324,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
 
 
 def worker_init(worker: int) -> None:
-    """Keeps OpenCV to one thread in a worker process, of which there is one per core already."""
+    """Keeps OpenCV to one thread in a worker process, of which there is one per core already.
+
+    The collector of garbage leaves alone what was there before: it would write to all of it.
+    """
     cv2.setNumThreads(0)
+    gc.freeze()

@@ -6,7 +6,6 @@ says what follows, and ``sheet`` puts it together, as a table to read and a file
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 from heatpoint.options import keywords
@@ -30,11 +29,13 @@ def run(options: TrainOptions) -> TrainResult:
     """
     from heatpoint import training
     from heatpoint.planning.sheet import draw_up, recalled
+    from heatpoint.training.report import is_first, waiting
 
     if options.resume:
         return training.run(recalled(options))
-    drawn = draw_up(options)
-    if all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID")):
+    with waiting("reading the data"):
+        drawn = draw_up(options)
+    if is_first():
         print(drawn, flush=True)
     drawn.save()
     return training.run(drawn.recipe)

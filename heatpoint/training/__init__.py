@@ -38,6 +38,7 @@ def run(options: Recipe) -> TrainResult:
 
     from heatpoint.training.data import check_samples, load_data
     from heatpoint.training.processes import lost, make_fabric
+    from heatpoint.training.report import waiting
     from heatpoint.training.start import kind_of
     from heatpoint.training.state import load_resume
 
@@ -47,7 +48,8 @@ def run(options: Recipe) -> TrainResult:
         stored = load_resume(Path(options.out) / "resume.pt")["detector"]
     kind = kind_of(options, stored)
     check_samples(options, kind)
-    data = load_data(options, kind)
+    with waiting("reading the data and checking its pictures"):
+        data = load_data(options, kind)
     if not options.resume:  # then the folder holds the run already
         check_files(options, [data.train, data.val])
     fabric = make_fabric(options)

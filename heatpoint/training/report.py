@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,16 @@ COUNT = 4
 ROW_WIDTH = 1000
 TILE = 256
 """Least height in pixels of a picture on which boxes and joints are drawn."""
+
+
+def is_first() -> bool:
+    """Tells whether this is the process that says things, of those that torchrun or SLURM start."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "SLURM_PROCID"))
+
+
+def waiting(text: str) -> AbstractContextManager[object]:
+    """Shows on a terminal that something goes on that takes its time."""
+    return Console(stderr=True).status(text) if is_first() else nullcontext()
 
 
 def draw_predictions(
