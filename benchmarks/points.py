@@ -40,10 +40,10 @@ def milliseconds(work: Callable[[], Any], turns: int = 20) -> float:
 
 
 def decoding(points: int = 5000) -> None:
-    """Times maps that hold so many points of two classes, and noise."""
+    """Times maps that hold so many points of two classes, and noise, as small models decode."""
     generator = torch.Generator().manual_seed(0)
     for stride, side in ((4, 1024), (2, 512), (2, 1024)):
-        codec = PointCodec(2, stride, max_detections=points)
+        codec = PointCodec(2, stride, max_detections=points, neighbours=1)
         places = torch.rand(points, 1, 2, generator=generator) * side
         labels = torch.randint(0, 2, (points,), generator=generator)
         target = Target(torch.zeros(points, 4), labels, points=places)

@@ -165,6 +165,7 @@ Windows = Annotated[
 """One size, or several with the share of the run of each."""
 Scales = Annotated[tuple[float, ...], Kind("X,X", floats)]
 Epochs = Annotated[list[int], Kind("N,N", whole_numbers, "whole numbers separated by commas")]
+Channels = Annotated[list[int], Kind("N,N,N", whole_numbers, "whole numbers separated by commas")]
 Seconds = Annotated[float, Kind("SECONDS", finite, "a number of seconds")]
 Minutes = Annotated[float, Kind("MINUTES", finite, "a number of minutes")]
 Degrees = Annotated[float, Kind("DEGREES", finite, "a number of degrees")]

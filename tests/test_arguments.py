@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import pytest
 
-from heatpoint.cli import main
+from heatpoint.cli import command_class, main
 from heatpoint.commands import parse as parse_words
 from heatpoint.errors import HeatpointError
 from heatpoint.options import File, Pictures, Scales, Seconds, Size, floats, side_lengths, windows
@@ -277,3 +277,19 @@ def test_sizes_and_numbers() -> None:
         floats("1;2")
     with pytest.raises(HeatpointError, match="--scales: '1;2' is no list"):
         parse("a", "--scales", "1;2")
+
+
+def test_a_model_may_be_left_out_where_results_are_scored(tmp_path: Path) -> None:
+    kind = command_class("evaluate")
+    alone = parse_words(["--results", "found.json", "val.json"], "evaluate", kind)
+    told = alone.score
+    assert (told.model, told.data, told.results) == (None, "val.json", "found.json")
+    both = parse_words(["a.onnx", "val.json"], "evaluate", kind)
+    assert (both.score.model, both.score.data) == ("a.onnx", "val.json")
+    config = tmp_path / "a.yaml"
+    config.write_text("model: a.onnx\ndata: val.json\n")
+    read = parse_words(["--config", str(config)], "evaluate", kind)
+    assert (read.score.model, read.score.data) == ("a.onnx", "val.json")
+    config.write_text("data: val.json\n")
+    read = parse_words(["--config", str(config), "a.onnx"], "evaluate", kind)
+    assert (read.score.model, read.score.data) == ("a.onnx", "val.json")

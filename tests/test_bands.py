@@ -16,6 +16,7 @@ from PIL import Image as PIL
 
 import heatpoint
 from heatpoint import zoo
+from heatpoint.cli import main
 from heatpoint.data.augment import Augment
 from heatpoint.data.bands import array_of, stretched
 from heatpoint.data.images import load_image, load_shown, read_header
@@ -231,3 +232,41 @@ def test_colours_change_channel_by_channel() -> None:
 def test_older_headers_mean_rgb() -> None:
     detector = zoo.build("centernet_tiny", ["a"])
     assert (detector.bands, "bands" in detector.meta) == (RGB, False)
+
+
+def test_channels_that_are_drawn_can_be_chosen(tmp_path: Path) -> None:
+    """In the first three the objects are not to be seen."""
+    data = drawn(tmp_path, Bands(5, "uint16"), count=2)
+    first, (x1, y1, x2, y2) = tmp_path / "0.npy", read(data).images[0].boxes[0].astype(int)
+    usual, last = load_shown(first), load_shown(first, (5,))
+    assert usual[y1:y2, x1:x2].mean() < 1.2 * usual.mean()
+    assert last[y1:y2, x1:x2].mean() > 1.5 * last.mean()
+    assert (last == last[..., :1]).all()
+    np.testing.assert_array_equal(load_shown(first, (2, 5, 1))[..., 1], last[..., 0])
+    for shown in ((6,), (0,), (1, 2)):
+        with pytest.raises(HeatpointError, match="each from 1 to the 5 that the pictures have"):
+            load_shown(first, shown)
+
+
+def test_shown_channels_are_drawn_by_commands(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, model = drawn(tmp_path, Bands(5, "uint16"), count=2), tmp_path / "m.safetensors"
+    detector = zoo.build("centernet_tiny", ["cell"])
+    detector.take(Bands(5, "uint16"))
+    for weights in detector.network.parameters():  # so that it finds nothing
+        weights.data.zero_()
+    detector.save(model)
+    look = ["predict", str(model), str(tmp_path / "0.npy"), "--score", "0.9"]
+    assert main([*look, "--draw", str(tmp_path / "drawn"), "--shown", "5"]) == 0
+    off = load_image(tmp_path / "drawn" / "0.jpg") - load_shown(tmp_path / "0.npy", (5,)) * 1.0
+    assert np.abs(off).mean() < 10
+    assert main([*look, "--shown", "5"]) != 0
+    assert "shown is what --draw and --heatmap show" in capsys.readouterr().err
+    assert main([*look, "--draw", str(tmp_path / "other"), "--shown", "7"]) != 0
+    assert "from 1 to the 5" in capsys.readouterr().err
+    assert not (tmp_path / "other").exists()
+    out = tmp_path / "look"
+    assert main(["inspect", str(data), "--size", "96", "--shown", "5", "--out", str(out)]) == 0
+    tile = load_image(out / "targets.png")[20:360, 20:360]
+    assert (tile == tile[..., :1]).mean() > 0.8

@@ -147,6 +147,8 @@ def test_predict_writes_draws_and_counts(
     assert f"{len(rows)} points in 8 pictures" in printed
     results = ["evaluate", "--results", str(tmp_path / "a.json")]
     assert main([*results, "none", str(cells)]) != 0  # not both
+    assert main([*results, str(cells)]) == 0
+    assert "within 4 px" in capsys.readouterr().out
     curves = ["--curves", str(tmp_path / "curves.png"), "--radii", "3,6"]
     assert main(["evaluate", str(fitted.best), str(cells), *curves]) == 0
     assert "within 6 px" in capsys.readouterr().out

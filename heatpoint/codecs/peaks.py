@@ -243,12 +243,14 @@ def _listed(image: Tensor, count: int, kernel: int) -> tuple[Tensor, Tensor] | N
 
     That is where there are fewer maxima, or so many that sorting them takes longer.
     """
-    peaks = local_maxima(image, kernel) & (image > float("-inf"))
+    peaks = image > float("-inf")
+    if kernel > 1:  # every cell but NaN, which is not above anything, is the maximum of itself
+        peaks &= local_maxima(image, kernel)
     index = peaks.flatten().nonzero()[:, 0]
     if not count <= len(index) <= image.numel() // 4:
         return None
     values = image.flatten()[index]
-    index = index[values >= values.topk(count).values[-1]]
+    index = index[values >= values.kthvalue(len(values) - count + 1).values]
     values, order = image.flatten()[index].sort(descending=True, stable=True)
     return values[None, :count], index[order[:count]][None]
 

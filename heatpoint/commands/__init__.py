@@ -142,15 +142,17 @@ def parse(words: Sequence[str], command: str, options: type[Options]) -> Options
         flags = [name for action in parser._actions for name in action.option_strings]
         parser.error(f"there is no option {short(strange)}{suggest(strange, flags)}")
     values: dict[str, Any] = {}
-    positional = _positional(parser, known.values(), [*others, *words[end + 1 :]])
     for file in said.config:
         values |= _read_config(parser, file, known)
+    positional = _positional(parser, known.values(), [*others, *words[end + 1 :]], values)
     values |= vars(said) | positional
     if said.print_config:
         _print_config({name: values.get(name, option.default) for name, option in known.items()})
         raise SystemExit(0)
     for option in known.values():
-        if option.default is MISSING and values.get(option.name) in (None, "", []):
+        if option.default is MISSING and option.may_be_none:
+            values.setdefault(option.name, None)
+        elif option.default is MISSING and values.get(option.name) in (None, "", []):
             parser.error(f"{option.shown} is missing: {_text(option)}")
     return built(options, values)
 
@@ -219,11 +221,20 @@ def _make_parser(command: str, options: type, known: Iterable[Option]) -> _Parse
     return parser
 
 
-def _positional(parser: _Parser, known: Iterable[Option], words: Sequence[str]) -> dict[str, Any]:
-    """Returns the values of the words without flags, in the order of the options."""
+def _positional(
+    parser: _Parser, known: Iterable[Option], words: Sequence[str], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns the values of the words without flags, in the order of the options.
+
+    One that may be None is not meant where there are too few words for all that no file gives.
+    """
     left, values = list(words), dict[str, Any]()
-    for option in known:
-        if not option.flags and left:
+    places = [option for option in known if not option.flags]
+    spare = sum(option.name not in given for option in places) - len(left)
+    for option in places:
+        if option.may_be_none and spare > 0:
+            spare -= 1
+        elif left:
             taken, left = (left, []) if option.several else (left[:1], left[1:])
             values[option.name] = _read(parser, option, taken, option.shown)
     if left:

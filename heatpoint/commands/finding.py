@@ -15,7 +15,7 @@ from heatpoint.inference import (
     PredictOptions,
     refuse,
 )
-from heatpoint.options import Address, File, Folder
+from heatpoint.options import Address, Channels, File, Folder
 from heatpoint.scale import ClusterOptions, ScaleOptions
 
 if TYPE_CHECKING:
@@ -56,6 +56,10 @@ class Predict:
     heatmap: Folder = ""
     """folder for the pictures under the network's heatmap (checkpoints only; looks twice)"""
 
+    shown: Channels | None = None
+    """channels that are drawn, counted from 1: 5,3,2 as red, green and blue, or one as grey; the
+    first three by default"""
+
     profile: bool = False
     """say where the time went"""
 
@@ -74,7 +78,10 @@ class Predict:
             return
         names = [each.name for each in fields(ClusterOptions)]
         refuse(self.cluster, names, "is for predict --ray; give --ray as well, or leave it out")
+        if not (self.draw or self.heatmap):
+            refuse(self, ("shown",), "is what --draw and --heatmap show; give one, or leave it out")
         from heatpoint.commands.display import print_table, track
+        from heatpoint.data.bands import visible
         from heatpoint.data.draw import draw_heat, drawing_paths, write_picture
         from heatpoint.inference.engines.engine import Timings
         from heatpoint.inference.metrics import full_text
@@ -98,15 +105,17 @@ class Predict:
             check_outputs({"numbers": numbers, "pictures": pictures}, given, paths)
 
         sources, runner, stream = start(self.find, timings, check)
-        found = []
+        about, found = runner.engine.description, []
+        visible(self.shown or (), about.bands.channels)
         for one in track(stream, len(sources), "predicting"):
             found.append(one)
             if drawn:
-                write_picture(drawn[one.index], one.detections.plot(sources[one.index].shown()))
+                pixels = sources[one.index].shown(self.shown or ())
+                write_picture(drawn[one.index], one.detections.plot(pixels))
             if heated:
                 source = sources[one.index]
-                write_picture(heated[one.index], draw_heat(source.shown(), heat_of(runner, source)))
-        about = runner.engine.description
+                heat = heat_of(runner, source)
+                write_picture(heated[one.index], draw_heat(source.shown(self.shown or ()), heat))
         done = f"{counted(sum(len(one.detections) for one in found), about)} in"
         if self.csv:
             write_table(self.csv, *table(found, about, 3))
@@ -136,7 +145,7 @@ class Predict:
         find, out = self.find, self.cluster.out
         refuse(find, ("frames", "boxes"), "is not for --ray; leave it out")
         written = "is not written with --ray, which writes rows to --out; leave it out"
-        refuse(self, ("json", "csv", "draw", "heatmap", "profile"), written)
+        refuse(self, ("json", "csv", "draw", "heatmap", "shown", "profile"), written)
         assert isinstance(find.images, list)
         images = [str(each) for each in find.images]
         options = ScaleOptions(str(find.model), images, find.recursive)
@@ -282,6 +291,11 @@ class Evaluate:
         from heatpoint.inference.report import report_files
 
         score = self.score
+        if score.model is None and score.results is None:
+            raise HeatpointError(
+                f"{score.data} stands alone; give a model before the data, or its results by "
+                "--results FILE"
+            )
         given = [score.model, score.detector, score.results, score.about.against]
         others = [score.save_results or ""]
         if score.about.report:

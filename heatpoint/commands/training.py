@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from heatpoint.options import Data, Folder, Minutes, Model, Size, Skeletons, passed
+from heatpoint.options import Channels, Data, Folder, Minutes, Model, Size, Skeletons, passed
 from heatpoint.planning import run
 from heatpoint.system import one_of_several
 from heatpoint.training import TrainOptions
@@ -84,6 +84,10 @@ class Inspect:
 
     channels: int = 0
     """channels that pictures keep, as in train; 0 for what is usual"""
+
+    shown: Channels | None = None
+    """channels that are drawn, counted from 1: 5,3,2 as red, green and blue, or one as grey; the
+    first three by default"""
 
     out: Folder = "runs/inspect"
     """folder for report.json and the pictures"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,15 +169,42 @@ def _of_tiff(source: Any, name: str) -> NDArray[Any] | None:
         raise BadImage(f"image {name} is broken or cannot be decoded: {error}") from None
 
 
-def stretched(image: Image) -> NDArray[np.uint8]:
-    """Returns a picture as people see it, (H, W, 3) uint8: its first three channels, or the first.
+def visible(shown: Sequence[int], channels: int) -> list[int]:
+    """Returns which three channels, counted from 0, are drawn as red, green and blue.
 
-    Each is stretched between its own 1st and 99th percentile; 8-bit RGB is left as it is.
+    Args:
+        shown: One channel or three, counted from 1; () for the first three, or the first of fewer.
+        channels: How many there are.
+
+    Raises:
+        HeatpointError: There are no such channels, or neither one nor three.
     """
-    if is_rgb(image):
+    shown = shown or range(1, 4 if channels >= 3 else 2)
+    if len(shown) not in (1, 3) or min(shown) < 1 or max(shown) > channels:
+        raise HeatpointError(
+            f"shown is {','.join(map(str, shown))}; expected one channel, or three as red, green "
+            f"and blue, each from 1 to the {channels} that the pictures have"
+        )
+    return [number - 1 for number in shown] * (3 // len(shown))
+
+
+def stretched(image: Image, shown: Sequence[int] = ()) -> NDArray[np.uint8]:
+    """Returns three channels of a picture as people see it, (H, W, 3) uint8.
+
+    Each is stretched between its own 1st and 99th percentile; 8-bit RGB is left as it is, unless
+    channels are chosen.
+
+    Args:
+        image: (H, W, C).
+        shown: See ``visible``.
+
+    Raises:
+        HeatpointError: As ``visible``.
+    """
+    if is_rgb(image) and not shown:
         return image.astype(np.uint8, copy=False)
-    shown = np.asarray(image[..., :3] if image.shape[2] >= 3 else image[..., [0, 0, 0]])
-    few = max(1, shown.shape[0] // 512), max(1, shown.shape[1] // 512)
-    low, high = np.percentile(shown[:: few[0], :: few[1]], (1, 99), axis=(0, 1))
-    scaled: NDArray[Any] = (shown - low) * (255 / np.maximum(high - low, 1))
+    chosen = np.asarray(image[..., visible(shown, image.shape[2])])
+    few = max(1, chosen.shape[0] // 512), max(1, chosen.shape[1] // 512)
+    low, high = np.percentile(chosen[:: few[0], :: few[1]], (1, 99), axis=(0, 1))
+    scaled: NDArray[Any] = (chosen - low) * (255 / np.maximum(high - low, 1))
     return scaled.clip(0, 255).round().astype(np.uint8)

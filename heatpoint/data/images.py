@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -160,16 +161,21 @@ def load_image(
         return _from_pillow(image, name) if deep is None else _from_deep(deep, image, name, bits)
 
 
-def load_shown(source: ImageSource) -> NDArray[np.uint8]:
+def load_shown(source: ImageSource, shown: Sequence[int] = ()) -> NDArray[np.uint8]:
     """Returns the (H, W, 3) uint8 pixels of an image as people see it; bands are stretched.
+
+    Args:
+        source: As ``load_image``'s.
+        shown: Channels that are drawn, see ``bands.visible``.
 
     Raises:
         BadImage: As ``load_image``.
+        HeatpointError: There are no such channels.
     """
     array = source if isinstance(source, np.ndarray) else array_of(source, str(source)[:80])
-    if array is not None and array.ndim == 3 and array.shape[2] not in (1, 3, 4):
-        return stretched(array)
-    return load_image(source).astype(np.uint8, copy=False)
+    if array is not None and array.ndim == 3 and (shown or array.shape[2] not in (1, 3, 4)):
+        return stretched(array, shown)
+    return stretched(load_image(source), shown)
 
 
 def image_size(source: str | Path | bytes, name: str = "") -> tuple[int, int]:

@@ -313,7 +313,7 @@ class Detections:
         else:
             notebook.display.display(picture)
 
-    def plot(self, image: Any = None, least: float = 0.0) -> Image:
+    def plot(self, image: Any = None, least: float = 0.0, shown: Sequence[int] = ()) -> Image:
         """Returns a copy of the picture, (H, W, 3) uint8 RGB, with the rows drawn in.
 
         Of a model of joints the skeletons are drawn; of one that finds boxes a box, class name and
@@ -325,9 +325,11 @@ class Detections:
             image: The picture: a file, (H, W, 3) uint8 RGB array, Pillow image or encoded bytes; by
                 default the one that was looked at.
             least: Score of a row that is drawn.
+            shown: Channels that are drawn of other pictures than RGB, counted from 1: three as red,
+                green and blue, or one; the first three by default.
 
         Raises:
-            HeatpointError: The picture is not known.
+            HeatpointError: The picture is not known, or has no such channels.
         """
         from heatpoint.data import draw
         from heatpoint.data.images import load_shown
@@ -338,30 +340,30 @@ class Detections:
                 "these results do not know their picture, as those of heatpoint.load's models do; "
                 "give it: plot(image)"
             )
-        pixels, shown = load_shown(given), self[self.scores >= least]
-        track, colours = shown.track, shown.labels
-        marks = [""] * len(shown)
+        pixels, rows = load_shown(given, shown), self[self.scores >= least]
+        track, colours = rows.track, rows.labels
+        marks = [""] * len(rows)
         if track is not None:
             marks = [f"#{number} " if number > 0 else "" for number in track.tolist()]
             colours = np.maximum(track, 0)
-        if "points" in shown.columns:
-            pixels = draw.draw_points(pixels, shown.boxes, shown.labels, shown.names)
-            few = len(shown) <= _MOST_MARKED  # numbers would hide what lies beside the points
-            return draw.draw_marks(pixels, shown.boxes, colours, marks) if few else pixels
-        if shown.keypoints is None or shown.own_boxes:
+        if "points" in rows.columns:
+            pixels = draw.draw_points(pixels, rows.boxes, rows.labels, rows.names)
+            few = len(rows) <= _MOST_MARKED  # numbers would hide what lies beside the points
+            return draw.draw_marks(pixels, rows.boxes, colours, marks) if few else pixels
+        if rows.keypoints is None or rows.own_boxes:
             texts = [
-                f"{mark}{shown.names[label]} {score:.2f}"
+                f"{mark}{rows.names[label]} {score:.2f}"
                 for mark, label, score in zip(
-                    marks, shown.labels.tolist(), shown.scores.tolist(), strict=True
+                    marks, rows.labels.tolist(), rows.scores.tolist(), strict=True
                 )
             ]
-            if shown.quads is not None:
-                return draw.draw_quads(pixels, shown.quads, colours, texts)
-            pixels = draw.draw_boxes(pixels, shown.boxes, colours, texts)
+            if rows.quads is not None:
+                return draw.draw_quads(pixels, rows.quads, colours, texts)
+            pixels = draw.draw_boxes(pixels, rows.boxes, colours, texts)
             marks = []
-        if shown.keypoints is not None and shown.skeleton is not None:
-            pixels = draw.draw_joints(pixels, shown.keypoints, shown.boxes, shown.skeleton)
-            pixels = draw.draw_marks(pixels, shown.boxes, colours, marks)
+        if rows.keypoints is not None and rows.skeleton is not None:
+            pixels = draw.draw_joints(pixels, rows.keypoints, rows.boxes, rows.skeleton)
+            pixels = draw.draw_marks(pixels, rows.boxes, colours, marks)
         return pixels
 
     def _arrays(self) -> dict[str, NDArray[Any]]:

@@ -225,7 +225,7 @@ class EvaluateOptions:
 
     model: Checkpoint | Path | Detector | Engine | None
     """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
-    weights"""
+    weights; left out where --results are scored"""
 
     data: Data | Path | Annotations
     """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file; for joints COCO

@@ -132,7 +132,7 @@ def point_curves(points: PointScores) -> Figure:
     counts.set(title=f"counts: {off}", xlabel="annotated in a picture", ylabel="found")
     for axes in (tradeoff, by_score):
         axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
-        axes.legend(loc="lower left", fontsize=9)
+        axes.legend(loc="best", fontsize=9)
     for axes in (tradeoff, by_score, counts):
         axes.grid(alpha=0.3)
     return figure

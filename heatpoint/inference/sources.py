@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PIL
 
+from heatpoint.data.bands import stretched
 from heatpoint.data.formats import files_below, is_left_behind, is_picture, is_unread, unread
 from heatpoint.data.images import ImageSource, load_image, load_shown, read_header
 from heatpoint.data.tiff import open_parts
@@ -63,9 +64,11 @@ class Source:
         name, frame = self.path or name, self.frame or 0
         return load_image(self.content, name, frame, self.bits, bands=self.bands)
 
-    def shown(self) -> NDArray[np.uint8]:
-        """Returns the (H, W, 3) uint8 pixels as people see them; other bands are stretched."""
-        return self.load() if self.frame else load_shown(self.content)
+    def shown(self, channels: Sequence[int] = ()) -> NDArray[np.uint8]:
+        """Returns the (H, W, 3) uint8 pixels as people see them; see ``load_shown``."""
+        if self.frame:
+            return stretched(self.load(), channels)
+        return load_shown(self.content, channels)
 
     def open(self, name: str = "", whole: bool = True) -> Raster:
         """Returns the picture, in memory or, where not ``whole`` and its format allows, by parts.

@@ -8,7 +8,7 @@ which tells how many objects the representation cannot tell apart at the chosen 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from heatpoint.data import Annotations
 from heatpoint.data.augment import Augment
+from heatpoint.data.bands import visible
 from heatpoint.data.dataset import varied
 from heatpoint.data.duplicates import picture_findings
 from heatpoint.data.points import as_learnt, as_points
@@ -135,6 +136,7 @@ def inspect(
     skeleton: str = "",
     points: bool = False,
     channels: int = 0,
+    shown: Sequence[int] | None = None,
     progress: StepProgress | None = None,
 ) -> Inspection:
     """Reports on a data set: content, mistakes, targets in pictures, and what a model can reach.
@@ -178,6 +180,8 @@ def inspect(
         skeleton: Name or JSON file of the skeleton of the joints; "" for the data's own.
         points: Take objects for the points in their middle.
         channels: How many pictures keep; 0 takes grey for RGB, and of files of other numbers all.
+        shown: Channels that are drawn, counted from 1: three as red, green and blue, or one; the
+            first three by default.
         progress: Told how far each step is.
 
     Raises:
@@ -215,6 +219,7 @@ def inspect(
     if other is not None:
         problems.findings += split_findings(annotations, other)
     usable, _ = clean(annotations, skip_bad=True, progress=_step(progress, "measuring"))
+    visible(shown or (), usable.bands.channels)
     scoring = _step(progress, "scoring")
     report, measured = measure(usable, view.size, view.multiple, view.trim)
     chosen = usable.subset(evenly(len(usable), limit).tolist())
@@ -253,10 +258,10 @@ def inspect(
         draw_charts(files[1], report, measured, codec.stride, codec.capacity, labels)
     if samples:
         files.append(Path(out) / "targets.png")
-        draw_targets(files[-1], usable, codec, view, augment, samples, seed)
+        draw_targets(files[-1], usable, codec, view, augment, samples, seed, shown or ())
     if samples and "keypoints" in codec.learns:
         files.append(Path(out) / "mirrored.png")
-        draw_mirrored(files[-1], usable, view, min(samples, 4), seed)
+        draw_mirrored(files[-1], usable, view, min(samples, 4), seed, shown or ())
     if differing is not None and differing.disputed:
         files.append(Path(out) / "disagreements.html")
         write_disputed(files[-1], annotations.source, str(model), differing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def draw_targets(
     augment: str,
     samples: int,
     seed: int,
+    shown: Sequence[int] = (),
 ) -> None:
     """Writes one picture of training samples, each beside what the maps should say about it.
 
@@ -42,6 +44,7 @@ def draw_targets(
         augment: How samples vary, named as in training.
         samples: Number of pairs.
         seed: Chooses samples and augmentation.
+        shown: Channels that are drawn, see ``bands.visible``.
     """
     views = _training_views(annotations, view, augment, seed)
     pictures = []
@@ -50,14 +53,19 @@ def draw_targets(
         size = sample.image.shape[1], sample.image.shape[2]
         with torch.inference_mode():
             preview = codec.encode([sample.target], size).preview()[0]
-        drawn = _drawn(sample, annotations, not view.asks)
+        drawn = _drawn(sample, annotations, not view.asks, shown)
         heat = (preview.amax(0).clamp(0, 1).numpy() * 255).astype(np.uint8)
-        pictures += [drawn, draw_heat(_enlarged(sample)[0], heat)]
+        pictures += [drawn, draw_heat(_enlarged(sample, shown)[0], heat)]
     write_picture(path, montage(pictures, columns=4))
 
 
 def draw_mirrored(
-    path: str | Path, annotations: Annotations, view: View, samples: int, seed: int
+    path: str | Path,
+    annotations: Annotations,
+    view: View,
+    samples: int,
+    seed: int,
+    shown: Sequence[int] = (),
 ) -> None:
     """Writes samples beside their mirror images, whose left and right joints have changed places.
 
@@ -70,11 +78,12 @@ def draw_mirrored(
         view: What a sample shows.
         samples: Number of samples.
         seed: Chooses them.
+        shown: Channels that are drawn, see ``bands.visible``.
     """
     straight = _training_views(annotations, view, "none", seed)
     mirrored = _training_views(annotations, view, "none", seed, flip=1.0)
     pictures = [
-        _drawn(views[0, index], annotations, boxes=False)
+        _drawn(views[0, index], annotations, False, shown)
         for index in _choose(annotations, straight, samples, seed)
         for views in (straight, mirrored)
     ]
@@ -99,13 +108,13 @@ def _choose(annotations: Annotations, views: TrainSet, samples: int, seed: int) 
     return order[:samples]
 
 
-def _enlarged(sample: Sample) -> tuple[Image, int]:
-    return enlarge(stretched(sample.image.permute(1, 2, 0).numpy()), _TILE)
+def _enlarged(sample: Sample, shown: Sequence[int]) -> tuple[Image, int]:
+    return enlarge(stretched(sample.image.permute(1, 2, 0).numpy(), shown), _TILE)
 
 
-def _drawn(sample: Sample, annotations: Annotations, boxes: bool) -> Image:
+def _drawn(sample: Sample, annotations: Annotations, boxes: bool, shown: Sequence[int]) -> Image:
     """Returns the enlarged sample with its joints and, if it has none or ``boxes``, its boxes."""
-    large, zoom = _enlarged(sample)
+    large, zoom = _enlarged(sample, shown)
     target, joints = sample.target, None
     if target.keypoints is not None:
         joints = target.keypoints.double().numpy() * (zoom, zoom, 1)
