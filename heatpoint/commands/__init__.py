@@ -121,7 +121,8 @@ def parse(words: Sequence[str], command: str, options: type[Options]) -> Options
     field ``skip_bad`` is the pair of flags ``--skip-bad`` and ``--no-skip-bad``. A field whose type
     is a dataclass stands for the fields of that class. A class variable that is a text is the
     title of the group of fields below it; ``metadata={"alias": "conf"}`` gives a field a second
-    name. The docstring's first paragraph and its examples are shown by ``--help``.
+    name, ``metadata={"unless": "results"}`` leaves a positional one off where that option is given.
+    The docstring's first paragraph and its examples are shown by ``--help``.
 
     Args:
         words: What follows the command's name.
@@ -142,14 +143,16 @@ def parse(words: Sequence[str], command: str, options: type[Options]) -> Options
         flags = [name for action in parser._actions for name in action.option_strings]
         parser.error(f"there is no option {short(strange)}{suggest(strange, flags)}")
     values: dict[str, Any] = {}
-    positional = _positional(parser, known.values(), [*others, *words[end + 1 :]])
+    spared = {each.name: None for each in known.values() if getattr(said, each.unless, None)}
+    asked = [each for each in known.values() if each.name not in spared]
+    positional = _positional(parser, asked, [*others, *words[end + 1 :]])
     for file in said.config:
         values |= _read_config(parser, file, known)
-    values |= vars(said) | positional
+    values |= vars(said) | positional | spared
     if said.print_config:
         _print_config({name: values.get(name, option.default) for name, option in known.items()})
         raise SystemExit(0)
-    for option in known.values():
+    for option in asked:
         if option.default is MISSING and values.get(option.name) in (None, "", []):
             parser.error(f"{option.shown} is missing: {_text(option)}")
     return built(options, values)

@@ -12,6 +12,10 @@ from heatpoint.geometry import box_iou
 
 def polygon_area(polygons: NDArray[Any]) -> NDArray[np.float64]:
     """Returns (...) areas of (..., P, 2) polygons, above 0 where they go clockwise as seen."""
+    if polygons.shape[-2] == 4:  # by its diagonals, which is quick
+        first, second = np.moveaxis(polygons[..., 2:, :] - polygons[..., :2, :], -2, 0)
+        half: NDArray[np.float64] = _cross(first, second) / 2
+        return half
     away = polygons - polygons[..., :1, :]
     area: NDArray[np.float64] = _cross(away, np.roll(away, -1, -2)).sum(-1) / 2
     return area

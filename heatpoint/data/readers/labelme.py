@@ -7,13 +7,11 @@ which box, and which polygons are parts of one object.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import chain, islice
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from heatpoint.data import Annotations
-from heatpoint.data.formats import SUFFIXES, is_picture
+from heatpoint.data.formats import SUFFIXES, is_picture, matching
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format
@@ -37,11 +35,11 @@ def is_labelme(content: Any) -> bool:
 
 def is_labelme_folder(folder: Path) -> bool:
     """Returns whether one of the first JSON files of a folder, or of those in it, is LabelMe's."""
-    return any(map(_begins_so, islice(_files(folder), _TRIED)))
+    return any(map(_begins_so, _files(folder)[:_TRIED]))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return chain(folder.glob("*.json"), folder.glob("*/*.json"))
+def _files(folder: Path) -> list[Path]:
+    return matching(folder, "*.json", "*/*.json")
 
 
 def _begins_so(path: Path) -> bool:
@@ -80,7 +78,7 @@ def read_labelme(
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
-    files = sorted(_files(path)) if path.is_dir() else [path]
+    files = _files(path) if path.is_dir() else [path]
     contents = _read_all(files)
     pictures, beside = [], []
     others: list[Path] = []

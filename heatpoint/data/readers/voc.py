@@ -48,7 +48,7 @@ class _Object(NamedTuple):
         name: Its class, "" if absent.
         box: Its corners, None if absent.
         difficult: Whether VOC's evaluation leaves it out.
-        parts: Number of its parts, such as a person's hands.
+        parts: Number of its parts, such as a person's hands, its keypoints or a second box.
         told: What was done to its shape, a kind of ``TREATMENT``; "" for nothing.
         corners: Its four corners; ``quads.NONE`` of another outline; None of a box.
     """
@@ -202,12 +202,15 @@ def _object(item: Element) -> _Object:
         points, told = _polygon(polygon), POLYGON
     elif rotated is not None and box is None:
         points, told = _rotated(rotated), ROTATED
+    elif box is not None and (turn := _turn(item)):
+        points, told = turned(box, turn, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)), ROTATED
+        box = None
     corners = None
     if points is not None:
         box = box or around(points)
         corners = np.array(points) if len(points) == 4 else NONE
     difficult = _text(item, "difficult").lower() in _YES
-    parts = len(item.findall("part"))
+    parts = len([*item.findall("part"), *item.findall("keypoints"), *item.findall("bndbox")[1:]])
     return _Object(_text(item, "name"), box, difficult, parts, told, corners)
 
 
@@ -239,6 +242,13 @@ def _rotated(rotated: Element) -> Corners:
     x, y, width, height, angle = numbers
     box = x - width / 2, y - height / 2, x + width / 2, y + height / 2
     return turned(box, math.degrees(angle), (x, y))
+
+
+def _turn(item: Element) -> float:
+    """Returns by how many degrees CVAT says that a box is turned clockwise about its middle."""
+    said = item.iterfind("attributes/attribute")
+    values = [_number(_text(each, "value")) for each in said if _text(each, "name") == "rotation"]
+    return values[0] or 0.0 if values else 0.0
 
 
 def _text(element: Element, tag: str) -> str:

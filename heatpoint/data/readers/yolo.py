@@ -52,12 +52,11 @@ def read_yolo(
     if folder is not None and not folder.is_dir():
         raise HeatpointError(f"{folder} is not a folder; expected the images of {path}")
     described = describe(Path(path))
-    numbers = tuple(range(len(described.names)))
     annotations = Annotations(
         described.names,
         [],
         str(path),
-        numbers,
+        tuple(range(len(described.names))),
         findings=described.findings,
         skeleton=described.skeleton,
     )
@@ -74,6 +73,10 @@ def read_yolo(
     if yolo_lines.seem_corners(seen):
         detail = "all would be sound as x1 y1 x2 y2, and many reach out of their pictures"
         annotations.findings.append(Finding("boxes that seem to be corners", "", detail))
+    numbers = {row.label for row in seen if isinstance(row.label, int)}
+    if numbers and min(numbers) == 1 and max(numbers) == len(described.names):
+        detail = f"they go from 1 to {max(numbers)}, where 0 to {max(numbers) - 1} have names"
+        annotations.findings.append(Finding("class numbers from 1 on", "", detail))
     long = described.joints is None and any(len(row.values) > 5 for row in seen)
     if long and split is not None:  # all splits decide alike
         aside = Annotations(described.names, [])
