@@ -1,149 +1,19 @@
-"""Files as people have them: with what systems leave behind, in other units, in tools' own ways."""
+"""Files as people have them: in other units, under other names, in the ways of many tools."""
 
 from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
+from loose_files import BOX, coco, kinds, labelme, only_box, picture, table, text, voc
+from test_left_behind import of_yolo
 
 from heatpoint.cli import main
-from heatpoint.data import Annotations
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
-
-APPLE = b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        \x00\x02\xff\xfe"
-"""How the twins of files begin that macOS writes on foreign disks."""
-
-BOX = [10.0, 20, 40, 60]
-
-
-def picture(path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path.with_suffix(".png")), np.full((80, 100, 3), 90, np.uint8))
-    path.with_suffix(".png").rename(path)
-
-
-def text(path: Path, content: str | bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-
-
-def coco(path: Path, name: str, box: list[Any] | None = None, **item: Any) -> None:
-    one = {"id": 1, "image_id": 1, "category_id": 1, "bbox": box or [10, 20, 30, 40]} | item
-    images = [{"id": 1, "file_name": name, "width": 100, "height": 80}]
-    classes = [{"id": 1, "name": "cat"}]
-    content = {"images": images, "annotations": [one], "categories": classes}
-    text(path, json.dumps(content))
-
-
-def labelme(path: Path, points: Any = ((10, 20), (40, 60))) -> None:
-    shape = {"label": "cat", "points": points, "shape_type": "rectangle", "group_id": None}
-    content = {"version": "5", "shapes": [shape], "imagePath": f"{path.stem}.png"}
-    text(path, json.dumps(content | {"imageHeight": 80, "imageWidth": 100}))
-
-
-def voc(path: Path, box: tuple[float, ...] = (10, 20, 40, 60), more: str = "") -> None:
-    tags = zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True)
-    bounds = "".join(f"<{tag}>{value}</{tag}>" for tag, value in tags)
-    one = f"<object><name>cat</name><bndbox>{bounds}</bndbox>{more}</object>"
-    name = f"<filename>{path.stem}.png</filename>"
-    text(path, f"<annotation>{name}{one}</annotation>")
-
-
-def table(path: Path, *rows: str, head: str = "filename,xmin,ymin,xmax,ymax,class") -> None:
-    text(path, "\n".join((head, *rows)))
-
-
-def only_box(data: Annotations) -> list[float]:
-    (box,) = np.concatenate([record.boxes for record in data.images])
-    return box.tolist()
-
-
-def kinds(data: Annotations) -> list[str]:
-    return [each.kind for each in data.findings]
-
-
-# What systems and programs leave behind.
-
-
-def of_labelme(at: Path) -> None:
-    picture(at / "a.png")
-    labelme(at / "a.json")
-    text(at / "._a.json", APPLE)
-    labelme(at / ".ipynb_checkpoints/a-checkpoint.json")
-
-
-def of_dota(at: Path) -> None:
-    picture(at / "images/a.png")
-    text(at / "labelTxt/a.txt", "10 20 40 20 40 60 10 60 cat 0")
-    text(at / "labelTxt/._a.txt", APPLE)
-    text(at / "__MACOSX/labelTxt/._a.txt", APPLE)
-
-
-def of_yolo(at: Path) -> None:
-    picture(at / "images/a.png")
-    text(at / "labels/a.txt", "0 .25 .5 .3 .5")
-    text(at / "classes.txt", "cat")
-    for name in ("._data.yaml", "._classes.txt", "._train.txt", "labels/._a.txt"):
-        text(at / name, APPLE)
-    picture(at / "images/@eaDir/a.png/SYNOPHOTO_THUMB_M.png")
-
-
-def of_voc(at: Path) -> None:
-    picture(at / "images/a.png")
-    voc(at / "annotations/a.xml")
-    text(at / "annotations/~$a.xml", APPLE)
-    picture(at / "#recycle/b.png")
-    voc(at / "#recycle/b.xml")
-
-
-def of_coco(at: Path) -> None:
-    picture(at / "train/a.png")
-    coco(at / "train/_annotations.coco.json", "a.png")
-    coco(at / ".ipynb_checkpoints/x.json", "a.png")
-
-
-def of_table(at: Path) -> None:
-    picture(at / "train/a.png")
-    table(at / "train/_annotations.csv", "a.png,10,20,40,60,cat")
-    for name in ("__MACOSX/_annotations.csv", "train/._label_map.pbtxt", "train/._class.csv"):
-        text(at / name, APPLE)
-
-
-def of_create_ml(at: Path) -> None:
-    picture(at / "train/a.png")
-    box = {"label": "cat", "coordinates": {"x": 25, "y": 40, "width": 30, "height": 40}}
-    text(
-        at / "train/_annotations.createml.json",
-        json.dumps([{"image": "a.png", "annotations": [box]}]),
-    )
-    text(at / "__MACOSX/_annotations.createml.json", APPLE)
-
-
-def of_lines(at: Path) -> None:
-    picture(at / "train/a.png")
-    text(at / "train/_annotations.txt", "a.png 10,20,40,60,0")
-    text(at / "__MACOSX/_annotations.txt", APPLE)
-
-
-@pytest.mark.parametrize(
-    "make", [of_labelme, of_dota, of_yolo, of_voc, of_coco, of_table, of_create_ml, of_lines]
-)
-def test_what_systems_leave_behind_is_no_annotation(
-    tmp_path: Path, make: Callable[[Path], None]
-) -> None:
-    make(tmp_path)
-    data = read(tmp_path)
-    assert [record.path.name for record in data.images] == ["a.png"]
-    assert only_box(data) == pytest.approx(BOX)
-    assert not data.findings
-
 
 # Units.
 
@@ -290,6 +160,57 @@ def test_a_picture_that_a_file_has_twice(tmp_path: Path) -> None:
     assert data.left_out == {"image listed twice": 1}
 
 
+def test_files_of_labelme_that_were_copied_name_one_picture(tmp_path: Path) -> None:
+    for name in "abc":
+        picture(tmp_path / f"{name}.png")
+        labelme(tmp_path / f"{name}.json")
+    text(tmp_path / "c.json", (tmp_path / "a.json").read_text())
+    data = read(tmp_path)
+    assert [record.path.stem for record in data.images] == ["a", "b", "c"]
+    assert kinds(data) == ["image under a near name"]
+
+
+# Other tools' own ways.
+
+
+def test_a_table_of_make_sense(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    table(tmp_path / "t.csv", head="cat,10,20,30,40,a.png,100,80")
+    data = read(tmp_path / "t.csv")
+    assert only_box(data) == BOX
+    assert (data.names, data.images[0].size) == (("cat",), (80, 100))
+
+
+def test_objects_that_were_deleted_in_the_older_labelme(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    one = "<object><name>cat</name><deleted>{}</deleted><polygon>{}</polygon></object>"
+    corners = ((10, 20), (40, 20), (40, 60), (10, 60))
+    points = "".join(f"<pt><x>{x}</x><y>{y}</y></pt>" for x, y in corners)
+    objects = one.format(0, points) + one.format(1, "<pt><x>1</x><y>2</y></pt>")
+    text(tmp_path / "a.xml", f"<annotation><filename>a.png</filename>{objects}</annotation>")
+    data = read(tmp_path)
+    assert only_box(data) == BOX
+    assert data.left_out == {"deleted object": 1}
+
+
+def test_splits_in_the_first_word_of_a_tables_name(tmp_path: Path) -> None:
+    for name in ("train_labels.csv", "train-annotations-bbox.csv"):
+        picture(tmp_path / "images/train/a.png")
+        table(tmp_path / name, "a.png,10,20,40,60,cat")
+        assert read(tmp_path / name).images[0].path == tmp_path / "images/train/a.png"
+
+
+def test_what_darknet_and_fiftyone_call_their_files(tmp_path: Path) -> None:
+    of_yolo(tmp_path / "yolo")
+    (tmp_path / "yolo/classes.txt").rename(tmp_path / "yolo/coco.names")
+    assert only_box(read(tmp_path / "yolo")) == pytest.approx(BOX)
+    picture(tmp_path / "cvat/data/a.png")
+    box = '<box label="cat" xtl="10" ytl="20" xbr="40" ybr="60"/>'
+    images = f'<image id="0" name="a.png">{box}</image>'
+    text(tmp_path / "cvat/labels.xml", f"<annotations>{images}</annotations>")
+    assert only_box(read(tmp_path / "cvat")) == BOX
+
+
 # What is not read is named.
 
 
@@ -327,6 +248,9 @@ def test_folders_of_other_tools_are_named(
     ("name", "content", "said"),
     [
         ("data.zip", b"PK", "packed; unpack it"),
+        ("t.xlsx", b"PK", "a workbook, which is not read; save it as CSV"),
+        ("output.manifest", "{}", "lines of JSON"),
+        ("train.tfrecord", b"\0", "not read as annotations"),
         ("x.xml", "<dataset><images/></dataset>", "got an element <dataset>"),
         ("gt.txt", "1,1,10,20,30,40,1,1,0.8", r"gt\.txt:1: expected the path of a picture"),
         ("wider.txt", "a/b.jpg\n1\n10 20 30 40 0 0", r"wider\.txt:2: .*WIDER FACE"),

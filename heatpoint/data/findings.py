@@ -53,6 +53,7 @@ TREATMENT = {
     "point of no object": "left out",
     "object of an unreadable image": "left out",
     "part of an object": "left out",
+    "deleted object": "left out",
     "corners swapped": "put in order",
     "joints read as their box": "kept; the box is the extent of the joints and a margin",
     "field that cannot be read": "passed over",

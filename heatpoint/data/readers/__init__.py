@@ -62,7 +62,22 @@ FORMATS: tuple[Format, ...] = (
 """Every format that is read; of several that fit, the first one counts."""
 
 
-_PACKED = (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+_REMEDIES = {
+    **dict.fromkeys(
+        (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"),
+        "packed; unpack it and give the folder or file in it",
+    ),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "a workbook, which is not read; save it as CSV"),
+    **dict.fromkeys(
+        (".jsonl", ".ndjson", ".manifest", ".odgt"),
+        "lines of JSON, which are not read; convert them to COCO",
+    ),
+    **dict.fromkeys(
+        (".tfrecord", ".record", ".parquet", ".pkl"),
+        "not read as annotations; write them as COCO or CSV",
+    ),
+}
+"""What files are that people have and that are not read, by ending, and what to do."""
 
 
 def read(data: str | Path, images: str | Path | None = None, encoding: str = "") -> Annotations:
@@ -160,8 +175,8 @@ def _known() -> str:
 def _unknown(given: Given) -> HeatpointError:
     """Returns the error for what no format fits."""
     path = given.path
-    if given.suffix in _PACKED:
-        return HeatpointError(f"{path} is packed; unpack it and give the folder or file in it")
+    if remedy := _REMEDIES.get(given.suffix):
+        return HeatpointError(f"{path} is {remedy}")
     if not given.is_folder:
         above = [each for each in FORMATS if each.folder and each.fits(Given(path.parent))]
         hint = f"; for the folder it is in, give {path.parent}" if above else ""

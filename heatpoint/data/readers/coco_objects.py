@@ -107,9 +107,9 @@ class Columns:
         crowd = self._flags("iscrowd", [item.iscrowd for item in self._items])
         crowd |= self._flags("ignore", [item.ignore for item in self._items])
         quads = None if joints is not None else self._quads(rows, crowd)
-        said = (each for each in self._items if each.bbox is not _NOTHING)
-        outlines = (each.segmentation for each in said if each.segmentation is not _NOTHING)
-        if quads is None and not all(map(is_empty, outlines)):
+        outlined = (each for each in self._items if each.segmentation is not _NOTHING)
+        boxed = (is_empty(one.segmentation) or is_empty(one.bbox) for one in outlined)
+        if quads is None and not all(boxed):
             detail = "polygons or masks, which are not read where a box is there as well"
             self._say("outlines beside boxes", None, detail)
         record = ImageRecord(

@@ -286,7 +286,9 @@ def _outline(item: Element) -> Outline:
 
 
 def _folder_file(given: Given) -> Path:
-    return given.path / "annotations.xml"
+    """Returns the file of a folder; FiftyOne calls it ``labels.xml``."""
+    own = given.path / "annotations.xml"
+    return own if own.exists() else given.path / "labels.xml"
 
 
 FORMATS = (

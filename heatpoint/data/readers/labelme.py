@@ -7,6 +7,7 @@ which box, and which polygons are parts of one object.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
@@ -95,16 +96,12 @@ def read_labelme(
         beside.append(_beside(file, folder) or picture.name)
     named, at = [each.name for each in pictures], folder / "labels.txt"
     given = None if images is None else Path(images)
-    if locate.most_found([named, beside], at, given):
-        pictures = [
-            each
-            if name == each.name
-            else each._replace(
-                name=name,
-                notes=[Note("image under a near name", f"the annotations call it {each.name!r}")],
-            )
-            for each, name in zip(pictures, beside, strict=True)
-        ]
+    all_beside, often = locate.most_found([named, beside], at, given), Counter(named)
+    for place, (each, name) in enumerate(zip(pictures, beside, strict=True)):
+        # Several files name one picture where they were copied: then their own names count.
+        if name != each.name and (all_beside or often[each.name] > 1):
+            note = Note("image under a near name", f"the annotations call it {each.name!r}")
+            pictures[place] = each._replace(name=name, notes=[note])
     lines = steps.read_lines(at) if at.is_file() else []
     classes = [line for _, line in lines if line not in _NO_CLASSES]
     annotations = as_annotations(pictures, at if path.is_dir() else path, given, split, classes)

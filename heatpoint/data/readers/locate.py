@@ -71,13 +71,14 @@ def leave_out_unread(folders: Iterable[Path], annotations: Annotations) -> None:
 def image_folders(annotation: Path) -> list[Path]:
     """Returns where the images of an annotation file are looked for, in order.
 
-    Beside the file, in ``images``, in ``../images``, in ``..``; and, for a file such as
-    ``instances_val2017.json``, in the folder ``val2017`` beside, above, or inside ``images``; in
-    ``data``, where FiftyOne keeps them.
+    Beside the file, in ``images``, in ``../images``, in ``..``; and, for files such as
+    ``instances_val2017.json`` and ``val2017-boxes.csv``, in the folder ``val2017`` beside, above,
+    or inside ``images``; in ``data``, where FiftyOne keeps them.
     """
-    split = annotation.stem.rsplit("_", 1)[-1]
     places = [".", "images", "../images", ".."]
-    places += [split, f"../{split}", f"images/{split}", f"../images/{split}", "data", "../data"]
+    for split in (annotation.stem.rsplit("_", 1)[-1], re.split("[-_]", annotation.stem)[0]):
+        places += [split, f"../{split}", f"images/{split}", f"../images/{split}"]
+    places = list(dict.fromkeys([*places, "data", "../data"]))
     return [Path(os.path.normpath(annotation.parent / place)) for place in places]
 
 

@@ -1,7 +1,8 @@
 """Reads tables of boxes or points, one a row: TensorFlow's, Open Images', RetinaNet's, and kin.
 
 Columns are known by their headings, in any order, in capitals or not. Tables without headings are
-RetinaNet's ``path,x1,y1,x2,y2,class`` and Google AutoML's, which begins with the split.
+RetinaNet's ``path,x1,y1,x2,y2,class``, makesense.ai's ``class,x,y,w,h,path,width,height`` and
+Google AutoML's, which begins with the split.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ _POINTS = (("x", "y"), ("cx", "cy"))
 _QUAD = (*_CORNERS, "x3", "y3", "x4", "y4")
 _SHAPES = (_QUAD, _CORNERS, _SIDES, _MIDDLE, ("bbox",), *_POINTS)
 _RETINANET = ("image", "x1", "y1", "x2", "y2", "label")
+_MAKE_SENSE = ("label", "x", "y", "w", "h", "image", "width", "height")
 _AUTOML = ("split", "image", "label", "x1", "y1", "", "", "x2", "y2", "", "")
 _AUTOML_SPLITS = {
     **{"TRAIN": "train", "TRAINING": "train", "VALIDATION": "val", "VALIDATE": "val"},
@@ -200,8 +202,11 @@ def _without_headings(cells: Sequence[str]) -> Sequence[str]:
     """Returns the columns of a table without headings by its first row; none if it has some."""
     if len(cells) == len(_AUTOML) and cells[0].upper() in _AUTOML_SPLITS:
         return _AUTOML
-    if len(cells) == len(_RETINANET) and not any(map(_is_word, cells[1:5])):
-        return _RETINANET
+    if not any(map(_is_word, cells[1:5])):
+        if len(cells) == len(_RETINANET):
+            return _RETINANET
+        if len(cells) == len(_MAKE_SENSE) and is_picture(Path(cells[5])):
+            return _MAKE_SENSE
     return ()
 
 

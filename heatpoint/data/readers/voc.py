@@ -51,6 +51,7 @@ class _Object(NamedTuple):
         parts: Number of its parts, such as a person's hands, its keypoints or a second box.
         told: What was done to its shape, a kind of ``TREATMENT``; "" for nothing.
         corners: Its four corners; ``quads.NONE`` of another outline; None of a box.
+        deleted: Whether somebody took it out in the older LabelMe, which keeps it in the file.
     """
 
     name: str
@@ -59,6 +60,7 @@ class _Object(NamedTuple):
     parts: int
     told: str
     corners: NDArray[np.float64] | None
+    deleted: bool
 
 
 class _Image(NamedTuple):
@@ -148,7 +150,9 @@ def _objects(
         what = f"object {number} of {file}"
         for _ in range(item.parts):
             annotations.leave_out("part of an object", picture, f"{what}, a {item.name}")
-        if not item.name:
+        if item.deleted:
+            annotations.leave_out("deleted object", picture, f"{what}, a {item.name}")
+        elif not item.name:
             annotations.leave_out("object without a class", picture, f"{what} has no <name>")
         elif item.box is None:
             detail = f"{what}: expected numbers {', '.join(_CORNERS)} in <bndbox>"
@@ -191,7 +195,8 @@ def _parse_all(files: Sequence[Path]) -> tuple[dict[Path, _Image], dict[Path, st
 def _parse(root: Element) -> _Image:
     height, width = _values(root.find("size"), ("height", "width"))
     size = steps.known_size(height, width)
-    return _Image(_text(root, "filename"), size, [_object(item) for item in root.findall("object")])
+    objects = [_object(item) for item in root.findall("object")]
+    return _Image(_text(root, "filename"), size, objects)
 
 
 def _object(item: Element) -> _Object:
@@ -211,7 +216,8 @@ def _object(item: Element) -> _Object:
         corners = np.array(points) if len(points) == 4 else NONE
     difficult = _text(item, "difficult").lower() in _YES
     parts = len([*item.findall("part"), *item.findall("keypoints"), *item.findall("bndbox")[1:]])
-    return _Object(_text(item, "name"), box, difficult, parts, told, corners)
+    deleted = _text(item, "deleted").lower() in _YES
+    return _Object(_text(item, "name"), box, difficult, parts, told, corners, deleted)
 
 
 def _bounds(corners: Sequence[float | None]) -> tuple[Box | None, str]:

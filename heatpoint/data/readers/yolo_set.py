@@ -134,8 +134,12 @@ def _description(folder: Path) -> Path | None:
     if known is not None:
         return known
     others = [*matching(folder, "*.y*ml"), *matching(folder, "*.data")]
-    fitting = [each for each in others if describes(read_text(each)[:4096])]
-    return fitting[0] if len(fitting) == 1 else None
+    return next(iter(_only([each for each in others if describes(read_text(each)[:4096])])), None)
+
+
+def _only(files: list[Path]) -> list[Path]:
+    """Returns the files if they are one; of several, none is anybody's guess."""
+    return files if len(files) == 1 else []
 
 
 def _content(file: Path) -> dict[str, Any]:
@@ -157,7 +161,8 @@ def _classes(
     own = Path(told.replace("\\", "/")) if isinstance(told, str) else Path()
     looked = [folder / own, folder.parent / own, folder / own.name] if own.name else []
     if isinstance(told, str):
-        source = locate.first_file([*looked, *(folder / name for name in NAMES)])
+        known = [*looked, *(folder / name for name in NAMES)]
+        source = locate.first_file([*known, *_only(matching(folder, "*.names"))])
         if source is not None:
             return steps.read_names(source), source
     if told == "":
