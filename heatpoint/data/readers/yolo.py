@@ -8,7 +8,7 @@ from pathlib import Path
 
 from heatpoint.data import Annotations, Objects, Size
 from heatpoint.data.findings import Finding
-from heatpoint.data.formats import is_picture
+from heatpoint.data.formats import files_below, is_picture
 from heatpoint.data.jpeg_size import quick_size
 from heatpoint.data.readers import locate, steps, yolo_lines
 from heatpoint.data.readers.given import Format, Given
@@ -142,11 +142,12 @@ def _is_yolo(folder: Path, elsewhere: bool) -> bool:
         elsewhere: The user named another folder of the images.
     """
     try:
-        there = [entry for entry in os.scandir(folder) if entry.is_dir()]
-        inner = {name.lower() for entry in there for name in os.listdir(entry)}
+        there = [folder, *(Path(entry) for entry in os.scandir(folder) if entry.is_dir())]
+        inner = [each / name for each in there for name in os.listdir(each)]
     except OSError:
         return False
-    if "labels" in inner | {entry.name.lower() for entry in there}:
+    labels = (path for path in inner if path.name.lower() == "labels")
+    if any(next(files_below(path, endings=(".txt",)), None) for path in labels):
         return True
     if locate.first_file(folder / name for name in (*DESCRIPTIONS, *NAMES)):
         return elsewhere or any(is_picture(path) for path in folder.rglob("*"))
