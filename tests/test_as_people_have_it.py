@@ -170,6 +170,27 @@ def test_files_of_labelme_that_were_copied_name_one_picture(tmp_path: Path) -> N
     assert kinds(data) == ["image under a near name"]
 
 
+def test_labels_beside_some_pictures_and_in_folders_of_others(tmp_path: Path) -> None:
+    for place, name in (("x", "1"), ("y/images", "2"), ("z/images", "3")):
+        picture(tmp_path / place / f"{name}.png")
+    for label in ("x/1", "y/images/2", "z/labels/3"):
+        text(tmp_path / f"{label}.txt", "0 .25 .5 .3 .5")
+    picture(tmp_path / "chart.png")
+    text(tmp_path / "classes.txt", "cat")
+    data = read(tmp_path)
+    assert sorted(record.path.stem for record in data.images) == ["1", "2", "3"]
+    assert data.objects == 3
+
+
+def test_an_annotation_that_names_its_picture_by_a_path_alone(tmp_path: Path) -> None:
+    picture(tmp_path / "photos/a.png")
+    voc(tmp_path / "xml/1.xml")
+    plain = (tmp_path / "xml/1.xml").read_text()
+    path = "<path>C:\\me\\photos\\a.png</path>"
+    text(tmp_path / "xml/1.xml", plain.replace("<filename>1.png</filename>", path))
+    assert read(tmp_path).images[0].path == tmp_path / "photos/a.png"
+
+
 # Other tools' own ways.
 
 
@@ -250,6 +271,8 @@ def test_folders_of_other_tools_are_named(
         ("data.zip", b"PK", "packed; unpack it"),
         ("t.xlsx", b"PK", "a workbook, which is not read; save it as CSV"),
         ("output.manifest", "{}", "lines of JSON"),
+        ("mm.json", '[{"filename": "a.jpg", "ann": {}}]', "a list of MMDetection"),
+        ("d2.json", '[{"file_name": "a.jpg", "annotations": []}]', "a list of Detectron2"),
         ("train.tfrecord", b"\0", "not read as annotations"),
         ("x.xml", "<dataset><images/></dataset>", "got an element <dataset>"),
         ("gt.txt", "1,1,10,20,30,40,1,1,0.8", r"gt\.txt:1: expected the path of a picture"),

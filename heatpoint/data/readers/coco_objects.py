@@ -236,6 +236,8 @@ class Columns:
                 self._leave_out("joints that no class names", row, f"is a {name!r}")
                 continue
             got = f"{len(one)} numbers" if isinstance(one, list) else type(one).__name__
+            if isinstance(one, list) and len(one) == 3 * count:
+                got = f"{one!r:.60}"
             said = f"has {got}, {rule}"
             self._leave_out("malformed joints", row, said)
         if said and len(malformed) == len(rows):

@@ -86,6 +86,8 @@ _TOOLS = (
         "convert it to COCO",
     ),
     _Tool("a file of Scalabel", frozenset({"frames", "config"}), "convert it to COCO"),
+    _Tool("a list of MMDetection", frozenset({"filename", "ann"}), "write it as COCO"),
+    _Tool("a list of Detectron2", frozenset({"file_name", "annotations"}), "write it as COCO"),
     _Tool(
         "a list of results",
         frozenset({"image_id", "category_id", "score"}),

@@ -196,7 +196,8 @@ def _parse(root: Element) -> _Image:
     height, width = _values(root.find("size"), ("height", "width"))
     size = steps.known_size(height, width)
     objects = [_object(item) for item in root.findall("object")]
-    return _Image(_text(root, "filename"), size, objects)
+    path = _text(root, "path").replace("\\", "/")
+    return _Image(_text(root, "filename") or path.rpartition("/")[2], size, objects)
 
 
 def _object(item: Element) -> _Object:

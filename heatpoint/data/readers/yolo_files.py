@@ -56,9 +56,15 @@ def pictures(
             place = images / place.name if (images / place.name).is_dir() else images
         looked.append(place)
         found += locate.list_images(place)
-    if split is None and not found and not described.told:
+    if split is None and not described.told:
         looked.append(images or described.folder)
-        found = locate.list_images(looked[-1])
+        there, known = locate.list_images(looked[-1]), set(found)
+        # Beside folders that are called so, pictures may lie with their labels.
+        found += [
+            path
+            for path in there
+            if not known or (path not in known and os.path.isfile(path.with_suffix(".txt")))
+        ]
     locate.leave_out_unread(looked, annotations)
     return list(dict.fromkeys(found))
 
