@@ -58,15 +58,23 @@ def pictures(
         found += locate.list_images(place)
     if split is None and not described.told:
         looked.append(images or described.folder)
-        there, known = locate.list_images(looked[-1]), set(found)
-        # Beside folders that are called so, pictures may lie with their labels.
-        found += [
-            path
-            for path in there
-            if not known or (path not in known and os.path.isfile(path.with_suffix(".txt")))
-        ]
+        found += (
+            _beside_labels(looked[-1], looked[:-1]) if found else locate.list_images(looked[-1])
+        )
     locate.leave_out_unread(looked, annotations)
     return list(dict.fromkeys(found))
+
+
+def _beside_labels(folder: Path, known: Sequence[Path]) -> Iterator[Path]:
+    """Yields the pictures below a folder, but in those known, beside which their labels lie."""
+    for place, inner, names in os.walk(folder):
+        inner[:] = sorted(
+            one for one in inner if not is_left_behind(one) and Path(place, one) not in known
+        )
+        texts = {name[:-4] for name in names if name[-4:].lower() == ".txt"}
+        for name in sorted(names) if texts else ():
+            if os.path.splitext(name)[0] in texts and is_picture(Path(name)):
+                yield Path(place, name)
 
 
 def _listed(
