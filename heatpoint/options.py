@@ -221,6 +221,7 @@ class Option:
         default: The field's default, MISSING if it must be given.
         flags: Its names on the command line, none for a positional one.
         may_be_none: Whether None is one of its values.
+        unless: Name of an option in whose place it stands: with that one it is left off; or "".
         several: Whether it takes any number of words.
         kind: How its words are written.
         owner: The class that has the field.
@@ -236,6 +237,7 @@ class Option:
         self.default: Any = field.default if factory is MISSING else factory()
         names = () if self.default is MISSING else (self.name, field.metadata.get("alias"))
         self.flags = [flag(name) for name in names if name]
+        self.unless = field.metadata.get("unless", "")
         self.may_be_none = NoneType in get_args(meant)
         # What only Python can give, such as data in memory, no word can say.
         written = next(each for each in get_args(meant | None) if each is not OnlyPython)

@@ -10,18 +10,22 @@ import pytest
 from blobs import spot_detector
 
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export
+from heatpoint.exporting import drafted, export
 
 
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
         ("model.pt", {}, r"model\.pt should end in \.onnx, or in \.xml"),
-        ("model.onnx", {"size": (100, 128)}, "size 100x128 .* the next legal size is 128$"),
+        (
+            "model.onnx",
+            {"size": (100, 128)},
+            "size 100x128 .* the next legal size is 128, the nearest 96x128$",
+        ),
         (
             "model.onnx",
             {"size": (100, 100), "dynamic": False},
-            "size 100x100 .* the next legal size is 128$",
+            "size 100x100 .* the next legal size is 128, the nearest 96$",
         ),
         ("model.onnx", {"precision": "fp16"}, "computes in fp32, not fp16"),
         ("model.xml", {"precision": "fp8"}, "precision must be one of fp32, fp16, bf16"),
@@ -57,3 +61,10 @@ def test_missing_packages_are_named(
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(HeatpointError, match=rf"pip install\s+'heatpoint\[{extra}\]'"):
         export(spot_detector(), tmp_path / name)
+
+
+def test_what_is_wrong_with_a_draft_is_said_of_the_users_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with pytest.raises(HeatpointError, match=f"^{path} is odd$"), drafted(path) as draft:
+        raise HeatpointError(f"{draft} is odd")
+    assert not list(tmp_path.iterdir())

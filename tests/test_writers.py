@@ -203,3 +203,22 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     same(read(data), read(f"{out}:train"))
     assert main(["convert-data", data, "--to", "voc", "--out", out]) == 1
     assert "choose a new folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+def test_folders_of_pictures_that_are_called_as_yolo_calls_its_own(
+    tmp_path: Path, form: Form
+) -> None:
+    images = [
+        ImageRecord(
+            tmp_path / f"{folder}/1.png", (80, 100), np.array([[x, 20.0, 40, 60]]), [0], image_id=x
+        )
+        for x, folder in enumerate(("a/images", "b/images", "labels/images", "images/labels"))
+    ]
+    for record in images:
+        record.path.parent.mkdir(parents=True)
+        Image.new("RGB", (100, 80)).save(record.path)
+    write({"train": Annotations(("cat",), images)}, form, tmp_path / "out")
+    data = read(f"{tmp_path / 'out'}:train")
+    assert sorted(record.boxes[0, 0] for record in data.images) == pytest.approx([0, 1, 2, 3])
+    assert not data.findings

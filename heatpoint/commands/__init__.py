@@ -121,7 +121,8 @@ def parse(words: Sequence[str], command: str, options: type[Options]) -> Options
     field ``skip_bad`` is the pair of flags ``--skip-bad`` and ``--no-skip-bad``. A field whose type
     is a dataclass stands for the fields of that class. A class variable that is a text is the
     title of the group of fields below it; ``metadata={"alias": "conf"}`` gives a field a second
-    name. The docstring's first paragraph and its examples are shown by ``--help``.
+    name, ``metadata={"unless": "results"}`` leaves a positional one off where that option is given.
+    The docstring's first paragraph and its examples are shown by ``--help``.
 
     Args:
         words: What follows the command's name.
@@ -142,17 +143,17 @@ def parse(words: Sequence[str], command: str, options: type[Options]) -> Options
         flags = [name for action in parser._actions for name in action.option_strings]
         parser.error(f"there is no option {short(strange)}{suggest(strange, flags)}")
     values: dict[str, Any] = {}
+    spared = {each.name: None for each in known.values() if getattr(said, each.unless, None)}
+    asked = [each for each in known.values() if each.name not in spared]
+    positional = _positional(parser, asked, [*others, *words[end + 1 :]])
     for file in said.config:
         values |= _read_config(parser, file, known)
-    positional = _positional(parser, known.values(), [*others, *words[end + 1 :]], values)
-    values |= vars(said) | positional
+    values |= vars(said) | positional | spared
     if said.print_config:
         _print_config({name: values.get(name, option.default) for name, option in known.items()})
         raise SystemExit(0)
-    for option in known.values():
-        if option.default is MISSING and option.may_be_none:
-            values.setdefault(option.name, None)
-        elif option.default is MISSING and values.get(option.name) in (None, "", []):
+    for option in asked:
+        if option.default is MISSING and values.get(option.name) in (None, "", []):
             parser.error(f"{option.shown} is missing: {_text(option)}")
     return built(options, values)
 
@@ -221,20 +222,11 @@ def _make_parser(command: str, options: type, known: Iterable[Option]) -> _Parse
     return parser
 
 
-def _positional(
-    parser: _Parser, known: Iterable[Option], words: Sequence[str], given: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Returns the values of the words without flags, in the order of the options.
-
-    One that may be None is not meant where there are too few words for all that no file gives.
-    """
+def _positional(parser: _Parser, known: Iterable[Option], words: Sequence[str]) -> dict[str, Any]:
+    """Returns the values of the words without flags, in the order of the options."""
     left, values = list(words), dict[str, Any]()
-    places = [option for option in known if not option.flags]
-    spare = sum(option.name not in given for option in places) - len(left)
-    for option in places:
-        if option.may_be_none and spare > 0:
-            spare -= 1
-        elif left:
+    for option in known:
+        if not option.flags and left:
             taken, left = (left, []) if option.several else (left[:1], left[1:])
             values[option.name] = _read(parser, option, taken, option.shown)
     if left:

@@ -38,11 +38,13 @@ def _written(path: Path, part: Annotations) -> None:
 
 
 def _left_out(data: str, annotations: Annotations) -> None:
-    """Says what the reader could not keep."""
+    """Says what the reader could not keep, or guessed."""
+    from collections import Counter
+
     from heatpoint.data.validate import describe
 
-    if annotations.left_out:
-        print(f"in {data}: {describe(annotations.left_out)}")
+    if told := Counter(each.kind for each in annotations.findings):
+        print(f"in {data}: {describe(told)}")
 
 
 @dataclass

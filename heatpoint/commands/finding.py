@@ -291,11 +291,6 @@ class Evaluate:
         from heatpoint.inference.report import report_files
 
         score = self.score
-        if score.model is None and score.results is None:
-            raise HeatpointError(
-                f"{score.data} stands alone; give a model before the data, or its results by "
-                "--results FILE"
-            )
         given = [score.model, score.detector, score.results, score.about.against]
         others = [score.save_results or ""]
         if score.about.report:

@@ -53,10 +53,18 @@ _LEFT_BEHIND = {"thumbs.db", "desktop.ini", "__macosx", "@eadir", "#recycle", "$
 def is_left_behind(name: str) -> bool:
     """Returns whether a system or program leaves files or folders of this name in folders.
 
-    Those are hidden ones (``._photo.jpg`` of macOS looks like a picture, but is none), caches of
-    thumbnails, and waste baskets.
+    Those are hidden ones (``._photo.jpg`` of macOS looks like a picture, but is none), marks of
+    files that an office program has open, caches of thumbnails, and waste baskets.
     """
-    return name.startswith(".") or name.lower() in _LEFT_BEHIND
+    return name.startswith((".", "~$")) or name.lower() in _LEFT_BEHIND
+
+
+def matching(folder: Path, *patterns: str) -> list[Path]:
+    """Returns what some patterns match in a folder, sorted, without what ``is_left_behind``."""
+    found = {path for pattern in patterns for path in folder.glob(pattern)}
+    return sorted(
+        path for path in found if not any(map(is_left_behind, path.relative_to(folder).parts))
+    )
 
 
 def is_picture(path: PurePath) -> bool:

@@ -61,8 +61,9 @@ def are_points(annotations: Annotations) -> bool:
     """
     if any(record.keypoints is not None for record in annotations.images):
         return False
-    boxes = np.concatenate([record.boxes[~record.crowd] for record in annotations.images])
-    boxes = boxes[np.isfinite(boxes).all(1)]
+    boxes = np.concatenate([record.boxes for record in annotations.images])
+    crowd = np.concatenate([record.crowd for record in annotations.images])
+    boxes = boxes[np.isfinite(boxes).all(1) & ~crowd]
     return len(boxes) > 0 and bool((boxes[:, :2] == boxes[:, 2:]).all())
 
 

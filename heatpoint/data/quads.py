@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from copy import copy
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ NONE = np.full((4, 2), np.inf)
 _UPRIGHT = 1e-6
 """Share of an object's extent by which sides of an upright box may be off."""
 
+_STRAY = 0.05
+"""Share of turned objects below which the drawn boxes around them tell what the data is."""
+
 _FLAT = 1e-4
 """Share of the square of its box's longer side below which a quad has no area."""
 
@@ -38,7 +42,8 @@ def upright(boxes: NDArray[np.floating]) -> Quads:
 
 def around(quads: NDArray[np.floating]) -> NDArray[np.float64]:
     """Returns the upright boxes (N, 4) xyxy around quads (N, 4, 2)."""
-    return np.concatenate((quads.min(1), quads.max(1)), 1).astype(np.float64)
+    corners = quads.transpose(1, 0, 2).copy()  # NumPy is slow along short axes
+    return np.concatenate((corners.min(0), corners.max(0)), 1).astype(np.float64)
 
 
 def clockwise(quads: Quads) -> tuple[Quads, NDArray[np.bool_]]:
@@ -54,58 +59,68 @@ def clockwise(quads: Quads) -> tuple[Quads, NDArray[np.bool_]]:
     turns = along[..., 0] * then[..., 1] - along[..., 1] * then[..., 0]
     # Sides of a quad cross where two of its corners turn one way and two the other.
     crossed = ((turns > 0).sum(1) == 2) & ((turns < 0).sum(1) == 2)
-    away = quads - quads.mean(1, keepdims=True)
+    ordered, against = quads.copy(), ~crossed & (polygon_area(quads) < 0)
+    ordered[against] = quads[against][:, [0, 3, 2, 1]]
+    away = quads[crossed] - quads[crossed].mean(1, keepdims=True)
     angle = np.arctan2(away[..., 1], away[..., 0])
     order = np.argsort((angle - angle[:, :1]) % (2 * np.pi), 1)
-    order[~crossed] = [0, 1, 2, 3]
-    order[~crossed & (polygon_area(quads) < 0)] = [0, 3, 2, 1]
-    return np.take_along_axis(quads, order[..., None], 1), crossed
+    ordered[crossed] = np.take_along_axis(quads[crossed], order[..., None], 1)
+    return ordered, crossed
 
 
 def settled(annotations: Annotations) -> Annotations:
     """Returns what a reader collected, with four corners for all objects or for none.
 
     Data is labelled by four corners where every object has four, an upright box among them, and
-    one at least is no upright box. Elsewhere some objects are polygons, so that the boxes are what
-    all have; four corners are then told as a finding. Crowd regions count for neither.
+    one at least is no upright box, or one in twenty where others were drawn as boxes. Elsewhere the
+    boxes are what all have; four corners are then told as a finding. Crowd regions count for
+    neither.
 
     Args:
         annotations: Records have corners, (N, 4, 2), where the format gives any; a row is NaN for a
             box, and infinite for another outline.
     """
-    given = [record for record in annotations.images if record.quads is not None]
-    if not given:
+    if not annotations.cornered:
         return annotations
-    corners = np.concatenate([record.points[~record.crowd] for record in given])  # type: ignore[index]
+    crowd, lacking = _column(annotations.images, "crowd"), np.full((1, 4, 2), np.nan)
+    given = np.concatenate(
+        [r.quads if r.quads is not None else lacking.repeat(len(r), 0) for r in annotations.images]
+    )
+    corners = given[~crowd]
     told = corners[np.isfinite(corners).all((1, 2))]
     turned = int((~_is_upright(told)).sum())
-    if not turned or np.isinf(corners).all((1, 2)).any():
+    stray = len(told) < len(corners) and turned < _STRAY * len(corners)
+    if not turned or stray or np.isinf(corners).all((1, 2)).any():
         plain = without_corners(annotations)
         if turned:
-            detail = f"{turned:,} objects have four corners, others have not: all are boxes"
+            detail = f"{turned:,} of {len(corners):,} objects have four corners: all are boxes"
             plain.findings.append(Finding("four corners among other outlines", "", detail))
         return plain
     findings = [each for each in annotations.findings if each.kind not in _STALE]
-    return _ordered(replace(annotations, images=[], findings=findings), annotations.images)
+    return _ordered(replace(annotations, images=[], findings=findings), annotations.images, given)
 
 
-def _ordered(data: Annotations, images: Sequence[ImageRecord]) -> Annotations:
-    """Adds records with four corners of all objects that have an area; the others are told."""
-    boxes, crowd, areas = (
-        np.concatenate([getattr(record, name) for record in images])
-        for name in ("boxes", "crowd", "areas")
-    )
-    lacking = np.full((1, 4, 2), np.nan)
-    given = np.concatenate(
-        [r.quads if r.quads is not None else lacking.repeat(len(r), 0) for r in images]
-    )
+def _column(images: Sequence[ImageRecord], name: str) -> NDArray[Any]:
+    """Returns an array of all records, one after another."""
+    return np.concatenate([getattr(record, name) for record in images])
+
+
+def _ordered(data: Annotations, images: Sequence[ImageRecord], given: Quads) -> Annotations:
+    """Adds records with four corners of all objects that have an area; the others are told.
+
+    Args:
+        data: The data set without images.
+        images: Its images.
+        given: (N, 4, 2) corners of all their objects; NaN of boxes.
+    """
+    boxes, crowd, areas = (_column(images, name) for name in ("boxes", "crowd", "areas"))
     quads, crossed = upright(boxes), np.zeros(len(boxes), np.bool_)
     mine = np.isfinite(given).all((1, 2)) & ~crowd
     quads[mine], crossed[mine] = clockwise(given[mine])
     boxes, areas = around(quads), np.where(crowd, areas, polygon_area(quads))
     with np.errstate(invalid="ignore"):
-        longest = (boxes[:, 2:] - boxes[:, :2]).max(1, initial=0)
-        flat = (areas <= _FLAT * longest**2) & (boxes[:, 2:] > boxes[:, :2]).all(1) & ~crowd
+        wide, high = (boxes[:, 2:] - boxes[:, :2]).T
+        flat = (areas <= _FLAT * np.maximum(wide, high) ** 2) & (wide > 0) & (high > 0) & ~crowd
     ends = np.cumsum([len(record) for record in images])
     for row in np.flatnonzero(crossed | flat).tolist():
         image = str(images[int(np.searchsorted(ends, row, "right"))].path)
@@ -114,15 +129,13 @@ def _ordered(data: Annotations, images: Sequence[ImageRecord]) -> Annotations:
             data.leave_out("four corners without area", image, detail)
         else:
             data.findings.append(Finding("corners swapped", image, detail))
-    for record, end in zip(images, ends.tolist(), strict=True):
-        part, one = slice(end - len(record), end), copy(record)
-        one.points, one.boxes, one.areas = quads[part], boxes[part], areas[part]
-        data.images.append(one)
-    if flat.any():
-        data.images = [
-            one.keep(~flat[end - len(one) : end])
-            for one, end in zip(data.images, ends.tolist(), strict=True)
-        ]
+    joints = None if images[0].keypoints is None else _column(images, "keypoints")
+    marks = _column(images, "labels"), crowd, _column(images, "difficult"), areas
+    every = ImageRecord(Path(data.source), None, boxes, *marks, keypoints=joints, points=quads)
+    owner = np.repeat(np.arange(len(images)), [len(record) for record in images])
+    counts = np.bincount(owner[~flat], minlength=len(images)).tolist()
+    rows = [(one.path, one.size, one.image_id, n) for one, n in zip(images, counts, strict=True)]
+    data.images = (every.keep(~flat) if flat.any() else every).divided(rows)
     return data
 
 
@@ -166,7 +179,9 @@ def all_cornered(parts: Iterable[Annotations]) -> list[Annotations]:
 def _is_upright(quads: Quads) -> NDArray[np.bool_]:
     """Returns which quads (N, 4, 2) are upright boxes, (N,)."""
     boxes = around(quads)
-    reach = _UPRIGHT * (boxes[:, 2:] - boxes[:, :2]).max(1)[:, None, None]
-    corners = upright(boxes)
-    away = np.abs(quads[:, :, None] - corners[:, None]).max(-1)
-    return np.asarray((away.min(1) <= reach[..., 0]).all(1))
+    sides = boxes[:, 2:] - boxes[:, :2]
+    reach = _UPRIGHT * np.maximum(*sides.T)[:, None]
+    # (N, 4) which corners are at x1, at x2, at y1, at y2: there must be one at each pair of them.
+    at = [np.abs(quads[..., n % 2] - boxes[:, n, None]) <= reach for n in range(4)]
+    there = [(at[x] & at[y]).any(1) for x in (0, 2) for y in (1, 3)]
+    return np.asarray(np.logical_and.reduce(there))

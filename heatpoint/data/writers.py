@@ -70,7 +70,7 @@ def write(
     paths = list(dict.fromkeys(record.path for part in same.values() for record in part.images))
     lost = Counter[str]()
     with _new_folder(Path(out)) as folder:
-        names = _names(paths, flat=form == "voc")
+        names = _names(paths, form)
         if form == "shards":
             write_shards(same, folder, names, lost, progress)
             return dict(+lost)
@@ -114,11 +114,16 @@ def _new_folder(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _names(paths: Sequence[Path], flat: bool) -> dict[Path, str]:
-    """Returns a name for each picture; no two are the same without their endings."""
+def _names(paths: Sequence[Path], form: str) -> dict[Path, str]:
+    """Returns a name for each picture; no two are the same without their endings.
+
+    There are no folders in them for VOC, nor for YOLO where one would lead to other labels.
+    """
     names: dict[Path, str] = {}
     taken: set[str] = set()
     for path, name in zip(paths, picture_names(paths), strict=True):
+        leads = not {"images", "labels", "label"}.isdisjoint(name.lower().split("/")[:-1])
+        flat = form == "voc" or (form == "yolo" and leads)
         whole = PurePosixPath(name.replace("/", "_") if flat else name)
         stems = (whole.stem, f"{whole.stem}_{whole.suffix[1:]}")
         numbered = (f"{whole.stem}_{number}" for number in range(2, len(paths) + 3))

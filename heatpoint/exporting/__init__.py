@@ -178,6 +178,8 @@ def drafted(path: Path) -> Iterator[Path]:
                 with atomic_write(path.with_suffix(".bin")) as whole_weights:
                     os.replace(weights, whole_weights)
             os.replace(draft, whole)
+        except HeatpointError as error:  # of a check of the draft, which the user does not know
+            raise HeatpointError(str(error).replace(str(draft), str(path))) from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -223,9 +223,9 @@ class ReportOptions:
 class EvaluateOptions:
     """Scores a model on annotated pictures."""
 
-    model: Checkpoint | Path | Detector | Engine | None
+    model: Checkpoint | Path | Detector | Engine | None = field(metadata={"unless": "results"})
     """a checkpoint of train or convert, a .onnx or .xml file of export, or the name of fetched
-    weights; left out where --results are scored"""
+    weights"""
 
     data: Data | Path | Annotations
     """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file; for joints COCO
@@ -236,8 +236,9 @@ class EvaluateOptions:
     for published PCK and PCKh"""
 
     results: File | Path | None = None
-    """COCO result JSON to score instead of running a model; rows with file_name and category_name,
-    as predict writes them, are matched by those, others by image_id and category_id"""
+    """COCO result JSON to score instead of a MODEL, which is left off; rows with file_name and
+    category_name, as predict writes them, are matched by those, others by image_id and
+    category_id"""
 
     save_results: File | Path | None = None
     """file to write the model's results to, as COCO result JSON"""

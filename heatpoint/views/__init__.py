@@ -301,7 +301,10 @@ def input_size(
         raise HeatpointError(f"{name} must be one or two positive whole numbers, not {size}")
     legal = tuple(next_multiple(side, multiple, trim) for side in sides)
     if legal != sides:
-        following = str(legal[0]) if legal[0] == legal[1] else f"{legal[0]}x{legal[1]}"
+        half = (multiple - 1) // 2
+        nearest = tuple(next_multiple(side - half, multiple, trim) for side in sides)
+        said = [str(a) if a == b else f"{a}x{b}" for a, b in (legal, nearest)]
+        following = said[0] if nearest == legal else f"{said[0]}, the nearest {said[1]}"
         rule = f"multiples of {multiple}{less(trim)}" if trim else f"divisible by {multiple}"
         raise HeatpointError(
             f"{name} {sides[0]}x{sides[1]} (height x width) does not fit this model, whose sides "

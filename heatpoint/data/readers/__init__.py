@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
@@ -59,6 +62,24 @@ FORMATS: tuple[Format, ...] = (
 """Every format that is read; of several that fit, the first one counts."""
 
 
+_REMEDIES = {
+    **dict.fromkeys(
+        (".zip", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar", ".zst"),
+        "packed; unpack it and give the folder or file in it",
+    ),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), "a workbook, which is not read; save it as CSV"),
+    **dict.fromkeys(
+        (".jsonl", ".ndjson", ".manifest", ".odgt"),
+        "lines of JSON, which are not read; convert them to COCO",
+    ),
+    **dict.fromkeys(
+        (".tfrecord", ".record", ".parquet", ".pkl"),
+        "not read as annotations; write them as COCO or CSV",
+    ),
+}
+"""What files are that people have and that are not read, by ending, and what to do."""
+
+
 def read(data: str | Path, images: str | Path | None = None, encoding: str = "") -> Annotations:
     """Reads a labelled data set of any of the ``FORMATS``.
 
@@ -103,7 +124,18 @@ def read(data: str | Path, images: str | Path | None = None, encoding: str = "")
         annotations.findings.append(Finding("text in a national encoding", "", said))
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
+    _check_units(annotations)
     return as_points(annotations) if are_points(annotations) else settled(annotations)
+
+
+def _check_units(annotations: Annotations) -> None:
+    """Says so where boxes look like shares of the pictures' sides."""
+    boxes = np.concatenate([record.boxes for record in annotations.images])
+    boxes = boxes[np.isfinite(boxes).all(1)]
+    sides = boxes[:, 2:] - boxes[:, :2]
+    if len(boxes) and boxes.min() >= 0 and boxes.max() <= 2 and sides.max() <= 1:
+        detail = "no box is wider than one pixel; they are read in pixels"
+        annotations.findings.append(Finding("boxes in other units", "", detail))
 
 
 def _read(given: Given, chosen: Format | None) -> Annotations:
@@ -143,11 +175,19 @@ def _known() -> str:
 def _unknown(given: Given) -> HeatpointError:
     """Returns the error for what no format fits."""
     path = given.path
+    if remedy := _REMEDIES.get(given.suffix):
+        return HeatpointError(f"{path} is {remedy}")
     if not given.is_folder:
         above = [each for each in FORMATS if each.folder and each.fits(Given(path.parent))]
         hint = f"; for the folder it is in, give {path.parent}" if above else ""
         held = f", got {_told(given.content)}" if given.suffix == ".json" else ""
+        if root := re.search(
+            r"<([A-Za-z_][\w:.-]*)", given.start if given.suffix == ".xml" else ""
+        ):
+            held = f", got an element <{root[1]}>"
         return HeatpointError(f"{path}: expected {_known()}{held}{hint}")
+    if held := unread.folder_of(path):
+        return HeatpointError(held)
     there = ", ".join(sorted(each.name for each in path.iterdir())[:8])
     got = f"got {there}" if there else "the folder is empty"
     signs = "; ".join(f"{each.sign} ({each.name})" for each in FORMATS if each.folder)

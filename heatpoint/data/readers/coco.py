@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Id
 from heatpoint.data.findings import Finding
-from heatpoint.data.readers import steps
+from heatpoint.data.readers import steps, unread
 from heatpoint.data.readers.coco_classes import as_id, read_classes
 from heatpoint.data.readers.coco_objects import PIXEL, Columns, Item
 from heatpoint.data.readers.given import Format, Given
@@ -145,6 +145,8 @@ def _from_content(content: Any, path: Path) -> _File:
     Raises:
         HeatpointError: It is no COCO file.
     """
+    if tool := unread.made_by(content):
+        raise HeatpointError(f"{path} is {tool}")
     if not isinstance(content, dict):
         got = (
             "a list (detections, perhaps)" if isinstance(content, list) else type(content).__name__

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
+from heatpoint.data.formats import matching
 from heatpoint.data.readers import coco, steps
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.errors import HeatpointError
@@ -27,7 +28,7 @@ _LAYOUT = "a folder with _annotations.coco.json or labels.json, or a file in ann
 
 def _coco_files(folder: Path) -> list[Path]:
     """Returns the files in a folder, by name, that begin as COCO files do."""
-    files = sorted(folder.glob("*.json"))
+    files = matching(folder, "*.json")
     if len(files) > _MOST_FILES:
         files = [path for path in files if path.name in ("_annotations.coco.json", "labels.json")]
     return [path for path in files if path.is_file() and _begins_as_coco(path)]
@@ -51,7 +52,7 @@ def _split_of(path: Path) -> str:
 
 def _found(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yields split and file: of one split those of COCO's kinds in their order."""
-    for place in sorted(each for each in folder.iterdir() if each.is_dir()):
+    for place in matching(folder, "*/"):
         files = _coco_files(place) if place.name != "annotations" else []
         if len(files) == 1:
             yield place.name, files[0]

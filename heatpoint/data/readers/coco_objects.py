@@ -18,7 +18,8 @@ from heatpoint.data import Id, ImageRecord, Size, joints_box
 from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import Classes
-from heatpoint.data.readers.coco_shapes import extent, four_points, is_empty, may_be_four
+from heatpoint.data.readers.coco_shapes import extent, four_corners, is_empty, plain
+from heatpoint.data.readers.outlines import around, number, turned
 from heatpoint.errors import HeatpointError
 
 Floats = NDArray[np.float64]
@@ -29,6 +30,8 @@ PIXEL = 0.5
 _BEYOND = 0.1
 """Share of boxes beyond their images from which on other units are suspected."""
 
+
+_ROTATED = "rotated box read as upright"
 
 _NOTHING = msgspec.Raw(b"null")
 
@@ -50,6 +53,7 @@ class Item(msgspec.Struct, gc=False):
     keypoints: msgspec.Raw = _NOTHING
     head_size: Any = None
     segmentation: msgspec.Raw = _NOTHING
+    attributes: msgspec.Raw = _NOTHING
 
 
 class Columns:
@@ -102,6 +106,12 @@ class Columns:
         heads = self._numbers("head_size", [item.head_size for item in self._items])[rows]
         crowd = self._flags("iscrowd", [item.iscrowd for item in self._items])
         crowd |= self._flags("ignore", [item.ignore for item in self._items])
+        quads = None if joints is not None else self._quads(rows, crowd)
+        outlined = (each for each in self._items if each.segmentation is not _NOTHING)
+        boxed = (is_empty(one.segmentation) or is_empty(one.bbox) for one in outlined)
+        if quads is None and not all(boxed):
+            detail = "polygons or masks, which are not read where a box is there as well"
+            self._say("outlines beside boxes", None, detail)
         record = ImageRecord(
             Path(self._annotations.source),
             None,
@@ -112,7 +122,7 @@ class Columns:
             self._numbers("area", [item.area for item in self._items])[rows],
             keypoints=None if joints is None else joints[rows],
             heads=np.where(heads > 0, heads, math.nan),
-            points=None if joints is not None else self._quads(rows, crowd),
+            points=quads,
         )
         return record, np.bincount(self._image[rows], minlength=len(self._paths))
 
@@ -130,8 +140,8 @@ class Columns:
             boxes[:, 2:] += boxes[:, :2]
         for row in np.flatnonzero(kept & ~sound).tolist():
             item = self._items[row]
-            given = _value(item.bbox)
-            kind, found = "polygon read as its box", extent(_value(item.segmentation))
+            given = plain(item.bbox)
+            kind, found = "polygon read as its box", extent(plain(item.segmentation))
             if found is None and joints is not None:
                 kind, found = "joints read as their box", joints_box(joints[row])
             if found is not None:
@@ -141,7 +151,21 @@ class Columns:
                 kept[row] = False
                 detail = f"expected 'bbox' to be x, y, width, height, got {given!r:.60}"
                 self._leave_out("object without a box", row, detail)
+        self._turn(boxes)
         return boxes
+
+    def _turn(self, boxes: Floats) -> None:
+        """Gives corners to objects of which CVAT's attributes say that their boxes are turned."""
+        for row, item in enumerate(self._items):
+            if item.attributes is _NOTHING or not is_empty(item.segmentation):
+                continue
+            attributes, (x1, y1, x2, y2) = plain(item.attributes), boxes[row].tolist()
+            turn = number(attributes.get("rotation")) if isinstance(attributes, dict) else 0.0
+            if turn and math.isfinite(turn):
+                corners = turned((x1, y1, x2, y2), turn, ((x1 + x2) / 2, (y1 + y2) / 2))
+                item.segmentation = [list(chain.from_iterable(corners))]  # type: ignore[assignment]
+                boxes[row] = around(corners)
+                self._say(_ROTATED, row, f"is turned by {turn:g} degrees")
 
     def _quads(self, rows: NDArray[np.int64], crowd: NDArray[np.bool_]) -> Floats | None:
         """Returns the corners (N, 4, 2) of objects whose outlines are one polygon of four points.
@@ -152,30 +176,14 @@ class Columns:
             rows: The objects that are wanted, in order.
             crowd: (all,) which of all objects are crowd regions.
         """
-        mine, outlines = list[int](), list[Any]()
-        for place, row in enumerate(rows.tolist()):
-            outline = self._items[row].segmentation
-            if crowd[row] or is_empty(outline):
-                continue
-            if not may_be_four(outline):  # long outlines are not read beyond the first
+        corners, wanted = np.full((len(crowd), 4, 2), math.nan), np.sort(rows[~crowd[rows]])
+        for start in range(0, len(wanted), _AT_ONCE):
+            part = wanted[start : start + _AT_ONCE]
+            some = four_corners([self._items[row].segmentation for row in part.tolist()])
+            if some is None:
                 return None
-            mine.append(place)
-            outlines.append(outline)
-        if not mine:
-            return None
-        corners, start = np.full((len(rows), 4, 2), math.nan), 0
-        for some in _decoded(outlines):
-            quads, whole = _table([_only(outline) for outline in some], 8)
-            for place in np.flatnonzero(~whole).tolist():
-                polygon = four_points(some[place])
-                if polygon is None:
-                    return None
-                quads[place] = polygon.ravel()
-            if not np.isfinite(quads).all():
-                return None
-            places = mine[start : (start := start + len(some))]
-            corners[places] = quads.reshape(-1, 4, 2)
-        return corners
+            corners[part] = some
+        return None if np.isnan(corners).all() else corners[rows]
 
     def _joints(self, kept: NDArray[np.bool_]) -> Floats | None:
         """Returns the joints of all objects, (N, J, 3) in image pixels; None if they have none.
@@ -220,7 +228,7 @@ class Columns:
         rule = f"expected {3 * count}: x, y and 0, 1 or 2 as visibility of each joint"
         said = ""
         for row in malformed:
-            one = _value(self._items[row].keypoints)
+            one = plain(self._items[row].keypoints)
             if not one:
                 continue
             if not count:
@@ -228,6 +236,8 @@ class Columns:
                 self._leave_out("joints that no class names", row, f"is a {name!r}")
                 continue
             got = f"{len(one)} numbers" if isinstance(one, list) else type(one).__name__
+            if isinstance(one, list) and len(one) == 3 * count:
+                got = f"{one!r:.60}"
             said = f"has {got}, {rule}"
             self._leave_out("malformed joints", row, said)
         if said and len(malformed) == len(rows):
@@ -265,7 +275,7 @@ class Columns:
     def _check_units(
         self, corners: Floats, rows: NDArray[np.int64], sizes: Sequence[Size | None]
     ) -> None:
-        """Says so where boxes look like x1, y1, x2, y2, or like shares of the image's sides.
+        """Says so where boxes look like x1, y1, x2, y2.
 
         Args:
             corners: (N, 4) xyxy, of x, y, width and height as they are in the file.
@@ -279,16 +289,13 @@ class Columns:
             return
         limits, last = limits[self._image[rows]], corners[:, 2:]
         sides = last - corners[:, :2]
-        detail = "they are read as x, y, width and height in pixels"
-        if corners.min() >= 0 and sides.max() <= 1 and last.max() <= 2:
-            self._say("boxes in other units", None, f"no box is wider than one pixel; {detail}")
         # As x, y, width, height, a box that is x1, y1, x2, y2 often ends beyond its image.
         as_corners = (sides > corners[:, :2]).all(1) & (sides <= limits + 1).all(1)
         beyond: NDArray[np.bool_] = np.any(last > limits + 1, axis=1)
         if as_corners.all() and beyond.mean() > _BEYOND:
             number = f"{int(beyond.sum()):,} of {len(beyond):,} boxes"
-            detail = f"{number} end beyond their images, as x1, y1, x2, y2 all fit; {detail}"
-            self._say("boxes in other units", None, detail)
+            detail = f"{number} end beyond their images, as x1, y1, x2, y2 all fit; they are read "
+            self._say("boxes in other units", None, f"{detail}as x, y, width and height in pixels")
 
     def _check_ids(self) -> None:
         """Says so where objects share an id."""
@@ -337,24 +344,14 @@ def _places(values: Sequence[Any], ids: Mapping[Id, int]) -> NDArray[np.int64]:
     return places
 
 
-def _value(value: Any) -> Any:
-    """Returns a value that may be text still."""
-    return msgspec.json.decode(value) if isinstance(value, msgspec.Raw) else value
-
-
 def _decoded(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
     """Yields values that may be text still, some at a time."""
     for start in range(0, len(values), _AT_ONCE):
         part = values[start : start + _AT_ONCE]
-        if all(isinstance(value, msgspec.Raw) for value in part):
+        if all(isinstance(one, msgspec.Raw) for one in part):
             yield msgspec.json.decode(b"[%b]" % b",".join(part))
         else:
-            yield [_value(value) for value in part]
-
-
-def _only(outline: Any) -> Any:
-    """Returns the one part of an outline, or the outline if it has several."""
-    return outline[0] if isinstance(outline, list) and len(outline) == 1 else outline
+            yield list(map(plain, part))
 
 
 def _table(values: Sequence[Any], width: int) -> tuple[Floats, NDArray[np.bool_]]:

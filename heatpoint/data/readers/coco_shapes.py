@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -9,6 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Box
+
+_EIGHT_EACH = msgspec.json.Decoder(
+    list[tuple[tuple[float, float, float, float, float, float, float, float]]]
+)
 
 _LONGEST = 7
 """Characters that a number of a compressed mask has at most: five bits each, of 32."""
@@ -19,6 +25,45 @@ def is_empty(segmentation: Any) -> bool:
     if isinstance(segmentation, msgspec.Raw):
         return bytes(segmentation) in (b"null", b"[]", b"[[]]")
     return segmentation in (None, [], [[]])
+
+
+def four_corners(outlines: Sequence[Any]) -> NDArray[np.float64] | None:
+    """Returns the corners (N, 4, 2) of outlines that are one polygon of four points each.
+
+    Those of outlines that say nothing are NaN. None where one is anything else.
+    """
+    whole = _fours(outlines)
+    if whole is not None:
+        return whole
+    there = np.array([not is_empty(outline) for outline in outlines])
+    some = [outline for outline, said in zip(outlines, there.tolist(), strict=True) if said]
+    if not all(map(may_be_four, some)):  # long outlines are not read
+        return None
+    whole = _fours(some)
+    if whole is None:
+        each = [four_points(plain(outline)) for outline in some]
+        if any(corners is None for corners in each):
+            return None
+        whole = np.array(each).reshape(-1, 4, 2)
+    found = np.full((len(outlines), 4, 2), np.nan)
+    found[there] = whole
+    return found
+
+
+def _fours(outlines: Sequence[Any]) -> NDArray[np.float64] | None:
+    """Returns the corners of outlines that are texts of eight numbers each, None of others."""
+    try:
+        polygons = _EIGHT_EACH.decode(b"[%b]" % b",".join(outlines))
+    except (TypeError, msgspec.DecodeError):
+        return None
+    numbers = chain.from_iterable(chain.from_iterable(polygons))
+    corners = np.fromiter(numbers, float, 8 * len(outlines)).reshape(-1, 4, 2)
+    return corners if np.isfinite(corners).all() else None
+
+
+def plain(given: Any) -> Any:
+    """Returns a value that may be text still."""
+    return msgspec.json.decode(given) if isinstance(given, msgspec.Raw) else given
 
 
 def may_be_four(segmentation: Any) -> bool:

@@ -101,6 +101,11 @@ def read_cvat(path: Path, split: str | None = None, images: Path | None = None) 
             _add_track(element, frames, meta.step, path)
     if frames and not pictures:
         pictures = _framed(_film(frames, meta, path), path, images)
+    # The pictures of a project lie in folders of its subsets.
+    plain = [each.name for each in pictures]
+    forms = [plain, ["/".join(filter(None, (each.split, each.name))) for each in pictures]]
+    chosen = forms[locate.most_found(forms, path, images)]
+    pictures = [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
     return as_annotations(pictures, path, images, split, meta.classes, meta.edges)
 
 
@@ -281,7 +286,9 @@ def _outline(item: Element) -> Outline:
 
 
 def _folder_file(given: Given) -> Path:
-    return given.path / "annotations.xml"
+    """Returns the file of a folder; FiftyOne calls it ``labels.xml``."""
+    own = given.path / "annotations.xml"
+    return own if own.exists() else given.path / "labels.xml"
 
 
 FORMATS = (

@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from heatpoint.data.formats import matching
 from heatpoint.data.readers import steps
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_yaml
@@ -63,11 +64,11 @@ def find_labels(path: Path) -> Labels:
     project = Project() if root is None else _project(root / CONFIG)
     if path.is_file() and path.name != CONFIG:
         return Labels(root or folder, [path], project)
-    if any(_files(folder, PATTERN)):
+    if any(matching(folder, PATTERN)):
         return Labels(root or folder, [_only_file(folder, project)], project)
     videos = folder / LABELED if (folder / LABELED).is_dir() else folder
     below = sorted(each for each in videos.iterdir() if each.is_dir())
-    files = [_only_file(each, project) for each in below if any(_files(each, PATTERN))]
+    files = [_only_file(each, project) for each in below if any(matching(each, PATTERN))]
     if not files:
         raise _none(folder, [folder, *below])
     return Labels(root or folder, files, project)
@@ -78,7 +79,7 @@ def is_project(folder: Path) -> bool:
     videos = folder / LABELED if (folder / LABELED).is_dir() else folder
     kinds = PATTERN, TABLE
     return any(
-        _files(each, f"{start}{kind}")
+        matching(each, f"{start}{kind}")
         for each, start in ((folder, ""), (videos, "*/"))
         for kind in kinds
     )
@@ -89,10 +90,6 @@ def is_config(path: Path) -> bool:
     return path.name == CONFIG and (path.parent / LABELED).is_dir()
 
 
-def _files(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if not path.name.startswith("."))
-
-
 def _root(folder: Path) -> Path | None:
     """Returns the folder of the project that a folder belongs to."""
     above = [folder, *Path(os.path.abspath(folder)).parents][: _HIGHEST + 1]
@@ -100,7 +97,7 @@ def _root(folder: Path) -> Path | None:
 
 
 def _only_file(folder: Path, project: Project) -> Path:
-    there = _files(folder, PATTERN)
+    there = matching(folder, PATTERN)
     mine = [path for path in there if path.stem == f"CollectedData_{project.scorer}"]
     chosen = mine if len(there) > 1 and mine else there
     if len(chosen) != 1:
@@ -110,7 +107,7 @@ def _only_file(folder: Path, project: Project) -> Path:
 
 
 def _none(folder: Path, places: list[Path]) -> HeatpointError:
-    tables = [path for place in places for path in _files(place, TABLE)]
+    tables = [path for place in places for path in matching(place, TABLE)]
     return table_alone(tables[0]) if tables else HeatpointError(f"{folder} holds no {PATTERN}")
 
 

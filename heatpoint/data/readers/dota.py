@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Objects, check_names
-from heatpoint.data.formats import is_picture
+from heatpoint.data.formats import is_picture, matching
 from heatpoint.data.quads import around
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.given import Format
@@ -51,9 +51,7 @@ def read_dota(
     splits = {each.parent.name: each for each in folders if each.parent != Path(path)}
     if split is not None and split not in splits:
         raise steps.no_such_split(Path(path), split, splits, "a folder with labelTxt")
-    rows = {
-        folder: {file: _rows(file) for file in sorted(folder.glob("*.txt"))} for folder in folders
-    }
+    rows = {folder: {file: _rows(file) for file in matching(folder, "*.txt")} for folder in folders}
     used = {row.name for files in rows.values() for each in files.values() for row in each}
     names = check_names(sorted(used), path)
     annotations = Annotations(names, [], str(path))
@@ -72,7 +70,7 @@ def read_dota(
 
 def _folders(path: Path) -> list[Path]:
     """Returns the folders of label files in a folder, or in folders of it."""
-    there = (*path.glob("*/"), *sorted(path.glob("*/*/")))
+    there = matching(path, "*/", "*/*/")
     found = [each for each in there if each.name.lower().startswith(_LABELS) and each.is_dir()]
     # DOTA comes with upright boxes of the same objects beside the turned ones.
     turned = [each for each in found if "hbb" not in each.name.lower()]

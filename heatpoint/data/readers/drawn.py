@@ -7,12 +7,10 @@ what counts as an object, which joints belong to it and what is left out is one 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
 
 import numpy as np
 
@@ -28,8 +26,6 @@ from heatpoint.errors import HeatpointError
 
 SUBJECT = "object"
 """Class of what nobody named: joints without a box, and boxes of files that know no classes."""
-
-_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://[^/]*/", re.IGNORECASE)
 
 _ROTATED = "rotated box read as upright"
 
@@ -168,12 +164,7 @@ def as_annotations(
         if split not in splits:
             raise steps.no_such_split(file, split, splits, "one that its pictures name")
         pictures = [each for each in pictures if each.split == split]
-    addresses = [each.name for each in pictures if _ADDRESS.match(each.name)]
-    if addresses:
-        detail = f"{len(addresses)} images, such as {addresses[0]}"
-        annotations.findings.append(Finding("image named by an address", "", detail))
-    names_here = [_here(each.name) for each in pictures]
-    paths = locate.locate_images(names_here, annotations, file, images)
+    paths = locate.locate_images([each.name for each in pictures], annotations, file, images)
     taken: dict[Path, Picture] = {}
     for path, picture in zip(paths, pictures, strict=True):
         for kind, detail, lost in picture.notes:
@@ -185,7 +176,8 @@ def as_annotations(
             annotations.leave_out("image not annotated", str(path), picture.unlabelled)
             continue
         if path in taken:
-            annotations.leave_out("image listed twice", str(path), f"in {file.name}")
+            detail = f"in {file.name}, with {len(picture.things) + len(picture.joints)} shapes"
+            annotations.leave_out("image listed twice", str(path), detail)
         if path not in taken or not (taken[path].things or taken[path].joints):
             taken[path] = picture
     label_of = {name: label for label, name in enumerate(annotations.names)}
@@ -221,12 +213,6 @@ def _counted(joints: Iterable[Joint]) -> list[Thing]:
         )
         for joint in joints
     ]
-
-
-def _here(name: str) -> str:
-    """Returns the path in an address (``https://host/photos/a.jpg?key``), any other name as is."""
-    found = _ADDRESS.match(name)
-    return unquote(re.split("[?#]", name[found.end() :])[0]) if found else name
 
 
 def _skeleton(joints: Sequence[str], edges: Iterable[tuple[str, str]], file: Path) -> Skeleton:

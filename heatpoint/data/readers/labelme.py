@@ -7,13 +7,12 @@ which box, and which polygons are parts of one object.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from itertools import chain, islice
+from collections import Counter
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from heatpoint.data import Annotations
-from heatpoint.data.formats import SUFFIXES, is_picture
+from heatpoint.data.formats import SUFFIXES, is_picture, matching
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format
@@ -37,11 +36,11 @@ def is_labelme(content: Any) -> bool:
 
 def is_labelme_folder(folder: Path) -> bool:
     """Returns whether one of the first JSON files of a folder, or of those in it, is LabelMe's."""
-    return any(map(_begins_so, islice(_files(folder), _TRIED)))
+    return any(map(_begins_so, _files(folder)[:_TRIED]))
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    return chain(folder.glob("*.json"), folder.glob("*/*.json"))
+def _files(folder: Path) -> list[Path]:
+    return matching(folder, "*.json", "*/*.json")
 
 
 def _begins_so(path: Path) -> bool:
@@ -80,7 +79,7 @@ def read_labelme(
     """
     path = Path(path)
     folder = path if path.is_dir() else path.parent
-    files = sorted(_files(path)) if path.is_dir() else [path]
+    files = _files(path) if path.is_dir() else [path]
     contents = _read_all(files)
     pictures, beside = [], []
     others: list[Path] = []
@@ -97,16 +96,12 @@ def read_labelme(
         beside.append(_beside(file, folder) or picture.name)
     named, at = [each.name for each in pictures], folder / "labels.txt"
     given = None if images is None else Path(images)
-    if locate.most_found([named, beside], at, given):
-        pictures = [
-            each
-            if name == each.name
-            else each._replace(
-                name=name,
-                notes=[Note("image under a near name", f"the annotations call it {each.name!r}")],
-            )
-            for each, name in zip(pictures, beside, strict=True)
-        ]
+    all_beside, often = locate.most_found([named, beside], at, given), Counter(named)
+    for place, (each, name) in enumerate(zip(pictures, beside, strict=True)):
+        # Several files name one picture where they were copied: then their own names count.
+        if name != each.name and (all_beside or often[each.name] > 1):
+            note = Note("image under a near name", f"the annotations call it {each.name!r}")
+            pictures[place] = each._replace(name=name, notes=[note])
     lines = steps.read_lines(at) if at.is_file() else []
     classes = [line for _, line in lines if line not in _NO_CLASSES]
     annotations = as_annotations(pictures, at if path.is_dir() else path, given, split, classes)

@@ -34,6 +34,11 @@ _DEEPEST = 64
 
 _DRIVE = re.compile(r"/?[A-Za-z]:")
 
+_ADDRESS = re.compile(r"(?!file:)[a-z][a-z0-9+.-]+://[^/]*/", re.IGNORECASE)
+
+_MOST_COMPARED = 1000
+"""Names that are compared with those on disk, where no folder holds one as it is written."""
+
 
 def first_file(places: Iterable[Path]) -> Path | None:
     """Returns the first of some places at which there is a file, None if there is none.
@@ -66,13 +71,14 @@ def leave_out_unread(folders: Iterable[Path], annotations: Annotations) -> None:
 def image_folders(annotation: Path) -> list[Path]:
     """Returns where the images of an annotation file are looked for, in order.
 
-    Beside the file, in ``images``, in ``../images``, in ``..``; and, for a file such as
-    ``instances_val2017.json``, in the folder ``val2017`` beside, above, or inside ``images``; in
-    ``data``, where FiftyOne keeps them.
+    Beside the file, in ``images``, in ``../images``, in ``..``; and, for files such as
+    ``instances_val2017.json`` and ``val2017-boxes.csv``, in the folder ``val2017`` beside, above,
+    or inside ``images``; in ``data``, where FiftyOne keeps them.
     """
-    split = annotation.stem.rsplit("_", 1)[-1]
     places = [".", "images", "../images", ".."]
-    places += [split, f"../{split}", f"images/{split}", f"../images/{split}", "data", "../data"]
+    for split in (annotation.stem.rsplit("_", 1)[-1], re.split("[-_]", annotation.stem)[0]):
+        places += [split, f"../{split}", f"images/{split}", f"../images/{split}"]
+    places = list(dict.fromkeys([*places, "data", "../data"]))
     return [Path(os.path.normpath(annotation.parent / place)) for place in places]
 
 
@@ -91,6 +97,8 @@ class _Name(NamedTuple):
 
 
 def _name(text: str) -> _Name:
+    if address := _ADDRESS.match(text):  # https://host/photos/a.jpg?key
+        text = unquote(re.split("[?#]", text[address.end() :])[0])
     plain = text.removeprefix("file://").replace("\\", "/")
     above, slash, last = plain.rpartition("/")
     if last in ("", ".", "..") or "\0" in last:
@@ -236,6 +244,9 @@ def locate_images(
     if images is not None and not images.is_dir() and listed(images) is None:
         raise HeatpointError(f"{images} is not a folder; expected the images of {file}")
     plain = [_name(name) for name in names]
+    if addresses := [name for name in names if _ADDRESS.match(name)]:
+        detail = f"{len(addresses)} images, such as {addresses[0]}"
+        annotations.findings.append(Finding("image named by an address", "", detail))
     chosen, dropped = _best([_Base(folder) for folder in folders], plain)
     paths = [chosen.find(name, dropped) for name in plain]
     # The root of the whole system is nobody's choice of a folder.
@@ -305,19 +316,23 @@ def _best(bases: Sequence[_Base], names: Sequence[_Name]) -> tuple[_Base, int]:
     last: dict[tuple[str, ...], list[str]] = {}
     for name in names:
         last.setdefault(name.folders, []).append(name.last)
-    distinct = len({(name.folders, name.last) for name in names})
-    for dropped in range(min(max(map(len, last), default=0), _MOST_DROPPED) + 1):
-        if dropped and len({(n.folders[dropped:], n.last) for n in names}) < distinct:
-            break  # two names would become one
-        best, most = bases[0], 0
-        for base in bases:
-            count = base.count(last, dropped)
-            if count > most:
-                best, most = base, count
-            if most == len(names):
-                break
-        if most:
-            return best, dropped
+    distinct, some = len({(name.folders, name.last) for name in names}), names[:_MOST_COMPARED]
+    for near in (False, True):  # names that are nearly those on disk count where none is the same
+        for dropped in range(min(max(map(len, last), default=0), _MOST_DROPPED) + 1):
+            if dropped and len({(n.folders[dropped:], n.last) for n in names}) < distinct:
+                break  # two names would become one
+            best, most = bases[0], 0
+            for base in bases:
+                if near:
+                    count = sum(base.close(name, dropped) is not None for name in some)
+                else:
+                    count = base.count(last, dropped)
+                if count > most:
+                    best, most = base, count
+                if most == len(names):
+                    break
+            if most:
+                return best, dropped
     return bases[0], 0
 
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import math
 import re
-from itertools import islice
 from pathlib import Path
 
 from heatpoint.data import Annotations
-from heatpoint.data.formats import SUFFIXES
+from heatpoint.data.formats import SUFFIXES, matching
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import SUBJECT, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Format
@@ -41,7 +40,7 @@ def is_napari(path: Path) -> bool:
 
 def is_napari_folder(folder: Path) -> bool:
     """Returns whether one of the first CSV files of a folder is napari's."""
-    return any(map(is_napari, islice(folder.glob("*.csv"), _TRIED)))
+    return any(map(is_napari, matching(folder, "*.csv")[:_TRIED]))
 
 
 def read_napari(path: Path, images: Path | None = None) -> Annotations:
@@ -56,7 +55,7 @@ def read_napari(path: Path, images: Path | None = None) -> Annotations:
     Raises:
         HeatpointError: A file has points of more than two axes, or a cell is no number.
     """
-    files = sorted(each for each in path.glob("*.csv") if is_napari(each)) or [path]
+    files = [each for each in matching(path, "*.csv") if is_napari(each)] or [path]
     pictures = [_picture(file) for file in files]
     first = path / files[0].name if path.is_dir() else path
     forms = [[f"{each.name}{end}" for each in pictures] for end in SUFFIXES]

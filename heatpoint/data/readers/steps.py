@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from heatpoint.data import Annotations, Box, Objects, check_names, joints_box
+from heatpoint.data.formats import matching
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.files import read_text
 
@@ -185,7 +186,7 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 def split_lists(folder: Path) -> dict[str, Path]:
     """Returns the text files in a folder that may list the images of a split, by its name."""
-    files = sorted(folder.glob("*.txt"))
+    files = matching(folder, "*.txt")
     return {path.stem: path for path in files if _plain(path.stem) not in _NOT_SPLITS}
 
 
@@ -199,7 +200,7 @@ def split_files(folder: Path, name: str) -> dict[str, Path]:
     own = folder / name
     if own.is_file():
         return {"": own}
-    return {path.parent.name: path for path in sorted(folder.glob(f"*/{name}"))}
+    return {path.parent.name: path for path in matching(folder, f"*/{name}")}
 
 
 def read_split(folder: Path, split: str, lists: Mapping[str, Path], layout: str) -> list[str]:

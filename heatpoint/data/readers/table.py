@@ -1,7 +1,8 @@
 """Reads tables of boxes or points, one a row: TensorFlow's, Open Images', RetinaNet's, and kin.
 
 Columns are known by their headings, in any order, in capitals or not. Tables without headings are
-RetinaNet's ``path,x1,y1,x2,y2,class`` and Google AutoML's, which begins with the split.
+RetinaNet's ``path,x1,y1,x2,y2,class``, makesense.ai's ``class,x,y,w,h,path,width,height`` and
+Google AutoML's, which begins with the split.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
-from heatpoint.data.formats import is_picture
+from heatpoint.data.formats import is_picture, matching
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.deeplabcut import is_deeplabcut
 from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations
@@ -57,11 +58,15 @@ _POINTS = (("x", "y"), ("cx", "cy"))
 _QUAD = (*_CORNERS, "x3", "y3", "x4", "y4")
 _SHAPES = (_QUAD, _CORNERS, _SIDES, _MIDDLE, ("bbox",), *_POINTS)
 _RETINANET = ("image", "x1", "y1", "x2", "y2", "label")
+_MAKE_SENSE = ("label", "x", "y", "w", "h", "image", "width", "height")
 _AUTOML = ("split", "image", "label", "x1", "y1", "", "", "x2", "y2", "", "")
 _AUTOML_SPLITS = {
     **{"TRAIN": "train", "TRAINING": "train", "VALIDATION": "val", "VALIDATE": "val"},
     **{"TEST": "test", "UNASSIGNED": ""},
 }
+
+_PIXELS = re.compile(r"[(\[](px|pixels?)[)\]]\s*$", re.IGNORECASE)
+"""What headings may say of units; columns of other units are none of those that are read."""
 
 _COMMA = re.compile(r"^([-+]?\d+),(\d+)$")
 
@@ -133,7 +138,7 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     for folder, file in files.items():
         for row in _rows(file):
             name = f"{folder}/{row.text('image')}" if folder else row.text("image")
-            table = found.get(name)
+            table = found.get(name) or found.get(name := name.replace("\\", "/").removeprefix("./"))
             if table is None:
                 split_of = folder or row.text("split")
                 split_of = _AUTOML_SPLITS.get(split_of, split_of)
@@ -197,8 +202,11 @@ def _without_headings(cells: Sequence[str]) -> Sequence[str]:
     """Returns the columns of a table without headings by its first row; none if it has some."""
     if len(cells) == len(_AUTOML) and cells[0].upper() in _AUTOML_SPLITS:
         return _AUTOML
-    if len(cells) == len(_RETINANET) and not any(map(_is_word, cells[1:5])):
-        return _RETINANET
+    if not any(map(_is_word, cells[1:5])):
+        if len(cells) == len(_RETINANET):
+            return _RETINANET
+        if len(cells) == len(_MAKE_SENSE) and is_picture(Path(cells[5])):
+            return _MAKE_SENSE
     return ()
 
 
@@ -208,7 +216,8 @@ def _is_word(cell: str) -> bool:
 
 def _columns(headings: Sequence[str], path: Path) -> list[str]:
     """Returns what each column means, ``""`` for nothing."""
-    plain = [re.sub(r"[\W_]", "", heading).lower() for heading in headings]
+    pixels = [_PIXELS.sub("", heading.replace("%", "percent")) for heading in headings]
+    plain = [re.sub(r"[\W_]", "", heading).lower() for heading in pixels]
     place = {
         key: next((plain.index(word) for word in words.split() if word in plain), None)
         for key, words in _HEADINGS.items()
@@ -279,16 +288,16 @@ def _is_set(row: _Row, key: str) -> bool:
 
 def _classes(folder: Path) -> tuple[dict[str, str], list[str]]:
     """Returns names of codes, and the classes in order, as files beside a table tell them."""
-    for path in sorted(folder.glob("*label*.pbtxt")):
+    for path in matching(folder, "*label*.pbtxt"):
         items = re.findall(r"\bname\s*:\s*[\"']([^\"'\n]+)[\"']", read_text(path))
         if items:
             return {}, items
-    for path in (*sorted(folder.glob("*class-descriptions*.csv")), *_above(folder)):
+    for path in (*matching(folder, "*class-descriptions*.csv"), *_above(folder)):
         rows = [cells for _, cells in steps.read_table(path) if len(cells) > 1]
         names = {code: name for code, name, *_ in rows if code.startswith("/")}
         if names:
             return names, list(names.values())
-    for path in sorted(folder.glob("*class*.csv")):
+    for path in matching(folder, "*class*.csv"):
         rows = [cells for _, cells in steps.read_table(path)]
         if rows and all(len(cells) == 2 and cells[1].isdigit() for cells in rows):
             return {}, [name for name, _ in sorted(rows, key=lambda cells: int(cells[1]))]
@@ -297,7 +306,7 @@ def _classes(folder: Path) -> tuple[dict[str, str], list[str]]:
 
 def _above(folder: Path) -> list[Path]:
     places = (folder.parent, folder.parent / "metadata", folder / "metadata")
-    return [path for place in places for path in sorted(place.glob("*class-descriptions*.csv"))]
+    return [path for place in places for path in matching(place, "*class-descriptions*.csv")]
 
 
 FORMATS = (

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from heatpoint.data import Annotations, Box, Objects
-from heatpoint.data.formats import SUFFIXES, is_picture
+from heatpoint.data.formats import SUFFIXES, UNREAD, is_picture, matching
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.given import Format, Given
 from heatpoint.errors import HeatpointError
@@ -80,6 +80,11 @@ def _parse_line(line: str, where: str) -> tuple[str, Boxes]:
             raise steps.unexpected(where, "a whole number as class", repr(word))
         boxes.append(((x1, y1, x2, y2), int(label), where))
     line = line.rsplit(maxsplit=count)[0] if count else line
+    named = re.search(r"[^\d\s,.-]", line) and Path(line).suffix.lower() in ("", *SUFFIXES, *UNREAD)
+    if not count and not named:
+        wanted = "the path of a picture, and x1,y1,x2,y2,class of each box behind it"
+        remedy = "; lines of WIDER FACE, MOT, KITTI and VisDrone are not read: convert them to COCO"
+        raise steps.unexpected(where, wanted, f"{line!r:.80}", remedy)
     rest = _PATH_AND_MORE.fullmatch(line)
     if rest and not is_picture(Path(line)):
         raise steps.unexpected(
@@ -119,7 +124,7 @@ def _read_file(given: Given) -> Annotations:
 
 def _splits(folder: Path) -> dict[str, Path]:
     """Returns Roboflow's files below a folder by the name of the folder each is in."""
-    files = [*folder.glob(ROBOFLOW), *sorted(folder.glob(f"*/{ROBOFLOW}"))]
+    files = matching(folder, ROBOFLOW, f"*/{ROBOFLOW}")
     return {file.parent.name: file for file in files}
 
 

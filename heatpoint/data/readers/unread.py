@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from heatpoint.data.formats import matching
+from heatpoint.errors import HeatpointError
+from heatpoint.system.files import read_json
+
+_TRIED = 5
+"""JSON files of a folder that are looked at."""
+
 _COCO = "export COCO there"
+_FIFTYONE = "export fiftyone.types.COCODetectionDataset there"
 
 
 class _Tool(NamedTuple):
@@ -68,18 +78,44 @@ _TOOLS = (
     _Tool("a file of VoTT", frozenset({"asset", "regions"}), "export Pascal VOC or CSV there"),
     _Tool("a project of VoTT", frozenset({"assets", "tags"}), "export Pascal VOC or CSV there"),
     _Tool("a file of Datumaro", frozenset({"items", "categories"}), "convert it there, to COCO"),
+    _Tool("a file of FiftyOne", frozenset({"samples"}), _FIFTYONE),
+    _Tool("a file of FiftyOne", frozenset({"classes", "labels"}), _FIFTYONE),
     _Tool(
         "a file of Scalabel or BDD100K",
         frozenset({"name", "labels", "timestamp"}),
         "convert it to COCO",
     ),
     _Tool("a file of Scalabel", frozenset({"frames", "config"}), "convert it to COCO"),
+    _Tool("a list of MMDetection", frozenset({"filename", "ann"}), "write it as COCO"),
+    _Tool("a list of Detectron2", frozenset({"file_name", "annotations"}), "write it as COCO"),
     _Tool(
         "a list of results",
         frozenset({"image_id", "category_id", "score"}),
         "they are predictions: give the annotations that they were made for",
     ),
 )
+
+
+_FOLDERS = {
+    "data of KITTI": ("label_2/*.txt", "*/label_2/*.txt"),
+    "a sequence of MOT": ("gt/gt.txt", "*/gt/gt.txt"),
+    "data of VisDrone": ("annotations/*.txt", "*/annotations/*.txt"),
+    "data of the OIDv4 toolkit": ("*/[Ll]abel/*.txt", "*/*/[Ll]abel/*.txt"),
+    "data in lines of JSON, as for Hugging Face": ("*.jsonl", "*/*.jsonl"),
+}
+"""What folders hold that are not read, by their files."""
+
+
+def folder_of(folder: Path) -> str:
+    """Returns what a folder holds and what to do instead, ``""`` if nothing is recognised."""
+    for path in matching(folder, "*.json", "*/*.json", "*/*/*.json")[:_TRIED]:
+        with suppress(HeatpointError):
+            if tool := made_by(read_json(path)):
+                return f"{path} is {tool}"
+    for name, patterns in _FOLDERS.items():
+        if matching(folder, *patterns):
+            return f"{folder} seems to be {name}, which is not read; convert it to COCO or YOLO"
+    return ""
 
 
 def made_by(content: Any) -> str:

@@ -49,8 +49,8 @@ class _Region(NamedTuple):
     where: str
 
 
-Regions = dict[str, list[_Region]]
-"""Regions of each picture, in the order of the file."""
+Regions = list[tuple[str, list[_Region]]]
+"""Pictures and their regions, in the order of the file; of VIA 2, a name may be there twice."""
 
 
 def is_via(content: Any) -> bool:
@@ -93,15 +93,15 @@ def read_via(path: Path, content: Any = None, images: Path | None = None) -> Ann
         regions, options, films = _of_project_3(content, path)
     else:
         regions, options, prefix = _of_json(content, path)
-    every = [region for each in regions.values() for region in each]
+    every = [region for _, each in regions for region in each]
     count = Counter(key for region in every for key, value in region.values.items() if value)
     attribute = min(count, key=_rank, default="")
-    names = list(regions)
+    names = [name for name, _ in regions]
     forms = [names, [f"{prefix}/{name}" for name in names]] if prefix else [names]
     chosen = forms[locate.most_found(forms, path, images)]
     pictures = [
         _picture(name, each, attribute, options.get(attribute, {}))
-        for name, each in zip(chosen, regions.values(), strict=True)
+        for name, (_, each) in zip(chosen, regions, strict=True)
     ]
     pictures += [Picture(name, None, (), unlabelled="it is a video") for name in sorted(films)]
     classes = [text or key for key, text in options.get(attribute, {}).items()]
@@ -123,13 +123,14 @@ def _of_json(content: dict[str, Any], path: Path) -> tuple[Regions, dict[str, di
     files = content.get("_via_img_metadata", content)
     if not isinstance(files, dict):
         raise steps.unexpected(path, "'_via_img_metadata' to be an object", type(files).__name__)
-    found: Regions = {}
+    found: Regions = []
     for key, item in files.items():
         if not isinstance(item, dict) or not isinstance(item.get("filename"), str):
             raise steps.unexpected(f"{path}: {key!r}", "an object with 'filename'", repr(item)[:60])
         listed, name = item.get("regions") or [], item["filename"]
         listed = list(listed.values()) if isinstance(listed, dict) else listed  # VIA 1
-        each = found.setdefault(name, [])
+        each: list[_Region] = []
+        found.append((name, each))
         for place, region in enumerate(listed if isinstance(listed, list) else [], start=1):
             region = region if isinstance(region, dict) else {}
             shape, values = region.get("shape_attributes"), region.get("region_attributes")
@@ -163,7 +164,7 @@ def _of_project_3(
         key: str(_part(_part(content, "attribute"), key).get("aname") or key)
         for key in _part(content, "attribute")
     }
-    found: Regions = {name: [] for name in names.values()}
+    found: dict[str, list[_Region]] = {name: [] for name in names.values()}
     for key in _part(content, "metadata"):
         item = _part(_part(content, "metadata"), key)
         on, xy = names.get(str(item.get("vid"))), item.get("xy")
@@ -182,7 +183,7 @@ def _of_project_3(
         called[key]: {k: str(v) for k, v in _part(_part(attributes, key), "options").items()}
         for key in called
     }
-    return found, options, films
+    return list(found.items()), options, films
 
 
 def _part(content: Any, key: str) -> dict[str, Any]:
@@ -198,7 +199,7 @@ def _of_csv(path: Path) -> Regions:
     if missing:
         raise steps.unexpected(path, f"a column {missing[0]!r}", ", ".join(heading))
     name_at, shape_at, values_at = (heading.index(key) for key in wanted)
-    found: Regions = {}
+    found: dict[str, list[_Region]] = {}
     for line, cells in rows:
         where = f"{path}:{line}"
         if len(cells) < len(heading):
@@ -207,7 +208,7 @@ def _of_csv(path: Path) -> Regions:
         shape, values = (_cell(cells[at], where) for at in (shape_at, values_at))
         if shape:
             each.append(_region(shape, values, where))
-    return found
+    return list(found.items())
 
 
 def _cell(cell: str, where: str) -> Any:

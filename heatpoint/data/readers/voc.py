@@ -48,9 +48,10 @@ class _Object(NamedTuple):
         name: Its class, "" if absent.
         box: Its corners, None if absent.
         difficult: Whether VOC's evaluation leaves it out.
-        parts: Number of its parts, such as a person's hands.
+        parts: Number of its parts, such as a person's hands, its keypoints or a second box.
         told: What was done to its shape, a kind of ``TREATMENT``; "" for nothing.
         corners: Its four corners; ``quads.NONE`` of another outline; None of a box.
+        deleted: Whether somebody took it out in the older LabelMe, which keeps it in the file.
     """
 
     name: str
@@ -59,6 +60,7 @@ class _Object(NamedTuple):
     parts: int
     told: str
     corners: NDArray[np.float64] | None
+    deleted: bool
 
 
 class _Image(NamedTuple):
@@ -148,7 +150,9 @@ def _objects(
         what = f"object {number} of {file}"
         for _ in range(item.parts):
             annotations.leave_out("part of an object", picture, f"{what}, a {item.name}")
-        if not item.name:
+        if item.deleted:
+            annotations.leave_out("deleted object", picture, f"{what}, a {item.name}")
+        elif not item.name:
             annotations.leave_out("object without a class", picture, f"{what} has no <name>")
         elif item.box is None:
             detail = f"{what}: expected numbers {', '.join(_CORNERS)} in <bndbox>"
@@ -191,7 +195,9 @@ def _parse_all(files: Sequence[Path]) -> tuple[dict[Path, _Image], dict[Path, st
 def _parse(root: Element) -> _Image:
     height, width = _values(root.find("size"), ("height", "width"))
     size = steps.known_size(height, width)
-    return _Image(_text(root, "filename"), size, [_object(item) for item in root.findall("object")])
+    objects = [_object(item) for item in root.findall("object")]
+    path = _text(root, "path").replace("\\", "/")
+    return _Image(_text(root, "filename") or path.rpartition("/")[2], size, objects)
 
 
 def _object(item: Element) -> _Object:
@@ -202,13 +208,17 @@ def _object(item: Element) -> _Object:
         points, told = _polygon(polygon), POLYGON
     elif rotated is not None and box is None:
         points, told = _rotated(rotated), ROTATED
+    elif box is not None and (turn := _turn(item)):
+        points, told = turned(box, turn, ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)), ROTATED
+        box = None
     corners = None
     if points is not None:
         box = box or around(points)
         corners = np.array(points) if len(points) == 4 else NONE
     difficult = _text(item, "difficult").lower() in _YES
-    parts = len(item.findall("part"))
-    return _Object(_text(item, "name"), box, difficult, parts, told, corners)
+    parts = len([*item.findall("part"), *item.findall("keypoints"), *item.findall("bndbox")[1:]])
+    deleted = _text(item, "deleted").lower() in _YES
+    return _Object(_text(item, "name"), box, difficult, parts, told, corners, deleted)
 
 
 def _bounds(corners: Sequence[float | None]) -> tuple[Box | None, str]:
@@ -239,6 +249,13 @@ def _rotated(rotated: Element) -> Corners:
     x, y, width, height, angle = numbers
     box = x - width / 2, y - height / 2, x + width / 2, y + height / 2
     return turned(box, math.degrees(angle), (x, y))
+
+
+def _turn(item: Element) -> float:
+    """Returns by how many degrees CVAT says that a box is turned clockwise about its middle."""
+    said = item.iterfind("attributes/attribute")
+    values = [_number(_text(each, "value")) for each in said if _text(each, "name") == "rotation"]
+    return values[0] or 0.0 if values else 0.0
 
 
 def _text(element: Element, tag: str) -> str:

@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from heatpoint.data.formats import is_picture
+from heatpoint.data.formats import is_left_behind, is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.errors import HeatpointError
 
@@ -105,8 +105,11 @@ def walk(root: Path) -> Iterator[tuple[Parts, list[str]]]:
             inner.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
-        inner[:] = sorted(name for name in inner if name[0] != "." and name != "__MACOSX")
-        yield Path(folder).relative_to(root).parts, sorted(n for n in names if n[0] != ".")
+        inner[:] = sorted(name for name in inner if not is_left_behind(name))
+        yield (
+            Path(folder).relative_to(root).parts,
+            sorted(n for n in names if not is_left_behind(n)),
+        )
 
 
 def is_xml(name: str) -> bool:
@@ -245,6 +248,8 @@ def _listed(files: Files, owner: Parts, split: str) -> list[tuple[Parts, Path]]:
             whole["/".join((*key_of(parts)[above:], stem))] = parts, path
             often[stem] += 1
     last = {name.rpartition("/")[2]: each for name, each in whole.items()}
+    forms = Counter(map(locate.folded, whole))
+    near = {form: name for name in whole if forms[form := locate.folded(name)] == 1}
     folder = next((parts for parts in files.annotations if parts[: len(owner)] == owner), owner)
     found: list[tuple[Parts, Path]] = []
     lists = files.lists[owner]
@@ -253,6 +258,7 @@ def _listed(files: Files, owner: Parts, split: str) -> list[tuple[Parts, Path]]:
         head, _, flag = text.rpartition(" ")
         names = [text, head.strip()] if flag in ("-1", "0", "1") and head else [text]
         stems = [_stem(name) for name in names]
+        stems += [near[form] for form in map(locate.folded, stems) if form in near]
         known = next((whole[stem] for stem in stems if stem in whole), None)
         bare = stems[-1].rpartition("/")[2]
         if known is None and often[bare] > 1:

@@ -21,7 +21,7 @@ import msgspec
 
 from heatpoint.data import Annotations, Id
 from heatpoint.data.findings import Finding
-from heatpoint.data.formats import is_picture
+from heatpoint.data.formats import is_picture, matching
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import as_id, read_classes
 from heatpoint.data.readers.coco_objects import Columns, Item
@@ -215,7 +215,7 @@ def _groups(folder: Path) -> dict[str, list[Path]]:
     ``train-000000.tar`` and ``train/000000.tar`` are of ``train``.
     """
     found: dict[str, list[Path]] = {}
-    for path in sorted([*folder.glob(f"*{SHARD}"), *folder.glob(f"*/*{SHARD}")]):
+    for path in matching(folder, f"*{SHARD}", f"*/*{SHARD}"):
         if path.is_file():
             own = path.parent.name if path.parent != folder else path.stem.rstrip("0123456789")
             found.setdefault(own.rstrip("-_.") or path.stem, []).append(path)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from heatpoint.data import Annotations, Objects, Size
 from heatpoint.data.findings import Finding
-from heatpoint.data.formats import is_picture
+from heatpoint.data.formats import files_below, is_picture
 from heatpoint.data.jpeg_size import quick_size
 from heatpoint.data.readers import locate, steps, yolo_lines
 from heatpoint.data.readers.given import Format, Given
@@ -52,12 +52,11 @@ def read_yolo(
     if folder is not None and not folder.is_dir():
         raise HeatpointError(f"{folder} is not a folder; expected the images of {path}")
     described = describe(Path(path))
-    numbers = tuple(range(len(described.names)))
     annotations = Annotations(
         described.names,
         [],
         str(path),
-        numbers,
+        tuple(range(len(described.names))),
         findings=described.findings,
         skeleton=described.skeleton,
     )
@@ -74,6 +73,10 @@ def read_yolo(
     if yolo_lines.seem_corners(seen):
         detail = "all would be sound as x1 y1 x2 y2, and many reach out of their pictures"
         annotations.findings.append(Finding("boxes that seem to be corners", "", detail))
+    numbers = {row.label for row in seen if isinstance(row.label, int)}
+    if numbers and min(numbers) == 1 and max(numbers) == len(described.names):
+        detail = f"they go from 1 to {max(numbers)}, where 0 to {max(numbers) - 1} have names"
+        annotations.findings.append(Finding("class numbers from 1 on", "", detail))
     long = described.joints is None and any(len(row.values) > 5 for row in seen)
     if long and split is not None:  # all splits decide alike
         aside = Annotations(described.names, [])
@@ -139,11 +142,12 @@ def _is_yolo(folder: Path, elsewhere: bool) -> bool:
         elsewhere: The user named another folder of the images.
     """
     try:
-        there = [entry for entry in os.scandir(folder) if entry.is_dir()]
-        inner = {name.lower() for entry in there for name in os.listdir(entry)}
+        there = [folder, *(Path(entry) for entry in os.scandir(folder) if entry.is_dir())]
+        inner = [each / name for each in there for name in os.listdir(each)]
     except OSError:
         return False
-    if "labels" in inner | {entry.name.lower() for entry in there}:
+    labels = (path for path in inner if path.name.lower() == "labels")
+    if any(next(files_below(path, endings=(".txt",)), None) for path in labels):
         return True
     if locate.first_file(folder / name for name in (*DESCRIPTIONS, *NAMES)):
         return elsewhere or any(is_picture(path) for path in folder.rglob("*"))

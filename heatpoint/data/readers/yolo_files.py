@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
-from heatpoint.data.formats import is_picture
+from heatpoint.data.formats import is_left_behind, is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.yolo_set import YoloSet
 from heatpoint.errors import HeatpointError
@@ -56,18 +56,33 @@ def pictures(
             place = images / place.name if (images / place.name).is_dir() else images
         looked.append(place)
         found += locate.list_images(place)
-    if split is None and not found and not described.told:
+    if split is None and not described.told:
         looked.append(images or described.folder)
-        found = locate.list_images(looked[-1])
+        found += (
+            _beside_labels(looked[-1], looked[:-1]) if found else locate.list_images(looked[-1])
+        )
     locate.leave_out_unread(looked, annotations)
     return list(dict.fromkeys(found))
+
+
+def _beside_labels(folder: Path, known: Sequence[Path]) -> Iterator[Path]:
+    """Yields the pictures below a folder, but in those known, beside which their labels lie."""
+    for place, inner, names in os.walk(folder):
+        inner[:] = sorted(
+            one for one in inner if not is_left_behind(one) and Path(place, one) not in known
+        )
+        texts = {name[:-4] for name in names if name[-4:].lower() == ".txt"}
+        for name in sorted(names) if texts else ():
+            if os.path.splitext(name)[0] in texts and is_picture(Path(name)):
+                yield Path(place, name)
 
 
 def _listed(
     file: Path, described: YoloSet, images: Path | None, annotations: Annotations
 ) -> list[Path]:
     r"""Returns the pictures that a list names, with or without their endings."""
-    lines = [line.replace("\\", "/") for _, line in steps.read_lines(file) if line[0] != "#"]
+    lines = [line.replace("\\", "/") for _, line in steps.read_lines(file)]
+    lines = [line for line in lines if line[0] != "#" or is_picture(Path(line))]
     names = [line for line in lines if is_picture(Path(line))]
     at_last = [described.folder, described.folder / "images", *described.whole, Path()]
     paths = iter(locate.locate_images(names, annotations, file, images, at_last))
@@ -217,7 +232,7 @@ class LabelFiles:
         for place in self._described.places(self._split):
             for labels in self._folders(str(place)) if place.is_dir() else ():
                 for below, inner, _ in os.walk(labels.folder):
-                    inner[:] = [one for one in inner if not one.startswith((".", "__MACOSX"))]
+                    inner[:] = [one for one in inner if not is_left_behind(one)]
                     looked[below]  # a folder of labels that may have no folder of pictures
         stems = {folder: _stems(folder) for folder in set().union(*looked.values())}
         for folder in sorted(looked):
@@ -259,7 +274,7 @@ def _texts(folder: str) -> dict[str, str]:
     return {
         f"{name[:-4]}.txt": os.path.join(folder, name)
         for name in names
-        if name[-4:].lower() == ".txt" and not name.startswith(".")
+        if name[-4:].lower() == ".txt" and not is_left_behind(name)
     }
 
 
@@ -267,7 +282,7 @@ def _stems(folder: str) -> defaultdict[str, list[str]]:
     """Returns the names of the files in a folder that are no texts, by stem."""
     stems: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(os.listdir(folder)):
-        if name[-4:].lower() != ".txt" and not name.startswith("."):
+        if name[-4:].lower() != ".txt" and not is_left_behind(name):
             stems[os.path.splitext(name)[0]].append(name)
     return stems
 

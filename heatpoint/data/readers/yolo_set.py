@@ -12,7 +12,7 @@ from typing import Any
 
 from heatpoint.data import check_names
 from heatpoint.data.findings import Finding
-from heatpoint.data.formats import is_picture
+from heatpoint.data.formats import is_left_behind, is_picture, matching
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.skeleton import Skeleton, name_side
 from heatpoint.errors import HeatpointError
@@ -133,9 +133,13 @@ def _description(folder: Path) -> Path | None:
     known = locate.first_file(folder / name for name in DESCRIPTIONS)
     if known is not None:
         return known
-    others = [*sorted(folder.glob("*.y*ml")), *sorted(folder.glob("*.data"))]
-    fitting = [each for each in others if describes(read_text(each)[:4096])]
-    return fitting[0] if len(fitting) == 1 else None
+    others = [*matching(folder, "*.y*ml"), *matching(folder, "*.data")]
+    return next(iter(_only([each for each in others if describes(read_text(each)[:4096])])), None)
+
+
+def _only(files: list[Path]) -> list[Path]:
+    """Returns the files if they are one; of several, none is anybody's guess."""
+    return files if len(files) == 1 else []
 
 
 def _content(file: Path) -> dict[str, Any]:
@@ -157,7 +161,8 @@ def _classes(
     own = Path(told.replace("\\", "/")) if isinstance(told, str) else Path()
     looked = [folder / own, folder.parent / own, folder / own.name] if own.name else []
     if isinstance(told, str):
-        source = locate.first_file([*looked, *(folder / name for name in NAMES)])
+        known = [*looked, *(folder / name for name in NAMES)]
+        source = locate.first_file([*known, *_only(matching(folder, "*.names"))])
         if source is not None:
             return steps.read_names(source), source
     if told == "":
@@ -305,4 +310,4 @@ def _folders(folder: Path) -> list[str]:
             names = sorted(entry.name for entry in entries if entry.is_dir())
     except OSError as error:
         raise HeatpointError(f"cannot read the folder {folder}: {error.strerror}") from None
-    return [name for name in names if not name.startswith((".", "__MACOSX"))]
+    return [name for name in names if not is_left_behind(name)]
