@@ -40,7 +40,7 @@ ol { margin: .3rem 0 .8rem; columns: 20rem; list-style-position: inside; padding
 table { border-collapse: collapse; }
 td, th { padding: .15rem .8rem .15rem 0; text-align: right; font-variant-numeric: tabular-nums; }
 td { white-space: nowrap; }
-th { overflow-wrap: anywhere; min-width: 5ch; vertical-align: bottom; }
+th { vertical-align: bottom; }
 td:first-child, th:first-child { text-align: left; white-space: normal; min-width: 9ch; }
 tr + tr { border-top: 1px solid #8883; }
 label { margin-right: 1.2rem; white-space: nowrap; }
