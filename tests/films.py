@@ -5,13 +5,12 @@ from __future__ import annotations
 import struct
 from pathlib import Path
 
-import cv2
 import numpy as np
 from blobs import spot_image
 
 from heatpoint.geometry import Image
 from heatpoint.video import Video
-from heatpoint.video.writing import CODECS
+from heatpoint.video.writing import video_file
 
 SIZE, RATE, COUNT = (96, 128), 10.0, 12
 
@@ -23,21 +22,20 @@ def spot_at(number: int) -> tuple[float, float]:
 
 def film(path: Path, count: int = COUNT, size: tuple[int, int] = SIZE) -> Path:
     """Writes a video of a spot that moves to the right."""
-    code = cv2.VideoWriter.fourcc(*CODECS[path.suffix])
-    writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, code, RATE, size[::-1])
-    for number in range(count):
-        writer.write(spot_image(size, [spot_at(number % COUNT)], radius=8))
-    writer.release()
+    with video_file(path, RATE) as written:
+        for number in range(count):
+            written.write(spot_image(size, [spot_at(number % COUNT)], radius=8))
     return path
 
 
 def spoiled(path: Path, number: int) -> Path:
-    """Puts zeros over the beginning of one frame of a Motion JPEG video."""
+    """Puts zeros over one frame of a Motion JPEG video: of a part, FFmpeg guesses the rest."""
     content = bytearray(path.read_bytes())
     first = content.index(b"movi")
     starts = [at for at in range(first, len(content)) if content[at : at + 4] == b"00dc"]
     start = starts[number] + 8
-    content[start : start + 400] = bytes(400)
+    size = int.from_bytes(content[start - 4 : start], "little")
+    content[start : start + size] = bytes(size)
     path.write_bytes(content)
     return path
 

@@ -140,7 +140,7 @@ def closing(server: Any) -> Iterator[Any]:
     ("data", "says"),
     [
         ({"scroe": "1"}, "no field 'scroe' but pictures, urls, .* did you mean 'score'"),
-        ({"score": "2"}, "score input should be less than or equal to 1"),
+        ({"score": "2"}, "score input should be less than or equal to 1, not '2'"),
         ({"score": "nan"}, "score input should be"),
         ({"tiles": "many"}, "'many' is no size"),
         ({"tiles": "0"}, "tiles must be one or two positive whole numbers"),

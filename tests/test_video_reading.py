@@ -24,10 +24,10 @@ from films import (
 
 from heatpoint.errors import HeatpointError
 from heatpoint.video import Video
-from heatpoint.video.writing import CODECS, video_file
+from heatpoint.video.writing import ENCODERS, video_file
 
 
-@pytest.mark.parametrize("suffix", sorted(CODECS))
+@pytest.mark.parametrize("suffix", sorted(ENCODERS))
 def test_frames_come_in_order_with_their_times(tmp_path: Path, suffix: str) -> None:
     with Video(str(film(tmp_path / f"film{suffix}"))) as video:
         frames = list(video.frames())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from blobs import NAMES, spot_image
@@ -14,10 +15,10 @@ from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.video import Video, VideoFrame, line, look
-from heatpoint.video.writing import CODECS, json_lines, video_file
+from heatpoint.video.writing import ENCODERS, json_lines, video_file
 
 
-@pytest.mark.parametrize("suffix", sorted(CODECS))
+@pytest.mark.parametrize("suffix", sorted(ENCODERS))
 @pytest.mark.parametrize("size", [(97, 131), (1, 1), (64, 40)])
 def test_a_written_video_has_every_picture(
     tmp_path: Path, suffix: str, size: tuple[int, int], capfd: pytest.CaptureFixture[str]
@@ -43,6 +44,45 @@ def test_pictures_keep_pace_with_a_clock(tmp_path: Path) -> None:
         assert written.frames == 6
     shades = [float(image.mean()) for image in pictures(tmp_path / "film.avi")]
     assert np.abs(np.subtract(shades, [0, 20, 20, 20, 80, 100])).max() < 3
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_frames_are_shown_when_they_were(tmp_path: Path, suffix: str) -> None:
+    moments = [5.0, 5.04, 5.5, 5.6, 7.0]
+    with video_file(tmp_path / f"film{suffix}", 10, exact=True) as written:
+        written.write(None, moments[0])
+        for moment in moments[1:]:
+            shade = None if moment == 7.0 else np.full((32, 32, 3), 100 * (moment - 5), np.uint8)
+            written.write(shade, moment)
+        assert (written.exact, written.frames) == (True, len(moments))
+    with Video(str(tmp_path / f"film{suffix}")) as video:
+        frames = list(video.frames())
+    for frame, moment, shade in zip(frames, moments, (4, 4, 50, 60, 60), strict=True):
+        assert frame.seconds == pytest.approx(moment - 5, abs=2e-3)
+        assert frame.image is not None
+        assert float(frame.image.mean()) == pytest.approx(shade, abs=3)
+
+
+def test_an_mp4_is_what_browsers_play(tmp_path: Path) -> None:
+    with video_file(tmp_path / "film.mp4", 25) as written:
+        written.write(np.full((64, 64, 3), (250, 10, 60), np.uint8))
+    with av.open(str(tmp_path / "film.mp4")) as film:
+        about = film.streams.video[0].codec_context
+        assert (about.name, about.pix_fmt, about.colorspace) == ("h264", "yuv420p", 6)
+    assert np.abs(pictures(tmp_path / "film.mp4")[0].mean((0, 1)) - (250, 10, 60)).max() < 4
+
+
+def test_an_encoder_that_is_missing_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(av, "codecs_available", {"mjpeg"})
+    picture = np.zeros((32, 32, 3), np.uint8)
+    with (
+        pytest.raises(HeatpointError, match=r"lacks the encoder libx264 or libopenh264; .*\.avi"),
+        video_file(tmp_path / "film.mp4", 25) as written,
+    ):
+        written.write(picture)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gap_repeats_and_another_size_is_fitted(tmp_path: Path) -> None:
@@ -84,7 +124,7 @@ def test_a_full_disk_is_noticed(tmp_path: Path) -> None:
                 written.write(noise)
 
     try:
-        with pytest.raises(HeatpointError, match="is the disk full"):
+        with pytest.raises(HeatpointError, match="File too large; free space"):
             write_much()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, former)

@@ -37,9 +37,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 def linked(text: str) -> str:
-    """Returns a text whose links lead to pages of the site."""
+    """Returns a text whose links lead to pages of the site, and pictures to themselves alone."""
     text = re.sub(r"\]\((?:\.\./)?benchmarks/README\.md", "](measurements.md", text)
-    return re.sub(r"\]\((?:\.\./)?docs/", "](", text)
+    text = re.sub(r"\]\((?:\.\./)?docs/", "](", text)
+    # On a phone a picture of many parts has to be opened to be read.
+    return re.sub(r"^(!\[[^\]]*\]\(([^)]*)\))$", r"[\1](\2)", text, flags=re.MULTILINE)
 
 
 def options() -> str:
@@ -56,7 +58,7 @@ def options() -> str:
         for group, members in groupby(known, lambda option: option.group):
             lines += [f"**{group}**", "", "| option | meaning |", "|---|---|"]
             for option in members:
-                name = " ".join(f"`{flag}`" for flag in option.flags or [option.shown])
+                name = " ".join(f"`{flag}`{{ .whole }}" for flag in option.flags or [option.shown])
                 lines.append(f"| {name} | {described(option).replace('|', ', ')} |")
             lines.append("")
     return "\n".join(lines)

@@ -114,8 +114,8 @@ class Video:
     OUTPUT: ClassVar[str] = "what is written"
 
     draw: File = ""
-    """video to write with what is found drawn in: .mp4 (quick and small), .webm (plays in
-    browsers, slow to write) or .avi (survives being cut)"""
+    """video to write with what is found drawn in: .mp4 (plays everywhere), .webm (plays in
+    browsers), .avi (large; survives damage)"""
 
     json: File = ""
     """file for the results, one JSON object per line and frame"""
@@ -177,7 +177,8 @@ class Video:
             find = looking(runner, self.detector, self.look, self.keep)
             interrupt = stack.enter_context(Interrupt())
             rate = looked if self.fps is None else self.fps
-            drawn = stack.enter_context(video_file(self.draw, rate)) if self.draw else None
+            exact = self.fps is None
+            drawn = stack.enter_context(video_file(self.draw, rate, exact)) if self.draw else None
             append = stack.enter_context(json_lines(self.json)) if self.json else None
             columns = _headings(about, follow.track)
             enter = stack.enter_context(table_lines(self.csv, columns)) if self.csv else None
@@ -200,7 +201,7 @@ class Video:
                         below = trails.drawn(frame.image, found) if tracks else frame.image
                         shown = found.plot(below)
                         shown = counts.drawn(shown) if told else shown
-                    drawn.write(shown, frame.seconds if film.live else None)
+                    drawn.write(shown, frame.seconds if film.live or drawn.exact else None)
                 frames += 1
                 things += len(found or ())
                 broken += found is None

@@ -137,7 +137,8 @@ def named(name: str, stream: BinaryIO | None = None) -> Iterator[None]:
 def _broken(stream: BinaryIO | None, name: str, error: Exception) -> BadImage:
     reason = str(error) or type(error).__name__
     if isinstance(error, PIL.DecompressionBombError):
-        return TooLarge(f"image {name} is too large: {error}; cut it into tiles first")
+        told = reason.partition(",")[0].lower()  # the rest speaks of attacks
+        return TooLarge(f"image {name} is too large: {told}; cut it into tiles first")
     if isinstance(error, MemoryError):
         return TooLarge(f"image {name} is too large for the memory; cut it into tiles first")
     if stream is not None:

@@ -105,7 +105,7 @@ def draw_curves(judged: Judged, score: float) -> Figure:
     plain(by_score, "F1 by least score" + ("" if math.isnan(score) else f", best at {score:g}"))
     for axes in (tradeoff, by_score):
         axes.grid(alpha=0.3)
-    tradeoff.legend(loc="lower left", fontsize=8)
+    tradeoff.legend(loc="best", fontsize=8)
     _words(tradeoff, families)
     return figure
 
@@ -170,7 +170,7 @@ def draw_confusion(names: Sequence[str], table: NDArray[np.int64]) -> Figure:
     shares[-1] = cells[-1] / np.maximum(cells.sum(0), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for row, column in zip(*np.nonzero(cells), strict=True):
-        ink = "white" if shares[row, column] > 0.6 else _TEXT
+        ink = "white" if shares[row, column] > 0.6 else "black"
         text = f"{cells[row, column]}"
         axes.text(column, row, text, ha="center", va="center", fontsize=8, color=ink)
     every, families = spelt(names, "class")

@@ -36,14 +36,19 @@ h1 { font-size: 1.5rem; }
 h2 { font-size: 1.25rem; margin: 0 0 .3rem; }
 h3 { font-size: 1.1rem; margin: 0 0 .3rem; }
 p { max-width: 75ch; }
-ol { margin: .3rem 0 .8rem; padding-left: 1.8rem; }
+ol { margin: .3rem 0 .8rem; columns: 20rem; list-style-position: inside; padding: 0; }
 table { border-collapse: collapse; }
 td, th { padding: .15rem .8rem .15rem 0; text-align: right; font-variant-numeric: tabular-nums; }
-td, th { white-space: nowrap; }
+td { white-space: nowrap; }
+th { vertical-align: bottom; }
 td:first-child, th:first-child { text-align: left; white-space: normal; min-width: 9ch; }
 tr + tr { border-top: 1px solid #8883; }
 label { margin-right: 1.2rem; white-space: nowrap; }
+details { margin-bottom: 1rem; }
 .wide { overflow-x: auto; }
+@media (max-width: 640px) {
+  .rolls::before { content: "rolls sideways →"; font-size: .85rem; opacity: .75; }
+}
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 1rem; }
 figure { margin: 0; }
 figcaption { font-weight: 600; }
@@ -115,7 +120,9 @@ def chart(figure: Figure, about: str) -> str:
     least = 0.6 * float(figure.get_figwidth() * figure.dpi)
     style = f'class="chart" style="max-width: max(100%, {least:.0f}px)"'
     image = f'<img {style} alt="{escape(about)}" src="data:image/png;base64,{encoded}">'
-    return f'<div class="wide">{image}</div>\n'
+    # The keyboard reaches what rolls.
+    named = f'tabindex="0" role="group" aria-label="{escape(about)}"'
+    return f'<div class="wide rolls" {named}>{image}</div>\n'
 
 
 def _drawn(each: Doubted, told: Sequence[Doubt], truth: Annotations) -> list[Image]:
@@ -128,27 +135,41 @@ def _drawn(each: Doubted, told: Sequence[Doubt], truth: Annotations) -> list[Ima
     image = scale.warp(image, (max(1, round(zoom * height)), max(1, round(zoom * width))))
     record, found = each.record, each.found
     placed, boxes_too = record.moved(scale), found.keypoints is None
+    boxes = [scale.boxes(doubt.box) for doubt in told]
+    image = _framed(image, boxes)  # below, so that names can be read
     both = [
         draw_truth(image, placed, truth.names, truth.skeleton, boxes_too or found.own_boxes),
         found.moved(scale).plot(image),
     ]
-    boxes = [scale.boxes(doubt.box) for doubt in told]
-    return [_marked(picture, boxes) for picture in both]
+    return [_numbered(picture, boxes) for picture in both]
 
 
-def _marked(image: Image, boxes: Sequence[NDArray[np.float64]]) -> Image:
-    """Returns the picture with a numbered frame around each place, black and white to stand out."""
-    font, (height, width) = cv2.FONT_HERSHEY_SIMPLEX, image.shape[:2]
-    for number, box in reversed([*enumerate(boxes, start=1)]):
-        left, top, right, bottom = (round(float(value)) for value in box)
-        ends = (max(0, left - 5), max(0, top - 5)), (min(width, right + 5), min(height, bottom + 5))
+def _framed(image: Image, boxes: Sequence[NDArray[np.float64]]) -> Image:
+    """Returns the picture with a frame around each place, black and white to stand out."""
+    for box in boxes:
+        ends = _ends(box, image)
         for colour, thickness in (((0, 0, 0), 5), ((255, 255, 255), 2)):
             cv2.rectangle(image, *ends, colour, thickness)
+    return image
+
+
+def _numbered(image: Image, boxes: Sequence[NDArray[np.float64]]) -> Image:
+    """Returns the picture with the number of each place in its frame."""
+    font, (height, width) = cv2.FONT_HERSHEY_SIMPLEX, image.shape[:2]
+    for number, box in reversed([*enumerate(boxes, start=1)]):
+        (left, _), (_, bottom) = _ends(box, image)
         # The number stands at the lower edge, because names stand at the upper one.
-        x, y = min(max(ends[0][0], 0), width - 24), min(max(ends[1][1], 26), height)
+        x, y = min(left, width - 24), min(max(bottom, 26), height)
         cv2.rectangle(image, (x, y - 26), (x + 22, y), (0, 0, 0), cv2.FILLED)
         cv2.putText(image, str(number), (x + 4, y - 6), font, 0.65, (255, 255, 255), 2, cv2.LINE_AA)
     return image
+
+
+def _ends(box: NDArray[np.float64], image: Image) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Returns two corners of the frame around a box, within the picture."""
+    left, top, right, bottom = (round(float(value)) for value in box)
+    height, width = image.shape[:2]
+    return (max(0, left - 5), max(0, top - 5)), (min(width, right + 5), min(height, bottom + 5))
 
 
 def _embedded(image: Image) -> str:

@@ -253,7 +253,8 @@ def _limited(analysis: Analysis) -> Iterator[str]:
         steps[f"true {row.replaced[-1]}"] = row.main - before
         before = row.main
     steps["the representation itself"] = 1 - before
-    yield _text(f"{analysis.limits.verdict()}.")
+    verdict = analysis.limits.verdict()
+    yield _text(f"{verdict[:1].upper()}{verdict[1:]}.")
     if before == before:
         name = analysis.limits.titles[0]
         figure = draw_waterfall(f"{name} with ever more true maps", (name, first.main), steps)

@@ -168,11 +168,14 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def unfit(_: Request, error: RequestValidationError) -> Response:
-        told = [(each["loc"][1:2] or ("the form",), each["msg"]) for each in error.errors()]
-        unsent = "is no file; send one as curl -F pictures=@photo.jpg does, with the @"
-        sentences = [
-            f"{where[0]} {unsent if 'UploadFile' in why else why.lower()}" for where, why in told
-        ]
+        sentences = []
+        for each in error.errors():
+            why, given = each["msg"].lower(), each["input"]
+            if isinstance(given, str):
+                why += f", not {given!r:.60}"
+            if "uploadfile" in why:
+                why = "is no file; send one as curl -F pictures=@photo.jpg does, with the @"
+            sentences.append(f"{(each['loc'][1:2] or ('the form',))[0]} {why}")
         return _told(400, "; ".join(sentences))
 
     @app.exception_handler(HeatpointError)

@@ -1,7 +1,7 @@
 """Reads a video, a camera or a stream frame by frame, looks at each frame, and tells what it saw.
 
-OpenCV reads here because its wheels bring their own FFmpeg under the LGPL on every system; those of
-PyAV hold GPL encoders, and supervision's reader cannot tell a broken frame from the end.
+OpenCV reads here, PyAV writes: docs/video.md says why. supervision's reader cannot tell a broken
+frame from the end.
 """
 
 from __future__ import annotations
