@@ -105,7 +105,6 @@ def test_messages_name_options_as_flags(message: str, expected: str) -> None:
     ("words", "part"),
     [
         (["evaluate", "nowhere.safetensors", "nowhere.json"], "nowhere.json"),
-        (["evaluate", "nowhere.json"], "DATA is missing"),
         (["limits", "nowhere.safetensors", "nowhere.json"], "nowhere.json"),
         (["predict", "nowhere.safetensors", "."], "folder"),
         (["inspect", "nowhere.json"], "nowhere.json"),

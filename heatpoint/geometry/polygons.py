@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 def polygon_area(polygons: NDArray[Any]) -> NDArray[np.float64]:
     """Returns (...) areas of (..., P, 2) polygons, above 0 where they go clockwise as seen."""
     if polygons.shape[-2] == 4:  # by its diagonals, which is quick
-        first, second = np.moveaxis(polygons[..., 2:, :] - polygons[..., :2, :], -2, 0)
-        half: NDArray[np.float64] = _cross(first, second) / 2
-        return half
-    away = polygons - polygons[..., :1, :]
-    then = np.roll(away, -1, -2)
-    spans = away[..., 0] * then[..., 1] - away[..., 1] * then[..., 0]
-    area: NDArray[np.float64] = spans.sum(-1) / 2
-    return area
+        a, b = np.moveaxis(polygons[..., 2:, :] - polygons[..., :2, :], -2, 0)
+    else:
+        a = polygons - polygons[..., :1, :]
+        b = np.roll(a, -1, -2)
+    spans: NDArray[np.float64] = a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0]
+    return spans / 2 if polygons.shape[-2] == 4 else spans.sum(-1) / 2
 
 
 def quad_iou(
