@@ -146,7 +146,9 @@ def test_predict_writes_draws_and_counts(
     assert "pale, density" in printed
     assert f"{len(rows)} points in 8 pictures" in printed
     results = ["evaluate", "--results", str(tmp_path / "a.json")]
-    assert main([*results, "none", str(cells)]) != 0  # not both
+    with pytest.raises(SystemExit, match="2"):
+        main([*results, "none", str(cells)])  # not both
+    assert "one word too many" in capsys.readouterr().err
     assert main([*results, str(cells)]) == 0
     assert "within 4 px" in capsys.readouterr().out
     curves = ["--curves", str(tmp_path / "curves.png"), "--radii", "3,6"]
