@@ -225,7 +225,7 @@ def test_sizes_that_are_none(size: object, message: str) -> None:
 
 
 def test_the_remedy_of_a_wrong_size_says_what_is_trimmed() -> None:
-    message = r"size 512x512 .* must be multiples of 128 less 1: the next legal size is 639, the nearest 511$"
+    message = r"size 512x512 .* must be multiples of 128 less 1: the next .* 639, the nearest 511$"
     with pytest.raises(HeatpointError, match=message):
         input_size(512, (511, 511), 128, 1)
     assert input_size((511, 127), (511, 511), 128, 1) == (511, 127)
