@@ -218,6 +218,16 @@ def test_files_cut_off_anywhere(kind: Kind, tmp_path: Path) -> None:
     assert engine_of(path).description == BOXES
 
 
+def test_a_description_that_is_no_text(kind: Kind, tmp_path: Path) -> None:
+    engine_of, draw, name = kind
+    path = draw(tmp_path / name)
+    whole = path.read_bytes()
+    assert b"names" in whole
+    path.write_bytes(whole.replace(b"names", b"nam\xffs"))
+    with pytest.raises(HeatpointError, match=rf"{name}.*export the checkpoint again"):
+        engine_of(path)
+
+
 def test_weights_that_are_missing_or_cut_off(tmp_path: Path) -> None:
     path = draw_openvino(tmp_path / "a.xml")
     weights = tmp_path / "a.bin"

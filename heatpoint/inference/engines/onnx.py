@@ -96,10 +96,15 @@ class OnnxEngine(ExportedEngine):
                 warnings.warn(text, HeatpointWarning, stacklevel=2)
         if device == "npu":
             self.precision = "fp16"
-        inputs = self._session.get_inputs()
-        told = [(one.type.removeprefix("tensor(").rstrip(")"), one.shape) for one in inputs]
-        text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        try:
+            inputs = self._session.get_inputs()
+            told = [(one.type.removeprefix("tensor(").rstrip(")"), one.shape) for one in inputs]
+            text = self._session.get_modelmeta().custom_metadata_map.get(KEY)
+            self._outputs = [output.name for output in self._session.get_outputs()]
+        except UnicodeDecodeError:  # the runtime looks at no text that it does not need
+            raise HeatpointError(
+                f"{self.path} is damaged: a text in it is no Unicode; export the checkpoint again"
+            ) from None
         self._describe(text, told, self._outputs)
         self._input = inputs[0].name
 
