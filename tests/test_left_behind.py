@@ -72,9 +72,10 @@ def of_lines(at: Path) -> None:
     text(at / "__MACOSX/_annotations.txt", APPLE)
 
 
-@pytest.mark.parametrize(
-    "make", [of_labelme, of_dota, of_yolo, of_voc, of_coco, of_table, of_create_ml, of_lines]
-)
+MAKERS = [of_labelme, of_dota, of_yolo, of_voc, of_coco, of_table, of_create_ml, of_lines]
+
+
+@pytest.mark.parametrize("make", MAKERS)
 def test_what_systems_leave_behind_is_no_annotation(
     tmp_path: Path, make: Callable[[Path], None]
 ) -> None:
@@ -83,3 +84,14 @@ def test_what_systems_leave_behind_is_no_annotation(
     assert [record.path.name for record in data.images] == ["a.png"]
     assert only_box(data) == pytest.approx(BOX)
     assert not data.findings
+
+
+@pytest.mark.parametrize("make", MAKERS)
+def test_endings_in_capitals_are_endings(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path)
+    for path in sorted(tmp_path.rglob("*.*")):
+        if path.is_file():
+            path.rename(path.with_suffix(path.suffix.upper()))
+    data = read(tmp_path)
+    assert [record.path.name for record in data.images] == ["a.PNG"]
+    assert only_box(data) == pytest.approx(BOX)

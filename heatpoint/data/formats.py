@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from importlib.util import find_spec
@@ -60,11 +61,19 @@ def is_left_behind(name: str) -> bool:
 
 
 def matching(folder: Path, *patterns: str) -> list[Path]:
-    """Returns what some patterns match in a folder, sorted, without what ``is_left_behind``."""
-    found = {path for pattern in patterns for path in folder.glob(pattern)}
+    """Returns what some patterns match in a folder, sorted, without what ``is_left_behind``.
+
+    Capitals do not count: ``*.json`` finds ``A.JSON``.
+    """
+    either = (re.sub("[a-zA-Z]", _either, pattern) for pattern in patterns)
+    found = {path for pattern in either for path in folder.glob(pattern)}
     return sorted(
         path for path in found if not any(map(is_left_behind, path.relative_to(folder).parts))
     )
+
+
+def _either(letter: re.Match[str]) -> str:
+    return f"[{letter[0].lower()}{letter[0].upper()}]"
 
 
 def is_picture(path: PurePath) -> bool:

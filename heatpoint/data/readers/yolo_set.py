@@ -130,7 +130,7 @@ def describe(path: Path) -> YoloSet:
 
 def _description(folder: Path) -> Path | None:
     """Returns the file that describes a folder: one of the known, or the only one like them."""
-    known = locate.first_file(folder / name for name in DESCRIPTIONS)
+    known = locate.first_file(path for name in DESCRIPTIONS for path in matching(folder, name))
     if known is not None:
         return known
     others = [*matching(folder, "*.y*ml"), *matching(folder, "*.data")]
@@ -161,8 +161,8 @@ def _classes(
     own = Path(told.replace("\\", "/")) if isinstance(told, str) else Path()
     looked = [folder / own, folder.parent / own, folder / own.name] if own.name else []
     if isinstance(told, str):
-        known = [*looked, *(folder / name for name in NAMES)]
-        source = locate.first_file([*known, *_only(matching(folder, "*.names"))])
+        known = [path for name in NAMES for path in matching(folder, name)]
+        source = locate.first_file([*looked, *known, *_only(matching(folder, "*.names"))])
         if source is not None:
             return steps.read_names(source), source
     if told == "":
