@@ -294,7 +294,7 @@ def test_what_torch_says_of_a_lost_process_is_cut_short():
 
 @pytest.mark.slow
 def test_a_mistake_in_two_processes_is_one_sentence(tmp_path):
-    data = str(write_shapes(tmp_path / "data", 8, (64, 64), seed=2))
+    data = str(write_shapes(tmp_path / "data", 16, (64, 64), seed=2))  # two updates an epoch
     process = start(tmp_path, data, 2, rate="1e30")
     errors = process.communicate(timeout=240)[1]
     assert process.returncode == 1, errors
