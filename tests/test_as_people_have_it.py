@@ -250,6 +250,7 @@ def test_a_second_box_and_joints_of_an_object_are_counted(tmp_path: Path) -> Non
         ("training/label_2/0.txt", "Car 0 0 0 1 2 3 4", "seems to be data of KITTI"),
         ("annotations/a.txt", "1,2,3,4,1,4,0,0", "seems to be data of VisDrone"),
         ("gt/gt.txt", "1,1,1,2,3,4,1,1,1", "seems to be a sequence of MOT"),
+        ("train/cat/Label/a.txt", "cat 1 2 3 4", "seems to be data of the OIDv4 toolkit"),
         ("train/metadata.jsonl", "{}", "lines of JSON"),
         ("ds/ann/a.json", '{"objects": [], "size": {}, "tags": []}', "a file of Supervisely"),
         ("samples.json", '{"samples": []}', "a file of FiftyOne"),

@@ -117,9 +117,9 @@ def export(
         if check is True and calibration is not None:
             pictures = [source.content for source in calibration.sources[:SHOWN]]
         if check is not False:
-            say(check_parity(detector, draft, pictures, path).summary())
+            say(check_parity(detector, draft, pictures).summary())
         if calibration is not None and calibration.truth is not None:
-            accuracy = check_accuracy(detector, draft, calibration.truth, max_drop, path)
+            accuracy = check_accuracy(detector, draft, calibration.truth, max_drop)
             say(accuracy.summary() if accuracy else "no score: the pictures hold nothing to find")
     return description
 

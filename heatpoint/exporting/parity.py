@@ -181,7 +181,6 @@ def check_parity(
     detector: Detector,
     path: str | Path,
     pictures: Images | None = None,
-    called: str | Path = "",
 ) -> Parity:
     """Returns how far an exported file is from its detector, which torch runs in fp32.
 
@@ -192,16 +191,12 @@ def check_parity(
         detector: What was exported.
         path: The exported file.
         pictures: Pictures that show what the detector finds; drawn ones without.
-        called: What messages call the file, if it is at ``path`` for the check only.
 
     Raises:
         HeatpointError: The difference is larger than the file's precision allows, or the file
             cannot be run.
     """
-    try:
-        exported = open_engine(path, device="cpu")
-    except HeatpointError as error:
-        raise HeatpointError(str(error).replace(str(path), str(called or path))) from None
+    exported = open_engine(path, device="cpu")
     about = exported.description
     engines = (counterpart(detector, about), exported)
     shown = _pictures(pictures, about.skeleton is not None, about.bands)
@@ -231,7 +226,7 @@ def check_parity(
         if about.precision == "fp32":
             remedy = "try another --opset or the other format, and please report it"
         raise HeatpointError(
-            f"{called or path} does not give the results of its checkpoint ({parity.summary()}), "
+            f"{path} does not give the results of its checkpoint ({parity.summary()}), "
             f"but {about.precision} allows {allowed.pixels} px and a score of {allowed.score}"
             + f" and {allowed.maps} of a map's range" * bool(parity.maps)
             + f"; {remedy}"

@@ -68,7 +68,6 @@ def check_accuracy(
     path: str | Path,
     truth: Annotations,
     max_drop: float = 0.01,
-    called: str | Path = "",
 ) -> Accuracy | None:
     """Returns what an export costs in the main score of what the detector finds.
 
@@ -77,7 +76,6 @@ def check_accuracy(
         path: The exported file.
         truth: Annotated pictures.
         max_drop: Loss that is acceptable, in [0, 1].
-        called: What messages call the file, if it is at ``path`` for the check only.
 
     Returns:
         The two scores; None where the pictures hold nothing to find, and so no score.
@@ -102,7 +100,7 @@ def check_accuracy(
     accuracy = Accuracy(name, len(truth), before.scores[name], after.scores[name])
     if accuracy.drop > max_drop:
         raise HeatpointError(
-            f"{called or path} scores too low: {accuracy.summary()}, a loss of more than "
+            f"{path} scores too low: {accuracy.summary()}, a loss of more than "
             f"{max_drop}; calibrate with more and more varied pictures, accept the loss with a "
             "higher --max-drop, or export with --precision fp16 or fp32"
         )

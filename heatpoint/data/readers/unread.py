@@ -100,7 +100,7 @@ _FOLDERS = {
     "data of KITTI": ("label_2/*.txt", "*/label_2/*.txt"),
     "a sequence of MOT": ("gt/gt.txt", "*/gt/gt.txt"),
     "data of VisDrone": ("annotations/*.txt", "*/annotations/*.txt"),
-    "data of the OIDv4 toolkit": ("*/[Ll]abel/*.txt", "*/*/[Ll]abel/*.txt"),
+    "data of the OIDv4 toolkit": ("*/label/*.txt", "*/*/label/*.txt"),
     "data in lines of JSON, as for Hugging Face": ("*.jsonl", "*/*.jsonl"),
 }
 """What folders hold that are not read, by their files."""
