@@ -107,7 +107,10 @@ def _training(files: list[Path], data: Annotations) -> str:
     """
     words = ["heatpoint", "train", str(files[0]), "--val", str(files[1])]
     pictures = [str(Path(record.path).absolute().parent) for record in data.images]
-    folder = Path(os.path.commonpath(pictures))
+    try:
+        folder = Path(os.path.commonpath(pictures))
+    except ValueError:  # on two drives of Windows
+        folder = Path(pictures[0])
     known = files[0].absolute().parents[1], Path.cwd()
     if not any(folder.is_relative_to(root) for root in known):
         words += ["--images", str(folder), "--val-images", str(folder)]
