@@ -82,8 +82,9 @@ def run(task: Task, accelerator: str, workers: int, threads: int) -> dict[str, A
     import torch
 
     from heatpoint.data.readers import read
+    from heatpoint.inference.engines.torch import pick_device
     from heatpoint.training import train
-    from heatpoint.training.processes import device_kind, native_precision
+    from heatpoint.training.processes import native_precision
 
     start = time.perf_counter()
     data = read(task.train)
@@ -117,7 +118,7 @@ def run(task: Task, accelerator: str, workers: int, threads: int) -> dict[str, A
             accelerator=accelerator,
             workers=workers,
             threads=threads,
-            precision=native_precision(device_kind(accelerator)),
+            precision=native_precision(pick_device(accelerator).type),
             cache=1.0,
             **chosen,
         )

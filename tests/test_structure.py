@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import importlib.util
 import re
 import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -16,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "heatpoint"
 FLOORS = 8
 LINES = 400
+SCRIPTS = sorted(path for room in ("benchmarks", "tools") for path in (ROOT / room).glob("*.py"))
 OWN = re.compile(r"\b(CenterCodec|CornerCodec|JointCodec)\b")
 KNOWING = ("codecs", "zoo", "weights", "__init__.py")
 
@@ -50,6 +54,17 @@ def test_code_lines_are_neither_blank_nor_comment_nor_docstring(structure: Modul
     words = '"""What it is.\n\nMore.\n"""\n\n# why\nx = 1\n\n\n'
     source = words + 'def f():\n    """Does."""\n    y = 2\n'
     assert structure.code_lines(source) == 3
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_import_what_is_there(path: Path) -> None:
+    # Nothing else runs them, so that a name that moved would be missed for months.
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("heatpoint"):
+            module = importlib.import_module(str(node.module))
+            for name in (each.name for each in node.names):
+                missing = not hasattr(module, name)
+                assert not missing or find_spec(f"{node.module}.{name}"), f"{node.module}.{name}"
 
 
 @pytest.mark.parametrize("folder", ["heatpoint", "tests", "benchmarks", "tools"])
