@@ -329,6 +329,14 @@ def test_mistaken_fields_are_named(fields: dict[str, object], message: str) -> N
         CenterCodec(**{"classes": 3, **fields})  # type: ignore[arg-type]
 
 
+def test_without_a_region_other_cells_have_learnt_no_box() -> None:
+    codec = CenterCodec(3, size_region=1.0, neighbours=2)
+    assert codec.tuned("small", {"size_region": 0.0}).neighbours == 0
+    assert codec.tuned("small", {"size_region": 0.5}).neighbours == 2
+    with pytest.raises(HeatpointError, match="0 without a size_region, got 1"):
+        codec.tuned("small", {"size_region": 0.0, "neighbours": 1})
+
+
 @pytest.mark.parametrize(
     ("box", "label"),
     [

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -120,6 +120,15 @@ class CenterCodec(Codec):
         fine = type(near) is int and (near == 0 or (0 < near < 10 and region > 0))
         least = "be a whole number from 0 to 9, and 0 without a size_region"
         require(fine, "neighbours", least, near)
+
+    def tuned(self, model: str, values: Mapping[str, Any]) -> Self:
+        """Returns the codec with other fields; without ``size_region`` no cell has neighbours.
+
+        Raises:
+            HeatpointError: As every codec's.
+        """
+        alone = {"neighbours": 0} if values.get("size_region") == 0 else {}
+        return super().tuned(model, alone | dict(values))
 
     @property
     def _says(self) -> BoxMaps:

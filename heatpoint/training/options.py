@@ -285,6 +285,10 @@ class TrainOptions:
     size_region: float | None = None
     """share of a box around its centre where its size is learnt; the model's own by default"""
 
+    neighbours: int | None = None
+    """cells on each side of a peak whose boxes or points are averaged with its own, 0 for none;
+    the model's own by default"""
+
     giou_weight: float | None = None
     """weight of an additional IoU loss of the boxes; the model's own by default"""
 

@@ -27,6 +27,7 @@ CODEC_OPTIONS = (
     "max_detections",
     "measure",
     "size_region",
+    "neighbours",
     "giou_weight",
     "point_radius",
     "spacing",
