@@ -206,11 +206,15 @@ def trained(network: Network, codec: Codec, given: argparse.Namespace, seed: int
     """Returns the average of a network that saw every kind of picture, each as often."""
     generator = torch.Generator().manual_seed(1 + seed)
     network.to(memory_format=torch.channels_last).train()
-    optimizer = torch.optim.AdamW(network.parameters(), given.lr, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(network.parameters(), given.lr, weight_decay=1e-4, fused=True)
     schedule, average = Schedule(warmup=0.05), Ema(network, 0.998)
     levels = torch.tensor(list(PICTURES.values()), dtype=torch.float32)
     for update in range(given.updates):
         optimizer.param_groups[0]["lr"] = given.lr * schedule.factor(update / given.updates, update)
+        if update >= given.updates * (1 - given.settle):
+            for module in network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    module.eval()
         kinds = torch.randint(0, len(levels), (given.batch,), generator=generator)
         pictures, points = draw(given.batch, *levels[kinds].unbind(1), generator)
         encoded = codec.encode([target_of(own, codec) for own in points], (SIDE, SIDE))
@@ -295,6 +299,7 @@ def measured(
         shown[name] = (pictures[SHOWN], points[SHOWN], best[SHOWN])
     row = {"network": given.network, "learns": learns, "stride": stride, "seed": seed}
     row |= {"updates": given.updates, "batch": given.batch, "lr": given.lr, "seconds": seconds}
+    row["settle"] = given.settle
     return {**row, "errors": errors, "shapes": shapes}, shown
 
 
@@ -304,21 +309,32 @@ def middle_and_most(errors: Tensor) -> list[float]:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """Prints the table: means over seeds of median and 90 % errors, and what noise allows."""
-    print("| network | learns | stride | decoding | " + " | ".join(PICTURES) + " |")
-    print("|---" * (4 + len(PICTURES)) + "|")
-    keys = ("network", "updates", "learns", "stride")
-    for key in dict.fromkeys(tuple(row[name] for name in keys) for row in rows):
-        own = [row["errors"] for row in rows if tuple(row[name] for name in keys) == key]
-        for way in own[0]["clean"]:
-            cells = [f"{key[0]}, {key[1]} updates, seeds: {len(own)}", *map(str, key[2:]), way]
-            for name in PICTURES:
-                pairs = zip(*(each[name][way] for each in own), strict=True)
-                cells.append(", ".join(f"{statistics.mean(each):.3f}" for each in pairs))
-            print("| " + " | ".join(cells) + " |")
-    least = [middle_and_most(bound(*levels)) for levels in PICTURES.values()]
-    cells = [f"{middle:.3f}, {most:.3f}" for middle, most in least]
-    print("| any | | | bound | " + " | ".join(cells) + " |")
+    """Prints means over seeds beside what noise allows: median and 90 % error, medians by shape."""
+    own = ("network", "updates", "settle", "learns", "stride")
+    groups: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple({"settle": 0.0, **row}[name] for name in own), []).append(row)
+    bounds = {name: bound(*levels) for name, levels in PICTURES.items()}
+    least = {name: middle_and_most(each) for name, each in bounds.items()}
+    shapes = {name: each.transpose(0, 1).flatten(1).median(1) for name, each in bounds.items()}
+    by_shape = {name: each.values.tolist() for name, each in shapes.items()}
+    for what, kind, bars in (
+        ("median, 90 %", "errors", least),
+        (f"medians of {', '.join(SHAPES)}", "shapes", by_shape),
+    ):
+        print("| " + " | ".join((*own, "seeds", "decoding", *PICTURES)) + f" |  {what}")
+        print("|---" * (len(own) + 2 + len(PICTURES)) + "|")
+        for key, group in groups.items():
+            for way in group[0][kind]["clean"]:
+                columns = [
+                    zip(*(row[kind][name][way] for row in group), strict=True) for name in PICTURES
+                ]
+                means = [
+                    ", ".join(f"{statistics.mean(one):.3f}" for one in each) for each in columns
+                ]
+                print("| " + " | ".join((*map(str, key), str(len(group)), way, *means)) + " |")
+        means = [", ".join(f"{one:.3f}" for one in bars[name]) for name in PICTURES]
+        print("| any" + " | " * (len(own) + 1) + "bound | " + " | ".join(means) + " |")
 
 
 def picture(shown: dict[str, Shown], path: Path) -> None:
@@ -366,6 +382,9 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=3e-3)
+    parser.add_argument(
+        "--settle", type=float, default=0.0, help="last share of updates with fixed batch norms"
+    )
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--picture", type=Path, help="PNG of what the last network found")
     given = parser.parse_args()

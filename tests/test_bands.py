@@ -22,11 +22,13 @@ from heatpoint.data.bands import array_of, stretched
 from heatpoint.data.images import load_image, load_shown, read_header
 from heatpoint.data.readers import read
 from heatpoint.data.skeleton import SKELETONS
+from heatpoint.data.tiff import TiffParts, open_parts
 from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Affine, Bands
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.predict import looking, open_runner
+from heatpoint.inference.sources import Source
 from heatpoint.networks.bands import take_channels
 from heatpoint.zoo.detector import Detector
 
@@ -137,6 +139,50 @@ def test_files_are_read_as_they_are(tmp_path: Path) -> None:
     assert load_shown(planar).shape == (20, 30, 3)
     mapped = array_of(tmp_path / "last.npy", "")
     assert isinstance(mapped.base, np.memmap)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("bands", [Bands(1, "uint16"), Bands(5), Bands(5, "uint16")], ids=str)
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_tiff_files_are_read_part_by_part(tmp_path: Path, bands: Bands, order: str) -> None:
+    """Parts equal those of the whole picture, whatever the layout."""
+    rng, path = np.random.default_rng(0), tmp_path / "a.tif"
+    pixels = rng.integers(0, bands.largest, (70, 90, bands.channels)).astype(bands.dtype)
+    layouts: list[dict[str, Any]] = [
+        {},
+        {"rowsperstrip": 16, "compression": "zlib", "predictor": True},
+        {"tile": (32, 48), "compression": "zlib"},
+        {"tile": (32, 48)},
+    ]
+    for layout in layouts:
+        for planes in (False, True):
+            values = np.moveaxis(pixels, -1, 0) if planes else pixels
+            config: dict[str, Any] = {"planarconfig": "separate" if planes else "contig"}
+            if bands.channels == 1:
+                values, config = pixels[..., 0], {}
+            config |= {"byteorder": order, "photometric": "minisblack"}
+            tifffile.imwrite(path, values, **config, **layout)
+            raster = Source(path, bands=bands).open(whole=False)
+            assert isinstance(raster, TiffParts)
+            assert raster.size == (70, 90)
+            for left, top, right, bottom in ((0, 0, 90, 70), (40, 25, 70, 69), (89, 69, 90, 70)):
+                part = raster.region(left, top, right, bottom)
+                assert part.dtype == bands.dtype
+                np.testing.assert_array_equal(part, pixels[top:bottom, left:right])
+    assert open_parts(path, Bands(4)) is None
+
+
+def test_a_header_is_read_without_the_pixels(tmp_path: Path) -> None:
+    """A picture of four gigabytes, of which the file holds none, has a size and parts."""
+    path, shape = tmp_path / "a.tif", (20_000, 20_000, 5)
+    layout: dict[str, Any] = {"tile": (1008, 1008), "compression": "zlib", "dtype": np.uint16}
+    layout |= {"photometric": "minisblack", "planarconfig": "contig"}
+    tifffile.imwrite(path, (b"" for _ in range(400)), shape=shape, **layout)
+    header = read_header(path)
+    assert (header.size, header.bands) == (shape[:2], Bands(5, "uint16"))
+    raster = Source(path, bands=header.bands).open(whole=False)
+    assert not raster.region(19_900, 900, 20_000, 1100).any()
+    with pytest.raises(HeatpointError, match="claims 4,000,000,000 bytes; cut it into tiles"):
+        load_image(path, bands=header.bands)
 
 
 def test_grey_and_colour_stay_rgb_unless_asked_for(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def one_kind(kinds: Mapping[Bands, Path], channels: int) -> Bands:
     return bands
 
 
-def array_of(source: object, name: str) -> NDArray[Any] | None:
+def array_of(source: object, name: str, read: bool = True) -> NDArray[Any] | None:
     """Returns the values of a .npy file or of a TIFF file of several bands, None of another one.
 
     A .npy file is not read but mapped: what is not looked at needs no memory. One of three axes
@@ -89,6 +89,7 @@ def array_of(source: object, name: str) -> NDArray[Any] | None:
     Args:
         source: A file or its bytes; None is returned for anything else.
         name: What messages call it.
+        read: False leaves all values of a TIFF file 0, for those who ask for shape and type.
 
     Returns:
         (H, W) or (H, W, C).
@@ -107,7 +108,7 @@ def array_of(source: object, name: str) -> NDArray[Any] | None:
     if start == b"\x93NUMPY" or ending == ".npy":
         return _channels_last(_mapped(source, name), name)
     if start[:2] in (b"II", b"MM") or ending in _ARRAYS[1:]:
-        return _of_tiff(source, name)
+        return _of_tiff(source, name, read)
     return None
 
 
@@ -137,7 +138,7 @@ def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:
     return array
 
 
-def _of_tiff(source: Any, name: str) -> NDArray[Any] | None:
+def _of_tiff(source: Any, name: str, read: bool) -> NDArray[Any] | None:
     """Returns the first page of a TIFF file that Pillow does not know, None of others."""
     try:
         with opened(source, name):
@@ -155,11 +156,12 @@ def _of_tiff(source: Any, name: str) -> NDArray[Any] | None:
     try:
         with tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
             page: Any = file.pages.first
-            if page.nbytes > MAX_BYTES:
+            if read and page.nbytes > MAX_BYTES:
                 raise BadImage(
                     f"image {name} claims {page.nbytes:,} bytes; cut it into tiles first"
                 )
-            values: NDArray[Any] = page.asarray()
+            blank = np.broadcast_to(np.zeros((), page.dtype), page.shape)  # one value in memory
+            values: NDArray[Any] = page.asarray() if read else blank
             if values.ndim not in (2, 3) or 0 in values.shape:
                 raise BadImage(f"image {name} has shape {values.shape}; expected (H, W, channels)")
             return np.moveaxis(values, 0, -1) if page.planarconfig == 2 else values

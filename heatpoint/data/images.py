@@ -189,7 +189,7 @@ def image_size(source: str | Path | bytes, name: str = "") -> tuple[int, int]:
         BadImage: The file is missing or no image.
     """
     name = name or ("of the bytes given" if isinstance(source, bytes) else str(source))
-    if (array := array_of(source, name)) is not None:
+    if (array := array_of(source, name, read=False)) is not None:
         return array.shape[0], array.shape[1]
     with opened(source, name) as (image, stream):
         return upright_size(image, orientation_of(image, stream))
@@ -201,7 +201,7 @@ def read_header(source: str | Path | bytes) -> Header:
     Raises:
         BadImage: The file is missing or no image.
     """
-    if (array := array_of(source, str(source)[:80])) is not None:
+    if (array := array_of(source, str(source)[:80], read=False)) is not None:
         held = Bands(array.shape[2] if array.ndim == 3 else 1, str(array.dtype))
         kind = array.dtype == np.uint16
         return Header((array.shape[0], array.shape[1]), 1, 1, kind, held, held.channels in (1, 3))

@@ -77,8 +77,8 @@ class Source:
             HeatpointError: It cannot be read.
         """
         parts = None
-        if isinstance(self.content, Path) and not (whole or self.frame) and self.bands == RGB:
-            parts = open_parts(self.content)
+        if isinstance(self.content, Path) and not (whole or self.frame):
+            parts = open_parts(self.content, self.bands)
         return Whole(self.load(name)) if parts is None else parts
 
 
