@@ -80,15 +80,15 @@ def job_of(options: ScaleOptions, storage: Storage) -> tuple[Job, dict[str, byte
     """Returns what every worker does, and the contents of the models' files by their names.
 
     Raises:
-        HeatpointError: A file is missing or cannot be read.
+        HeatpointError: A file is missing, cannot be read, or holds no model.
     """
     files, named = dict[str, bytes](), list[str]()
     for folder, model in (("model", options.model), ("detector", options.detector)):
         path = Path(model or "")
         if model and not is_exported(model):
-            from heatpoint.weights import checkpoint_path
+            from heatpoint.weights import checkpoint_path, read_header
 
-            path = checkpoint_path(model)
+            read_header(path := checkpoint_path(model))  # before a cluster is started for it
         weights = [path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else []
         for each in [path, *weights] if model else ():
             check_file(each, "; workers get the model from here")
