@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from heatpoint.data.opening import BadImage
 from heatpoint.errors import HeatpointError
 from heatpoint.options import keywords
 from heatpoint.scale import ScaleOptions
-from heatpoint.scale.pictures import divided, find
+from heatpoint.scale.pictures import divided, find, sources_of
 from heatpoint.scale.results import Looked, Results
 from heatpoint.scale.work import check, job_of, work
 
@@ -86,6 +87,10 @@ def predict_parts(
     batch = options.read.batch_size
     parts = divided(names, kind, -(-cluster.part // batch) * batch)
     job, files = job_of(options, storage)
+    if kind == "parquet":
+        # Which column it is, is asked before a cluster is started; a damaged file is a row.
+        with suppress(BadImage):
+            next(sources_of(parts[0], storage, cluster.column, 1), None)
     with Results(Path(cluster.out)) as results:
         results.plan(options, files, names, parts)
         sizes = {part.number: len(part.names) for part in parts}

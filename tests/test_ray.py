@@ -140,7 +140,7 @@ def test_pictures_of_a_file_system_of_arrow(model: str, tmp_path: Path) -> None:
         (row["image_id"], row["bbox"]) for row in alone
     ]
     assert looked.bad == 1
-    with pytest.raises(HeatpointError, match=r"s3://none cannot be listed: .*credentials"):
+    with pytest.raises(HeatpointError, match="s3://none does not exist or holds nothing"):
         storage.listed("s3://none", False)
 
 
@@ -203,7 +203,7 @@ def test_pictures_in_a_bucket_of_s3(
         where = f"?scheme=http&region=us-east-1&endpoint_override=127.0.0.1:{server.server_port}"
         out = without_ray(options_of(model, f"s3://bucket/photos/{where}", tmp_path / "out"))
         for address, message in (
-            ("s3://bucket/none/", "cannot be listed|holds no picture"),
+            ("s3://bucket/none/", "s3://bucket/none/ does not exist or holds nothing"),
             ("s3://closed/photos/", r"s3://closed/photos/ cannot be listed: .*credentials"),
         ):
             with pytest.raises(HeatpointError, match=message):
@@ -267,10 +267,30 @@ def test_mistakes_of_a_worker_are_sentences(model: str, tmp_path: Path) -> None:
     part = divided(names, kind, 8)[0]
     looked = Looker(replace(job, version="0.0.1"), lambda: files).look(part)
     assert "the run was started by 0.0.1; install the same version" in looked.mistake
+    looked = Looker(job, lambda: {job.model: b"no graph"}).look(part)
+    assert looked.mistake.startswith("ONNX Runtime cannot load model.onnx: ")
     options.run.size = 33
     looked = Looker(job, lambda: files).look(part)
     assert "33" in looked.mistake
     assert looked.pictures == 0
+
+
+def test_mistakes_that_need_no_cluster_are_told_before_one_is_started(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("heatpoint.ray.check", lambda _: None)
+    monkeypatch.setattr("heatpoint.ray.work", None)  # nothing may be asked of a cluster
+    picture = draw(tmp_path / "photos", 1) / "00000.png"
+    both = {name: [picture.read_bytes()] for name in ("left", "right")}
+    parquet.write_table(pyarrow.table(both), tmp_path / "two.parquet")
+    for given, images, message in (
+        (model, tmp_path / "two.parquet", r"2 hold bytes \(left, right\); name that .*column"),
+        (picture, picture, "00000.png is not a heatpoint detector"),
+        (model, ["s3://bucket/a/", "gs://bucket/b/"], "are in several places"),
+    ):
+        with pytest.raises(HeatpointError, match=message):
+            predict(given, images, out=tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
 
 def test_ray_is_missing_or_far(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tempfile
 import warnings
@@ -85,19 +86,29 @@ class Looker:
                 path = Path(folder, name)
                 path.parent.mkdir(exist_ok=True)
                 path.write_bytes(content)
-            options = job.options
-            # What an engine is opened with is not said twice.
-            how = replace(options.run, flip=False, device="auto", precision="auto", streams=1)
-            model = self._engine(Path(folder, job.model), options.run)
-            runner = open_runner(model, how, options.keep)
-            if job.detector and not runner.view.asks:
-                raise HeatpointError(f"detector {not_everywhere(runner.engine.description)}")
-            check_keep(runner, options.keep, bool(job.detector))
-            if not job.detector:
-                return runner, None
-            same = RunOptions(device=options.run.device, precision=options.run.precision)
-            finder = self._engine(Path(folder, job.detector), same)
-            return runner, open_finder(finder, how, options.keep)
+            try:
+                return self._opened_in(folder)
+            except HeatpointError as error:
+                # The user knows a file by its name, not by where it lay for a moment.
+                told = str(error).replace(os.path.join(folder, "model", ""), "")
+                raise HeatpointError(
+                    told.replace(os.path.join(folder, "detector", ""), "")
+                ) from None
+
+    def _opened_in(self, folder: str) -> tuple[Runner, Runner | None]:
+        job, options = self._job, self._job.options
+        # What an engine is opened with is not said twice.
+        how = replace(options.run, flip=False, device="auto", precision="auto", streams=1)
+        model = self._engine(Path(folder, job.model), options.run)
+        runner = open_runner(model, how, options.keep)
+        if job.detector and not runner.view.asks:
+            raise HeatpointError(f"detector {not_everywhere(runner.engine.description)}")
+        check_keep(runner, options.keep, bool(job.detector))
+        if not job.detector:
+            return runner, None
+        same = RunOptions(device=options.run.device, precision=options.run.precision)
+        finder = self._engine(Path(folder, job.detector), same)
+        return runner, open_finder(finder, how, options.keep)
 
     def _engine(self, path: Path, run: RunOptions) -> Engine:
         return open_engine(

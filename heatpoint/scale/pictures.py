@@ -98,6 +98,10 @@ class Storage:
         where = self.path(folder).rstrip("/")
         try:
             told = self.files.get_file_info(fs.FileSelector(where, recursive=recursive))
+        except FileNotFoundError:
+            raise HeatpointError(
+                f"{folder} does not exist or holds nothing; check its name"
+            ) from None
         except OSError as error:
             raise HeatpointError(
                 f"{folder} cannot be listed: {_first_line(error)}; check its name, the "
@@ -129,16 +133,15 @@ def find(
     """
     storage = Storage(folder=os.getcwd())
     found = re.match(r"([a-z][a-z0-9]*)://", images[0], re.IGNORECASE) if images else None
-    if found:
-        storage = _remote(images[0], found[0])
-        # What follows is for the storage: a region, the address of one that is no Amazon's.
-        images = [each.partition("?")[0] for each in images]
-    if any(
-        ("://" in each) != bool(found) or not each.startswith(storage.scheme) for each in images
-    ):
+    scheme = found[0] if found else ""
+    if any(("://" in each) != bool(found) or not each.startswith(scheme) for each in images):
         raise HeatpointError(
             f"{', '.join(images)} are in several places; give the pictures of one place at a time"
         )
+    if found:
+        storage = _remote(images[0], scheme)
+        # What follows is for the storage: a region, the address of one that is no Amazon's.
+        images = [each.partition("?")[0] for each in images]
     names = list[str]()
     for each in images:
         names += storage.listed(each, recursive) if found and not _holding(each) else ()
@@ -153,8 +156,8 @@ def find(
         return storage, chosen, kind
     given = ", ".join(images)
     if by_kind:
-        told = " and ".join(f"{len(some)} files of {kind}" for kind, some in by_kind.items())
-        raise HeatpointError(f"{given} holds {told}; give those of one kind at a time")
+        told = " and ".join(f"{len(some)} of {kind}" for kind, some in by_kind.items())
+        raise HeatpointError(f"of the files of {given}, {told}; give those of one kind at a time")
     below = "" if recursive else "; its folders are not searched, --recursive does"
     raise HeatpointError(
         f"{given} holds no picture that is read, no .parquet and no .tar file{below}"

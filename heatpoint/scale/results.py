@@ -113,7 +113,10 @@ def _parquet(rows: Sequence[Row], columns: Mapping[str, Any]) -> bytes:
     from pyarrow import parquet
 
     file = io.BytesIO()
-    parquet.write_table(pa.Table.from_pylist(list(rows), pa.schema(columns.items())), file)
+    table = pa.Table.from_pylist(list(rows), pa.schema(columns.items()))
+    # Numbers with a fraction hardly repeat: a dictionary of them costs time and space.
+    repeated = [name for name, kind in columns.items() if kind in (pa.string(), pa.int64())]
+    parquet.write_table(table, file, use_dictionary=repeated)
     return file.getvalue()
 
 

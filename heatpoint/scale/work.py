@@ -34,6 +34,19 @@ _STARTS = 3
 _STORE = 256 * 2**20
 """Bytes of memory that such a cluster shares between processes, for models and results."""
 
+_SETTINGS = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # a report of its use would be sent
+    # Its C++ parts would write between our lines; what fails for good is raised as well.
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    # Each process would time its own events, which nobody asks for.
+    "RAY_event_stats": "0",
+    "RAY_enable_metrics_collection": "0",
+    # New files of logs would be looked for ten times a second.
+    "RAY_LOG_MONITOR_MANY_FILES_THRESHOLD": "0",
+    "LOG_NAME_UPDATE_INTERVAL_S": "10",
+}
+"""What Ray is told by its own variables, where the user has not set them."""
+
 
 def check(options: ScaleOptions) -> Any:
     """Returns the module of Ray.
@@ -48,10 +61,8 @@ def check(options: ScaleOptions) -> Any:
             raise HeatpointError(f"{name} must be at least 1, not {number}")
     if cluster.gpus < 0:
         raise HeatpointError(f"gpus must not be negative, but is {cluster.gpus}")
-    # Ray reports what it is used for unless told otherwise.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Its C++ parts would write between our lines; what fails for good is raised as well.
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    for name, value in _SETTINGS.items():
+        os.environ.setdefault(name, value)
     try:
         import pyarrow
         import ray
@@ -69,15 +80,15 @@ def job_of(options: ScaleOptions, storage: Storage) -> tuple[Job, dict[str, byte
     """Returns what every worker does, and the contents of the models' files by their names.
 
     Raises:
-        HeatpointError: A file is missing or cannot be read.
+        HeatpointError: A file is missing, cannot be read, or holds no model.
     """
     files, named = dict[str, bytes](), list[str]()
     for folder, model in (("model", options.model), ("detector", options.detector)):
         path = Path(model or "")
         if model and not is_exported(model):
-            from heatpoint.weights import checkpoint_path
+            from heatpoint.weights import checkpoint_path, read_header
 
-            path = checkpoint_path(model)
+            read_header(path := checkpoint_path(model))  # before a cluster is started for it
         weights = [path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else []
         for each in [path, *weights] if model else ():
             check_file(each, "; workers get the model from here")
@@ -134,8 +145,11 @@ class _Actor:
     """A process of the cluster; Ray Data calls it with one part at a time."""
 
     def __init__(self, job: Job, references: Mapping[str, Any]) -> None:
+        import cv2
         import ray
 
+        # By default each process has a thread for every core of the machine.
+        cv2.setNumThreads(job.options.cluster.cores)
         self._looker = Looker(job, lambda: {name: ray.get(references[name]) for name in references})
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[Any]]:
