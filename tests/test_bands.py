@@ -27,7 +27,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Affine, Bands
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.predict import looking, open_runner
-from heatpoint.networks.bands import take_channels
+from heatpoint.networks import take_channels
 from heatpoint.zoo.detector import Detector
 
 SIDE = 96
