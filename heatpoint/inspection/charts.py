@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.inference.charts import Letters, new_figure, plain, spelt, write_figure
-from heatpoint.inspection.maps import JointCounts, JointReport, Seen
+from heatpoint.inspection.joints import JointCounts, JointReport, Seen
 from heatpoint.inspection.report import DataReport, Measured
 
 _BAR, _PALE, _NOTHING = "#4c78a8", "#9ecae9", "#e4e4e4"
