@@ -100,7 +100,7 @@ def lines(name: str, side: int, batch: int, steps: int) -> Iterator[str]:
 def built(name: str) -> Detector:
     """Returns an untrained detector of 80 classes, or of people with COCO's joints."""
     torch.manual_seed(0)
-    joints = zoo.table.learns_joints(name)
+    joints = zoo.families.learns_joints(name)
     names = ("person",) if joints else tuple(str(index) for index in range(80))
     return zoo.build(name, names, skeleton=SKELETONS["coco17"] if joints else None)
 

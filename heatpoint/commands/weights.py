@@ -211,9 +211,7 @@ class Models:
             _list_weights()
             return
         skeleton = skeleton_of(self.skeleton)
-        # Of the folder, not of its package, which imports PyTorch.
-        table = Path(__file__).parents[1] / "zoo" / "models.toml"
-        listed = tomllib.loads(table.read_text("utf-8"))
+        listed = tomllib.loads((Path(__file__).parent / "models.toml").read_text("utf-8"))
         models = listed["models"]
         others = dict.fromkeys(name for name in (*plugins.models(), self.about) if name)
         for name in others.keys() - models.keys():

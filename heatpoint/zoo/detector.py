@@ -24,9 +24,9 @@ from heatpoint.system.files import atomic_write, fits
 from heatpoint.views import View
 from heatpoint.weights import FORMAT_VERSION, HEADER, LEAST, checkpoint_path, read_header
 from heatpoint.zoo.backbone_weights import load_backbone_weights, origin
+from heatpoint.zoo.families import find
 from heatpoint.zoo.fit import Shapes, check_shapes, fill, outline, shapes_of
 from heatpoint.zoo.rows import Model, fitted
-from heatpoint.zoo.table import find
 
 SIZE = 512
 """Side of the default input of a detector that does not say."""
@@ -299,7 +299,7 @@ def build(
     """Returns an untrained detector.
 
     Args:
-        name: A key of ``models()``; or a name made by the rule of ``zoo.table``, such as
+        name: A key of ``models()``; or a name made by the rule of ``zoo.families``, such as
             ``centernet_deconv:convnext_tiny`` or ``hourglass:3x2``.
         names: Class names; for the joints of one subject one, which says what it is.
         backbone_weights: File of weights for the backbone, or ``package:NAME``; see

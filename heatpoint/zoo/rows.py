@@ -59,11 +59,7 @@ def fitted(codec: Codec, names: Sequence[str], skeleton: Skeleton | None) -> Cod
 
 
 def row(
-    summary: str,
-    codec: Codec,
-    network: Make,
-    size: tuple[int, int] = (512, 512),
-    instead: str = "",
+    summary: str, codec: Codec, network: Make, size: tuple[int, int], instead: str = ""
 ) -> Model:
     """Returns a model whose usual codec is ``codec``, of the data's classes and joints.
 

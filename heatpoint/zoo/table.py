@@ -1,19 +1,14 @@
-"""Finds models by name: those of ``models.toml`` and of plugins, and by rule any timm backbone."""
+"""The table of models: every one that has a name of its own.
+
+A summary says in at most 44 letters what the network is; what else there is to say follows a
+semicolon.
+"""
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
-from typing import Any
 
-from heatpoint import plugins
-from heatpoint.codecs import Codec
-from heatpoint.errors import HeatpointError, suggest
 from heatpoint.networks.deformable import DeformConv, plain
-from heatpoint.networks.hourglasses import StemKind
 from heatpoint.zoo.makers import (
     centerface,
     dcn,
@@ -34,7 +29,6 @@ from heatpoint.zoo.rows import (
     BUBBLIIIING,
     CENTERFACE,
     MMDET,
-    QUICK,
     RELEASED,
     SACCADE,
     SQUEEZE,
@@ -42,131 +36,162 @@ from heatpoint.zoo.rows import (
     row,
 )
 
-NECKS: dict[str, Callable[[str, str, str], Model]] = {
-    "deconv": deconv,
-    "topdown": topdown,
-    "topdown2": partial(topdown, stride=2),
-    "dcn": dcn,
-    "dlaup": dlaup,
-    "dlaup_plain": partial(dlaup, make=plain),
-    "timm": deconv,
+_DCN = "with deformable convolutions; transposed ones between them"
+_DECONV = "with transposed convolutions; three of them"
+_DUAN = "as published (Duan et al. 2019)"
+_LIU = "with deformable convolutions; with shortcuts, as published (Liu et al. 2020)"
+_MOBILE = "mobilenetv2_100"
+_NARROW = "MobileNetV2 with a narrow neck, for CPUs"
+_PLAIN = "a few plain convolutions"
+_SIMPLE = f"{_PLAIN}, for simple scenes"
+_ZHOU = "as published (Zhou et al. 2019)"
+
+TABLE: dict[str, Model] = {
+    "centernet_resnet18": deconv("resnet18", "centernet", f"ResNet-18 {_DECONV}, {_ZHOU}"),
+    "centernet_resnet34": deconv("resnet34", "centernet", f"ResNet-34 {_DECONV}"),
+    "centernet_resnet50": deconv("resnet50", "centernet", f"ResNet-50 {_DECONV}"),
+    "centernet_resnet101": deconv("resnet101", "centernet", f"ResNet-101 {_DECONV}, {_ZHOU}"),
+    "centernet_resdcn18": dcn("resnet18", "centernet", f"ResNet-18 {_DCN}, {_ZHOU}"),
+    "centernet_resdcn101": dcn("resnet101", "centernet", f"ResNet-101 {_DCN}, {_ZHOU}"),
+    "centernet_dla34": dlaup("dla34", "centernet", f"DLA-34 with a deformable neck; {_ZHOU}"),
+    "centernet_dla34_plain": dlaup(
+        "dla34", "centernet", "DLA-34 with a plain neck; of 3x3 convolutions", plain
+    ),
+    "centernet_hourglass104": large_hourglass(2, "centernet", f"two large hourglasses; {_ZHOU}"),
+    "centernet_hourglass52": large_hourglass(1, "centernet", "one large hourglass"),
+    "centernet_mobilenetv2": topdown(
+        _MOBILE, "centernet", f"{_NARROW}; top-down, with shared heads"
+    ),
+    "centernet_tiny": tiny("centernet", f"{_SIMPLE}; learn them from scratch within a minute"),
+    "bubbliiiing_resnet50": row(
+        "ResNet-50 of bubbliiiing's centernet-pytorch; for its converted weights",
+        BUBBLIIIING,
+        dense,
+        (512, 512),
+    ),
+    "mmdet_resnet18": row(
+        "ResNet-18 of mmdet's CenterNet; plain and transposed convolutions in turn",
+        MMDET,
+        paired("resnet18", plain),
+        (512, 512),
+    ),
+    "mmdet_resdcn18": row(
+        "deformable ResNet-18 of mmdet's CenterNet; with transposed convolutions in turn",
+        MMDET,
+        paired("resnet18", partial(DeformConv, bias=False)),
+        (512, 512),
+    ),
+    "cornernet_hourglass104": large_hourglass(
+        2, "cornernet", "two large hourglasses with corner pooling; as published (Law, Deng 2018)"
+    ),
+    "cornernet_hourglass52": large_hourglass(
+        1, "cornernet", "one large hourglass with corner pooling"
+    ),
+    "cornernet_squeeze": row(
+        "two hourglasses of narrow convolutions; at stride 8, as published (Law et al. 2019)",
+        SQUEEZE,
+        squeeze,
+        (511, 511),
+        "cornernet_mobilenetv2",
+    ),
+    "cornernet_saccade": row(
+        "three small hourglasses that look again; where objects may be (Law et al. 2019)",
+        SACCADE,
+        saccade,
+        (255, 255),
+        "cornernet_mobilenetv2",
+    ),
+    "cornernet_mobilenetv2": topdown(
+        _MOBILE, "cornernet", "MobileNetV2 with corner pooling, for CPUs; under a narrow neck"
+    ),
+    "cornernet_tiny": tiny(
+        "cornernet", f"{_PLAIN} and corner pooling; for simple scenes and for trials"
+    ),
+    "centerpose_resnet18": deconv("resnet18", "centerpose", f"ResNet-18 {_DECONV}"),
+    "centerpose_resnet50": deconv("resnet50", "centerpose", f"ResNet-50 {_DECONV}"),
+    "centerpose_hourglass104": large_hourglass(2, "centerpose", f"two large hourglasses; {_ZHOU}"),
+    "centerpose_dla34": dlaup("dla34", "centerpose", f"DLA-34 with a deformable neck; {_ZHOU}"),
+    "centerpose_dla34_plain": dlaup(
+        "dla34", "centerpose", "DLA-34 with a plain neck; of 3x3 convolutions", plain
+    ),
+    "centerpose_mobilenetv2": topdown(_MOBILE, "centerpose", _NARROW),
+    "centerpose_tiny": tiny("centerpose", f"{_SIMPLE}; and for trials"),
+    "centerface": row(
+        "MobileNetV2 of CenterFace, for its weights; without norms, under a neck of 24 channels",
+        CENTERFACE,
+        centerface,
+        (640, 640),
+        "centerpose_mobilenetv2",
+    ),
+    "points_resnet18": deconv("resnet18", "points", f"ResNet-18 {_DECONV}"),
+    "points_dla34": dlaup("dla34", "points", "DLA-34 with a deformable neck"),
+    "points_dla34_plain": dlaup(
+        "dla34", "points", "DLA-34 with a plain neck; of 3x3 convolutions", plain
+    ),
+    "points_mobilenetv2": topdown(_MOBILE, "points", _NARROW),
+    "points_mobilenetv2_fine": topdown(
+        _MOBILE, "points", f"{_NARROW}; at stride 2, for points a few pixels apart", 2
+    ),
+    "points_tiny": tiny("points", f"{_SIMPLE}; learn them from scratch within a minute"),
+    "points_tiny_fine": tiny("points", f"{_SIMPLE}; at stride 2, for points a few pixels apart", 2),
+    "quads_resnet18": deconv("resnet18", "quads", f"ResNet-18 {_DECONV}"),
+    "quads_dla34": dlaup("dla34", "quads", "DLA-34 with a deformable neck"),
+    "quads_dla34_plain": dlaup(
+        "dla34", "quads", "DLA-34 with a plain neck; of 3x3 convolutions", plain
+    ),
+    "quads_mobilenetv2": topdown(_MOBILE, "quads", _NARROW),
+    "quads_tiny": tiny("quads", f"{_SIMPLE}; learn them from scratch within minutes"),
+    "hourglass_1stack": stacked(1, 1, "bearpaw", "one hourglass behind bearpaw's stem"),
+    "hourglass_2stack": stacked(2, 1, "bearpaw", "two stacked hourglasses, bearpaw's stem"),
+    "hourglass_4stack": stacked(4, 1, "bearpaw", "four stacked hourglasses, bearpaw's stem"),
+    "hourglass_8stack": stacked(8, 1, "bearpaw", "eight stacked hourglasses, bearpaw's stem"),
+    "princeton_hourglass_2stack": stacked(
+        2, 1, "paper", "two stacked hourglasses, the paper's stem"
+    ),
+    "princeton_hourglass_8stack": stacked(
+        8,
+        1,
+        "paper",
+        "eight stacked hourglasses, the paper's stem; as published (Newell et al. 2016)",
+    ),
+    "mmpose_hourglass52": row(
+        "one large hourglass, as mmpose uses it; of the kind made for boxes",
+        RELEASED["pose"],
+        mmpose,
+        (256, 256),
+        "pose_mobilenetv2",
+    ),
+    "pose_mobilenetv2": topdown(_MOBILE, "pose", _NARROW),
+    "pose_tiny": tiny(
+        "pose", f"{_PLAIN}, for drawn figures; learn them from scratch within a minute"
+    ),
+    "pose_resnet50": deconv(
+        "resnet50", "pose", f"ResNet-50 {_DECONV}, Simple Baselines (Xiao et al. 2018)"
+    ),
+    "triplets_hourglass104": large_hourglass(
+        2, "triplets", f"two large hourglasses, corners and centres; {_DUAN}"
+    ),
+    "triplets_hourglass52": large_hourglass(
+        1, "triplets", f"one large hourglass, corners and centres; {_DUAN}"
+    ),
+    "triplets_mobilenetv2": topdown(
+        _MOBILE,
+        "triplets",
+        "MobileNetV2, corners and centres, for CPUs; under a narrow neck",
+    ),
+    "triplets_tiny": tiny(
+        "triplets", "plain convolutions, corners and centres; a few, for simple scenes and trials"
+    ),
+    "saccade_mobilenetv2": topdown(
+        _MOBILE,
+        "saccade",
+        "MobileNetV2 that looks again, for CPUs; where objects may be, for large pictures",
+    ),
+    "saccade_tiny": tiny("saccade", f"{_PLAIN} that look again; for trials"),
+    "ttfnet_resnet18": ttfnet("resnet18", 1, f"ResNet-18 {_LIU}"),
+    "ttfnet_resnet34": ttfnet("resnet34", 2, f"ResNet-34 {_LIU}"),
+    "ttfnet_darknet53": ttfnet("darknet53", 2, f"Darknet-53 {_LIU}"),
+    "ttfnet_mobilenetv2": topdown(_MOBILE, "ttfnet", f"{_NARROW}; sides instead of sizes"),
+    "ttfnet_tiny": tiny("ttfnet", f"{_SIMPLE}; sides instead of sizes"),
 }
-"""What puts a neck on any timm backbone; files of the first edition say ``timm``."""
-
-_KINDS = ("centernet", "cornernet", "centerpose", "points", "pose", "quads", "triplets", "ttfnet")
-
-FAMILIES = (
-    f"KIND_NECK:BACKBONE, where KIND is one of {', '.join(_KINDS)}, NECK one of "
-    f"{', '.join(name for name in NECKS if name != 'timm')}, and BACKBONE any model of timm",
-    "hourglass:STACKSxRESIDUALS and princeton_hourglass:STACKSxRESIDUALS",
-)
-"""How names are made by rule, for people."""
-
-_RULE = re.compile(rf"({'|'.join(_KINDS)})_({'|'.join(NECKS)}):(.+)")
-_STACKS = re.compile(r"(princeton_)?hourglass:(\d{1,2})x(\d{1,2})")
-
-
-def family(name: str, summary: str = "") -> Model | None:
-    """Returns the model of a name that follows the rule, or None.
-
-    Args:
-        name: The name.
-        summary: What it is, in one line; "" says it by the name.
-    """
-    stacks = _STACKS.fullmatch(name)
-    if stacks:
-        stem: StemKind = "paper" if stacks[1] else "bearpaw"
-        return stacked(int(stacks[2]), int(stacks[3]), stem, summary)
-    rule = _RULE.fullmatch(name)
-    if rule is None:
-        return None
-    kind, neck, backbone = rule.groups()
-    return NECKS[neck](backbone, kind, summary or f"{backbone} of timm under a {neck} neck")
-
-
-_OTHERS: dict[str, Callable[[str], Model]] = {
-    **{f"{kind}_tiny": partial(tiny, kind) for kind in QUICK},
-    "points_tiny_fine": partial(tiny, "points", stride=2),
-    "saccade_mobilenetv2": partial(topdown, "mobilenetv2_100", "saccade"),
-    **{f"{kind}_hourglass104": partial(large_hourglass, 2, kind) for kind in RELEASED},
-    **{f"{kind}_hourglass52": partial(large_hourglass, 1, kind) for kind in RELEASED},
-    "ttfnet_resnet18": partial(ttfnet, "resnet18", 1),
-    "ttfnet_resnet34": partial(ttfnet, "resnet34", 2),
-    "ttfnet_darknet53": partial(ttfnet, "darknet53", 2),
-    "bubbliiiing_resnet50": partial(row, codec=BUBBLIIIING, network=dense),
-    "mmdet_resnet18": partial(row, codec=MMDET, network=paired("resnet18", plain)),
-    "mmdet_resdcn18": partial(
-        row, codec=MMDET, network=paired("resnet18", partial(DeformConv, bias=False))
-    ),
-    "cornernet_squeeze": partial(
-        row, codec=SQUEEZE, network=squeeze, size=(511, 511), instead="cornernet_mobilenetv2"
-    ),
-    "cornernet_saccade": partial(
-        row, codec=SACCADE, network=saccade, size=(255, 255), instead="cornernet_mobilenetv2"
-    ),
-    "centerface": partial(
-        row, codec=CENTERFACE, network=centerface, size=(640, 640), instead="centerpose_mobilenetv2"
-    ),
-    "mmpose_hourglass52": partial(
-        row, codec=RELEASED["pose"], network=mmpose, size=(256, 256), instead="pose_mobilenetv2"
-    ),
-}
-"""What makes the models that no rule does, of their summary."""
-
-
-def _made(name: str, facts: Mapping[str, Any]) -> Model:
-    """Returns the model of a row of ``models.toml``."""
-    found = family(facts.get("rule", ""), facts["summary"])
-    return found or _OTHERS[name](facts["summary"])
-
-
-_LISTED = tomllib.loads(Path(__file__).with_name("models.toml").read_text(encoding="utf-8"))
-
-TABLE = {name: _made(name, facts) for name, facts in _LISTED["models"].items()}
 """Every model that has a name of its own, by that name."""
-
-Builder = Model | Callable[..., Any]
-"""A row, or a function ``(names, codec=None, pretrained=False)`` of a plugin that returns a
-``Detector``."""
-
-
-def models() -> dict[str, Builder]:
-    """Returns every model that has a name of its own, those of loaded plugins included."""
-    return {**TABLE, **plugins.models()}
-
-
-def find(name: str) -> Builder:
-    """Returns what builds the model of a name: a row of the table, of a plugin, or of a family.
-
-    Raises:
-        HeatpointError: There is no such model; names the nearest one.
-    """
-    known = models()
-    found = known.get(name) or family(name)
-    if found is None:
-        raise HeatpointError(
-            f"there is no model {name!r}{suggest(name, known)} (known: "
-            f"{', '.join(known)}; by rule {'; '.join(FAMILIES)})"
-        )
-    return found
-
-
-def kind(name: str) -> type[Codec]:
-    """Returns the kind of codec that a model is made for: what it learns, and from which view.
-
-    A builder of a plugin that does not say learns boxes in whole pictures, as ``Codec`` has it.
-
-    Raises:
-        HeatpointError: There is no such model.
-    """
-    found = find(name)
-    return found.kind if isinstance(found, Model) else Codec
-
-
-def learns_joints(name: str) -> bool:
-    """Tells whether a model learns joints, so that it is built for a skeleton.
-
-    Raises:
-        HeatpointError: There is no such model.
-    """
-    return "keypoints" in kind(name).learns
