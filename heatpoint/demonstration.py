@@ -46,12 +46,12 @@ _SHEET = 12
 """Pictures on the sheet of truth and predictions."""
 
 _NEXT = """\
-Now your own {data}:
-  heatpoint inspect train.json --model {model}
-  heatpoint train train.json --val val.json --model {model} --pretrained
+Now your own {show.data}:
+  heatpoint inspect train.json --model {show.next}
+  heatpoint train train.json --val val.json --model {show.next} --pretrained
   heatpoint evaluate runs/train/best.safetensors val.json
-  heatpoint predict runs/train/best.safetensors photos {places}--draw found
-This {result} is a checkpoint like any other:
+  heatpoint predict runs/train/best.safetensors photos {show.places}--draw found
+This {show.result} is a checkpoint like any other:
   heatpoint predict {checkpoint} {images} --draw found"""
 
 
@@ -60,105 +60,85 @@ class Show:
     """One demo.
 
     Attributes:
-        out: Default folder.
         model: Architecture.
         images: Default number of training pictures.
-        step: What the pictures' side must be a multiple of; the input's is of 32.
         write: Draws pictures into a folder, so many, of a size, by a seed, and returns the path of
             their COCO JSON file.
         recipe: Options of training that were found to learn most within the time.
         scores: Names of the scores that are told, the main one first.
-        closing: What ``_NEXT`` says of it: kinds of data, a model to go on with, how it is told
-            where to look, and what was made.
+        data: Kinds of data that a user may have.
+        next: A model to go on with.
+        result: What was made.
+        places: How the model is told where to look.
+        step: What the pictures' side must be a multiple of; the input's is of 32.
     """
 
-    out: str
     model: str
     images: int
-    step: int
     write: Callable[[str | Path, int, tuple[int, int], int], Path]
     recipe: dict[str, Any]
     scores: tuple[str, ...]
-    closing: dict[str, str]
+    data: str
+    next: str
+    result: str
+    places: str = ""
+    step: int = 32
 
 
 _SHOWS = {
     "boxes": Show(
-        out="runs/demo",
         model="centernet_tiny",
         images=2000,
-        step=32,
         write=write_shapes,
         # Every picture is a new one already, so that none is varied.
         recipe={"lr": 0.014, "size_region": 0.5, "eval_every": 4},
         scores=("ap", "ap50"),
-        closing={
-            "data": "data (COCO JSON, a Pascal VOC or YOLO folder)",
-            "model": "centernet_resnet18",
-            "places": "",
-            "result": "detector of shapes",
-        },
+        data="data (COCO JSON, a Pascal VOC or YOLO folder)",
+        next="centernet_resnet18",
+        result="detector of shapes",
     ),
     "points": Show(
-        out="runs/demo-points",
         model="points_tiny",
         images=1500,
-        step=32,
         write=write_cells,
         recipe={"lr": 0.014, "eval_every": 3},
         scores=("f1@4", "f1@8"),
-        closing={
-            "data": "points (a table image,x,y,label, COCO, LabelMe, napari) or boxes",
-            "model": "points_mobilenetv2",
-            "places": "",
-            "result": "model of cells",
-        },
+        data="points (a table image,x,y,label, COCO, LabelMe, napari) or boxes",
+        next="points_mobilenetv2",
+        result="model of cells",
     ),
     "quads": Show(
-        out="runs/demo-quads",
         model="quads_tiny",
         images=1500,
-        step=32,
         write=write_slips,
         recipe={"lr": 0.014, "eval_every": 3},
         scores=("quad_ap50", "quad_ap"),
-        closing={
-            "data": "corners (COCO polygons, YOLO OBB, DOTA, LabelMe, CVAT) or boxes",
-            "model": "quads_mobilenetv2",
-            "places": "",
-            "result": "model of slips",
-        },
+        data="corners (COCO polygons, YOLO OBB, DOTA, LabelMe, CVAT) or boxes",
+        next="quads_mobilenetv2",
+        result="model of slips",
     ),
     "pose": Show(
-        out="runs/demo-pose",
         model="pose_tiny",
         images=1500,
-        step=64,  # a crop at half the picture's side is sharp enough, and four times as quick
         write=write_figures,
         # Sides are told by colour, so that a mirror image would lie.
         recipe={"lr": 0.01, "eval_every": 2},
         scores=("pck@0.1", "pck@0.05"),
-        closing={
-            "data": "keypoints (COCO, MPII, LSP, FLIC or DeepLabCut)",
-            "model": "pose_mobilenetv2",
-            "places": "--boxes boxes.json ",
-            "result": "model of figures",
-        },
+        data="keypoints (COCO, MPII, LSP, FLIC or DeepLabCut)",
+        next="pose_mobilenetv2",
+        result="model of figures",
+        places="--boxes boxes.json ",
+        step=64,  # a crop at half the picture's side is sharp enough, and four times as quick
     ),
     "crowd": Show(
-        out="runs/demo-crowd",
         model="centerpose_tiny",
         images=1000,
-        step=32,
         write=partial(write_figures, crowd=True),
         recipe={"lr": 0.01, "eval_every": 4},
         scores=("oks_ap", "ap"),
-        closing={
-            "data": "boxes and keypoints (COCO, YOLO pose, CVAT)",
-            "model": "centerpose_mobilenetv2",
-            "places": "",
-            "result": "model of figures",
-        },
+        data="boxes and keypoints (COCO, YOLO pose, CVAT)",
+        next="centerpose_mobilenetv2",
+        result="model of figures",
     ),
 }
 """The demos by name."""
@@ -228,7 +208,7 @@ def demo(
     """
     check_choice("task", task, tuple(_SHOWS))
     show = _SHOWS[task]
-    out = Path(out or show.out)
+    out = Path(out or ("runs/demo" if task == "boxes" else f"runs/demo-{task}"))
     count = show.images if images is None else images
     scored = max(8, count // 25)
     files = {
@@ -303,7 +283,7 @@ def demo(
             f"after {seconds['total']:.0f} s in all\n"
             f"truth and predictions side by side: {files['predictions']}\n"
         )
-        say(_NEXT.format(checkpoint=trained.best, images=val.parent / "images", **show.closing))
+        say(_NEXT.format(checkpoint=trained.best, images=val.parent / "images", show=show))
         return DemoResult(out, trained.best, scores, trained.updates, seconds, files)
 
 

@@ -29,7 +29,7 @@ from heatpoint.geometry import RGB, Affine, Bands
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.predict import looking, open_runner
 from heatpoint.inference.sources import Source
-from heatpoint.networks.bands import take_channels
+from heatpoint.networks import take_channels
 from heatpoint.zoo.detector import Detector
 
 SIDE = 96

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.inference.letters import Letters
+from heatpoint.inference.charts import Letters
 from heatpoint.inspection.charts import draw_charts
 from heatpoint.inspection.report import measure
 

@@ -16,8 +16,7 @@ from heatpoint import zoo
 from heatpoint.commands import run
 from heatpoint.commands.weights import Convert
 from heatpoint.convert import LAYOUTS, convert, convert_file
-from heatpoint.convert.layouts import named
-from heatpoint.convert.names import COCO, VOC
+from heatpoint.convert.layouts import COCO, VOC, named
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.weights import read_tensors

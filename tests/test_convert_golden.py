@@ -25,7 +25,7 @@ from heatpoint.convert.layouts import named
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import MapSpec, Network
-from heatpoint.networks.deformable_necks import AggregationNeck
+from heatpoint.networks.deformable import AggregationNeck
 from heatpoint.networks.features import TimmBackbone
 from heatpoint.networks.heads import MapHeads
 

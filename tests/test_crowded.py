@@ -11,7 +11,7 @@ import torch
 from heatpoint.codecs import Codec, Target
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
-from heatpoint.inspection.maps import _wrong_pairs
+from heatpoint.inspection.corners import _wrong_pairs
 from heatpoint.inspection.oracle import _count
 
 SIZE = (64, 96)

@@ -22,9 +22,8 @@ from drawn_graphs import BOXES, draw_onnx, draw_openvino, expected_boxes, pictur
 from heatpoint.benchmarking.contenders import NAIVE, choose
 from heatpoint.errors import HeatpointError, HeatpointWarning
 from heatpoint.inference.engines import open_engine
-from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.onnx import _PROVIDERS, OnnxEngine
-from heatpoint.inference.engines.openvino import OpenVinoEngine
+from heatpoint.inference.engines.openvino import OpenVinoEngine, openvino_core
 from heatpoint.inference.engines.torch import pick_device
 from heatpoint.networks.fast import choose_precision
 

@@ -31,11 +31,10 @@ from drawn_graphs import (
 from heatpoint import zoo  # noqa: F401  (knows all codecs)
 from heatpoint.codecs import Codec
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.description import EXPORT_VERSION, Description
 from heatpoint.inference.engines.engine import Answer, Timings
 from heatpoint.inference.engines.onnx import OnnxEngine
-from heatpoint.inference.engines.openvino import OpenVinoEngine
+from heatpoint.inference.engines.openvino import OpenVinoEngine, openvino_core
 
 Maker = Callable[..., Path]
 Kind = tuple[type[OnnxEngine] | type[OpenVinoEngine], Maker, str]

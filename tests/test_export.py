@@ -22,8 +22,8 @@ from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export
 from heatpoint.exporting.graph import Deployed
-from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.description import Description
+from heatpoint.inference.engines.openvino import openvino_core
 from heatpoint.networks import Backbone, Network
 from heatpoint.zoo.detector import Detector
 

@@ -14,8 +14,7 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
-from heatpoint.networks.corner_branches import CornerBranch
-from heatpoint.networks.corner_pool import corner_pool
+from heatpoint.networks.corner_pool import CornerBranch, corner_pool
 from heatpoint.networks.fast import fast
 from heatpoint.networks.features import EveryLevel
 from heatpoint.networks.heads import CornerHeads, MapHeads, StackHeads

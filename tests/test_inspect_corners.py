@@ -13,7 +13,7 @@ from heatpoint.codecs.corners import CornerCodec
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.inspection import inspect
-from heatpoint.inspection.maps import CornerReport, inspect_corners
+from heatpoint.inspection.corners import CornerReport, inspect_corners
 from heatpoint.synthetic.pictures import write_shapes
 
 

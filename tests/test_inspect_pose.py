@@ -16,7 +16,7 @@ from heatpoint.data.readers import read
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection import Inspection, inspect
-from heatpoint.inspection.maps import JointCounts, JointReport, measure_joints
+from heatpoint.inspection.joints import JointCounts, JointReport, measure_joints
 from heatpoint.inspection.report import Spread
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes

@@ -20,12 +20,11 @@ from heatpoint.exporting import export
 from heatpoint.exporting.graph import Deployed
 from heatpoint.inference.engines import open_engine
 from heatpoint.networks import Network
-from heatpoint.networks.attention import AttentionHeads, EveryStack
 from heatpoint.networks.fast import fast
 from heatpoint.networks.features import EveryLevel
-from heatpoint.networks.fire import Fire, fire_hourglass
 from heatpoint.networks.heads import CornerHeads, StackHeads
 from heatpoint.networks.hourglasses import DetectionHourglass
+from heatpoint.networks.lite import AttentionHeads, EveryStack, Fire, fire_hourglass
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.zoo.detector import Detector, build
 from heatpoint.zoo.rows import SACCADE, SQUEEZE, row

@@ -10,7 +10,7 @@ from heatpoint.codecs import MapSpec
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import next_multiple
 from heatpoint.networks import IMAGENET_MEAN, IMAGENET_STD, Network
-from heatpoint.networks.deformable_necks import (
+from heatpoint.networks.deformable import (
     AggregationNeck,
     PairedNeck,
     bilinear_upsampling,

@@ -20,7 +20,7 @@ from server import Site, serve
 from heatpoint import zoo
 from heatpoint.cli import main
 from heatpoint.convert import LAYOUTS, convert, fetch
-from heatpoint.convert.names import COCO, VOC
+from heatpoint.convert.layouts import COCO, VOC
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.predict import predict

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.onnx import OnnxEngine
-from heatpoint.inference.engines.openvino import OpenVinoEngine
+from heatpoint.inference.engines.openvino import OpenVinoEngine, openvino_core
 from heatpoint.inference.sources import Source
 
 if TYPE_CHECKING:
@@ -173,8 +172,9 @@ def _quick(engine: str, device: str) -> tuple[str, ...]:
 
         return tuple(dict.fromkeys(("fp32", choose_precision("auto", pick_device(device)))))
     if engine == "openvino" and OpenVinoEngine.place(device) == "CPU":
-        core = openvino_core(OpenVinoEngine.library())
-        able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        able = openvino_core(OpenVinoEngine.library()).get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        )
         return ("fp32", "bf16") if "BF16" in able else ("fp32",)
     return ("fp32",)
 

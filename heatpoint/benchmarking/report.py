@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from heatpoint.benchmarking.contenders import Contender
 from heatpoint.benchmarking.worker import STAGES, Row
-from heatpoint.system.files import atomic_write
+from heatpoint.inference.charts import new_figure, write_figure
 
 _COLOURS = ("#9d9da1", "#72b7b2", "#54a24b", "#4c78a8", "#f2a541", "#d1495b")
 _TEXT = "#333333"
@@ -32,12 +32,10 @@ def draw_chart(path: str | Path, report: Report) -> None:
     Raises:
         HeatpointError: The file cannot be written.
     """
-    from matplotlib.figure import Figure
-
     results, first = report.results, report.results[0]
     names = [result.contender.name for result in results]
     medians, lows, highs = 1e3 * np.array([result.total for result in results]).T
-    figure = Figure(figsize=(10, 1.9 + 0.55 * len(results)), dpi=110, layout="constrained")
+    figure = new_figure(10, 1.9 + 0.55 * len(results))
     axes = figure.subplots()
     ends = np.zeros(len(results))
     for (stage, title), colour in zip(STAGES.items(), _COLOURS, strict=True):
@@ -82,8 +80,7 @@ def draw_chart(path: str | Path, report: Report) -> None:
         title += f", {about['device']}"
     axes.set_title(title, fontsize=11, color=_TEXT, loc="left")
     figure.legend(loc="outside lower center", ncols=7, fontsize=8.5, frameon=False)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+    write_figure(path, figure)
 
 
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]

@@ -20,8 +20,7 @@ from torch import Tensor
 from heatpoint import zoo
 from heatpoint.convert.layout import Fit, Layout, fit, some
 from heatpoint.convert.layouts import LAYOUTS as LAYOUTS
-from heatpoint.convert.layouts import named, recognised
-from heatpoint.convert.names import names_for, skeleton_for
+from heatpoint.convert.layouts import named, names_for, recognised, skeleton_for
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system import locked

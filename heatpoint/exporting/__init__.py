@@ -16,7 +16,7 @@ from heatpoint.exporting.graph import OPSETS, Deployed, to_onnx, to_openvino
 from heatpoint.exporting.parity import check_parity
 from heatpoint.exporting.quantize import Calibration, check_accuracy, read_calibration, to_int8
 from heatpoint.inference.engines.description import KEY, Description
-from heatpoint.inference.engines.openvino import load_openvino
+from heatpoint.inference.engines.openvino import OpenVinoEngine
 from heatpoint.inference.engines.torch import describe
 from heatpoint.inference.sources import Images
 from heatpoint.system.files import atomic_write, partial_name
@@ -154,7 +154,7 @@ def write(
     model.set_rt_info(description.to_json(), [KEY])
     half = description.precision == "fp16"  # stored so, and computed with in what the CPU prefers
     try:
-        load_openvino().save_model(model, path, compress_to_fp16=half)
+        OpenVinoEngine.library().save_model(model, path, compress_to_fp16=half)
     except RuntimeError as error:
         raise OSError(str(error).splitlines()[-1]) from error
     if not path.with_suffix(".bin").exists():
@@ -228,4 +228,4 @@ def _check(
     if not 0.0 <= max_drop <= 1.0:
         raise HeatpointError(f"max_drop must lie in [0, 1], not {max_drop}")
     if suffix == ".xml":
-        load_openvino()  # which says how to install it
+        OpenVinoEngine.library()  # which says how to install it

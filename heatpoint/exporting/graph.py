@@ -16,9 +16,8 @@ from torch.export import Dim, export
 from heatpoint.codecs import with_honest_scores
 from heatpoint.codecs.peaks import portable
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.description import Description
-from heatpoint.inference.engines.openvino import load_openvino
+from heatpoint.inference.engines.openvino import OpenVinoEngine, openvino_core
 from heatpoint.networks.corner_pool import at_most
 from heatpoint.networks.deformable import DeformConv, by_operator
 from heatpoint.networks.fast import fast
@@ -331,4 +330,4 @@ def to_openvino(model: onnx.ModelProto) -> openvino.Model:
     """
     # Not ``convert_model``, which does the same and reports home about it. From the program
     # itself it takes seconds instead of hundredths, and loses the names of modules.
-    return openvino_core(load_openvino()).read_model(model.SerializeToString())
+    return openvino_core(OpenVinoEngine.library()).read_model(model.SerializeToString())

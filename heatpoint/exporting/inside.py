@@ -16,10 +16,9 @@ from torch import Tensor
 
 from heatpoint.codecs import Maps
 from heatpoint.exporting.graph import INNER
-from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.onnx import OnnxEngine
-from heatpoint.inference.engines.openvino import load_openvino
+from heatpoint.inference.engines.openvino import OpenVinoEngine, openvino_core
 from heatpoint.inference.engines.torch import TorchEngine
 from heatpoint.zoo.detector import Detector
 
@@ -99,7 +98,7 @@ def _onnx(path: Path) -> Run:
 
 def _openvino(path: Path, precision: str) -> Run:
     """Returns what runs an .xml file and gives the maps inside of it."""
-    core = openvino_core(load_openvino())
+    core = openvino_core(OpenVinoEngine.library())
     model = core.read_model(path)
     outputs = {
         name: output

@@ -22,7 +22,7 @@ from heatpoint.geometry import RGB, Bands
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Pixels
-from heatpoint.inference.engines.openvino import load_openvino
+from heatpoint.inference.engines.openvino import OpenVinoEngine
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.places import places_of
 from heatpoint.inference.sources import Source, expand
@@ -313,7 +313,7 @@ def _filters(node: Any) -> bool:
 def _nncf() -> Any:
     # NNCF reports its use to its makers unless it believes that it is being tested; it imports
     # OpenVINO, which does so too.
-    load_openvino()
+    OpenVinoEngine.library()
     os.environ.setdefault("NNCF_CI", "1")
     try:
         import nncf

@@ -244,33 +244,35 @@ def percent(value: float) -> str:
 
 
 def null_for_nan(value: Any) -> Any:
-    """Returns nested dictionaries and lists with None in place of NaN, which JSON lacks."""
+    """Returns nested dictionaries, lists and tuples for JSON, which lacks NaN: it becomes None."""
+    if hasattr(value, "_asdict"):  # a named tuple
+        value = value._asdict()
     if isinstance(value, dict):
         return {key: null_for_nan(inner) for key, inner in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [null_for_nan(inner) for inner in value]
-    if isinstance(value, float) and math.isnan(value):
-        return None
-    return value
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _line(scores: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {percent(score)}" for name, score in scores.items())
 
 
+def _class_lines(scores: Mapping[str, Mapping[str, float]], what: str = "") -> list[str]:
+    """Returns a line for each class or joint: its name, and scores of it."""
+    wide = max(map(len, scores), default=0)
+    return [f"{name:<{wide}}  {what}{_line(own)}" for name, own in scores.items()]
+
+
 def _box_lines(boxes: BoxScores) -> list[str]:
     numbers = [{name: getattr(boxes, name) for name in part} for part in (NUMBERS[:6], NUMBERS[6:])]
     voc = {"11-point": boxes.voc.ap50_11_point, "all points": boxes.voc.ap50_all_point}
-    wide = max(map(len, boxes.per_class), default=0)
-    per_class = [f"{name:<{wide}}  {_line(scores)}" for name, scores in boxes.per_class.items()]
-    return [*map(_line, numbers), f"VOC AP50  {_line(voc)}", *per_class]
+    return [*map(_line, numbers), f"VOC AP50  {_line(voc)}", *_class_lines(boxes.per_class)]
 
 
 def _quad_lines(quads: QuadScores) -> list[str]:
-    wide = max(map(len, quads.per_class), default=0)
-    per_class = [f"{name:<{wide}}  {_line(scores)}" for name, scores in quads.per_class.items()]
     whole = {"ap": quads.ap, "ap50": quads.ap50, "ap75": quads.ap75}
-    return [f"{_line(whole)}   (by the overlap of the polygons)", *per_class]
+    return [f"{_line(whole)}   (by the overlap of the polygons)", *_class_lines(quads.per_class)]
 
 
 def _point_lines(points: PointScores) -> list[str]:
@@ -324,9 +326,7 @@ def _joint_lines(joints: JointScores, protocol: dict[str, Any]) -> list[str]:
     how = f"sigmas: {protocol['sigmas']}; size: area of the {protocol['oks_area']}"
     lines.append(f"OKS  {_line(oks)}   ({how})")
     if len(joints.oks.per_class) > 1:
-        wide = max(map(len, joints.oks.per_class))
-        for name, scores in joints.oks.per_class.items():
-            lines.append(f"{name:<{wide}}  OKS {_line(scores)}")
+        lines += _class_lines(joints.oks.per_class, "OKS ")
     if joints.error_per_joint:
         lines.append(f"mean error {joints.mean_error:.2f} px")
     wide = max(map(len, joints.error_per_joint), default=0)

@@ -1,25 +1,115 @@
-"""Parts of HTML pages that hold all they show: pictures with truth beside results, and charts."""
+"""What labels and a model disagree about in a picture, and pages that show it and charts.
+
+A page is one HTML file that holds all it shows: pictures with truth beside results, charts, tables.
+"""
 
 from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations
+from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.draw import draw_truth
 from heatpoint.data.images import load_shown
-from heatpoint.geometry import Affine, Image
-from heatpoint.inference.doubts import Doubt, Doubted
+from heatpoint.data.results import Detections
+from heatpoint.geometry import Affine, Image, box_iou
+from heatpoint.inference.match import Match
+from heatpoint.inference.predict import SCORE
+from heatpoint.scoring.subjects import joint_errors, subject_lengths
 from heatpoint.system.files import atomic_write
 from heatpoint.system.signs import SIGN
+
+SAME = 0.5
+"""Overlap from which a result is about a label."""
+
+_OFF = 0.2  # share of the subject's extent that a joint may lie off
+_SWAPPED = 0.5  # share of the error that is left when left and right change places
+
+
+class Doubt(NamedTuple):
+    """One thing about which labels and model disagree.
+
+    Attributes:
+        kind: A word for it, such as "missed".
+        reason: What labels and model say, in words.
+        suspicion: How much it is worth a look, from 0 to 1.
+        box: Where, xyxy in image pixels.
+    """
+
+    kind: str
+    reason: str
+    suspicion: float
+    box: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Doubted:
+    """A picture that labels and model disagree about.
+
+    Attributes:
+        record: Its labels.
+        found: What the model finds, without what is not sure enough.
+        doubts: What they disagree about, the most suspicious first.
+    """
+
+    record: ImageRecord
+    found: Detections
+    doubts: tuple[Doubt, ...]
+
+
+def joint_doubts(
+    match: Match, record: ImageRecord, found: Detections, in_order: bool
+) -> Iterator[Doubt]:
+    """Yields the joints that are found far from their labels, or all on the other side.
+
+    Args:
+        match: Says what is compared.
+        record: Labels of a picture.
+        found: What was found in it, with the joints of the labels.
+        in_order: Results are those of the labelled subjects in their order.
+    """
+    truth, skeleton = record.keep(match.wanted(record)), match.truth.skeleton
+    if truth.keypoints is None or found.keypoints is None or skeleton is None:
+        return
+    pairs = list(zip(range(len(truth)), range(len(found)), strict=False))
+    if not in_order:
+        overlaps = box_iou(truth.boxes, found.boxes.astype(np.float64))
+        best = overlaps.argmax(1) if len(found) else np.zeros(0, np.int64)
+        pairs = [(row, int(b)) for row, b in enumerate(best) if overlaps[row, b] >= SAME]
+    rows, others = np.array(pairs, np.int64).reshape(-1, 2).T
+    labelled, seen = truth.keypoints[rows], found.keypoints[others]
+    lengths = subject_lengths("extent", labelled, truth.boxes[rows], None, skeleton)[:, None]
+    errors = joint_errors(seen, labelled) / lengths
+    mirrored = joint_errors(seen, labelled[:, list(skeleton.flip)]) / lengths
+    paired = np.array(skeleton.flip) != np.arange(len(skeleton))
+    for row in range(len(rows)):
+        sure = seen[row, :, 2].clip(0, 1)
+        both = paired & np.isfinite(errors[row]) & np.isfinite(mirrored[row])
+        own, turned = errors[row, both].sum(), mirrored[row, both].sum()
+        if own > _OFF * both.sum() and turned < _SWAPPED * own:
+            suspicion = float(sure[both].mean() * (1 - turned / own))
+            reason = f"left and right of subject {rows[row] + 1} seem to be swapped"
+            yield Doubt("sides", reason, suspicion, truth.boxes[rows[row]])
+            continue
+        for joint in np.flatnonzero((errors[row] > _OFF) & (sure >= SCORE)).tolist():
+            error, height = float(errors[row, joint]), float(sure[joint])
+            ends = np.stack((labelled[row, joint, :2], seen[row, joint, :2]))
+            box = np.concatenate((ends.min(0), ends.max(0)))
+            reason = (
+                f"{skeleton.joints[joint]} found with {height:.2f}, {error:.0%} of the subject's "
+                "extent from its label"
+            )
+            yield Doubt("joint", reason, height * min(1.0, error), box)
+
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,35 +117,7 @@ if TYPE_CHECKING:
 _DOUBTS = 9  # told and marked per picture, at most
 _SIDES = 480, 960  # pixels: longer side of a picture is brought between these
 _QUALITY = 85
-_STYLE = """
-:root { color-scheme: light dark; }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 1500px; margin: auto; padding: 1rem; }
-section { border-top: 1px solid #8886; padding: 1rem 0; }
-h1, h2, h3 { overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; }
-h2 { font-size: 1.25rem; margin: 0 0 .3rem; }
-h3 { font-size: 1.1rem; margin: 0 0 .3rem; }
-p { max-width: 75ch; }
-ol { margin: .3rem 0 .8rem; columns: 20rem; list-style-position: inside; padding: 0; }
-table { border-collapse: collapse; }
-td, th { padding: .15rem .8rem .15rem 0; text-align: right; font-variant-numeric: tabular-nums; }
-td { white-space: nowrap; }
-th { vertical-align: bottom; }
-td:first-child, th:first-child { text-align: left; white-space: normal; min-width: 9ch; }
-tr + tr { border-top: 1px solid #8883; }
-label { margin-right: 1.2rem; white-space: nowrap; }
-details { margin-bottom: 1rem; }
-.wide { overflow-x: auto; }
-@media (max-width: 640px) {
-  .rolls::before { content: "rolls sideways →"; font-size: .85rem; opacity: .75; }
-}
-.pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(300px, 1fr)); gap: 1rem; }
-figure { margin: 0; }
-figcaption { font-weight: 600; }
-img { width: 100%; height: auto; border-radius: 4px; }
-img.chart { width: auto; }
-small { opacity: .75; }
-"""
+_STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 
 
 def write_page(path: str | Path, title: str, parts: Iterable[str]) -> None:
@@ -70,7 +132,7 @@ def write_page(path: str | Path, title: str, parts: Iterable[str]) -> None:
         file.write(
             f'<!doctype html>\n<!-- {SIGN} -->\n<html lang="en"><head><meta charset="utf-8">'
             f'<meta name="viewport" content="width=device-width">'
-            f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n"
+            f"<title>{escape(title)}</title><style>\n{_STYLE}</style></head>\n"
             f"<body><h1>{escape(title)}</h1>\n"
         )
         file.writelines(parts)

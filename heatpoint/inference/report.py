@@ -22,11 +22,10 @@ from heatpoint.inference.charts import (
     draw_waterfall,
     point_curves,
 )
-from heatpoint.inference.doubts import Doubt, Doubted, joint_doubts
 from heatpoint.inference.engines import Engine, is_exported
 from heatpoint.inference.match import Match
 from heatpoint.inference.metrics import percent, score_title
-from heatpoint.inference.page import chart, picture, table, write_page
+from heatpoint.inference.page import Doubt, Doubted, chart, joint_doubts, picture, table, write_page
 from heatpoint.inference.predict import SCORE
 from heatpoint.scoring.faults import BACKGROUND, BOTH, CLASS, DOUBLE, KINDS, MISSED, PLACE, Faults
 from heatpoint.system.files import write_json
@@ -36,17 +35,7 @@ from heatpoint.weights import LEAST, PUBLISHED, checkpoint_path, write_meta
 PICTURES = 60
 """Pictures on a page, at most, of each kind of mistake the worst."""
 
-_SCRIPT = """<script>
-const boxes = [...document.querySelectorAll("input[name=kind]")];
-const show = () => {
-  const kinds = boxes.filter(box => box.checked).map(box => box.value);
-  for (const part of document.querySelectorAll("section[data-kinds]"))
-    part.hidden = !part.dataset.kinds.split("|").some(kind => kinds.includes(kind));
-};
-for (const box of boxes) box.onchange = show;
-show();
-</script>
-"""
+_SCRIPT = Path(__file__).with_name("report.js").read_text(encoding="utf-8")
 
 
 def report_files(folder: str | Path) -> tuple[Path, Path]:
@@ -313,7 +302,7 @@ def _gallery(analysis: Analysis) -> Iterator[str]:
         shown = found if model.in_order else found[found.scores >= least]
         ordered = tuple(sorted(doubts[place], key=lambda doubt: -doubt.suspicion))
         yield picture(Doubted(model.truth.images[place], shown, ordered), model.truth)
-    yield _SCRIPT
+    yield f"<script>\n{_SCRIPT}</script>\n"
 
 
 def _mistakes(faults: Faults, analysis: Analysis, least: float) -> list[list[Doubt]]:

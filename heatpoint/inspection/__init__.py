@@ -27,10 +27,10 @@ from heatpoint.data.validate import Progress, Report, clean, validate
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference.engines import Engine
 from heatpoint.inspection.charts import draw_charts, draw_joint_charts
+from heatpoint.inspection.corners import CornerReport, inspect_corners
 from heatpoint.inspection.disagreement import Disagreement, disagreement, write_disputed
 from heatpoint.inspection.drawing import draw_mirrored, draw_targets
-from heatpoint.inspection.joint_labels import JointLabels, count_labels
-from heatpoint.inspection.maps import CornerReport, JointReport, inspect_corners, measure_joints
+from heatpoint.inspection.joints import JointLabels, JointReport, count_labels, measure_joints
 from heatpoint.inspection.oracle import OracleReport, oracle
 from heatpoint.inspection.report import DataReport, Spread, evenly, measure
 from heatpoint.inspection.representation import codec_and_view, models_of

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.inference.charts import new_figure, plain
-from heatpoint.inference.letters import Letters, spelt
-from heatpoint.inspection.maps import JointCounts, JointReport, Seen
+from heatpoint.inference.charts import Letters, new_figure, plain, spelt, write_figure
+from heatpoint.inspection.joints import JointCounts, JointReport, Seen
 from heatpoint.inspection.report import DataReport, Measured
-from heatpoint.system.files import atomic_write
 
 _BAR, _PALE, _NOTHING = "#4c78a8", "#9ecae9", "#e4e4e4"
 _LINE, _TEXT = "#d1495b", "#333333"
@@ -96,8 +94,7 @@ def _write(path: str | Path, title: str, charts: Mapping[str, Callable[[Any], No
         draw(axes)
         plain(axes, name)
     figure.suptitle(title, fontsize=13, color=_TEXT)
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, format="png")
+    write_figure(path, figure)
 
 
 def _draw_classes(classes: Mapping[str, int], axes: Any) -> None:

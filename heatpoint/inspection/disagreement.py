@@ -19,12 +19,12 @@ from heatpoint.data.validate import Progress
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_area, box_iou
 from heatpoint.inference import KeepOptions, RunOptions
-from heatpoint.inference.doubts import SAME, Doubt, Doubted, joint_doubts
 from heatpoint.inference.engines import Engine
 from heatpoint.inference.match import Match
-from heatpoint.inference.page import picture, write_page
+from heatpoint.inference.page import SAME, Doubt, Doubted, joint_doubts, picture, write_page
 from heatpoint.inference.predict import SCORE, open_runner
 from heatpoint.inspection.oracle import RADIUS
+from heatpoint.scoring import alike
 from heatpoint.zoo.detector import Detector
 
 _SEEN = 0.05  # least score of something that the model takes to be possible
@@ -146,7 +146,8 @@ def _box_doubts(
     missed: list[tuple[int, int, NDArray[np.float64]]] = []
     for place, (record, found) in enumerate(compared):
         truth, scores = record.keep(match.wanted(record)), found.scores
-        overlaps = _alike(truth.boxes, found.boxes.astype(np.float64), match.points)
+        pair = truth.boxes, found.boxes.astype(np.float64)
+        overlaps = alike(*pair, RADIUS) if match.points else box_iou(*pair)
         same = truth.labels[:, None] == found.labels[None]
         right = np.where((overlaps >= SAME) & same, scores, 0).max(1, initial=0)
         wrong = np.where((overlaps >= SAME) & ~same & (scores >= SCORE), scores, 0)
@@ -185,18 +186,6 @@ def _box_doubts(
         share, name = hit[label] / sought[label], names[label]
         reason = f"{name} labelled where nothing is found ({share:.0%} of all {name} are found)"
         yield place, Doubt("missed", reason, share, box)
-
-
-def _alike(truth: NDArray[Any], found: NDArray[Any], points: bool) -> NDArray[Any]:
-    """Returns how much labels and results are the same, (N, M) in [0, 1], ``SAME`` if they are.
-
-    Of boxes that is their overlap; of points it falls from 1 to 0 within twice ``RADIUS``.
-    """
-    if not points:
-        return box_iou(truth, found)
-    true, seen = (each.reshape(-1, 2, 2).mean(1) for each in (truth, found))
-    away = np.linalg.norm(true[:, None] - seen, axis=2)
-    return np.asarray((1 - away / (2 * RADIUS)).clip(0))
 
 
 def _share_within(boxes: NDArray[Any], regions: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +15,7 @@ from heatpoint.codecs import Codec, Target
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.validate import Progress
 from heatpoint.geometry import letterbox, next_multiple
+from heatpoint.inference.metrics import null_for_nan
 
 _CELLS = 1 << 24  # of all maps of a batch: 64 MiB in float32
 _SIZES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # COCO's, from so many square pixels
@@ -45,17 +46,8 @@ class Counted:
 
     def as_dict(self) -> dict[str, Any]:
         """Returns plain numbers and strings; JSON has no NaN but null."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "_asdict"):  # a named tuple
-        value = value._asdict()
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(each) for each in value]
-    return None if value != value else value
+        plain: dict[str, Any] = null_for_nan(vars(self))
+        return plain
 
 
 @dataclass(frozen=True)

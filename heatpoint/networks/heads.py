@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint.networks import Maps, MapSpec, convolution
-from heatpoint.networks.corner_branches import BRANCHES
+from heatpoint.networks.corner_pool import BRANCHES
 
 
 @runtime_checkable

@@ -202,6 +202,19 @@ def known_mean(values: ArrayLike) -> float:
     return float(known.mean()) if len(known) else math.nan
 
 
+def alike(found: NDArray[Any], true: NDArray[Any], radius: float) -> Floats:
+    """Returns how near the middles of boxes are, (N, M) in [0, 1], 0.5 at a radius, 0 at two.
+
+    Args:
+        found: (N, 4) xyxy.
+        true: (M, 4) xyxy.
+        radius: In the same unit.
+    """
+    one, other = (each.astype(np.float64).reshape(-1, 2, 2).mean(1) for each in (found, true))
+    away = np.linalg.norm(one[:, None] - other, axis=2)
+    return np.asarray((1 - away / (2 * radius)).clip(0))
+
+
 def _ids_of_files(truth: Annotations) -> dict[str, Id]:
     """Returns image ids by full path, and by bare name where only one image has it."""
     times = Counter(record.path.name for record in truth.images)

@@ -20,7 +20,7 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.geometry import box_iou
 from heatpoint.geometry.polygons import quad_iou
-from heatpoint.scoring import Floats, known_mean, tabulated
+from heatpoint.scoring import Floats, alike, known_mean, tabulated
 from heatpoint.scoring.boxes import compared, image_numbers
 from heatpoint.scoring.points import by_class
 
@@ -162,7 +162,7 @@ def judge(
     levels, most = evaluator.params.iouThrs, evaluator.params.maxDets[-1]
     count, numbers = len(table.images), image_numbers(truth)
     right, counted = np.zeros((2, len(levels), count), np.bool_)
-    pairs, alike, wanted, rows = np.full(count, -1), [], [], np.arange(count)
+    pairs, likeness, wanted, rows = np.full(count, -1), [], [], np.arange(count)
     start = first = 0
     for number, one, record in zip(numbers, found, truth.images, strict=True):
         seen = rows[start : start + len(one)]
@@ -186,7 +186,7 @@ def judge(
                 spare = hits & spared[theirs][taken]
                 right[:, start + own], counted[:, start + own] = hits & ~spare, ~spare
                 pairs[start + own] = np.where(right[0, start + own], first + theirs[taken[0]], -1)
-        alike.append(near)
+        likeness.append(near)
         wanted.append(~spared)
         start, first = start + len(seen), first + len(record)
     kind = "oks_ap" if skeleton else "quad_ap" if quads else "ap"
@@ -195,7 +195,7 @@ def judge(
     main = (kind, f"{kind}50", f"{kind}75")
     objects = [record.labels for record in truth.images]
     return Judged(
-        truth.names, *table[:3], right, counted, pairs, alike, objects, wanted, order, main
+        truth.names, *table[:3], right, counted, pairs, likeness, objects, wanted, order, main
     )
 
 
@@ -221,17 +221,13 @@ def judge_points(
         right[:, rows], counted[:, rows] = one.right, one.counted
         hits = one.pairs[0] >= 0
         pairs[rows[hits]] = firsts[image] + one.goals[one.pairs[0, hits]]
-    alike = []
-    for each, record in zip(found, truth.images, strict=True):
-        middles = each.boxes.astype(np.float64).reshape(-1, 2, 2).mean(1)
-        true = record.boxes.reshape(-1, 2, 2).mean(1)
-        away = np.linalg.norm(middles[:, None] - true, axis=2)
-        alike.append((1 - away / (2 * radius)).clip(0))
+    pictures = zip(found, truth.images, strict=True)
+    near = [alike(each.boxes, record.boxes, radius) for each, record in pictures]
     wanted = [~(record.crowd | record.difficult) for record in truth.images]
     order = np.argsort(-table.scores, kind="stable")
     main = (f"f1@{radius:g}", f"ap@{radius:g}")
     return Judged(
-        truth.names, *table[:3], right, counted, pairs, alike, objects, wanted, order, main, sure
+        truth.names, *table[:3], right, counted, pairs, near, objects, wanted, order, main, sure
     )
 
 

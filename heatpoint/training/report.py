@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import platform
 import time
@@ -24,9 +23,10 @@ from heatpoint.data.dataset import varied
 from heatpoint.data.draw import draw_truth, enlarge, montage, write_picture
 from heatpoint.data.images import load_image
 from heatpoint.geometry import Affine, Image
+from heatpoint.inference.charts import new_figure, write_figure
 from heatpoint.inference.metrics import score_title
 from heatpoint.inference.predict import predict
-from heatpoint.system.files import atomic_write, write_json
+from heatpoint.system.files import write_json, write_table
 from heatpoint.training.state import Row
 from heatpoint.zoo.detector import Detector
 
@@ -210,13 +210,8 @@ def write_options(folder: Path, options: Mapping[str, Any], derived: Mapping[str
 def write_csv(folder: Path, history: Sequence[Row]) -> None:
     """Writes ``log.csv`` with one row per epoch; an epoch without validation has empty cells."""
     columns = list(dict.fromkeys(name for row in history for name in row))
-    with (
-        atomic_write(folder / "log.csv") as path,
-        path.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, columns, restval="")
-        writer.writeheader()
-        writer.writerows(history)
+    rows = [[row.get(name) for name in columns] for row in history]
+    write_table(folder / "log.csv", columns, rows)
 
 
 def draw_curves(
@@ -233,9 +228,7 @@ def draw_curves(
     Raises:
         HeatpointError: The file cannot be written.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = new_figure(10, 4)
     left, right = figure.subplots(1, 2)
     losses = {"loss": "all", **{f"loss/{name}": name for name in terms}}
     for axes, columns in ((left, losses), (right, {name: score_title(name) for name in scores})):
@@ -249,5 +242,4 @@ def draw_curves(
             axes.legend()
     left.set(title="training loss", xlabel="epoch", yscale="log")
     right.set(title="validation", xlabel="epoch", ylim=(0, 1))
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    write_figure(path, figure)

@@ -18,8 +18,7 @@ from heatpoint.codecs import Codec
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Bands, next_multiple
-from heatpoint.networks import Network
-from heatpoint.networks.bands import take_channels
+from heatpoint.networks import Network, take_channels
 from heatpoint.networks.heads import Producer
 from heatpoint.system.files import atomic_write, fits
 from heatpoint.views import View

@@ -10,7 +10,7 @@ from typing import Any
 from heatpoint import plugins
 from heatpoint.codecs import Codec
 from heatpoint.errors import HeatpointError, suggest
-from heatpoint.networks.deformable_necks import plain
+from heatpoint.networks.deformable import plain
 from heatpoint.zoo.makers import dcn, deconv, dlaup, stacked, topdown
 from heatpoint.zoo.rows import Model
 from heatpoint.zoo.table import TABLE

@@ -14,11 +14,9 @@ from heatpoint.codecs.joints import JointCodec
 from heatpoint.codecs.saccade import SaccadeCodec
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
-from heatpoint.networks.attention import AttentionHeads, AttentionNeck, EveryStack
 from heatpoint.networks.centerface import FoldedMobileNetV2, TransposedTopDownNeck
-from heatpoint.networks.corner_branches import BRANCHES
-from heatpoint.networks.deformable import DeformConv
-from heatpoint.networks.deformable_necks import AggregationNeck, Make3x3, PairedNeck
+from heatpoint.networks.corner_pool import BRANCHES
+from heatpoint.networks.deformable import AggregationNeck, DeformConv, Make3x3, PairedNeck
 from heatpoint.networks.features import (
     DeconvNeck,
     EveryLevel,
@@ -28,7 +26,6 @@ from heatpoint.networks.features import (
     TopDownNeck,
     dense_resnet50,
 )
-from heatpoint.networks.fire import SQUEEZE_BLOCKS, SQUEEZE_WIDTHS, fire_hourglass
 from heatpoint.networks.heads import (
     BareHeads,
     CornerHeads,
@@ -42,6 +39,14 @@ from heatpoint.networks.hourglasses import (
     HourglassStacks,
     HourglassStem,
     StemKind,
+)
+from heatpoint.networks.lite import (
+    SQUEEZE_BLOCKS,
+    SQUEEZE_WIDTHS,
+    AttentionHeads,
+    AttentionNeck,
+    EveryStack,
+    fire_hourglass,
 )
 from heatpoint.networks.ttfnet import ShortcutNeck, TowerHeads, darknet53
 from heatpoint.views.zoom import Zoom

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from heatpoint.networks.deformable import DeformConv
-from heatpoint.networks.deformable_necks import plain
+from heatpoint.networks.deformable import DeformConv, plain
 from heatpoint.zoo.makers import (
     centerface,
     dcn,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from abc import abstractmethod
@@ -20,12 +19,17 @@ from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import older
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Answer, Engine, Pixels, Timings
+from heatpoint.system import usable_cores
 from heatpoint.system.files import check_file
 from heatpoint.views.fields import of_results
 from heatpoint.weights import first_bytes
 
 DEVICES = re.compile(r"(auto|cpu|npu)|(cuda|tensorrt|gpu)(?::(\d+))?")
 """Names of devices: kinds that are there once, and kinds of which one may be chosen."""
+
+
+DEFORMABLE = "DeformConv"
+"""What ONNX calls a deformable convolution, since opset 19."""
 
 
 class ExportedEngine(Engine):
@@ -273,8 +277,4 @@ def check_cores(streams: int, threads: int | None) -> int:
             f"streams and threads must be at least 1, not {streams} and {threads}; leave threads "
             "out for all cores"
         )
-    if threads is not None:
-        return threads
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1  # macOS and Windows
+    return usable_cores() if threads is None else threads

@@ -11,10 +11,9 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.inference.engines.deformable import ONNX_RUNTIME, OPERATOR
 from heatpoint.inference.engines.description import KEY
 from heatpoint.inference.engines.engine import Pixels
-from heatpoint.inference.engines.exported import ExportedEngine, parse_device
+from heatpoint.inference.engines.exported import DEFORMABLE, ExportedEngine, parse_device
 
 _CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _TENSORRT, _OPENVINO = "TensorrtExecutionProvider", "OpenVINOExecutionProvider"
@@ -27,6 +26,9 @@ _PROVIDERS = {
     "npu": (_OPENVINO, _CPU),
 }
 """What runs a graph, by device: each takes the operators that the ones before it lack."""
+
+_DEFORMS_SINCE = "1.25"
+"""First version of ONNX Runtime that computes deformable convolutions on a processor."""
 
 _SHORT = {_CPU: "cpu", _CUDA: "cuda", _TENSORRT: "tensorrt"}
 
@@ -152,12 +154,12 @@ class OnnxEngine(ExportedEngine):
             with super()._loading(device):
                 yield
         except HeatpointError as error:
-            if f" for {OPERATOR}(" not in str(error):
+            if f" for {DEFORMABLE}(" not in str(error):
                 raise
             raise HeatpointError(
                 f"{self.path} has deformable convolutions, which ONNX Runtime computes from "
-                f"{ONNX_RUNTIME} on, but {self.library().__version__} is installed; install it "
-                f"with: pip install 'onnxruntime>={ONNX_RUNTIME}', or export to OpenVINO (.xml)"
+                f"{_DEFORMS_SINCE} on, but {self.library().__version__} is installed; install it "
+                f"with: pip install 'onnxruntime>={_DEFORMS_SINCE}', or export to OpenVINO (.xml)"
             ) from None
 
     def _run(self, images: Pixels) -> dict[str, NDArray[Any]]:

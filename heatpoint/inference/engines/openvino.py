@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from queue import Queue
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.errors import HeatpointError
-from heatpoint.inference.engines.deformable import openvino_core
 from heatpoint.inference.engines.description import KEY
 from heatpoint.inference.engines.engine import Pixels
-from heatpoint.inference.engines.exported import ExportedEngine, parse_device
+from heatpoint.inference.engines.exported import DEFORMABLE, ExportedEngine, parse_device
 
 if TYPE_CHECKING:
     import openvino
@@ -156,10 +156,46 @@ def _settings(place: str, hint: str) -> dict[str, Any]:
     return settings
 
 
-def load_openvino() -> Any:
-    """Returns the module ``openvino``; see ``ExportedEngine.library``.
+@cache
+def openvino_core(library: Any) -> openvino.Core:
+    """Returns the one entrance of this process to OpenVINO, which reads deformable convolutions.
 
-    Raises:
-        HeatpointError: It is not installed.
+    OpenVINO has the operator but no rule that makes it of ONNX's. Its operator of the domain
+    org.openvinotoolkit, which has one, reads other cells at borders. A file that OpenVINO has saved
+    needs no rule any more.
+
+    It must not go before the process does. On Linux each entrance gives the thread that first uses
+    the processor through it a stack for handling signals, and takes it away again: with two that
+    go in the order in which they came, or one that goes in another thread, the thread is left with
+    a stack that is no more, and the next Ctrl-C ends the process by a segmentation fault
+    (OpenVINO 2026.4).
+
+    Args:
+        library: The module ``openvino``.
     """
-    return OpenVinoEngine.library()
+    from openvino.frontend.onnx import ConversionExtension
+
+    def convert(node: Any) -> list[Any]:
+        """Returns the outputs of a modulated deformable convolution with a bias."""
+        features, weight, offset, bias, mask = (node.get_input(index) for index in range(5))
+        pads = node.get_attribute("pads")
+        operators = library.opset8
+        product = operators.deformable_convolution(
+            features,
+            offset,
+            weight,
+            node.get_attribute("strides"),
+            pads[:2],
+            pads[2:],
+            node.get_attribute("dilations"),
+            mask,
+            group=node.get_attribute("group"),
+            deformable_group=node.get_attribute("offset_group"),
+            bilinear_interpolation_pad=True,  # zeros outside of the map, as everywhere else
+        )
+        sides = operators.constant(np.array([1, -1, 1, 1]))
+        return [operators.add(product, operators.reshape(bias, sides, False)).output(0)]
+
+    core: openvino.Core = library.Core()
+    core.add_extension(ConversionExtension(DEFORMABLE, convert))
+    return core
