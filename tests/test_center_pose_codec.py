@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Rows, Target
-from heatpoint.codecs.center_joints import LEAST
-from heatpoint.codecs.center_pose import CenterPoseCodec
+from heatpoint.codecs.center_pose import LEAST, CenterPoseCodec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 

@@ -13,8 +13,7 @@ from test_center_golden import STRIDE, assert_same
 from torch import Tensor
 
 from heatpoint.codecs import Maps, Target
-from heatpoint.codecs.center_joints import CenterPoseEncoded
-from heatpoint.codecs.center_pose import CenterPoseCodec
+from heatpoint.codecs.center_pose import CenterPoseCodec, CenterPoseEncoded
 from heatpoint.codecs.encoded import Blobs, CellSamples, Points
 from heatpoint.codecs.gaussian import Windows
 

@@ -19,8 +19,7 @@ from heatpoint.inference.predict import result_rows
 from heatpoint.options import side_lengths
 from heatpoint.serving import TOKEN, LimitOptions
 from heatpoint.serving.gate import Gate, Meters
-from heatpoint.serving.pictures import Sent
-from heatpoint.serving.served import Served, Wish
+from heatpoint.serving.served import Sent, Served, Wish
 from heatpoint.system import VERSION
 
 MOST = 64
