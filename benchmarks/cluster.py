@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -119,14 +120,17 @@ def spent() -> Counter[str]:
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             fields = (entry / "stat").read_text().rpartition(") ")[2].split()
-            words = (entry / "cmdline").read_bytes().decode().replace("\0", " ")
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
         except OSError:
             continue
-        called = "workers" if words.startswith("ray::Map") else words.strip()
-        script = next((word for word in called.split() if word.endswith(".py")), called[:60])
+        program, *rest = words.split() or [""]
+        script = next((word for word in rest if word.endswith(".py")), program)
+        # Ray's workers are called by what they do, such as ray::Actor.method.
+        called = re.split(r"[.(\s]", words)[0] if words.startswith("ray::") else ""
+        called = called or Path(script if "python" in program else program).name
         ticks = sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
-        kind = "this one" if int(entry.name) == os.getpid() else script.split(" ")[0]
-        known[int(entry.name)] = int(fields[1]), kind.rpartition("/")[2], ticks
+        kind = "this one" if int(entry.name) == os.getpid() else called
+        known[int(entry.name)] = int(fields[1]), kind, ticks
 
     def below(one: int) -> bool:
         return one == os.getpid() or (one in known and below(known[one][0]))
