@@ -9,6 +9,7 @@ are learnt at the centres alone and by L1, as published, unless ``--size-region`
         --data bccd ../shared/data/bccd:train ../shared/data/bccd:val 288x384 0 \
         --data dice ../shared/data/dice:train ../shared/data/dice:val 640 192
     python benchmarks/radius.py draw runs.jsonl
+    python benchmarks/radius.py draw other.jsonl --part people
 
 Each run is appended to the file as it ends; the same command goes on where it was cut off.
 """
@@ -289,18 +290,19 @@ def draw(chosen: argparse.Namespace) -> None:
     rows = rows_of(Path(chosen.file)) if chosen.file else []
     if not rows:
         return
-    draw_scores(rows, DOCS / "radius.png")
+    draw_scores(rows, DOCS / (f"radius-{chosen.part}.png" if chosen.part else "radius.png"))
     text, document = table(rows), DOCS / "radius.md"
+    mark = f"table of {chosen.part}" if chosen.part else "table"
     print(text)
     old = document.read_text()
     new, count = re.subn(
-        r"(<!-- table -->\n).*?(<!-- end of table -->)",
+        rf"(<!-- {mark} -->\n).*?(<!-- end of table -->)",
         lambda match: f"{match[1]}{text}\n{match[2]}",
         old,
         flags=re.DOTALL,
     )
     if count != 1:
-        raise SystemExit(f"{document} has no place for the table")
+        raise SystemExit(f"{document} has no place for the {mark}")
     document.write_text(new)
 
 
@@ -337,6 +339,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     draws = commands.add_parser("draw")
     draws.set_defaults(job=draw)
     draws.add_argument("file", nargs="?", default="", help="without, the boxes alone are drawn")
+    draws.add_argument("--part", default="", help="table and picture of the document by this name")
     chosen = parser.parse_args(arguments)
     chosen.job(chosen)
 
