@@ -316,25 +316,21 @@ def show(rows: list[dict[str, Any]]) -> None:
         groups.setdefault(tuple({"settle": 0.0, **row}[name] for name in own), []).append(row)
     bounds = {name: bound(*levels) for name, levels in PICTURES.items()}
     least = {name: middle_and_most(each) for name, each in bounds.items()}
-    shapes = {name: each.transpose(0, 1).flatten(1).median(1) for name, each in bounds.items()}
-    by_shape = {name: each.values.tolist() for name, each in shapes.items()}
-    for what, kind, bars in (
-        ("median, 90 %", "errors", least),
-        (f"medians of {', '.join(SHAPES)}", "shapes", by_shape),
-    ):
-        print("| " + " | ".join((*own, "seeds", "decoding", *PICTURES)) + f" |  {what}")
+    by_shape = {name: each.mT.flatten(0, 1).median(0).values for name, each in bounds.items()}
+    kinds = {"errors": ("Median and 90 %", least), "shapes": (f"Medians of {SHAPES}", by_shape)}
+    for kind, (title, bars) in kinds.items():
+        print(f"{title}:\n\n| " + " | ".join((*own, "seeds", "decoding", *PICTURES)) + " |")
         print("|---" * (len(own) + 2 + len(PICTURES)) + "|")
         for key, group in groups.items():
             for way in group[0][kind]["clean"]:
-                columns = [
-                    zip(*(row[kind][name][way] for row in group), strict=True) for name in PICTURES
-                ]
-                means = [
-                    ", ".join(f"{statistics.mean(one):.3f}" for one in each) for each in columns
-                ]
+                each = ([row[kind][name][way] for row in group] for name in PICTURES)
+                seeds = (zip(*lists, strict=True) for lists in each)
+                means = (
+                    ", ".join(f"{statistics.mean(one):.3f}" for one in column) for column in seeds
+                )
                 print("| " + " | ".join((*map(str, key), str(len(group)), way, *means)) + " |")
-        means = [", ".join(f"{one:.3f}" for one in bars[name]) for name in PICTURES]
-        print("| any" + " | " * (len(own) + 1) + "bound | " + " | ".join(means) + " |")
+        means = (", ".join(f"{one:.3f}" for one in bars[name]) for name in PICTURES)
+        print("| any" + " | " * (len(own) + 1) + "bound | " + " | ".join(means) + " |\n")
 
 
 def picture(shown: dict[str, Shown], path: Path) -> None:
