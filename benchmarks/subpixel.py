@@ -316,22 +316,21 @@ def show(rows: list[dict[str, Any]]) -> None:
         groups.setdefault(tuple({"settle": 0.0, **row}[name] for name in own), []).append(row)
     bounds = {name: bound(*levels) for name, levels in PICTURES.items()}
     least = {name: middle_and_most(each) for name, each in bounds.items()}
-    shapes = {name: each.transpose(0, 1).flatten(1).median(1) for name, each in bounds.items()}
-    by_shape = {name: each.values.tolist() for name, each in shapes.items()}
-    tables = ("median, 90 %", "errors", least), (", ".join(SHAPES), "shapes", by_shape)
-    for what, kind, bars in tables:
-        print("| " + " | ".join((*own, "seeds", "decoding", *PICTURES)) + f" |  {what}")
+    by_shape = {name: each.mT.flatten(0, 1).median(0).values for name, each in bounds.items()}
+    kinds = {"errors": ("Median and 90 %", least), "shapes": (f"Medians of {SHAPES}", by_shape)}
+    for kind, (title, bars) in kinds.items():
+        print(f"{title}:\n\n| " + " | ".join((*own, "seeds", "decoding", *PICTURES)) + " |")
         print("|---" * (len(own) + 2 + len(PICTURES)) + "|")
         for key, group in groups.items():
             for way in group[0][kind]["clean"]:
-                means = [_means([row[kind][name][way] for row in group]) for name in PICTURES]
+                each = ([row[kind][name][way] for row in group] for name in PICTURES)
+                seeds = (zip(*lists, strict=True) for lists in each)
+                means = (
+                    ", ".join(f"{statistics.mean(one):.3f}" for one in column) for column in seeds
+                )
                 print("| " + " | ".join((*map(str, key), str(len(group)), way, *means)) + " |")
-        means = [_means([bars[name]]) for name in PICTURES]
-        print("| any" + " | " * (len(own) + 1) + "bound | " + " | ".join(means) + " |")
-
-
-def _means(rows: list[list[float]]) -> str:
-    return ", ".join(f"{statistics.mean(each):.3f}" for each in zip(*rows, strict=True))
+        means = (", ".join(f"{one:.3f}" for one in bars[name]) for name in PICTURES)
+        print("| any" + " | " * (len(own) + 1) + "bound | " + " | ".join(means) + " |\n")
 
 
 def picture(shown: dict[str, Shown], path: Path) -> None:
@@ -379,7 +378,9 @@ def main() -> None:
     parser.add_argument("--updates", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--settle", type=float, default=0.0, help="share with fixed batch norms")
+    parser.add_argument(
+        "--settle", type=float, default=0.0, help="last share of updates with fixed batch norms"
+    )
     parser.add_argument("--seeds", type=int, nargs="*", default=[0])
     parser.add_argument("--picture", type=Path, help="PNG of what the last network found")
     given = parser.parse_args()
