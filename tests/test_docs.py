@@ -133,8 +133,6 @@ def test_document_runs(document: Path, workplace: Path, common: Path) -> None:
     needed = PUBLISHED["centerface"].inside if document.name == "faces.md" else None
     if needed and not needed.here:
         pytest.skip(f"{needed.name} is not installed: {needed.command}")
-    if document.name == "video.md":
-        pytest.importorskip("trackers", reason="identities need the package trackers")
     for number, (language, text) in enumerate(BLOCK.findall(document.read_text())):
         if language == "python" and (named := NAMED.match(text)):
             (workplace / named[1]).write_text(text)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import csv
 import json
 from collections.abc import Iterable
@@ -17,15 +16,13 @@ from films import RATE, SIZE, film, pictures, spoiled
 from heatpoint.cli import main
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
 from heatpoint.inference.runner import Runner
+from heatpoint.video.bytetrack import ByteTrack
 from heatpoint.video.counting import Counts
 from heatpoint.video.tracking import Tracks
 from heatpoint.video.writing import video_file
 from heatpoint.zoo.detector import Detector
-
-pytest.importorskip("trackers", reason="identities need the package trackers")
 
 COUNT = 16
 
@@ -148,6 +145,44 @@ def test_identities_last_while_something_is_out_of_sight() -> None:
     assert followed(Tracks(RATE, wait=0.2), frames)[-1] == [2]
 
 
+def test_what_was_seen_in_the_frame_before_is_not_out_of_sight() -> None:
+    """However long ago that frame is, and however short one waits."""
+    frames = [boxes((20.0 + 4 * number, 50.0)) for number in range(4)]
+    assert followed(Tracks(RATE, wait=0.0), frames) == [[-1]] + 3 * [[1]]
+    assert followed(Tracks(RATE / 15, wait=1.0), frames, every=15) == [[-1]] + 3 * [[1]]
+    gone = [*frames[:2], boxes(), *frames[2:]]
+    assert followed(Tracks(RATE, wait=0.0), gone) == [[-1], [1], [], [-1], [2]]
+
+
+@pytest.mark.parametrize("count", [3, 30])
+@pytest.mark.parametrize("steady", [True, False])
+def test_identities_are_those_of_the_package_trackers(count: int, steady: bool) -> None:
+    trackers = pytest.importorskip("trackers", reason="is what identities are compared with")
+    import supervision
+
+    theirs = trackers.ByteTrackTracker(
+        frame_rate=RATE, track_activation_threshold=0.0, high_conf_det_threshold=0.0
+    )
+    ours, rng, seconds, most = ByteTrack(RATE, 1.0), np.random.default_rng(count), 0.0, 0
+    middles, halves = rng.uniform(0, 400, (count, 2)), rng.uniform(10, 40, (count, 2))
+    speeds = rng.uniform(-6, 6, (count, 2))
+    for _ in range(60):
+        seconds += (1 if steady else rng.uniform(0.3, 3)) / RATE
+        middles += speeds
+        speeds = np.where((middles < 0) | (middles > 400), -speeds, speeds)
+        seen = np.concatenate((middles - halves, middles + halves), 1)[rng.random(count) < 0.8]
+        seen += rng.normal(0, 2, seen.shape)
+        given = supervision.Detections(
+            seen, confidence=np.full(len(seen), 0.5), data={"row": np.arange(len(seen))}
+        )
+        told = theirs.update(given, timestamp=seconds)
+        wanted = np.full(len(seen), -1)
+        wanted[told.data["row"]] = np.where(told.tracker_id < 0, -1, told.tracker_id + 1)
+        assert ours.update(seen, seconds).tolist() == wanted.tolist()
+        most = max(most, *wanted)
+    assert ours.count == most >= count
+
+
 def test_times_that_vary_are_those_that_count() -> None:
     """Half of the frames are missing in the middle, and the thing has moved on meanwhile."""
     numbers = [*range(6), *range(6, 16, 5), *range(16, 22)]
@@ -227,16 +262,3 @@ def test_a_mistake_is_one_sentence(
     assert message in told
     assert told.count("\n") == 1
     assert [path.name for path in crossing.parent.iterdir()] == ["film.avi"]
-
-
-def test_a_missing_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "trackers":
-            raise ImportError("No module named 'trackers'")
-        return found(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(HeatpointError, match="pip install --no-deps 'trackers"):
-        Tracks(RATE)

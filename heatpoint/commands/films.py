@@ -198,8 +198,9 @@ class Video:
                 if drawn:
                     shown = None
                     if frame.image is not None and found is not None:
-                        below = trails.drawn(frame.image, found) if tracks else frame.image
-                        shown = found.plot(below)
+                        if tracks:
+                            trails.draw(frame.image, found)
+                        shown = found.plot(frame.image)
                         shown = counts.drawn(shown) if told else shown
                     drawn.write(shown, frame.seconds if film.live or drawn.exact else None)
                 frames += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -32,7 +33,7 @@ def draw_boxes(
         labels: (N,) class of each.
         texts: What stands above each box.
     """
-    canvas, colours = image.copy(), _colours(labels)
+    canvas, colours = image.copy(), [colour_of(label) for label in labels.tolist()]
     # Far outside, OpenCV's coordinates overflow.
     reach = sum(image.shape[:2])
     frames = boxes.astype(np.float32).clip(-reach, 2 * reach).astype(int)
@@ -55,7 +56,7 @@ def draw_quads(
         labels: (N,) class of each.
         texts: What stands above each.
     """
-    canvas, colours, width = image.copy(), _colours(labels), line_width(image)
+    canvas, colours, width = image.copy(), list(map(colour_of, labels.tolist())), line_width(image)
     quads, radius = quads.astype(np.float64), 1.2 * width + 0.5
     for corners, colour in zip(quads, colours, strict=True):
         outline = np.array(_fixed(corners, image))
@@ -74,10 +75,13 @@ def line_width(image: Image) -> int:
     return width
 
 
-def _colours(labels: NDArray[np.int64]) -> list[Colour]:
+@lru_cache(1024)
+def colour_of(label: int) -> Colour:
+    """Returns the colour of a class or identity; supervision makes its palette whenever asked."""
     import supervision
 
-    return [supervision.ColorPalette.DEFAULT.by_idx(label).as_rgb() for label in labels.tolist()]
+    colour: Colour = supervision.ColorPalette.DEFAULT.by_idx(label).as_rgb()
+    return colour
 
 
 def write_texts(
@@ -109,11 +113,9 @@ def draw_points(
         labels: (N,) class of each.
         names: Class names; ``MOST_COUNTED`` of them are counted at most, the most frequent first.
     """
-    import supervision
-
     canvas, side = image.copy(), min(image.shape[:2])
     radius = max(2.0, side / 200) * 2**_SHIFT
-    colours = [supervision.ColorPalette.DEFAULT.by_idx(n).as_rgb() for n in range(len(names))]
+    colours = [colour_of(label) for label in range(len(names))]
     places = _fixed(boxes.astype(np.float64).reshape(-1, 2, 2).mean(1), image)
     for grown, own in ((2**_SHIFT, None), (0, colours)):  # rims lie below all dots
         for place, label in zip(places, labels.tolist(), strict=True):
@@ -147,7 +149,8 @@ def draw_marks(
     """
     canvas, rows = image.copy(), [row for row, text in enumerate(texts) if text]
     places, gap = boxes[rows, :2].clip(-1e6, 1e6).astype(int), max(3, min(image.shape[:2]) // 100)
-    write_texts(canvas, places - gap, _colours(labels[rows]), [texts[row].strip() for row in rows])
+    colours = [colour_of(label) for label in labels[rows].tolist()]
+    write_texts(canvas, places - gap, colours, [texts[row].strip() for row in rows])
     return canvas
 
 
@@ -310,12 +313,11 @@ def write_picture(path: str | Path, image: Image) -> None:
         HeatpointError: The ending is neither, the picture is too large for JPEG, or the file
             cannot be written.
     """
-    path, suffix, options = Path(path), Path(path).suffix.lower(), [cv2.IMWRITE_JPEG_QUALITY, 95]
+    path, suffix = Path(path), Path(path).suffix.lower()
+    options = [] if suffix == ".png" else [cv2.IMWRITE_JPEG_QUALITY, 95]
     if suffix not in (".jpg", ".jpeg", ".png"):
         raise HeatpointError(f"a picture is written as .jpg or .png, not as {path.name}")
-    if suffix == ".png":
-        options = []
-    elif max(image.shape[:2]) > 65500:
+    if options and max(image.shape[:2]) > 65500:
         raise HeatpointError(f"{path.name}: a side is longer than JPEG's 65500 pixels; use .png")
     _, data = cv2.imencode(suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
     with atomic_write(path) as temporary:
@@ -358,8 +360,7 @@ def draw_joints(
         least: Joints that are less sure, and their bones, are not drawn.
         outlines: Draws a thin white box where each subject was looked for.
     """
-    canvas = image.copy()
-    columns = (keypoints.astype(np.float64), boxes.astype(np.float64))
+    canvas, columns = image.copy(), (keypoints.astype(np.float64), boxes.astype(np.float64))
     for joints, box in zip(*columns, strict=True):
         shown = (joints[:, 2] >= least) & np.isfinite(joints).all(1)
         if outlines and np.isfinite(box).all():

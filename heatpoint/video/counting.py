@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from heatpoint.data.draw import Colour, line_width, write_texts
+from heatpoint.data.draw import Colour, colour_of, line_width, write_texts
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
@@ -140,36 +142,27 @@ class Counts:
 
 
 class Trails:
-    """The ways that identities took, as lines of their colours; supervision draws.
+    """The ways that identities took, as lines of their colours.
 
     Args:
         rate: Frames per second that are looked at.
     """
 
     def __init__(self, rate: float) -> None:
-        self._length = max(2, round(rate))
-        self._annotator: Any = None
+        self._past: deque[dict[int, NDArray[np.int32]]] = deque(maxlen=max(2, round(rate)))
 
-    def drawn(self, image: Image, found: Detections) -> Image:
-        """Returns a copy of an (H, W, 3) uint8 RGB picture with the last second of each row's way.
+    def draw(self, image: Image, found: Detections) -> None:
+        """Draws the last second of each row's way into an (H, W, 3) uint8 RGB picture itself.
 
         Args:
             image: The frame.
             found: What is in it, with the column ``track``.
         """
-        import supervision
-
-        if self._annotator is None:
-            colours = supervision.ColorPalette.DEFAULT.colors
-            swapped = [supervision.Color(each.b, each.g, each.r) for each in colours]  # it is BGR
-            self._annotator = supervision.TraceAnnotator(
-                supervision.ColorPalette(swapped),
-                trace_length=self._length,
-                thickness=(1 if "points" in found.columns else 2) * line_width(image),
-                color_lookup=supervision.ColorLookup.TRACK,
-            )
-        known = found[found.columns["track"] > 0]
-        boxes, track = known.boxes.astype(np.float64), known.columns["track"]
-        rows = supervision.Detections(boxes, class_id=known.labels, tracker_id=track)
-        canvas: Image = self._annotator.annotate(image.copy(), rows)
-        return canvas
+        known = found.columns["track"] > 0
+        tracks, reach = found.columns["track"][known], sum(image.shape[:2])
+        middles = found.boxes[known].reshape(-1, 2, 2).mean(1).clip(-reach, 2 * reach)
+        self._past.append(dict(zip(tracks.tolist(), middles.astype(np.int32), strict=True)))
+        width = (1 if "points" in found.columns else 2) * line_width(image)
+        for track in tracks.tolist():
+            way = np.array([moment[track] for moment in self._past if track in moment])
+            cv2.polylines(image, [way], False, colour_of(track), width)
