@@ -19,14 +19,13 @@ from defusedxml import DefusedXmlException, ElementTree
 from heatpoint.data import Annotations
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import Joint, Picture, Thing, as_annotations
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given, begins
 from heatpoint.data.readers.outlines import ROTATED, Outline, around, ellipse_box, number, turned
 from heatpoint.errors import HeatpointError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-_START = 4096
 _FRAME_SUFFIXES = (".PNG", ".png", ".jpg", ".jpeg", ".JPG")
 _MOST_FRAMES = 1_000_000
 """Frames of a video: nine hours at thirty a second."""
@@ -54,20 +53,22 @@ class _Meta(NamedTuple):
     size: steps.Size | None
 
 
-def is_cvat(path: Path) -> bool:
-    """Returns whether a file begins as CVAT's XML does."""
-    if path.suffix.lower() != ".xml" or not path.is_file():
-        return False
-    try:
-        with open(path, "rb") as file:
-            start = file.read(_START).replace(b"\0", b"")
-    except OSError:
-        return False
-    return re.search(rb"<annotations[\s>]", start) is not None
+def fits(given: Given) -> bool:
+    """Returns whether a file, or that of a folder, begins as CVAT's XML does."""
+    path = _file(given)
+    return path.suffix.lower() == ".xml" and begins(path, rb"<annotations[\s>]")
 
 
-def read_cvat(path: Path, split: str | None = None, images: Path | None = None) -> Annotations:
-    """Reads ``annotations.xml``.
+def _file(given: Given) -> Path:
+    """Returns the file, which FiftyOne calls ``labels.xml``."""
+    if not given.is_folder:
+        return given.path
+    own = given.path / "annotations.xml"
+    return own if own.exists() else given.path / "labels.xml"
+
+
+def read_cvat(given: Given) -> Annotations:
+    """Reads ``annotations.xml``; a split is a subset of a project, as pictures name it.
 
     Polygons, ellipses, cuboids and turned boxes count as the upright boxes around them, masks as
     their own boxes; polylines and tags are left out. A skeleton is an object of its own, or gives
@@ -75,15 +76,11 @@ def read_cvat(path: Path, split: str | None = None, images: Path | None = None) 
     points of one shape are the joints "1", "2" and so on of an object of that label. Joints that
     are occluded count as hidden, those outside as not labelled.
 
-    Args:
-        path: The file.
-        split: A subset of a project, as pictures name it; None for all.
-        images: Folder of the pictures, if not one of ``locate.image_folders``.
-
     Raises:
         HeatpointError: It is no whole XML of CVAT; a track lacks frames; there is no such split; or
             the frames of a video are not there as pictures.
     """
+    path, images = _file(given), given.images
     meta = _Meta([], [], 1, None, None)
     pictures: list[Picture] = []
     frames: dict[int, list[tuple[Element, str, str]]] = defaultdict(list)
@@ -106,7 +103,7 @@ def read_cvat(path: Path, split: str | None = None, images: Path | None = None) 
     forms = [plain, ["/".join(filter(None, (each.split, each.name))) for each in pictures]]
     chosen = forms[locate.most_found(forms, path, images)]
     pictures = [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
-    return as_annotations(pictures, path, images, split, meta.classes, meta.edges)
+    return as_annotations(pictures, path, images, given.split, meta.classes, meta.edges)
 
 
 def _elements(path: Path) -> Iterator[Element]:
@@ -283,27 +280,3 @@ def _outline(item: Element) -> Outline:
         corners += [(get[key], get.get(f"y{key[1:]}", nan)) for key in get if key.startswith("xb")]
         return Outline(around(corners), item.tag)
     return Outline.of(_points(item), item.tag) if item.tag == "polygon" else Outline(None)
-
-
-def _folder_file(given: Given) -> Path:
-    """Returns the file of a folder; FiftyOne calls it ``labels.xml``."""
-    own = given.path / "annotations.xml"
-    return own if own.exists() else given.path / "labels.xml"
-
-
-FORMATS = (
-    Format(
-        "CVAT",
-        "an XML file of CVAT 1.1",
-        folder=False,
-        fits=lambda given: is_cvat(given.path),
-        read=lambda given: read_cvat(given.path, given.split, given.images),
-    ),
-    Format(
-        "CVAT",
-        "annotations.xml",
-        folder=True,
-        fits=lambda given: is_cvat(_folder_file(given)),
-        read=lambda given: read_cvat(_folder_file(given), given.split, given.images),
-    ),
-)

@@ -21,8 +21,6 @@ from numpy.typing import NDArray
 from heatpoint.data import Annotations, Objects, joints_box
 from heatpoint.data.readers import hdf5, locate, steps
 from heatpoint.data.readers.deeplabcut_files import (
-    CONFIG,
-    LABELED,
     PATTERN,
     Labels,
     find_labels,
@@ -30,7 +28,7 @@ from heatpoint.data.readers.deeplabcut_files import (
     is_project,
     table_alone,
 )
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_text
@@ -73,40 +71,38 @@ class _Row(NamedTuple):
     points: NDArray[np.float64]
 
 
-def is_deeplabcut(path: Path) -> bool:
-    """Returns whether a file is a .csv file that begins as DeepLabCut's do."""
-    if path.suffix.lower() != ".csv":
-        return False
-    rows = read_text(path).splitlines()[: len(_HEADINGS)]
+def fits(given: Given) -> bool:
+    """Returns whether a file is labels, their table or ``config.yaml``, or a folder holds some."""
+    if given.is_folder:
+        return is_project(given.path)
+    if given.suffix != ".csv":
+        return is_config(given.path) or hdf5.kind(given.path) == "DeepLabCut"
+    rows = read_text(given.path).splitlines()[: len(_HEADINGS)]
     first = [_CELL.split(row, maxsplit=1)[0].strip() for row in rows]
     return first[:1] == ["scorer"] or "bodyparts" in first
 
 
-def read_deeplabcut(
-    path: str | Path, split: str | None = None, images: str | Path | None = None
-) -> Annotations:
-    """Reads the labels of a file, of a video or of a whole project.
+def read_deeplabcut(given: Given) -> Annotations:
+    """Reads the labels of a .csv file, of a video's folder, or of a whole project.
+
+    A project is its folder, its ``labeled-data`` or its ``config.yaml``. A split is a list
+    ``<split>.txt`` of pictures beside the file, or the name of a video.
 
     Joints carry the names of the body parts, in the order of the project's ``config.yaml`` where
     there is one, which also tells the edges; pairs are those that the names tell
     (``skeleton.pairs_by_name``). Nobody drew boxes: ``joints_box`` gives them. A picture on which
     no part is labelled is kept without an animal; one without a row is left out and counted.
 
-    Args:
-        path: A .csv file, the folder of one, or a project: its folder, its ``labeled-data`` or
-            its ``config.yaml``.
-        split: A list ``<split>.txt`` of pictures beside the file, or the name of a video; None
-            for all.
-        images: Folder of the pictures, if they are not in the project.
-
     Raises:
-        HeatpointError: A folder holds several files; a row of headings or a column is missing or a
-            value is no number (names the line); there is no such split, or ``images`` holds none
-            of the pictures.
+        HeatpointError: A folder holds several files; a file is a table for pandas; a row of
+            headings or a column is missing or a value is no number (names the line); there is no
+            such split, or ``images`` holds none of the pictures.
     """
-    path = Path(path)
+    path, split = given.path, given.split
+    if given.suffix in hdf5.SUFFIXES:
+        raise table_alone(path)
     labels = find_labels(path)
-    beside = path.parent if path.is_file() else path
+    beside = path if given.is_folder else path.parent
     files, wanted = _choose(labels, split, beside)
     rows = {file: list(_rows(file)) for file in labels.files}
     chosen = [
@@ -116,7 +112,10 @@ def read_deeplabcut(
         raise HeatpointError(f"{path}:{split}: no labelled picture is in {split}.txt")
     skeleton = _skeleton(labels, [row.parts for found in rows.values() for row in found])
     annotations = Annotations(("animal",), [], str(path), skeleton=skeleton)
-    pictures = _locate([row.name for row in chosen], annotations, labels, images)
+    # Names start from the project's folder.
+    only = labels.files[0] if len(labels.files) == 1 else labels.folder / PATTERN
+    names = [row.name for row in chosen]
+    pictures = locate.locate_images(names, annotations, only, given.images, [labels.folder])
     place_of = {part: place for place, part in enumerate(skeleton.joints)}
     listed: set[Path] = set()
     for row, picture in zip(chosen, pictures, strict=True):
@@ -175,15 +174,6 @@ def _skeleton(labels: Labels, parts: Sequence[tuple[str, ...]]) -> Skeleton:
         if one in place_of and other in place_of and one != other
     ]
     return Skeleton(joints, tuple(edges), pairs_by_name(joints))
-
-
-def _locate(
-    names: list[str], annotations: Annotations, labels: Labels, images: str | Path | None
-) -> list[Path]:
-    """Returns the pictures; names start from the project's folder."""
-    only = labels.files[0] if len(labels.files) == 1 else labels.folder / PATTERN
-    folder = None if images is None else Path(images)
-    return locate.locate_images(names, annotations, only, folder, [labels.folder])
 
 
 def _rows(path: Path) -> Iterator[_Row]:
@@ -260,32 +250,3 @@ def _number(cell: str, where: str) -> float:
         return float(cell or "nan")
     except ValueError:
         raise steps.unexpected(where, "a number", repr(cell)[:80]) from None
-
-
-def _refuse(given: Given) -> Annotations:
-    raise table_alone(given.path)
-
-
-FORMATS = (
-    Format(
-        "DeepLabCut",
-        f"a {PATTERN} file or its project's {CONFIG}",
-        folder=False,
-        fits=lambda given: is_deeplabcut(given.path) or is_config(given.path),
-        read=lambda given: read_deeplabcut(given.path, given.split, given.images),
-    ),
-    Format(
-        "DeepLabCut",
-        f"a {PATTERN} file or its project's {CONFIG}",
-        folder=False,
-        fits=lambda given: hdf5.kind(given.path) == "DeepLabCut",
-        read=_refuse,
-    ),
-    Format(
-        "DeepLabCut",
-        f"{PATTERN}, or {LABELED}/*/{PATTERN}",
-        folder=True,
-        fits=lambda given: is_project(given.path),
-        read=lambda given: read_deeplabcut(given.path, given.split, given.images),
-    ),
-)

@@ -12,7 +12,7 @@ from heatpoint.data import Annotations, Objects, check_names
 from heatpoint.data.formats import is_picture, matching
 from heatpoint.data.quads import around
 from heatpoint.data.readers import steps
-from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.given import Given
 
 _LABELS = "labeltxt"
 """How the folders of label files begin, in lower case; ``labelTxt-v1.0`` is one."""
@@ -28,9 +28,12 @@ class _Row(NamedTuple):
     difficult: bool
 
 
-def read_dota(
-    path: str | Path, split: str | None = None, images: str | Path | None = None
-) -> Annotations:
+def fits(given: Given) -> bool:
+    """Returns whether a folder holds label files of DOTA."""
+    return bool(_folders(given.path))
+
+
+def read_dota(given: Given) -> Annotations:
     """Reads a folder of DOTA: ``images`` and ``labelTxt``, or folders of splits that hold these.
 
     A line is ``x1 y1 x2 y2 x3 y3 x4 y4 class difficult`` in pixels, continuous, clockwise from any
@@ -38,25 +41,21 @@ def read_dota(
     Classes are those of all splits, sorted. Pictures and label files that lack the other are left
     out and counted.
 
-    Args:
-        path: The folder.
-        split: Name of the folder of a split; None reads everything.
-        images: Folder of the pictures, if it is not beside the label files.
-
     Raises:
         HeatpointError: There is no such split, a line is malformed (names file:line), or no object
             is there to say what the classes are.
     """
-    folders = _folders(Path(path))
-    splits = {each.parent.name: each for each in folders if each.parent != Path(path)}
+    path, split, images = given.path, given.split, given.images
+    folders = _folders(path)
+    splits = {each.parent.name: each for each in folders if each.parent != path}
     if split is not None and split not in splits:
-        raise steps.no_such_split(Path(path), split, splits, "a folder with labelTxt")
+        raise steps.no_such_split(path, split, splits, "a folder with labelTxt")
     rows = {folder: {file: _rows(file) for file in matching(folder, "*.txt")} for folder in folders}
     used = {row.name for files in rows.values() for each in files.values() for row in each}
     names = check_names(sorted(used), path)
     annotations = Annotations(names, [], str(path))
     for folder in folders if split is None else [splits[split]]:
-        pictures = _pictures(Path(images) if images is not None else folder.parent / "images")
+        pictures = _pictures(images or folder.parent / "images")
         for file, objects in rows[folder].items():
             if (picture := pictures.pop(file.stem, None)) is None:
                 annotations.leave_out("unused label file", str(file), "no picture of its name")
@@ -109,14 +108,3 @@ def _add(annotations: Annotations, picture: Path, rows: list[_Row]) -> None:
         label = annotations.names.index(name)
         objects.add((x1, y1, x2, y2), label, difficult=difficult, corners=corners)
     annotations.images.append(objects.record(picture, None, len(annotations.images) + 1))
-
-
-FORMATS = (
-    Format(
-        "DOTA",
-        "labelTxt beside images",
-        folder=True,
-        fits=lambda given: bool(_folders(given.path)),
-        read=lambda given: read_dota(given.path, given.split, given.images),
-    ),
-)

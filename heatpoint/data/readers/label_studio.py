@@ -18,15 +18,16 @@ from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.outlines import ROTATED, Outline, around, ellipse_box, number, turned
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 _KINDS = ("rectangle", "keypoint", "polygon", "ellipse", "brush", "bitmask", "vector")
 
 
-def is_label_studio(content: Any) -> bool:
-    """Returns whether parsed JSON is a list of Label Studio's tasks, or one task."""
+def fits(given: Given) -> bool:
+    """Returns whether a file is a list of Label Studio's tasks, or one task."""
+    content = given.content
     first = content[0] if isinstance(content, list) and content else content
     if not isinstance(first, dict):
         return False
@@ -41,7 +42,7 @@ def _is_label(value: Any) -> bool:
     return isinstance(value, dict) and "original_width" in value
 
 
-def read_label_studio(content: Any, path: Path, images: Path | None = None) -> Annotations:
+def read_label_studio(given: Given) -> Annotations:
     """Reads the tasks of an export.
 
     Of several people's annotations of a task the first that was not cancelled counts. A task that
@@ -53,14 +54,10 @@ def read_label_studio(content: Any, path: Path, images: Path | None = None) -> A
     Pictures are looked for under the names of the server, without the server's folders, then
     without the prefix of uploads. Addresses (``https:``, ``s3:``) are never fetched.
 
-    Args:
-        content: The parsed file, for which ``is_label_studio`` holds.
-        path: The file.
-        images: Folder of the pictures, if not one of ``locate.image_folders``.
-
     Raises:
         HeatpointError: A task is no object or names no picture, or nothing is labelled.
     """
+    path, content, images = given.without_split(), given.content, given.images
     pictures: list[Picture] = []
     for place, task in enumerate(content if isinstance(content, list) else [content], start=1):
         where = f"task {task.get('id', place) if isinstance(task, dict) else place}"
@@ -211,18 +208,3 @@ def _outline(kind: str, value: dict[str, Any], width: float, height: float) -> O
         return Outline(None)
     scaled = [(number(each[0]) * width, number(each[1]) * height) for each in points or ()]
     return Outline.of(scaled, kind)
-
-
-def _read(given: Given) -> Annotations:
-    return read_label_studio(given.content, given.without_split(), given.images)
-
-
-FORMATS = (
-    Format(
-        "Label Studio",
-        "a JSON or JSON-MIN export of Label Studio",
-        folder=False,
-        fits=lambda given: is_label_studio(given.content),
-        read=_read,
-    ),
-)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations
 from heatpoint.data.readers import locate, mat5, steps
-from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.given import Given
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -39,27 +39,25 @@ _FIELDS = ("coords", "filepath")
 _FLAGS = {"train": "istrain", "test": "istest"}
 
 
-def read_lsp(
-    folder: str | Path, split: str | None = None, images: str | Path | None = None
-) -> Annotations:
+def is_lsp(given: Given) -> bool:
+    """Returns whether a folder is of Leeds Sports Pose."""
+    return (given.path / LSP_FILE).is_file()
+
+
+def read_lsp(given: Given) -> Annotations:
     """Reads a folder of Leeds Sports Pose with ``joints.mat`` and ``images``.
 
     Joints are in the order of ``images.txt``, one name a line, if there is one, else of the sorted
     images. A split is a list ``<split>.txt`` of names. An image without a labelled joint is kept
     without a person, and counted.
 
-    Args:
-        folder: The folder.
-        split: Name of the split; None for all images.
-        images: Folder of the images, if it is not ``images`` in the folder.
-
     Raises:
         HeatpointError: ``joints.mat`` has another layout, is not of the images that are there, or
             there is no such split.
     """
-    folder = Path(folder)
+    folder, split = given.path, given.split
     joints = _lsp_joints(folder / LSP_FILE)
-    files = _lsp_files(folder, len(joints), Path(folder / "images" if images is None else images))
+    files = _lsp_files(folder, len(joints), given.images or folder / "images")
     rows = {file: row for row, file in enumerate(files)}
     annotations = Annotations(("person",), [], str(folder), skeleton=LSP_SKELETON)
     chosen: Iterable[int] = range(len(files))
@@ -120,26 +118,25 @@ def _listed(folder: Path, split: str, files: list[Path]) -> list[Path]:
     return [by_stem[locate.image_stem(name)] for name in names]
 
 
-def read_flic(
-    folder: str | Path, split: str | None = None, images: str | Path | None = None
-) -> Annotations:
+def is_flic(given: Given) -> bool:
+    """Returns whether a folder is of FLIC."""
+    return (given.path / FLIC_FILE).is_file()
+
+
+def read_flic(given: Given) -> Annotations:
     """Reads a folder of FLIC with ``examples.mat`` and ``images``.
+
+    A split is ``train`` or ``test`` by ``istrain`` and ``istest``.
 
     Every example is one person; several of one frame belong to one image. Coordinates that are
     NaN are not labelled; all others count as visible, as FLIC does not tell. The torso's box is
     no person's box.
 
-    Args:
-        folder: The folder.
-        split: ``train`` or ``test`` by ``istrain`` and ``istest``; None for all.
-        images: Folder of the images, if not one of ``locate.image_folders``.
-
     Raises:
         HeatpointError: ``examples.mat`` has another layout, there is no such split, or ``images``
             holds none of the images.
     """
-    folder = Path(folder)
-    path = folder / FLIC_FILE
+    path = given.path / FLIC_FILE
     table = read_matlab(path, "examples")
     rows = table if isinstance(table, list) else []
     same = all(isinstance(item, dict) and item.keys() == rows[0].keys() for item in rows)
@@ -149,15 +146,17 @@ def read_flic(
         raise steps.unexpected(path, f"examples with {', '.join(_FIELDS)}", got)
     known = {name: field for name, field in _FLAGS.items() if field in fields}
     flags = {name: [_numbers(item[field]).any() for item in table] for name, field in known.items()}
-    annotations = Annotations(("person",), [], str(folder), skeleton=FLIC_SKELETON)
+    annotations = Annotations(("person",), [], str(given.path), skeleton=FLIC_SKELETON)
     people = []
     examples = list(enumerate(table, start=1))
-    for number, item in steps.flagged(examples, split, flags, path, "istrain and istest"):
+    for number, item in steps.flagged(examples, given.split, flags, path, "istrain and istest"):
         joints = _flic_joints(item["coords"], f"{path}: example {number}")
         detail = f"example {number} has no labelled joint, so nothing says where it is"
         image = Path(str(item["filepath"]))
         people.append(steps.around(image, joints, detail))
-    return steps.add_people(annotations, locate.place_people(people, annotations, path, images))
+    return steps.add_people(
+        annotations, locate.place_people(people, annotations, path, given.images)
+    )
 
 
 def _flic_joints(coords: Any, where: str) -> NDArray[np.float64]:
@@ -191,21 +190,3 @@ def read_matlab(path: Path, name: str) -> Any:
             path, f"the variable {name!r}", ", ".join(sorted(content)) or "nothing"
         )
     return content[name]
-
-
-FORMATS = (
-    Format(
-        "Leeds Sports Pose",
-        LSP_FILE,
-        folder=True,
-        fits=lambda given: (given.path / LSP_FILE).is_file(),
-        read=lambda given: read_lsp(given.path, given.split, given.images),
-    ),
-    Format(
-        "FLIC",
-        FLIC_FILE,
-        folder=True,
-        fits=lambda given: (given.path / FLIC_FILE).is_file(),
-        read=lambda given: read_flic(given.path, given.split, given.images),
-    ),
-)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Box
 from heatpoint.data.readers import hdf5, locate, steps
-from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.given import Given
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 
@@ -49,59 +49,57 @@ LARGEST = 256 << 20
 """Bytes of an array of the HDF5 files: a hundred times what the published ones have."""
 
 
-def is_mpii(data: Any) -> bool:
-    """Returns whether parsed JSON looks like one of the published MPII files."""
+def fits(given: Given) -> bool:
+    """Returns whether a file is one of the published MPII files."""
+    data = given.content
     first = data[0] if isinstance(data, list) and data else None
-    return isinstance(first, dict) and any(first.keys() >= {*keys[2:4]} for keys in _KEYS)
+    json = isinstance(first, dict) and any(first.keys() >= {*keys[2:4]} for keys in _KEYS)
+    return json or hdf5.kind(given.path) == "MPII"
 
 
-def read_mpii_json(
-    data: list[Any], path: Path, split: str | None = None, images: str | Path | None = None
-) -> Annotations:
+def read_mpii(given: Given) -> Annotations:
+    """Reads a file of MPII; see ``_read_json`` and ``_read_h5``."""
+    people = _read_json(given) if given.suffix == ".json" else _read_h5(given)
+    annotations = Annotations(("person",), [], str(given.path), skeleton=SKELETON)
+    placed = locate.place_people(people, annotations, given.path, given.images)
+    return steps.add_people(annotations, placed)
+
+
+def _read_json(given: Given) -> list[steps.Person]:
     """Reads ``mpii_annotations.json`` of bearpaw/pytorch-pose, or a file of the MSRA ports.
+
+    Splits are ``train`` and ``val`` by ``isValidation``.
 
     A joint at (0, 0) or with a negative coordinate is not labelled; 1 means visible and 0 hidden
     (bearpaw's training gives hidden joints no weight; here they have some). These files have no
     head sizes, which PCKh needs: the HDF5 files have them.
 
-    Args:
-        data: The parsed file, for which ``is_mpii`` holds.
-        path: The file.
-        split: ``train`` or ``val`` by ``isValidation``; None for all.
-        images: Folder of the images, if not one of ``locate.image_folders``.
-
     Raises:
-        HeatpointError: A row lacks a field or holds something else (names the row); there is no
-            such split; ``images`` holds none of the images.
+        HeatpointError: A row lacks a field or holds something else (names the row), or there is no
+            such split.
     """
+    data, path = given.content, given.path
     keys = next(keys for keys in _KEYS if keys[3] in data[0])
     people = [_json_person(row, keys, f"{path}: person {i}") for i, row in enumerate(data, start=1)]
     flags: dict[str, list[bool]] = {}
     if all("isValidation" in row for row in data):
         held = [bool(row["isValidation"]) for row in data]
         flags = {"train": [not each for each in held], "val": held}
-    chosen = steps.flagged(people, split, flags, path, "'isValidation' in every row")
-    return _located(chosen, path, images)
+    return steps.flagged(people, given.split, flags, path, "'isValidation' in every row")
 
 
-def read_mpii_h5(
-    path: Path, split: str | None = None, images: str | Path | None = None
-) -> Annotations:
+def _read_h5(given: Given) -> list[steps.Person]:
     """Reads an HDF5 file of the original (princeton-vl) or of its PyTorch version.
 
     ``train.h5`` and ``valid.h5`` hold centres and scales to which the published rule was applied
     already; that is taken back. ``annot.h5`` holds them as annotated, joints that count from 0,
     and ``istrain``, the split ``train`` or ``test``. ``normalize`` becomes the head size.
 
-    Args:
-        path: The file.
-        split: ``train`` or ``test`` of an ``annot.h5``; None for all.
-        images: Folder of the images, if not one of ``locate.image_folders``.
-
     Raises:
-        HeatpointError: h5py is not installed, the file is no HDF5 or lacks a field, there is no
-            such split, or ``images`` holds none of the images.
+        HeatpointError: h5py is not installed, the file is no HDF5 or lacks a field, or there is no
+            such split.
     """
+    path = given.path
     with hdf5.open_hdf5(path, "the JSON files of the PyTorch ports need nothing") as file:
         known = set(file)
         table = {
@@ -135,8 +133,7 @@ def read_mpii_h5(
         _person(name, (x, y), size, each)._replace(head=head)
         for name, (x, y), size, each, head in zip(*columns, strict=True)
     ]
-    chosen = steps.flagged(people, split, flags, path, "'istrain' of annot.h5")
-    return _located(chosen, path, images)
+    return steps.flagged(people, given.split, flags, path, "'istrain' of annot.h5")
 
 
 def _text(name: Any) -> str:
@@ -185,11 +182,6 @@ def _person(
     return steps.Person(Path(image), steps.as_joints(points - 0.5, visibility), box, detail)
 
 
-def _located(people: list[steps.Person], path: Path, images: str | Path | None) -> Annotations:
-    annotations = Annotations(("person",), [], str(path), skeleton=SKELETON)
-    return steps.add_people(annotations, locate.place_people(people, annotations, path, images))
-
-
 def person_box(center: tuple[float, float], scale: float) -> Box | None:
     """Returns the box of a person by MPII's centre (from pixel 1) and scale, before padding.
 
@@ -200,21 +192,3 @@ def person_box(center: tuple[float, float], scale: float) -> Box | None:
         return None
     x, y, half = center[0] - 0.5, center[1] + DOWN * scale - 0.5, SIDE / 2 * scale
     return x - half, y - half, x + half, y + half
-
-
-FORMATS = (
-    Format(
-        "MPII",
-        "a JSON file of MPII's joints",
-        folder=False,
-        fits=lambda given: is_mpii(given.content),
-        read=lambda given: read_mpii_json(given.content, given.path, given.split, given.images),
-    ),
-    Format(
-        "MPII",
-        "an HDF5 file of MPII's joints",
-        folder=False,
-        fits=lambda given: hdf5.kind(given.path) == "MPII",
-        read=lambda given: read_mpii_h5(given.path, given.split, given.images),
-    ),
-)

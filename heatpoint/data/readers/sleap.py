@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from heatpoint.data import Annotations, Objects, joints_box
 from heatpoint.data.findings import Finding
 from heatpoint.data.readers import hdf5, steps
-from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.locate import locate_images
 from heatpoint.data.readers.sleap_pictures import Frame, embedded, unpack
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
@@ -54,28 +54,31 @@ class _Content(NamedTuple):
     videos: list[dict[str, Any]]
 
 
-def read_sleap(path: str | Path, images: str | Path | None = None) -> Annotations:
+def fits(given: Given) -> bool:
+    """Returns whether a file is SLEAP's."""
+    return hdf5.kind(given.path) == "SLEAP"
+
+
+def read_sleap(given: Given) -> Annotations:
     """Reads a SLEAP file.
 
     Joints are the nodes of its skeleton, with its edges; pairs are its symmetries or, without any,
     those that the names tell (``skeleton.pairs_by_name``). Nobody drew boxes: ``joints_box`` gives
     them. Frames with predictions only are left out and counted.
 
-    Args:
-        path: The file.
-        images: Folder of the pictures. Those of a ``.pkg.slp`` are unpacked to it, once; it is
-            made if it is missing, and nothing in it is replaced.
+    The pictures of a ``.pkg.slp`` are unpacked to the folder that is named for them, once; it is
+    made if it is missing, and nothing in it is replaced.
 
     Raises:
         HeatpointError: h5py is not installed; the file is damaged or has animals of several
             skeletons; its pictures are in a video, or inside of it and ``images`` is not given.
     """
-    path = Path(path)
+    path = given.without_split()
     with hdf5.open_hdf5(path, "or export the labels as COCO or CSV") as file:
         content = _content(file, path)
         annotations = Annotations(("animal",), [], str(path), skeleton=content.skeleton)
         frames, animals = _labelled(content, annotations, path)
-        pictures = _pictures(file, frames, content.videos, annotations, path, images)
+        pictures = _pictures(file, frames, content.videos, annotations, path, given.images)
     listed: set[Path] = set()
     for frame, picture, objects in zip(frames, pictures, animals, strict=True):
         if picture in listed:
@@ -187,14 +190,13 @@ def _pictures(
     videos: list[dict[str, Any]],
     annotations: Annotations,
     path: Path,
-    images: str | Path | None,
+    folder: Path | None,
 ) -> list[Path]:
     """Returns the picture of each frame.
 
     Raises:
         HeatpointError: It is in a video; or inside of the file, and no folder is named for it.
     """
-    folder = None if images is None else Path(images)
     inside = embedded(file, videos, frames, path)
     if inside:
         if folder is None:
@@ -220,14 +222,3 @@ def _pictures(
             raise steps.unexpected(path, f"{frame.number + 1} pictures in a video", len(listed))
         names.append(str(listed[frame.number]))
     return locate_images(names, annotations, path, folder)
-
-
-FORMATS = (
-    Format(
-        "SLEAP",
-        "a .slp or .pkg.slp file",
-        folder=False,
-        fits=lambda given: hdf5.kind(given.path) == "SLEAP",
-        read=lambda given: read_sleap(given.without_split(), given.images),
-    ),
-)

@@ -20,12 +20,12 @@ from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture, matching
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.deeplabcut import is_deeplabcut
+from heatpoint.data.readers.deeplabcut import fits as is_deeplabcut
 from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations
-from heatpoint.data.readers.given import Format, Given
-from heatpoint.data.readers.napari import is_napari
+from heatpoint.data.readers.given import Given
+from heatpoint.data.readers.napari import fits as is_napari
 from heatpoint.data.readers.outlines import ROTATED, Outline, number
-from heatpoint.data.readers.via import is_via_csv
+from heatpoint.data.readers.via import fits as is_via
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_text
 
@@ -100,15 +100,17 @@ class _Table(NamedTuple):
     notes: list[Note]
 
 
-def is_table(given: Given) -> bool:
-    """Returns whether a file is a table that no other reader knows."""
+def fits(given: Given) -> bool:
+    """Returns whether a file is a table that no other reader knows, or Roboflow's in a folder."""
+    if given.is_folder:
+        return bool(steps.split_files(given.path, ROBOFLOW))
     if given.suffix not in (".csv", ".tsv"):
         return False
-    return not (is_via_csv(given) or is_napari(given.path) or is_deeplabcut(given.path))
+    return not (is_via(given) or is_napari(given) or is_deeplabcut(given))
 
 
 @steps.without_collection()
-def read_table(path: Path, split: str | None = None, images: Path | None = None) -> Annotations:
+def read_table(given: Given) -> Annotations:
     """Reads a table, or a folder of Roboflow's with a table in each split.
 
     A box is two corners, four of them, a corner and the sides, the middle and the sides, or a
@@ -122,17 +124,15 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     give names to Open Images' codes, or of RetinaNet's table ``name,number``, if one is beside the
     file; otherwise they are those of all splits, sorted.
 
-    Args:
-        path: The file or folder.
-        split: A value of the column of splits, or a folder's name; None for all.
-        images: Folder of the pictures, if not one of ``locate.image_folders``.
+    A split is a value of the column of splits, or a folder's name.
 
     Raises:
         HeatpointError: Columns are missing (names the headings), a cell is no number (names the
             line), or there is no such split.
     """
-    files = steps.split_files(path, ROBOFLOW) if path.is_dir() else {"": path}
-    first = path / ROBOFLOW if path.is_dir() else path
+    path, images = given.path, given.images
+    files = steps.split_files(path, ROBOFLOW) if given.is_folder else {"": path}
+    first = path / ROBOFLOW if given.is_folder else path
     names, classes = _classes(first.parent)
     found: dict[str, _Table] = {}
     for folder, file in files.items():
@@ -159,7 +159,7 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     bare = not any(is_picture(Path(each.name)) for each in pictures)
     chosen = forms[locate.most_found(forms, first, images) if bare else 0]
     named = [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
-    annotations = as_annotations(named, first, images, split, classes, relative=relative)
+    annotations = as_annotations(named, first, images, given.split, classes, relative=relative)
     if relative:
         detail = f"none is larger than {largest:g}"
         annotations.findings.append(Finding("shares of the image as coordinates", "", detail))
@@ -307,21 +307,3 @@ def _classes(folder: Path) -> tuple[dict[str, str], list[str]]:
 def _above(folder: Path) -> list[Path]:
     places = (folder.parent, folder.parent / "metadata", folder / "metadata")
     return [path for place in places for path in matching(place, "*class-descriptions*.csv")]
-
-
-FORMATS = (
-    Format(
-        "table of boxes",
-        "a CSV file with columns such as filename, xmin, ymin, xmax, ymax, class",
-        folder=False,
-        fits=is_table,
-        read=lambda given: read_table(given.path, given.split, given.images),
-    ),
-    Format(
-        "table of boxes",
-        f"{ROBOFLOW}, or one in each split's folder",
-        folder=True,
-        fits=lambda given: bool(steps.split_files(given.path, ROBOFLOW)),
-        read=lambda given: read_table(given.path, given.split, given.images),
-    ),
-)

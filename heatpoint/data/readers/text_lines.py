@@ -8,7 +8,7 @@ from pathlib import Path
 from heatpoint.data import Annotations, Box, Objects
 from heatpoint.data.formats import SUFFIXES, UNREAD, is_picture, matching
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given
 from heatpoint.errors import HeatpointError
 
 Boxes = list[tuple[Box, int, str]]
@@ -27,9 +27,12 @@ _PATH_AND_MORE = re.compile(
 )
 
 
-def read_text_lines(
-    path: str | Path, images: str | Path | None = None, names: str | Path | None = None
-) -> Annotations:
+def fits(given: Given) -> bool:
+    """Returns whether a file may be one of lines of boxes, or a folder holds Roboflow's."""
+    return bool(_splits(given.path)) if given.is_folder else given.suffix == ".txt"
+
+
+def read_text_lines(given: Given) -> Annotations:
     """Reads a text file of one image per line, its boxes behind its path.
 
     A box is ``x1,y1,x2,y2,c``: corners in image pixels and the class index from 0. Paths may
@@ -37,21 +40,22 @@ def read_text_lines(
     over. Relative paths are looked for in ``images`` if given, else in the folders of
     ``locate.image_folders``, then in the current folder.
 
-    Class names stand one per line in ``names`` if given, else in the first of
-    ``<stem>_classes.txt``, ``_classes.txt``, ``classes.txt`` and ``voc_classes.txt`` beside the
-    file. Without any of them the indices become the names, "0" up to the largest in this file:
-    give a names file when two splits must agree.
+    Class names stand one per line in the first of ``<stem>_classes.txt``, ``_classes.txt``,
+    ``classes.txt`` and ``voc_classes.txt`` beside the file. Without any of them the indices become
+    the names, "0" up to the largest in this file: write one where two splits must agree.
 
     Raises:
         HeatpointError: The file or folder is missing, or a line is malformed (names file:line).
     """
-    path = Path(path)
+    if given.is_folder:
+        return _read_folder(given)
+    path = given.without_split()
     parsed = [_parse_line(line, f"{path}:{number}") for number, line in steps.read_lines(path)]
     largest = max((label for _, boxes in parsed for _, label, _ in boxes), default=0)
-    classes = _names(path, names, largest)
+    classes = _names(path, largest)
     annotations = Annotations(classes, [], str(path), tuple(range(len(classes))))
-    listed, folder = [name for name, _ in parsed], None if images is None else Path(images)
-    paths = locate.locate_images(listed, annotations, path, folder, [Path()])
+    listed = [name for name, _ in parsed]
+    paths = locate.locate_images(listed, annotations, path, given.images, [Path()])
     for file, (_, boxes) in zip(paths, parsed, strict=True):
         objects = Objects()
         for box, label, where in boxes:
@@ -61,6 +65,14 @@ def read_text_lines(
                 detail = f"{where}: class {label:.6g}, expected 0 to {len(classes) - 1}"
                 annotations.leave_out("unknown category id", str(file), detail)
         annotations.images.append(objects.record(file, None, len(annotations.images) + 1))
+    folder = path.parent
+    if annotations.objects == 0 and (
+        (folder / "labels").is_dir() or (folder / "obj.names").exists()
+    ):
+        raise HeatpointError(
+            f"{path} has no boxes and is part of a YOLO folder; give the folder, with a split if "
+            f"only one is meant, such as {folder}:{path.stem}"
+        )
     return annotations
 
 
@@ -93,12 +105,11 @@ def _parse_line(line: str, where: str) -> tuple[str, Boxes]:
     return line, boxes
 
 
-def _names(path: Path, names: str | Path | None, largest: int) -> tuple[str, ...]:
+def _names(path: Path, largest: int) -> tuple[str, ...]:
     beside = (f"{path.stem}_classes.txt", "_classes.txt", "classes.txt", "voc_classes.txt")
-    if names is None:
-        names = locate.first_file(path.with_name(name) for name in beside)
+    names = locate.first_file(path.with_name(name) for name in beside)
     if names is not None:
-        return steps.read_names(Path(names))
+        return steps.read_names(names)
     if largest > LARGEST:
         raise steps.unexpected(
             path,
@@ -107,19 +118,6 @@ def _names(path: Path, names: str | Path | None, largest: int) -> tuple[str, ...
             "; mend the line, or name the classes, one per line, in classes.txt beside the file",
         )
     return tuple(map(str, range(largest + 1)))
-
-
-def _read_file(given: Given) -> Annotations:
-    annotations = read_text_lines(given.without_split(), given.images)
-    folder = given.path.parent
-    if annotations.objects == 0 and (
-        (folder / "labels").is_dir() or (folder / "obj.names").exists()
-    ):
-        raise HeatpointError(
-            f"{given.path} has no boxes and is part of a YOLO folder; give the folder, with a "
-            f"split if only one is meant, such as {folder}:{given.path.stem}"
-        )
-    return annotations
 
 
 def _splits(folder: Path) -> dict[str, Path]:
@@ -139,22 +137,4 @@ def _read_folder(given: Given) -> Annotations:
         )
     if split not in splits:
         raise steps.no_such_split(given.path, split, splits, f"a folder with {ROBOFLOW}")
-    return read_text_lines(splits[split], given.images)
-
-
-FORMATS = (
-    Format(
-        "text lines",
-        "a text file of lines 'path x1,y1,x2,y2,class ...'",
-        folder=False,
-        fits=lambda given: given.suffix == ".txt",
-        read=_read_file,
-    ),
-    Format(
-        "text lines",
-        f"a folder of splits with {ROBOFLOW}",
-        folder=True,
-        fits=lambda given: bool(_splits(given.path)),
-        read=_read_folder,
-    ),
-)
+    return read_text_lines(Given(splits[split], images=given.images))

@@ -17,7 +17,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.outlines import Outline, ellipse_box, number
 from heatpoint.errors import HeatpointError
 
@@ -53,8 +53,11 @@ Regions = list[tuple[str, list[_Region]]]
 """Pictures and their regions, in the order of the file; of VIA 2, a name may be there twice."""
 
 
-def is_via(content: Any) -> bool:
-    """Returns whether parsed JSON is a project or export of VIA."""
+def fits(given: Given) -> bool:
+    """Returns whether a file is a project or export of VIA, or a table that begins as those do."""
+    content = given.content
+    if given.suffix in (".csv", ".tsv"):
+        return "region_shape_attributes" in given.start.partition("\n")[0]
     if not isinstance(content, dict):
         return False
     if "_via_img_metadata" in content or {"file", "view", "metadata"} <= content.keys():
@@ -63,28 +66,18 @@ def is_via(content: Any) -> bool:
     return isinstance(first, dict) and {"filename", "regions"} <= first.keys()
 
 
-def is_via_csv(given: Given) -> bool:
-    """Returns whether a file is a table that begins as VIA's CSV exports do."""
-    table = given.suffix in (".csv", ".tsv")
-    return table and "region_shape_attributes" in given.start.partition("\n")[0]
-
-
-def read_via(path: Path, content: Any = None, images: Path | None = None) -> Annotations:
-    """Reads a file of VIA.
+def read_via(given: Given) -> Annotations:
+    """Reads a file of VIA, JSON or CSV.
 
     Polygons, circles and ellipses count as the upright boxes around them; lines are left out.
     Points are joints by their class (``as_annotations`` says of which object). Classes are in the
     order of the attribute's options, if the file has them; the others follow, sorted. VIA does not
     tell pictures without objects from those that nobody has annotated yet: both are kept.
 
-    Args:
-        path: The file.
-        content: What it holds, if it is JSON; None for CSV.
-        images: Folder of the pictures, if not one of ``locate.image_folders``.
-
     Raises:
         HeatpointError: The file is damaged, is about videos, or no region has a class.
     """
+    path, content, images = given.without_split(), given.content, given.images
     options: Mapping[str, dict[str, str]] = {}
     prefix, films = "", set[str]()
     if content is None:
@@ -270,25 +263,3 @@ def _outline(kind: str, shape: dict[str, Any]) -> Outline:
         return Outline(None)
     outline = Outline.of(list(zip(xs, ys, strict=False)) if isinstance(ys, list) else None, kind)
     return outline if kind == "polygon" else Outline(outline.box)
-
-
-def _read(given: Given) -> Annotations:
-    return read_via(given.without_split(), given.content, given.images)
-
-
-FORMATS = (
-    Format(
-        "VIA",
-        "a JSON file of the VGG Image Annotator",
-        folder=False,
-        fits=lambda given: is_via(given.content),
-        read=_read,
-    ),
-    Format(
-        "VIA",
-        "a CSV file of the VGG Image Annotator",
-        folder=False,
-        fits=is_via_csv,
-        read=_read,
-    ),
-)

@@ -25,7 +25,7 @@ from heatpoint.data.formats import is_picture, matching
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import as_id, read_classes
 from heatpoint.data.readers.coco_objects import Columns, Item
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given
 from heatpoint.data.shards import PACKED, SHARD, Place, files_in, named, plain_name
 from heatpoint.errors import HeatpointError
 
@@ -222,7 +222,8 @@ def _groups(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _read(given: Given) -> Annotations:
+def read_webdataset(given: Given) -> Annotations:
+    """Reads a .tar file, several that a pattern names, or those of a folder."""
     path = given.path
     if given.images is not None:
         raise HeatpointError(f"the pictures of {path} are in it; leave --images off")
@@ -248,17 +249,8 @@ def _read(given: Given) -> Annotations:
         return found.finished(path)
 
 
-def _fits(given: Given) -> bool:
-    return given.path.name.lower().endswith((SHARD, *PACKED)) and not given.is_folder
-
-
-FORMATS = (
-    Format("WebDataset", "a .tar file", folder=False, fits=_fits, read=_read),
-    Format(
-        "WebDataset",
-        "*.tar",
-        folder=True,
-        fits=lambda given: bool(_groups(given.path)),
-        read=_read,
-    ),
-)
+def fits(given: Given) -> bool:
+    """Returns whether it is a .tar file, or a folder of some."""
+    if given.is_folder:
+        return bool(_groups(given.path))
+    return given.path.name.lower().endswith((SHARD, *PACKED))
