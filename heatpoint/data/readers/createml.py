@@ -8,7 +8,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.drawn import Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Given
-from heatpoint.data.readers.outlines import number
+from heatpoint.data.readers.outlines import Outline, numbers
 from heatpoint.system.files import read_json
 
 FILE = "_annotations.createml.json"
@@ -55,7 +55,7 @@ def read_createml(given: Given) -> Annotations:
 def _thing(item: Any, where: str) -> Thing:
     at = item.get("coordinates") if isinstance(item, dict) else None
     if not isinstance(at, dict):
-        return Thing("", None, f"{where} has no 'coordinates'")
-    x, y, w, h = (number(at.get(key)) for key in ("x", "y", "width", "height"))
+        return Thing("", Outline(None, "it has no 'coordinates'"), where)
+    x, y, w, h = numbers(at, "x", "y", "width", "height")
     label = str(item.get("label") or "").strip()
-    return Thing(label, (x - w / 2, y - h / 2, x + w / 2, y + h / 2), where)
+    return Thing(label, Outline((x - w / 2, y - h / 2, x + w / 2, y + h / 2)), where)

@@ -18,9 +18,17 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from heatpoint.data import Annotations
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import Joint, Picture, Thing, as_annotations
+from heatpoint.data.readers.drawn import Joint, Picture, Thing, as_annotations, called
 from heatpoint.data.readers.given import Given, begins
-from heatpoint.data.readers.outlines import ROTATED, Outline, around, ellipse_box, number, turned
+from heatpoint.data.readers.outlines import (
+    ROTATED,
+    Outline,
+    around,
+    ellipse_box,
+    number,
+    numbers,
+    turned,
+)
 from heatpoint.errors import HeatpointError
 
 if TYPE_CHECKING:
@@ -91,7 +99,7 @@ def read_cvat(given: Given) -> Annotations:
             name = element.get("name", "")
             if not name:
                 raise steps.unexpected(path, "a name of every image", f"{dict(element.attrib)}")
-            size = steps.known_size(number(element.get("height")), number(element.get("width")))
+            size = steps.known_size(*numbers(element, "height", "width"))
             shapes = [(item, item.get("label", ""), f"of {name}") for item in element]
             pictures.append(_picture(name, size, shapes, element.get("subset", "")))
         elif element.tag == "track":
@@ -101,8 +109,7 @@ def read_cvat(given: Given) -> Annotations:
     # The pictures of a project lie in folders of its subsets.
     plain = [each.name for each in pictures]
     forms = [plain, ["/".join(filter(None, (each.split, each.name))) for each in pictures]]
-    chosen = forms[locate.most_found(forms, path, images)]
-    pictures = [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
+    pictures = called(pictures, forms, path, images)
     return as_annotations(pictures, path, images, given.split, meta.classes, meta.edges)
 
 
@@ -191,16 +198,16 @@ def _film(
 def _framed(pictures: list[Picture], path: Path, images: Path | None) -> list[Picture]:
     """Returns the frames under the names of their files."""
     forms = [[each.name + suffix for each in pictures] for suffix in _FRAME_SUFFIXES]
-    names = forms[locate.most_found(forms, path, images)]
+    pictures = called(pictures, forms, path, images)
     folders = locate.image_folders(path) if images is None else [images]
-    if not any((folder / name).is_file() for folder in folders for name in names):
+    if not any((folder / each.name).is_file() for folder in folders for each in pictures):
+        first = pictures[0].name
         raise HeatpointError(
-            f"{path} is about a video, and none of its frames is here as a picture ({names[0]} in "
+            f"{path} is about a video, and none of its frames is here as a picture ({first} in "
             "images, say); export it from CVAT with 'Save images', or take the frames out of the "
             "video: ffmpeg -i film.mp4 -start_number 0 images/frame_%06d.png"
         )
-    there = zip(pictures, names, strict=True)
-    return [picture._replace(name=name) for picture, name in there]
+    return pictures
 
 
 def _picture(
@@ -217,11 +224,9 @@ def _picture(
             own = key if key in boxes else f"shape {place}"
             joints += _joints(item, label, where, key, own)
         elif item.tag in _SHAPES:
-            box, outline, corners = _outline(item)
-            detail = where if box else f"{where}: {item.tag}"
-            things.append(Thing(label, box, detail, outline, key, corners=corners))
+            things.append(Thing(label, _outline(item), where, key))
         elif item.tag == "tag":
-            things.append(Thing(label, None, f"{where} is a tag of the whole picture"))
+            things.append(Thing(label, Outline(None, "a tag of the whole picture"), where))
     return Picture(name, size, things, joints, subset)
 
 
@@ -262,21 +267,19 @@ def _points(item: Element) -> list[tuple[float, float]]:
 
 def _outline(item: Element) -> Outline:
     """Returns where a shape is."""
-    get = {key: number(value) for key, value in item.attrib.items()}
-    nan, turn = number(None), get.get("rotation", 0.0)
+    turn = number(item.get("rotation", 0))
     if item.tag == "box":
-        x1, y1, x2, y2 = (get.get(key, nan) for key in ("xtl", "ytl", "xbr", "ybr"))
+        x1, y1, x2, y2 = numbers(item, "xtl", "ytl", "xbr", "ybr")
         box = x1, y1, x2, y2
         middle = (x1 + x2) / 2, (y1 + y2) / 2
         return Outline.of(turned(box, turn, middle), ROTATED) if turn else Outline(box)
     if item.tag == "ellipse":
-        cx, cy, rx, ry = (get.get(key, nan) for key in ("cx", "cy", "rx", "ry"))
+        cx, cy, rx, ry = numbers(item, "cx", "cy", "rx", "ry")
         return Outline(ellipse_box(cx, cy, rx, ry, turn), item.tag)
     if item.tag == "mask":
-        left, top, width, height = (get.get(k, nan) for k in ("left", "top", "width", "height"))
+        left, top, width, height = numbers(item, "left", "top", "width", "height")
         return Outline((left, top, left + width, top + height))
     if item.tag == "cuboid":
-        corners = [(get[key], get.get(f"y{key[1:]}", nan)) for key in get if key.startswith("xt")]
-        corners += [(get[key], get.get(f"y{key[1:]}", nan)) for key in get if key.startswith("xb")]
-        return Outline(around(corners), item.tag)
-    return Outline.of(_points(item), item.tag) if item.tag == "polygon" else Outline(None)
+        keys = [key[1:] for key in item.attrib if key.startswith(("xt", "xb"))]
+        return Outline(around([numbers(item, f"x{key}", f"y{key}") for key in keys]), item.tag)
+    return Outline.of(_points(item) if item.tag == "polygon" else None, item.tag)

@@ -16,10 +16,18 @@ from urllib.parse import unquote
 from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
-from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
+from heatpoint.data.readers import steps
+from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations, called
 from heatpoint.data.readers.given import Given
-from heatpoint.data.readers.outlines import ROTATED, Outline, around, ellipse_box, number, turned
+from heatpoint.data.readers.outlines import (
+    ROTATED,
+    Outline,
+    around,
+    ellipse_box,
+    number,
+    numbers,
+    turned,
+)
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 _KINDS = ("rectangle", "keypoint", "polygon", "ellipse", "brush", "bitmask", "vector")
@@ -71,11 +79,9 @@ def read_label_studio(given: Given) -> Annotations:
     names = [_plain(picture.name) for picture in pictures]
     short = [_UPLOAD.sub("", name) for name in names]
     forms = [names] if len(set(short)) < len(set(names)) else [names, short]
-    chosen = forms[locate.most_found(forms, path, images)]
-    renamed = zip(pictures, chosen, strict=True)
-    plain = [picture._replace(name=name) for picture, name in renamed]
+    plain = called(pictures, forms, path, images)
     annotations = as_annotations(plain, path, images)
-    if chosen is short and short != names:
+    if [picture.name for picture in plain] != names:
         detail = "without the eight digits that Label Studio puts in front of uploads, such as "
         detail += repr(names[0])
         annotations.findings.append(Finding("images under shorter names", "", detail))
@@ -145,17 +151,16 @@ def _drawn(name: str, results: list[Any], where: str, notes: list[Note]) -> Pict
         if item.get("item_index"):
             problem = "it is on another picture of the task than the first"
         if problem or mine is None:
-            things.append(Thing(label, None, f"{what}: {problem}"))
+            things.append(Thing(label, Outline(None, problem), what))
             continue
         height, width = mine
         if kind == "keypoint":
-            x, y = number(value.get("x")) * width / 100, number(value.get("y")) * height / 100
+            x, y = numbers(value, "x", "y")
             parent = str(item.get("parentID") or "") or None
-            joints.append(Joint(label, x, y, what, parent))
+            joints.append(Joint(label, x * width / 100, y * height / 100, what, parent))
             continue
-        box, outline, corners = _outline(kind, value, width / 100, height / 100)
-        detail = what if box else f"{what}: {kind} region"
-        things.append(Thing(label, box, detail, outline, group, corners=corners))
+        outline = _outline(kind, value, width / 100, height / 100)
+        things.append(Thing(label, outline, what, group))
     return Picture(name, size, things, joints, notes=notes)
 
 
@@ -193,18 +198,15 @@ def _outline(kind: str, value: dict[str, Any], width: float, height: float) -> O
         width: Pixels of the picture's width that a percent is.
         height: The same of its height.
     """
-    get = {key: number(each) for key, each in value.items() if not isinstance(each, list | dict)}
-    x, y = get.get("x", number(None)) * width, get.get("y", number(None)) * height
-    turn = get.get("rotation", 0.0)
+    x, y, w, h, rx, ry = numbers(value, "x", "y", "width", "height", "radiusX", "radiusY")
+    x, y, turn = x * width, y * height, number(value.get("rotation", 0))
     if kind == "rectangle":
-        w, h = get.get("width", number(None)) * width, get.get("height", number(None)) * height
-        box = x, y, x + w, y + h
+        box = x, y, x + w * width, y + h * height
         return Outline.of(turned(box, turn, (x, y)), ROTATED) if turn else Outline(box)
     if kind == "ellipse":
-        rx, ry = get.get("radiusX", number(None)), get.get("radiusY", number(None))
         return Outline(ellipse_box(x, y, rx * width, ry * height, turn), kind)
     points = value.get("points")
     if kind != "polygon" or around(points) is None:
-        return Outline(None)
+        return Outline(None, f"{kind} region")
     scaled = [(number(each[0]) * width, number(each[1]) * height) for each in points or ()]
     return Outline.of(scaled, kind)

@@ -154,7 +154,7 @@ def _picture(name: str, content: dict[str, Any], file: Path) -> Picture:
     for place, shape in enumerate(shapes, start=1):
         where = f"shape {place} of {file.name}"
         if not isinstance(shape, dict):
-            things.append(Thing("", None, f"{where} is no object"))
+            things.append(Thing("", Outline(None, "no object"), where))
             continue
         kind, points = str(shape.get("shape_type") or "polygon"), shape.get("points")
         label, group = str(shape.get("label") or "").strip(), shape.get("group_id")
@@ -167,16 +167,15 @@ def _picture(name: str, content: dict[str, Any], file: Path) -> Picture:
             x, y, *_ = around(points) or (math.nan,) * 4
             joints.append(Joint(label, x, y, where, group, 1 if difficult else 2))
             continue
-        box, outline, corners = _outline(kind, points)
-        detail = where if box else f"{where}: {kind}"
-        thing = Thing(label, box, detail, outline, group, corners=corners)
-        first = parts.setdefault((label, group), len(things)) if box and outline else None
+        outline = _outline(kind, points)
+        whole = outline.box and outline.kind
+        first = parts.setdefault((label, group), len(things)) if whole else None
         if group is None or first is None or first == len(things):
-            things.append(thing._replace(difficult=difficult))
-        elif (begun := things[first].box) and box:
+            things.append(Thing(label, outline, where, group, difficult=difficult))
+        elif (begun := things[first].outline.box) and (box := outline.box):
             both = around([begun[:2], begun[2:], box[:2], box[2:]])
-            several = f"{kind} of several parts"
-            things[first] = things[first]._replace(box=both, outline=several, corners=None)
+            several = Outline(both, f"{kind} of several parts")
+            things[first] = things[first]._replace(outline=several)
     size = steps.known_size(content.get("imageHeight"), content.get("imageWidth"))
     return Picture(name, size, things, joints)
 
@@ -185,7 +184,7 @@ def _outline(kind: str, points: Any) -> Outline:
     """Returns where a shape is."""
     box = around(points)
     if box is None or kind in ("line", "linestrip", "points"):
-        return Outline(None)
+        return Outline(None, kind)
     if kind == "circle" and len(points) == 2:
         (cx, cy), (x, y) = ((number(p[0]), number(p[1])) for p in points)
         radius = math.hypot(x - cx, y - cy)

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from heatpoint.data import Annotations
 from heatpoint.data.formats import SUFFIXES, matching
-from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import SUBJECT, Picture, Thing, as_annotations
+from heatpoint.data.readers import steps
+from heatpoint.data.readers.drawn import SUBJECT, Picture, Thing, as_annotations, called
 from heatpoint.data.readers.given import Given, begins
-from heatpoint.data.readers.outlines import number
+from heatpoint.data.readers.outlines import Outline, number
 
 _MIDDLE = 0.5
 """From the number of a pixel to the coordinate of its middle."""
@@ -48,9 +48,7 @@ def read_napari(given: Given) -> Annotations:
     pictures = [_picture(file) for file in files]
     first = path / files[0].name if given.is_folder else path
     forms = [[f"{each.name}{end}" for each in pictures] for end in SUFFIXES]
-    chosen = forms[locate.most_found(forms, first, images)]
-    named = [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
-    return as_annotations(named, first, images)
+    return as_annotations(called(pictures, forms, first, images), first, images)
 
 
 def _picture(file: Path) -> Picture:
@@ -70,5 +68,5 @@ def _picture(file: Path) -> Picture:
             raise steps.unexpected(where, "numbers axis-0 and axis-1", ", ".join(cells[:6]))
         x, y = x + _MIDDLE, y + _MIDDLE
         label = cells[named[0]] if named and named[0] < len(cells) else ""
-        things.append(Thing(label or SUBJECT, (x, y, x, y), where))
+        things.append(Thing(label or SUBJECT, Outline((x, y, x, y)), where))
     return Picture(file.stem, None, things)

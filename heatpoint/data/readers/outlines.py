@@ -20,7 +20,7 @@ class Outline(NamedTuple):
 
     Attributes:
         box: The upright box around it; None if it has none.
-        kind: As what it was drawn if not as an upright box; "" for one.
+        kind: As what it was drawn if not as an upright box, or why it has none; "" for one.
         corners: Its four corners; None if it has others, or is an upright box.
     """
 
@@ -40,6 +40,11 @@ def number(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return math.nan
+
+
+def numbers(values: Any, *keys: str) -> list[float]:
+    """Returns what stands under some keys of a mapping or element, NaN for what is no number."""
+    return [number(values.get(key)) for key in keys]
 
 
 def around(points: object) -> Box | None:

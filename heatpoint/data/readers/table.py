@@ -19,9 +19,9 @@ import numpy as np
 from heatpoint.data import Annotations
 from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture, matching
-from heatpoint.data.readers import locate, steps
+from heatpoint.data.readers import steps
 from heatpoint.data.readers.deeplabcut import fits as is_deeplabcut
-from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations
+from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations, called
 from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.napari import fits as is_napari
 from heatpoint.data.readers.outlines import ROTATED, Outline, number
@@ -146,7 +146,7 @@ def read_table(given: Given) -> Annotations:
             outline = _outline(row)
             if outline is not None:
                 _add(table, row, outline, names)
-    boxes = (each.box or () for table in found.values() for each in table.things)
+    boxes = (each.outline.box or () for table in found.values() for each in table.things)
     values = np.fromiter(chain.from_iterable(boxes), float)
     values = values[np.isfinite(values)]
     largest = values.max(initial=0.0)
@@ -157,8 +157,7 @@ def read_table(given: Given) -> Annotations:
     ]
     forms = [[f"{each.name}{end}" for each in pictures] for end in ("", ".jpg", ".png", ".jpeg")]
     bare = not any(is_picture(Path(each.name)) for each in pictures)
-    chosen = forms[locate.most_found(forms, first, images) if bare else 0]
-    named = [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
+    named = called(pictures, forms, first, images) if bare else pictures
     annotations = as_annotations(named, first, images, given.split, classes, relative=relative)
     if relative:
         detail = f"none is larger than {largest:g}"
@@ -266,7 +265,7 @@ def _outline(row: _Row) -> Outline | None:
 
 
 def _size(row: _Row) -> steps.Size | None:
-    return steps.known_size(*(number(row.text(key)) for key in ("height", "width")))
+    return steps.known_size(number(row.text("height")), number(row.text("width")))
 
 
 def _add(table: _Table, row: _Row, outline: Outline, names: dict[str, str]) -> None:
@@ -276,10 +275,9 @@ def _add(table: _Table, row: _Row, outline: Outline, names: dict[str, str]) -> N
         table.notes.append(Note("corners swapped", f"{row.where}: {x1:g}, {y1:g}, {x2:g}, {y2:g}"))
         box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
     label = row.text("label", SUBJECT)
-    crowd, difficult = _is_set(row, "crowd"), _is_set(row, "difficult")
-    name = names.get(label, label)
-    marks = crowd, difficult, outline.corners
-    table.things.append(Thing(name, box, row.where, outline.kind, None, *marks))
+    marks = (_is_set(row, key) for key in ("crowd", "difficult"))
+    at = outline._replace(box=box)
+    table.things.append(Thing(names.get(label, label), at, row.where, None, *marks))
 
 
 def _is_set(row: _Row, key: str) -> bool:
