@@ -13,7 +13,7 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.data.combining import merge
 from heatpoint.data.dataset import TrainSet
-from heatpoint.data.points import are_points, as_learnt, as_points
+from heatpoint.data.quads import are_points, as_learnt, as_points
 from heatpoint.data.readers import FORMATS, read
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.data.readers.given import Given

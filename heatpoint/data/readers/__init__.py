@@ -9,21 +9,16 @@ from typing import Any
 import numpy as np
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
-from heatpoint.data.points import are_points, as_points
-from heatpoint.data.quads import settled
+from heatpoint.data.quads import are_points, as_points, settled
 from heatpoint.data.readers import (
     coco,
     coco_folders,
     createml,
     cvat,
     deeplabcut,
-    dota,
     label_studio,
     labelme,
-    matlab,
-    mpii,
-    napari,
+    people,
     sleap,
     table,
     text_lines,
@@ -48,7 +43,7 @@ FORMATS: tuple[Format, ...] = (
         "an XML file of one picture",
         "Annotations/*.xml, or XML files beside the pictures",
     ),
-    Format("DOTA", dota.fits, dota.read_dota, folder="labelTxt beside images"),
+    Format("DOTA", text_lines.is_dota, text_lines.read_dota, folder="labelTxt beside images"),
     Format(
         "YOLO",
         yolo.fits,
@@ -71,9 +66,9 @@ FORMATS: tuple[Format, ...] = (
         "CollectedData*.csv, or labeled-data/*/CollectedData*.csv",
     ),
     Format("SLEAP", sleap.fits, sleap.read_sleap, "a .slp or .pkg.slp file"),
-    Format("MPII", mpii.fits, mpii.read_mpii, "a JSON or HDF5 file of MPII's joints"),
-    Format("Leeds Sports Pose", matlab.is_lsp, matlab.read_lsp, folder=matlab.LSP_FILE),
-    Format("FLIC", matlab.is_flic, matlab.read_flic, folder=matlab.FLIC_FILE),
+    Format("MPII", people.is_mpii, people.read_mpii, "a JSON or HDF5 file of MPII's joints"),
+    Format("Leeds Sports Pose", people.is_lsp, people.read_lsp, folder=people.LSP_FILE),
+    Format("FLIC", people.is_flic, people.read_flic, folder=people.FLIC_FILE),
     Format(
         "Label Studio",
         label_studio.fits,
@@ -98,8 +93,8 @@ FORMATS: tuple[Format, ...] = (
     ),
     Format(
         "napari points",
-        napari.fits,
-        napari.read_napari,
+        table.is_napari,
+        table.read_napari,
         "a CSV file with the columns axis-0 and axis-1",
         "CSV files with the columns axis-0 and axis-1 beside pictures",
     ),
@@ -178,9 +173,9 @@ def read(data: str | Path, images: str | Path | None = None, encoding: str = "")
     for other in others:
         if other.name != chosen.name:
             detail = f"read as {chosen.name}; {other.sign(given)} ({other.name}) is there as well"
-            annotations.findings.append(Finding("annotations in a second format", "", detail))
+            annotations.say("annotations in a second format", "", detail)
     for said in national.told.values():
-        annotations.findings.append(Finding("text in a national encoding", "", said))
+        annotations.say("text in a national encoding", "", said)
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
     _check_units(annotations)
@@ -194,7 +189,7 @@ def _check_units(annotations: Annotations) -> None:
     sides = boxes[:, 2:] - boxes[:, :2]
     if len(boxes) and boxes.min() >= 0 and boxes.max() <= 2 and sides.max() <= 1:
         detail = "no box is wider than one pixel; they are read in pixels"
-        annotations.findings.append(Finding("boxes in other units", "", detail))
+        annotations.say("boxes in other units", "", detail)
 
 
 def _read(given: Given, chosen: Format | None) -> Annotations:

@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Id
-from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps, unread
 from heatpoint.data.readers.coco_classes import as_id, read_classes
 from heatpoint.data.readers.coco_objects import PIXEL, Columns, Item
@@ -105,8 +104,7 @@ def _parse(file: _File, path: Path, images: Path | None) -> Annotations:
     paths = locate_images(names, annotations, path, images)
     sizes = [steps.known_size(each.height, each.width) for each in listed.values()]
     if file.annotations is None:
-        detail = f"{path.name} has no 'annotations'"
-        annotations.findings.append(Finding("file without annotations", "", detail))
+        annotations.say("file without annotations", "", f"{path.name} has no 'annotations'")
     places = {number: place for place, number in enumerate(listed)}
     objects, counts = Columns(items, places, paths, classes).read(sizes)
     # The file's own values take much memory, and are no longer needed.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
+from heatpoint.data.combining import gathered
 from heatpoint.data.formats import matching
 from heatpoint.data.readers import coco, steps
 from heatpoint.data.readers.given import Given, begins
@@ -93,7 +92,7 @@ def read_folder(given: Given) -> Annotations:
     annotations = _part(given, chosen[0])
     for other in chosen[1:]:
         detail = f"{chosen[0].name} is read; give {other} itself if it is meant"
-        annotations.findings.append(Finding("annotations in a second format", "", detail))
+        annotations.say("annotations in a second format", "", detail)
     return annotations
 
 
@@ -116,15 +115,8 @@ def _joined(parts: list[Annotations], folder: Path) -> Annotations:
                 f"{folder}:{Path(first.source).parent.name}"
             )
     images = [record for part in parts for record in part.images]
-    findings = [finding for part in parts for finding in part.findings]
-    if len({record.image_id for record in images}) < len(images):
-        images = [replace(record, image_id=n) for n, record in enumerate(images, start=1)]
+    joined = gathered(parts, images)
+    if joined.images is not images:
         detail = f"the {len(parts)} splits number their images anew; here they have 1 to "
-        findings.append(Finding("images numbered anew", "", f"{detail}{len(images)}"))
-    left_out: dict[str, int] = {}
-    for part in parts:
-        for kind, number in part.left_out.items():
-            left_out[kind] = left_out.get(kind, 0) + number
-    searched = tuple(place for part in parts for place in part.searched)
-    everywhere = searched if all(part.searched for part in parts) else ()
-    return replace(first, images=images, findings=findings, left_out=left_out, searched=everywhere)
+        joined.say("images numbered anew", "", f"{detail}{len(images)}")
+    return joined

@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Id, ImageRecord, Size, joints_box
-from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import Classes
 from heatpoint.data.readers.coco_shapes import extent, four_corners, is_empty, plain
@@ -307,7 +306,7 @@ class Columns:
 
     def _say(self, kind: str, row: int | None, detail: str) -> None:
         """Adds a finding about an object, or about all."""
-        self._annotations.findings.append(Finding(kind, *self._where(row, detail)))
+        self._annotations.say(kind, *self._where(row, detail))
 
     def _leave_out(self, kind: str, row: int, detail: str) -> None:
         self._annotations.leave_out(kind, *self._where(row, detail))

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from heatpoint.data import Annotations, Box, Id, Objects, check_names, joints_box
-from heatpoint.data.findings import Finding
 from heatpoint.data.images import image_size
 from heatpoint.data.quads import NONE
 from heatpoint.data.readers import locate, steps
@@ -182,7 +181,7 @@ def as_annotations(
             if lost:
                 annotations.leave_out(kind, str(path), detail)
             else:
-                annotations.findings.append(Finding(kind, str(path), detail))
+                annotations.say(kind, str(path), detail)
         if picture.unlabelled:
             annotations.leave_out("image not annotated", str(path), picture.unlabelled)
             continue
@@ -268,7 +267,7 @@ def _add(
             kept.append(thing)
             if kind:
                 told = _ROTATED if kind == ROTATED else "polygon read as its box"
-                annotations.findings.append(Finding(told, image, detail))
+                annotations.say(told, image, detail)
     scale = np.array((width, height, 1.0))
     owned = _owners(kept, picture.joints, annotations, image)
     for place, thing in enumerate(kept):

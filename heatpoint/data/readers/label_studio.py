@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import unquote
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations, called
@@ -84,7 +83,7 @@ def read_label_studio(given: Given) -> Annotations:
     if [picture.name for picture in plain] != names:
         detail = "without the eight digits that Label Studio puts in front of uploads, such as "
         detail += repr(names[0])
-        annotations.findings.append(Finding("images under shorter names", "", detail))
+        annotations.say("images under shorter names", "", detail)
     return annotations
 
 

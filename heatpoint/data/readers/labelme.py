@@ -12,7 +12,7 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from heatpoint.data import Annotations
-from heatpoint.data.formats import SUFFIXES, is_picture, matching
+from heatpoint.data.formats import SUFFIXES, matching
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Given
@@ -106,7 +106,10 @@ def read_labelme(given: Given) -> Annotations:
         detail = "no LabelMe file: 'shapes' or 'imagePath' is missing"
         annotations.leave_out("annotations in a second format", str(file), detail)
     if given.is_folder:
-        _count_unlabelled(annotations)
+        folders = {record.path.parent for record in annotations.images}
+        locate.leave_out_unlabelled(
+            folders, annotations, lambda path: f"expected {path.with_suffix('.json').name}"
+        )
     return annotations
 
 
@@ -131,16 +134,6 @@ def _beside(file: Path, folder: Path) -> str | None:
     places = (file.with_name(file.stem + suffix) for suffix in SUFFIXES)
     there = locate.first_file(places)
     return None if there is None else there.relative_to(folder).as_posix()
-
-
-def _count_unlabelled(annotations: Annotations) -> None:
-    """Counts pictures beside those that are annotated."""
-    paths = {record.path for record in annotations.images}
-    for folder in sorted({path.parent for path in paths}):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if is_picture(path) and path not in paths:
-                detail = f"expected {path.with_suffix('.json').name}"
-                annotations.leave_out("image without annotation file", str(path), detail)
 
 
 def _picture(name: str, content: dict[str, Any], file: Path) -> Picture:

@@ -2,7 +2,8 @@
 
 Columns are known by their headings, in any order, in capitals or not. Tables without headings are
 RetinaNet's ``path,x1,y1,x2,y2,class``, makesense.ai's ``class,x,y,w,h,path,width,height`` and
-Google AutoML's, which begins with the split.
+Google AutoML's, which begins with the split. napari has a CSV file for each picture, called as it:
+``axis-0`` counts rows and ``axis-1`` columns of pixels, whose middles are whole numbers.
 """
 
 from __future__ import annotations
@@ -17,13 +18,11 @@ from typing import NamedTuple
 import numpy as np
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
-from heatpoint.data.formats import is_picture, matching
+from heatpoint.data.formats import SUFFIXES, is_picture, matching
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.deeplabcut import fits as is_deeplabcut
 from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations, called
-from heatpoint.data.readers.given import Given
-from heatpoint.data.readers.napari import fits as is_napari
+from heatpoint.data.readers.given import Given, begins
 from heatpoint.data.readers.outlines import ROTATED, Outline, number
 from heatpoint.data.readers.via import fits as is_via
 from heatpoint.errors import HeatpointError
@@ -75,6 +74,12 @@ ROBOFLOW = "_annotations.csv"
 
 _PLAUSIBLE = 1.5
 """Largest coordinate of tables whose coordinates are shares of the picture."""
+
+_PIXEL = 0.5
+"""From the number of a pixel to the coordinate of its middle."""
+
+_TRIED = 5
+"""CSV files of a folder that are looked at to recognise it."""
 
 
 class _Row(NamedTuple):
@@ -161,7 +166,7 @@ def read_table(given: Given) -> Annotations:
     annotations = as_annotations(named, first, images, given.split, classes, relative=relative)
     if relative:
         detail = f"none is larger than {largest:g}"
-        annotations.findings.append(Finding("shares of the image as coordinates", "", detail))
+        annotations.say("shares of the image as coordinates", "", detail)
     return annotations
 
 
@@ -305,3 +310,50 @@ def _classes(folder: Path) -> tuple[dict[str, str], list[str]]:
 def _above(folder: Path) -> list[Path]:
     places = (folder.parent, folder.parent / "metadata", folder / "metadata")
     return [path for place in places for path in matching(place, "*class-descriptions*.csv")]
+
+
+def is_napari(given: Given) -> bool:
+    """Returns whether a file is a CSV of napari's points, or one of the first of a folder is."""
+    folder = given.is_folder
+    return any(map(_is_napari, matching(given.path, "*.csv")[:_TRIED] if folder else [given.path]))
+
+
+def _is_napari(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and begins(path, rb'^([^\n]*,)?"?axis-0"?,"?axis-1', 256)
+
+
+def read_napari(given: Given) -> Annotations:
+    """Reads one file, or those of a folder.
+
+    A picture without a file is left out, for nobody said that it holds nothing.
+
+    Raises:
+        HeatpointError: A file has points of more than two axes, or a cell is no number.
+    """
+    path, images = given.without_split(), given.images
+    files = [each for each in matching(path, "*.csv") if _is_napari(each)] or [path]
+    pictures = [_picture(file) for file in files]
+    first = path / files[0].name if given.is_folder else path
+    forms = [[f"{each.name}{end}" for each in pictures] for end in SUFFIXES]
+    return as_annotations(called(pictures, forms, first, images), first, images)
+
+
+def _picture(file: Path) -> Picture:
+    """Returns the points of a file; its picture lacks its ending."""
+    (_, headings), *rows = steps.read_table(file)
+    plain = [re.sub(r"\W", "", heading).lower() for heading in headings]
+    if "axis2" in plain:
+        wanted = "points of two axes, rows and columns of a picture"
+        raise steps.unexpected(file, wanted, ", ".join(headings[:6]))
+    row, column = plain.index("axis0"), plain.index("axis1")
+    named = [plain.index(word) for word in ("label", "class", "name", "type") if word in plain]
+    things = []
+    for line, cells in rows:
+        where = f"{file}:{line}"
+        y, x = (number(cells[at]) if at < len(cells) else math.nan for at in (row, column))
+        if math.isnan(x + y):
+            raise steps.unexpected(where, "numbers axis-0 and axis-1", ", ".join(cells[:6]))
+        x, y = x + _PIXEL, y + _PIXEL
+        label = cells[named[0]] if named and named[0] < len(cells) else ""
+        things.append(Thing(label or SUBJECT, Outline((x, y, x, y)), where))
+    return Picture(file.stem, None, things)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations, called
 from heatpoint.data.readers.given import Given
@@ -99,7 +98,7 @@ def read_via(given: Given) -> Annotations:
     if len(count) > 1:
         others = ", ".join(repr(key) for key in sorted(count) if key != attribute)
         detail = f"{attribute!r} is taken as the class; regions have {others} as well"
-        annotations.findings.append(Finding("object of several classes", "", detail))
+        annotations.say("object of several classes", "", detail)
     return annotations
 
 
@@ -222,7 +221,8 @@ def _picture(
             notes.append(Note("object of several classes", detail))
         label, kind = labels[0] if labels else "", str(shape.get("name"))
         if kind == "point":
-            joints.append(Joint(label, *numbers(shape, "cx", "cy"), where))
+            x, y = numbers(shape, "cx", "cy")
+            joints.append(Joint(label, x, y, where))
         else:
             things.append(Thing(label, _outline(kind, shape), where))
     return Picture(name, None, things, joints, notes=notes)

@@ -12,14 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Box, Objects, check_names
-from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.quads import NONE
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.given import Given, begins
 from heatpoint.data.readers.outlines import Corners, around, turned
-from heatpoint.data.readers.voc_files import ANNOTATIONS, choose, find_files, is_xml, walk
-from heatpoint.data.readers.voc_pictures import Pictures
+from heatpoint.data.readers.voc_files import ANNOTATIONS, Pictures, choose, find_files, is_xml, walk
 from heatpoint.errors import HeatpointError
 from heatpoint.system.plain_xml import read_xml
 
@@ -157,7 +155,7 @@ def _objects(
             marks: dict[str, Any] = {"difficult": item.difficult, "corners": item.corners}
             objects.add(item.box, label_of[item.name], **marks)
             if item.told:
-                annotations.findings.append(Finding(item.told, picture, f"{what}, a {item.name}"))
+                annotations.say(item.told, picture, f"{what}, a {item.name}")
     return objects
 
 

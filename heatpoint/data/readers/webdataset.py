@@ -20,7 +20,6 @@ from typing import Any
 import msgspec
 
 from heatpoint.data import Annotations, Id
-from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture, matching
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import as_id, read_classes
@@ -200,7 +199,7 @@ class _Classes:
         ids = self._ids
         if self._differ or len(set(ids.values())) < len(ids):
             detail = "one id means two classes, or one class has two; they are told by their names"
-            data.findings.append(Finding("class ids that differ", "", detail))
+            data.say("class ids that differ", "", detail)
             ids = {name: number for number, name in enumerate(sorted(ids), start=1)}
         for item in items:
             if isinstance(item.category_id, str):

@@ -7,9 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from heatpoint.data import Annotations, Objects, Size
-from heatpoint.data.findings import Finding
 from heatpoint.data.formats import files_below, is_picture
-from heatpoint.data.jpeg_size import quick_size
+from heatpoint.data.images import image_size
 from heatpoint.data.readers import locate, steps, yolo_lines
 from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.yolo_files import LabelFiles, pictures
@@ -67,11 +66,11 @@ def read_yolo(given: Given) -> Annotations:
     yolo_lines.check_units(seen)
     if yolo_lines.seem_corners(seen):
         detail = "all would be sound as x1 y1 x2 y2, and many reach out of their pictures"
-        annotations.findings.append(Finding("boxes that seem to be corners", "", detail))
+        annotations.say("boxes that seem to be corners", "", detail)
     numbers = {row.label for row in seen if isinstance(row.label, int)}
     if numbers and min(numbers) == 1 and max(numbers) == len(described.names):
         detail = f"they go from 1 to {max(numbers)}, where 0 to {max(numbers) - 1} have names"
-        annotations.findings.append(Finding("class numbers from 1 on", "", detail))
+        annotations.say("class numbers from 1 on", "", detail)
     long = described.joints is None and any(len(row.values) > 5 for row in seen)
     if long and split is not None:  # all splits decide alike
         aside = Annotations(described.names, [])
@@ -100,7 +99,7 @@ def _add(
     """Adds a picture with its objects; those that cannot be kept are left out and counted."""
     size: Size | None
     try:
-        size = quick_size(image)
+        size = image_size(image)
     except HeatpointError:
         size = None
     objects = Objects(described.joints[0] if described.joints else None)
@@ -114,7 +113,7 @@ def _add(
             kind = "unknown category id"
             detail = f"class {row.label}, expected 0 to {len(described.names) - 1}"
         if kind.startswith(_KEPT):
-            annotations.findings.append(Finding(kind, str(image), f"{row.where}: {detail}"))
+            annotations.say(kind, str(image), f"{row.where}: {detail}")
         elif kind:
             annotations.leave_out(kind, str(image), f"{row.where}: {detail}")
         if size is None or label is None or kind == "ambiguous line":

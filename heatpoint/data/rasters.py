@@ -1,0 +1,189 @@
+"""Reads what Pillow does not: .npy files, TIFF files of several bands, TIFF files part by part."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data.opening import MAX_BYTES, BadImage, named, opened
+from heatpoint.data.shards import content, inside
+from heatpoint.errors import HeatpointError
+from heatpoint.geometry import Image
+
+MOST = 64
+"""Most channels of a picture."""
+
+_ARRAYS = (".npy", ".tif", ".tiff")
+
+
+def array_of(source: object, name: str) -> NDArray[Any] | None:
+    """Returns the values of a .npy file or of a TIFF file of several bands, None of another one.
+
+    A .npy file is not read but mapped: what is not looked at needs no memory. One of three axes
+    has its channels along the shortest, which is the last or the first.
+
+    Args:
+        source: A file or its bytes; None is returned for anything else.
+        name: What messages call it.
+
+    Returns:
+        (H, W) or (H, W, C).
+
+    Raises:
+        BadImage: It cannot be read, or its axes are not clear.
+    """
+    start, ending = b"", ""
+    if isinstance(source, bytes):
+        start = source[:6]
+    elif isinstance(source, (str, Path)):
+        ending = Path(source).suffix.lower()
+    if isinstance(source, (str, Path)) and ending in _ARRAYS and inside(source):
+        with named(name):
+            source = content(source)
+    if start == b"\x93NUMPY" or ending == ".npy":
+        return _channels_last(_mapped(source, name), name)
+    if start[:2] in (b"II", b"MM") or ending in _ARRAYS[1:]:
+        return _of_tiff(source, name)
+    return None
+
+
+def _mapped(source: Any, name: str) -> NDArray[Any]:
+    try:
+        if isinstance(source, bytes):
+            return np.asarray(np.load(io.BytesIO(source), allow_pickle=False))
+        return np.asarray(np.load(source, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError:
+        raise BadImage(f"image {name} does not exist") from None
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
+        raise BadImage(f"image {name} is no .npy file of plain numbers: {error}") from None
+
+
+def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:
+    if array.ndim == 3:
+        first, middle, last = array.shape
+        if last < min(first, middle) and last <= MOST:
+            return array
+        if first < min(middle, last) and first <= MOST:
+            return np.moveaxis(array, 0, -1)
+    if array.ndim != 2 or 0 in array.shape:
+        raise BadImage(
+            f"{name} has shape {array.shape}, of which no axis is clearly that of the channels; "
+            f"save it as (H, W) or (H, W, C) with at most {MOST} channels, fewer than either side"
+        )
+    return array
+
+
+def _of_tiff(source: Any, name: str) -> NDArray[Any] | None:
+    """Returns the first page of a TIFF file that Pillow does not know, None of others."""
+    try:
+        with opened(source, name):
+            return None
+    except BadImage as error:
+        if "not an image in a known format" not in str(error):
+            raise
+    try:
+        import tifffile
+    except ImportError:
+        raise BadImage(
+            f"{name} is a TIFF file that Pillow cannot read; if it is one of several bands, "
+            "install what reads it: pip install 'heatpoint[tiff]'"
+        ) from None
+    try:
+        with tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            page: Any = file.pages.first
+            if page.nbytes > MAX_BYTES:
+                raise BadImage(
+                    f"image {name} claims {page.nbytes:,} bytes; cut it into tiles first"
+                )
+            values: NDArray[Any] = page.asarray()
+            if values.ndim not in (2, 3) or 0 in values.shape:
+                raise BadImage(f"image {name} has shape {values.shape}; expected (H, W, channels)")
+            return np.moveaxis(values, 0, -1) if page.planarconfig == 2 else values
+    except BadImage:
+        raise
+    except Exception as error:  # decoders raise whatever a broken byte happens to cause
+        raise BadImage(f"image {name} is broken or cannot be decoded: {error}") from None
+
+
+class TiffParts:
+    """A TIFF file of 8-bit grey, RGB or RGBA that is read part by part; a ``Raster``.
+
+    Args:
+        path: The file.
+        page: tifffile's page.
+
+    Attributes:
+        size: (height, width) in pixels.
+    """
+
+    def __init__(self, path: Path, page: Any) -> None:
+        self._path, self._page = path, page
+        self.size: tuple[int, int] = (int(page.imagelength), int(page.imagewidth))
+        self._cell: tuple[int, int] = page.chunks[:2]
+        self._across: int = page.chunked[1]
+
+    def region(self, left: int, top: int, right: int, bottom: int) -> Image:
+        """Returns the pixels of [left, right) x [top, bottom), which lies within the picture.
+
+        Raises:
+            HeatpointError: The file is damaged.
+        """
+        (high, wide), extent = self._cell, (bottom - top, right - left)
+        part = np.zeros((*extent, 3), np.uint8)
+        for row in range(top // high, -(-bottom // high)):
+            for column in range(left // wide, -(-right // wide)):
+                y, x = row * high - top, column * wide - left
+                cell = self._decoded(row * self._across + column)
+                seen = cell[max(0, -y) : extent[0] - y, max(0, -x) : extent[1] - x]
+                y, x = max(0, y), max(0, x)
+                part[y : y + seen.shape[0], x : x + seen.shape[1]] = seen
+        return part
+
+    def _decoded(self, number: int) -> Image:
+        page = self._page
+        try:
+            place = [page.dataoffsets[number]], [page.databytecounts[number]]
+            data, _ = next(page.parent.filehandle.read_segments(*place))
+            cell = page.decode(data, number, jpegtables=page.jpegtables)[0]
+        except Exception as error:  # decoders raise whatever a broken byte happens to cause
+            raise HeatpointError(
+                f"part {number} of {self._path} cannot be decoded ({error}); the file is damaged"
+            ) from None
+        if cell is None:  # a sparse file leaves out cells that are all 0
+            return np.zeros((*self._cell, 3), np.uint8)
+        cell = cell.reshape(cell.shape[-3:])
+        return np.repeat(cell, 3, -1) if cell.shape[-1] == 1 else cell[..., :3]
+
+
+def open_parts(path: Path) -> TiffParts | None:
+    """Returns a picture to be read part by part, or None where it has to be read as a whole.
+
+    That is every format but TIFF, a TIFF of other than 8-bit grey, RGB or RGBA, one that is to be
+    turned, and every file where tifffile is not installed.
+    """
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        return None
+    try:
+        import tifffile
+    except ImportError:
+        return None
+    try:
+        file = tifffile.TiffFile(path)
+        page: Any = file.pages.first
+    except (OSError, ValueError, AttributeError, IndexError, tifffile.TiffFileError):
+        return None  # the reader of whole pictures says what is wrong
+    file.filehandle.set_lock(True)  # several threads may read at once
+    plain = (
+        page.dtype == np.uint8
+        and getattr(page.photometric, "name", "") in ("RGB", "MINISBLACK", "YCBCR")
+        and page.planarconfig == 1
+        and page.imagedepth == 1
+        and page.samplesperpixel in (1, 3, 4)
+        and page.tags.valueof("Orientation", 1) == 1
+        and b"tiff:Orientation" not in bytes(page.tags.valueof("XMP", b""))
+    )
+    return TiffParts(path, page) if plain else None
