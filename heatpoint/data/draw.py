@@ -109,11 +109,8 @@ def draw_points(
         labels: (N,) class of each.
         names: Class names; ``MOST_COUNTED`` of them are counted at most, the most frequent first.
     """
-    import supervision
-
     canvas, side = image.copy(), min(image.shape[:2])
-    radius = max(2.0, side / 200) * 2**_SHIFT
-    colours = [supervision.ColorPalette.DEFAULT.by_idx(n).as_rgb() for n in range(len(names))]
+    radius, colours = max(2.0, side / 200) * 2**_SHIFT, _colours(np.arange(len(names)))
     places = _fixed(boxes.astype(np.float64).reshape(-1, 2, 2).mean(1), image)
     for grown, own in ((2**_SHIFT, None), (0, colours)):  # rims lie below all dots
         for place, label in zip(places, labels.tolist(), strict=True):

@@ -97,8 +97,8 @@ def _parse(file: _File, path: Path, images: Path | None) -> Annotations:
     if file.images is None:
         raise steps.unexpected(path, "'images' to be a list of objects", "no such key")
     items = file.annotations or []
-    classes = read_classes(file.categories or (), [item.category_id for item in items], path)
-    annotations = classes.annotations
+    used = [item.category_id for item in items]
+    annotations = read_classes(file.categories or (), used, path)
     listed = _by_id(file.images, annotations)
     names = [picture.name for picture in listed.values()]
     paths = locate_images(names, annotations, path, images)
@@ -106,7 +106,7 @@ def _parse(file: _File, path: Path, images: Path | None) -> Annotations:
     if file.annotations is None:
         annotations.say("file without annotations", "", f"{path.name} has no 'annotations'")
     places = {number: place for place, number in enumerate(listed)}
-    objects, counts = Columns(items, places, paths, classes).read(sizes)
+    objects, counts = Columns(items, places, paths, annotations).read(sizes)
     # The file's own values take much memory, and are no longer needed.
     file.images = file.annotations = None
     del items

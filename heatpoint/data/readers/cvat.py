@@ -20,15 +20,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import Joint, Picture, Thing, as_annotations, called
 from heatpoint.data.readers.given import Given, begins
-from heatpoint.data.readers.outlines import (
-    ROTATED,
-    Outline,
-    around,
-    ellipse_box,
-    number,
-    numbers,
-    turned,
-)
+from heatpoint.data.readers.outlines import Outline, around, ellipse_box, number, numbers
 from heatpoint.errors import HeatpointError
 
 if TYPE_CHECKING:
@@ -271,8 +263,7 @@ def _outline(item: Element) -> Outline:
     if item.tag == "box":
         x1, y1, x2, y2 = numbers(item, "xtl", "ytl", "xbr", "ybr")
         box = x1, y1, x2, y2
-        middle = (x1 + x2) / 2, (y1 + y2) / 2
-        return Outline.of(turned(box, turn, middle), ROTATED) if turn else Outline(box)
+        return Outline.turned(box, turn, ((x1 + x2) / 2, (y1 + y2) / 2))
     if item.tag == "ellipse":
         cx, cy, rx, ry = numbers(item, "cx", "cy", "rx", "ry")
         return Outline(ellipse_box(cx, cy, rx, ry, turn), item.tag)

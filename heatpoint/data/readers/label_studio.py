@@ -18,15 +18,7 @@ from heatpoint.data.formats import is_picture
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations, called
 from heatpoint.data.readers.given import Given
-from heatpoint.data.readers.outlines import (
-    ROTATED,
-    Outline,
-    around,
-    ellipse_box,
-    number,
-    numbers,
-    turned,
-)
+from heatpoint.data.readers.outlines import Outline, around, ellipse_box, number, numbers
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 _KINDS = ("rectangle", "keypoint", "polygon", "ellipse", "brush", "bitmask", "vector")
@@ -200,8 +192,7 @@ def _outline(kind: str, value: dict[str, Any], width: float, height: float) -> O
     x, y, w, h, rx, ry = numbers(value, "x", "y", "width", "height", "radiusX", "radiusY")
     x, y, turn = x * width, y * height, number(value.get("rotation", 0))
     if kind == "rectangle":
-        box = x, y, x + w * width, y + h * height
-        return Outline.of(turned(box, turn, (x, y)), ROTATED) if turn else Outline(box)
+        return Outline.turned((x, y, x + w * width, y + h * height), turn, (x, y))
     if kind == "ellipse":
         return Outline(ellipse_box(x, y, rx * width, ry * height, turn), kind)
     points = value.get("points")

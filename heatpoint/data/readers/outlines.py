@@ -33,6 +33,11 @@ class Outline(NamedTuple):
         """Returns the outline of a list of x and y."""
         return cls(around(corners), kind, four(corners))
 
+    @classmethod
+    def turned(cls, box: Box, degrees: float, pivot: tuple[float, float]) -> Outline:
+        """Returns the outline of a box that was turned clockwise about a point, if it was."""
+        return cls.of(turned(box, degrees, pivot), ROTATED) if degrees else cls(box)
+
 
 def number(value: object) -> float:
     """Returns a value of a file as a number, NaN if it is none."""

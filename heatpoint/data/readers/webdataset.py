@@ -132,15 +132,14 @@ class _Found:
                 f"{''.join(told)}"
             )
         listed = self.classes.listed(self.items, self.data)
-        classes = read_classes(listed, [item.category_id for item in self.items], where)
-        data = classes.annotations
+        data = read_classes(listed, [item.category_id for item in self.items], where)
         data.findings += self.data.findings
         data.left_out |= self.data.left_out
         ids: Sequence[Id | None] = self.ids
         if None in ids or len(set(ids)) < len(ids):
             ids = range(1, len(self.paths) + 1)
         places: dict[Id, int] = {number: number for number in range(len(self.paths))}
-        record, counts = Columns(self.items, places, self.paths, classes).read(self.sizes)
+        record, counts = Columns(self.items, places, self.paths, data).read(self.sizes)
         rows = zip(self.paths, self.sizes, ids, counts.tolist(), strict=True)
         data.images = record.divided(rows)  # type: ignore[arg-type]
         return data

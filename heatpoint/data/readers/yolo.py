@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from heatpoint.data import Annotations, Objects, Size
-from heatpoint.data.formats import files_below, is_picture
+from heatpoint.data.formats import files_below, is_picture, matching
 from heatpoint.data.images import image_size
 from heatpoint.data.readers import locate, steps, yolo_lines
 from heatpoint.data.readers.given import Given
@@ -134,12 +133,7 @@ def _in_folder(given: Given) -> bool:
     Where the user named another folder of the images, the names are enough.
     """
     folder = given.path
-    try:
-        there = [folder, *(Path(entry) for entry in os.scandir(folder) if entry.is_dir())]
-        inner = [each / name for each in there for name in os.listdir(each)]
-    except OSError:
-        return False
-    labels = (path for path in inner if path.name.lower() == "labels")
+    labels = matching(folder, "labels/", "*/labels/")
     if any(next(files_below(path, endings=(".txt",)), None) for path in labels):
         return True
     if locate.first_file(folder / name for name in (*DESCRIPTIONS, *NAMES)):
