@@ -22,7 +22,7 @@ from heatpoint.codecs import Target
 from heatpoint.codecs.points import PointCodec
 from heatpoint.data import Annotations
 from heatpoint.data.images import load_image
-from heatpoint.data.points import as_points
+from heatpoint.data.quads import as_points
 from heatpoint.data.readers import read
 from heatpoint.data.results import Detections
 from heatpoint.inference.predict import predict

@@ -18,11 +18,11 @@ import heatpoint
 from heatpoint import zoo
 from heatpoint.cli import main
 from heatpoint.data.augment import Augment
-from heatpoint.data.bands import array_of, stretched
+from heatpoint.data.bands import stretched
 from heatpoint.data.images import load_image, load_shown, read_header
+from heatpoint.data.rasters import TiffParts, array_of, open_parts
 from heatpoint.data.readers import read
 from heatpoint.data.skeleton import SKELETONS
-from heatpoint.data.tiff import TiffParts, open_parts
 from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Affine, Bands

@@ -10,6 +10,7 @@ from PIL import Image
 
 from heatpoint.data import Annotations
 from heatpoint.data.readers.coco import read_coco, write_coco
+from heatpoint.data.readers.given import Given
 from heatpoint.errors import HeatpointError
 
 
@@ -58,7 +59,7 @@ def same(a: Annotations, b: Annotations) -> bool:
 
 
 def test_ids_with_gaps_are_mapped_in_order_of_id(tmp_path: Path) -> None:
-    annotations = read_coco(coco(tmp_path))
+    annotations = read_coco(Given(coco(tmp_path)))
     assert annotations.names == ("cat", "dog")
     assert annotations.category_ids == (3, 12)
     record = annotations.images[0]
@@ -70,14 +71,14 @@ def test_ids_with_gaps_are_mapped_in_order_of_id(tmp_path: Path) -> None:
 
 
 def test_crowd_and_ignore_are_kept_and_marked(tmp_path: Path) -> None:
-    record = read_coco(coco(tmp_path)).images[0]
+    record = read_coco(Given(coco(tmp_path))).images[0]
     assert record.crowd.tolist() == [False, False, True, True]
 
 
 def test_images_without_objects_stay(tmp_path: Path) -> None:
-    annotations = read_coco(coco(tmp_path))
+    annotations = read_coco(Given(coco(tmp_path)))
     assert [len(record) for record in annotations.images] == [4, 0]
-    empty = read_coco(coco(tmp_path, annotations=[]))
+    empty = read_coco(Given(coco(tmp_path, annotations=[])))
     assert empty.objects == 0
     assert len(empty) == 2
 
@@ -86,7 +87,7 @@ def test_images_without_objects_stay(tmp_path: Path) -> None:
 def test_images_are_found_in_the_usual_places(tmp_path: Path, place: str) -> None:
     path = coco(tmp_path / "annotations")
     draw(path.parent / place / "a.png")
-    annotations = read_coco(path)
+    annotations = read_coco(Given(path))
     assert annotations.images[0].path.is_file()
     assert annotations.searched == ()
 
@@ -94,15 +95,15 @@ def test_images_are_found_in_the_usual_places(tmp_path: Path, place: str) -> Non
 def test_images_folder_can_be_given(tmp_path: Path) -> None:
     path = coco(tmp_path / "labels")
     draw(tmp_path / "pictures" / "b.png")
-    assert read_coco(path, tmp_path / "pictures").images[1].path.is_file()
+    assert read_coco(Given(path, images=tmp_path / "pictures")).images[1].path.is_file()
     with pytest.raises(HeatpointError, match="nowhere is not a folder"):
-        read_coco(path, tmp_path / "nowhere")
+        read_coco(Given(path, images=tmp_path / "nowhere"))
     with pytest.raises(HeatpointError, match=r"holds none of the 2 images"):
-        read_coco(path, tmp_path / "labels")
+        read_coco(Given(path, images=tmp_path / "labels"))
 
 
 def test_searched_folders_are_remembered(tmp_path: Path) -> None:
-    annotations = read_coco(coco(tmp_path / "annotations"))
+    annotations = read_coco(Given(coco(tmp_path / "annotations")))
     assert str(tmp_path / "images") in annotations.searched
 
 
@@ -115,7 +116,7 @@ def test_misfits_are_counted_and_named(tmp_path: Path) -> None:
         {"id": 5, "image_id": 5, "category_id": 3, "bbox": [0, 0, None, 5]},
         {"id": 6, "image_id": 5, "category_id": 3, "bbox": [0, 0, 5, 5]},
     ]
-    annotations = read_coco(coco(tmp_path, annotations=objects))
+    annotations = read_coco(Given(coco(tmp_path, annotations=objects)))
     assert annotations.left_out == {
         "unknown image id": 1,
         "unknown category id": 1,
@@ -130,7 +131,7 @@ def test_nan_and_negative_boxes_are_kept_for_validate(tmp_path: Path) -> None:
         {"id": 1, "image_id": 5, "category_id": 3, "bbox": [0, 0, float("nan"), 5], "area": 1},
         {"id": 2, "image_id": 5, "category_id": 3, "bbox": [9, 9, -5, 5]},
     ]
-    record = read_coco(coco(tmp_path, annotations=objects)).images[0]
+    record = read_coco(Given(coco(tmp_path, annotations=objects))).images[0]
     assert np.isnan(record.boxes[0, 2])
     assert record.boxes[1].tolist() == [9, 9, 4, 14]
     assert record.areas.tolist() == [1, 0]
@@ -164,37 +165,37 @@ def test_nan_and_negative_boxes_are_kept_for_validate(tmp_path: Path) -> None:
 )
 def test_contradictions_are_errors(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(HeatpointError, match=message):
-        read_coco(coco(tmp_path, **changes))
+        read_coco(Given(coco(tmp_path, **changes)))
 
 
 def test_json_cut_in_half_is_an_error(tmp_path: Path) -> None:
     path = coco(tmp_path)
     path.write_text(path.read_text()[:200])
     with pytest.raises(HeatpointError, match="not valid JSON"):
-        read_coco(path)
+        read_coco(Given(path))
 
 
 def test_detections_are_not_annotations(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     path.write_text("[]")
     with pytest.raises(HeatpointError, match=r"a list \(detections, perhaps\)"):
-        read_coco(path)
+        read_coco(Given(path))
 
 
 def test_written_file_reads_back(tmp_path: Path) -> None:
     path = coco(tmp_path / "annotations")
     draw(tmp_path / "images" / "a.png", tmp_path / "images" / "b.png")
-    annotations = read_coco(path)
+    annotations = read_coco(Given(path))
     annotations.images[0].difficult[1] = True
     copy = tmp_path / "elsewhere" / "copy.json"
     write_coco(annotations, copy)
-    again = read_coco(copy)
+    again = read_coco(Given(copy))
     assert same(annotations, again)
     assert again.images[0].path.is_file()
 
 
 def test_real_coco(shared: Path) -> None:
-    annotations = read_coco(shared / "data/coco_cc/annotations/instances.json")
+    annotations = read_coco(Given(shared / "data/coco_cc/annotations/instances.json"))
     assert (len(annotations), annotations.objects, len(annotations.names)) == (59, 579, 80)
     assert sum(int(record.crowd.sum()) for record in annotations.images) == 8
     assert annotations.category_ids[-1] == 90
@@ -202,11 +203,11 @@ def test_real_coco(shared: Path) -> None:
 
 
 def test_real_coco_without_images_still_reads(shared: Path, tmp_path: Path) -> None:
-    annotations = read_coco(shared / "data/coco_eval/instances_val2014_100.json")
+    annotations = read_coco(Given(shared / "data/coco_eval/instances_val2014_100.json"))
     assert (len(annotations), annotations.objects, len(annotations.names)) == (100, 839, 80)
     assert annotations.searched
     write_coco(annotations, tmp_path / "copy.json")
-    again = read_coco(tmp_path / "copy.json")
+    again = read_coco(Given(tmp_path / "copy.json"))
     assert np.allclose(
         np.concatenate([record.boxes for record in annotations.images]),
         np.concatenate([record.boxes for record in again.images]),

@@ -15,6 +15,7 @@ from heatpoint.data import Annotations
 from heatpoint.data.readers import read
 from heatpoint.data.readers.coco import read_coco, write_coco
 from heatpoint.data.readers.coco_shapes import extent
+from heatpoint.data.readers.given import Given
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.scoring.boxes import coco_metrics
@@ -25,7 +26,7 @@ IMAGE = {"id": 1, "file_name": "a.png", "width": 40, "height": 30}
 def one(folder: Path, *items: dict[str, Any], **changes: Any) -> Annotations:
     """Reads a file of one image with these objects."""
     rows = [{"id": n, "image_id": 1, "category_id": 3} | item for n, item in enumerate(items)]
-    return read_coco(coco(folder, **({"images": [IMAGE], "annotations": rows} | changes)))
+    return read_coco(Given(coco(folder, **({"images": [IMAGE], "annotations": rows} | changes))))
 
 
 def kinds(data: Annotations) -> list[str]:
@@ -38,9 +39,9 @@ def test_ids_come_back_as_they_are(tmp_path: Path, ids: tuple[Any, Any]) -> None
     rows = [
         {"image_id": each, "category_id": 3, "bbox": [n, 0, 5, 5]} for n, each in enumerate(ids)
     ]
-    data = read_coco(coco(tmp_path, images=images, annotations=rows))
+    data = read_coco(Given(coco(tmp_path, images=images, annotations=rows)))
     write_coco(data, tmp_path / "again.json")
-    again = read_coco(tmp_path / "again.json")
+    again = read_coco(Given(tmp_path / "again.json"))
     for each in (data, again):
         assert [record.image_id for record in each.images] == list(ids)
         assert [record.boxes[:, 0].tolist() for record in each.images] == [[0], [1]]
@@ -214,7 +215,7 @@ def test_a_list_of_images_alone(tmp_path: Path) -> None:
     content = json.loads(path.read_text())
     del content["annotations"]
     path.write_text(json.dumps(content))
-    data = read_coco(path)
+    data = read_coco(Given(path))
     assert (len(data), data.objects, data.names) == (2, 0, ("cat", "dog"))
     assert kinds(data) == ["file without annotations"]
 

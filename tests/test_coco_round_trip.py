@@ -9,6 +9,7 @@ import pytest
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.readers.coco import read_coco, write_coco
+from heatpoint.data.readers.given import Given
 from heatpoint.data.skeleton import SKELETONS
 
 COLUMNS = ("boxes", "labels", "crowd", "difficult", "areas", "heads", "keypoints")
@@ -51,7 +52,7 @@ def test_everything_comes_back(tmp_path: Path, part: int) -> None:
     for seed in range(10 * part, 10 * part + 10):
         data = drawn(tmp_path / f"{seed}", seed)
         write_coco(data, tmp_path / f"{seed}/labels/all.json")
-        again = read_coco(tmp_path / f"{seed}/labels/all.json")
+        again = read_coco(Given(tmp_path / f"{seed}/labels/all.json"))
         assert (again.names, again.category_ids) == (data.names, data.category_ids)
         assert again.skeleton == data.skeleton
         assert again.left_out == {}

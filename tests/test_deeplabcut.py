@@ -110,7 +110,7 @@ def test_split(tmp_path: Path) -> None:
         (ONE.replace(",", ";"), "parted by semicolons, expected commas"),
         (ONE.replace("x,y,x,y,x,y", "x,y,likelihood,x,y,likelihood"), "holds predictions"),
         (ONE.replace("3.5", '"3,5"'), "expected a number, got '3,5'"),
-        (ONE.replace("3.5", "1" * 200_000), "is no CSV file: field larger"),
+        (ONE.replace("3.5", "1" * 200_000), "csv:4: field larger"),
         ("scorer\nbodyparts\ncoords\n", "at least one body part"),
     ],
 )

@@ -12,7 +12,7 @@ import pytest
 
 from heatpoint import zoo
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.data.points import as_points
+from heatpoint.data.quads import as_points
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.inference.engines import Engine, open_engine

@@ -27,7 +27,7 @@ BOX = np.float32([[0, 0, 50, 50]])
 
 
 def drawn_joints(image: Image, points: list[tuple[float, float, float]], **options: Any) -> Image:
-    return draw_joints(image, np.array([points], np.float32), BOX, SKELETON, **options)
+    return draw_joints(image, np.array([points], np.float32), SKELETON, **options)
 
 
 def test_bones_have_the_colour_of_their_side() -> None:
@@ -60,7 +60,7 @@ def test_a_joint_in_the_corner_is_drawn() -> None:
 @pytest.mark.parametrize("size", [(1, 1), (50, 20000), (3000, 7)])
 def test_extreme_pictures_and_joints(size: tuple[int, int]) -> None:
     far = [(-1e9, 3.0, 1.0), (1e9, 1e9, 1.0), (float("nan"), 2.0, 1.0), (0.5, 0.5, 1.0)]
-    drawn = drawn_joints(grey(*size), far, outlines=True)
+    drawn = drawn_joints(grey(*size), far)
     assert drawn.shape == (*size, 3)
     assert (drawn != 90).any()
     assert (Detections.empty(["mouse"], SKELETON).plot(grey(*size)) == 90).all()
@@ -70,7 +70,7 @@ def test_results_with_joints_are_drawn_as_skeletons() -> None:
     points = np.float32([[(120, 40, 1), (200, 90, 1), (40, 90, 1), (120, 200, 1)]])
     found = Detections(BOX, np.float32([0.6]), np.zeros(1, int), ("mouse",), points, SKELETON)
     drawn = found.plot(grey(240, 240))
-    assert (drawn == draw_joints(grey(240, 240), points, BOX, SKELETON)).all()
+    assert (drawn == draw_joints(grey(240, 240), points, SKELETON)).all()
     assert (found.plot(grey(240, 240), least=0.7) == 90).all()
     assert (found.plot(grey(240, 240)) == drawn).all()
 

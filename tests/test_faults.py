@@ -10,7 +10,7 @@ import pytest
 from test_judged import drawn, of_kind
 
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.data.points import as_points
+from heatpoint.data.quads import as_points
 from heatpoint.data.results import Detections
 from heatpoint.scoring.faults import KINDS, Curves, Faults, calibration
 from heatpoint.scoring.judged import Judged, judge, judge_points

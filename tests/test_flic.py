@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from heatpoint.data.readers import read
-from heatpoint.data.readers.matlab import PLACES
+from heatpoint.data.readers.people import PLACES
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.data.validate import validate
 from heatpoint.errors import HeatpointError

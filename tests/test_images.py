@@ -17,7 +17,7 @@ from PIL import Image as PIL
 from heatpoint.data import opening
 from heatpoint.data.formats import SUFFIXES
 from heatpoint.data.images import image_size, load_image
-from heatpoint.data.tiff import open_parts
+from heatpoint.data.rasters import open_parts
 from heatpoint.errors import HeatpointError
 
 

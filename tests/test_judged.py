@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.data.points import as_points
+from heatpoint.data.quads import as_points
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.scoring.boxes import coco_metrics, score_quads

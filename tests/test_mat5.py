@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat, savemat
 
-from heatpoint.data.readers.mat5 import variables
+from heatpoint.data.readers.arrays import variables
 
 
 def written(folder: Path, compressed: bool = False, **content: Any) -> dict[str, Any]:
@@ -77,6 +77,6 @@ def test_every_cut_is_noticed_and_bombs_are_not_inflated(
         assert end in ends or whole[end : end + 4] == struct.pack("<I", 14)
     bomb = zlib.compress(bytes(1 << 20))
     path.write_bytes(whole[:128] + struct.pack("<II", 15, len(bomb)) + bomb)
-    monkeypatch.setattr("heatpoint.data.readers.mat5.LARGEST", 1 << 16)
+    monkeypatch.setattr("heatpoint.data.readers.arrays.MATLAB_LARGEST", 1 << 16)
     with pytest.raises(ValueError, match="a variable in it has more than 65,536 bytes"):
         dict(variables(path))

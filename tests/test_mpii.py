@@ -13,7 +13,7 @@ from PIL import Image
 from published import pose_crop
 
 from heatpoint.data.readers import read
-from heatpoint.data.readers.mpii import person_box
+from heatpoint.data.readers.people import person_box
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError

@@ -15,10 +15,10 @@ from PIL import ImageCms, PngImagePlugin
 from PIL import __version__ as PIL_VERSION
 
 from heatpoint.data import formats
-from heatpoint.data.depth import Deep
+from heatpoint.data.bands import Deep
 from heatpoint.data.formats import files_below, is_picture, is_unread, unread
 from heatpoint.data.images import image_size, load_image, read_header
-from heatpoint.data.tiff import open_parts
+from heatpoint.data.rasters import open_parts
 from heatpoint.errors import HeatpointError
 
 TURNS = {

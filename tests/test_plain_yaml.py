@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.yolo import read_yolo
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_yaml
@@ -103,7 +104,7 @@ def test_thirty_thousand_classes_are_quick(tmp_path: Path) -> None:
     names = [f"class {i}" for i in range(30_000)]
     (tmp_path / "data.yaml").write_text(f"names: [{', '.join(names)}]")
     start = time.process_time()
-    assert read_yolo(tmp_path).names == tuple(names)
+    assert read_yolo(Given(tmp_path)).names == tuple(names)
     assert time.process_time() - start < 2
 
 
@@ -112,4 +113,4 @@ def test_names_of_another_kind_are_refused(tmp_path: Path, names: str) -> None:
     (tmp_path / "labels").mkdir()
     (tmp_path / "data.yaml").write_text(f"names: {names}")
     with pytest.raises(HeatpointError, match=r"'names' to list the classes|names no class"):
-        read_yolo(tmp_path)
+        read_yolo(Given(tmp_path))

@@ -12,7 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.data.points import as_points
+from heatpoint.data.quads import as_points
 from heatpoint.data.results import Detections
 from heatpoint.scoring.points import PointScores, paired, score_points
 

@@ -13,7 +13,7 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.data.combining import merge
 from heatpoint.data.dataset import TrainSet
-from heatpoint.data.points import are_points, as_learnt, as_points
+from heatpoint.data.quads import are_points, as_learnt, as_points
 from heatpoint.data.readers import FORMATS, read
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.data.readers.given import Given
@@ -52,7 +52,7 @@ def test_formats_that_give_points(name: str, tmp_path: Path) -> None:
     assert data.left_out == {}
     assert validate(data).counts() == {}
     given = Given(path)
-    fitting = {each.name for each in FORMATS if each.folder == given.is_folder and each.fits(given)}
+    fitting = {each.name for each in FORMATS if each.fits(given)}
     assert fitting == {name}
 
 

@@ -12,8 +12,7 @@ from sample_quads import dota_quads
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.draw import write_picture
-from heatpoint.data.points import as_learnt, as_points
-from heatpoint.data.quads import NONE, as_quads, clockwise, settled, upright
+from heatpoint.data.quads import NONE, as_learnt, as_points, as_quads, clockwise, settled, upright
 from heatpoint.data.readers import read
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError

@@ -19,7 +19,7 @@ from samples import JOINT_SAMPLES, SAMPLES
 from test_samples import told
 
 from heatpoint.cli import main
-from heatpoint.data import shard_writer, shards
+from heatpoint.data import shards, writers
 from heatpoint.data.dataset import TrainSet
 from heatpoint.data.dividing import picture_names
 from heatpoint.data.duplicates import shared_files
@@ -82,7 +82,7 @@ def test_joints_come_back(tmp_path: Path) -> None:
 def test_a_full_shard_is_followed_by_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shard_writer, "BYTES", 2000)
+    monkeypatch.setattr(writers, "BYTES", 2000)
     folder = written(tmp_path)
     assert [each.name for each in sorted(folder.iterdir())] == [
         f"all-00000{i}.tar" for i in (0, 1, 2)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from heatpoint.data.readers import hdf5, read
+from heatpoint.data.readers import arrays, read
 from heatpoint.data.validate import validate
 from heatpoint.errors import HeatpointError
 
@@ -179,8 +179,8 @@ def test_hdf5_files_are_told_apart(tmp_path: Path) -> None:
         with h5py.File(tmp_path / f"{kind_}.h5", "w") as file:
             for key in keys:
                 file[key] = [0]
-        assert hdf5.kind(tmp_path / f"{kind_}.h5") == kind_
-    assert hdf5.kind(tmp_path / "labels.json") is None
+        assert arrays.kind(tmp_path / f"{kind_}.h5") == kind_
+    assert arrays.kind(tmp_path / "labels.json") is None
     with h5py.File(tmp_path / "a.analysis.h5", "w") as file:
         file["tracks"], file["node_names"] = [0], [b"a"]
     with pytest.raises(HeatpointError, match="holds tracks that SLEAP predicted"):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from heatpoint.data.readers import read
+from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.text_lines import read_text_lines
 from heatpoint.errors import HeatpointError
 
@@ -23,7 +24,7 @@ def lines(tmp_path: Path) -> Path:
 
 
 def test_paths_with_spaces_boxes_and_empty_images(lines: Path) -> None:
-    annotations = read_text_lines(lines)
+    annotations = read_text_lines(Given(lines))
     assert [record.path.name for record in annotations.images] == ["a.png", "b 1.png", "c.png"]
     assert all(record.path.is_file() for record in annotations.images)
     assert annotations.images[0].boxes.tolist() == [[1, 2, 11.5, 12], [0, 0, 5, 5]]
@@ -32,17 +33,16 @@ def test_paths_with_spaces_boxes_and_empty_images(lines: Path) -> None:
 
 
 def test_indices_are_names_unless_a_file_names_them(lines: Path) -> None:
-    assert read_text_lines(lines).names == ("0", "1", "2")
+    assert read_text_lines(Given(lines)).names == ("0", "1", "2")
     (lines.parent / "classes.txt").write_text("x\ny\nz\n")
-    assert read_text_lines(lines).names == ("x", "y", "z")
+    assert read_text_lines(Given(lines)).names == ("x", "y", "z")
     (lines.parent / "train_classes.txt").write_text("cat\ndog\n")
-    annotations = read_text_lines(lines)
+    annotations = read_text_lines(Given(lines))
     assert annotations.names == ("cat", "dog")
     assert annotations.left_out == {"unknown category id": 1}
-    names = lines.parent / "other"
-    names.write_text("a\na")
+    (lines.parent / "train_classes.txt").write_text("a\na")
     with pytest.raises(HeatpointError, match="both called 'a'"):
-        read_text_lines(lines, names=names)
+        read_text_lines(Given(lines))
 
 
 @pytest.mark.parametrize(
@@ -56,34 +56,34 @@ def test_indices_are_names_unless_a_file_names_them(lines: Path) -> None:
 def test_malformed_lines_are_named(lines: Path, line: str, message: str) -> None:
     lines.write_text(line)
     with pytest.raises(HeatpointError, match=message):
-        read_text_lines(lines)
+        read_text_lines(Given(lines))
 
 
 def test_nan_is_kept_for_validate(lines: Path) -> None:
     lines.write_text("a.png nan,2,3,4,0")
-    assert np.isnan(read_text_lines(lines).images[0].boxes[0, 0])
+    assert np.isnan(read_text_lines(Given(lines)).images[0].boxes[0, 0])
 
 
 def test_images_folder_can_be_given(lines: Path) -> None:
     lines.write_text("b 1.png 1,2,3,4,0")
-    assert read_text_lines(lines).searched
+    assert read_text_lines(Given(lines)).searched
     folder = lines.parent / "my images"
-    assert read_text_lines(lines, folder).images[0].path == folder / "b 1.png"
+    assert read_text_lines(Given(lines, images=folder)).images[0].path == folder / "b 1.png"
     with pytest.raises(HeatpointError, match="not a folder"):
-        read_text_lines(lines, folder / "x")
+        read_text_lines(Given(lines, images=folder / "x"))
 
 
 def test_not_text_is_an_error(lines: Path) -> None:
     lines.write_bytes(b"a.jpg\n\x81\xff")
     with pytest.raises(HeatpointError, match=r"not a text file in UTF-8 \(byte 6, line 2\)"):
-        read_text_lines(lines)
+        read_text_lines(Given(lines))
 
 
 def test_a_folder_that_holds_none_of_the_images_is_named(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text("a.jpg 1,2,3,4,0\n")
     (tmp_path / "other").mkdir()
     with pytest.raises(HeatpointError, match=r"other holds none of the 1 images.*'a\.jpg'"):
-        read_text_lines(tmp_path / "train.txt", tmp_path / "other")
+        read_text_lines(Given(tmp_path / "train.txt", images=tmp_path / "other"))
 
 
 def test_roboflows_folders(tmp_path: Path) -> None:
@@ -105,17 +105,17 @@ def test_a_class_that_is_no_index_is_one_sentence(lines: Path) -> None:
     for label in ("99999999999", "1e300"):
         lines.write_text(f"a.png 1,2,30,40,{label}")
         with pytest.raises(HeatpointError, match=r"expected classes up to 9,999, got class .*e\+"):
-            read_text_lines(lines)
+            read_text_lines(Given(lines))
     lines.with_name("classes.txt").write_text("cat")
-    assert read_text_lines(lines).left_out == {"unknown category id": 1}
+    assert read_text_lines(Given(lines)).left_out == {"unknown category id": 1}
 
 
 def test_long_lines_take_no_longer_than_they_are(lines: Path) -> None:
     begin = time.process_time()
     lines.write_text(f"a.png {' 1,2,3,4,0' * 60_000}")
-    assert len(read_text_lines(lines).images[0]) == 60_000
+    assert len(read_text_lines(Given(lines)).images[0]) == 60_000
     lines.write_text(f"a.png {'1' * 60_000}x")
     with pytest.raises(HeatpointError) as error:
-        read_text_lines(lines)
+        read_text_lines(Given(lines))
     assert len(str(error.value)) < 500
     assert time.process_time() - begin < 5

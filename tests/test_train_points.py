@@ -15,7 +15,7 @@ import pytest
 from heatpoint.cli import main
 from heatpoint.data.draw import write_picture
 from heatpoint.data.images import load_image
-from heatpoint.data.points import as_points
+from heatpoint.data.quads import as_points
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
 from heatpoint.exporting import export

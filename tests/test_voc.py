@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.voc import read_voc
 from heatpoint.errors import HeatpointError
 
@@ -38,13 +39,13 @@ def voc(tmp_path: Path) -> Path:
 
 
 def test_classes_are_those_of_all_splits(voc: Path) -> None:
-    train, val = read_voc(voc, "train"), read_voc(voc, "val")
+    train, val = read_voc(Given(voc, "train")), read_voc(Given(voc, "val"))
     assert train.names == val.names == ("bird", "cat", "dog")
     assert train.category_ids == (1, 2, 3)
 
 
 def test_corners_are_kept_as_written(voc: Path) -> None:
-    record = read_voc(voc, "train").images[0]
+    record = read_voc(Given(voc, "train")).images[0]
     assert record.boxes.tolist() == [[1, 2.5, 11, 22]] * 2
     assert record.labels.tolist() == [2, 1]
     assert record.difficult.tolist() == [False, True]
@@ -53,23 +54,23 @@ def test_corners_are_kept_as_written(voc: Path) -> None:
 
 
 def test_empty_images_stay_and_no_split_means_all(voc: Path) -> None:
-    assert [len(record) for record in read_voc(voc, "train").images] == [2, 0]
-    assert [record.image_id for record in read_voc(voc).images] == [1, 2, 3]
+    assert [len(record) for record in read_voc(Given(voc, "train")).images] == [2, 0]
+    assert [record.image_id for record in read_voc(Given(voc)).images] == [1, 2, 3]
 
 
 def test_class_lists_lose_their_flag(voc: Path) -> None:
-    names = [record.path.stem for record in read_voc(voc, "dog_train").images]
+    names = [record.path.stem for record in read_voc(Given(voc, "dog_train")).images]
     assert names == ["one", "two words"]
 
 
 def test_unknown_split_lists_those_there_are(voc: Path) -> None:
     with pytest.raises(HeatpointError, match=r"it has dog_train, train, val; did you mean 'train'"):
-        read_voc(voc, "trian")
+        read_voc(Given(voc, "trian"))
 
 
 def test_listed_without_xml_and_listed_twice_are_counted(voc: Path) -> None:
     (voc / "ImageSets/Main/train.txt").write_text("one\nfour\none.jpg\n")
-    annotations = read_voc(voc, "train")
+    annotations = read_voc(Given(voc, "train"))
     assert annotations.left_out == {"image without annotation file": 1, "image listed twice": 1}
     assert len(annotations) == 1
 
@@ -77,7 +78,7 @@ def test_listed_without_xml_and_listed_twice_are_counted(voc: Path) -> None:
 def test_xml_without_image_points_where_it_should_be(voc: Path) -> None:
     write(voc, "five", item("cat"), image=False)
     (voc / "ImageSets/Main/val.txt").write_text("five")
-    assert read_voc(voc, "val").images[0].path == voc / "JPEGImages/five.jpg"
+    assert read_voc(Given(voc, "val")).images[0].path == voc / "JPEGImages/five.jpg"
 
 
 def test_broken_xml_is_named(voc: Path) -> None:
@@ -85,7 +86,7 @@ def test_broken_xml_is_named(voc: Path) -> None:
     with pytest.raises(
         HeatpointError, match=r"1 of 3 XML .*three\.xml is not valid XML: no element"
     ):
-        read_voc(voc, "val")
+        read_voc(Given(voc, "val"))
 
 
 def test_xml_that_grows_or_is_written_oddly_is_named(voc: Path) -> None:
@@ -94,23 +95,23 @@ def test_xml_that_grows_or_is_written_oddly_is_named(voc: Path) -> None:
     for text, said in ((bomb, "declares entities"), (odd, "encoding 'utf-7'"), ("", "is empty")):
         (voc / "Annotations/three.xml").write_text(text)
         with pytest.raises(HeatpointError, match=rf"1 of 3 XML .* .*{said}"):
-            read_voc(voc)
+            read_voc(Given(voc))
 
 
 def test_objects_without_box_or_class_are_counted(voc: Path) -> None:
     broken = "<bndbox><xmin>1</xmin><ymin>a</ymin><xmax>1</xmax><ymax>2</ymax></bndbox>"
     write(voc, "three", item("cat", "") + item("") + item("dog", broken) + item("dog"))
-    annotations = read_voc(voc, "train")
+    annotations = read_voc(Given(voc, "train"))
     assert annotations.left_out == {"object without a box": 2, "object without a class": 1}
     assert len(annotations.images[1]) == 1
 
 
 def test_real_bccd(shared: Path) -> None:
     folder = shared / "data/bccd"
-    annotations = read_voc(folder)
+    annotations = read_voc(Given(folder))
     assert annotations.counts() == {"Platelets": 292, "RBC": 3350, "WBC": 301}
     assert (len(annotations), annotations.objects) == (292, 3943)
-    assert len(read_voc(folder, "train")) == 205
-    assert len(read_voc(folder, "val")) == 87
+    assert len(read_voc(Given(folder, "train"))) == 205
+    assert len(read_voc(Given(folder, "val"))) == 87
     assert {record.size for record in annotations.images} == {(480, 640)}
     assert max(len(record) for record in annotations.images) == 30

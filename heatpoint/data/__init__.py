@@ -133,12 +133,9 @@ class ImageRecord:
 
     def moved(self, to: Affine) -> ImageRecord:
         """Returns the objects as they lie in a picture to which a map leads."""
-        joints, points = self.keypoints, self.points
-        if joints is not None:
-            joints = np.concatenate((to.points(joints[..., :2]), joints[..., 2:]), -1)
-        if points is not None:
-            points = to.points(points)
-        return replace(self, boxes=to.boxes(self.boxes), keypoints=joints, points=points)
+        further = {name: getattr(self, name) for name in _FURTHER}
+        mapped = {name: to.points(each) for name, each in further.items() if each is not None}
+        return replace(self, boxes=to.boxes(self.boxes), **mapped)
 
     def keep(self, mask: NDArray[np.bool_]) -> ImageRecord:
         """Returns the record with only the objects where ``mask``, (N,) bool, is True."""
@@ -337,10 +334,14 @@ class Annotations:
         """Returns the data set with only the images at ``indices``, in that order."""
         return replace(self, images=[self.images[i] for i in indices])
 
+    def say(self, kind: str, image: str, detail: str) -> None:
+        """Adds a finding."""
+        self.findings.append(Finding(kind, image, detail))
+
     def leave_out(self, kind: str, image: str, detail: str) -> None:
         """Counts one thing a reader cannot keep and remembers why."""
         self.left_out[kind] = self.left_out.get(kind, 0) + 1
-        self.findings.append(Finding(kind, image, detail))
+        self.say(kind, image, detail)
 
 
 def joints_box(keypoints: NDArray[np.float64]) -> Box | None:

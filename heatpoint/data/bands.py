@@ -1,39 +1,34 @@
-"""Pictures that are not 8-bit RGB: how many channels they have, of which type, and their files."""
+"""What the values of pictures are: how many channels, of how many bits, and 8-bit RGB of them."""
 
 from __future__ import annotations
 
-import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data.opening import MAX_BYTES, BadImage, named, opened
-from heatpoint.data.shards import content, inside
+from heatpoint.data.findings import Finding
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Bands, Image, is_rgb
 
-MOST = 64
-"""Most channels of a picture."""
 
-_ARRAYS = (".npy", ".tif", ".tiff")
-
-
-def checked(pixels: NDArray[Any], bands: Bands, name: str) -> Image:
+def checked(pixels: NDArray[Any], bands: Bands) -> Image:
     """Returns (H, W) or (H, W, C) pixels as (H, W, C), if they have these bands.
 
     Raises:
-        BadImage: They have not.
+        ValueError: They have not; says what they are.
     """
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or 0 in pixels.shape:
-        raise BadImage(f"{name} has shape {pixels.shape}; expected (H, W, C), channels last")
+        raise ValueError(f"has shape {pixels.shape}; expected (H, W, C), channels last")
     found = Bands(pixels.shape[2], str(pixels.dtype))
     if found != bands:
-        raise BadImage(
-            f"{name} has {found}, but {bands} are expected, as the pictures have that the model is "
+        raise ValueError(
+            f"has {found}, but {bands} are expected, as the pictures have that the model is "
             "trained on; give pictures like those"
         )
     return pixels
@@ -80,97 +75,6 @@ def one_kind(kinds: Mapping[Bands, Path], channels: int) -> Bands:
     return bands
 
 
-def array_of(source: object, name: str, read: bool = True) -> NDArray[Any] | None:
-    """Returns the values of a .npy file or of a TIFF file of several bands, None of another one.
-
-    A .npy file is not read but mapped: what is not looked at needs no memory. One of three axes
-    has its channels along the shortest, which is the last or the first.
-
-    Args:
-        source: A file or its bytes; None is returned for anything else.
-        name: What messages call it.
-        read: False leaves all values of a TIFF file 0, for those who ask for shape and type.
-
-    Returns:
-        (H, W) or (H, W, C).
-
-    Raises:
-        BadImage: It cannot be read, or its axes are not clear.
-    """
-    start, ending = b"", ""
-    if isinstance(source, bytes):
-        start = source[:6]
-    elif isinstance(source, (str, Path)):
-        ending = Path(source).suffix.lower()
-    if isinstance(source, (str, Path)) and ending in _ARRAYS and inside(source):
-        with named(name):
-            source = content(source)
-    if start == b"\x93NUMPY" or ending == ".npy":
-        return _channels_last(_mapped(source, name), name)
-    if start[:2] in (b"II", b"MM") or ending in _ARRAYS[1:]:
-        return _of_tiff(source, name, read)
-    return None
-
-
-def _mapped(source: Any, name: str) -> NDArray[Any]:
-    try:
-        if isinstance(source, bytes):
-            return np.asarray(np.load(io.BytesIO(source), allow_pickle=False))
-        return np.asarray(np.load(source, mmap_mode="r", allow_pickle=False))
-    except FileNotFoundError:
-        raise BadImage(f"image {name} does not exist") from None
-    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
-        raise BadImage(f"image {name} is no .npy file of plain numbers: {error}") from None
-
-
-def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:
-    if array.ndim == 3:
-        first, middle, last = array.shape
-        if last < min(first, middle) and last <= MOST:
-            return array
-        if first < min(middle, last) and first <= MOST:
-            return np.moveaxis(array, 0, -1)
-    if array.ndim != 2 or 0 in array.shape:
-        raise BadImage(
-            f"{name} has shape {array.shape}, of which no axis is clearly that of the channels; "
-            f"save it as (H, W) or (H, W, C) with at most {MOST} channels, fewer than either side"
-        )
-    return array
-
-
-def _of_tiff(source: Any, name: str, read: bool) -> NDArray[Any] | None:
-    """Returns the first page of a TIFF file that Pillow does not know, None of others."""
-    try:
-        with opened(source, name):
-            return None
-    except BadImage as error:
-        if "not an image in a known format" not in str(error):
-            raise
-    try:
-        import tifffile
-    except ImportError:
-        raise BadImage(
-            f"{name} is a TIFF file that Pillow cannot read; if it is one of several bands, "
-            "install what reads it: pip install 'heatpoint[tiff]'"
-        ) from None
-    try:
-        with tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
-            page: Any = file.pages.first
-            if read and page.nbytes > MAX_BYTES:
-                raise BadImage(
-                    f"image {name} claims {page.nbytes:,} bytes; cut it into tiles first"
-                )
-            blank = np.broadcast_to(np.zeros((), page.dtype), page.shape)  # one value in memory
-            values: NDArray[Any] = page.asarray() if read else blank
-            if values.ndim not in (2, 3) or 0 in values.shape:
-                raise BadImage(f"image {name} has shape {values.shape}; expected (H, W, channels)")
-            return np.moveaxis(values, 0, -1) if page.planarconfig == 2 else values
-    except BadImage:
-        raise
-    except Exception as error:  # decoders raise whatever a broken byte happens to cause
-        raise BadImage(f"image {name} is broken or cannot be decoded: {error}") from None
-
-
 def visible(shown: Sequence[int], channels: int) -> list[int]:
     """Returns which three channels, counted from 0, are drawn as red, green and blue.
 
@@ -210,3 +114,141 @@ def stretched(image: Image, shown: Sequence[int] = ()) -> NDArray[np.uint8]:
     low, high = np.percentile(chosen[:: few[0], :: few[1]], (1, 99), axis=(0, 1))
     scaled: NDArray[Any] = (chosen - low) * (255 / np.maximum(high - low, 1))
     return scaled.clip(0, 255).round().astype(np.uint8)
+
+
+DEPTHS = (8, 10, 12, 14, 16)
+"""Bits that sensors, and programs that pack their values into 16 bits, have."""
+
+
+FEWEST = 64
+"""Grey levels below which it is worth a word that the file has many more."""
+
+
+@dataclass(frozen=True)
+class Deep:
+    """Values of more than 8 bits each.
+
+    Attributes:
+        values: (H, W) or (H, W, C) uint16.
+        declared: Bits that the file says they have; None if it is silent.
+        white_is_zero: Whether 0 is the brightest value.
+    """
+
+    values: NDArray[np.uint16]
+    declared: int | None = None
+    white_is_zero: bool = False
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is declared that holds the values, so that their depth is a guess."""
+        return self.declared is None or int(self.values.max(initial=0)) >= 2**self.declared
+
+    @property
+    def bits(self) -> int:
+        """How many bits the values have: as declared if they fit, else the fewest that hold them.
+
+        The camera's 12 bits in a file of 16 would otherwise be almost black. Among ``DEPTHS``
+        alone is chosen, not by the largest value itself, so that pictures of one camera are
+        scaled alike unless one is far darker than the others; a data set is read by one depth.
+        """
+        if not self.silent:
+            assert self.declared is not None
+            return self.declared
+        largest = int(self.values.max(initial=0))
+        return next(bits for bits in DEPTHS if largest < 2**bits)
+
+    def among(self, bits: int | None) -> Deep:
+        """Returns the values as those of one of many pictures, which are scaled alike.
+
+        Args:
+            bits: What those have that declare none; None where that is not known.
+
+        Raises:
+            ValueError: There are larger values.
+        """
+        if bits is None or not self.silent:
+            return self
+        if self.bits > bits:
+            raise ValueError(
+                f"holds values up to {self.values.max():,}, more than the {bits} bits of the "
+                "pictures that the model was trained on; scale it like those, or train anew with "
+                "pictures like this one among them"
+            )
+        return replace(self, declared=bits)
+
+    def scaled(self) -> NDArray[np.uint8]:
+        """Returns ``round(255 v / (2**bits - 1))`` of each value v, 255 less that of white 0."""
+        white = 2**self.bits - 1
+        steps = (np.arange(white + 1, dtype=np.uint32) * 255 + white // 2) // white
+        steps = steps[::-1] if self.white_is_zero else steps
+        scaled: NDArray[np.uint8] = steps.astype(np.uint8)[self.values]
+        return scaled
+
+    def levels(self) -> tuple[int, int]:
+        """Returns how many different values there are, and how many of them stay different."""
+        used = np.unique(self.values)
+        return len(used), len(np.unique(Deep(used, self.bits).scaled()))
+
+
+def as_rgb(pixels: NDArray[Any], bits: int | None = None) -> Image:
+    """Returns (H, W, 3) uint8 of grey, RGB or RGBA, whose transparency is dropped.
+
+    Args:
+        pixels: (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) of uint8, uint16 or float in [0, 1];
+            uint8 RGB comes back as it is, not copied.
+        bits: What uint16 values have; None guesses.
+
+    Raises:
+        ValueError: The array is none of these; says what it holds and what was expected.
+    """
+    shape, kind = pixels.shape, pixels.dtype
+    if len(shape) == 2:
+        pixels = pixels[..., None]
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in shape:
+        raise ValueError(
+            f"has shape {shape}; expected (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) with at "
+            "least one pixel (channels come last)"
+        )
+    pixels = pixels[..., :3]
+    if kind.kind == "u" and kind.itemsize == 2:
+        pixels = Deep(pixels).among(bits).scaled()
+    elif kind.kind == "f":
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (low >= 0 and high <= 1):
+            raise ValueError(
+                f"holds {kind} values from {low:g} to {high:g}; expected 0 to 1, or uint8 from 0 "
+                "to 255"
+            )
+        pixels = np.rint(pixels * 255).astype(np.uint8)
+    elif kind != np.uint8:
+        raise ValueError(f"holds {kind}; expected uint8, uint16, or float from 0 to 1")
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    return np.ascontiguousarray(pixels)
+
+
+def depth_findings(deep: Deep | None, path: Path) -> tuple[list[Finding], int | None]:
+    """Returns what is to be said of a 16-bit picture, and its bits if they are a guess."""
+    if deep is None:
+        return [], None
+    bits = deep.bits if deep.silent else None
+    least, most, (there, seen) = int(deep.values.min()), int(deep.values.max()), deep.levels()
+    if seen < FEWEST and there >= 4 * seen:
+        detail = f"{there:,} values from {least:,} to {most:,} become {seen} of 256 grey levels"
+        return [Finding("picture of few grey levels", str(path), detail)], bits
+    if bits is not None and bits < 16:
+        detail = f"values up to {most:,}, as if of {bits} bits"
+        return [Finding("16-bit picture of fewer bits", str(path), detail)], bits
+    return [], bits
+
+
+def one_depth(guesses: Counter[int]) -> tuple[int | None, list[Finding]]:
+    """Returns how many bits all pictures are taken to have that declare none; says if they differ.
+
+    Args:
+        guesses: How many of them seem to have how many bits.
+    """
+    bits = max(guesses, default=None)
+    told = ", ".join(f"{number:,} of {one}" for one, number in sorted(guesses.items()))
+    detail = f"by their largest values, {told}; all are scaled as {bits}"
+    return bits, [Finding("16-bit pictures of several depths", "", detail)] * (len(guesses) > 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
@@ -97,22 +98,29 @@ def merge(parts: Sequence[Annotations]) -> tuple[Annotations, int]:
                 twice += repeated
             here[place] = record
         records |= here
-    images = list(records.values())
+    merged = gathered(same, list(records.values()))
+    return replace(merged, source=" + ".join(part.source for part in same)), twice
+
+
+def gathered(parts: Sequence[Annotations], images: list[ImageRecord]) -> Annotations:
+    """Returns the first of some data sets with the images of all, and with what is said of all.
+
+    Ids of images stay where they do not collide, else all are numbered from 1.
+    """
     if len({record.image_id for record in images}) < len(images):
         images = [replace(record, image_id=i) for i, record in enumerate(images, start=1)]
-    left_out: dict[str, int] = {}
-    for part in same:
-        for kind, number in part.left_out.items():
-            left_out[kind] = left_out.get(kind, 0) + number
-    merged = replace(
-        same[0],
+    left_out = Counter[str]()
+    for part in parts:
+        left_out.update(part.left_out)
+    findings = [finding for part in parts for finding in part.findings]
+    places = dict.fromkeys(place for part in parts for place in part.searched)
+    return replace(
+        parts[0],
         images=images,
-        source=" + ".join(part.source for part in same),
-        left_out=left_out,
-        findings=[finding for part in same for finding in part.findings],
-        searched=tuple(dict.fromkeys(place for part in same for place in part.searched)),
+        findings=findings,
+        left_out=dict(left_out),
+        searched=tuple(places) if all(part.searched for part in parts) else (),
     )
-    return merged, twice
 
 
 def _joined(

@@ -197,7 +197,7 @@ def draw_truth(
         posed: NDArray[np.bool_] = np.any(record.keypoints[..., 2] > 0, axis=1)
         rest = record if boxes else record.keep(~posed)
         image = draw_truth(image, rest, names)
-        return draw_joints(image, record.keypoints, record.boxes, skeleton, least=0.5)
+        return draw_joints(image, record.keypoints, skeleton, least=0.5)
     record = record.keep(np.isfinite(record.boxes.sum(1)))
     if record.pointed:
         return draw_points(image, record.boxes, record.labels, names)
@@ -339,12 +339,7 @@ _SHIFT = 4
 
 
 def draw_joints(
-    image: Image,
-    keypoints: NDArray[np.floating],
-    boxes: NDArray[np.floating],
-    skeleton: Skeleton,
-    least: float = SEEN,
-    outlines: bool = False,
+    image: Image, keypoints: NDArray[np.floating], skeleton: Skeleton, least: float = SEEN
 ) -> Image:
     """Returns a copy of the picture with the joints and bones of each subject.
 
@@ -355,17 +350,12 @@ def draw_joints(
     Args:
         image: (H, W, 3) uint8 RGB.
         keypoints: (N, J, 3) x and y in image pixels and how sure each joint is.
-        boxes: (N, 4) xyxy in image pixels.
         skeleton: Names, bones and sides of the J joints.
         least: Joints that are less sure, and their bones, are not drawn.
-        outlines: Draws a thin white box where each subject was looked for.
     """
-    canvas, columns = image.copy(), (keypoints.astype(np.float64), boxes.astype(np.float64))
-    for joints, box in zip(*columns, strict=True):
+    canvas = image.copy()
+    for joints in keypoints.astype(np.float64):
         shown = (joints[:, 2] >= least) & np.isfinite(joints).all(1)
-        if outlines and np.isfinite(box).all():
-            first, last = _fixed(box.reshape(2, 2), image)
-            cv2.rectangle(canvas, first, last, (255, 255, 255), 1, cv2.LINE_AA, _SHIFT)
         places, thickness = _fixed(joints[:, :2], image), _thickness(joints[shown, :2], image)
         radius, sides = round(0.9 * thickness * 2**_SHIFT), skeleton.sides
         for one, other in skeleton.edges:

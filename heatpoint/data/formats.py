@@ -86,15 +86,14 @@ def is_unread(path: PurePath) -> bool:
     return path.suffix.lower() in UNREAD and not is_left_behind(path.name)
 
 
-def files_below(
-    folder: Path, recursive: bool = True, endings: Container[str] | None = None
-) -> Iterator[Path]:
-    """Yields the files of a folder, without what ``is_left_behind``; links are followed once.
+def walk(folder: str | Path, recursive: bool = True) -> Iterator[tuple[str, list[str]]]:
+    """Yields a folder and those below it, and the names of their files, sorted.
+
+    What ``is_left_behind`` is passed over; links to folders are followed, each folder once.
 
     Args:
         folder: Where to look; nothing is yielded if it does not exist.
         recursive: Look into its folders as well.
-        endings: Endings in lower case that are looked for; None for all.
 
     Raises:
         HeatpointError: A folder may not be read.
@@ -110,10 +109,26 @@ def files_below(
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [one for one in folders if recursive and not is_left_behind(one)]
+        folders[:] = sorted(one for one in folders if recursive and not is_left_behind(one))
+        yield place, sorted(name for name in names if not is_left_behind(name))
+
+
+def files_below(
+    folder: Path, recursive: bool = True, endings: Container[str] | None = None
+) -> Iterator[Path]:
+    """Yields the files of a folder that ``walk`` finds.
+
+    Args:
+        folder: As for ``walk``.
+        recursive: As for ``walk``.
+        endings: Endings in lower case that are looked for; None for all.
+
+    Raises:
+        HeatpointError: A folder may not be read.
+    """
+    for place, names in walk(folder, recursive):
         for name in names:
-            wanted = endings is None or os.path.splitext(name)[1].lower() in endings
-            if wanted and not is_left_behind(name):
+            if endings is None or os.path.splitext(name)[1].lower() in endings:
                 yield Path(place, name)
 
 

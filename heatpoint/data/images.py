@@ -17,26 +17,25 @@ from PIL import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from heatpoint.data.bands import array_of, checked, stretched
-from heatpoint.data.depth import Deep, as_rgb
-from heatpoint.data.frames import (
+from heatpoint.data.bands import Deep, as_rgb, checked, stretched
+from heatpoint.data.opening import (
+    JPEG_END,
+    JPEG_START,
+    MAX_BYTES,
     ORIENTATION,
+    BadImage,
+    check_pixels,
     count_frames,
     go_to,
+    jpeg_size,
+    named,
+    opened,
     orientation_of,
     turn,
     upright,
     upright_size,
 )
-from heatpoint.data.opening import (
-    JPEG_END,
-    JPEG_START,
-    MAX_BYTES,
-    BadImage,
-    check_pixels,
-    named,
-    opened,
-)
+from heatpoint.data.rasters import array_of
 from heatpoint.data.shards import reading
 from heatpoint.geometry import RGB, Bands, Image
 
@@ -188,6 +187,8 @@ def image_size(source: str | Path | bytes, name: str = "") -> tuple[int, int]:
     Raises:
         BadImage: The file is missing or no image.
     """
+    if not isinstance(source, bytes) and (plain := jpeg_size(source)):
+        return plain
     name = name or ("of the bytes given" if isinstance(source, bytes) else str(source))
     if (array := array_of(source, name, read=False)) is not None:
         return array.shape[0], array.shape[1]
@@ -347,13 +348,11 @@ def _banded(image: PIL.Image, stream: BinaryIO | None, bands: Bands, name: str) 
     else:
         kept = image.mode in _KEPT or image.mode.startswith("I;16")
         values = np.asarray(image if kept else image.convert("RGB"))
-    return np.ascontiguousarray(upright(checked(values, bands, name), image))
+    return np.ascontiguousarray(upright(_checked(values, name, None, bands), image))
 
 
 def _checked(pixels: NDArray[Any], name: str, bits: int | None, bands: Bands) -> Image:
-    if bands != RGB:
-        return checked(pixels, bands, name)
     try:
-        return as_rgb(pixels, bits)
+        return as_rgb(pixels, bits) if bands == RGB else checked(pixels, bands)
     except ValueError as error:
         raise BadImage(f"{name} {error}") from None

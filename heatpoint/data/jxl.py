@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image as PIL
 from PIL import ImageFile
 
-from heatpoint.data.depth import Deep, as_rgb
+from heatpoint.data.bands import Deep, as_rgb
 
 CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 CODESTREAM = b"\xff\x0a"

@@ -1,8 +1,8 @@
-"""Objects by four corners: which data has them, and how boxes stand beside them."""
+"""Objects by four corners or by points: which data has them, and how boxes stand beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.findings import Finding
+from heatpoint.data.scene import with_skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry.polygons import polygon_area
+from heatpoint.views.fields import Part
 
 Quads = NDArray[np.float64]
 """(N, 4, 2) x and y of corners, clockwise as seen (y points down)."""
@@ -94,7 +96,7 @@ def settled(annotations: Annotations) -> Annotations:
         plain = without_corners(annotations)
         if turned:
             detail = f"{turned:,} of {len(corners):,} objects have four corners: all are boxes"
-            plain.findings.append(Finding("four corners among other outlines", "", detail))
+            plain.say("four corners among other outlines", "", detail)
         return plain
     findings = [each for each in annotations.findings if each.kind not in _STALE]
     return _ordered(replace(annotations, images=[], findings=findings), annotations.images, given)
@@ -128,7 +130,7 @@ def _ordered(data: Annotations, images: Sequence[ImageRecord], given: Quads) -> 
         if flat[row]:
             data.leave_out("four corners without area", image, detail)
         else:
-            data.findings.append(Finding("corners swapped", image, detail))
+            data.say("corners swapped", image, detail)
     joints = None if images[0].keypoints is None else _column(images, "keypoints")
     marks = _column(images, "labels"), crowd, _column(images, "difficult"), areas
     every = ImageRecord(Path(data.source), None, boxes, *marks, keypoints=joints, points=quads)
@@ -185,3 +187,67 @@ def _is_upright(quads: Quads) -> NDArray[np.bool_]:
     at = [np.abs(quads[..., n % 2] - boxes[:, n, None]) <= reach for n in range(4)]
     there = [(at[x] & at[y]).any(1) for x in (0, 2) for y in (1, 3)]
     return np.asarray(np.logical_and.reduce(there))
+
+
+def as_points(annotations: Annotations) -> Annotations:
+    """Returns a data set with one point for each object.
+
+    That is the middle of the points it has, or of the box that it has instead. Of an object with
+    one joint it is this joint, where it is labelled. Crowd regions stay what they are.
+
+    Args:
+        annotations: The data set; it is not changed.
+    """
+    images = [_pointed(record) for record in annotations.images]
+    return replace(annotations, images=images, skeleton=None)
+
+
+def as_learnt(
+    annotations: Annotations, learns: Collection[Part], skeleton: str = ""
+) -> Annotations:
+    """Returns a data set with what is learnt: joints that have names, points, or four corners.
+
+    Args:
+        annotations: The data set; it is not changed.
+        learns: Parts of targets that are learnt.
+        skeleton: Name or file of a skeleton; "" for the data's own.
+
+    Raises:
+        HeatpointError: The data lacks what is learnt.
+    """
+    if "points" in learns:
+        return as_points(annotations)
+    if "quads" in learns:
+        return as_quads(annotations)
+    if annotations.pointed:
+        raise HeatpointError(
+            f"{annotations.source} holds points, of which no size can be learnt; choose a model "
+            "that finds points, such as points_mobilenetv2 (heatpoint models lists them)"
+        )
+    boxed = without_corners(annotations)
+    return with_skeleton(boxed, skeleton) if "keypoints" in learns else boxed
+
+
+def are_points(annotations: Annotations) -> bool:
+    """Tells whether all objects of a data set, and there are some, are boxes without extent.
+
+    Labelling tools and readers write points so where a format knows boxes only.
+    """
+    if any(record.keypoints is not None for record in annotations.images):
+        return False
+    boxes = np.concatenate([record.boxes for record in annotations.images])
+    crowd = np.concatenate([record.crowd for record in annotations.images])
+    boxes = boxes[np.isfinite(boxes).all(1) & ~crowd]
+    return len(boxes) > 0 and bool((boxes[:, :2] == boxes[:, 2:]).all())
+
+
+def _pointed(record: ImageRecord) -> ImageRecord:
+    points: NDArray[np.float64] = record.boxes.reshape(-1, 2, 2).mean(1)
+    if record.points is not None:
+        points = record.points.mean(1)
+    elif record.keypoints is not None and record.keypoints.shape[1] == 1:
+        joint = record.keypoints[:, 0]
+        points = np.where(joint[:, 2:] > 0, joint[:, :2], points)
+    boxes = np.where(record.crowd[:, None], record.boxes, np.tile(points, 2))
+    areas = np.where(record.crowd, record.areas, 0.0)
+    return replace(record, boxes=boxes, areas=areas, points=points[:, None], keypoints=None)

@@ -156,9 +156,8 @@ class Detections:
 
     def moved(self, to: Affine) -> Detections:
         """Returns the rows as they lie in a picture to which a map leads; other columns stay."""
-        joints, columns = self.keypoints, dict(self.columns)
-        if joints is not None:
-            joints = np.concatenate((to.points(joints[..., :2]), joints[..., 2:]), -1)
+        joints = None if self.keypoints is None else to.points(self.keypoints)
+        columns = dict(self.columns)
         if self.quads is not None:
             columns["quads"] = to.points(self.quads)
         boxes = to.boxes(self.boxes)
@@ -362,7 +361,7 @@ class Detections:
             pixels = draw.draw_boxes(pixels, rows.boxes, colours, texts)
             marks = []
         if rows.keypoints is not None and rows.skeleton is not None:
-            pixels = draw.draw_joints(pixels, rows.keypoints, rows.boxes, rows.skeleton)
+            pixels = draw.draw_joints(pixels, rows.keypoints, rows.skeleton)
             pixels = draw.draw_marks(pixels, rows.boxes, colours, marks)
         return pixels
 

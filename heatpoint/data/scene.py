@@ -394,7 +394,7 @@ def place(joints: Floats, to_view: Affine, size: Size) -> Floats:
         to_view: Map to pixels of the view.
         size: (H, W) of the view; a joint on its upper or left rim is inside.
     """
-    placed = np.concatenate((to_view.points(joints[..., :2]), joints[..., 2:]), -1)
+    placed = to_view.points(joints)
     inside = ((placed[..., :2] >= 0) & (placed[..., :2] < size[::-1])).all(-1)
     placed[~(inside & (placed[..., 2] > 0))] = 0.0
     return placed

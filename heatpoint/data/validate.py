@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord, Size
-from heatpoint.data.bands import kept_of, one_kind
-from heatpoint.data.depth import depth_findings, one_depth
+from heatpoint.data.bands import depth_findings, kept_of, one_depth, one_kind
 from heatpoint.data.findings import TREATMENT, Finding
 from heatpoint.data.images import Header, deep_file, ends_well, load_image, read_header
 from heatpoint.data.shards import is_file

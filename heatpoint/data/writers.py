@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
+import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 from xml.sax.saxutils import escape
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,7 +23,6 @@ from heatpoint.data.combining import unified
 from heatpoint.data.dividing import picture_names
 from heatpoint.data.images import image_size
 from heatpoint.data.readers.coco import as_coco
-from heatpoint.data.shard_writer import write_shards
 from heatpoint.data.shards import content, inside, is_file
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import partial_name, write_json
@@ -28,6 +30,12 @@ from heatpoint.system.files import partial_name, write_json
 Form = Literal["coco", "yolo", "voc", "shards"]
 Placing = Literal["leave", "link", "copy"]
 """What is done with pictures: nothing, a symbolic link to each, a copy of each."""
+
+BYTES = 1 << 30
+"""A new .tar file is begun where one holds so much: quick to copy, and few of them."""
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_OUTSIDE = "corners outside of their picture, for which ultralytics leaves out the picture"
 
 
 def write(
@@ -71,28 +79,39 @@ def write(
     lost = Counter[str]()
     with _new_folder(Path(out)) as folder:
         names = _names(paths, form)
-        if form == "shards":
-            write_shards(same, folder, names, lost, progress)
-            return dict(+lost)
+        writer, home = _FORMS[form]
         homes = {
-            record.path: _HOMES[form].format(name=name)
+            record.path: home.format(name=name)
             for name, part in same.items()
             for record in part.images
         }
-        if pictures != "leave":
-            for number, path in enumerate(paths, start=1):
-                _place(path, folder / homes[path] / names[path], pictures or "link")
-                if progress is not None:
-                    progress(number, len(paths))
+        for number, path in enumerate(paths if home and pictures != "leave" else (), start=1):
+            _place(path, folder / homes[path] / names[path], pictures or "link")
+            if progress is not None:
+                progress(number, len(paths))
         # COCO files can name pictures anywhere: without names, they stay where they are.
         named = {} if form == "coco" and pictures == "leave" else names
-        _WRITERS[form](same, folder, named, lost)
+        writer(_Job(same, folder, named, lost, progress))
     return dict(+lost)
 
 
-_OUTSIDE = "corners outside of their picture, for which ultralytics leaves out the picture"
+@dataclass(frozen=True)
+class _Job:
+    """What a writer is told: the data sets, where they go, and what each picture is called there.
 
-_HOMES = {"coco": "images", "yolo": "images/{name}", "voc": "JPEGImages"}
+    Attributes:
+        parts: The data sets by the names of their splits.
+        folder: Where they go.
+        names: What each picture is called; those that are left where they are have no name.
+        lost: Grows by what the format cannot say.
+        progress: Called with the number of pictures written and of all, by who writes pictures.
+    """
+
+    parts: Mapping[str, Annotations]
+    folder: Path
+    names: Mapping[Path, str]
+    lost: Counter[str]
+    progress: Callable[[int, int], None] | None
 
 
 @contextmanager
@@ -154,17 +173,14 @@ def _place(path: Path, target: Path, how: Placing) -> None:
         target.symlink_to(os.path.realpath(path))
 
 
-def _write_coco(
-    parts: Mapping[str, Annotations],
-    folder: Path,
-    names: Mapping[Path, str],
-    lost: Counter[str],
-) -> None:
-    for name, part in parts.items():
-        images = [_sound(record, lost) for record in part.images]
-        if names:
-            images = [replace(each, path=folder / "images" / names[each.path]) for each in images]
-        write_json(folder / f"{name}.json", as_coco(replace(part, images=images), folder))
+def _write_coco(job: _Job) -> None:
+    for name, part in job.parts.items():
+        images = [_sound(record, job.lost) for record in part.images]
+        if job.names:
+            images = [
+                replace(each, path=job.folder / "images" / job.names[each.path]) for each in images
+            ]
+        write_json(job.folder / f"{name}.json", as_coco(replace(part, images=images), job.folder))
 
 
 def _sound(record: ImageRecord, lost: Counter[str]) -> ImageRecord:
@@ -192,14 +208,10 @@ def _plain(record: ImageRecord, lost: Counter[str]) -> tuple[ImageRecord, Size]:
         return record, record.size
 
 
-def _write_yolo(
-    parts: Mapping[str, Annotations],
-    folder: Path,
-    names: Mapping[Path, str],
-    lost: Counter[str],
-) -> None:
+def _write_yolo(job: _Job) -> None:
     import yaml
 
+    parts, lost = job.parts, job.lost
     first = next(iter(parts.values()))
     skeleton = first.skeleton
     content: dict[str, object] = {name: f"images/{name}" for name in parts}
@@ -211,7 +223,7 @@ def _write_yolo(
         content["skeleton"] = [list(edge) for edge in skeleton.edges]
         lost["classes with joints of their own"] += len(skeleton.slices)
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
-    (folder / "data.yaml").write_text(text, encoding="utf-8")
+    (job.folder / "data.yaml").write_text(text, encoding="utf-8")
     for name, part in parts.items():
         for record in part.images:
             record, (height, width) = _plain(record, lost)
@@ -224,10 +236,11 @@ def _write_yolo(
                 lost[_OUTSIDE] += int((np.abs(rows - 0.5) > 0.51).any(1).sum())
             if skeleton is not None:
                 joints = record.joints(len(skeleton))
-                joints = np.concatenate((joints[..., :2] / scale, joints[..., 2:]), -1)
+                joints = joints / (*scale, 1)
                 rows = np.column_stack((rows, joints.reshape(len(rows), 3 * len(skeleton))))
             lines = (_numbers(label, row) for label, row in zip(record.labels, rows, strict=True))
-            file = folder / "labels" / name / PurePosixPath(names[record.path]).with_suffix(".txt")
+            name_there = PurePosixPath(job.names[record.path]).with_suffix(".txt")
+            file = job.folder / "labels" / name / name_there
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text("".join(lines), encoding="utf-8")
 
@@ -237,14 +250,10 @@ def _numbers(label: int, row: NDArray[np.float64]) -> str:
     return " ".join((str(label), *(f"{value:.9g}" for value in row.tolist()))) + "\n"
 
 
-def _write_voc(
-    parts: Mapping[str, Annotations],
-    folder: Path,
-    names: Mapping[Path, str],
-    lost: Counter[str],
-) -> None:
+def _write_voc(job: _Job) -> None:
+    folder, names, lost = job.folder, job.names, job.lost
     present = Counter[str]()
-    for name, part in parts.items():
+    for name, part in job.parts.items():
         stems = []
         for record in part.images:
             record, size = _plain(record, lost)
@@ -260,7 +269,7 @@ def _write_voc(
         listed = folder / "ImageSets" / "Main" / f"{name}.txt"
         listed.parent.mkdir(parents=True, exist_ok=True)
         listed.write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
-    classes = next(iter(parts.values())).names
+    classes = next(iter(job.parts.values())).names
     lost["classes without an object, which VOC does not list"] += len(classes) - len(present)
 
 
@@ -280,7 +289,91 @@ def _xml(record: ImageRecord, name: str, size: Size, names: Sequence[str]) -> st
     return f"<annotation>\n{head}{objects}</annotation>\n"
 
 
-_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+def _write_shards(job: _Job) -> None:
+    """Writes ``NAME-000000.tar``, ``NAME-000001.tar`` ... of each part."""
+    parts, lost = job.parts, job.lost
+    done, total = 0, sum(map(len, parts.values()))
+    used = set[int]()
+    for part_name, part in parts.items():
+        packer = _Packer(job.folder / part_name)
+        written = set[Path]()
+        with closing(packer):
+            for record in part.images:
+                if record.path in written:
+                    lost["pictures listed a second time, left out with their objects"] += 1
+                else:
+                    used.update(record.labels.tolist())
+                    packer.add(job.names[record.path], record, part)
+                written.add(record.path)
+                done += 1
+                if job.progress is not None:
+                    job.progress(done, total)
+    classes = next(iter(parts.values())).names
+    lost["classes without an object, which shards do not list"] += len(classes) - len(used)
 
-_Writer = Callable[[Mapping[str, Annotations], Path, Mapping[Path, str], Counter[str]], None]
-_WRITERS: dict[str, _Writer] = {"coco": _write_coco, "yolo": _write_yolo, "voc": _write_voc}
+
+class _Packer:
+    """The .tar files of one split."""
+
+    def __init__(self, start: Path) -> None:
+        self._start, self._number = start, 0
+        self._archive: tarfile.TarFile | None = None
+
+    def add(self, name: str, record: ImageRecord, part: Annotations) -> None:
+        """Adds a picture and its annotation."""
+        try:
+            picture = content(record.path)
+        except OSError as error:
+            raise HeatpointError(
+                f"{record.path} cannot be read ({error.strerror or 'it is not there'}), so it "
+                "cannot be packed; give the folder of the pictures by --images"
+            ) from None
+        if record.size is None:
+            with suppress(HeatpointError):  # whoever trains is told
+                record = replace(record, size=image_size(picture, str(record.path)))
+        # Other readers of such files take what follows the first dot for the ending.
+        path = PurePosixPath(name)
+        key = str(path.with_name(path.stem.replace(".", "_")))
+        for ending, data in ((path.suffix, picture), (".json", _told(record, part, key))):
+            member = tarfile.TarInfo(key + ending)
+            member.size = len(data)
+            archive = self._open(ending != ".json")
+            archive.addfile(member, io.BytesIO(data))
+            archive.members = []  # type: ignore[attr-defined] # it would keep all of them
+
+    def _open(self, may_change: bool) -> tarfile.TarFile:
+        """Returns the file to write to, a new one where the last is full."""
+        if may_change and self._archive is not None and self._archive.offset >= BYTES:
+            self.close()
+        if self._archive is None:
+            self._archive = tarfile.open(f"{self._start}-{self._number:06}.tar", "w")  # noqa: SIM115
+            self._number += 1
+        return self._archive
+
+    def close(self) -> None:
+        """Ends the file that is written."""
+        if self._archive is not None:
+            self._archive.close()
+        self._archive = None
+
+
+def _told(record: ImageRecord, part: Annotations, key: str) -> bytes:
+    """Returns the JSON that stands beside a picture."""
+    whole = as_coco(replace(part, images=[replace(record, path=Path(key + record.path.suffix))]))
+    used = {part.category_ids[label] for label in record.labels.tolist()}
+    return msgspec.json.encode(
+        {
+            "image": whole["images"][0],
+            "annotations": whole["annotations"],
+            "categories": [each for each in whole["categories"] if each["id"] in used],
+        }
+    )
+
+
+_FORMS: dict[Form, tuple[Callable[[_Job], None], str]] = {
+    "coco": (_write_coco, "images"),
+    "yolo": (_write_yolo, "images/{name}"),
+    "voc": (_write_voc, "JPEGImages"),
+    "shards": (_write_shards, ""),
+}
+"""Who writes each format, and the folder of its pictures; "" where they go into its own files."""

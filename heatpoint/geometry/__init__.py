@@ -129,10 +129,10 @@ class Affine:
         return Affine((a, b, -(a * c + b * f), d, e, -(d * c + e * f)))
 
     def points(self, points: ArrayT) -> ArrayT:
-        """Maps points, (..., 2) as x and y; the floating type is kept."""
+        """Maps points, x and y along the last axis; what follows these, and the type, is kept."""
         a, b, c, d, e, f = self.matrix
-        x, y = points[..., 0], points[..., 1]
-        return _stack(points, a * x + b * y + c, d * x + e * y + f)
+        x, y, *rest = (points[..., n] for n in range(points.shape[-1]))
+        return _stack(points, a * x + b * y + c, d * x + e * y + f, *rest)
 
     def boxes(self, boxes: ArrayT) -> ArrayT:
         """Maps boxes, (..., 4) xyxy, to the upright boxes around their four mapped corners."""

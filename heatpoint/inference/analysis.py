@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from heatpoint.data import Annotations
-from heatpoint.data.points import as_points
+from heatpoint.data.quads import as_points
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_iou

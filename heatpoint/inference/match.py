@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.combining import with_classes
-from heatpoint.data.points import as_points
-from heatpoint.data.quads import as_quads
+from heatpoint.data.quads import as_points, as_quads
 from heatpoint.data.readers import read
 from heatpoint.data.results import Detections
 from heatpoint.data.shards import is_file

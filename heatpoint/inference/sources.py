@@ -23,7 +23,7 @@ from PIL import Image as PIL
 from heatpoint.data.bands import stretched
 from heatpoint.data.formats import files_below, is_left_behind, is_picture, is_unread, unread
 from heatpoint.data.images import ImageSource, load_image, load_shown, read_header
-from heatpoint.data.tiff import open_parts
+from heatpoint.data.rasters import open_parts
 from heatpoint.errors import HeatpointError, HeatpointWarning, suggest
 from heatpoint.geometry import RGB, Bands, Image
 from heatpoint.inference.engines.engine import Timings

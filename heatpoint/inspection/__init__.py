@@ -19,7 +19,7 @@ from heatpoint.data.augment import Augment
 from heatpoint.data.bands import visible
 from heatpoint.data.dataset import varied
 from heatpoint.data.duplicates import picture_findings
-from heatpoint.data.points import as_learnt, as_points
+from heatpoint.data.quads import as_learnt, as_points
 from heatpoint.data.readers import read
 from heatpoint.data.scene import with_skeleton
 from heatpoint.data.suspects import split_findings

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from heatpoint.data.points import as_learnt
+from heatpoint.data.quads import as_learnt
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection.report import side_text

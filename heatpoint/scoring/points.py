@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.data.points import as_points
+from heatpoint.data.quads import as_points
 from heatpoint.data.results import Detections
 from heatpoint.scoring import Floats, Results, Table, known_mean, tabulated
 

@@ -60,18 +60,6 @@ def read_xml(path: Path) -> Element:
         raise HeatpointError(f"{path} is not valid XML: {error}") from None
 
 
-def begins_with(path: Path, tag: str) -> bool:
-    """Returns whether the first kilobyte of a file has an element ``tag``, in any encoding."""
-    if not path.is_file():
-        return False
-    try:
-        with open(path, "rb") as file:
-            start = file.read(_START).replace(b"\0", b"")
-    except OSError:
-        return False
-    return re.search(rb"<" + tag.encode() + rb"[\s/>]", start) is not None
-
-
 def _text(data: bytes, path: Path) -> str:
     """Returns the text of an XML file without its byte order mark."""
     encoding: str = json.detect_encoding(data[:4])

@@ -19,7 +19,7 @@ from heatpoint.data.dataset import TrainSet, varied
 from heatpoint.data.duplicates import shared_files
 from heatpoint.data.images import load_image
 from heatpoint.data.own_augment import OwnAugment
-from heatpoint.data.points import as_learnt
+from heatpoint.data.quads import as_learnt
 from heatpoint.data.readers import read
 from heatpoint.data.suspects import class_findings
 from heatpoint.data.validate import clean, describe

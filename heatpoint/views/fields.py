@@ -157,7 +157,7 @@ def mapped(rows: Mapping[str, NDArray[Any]], fields: Sequence[Field], to_image: 
         elif field.kind == "place":
             values = np.concatenate((to_image.boxes(values[..., :4]), values[..., 4:]), -1)
         elif field.kind == "points":
-            values = np.concatenate((to_image.points(values[..., :2]), values[..., 2:]), -1)
+            values = to_image.points(values)
         elif field.kind == "length":
             values = values * math.sqrt(abs(a * e - b * d))
         elif field.kind == "vector":

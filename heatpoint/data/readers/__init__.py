@@ -9,21 +9,16 @@ from typing import Any
 import numpy as np
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
-from heatpoint.data.points import are_points, as_points
-from heatpoint.data.quads import settled
+from heatpoint.data.quads import are_points, as_points, settled
 from heatpoint.data.readers import (
     coco,
     coco_folders,
     createml,
     cvat,
     deeplabcut,
-    dota,
     label_studio,
     labelme,
-    matlab,
-    mpii,
-    napari,
+    people,
     sleap,
     table,
     text_lines,
@@ -40,24 +35,83 @@ from heatpoint.errors import HeatpointError, suggest
 from heatpoint.system.encodings import reading
 
 FORMATS: tuple[Format, ...] = (
-    *coco.FORMATS,
-    *voc.FORMATS,
-    *dota.FORMATS,
-    *yolo.FORMATS,
-    *text_lines.FORMATS,
-    *deeplabcut.FORMATS,
-    *sleap.FORMATS,
-    *mpii.FORMATS,
-    *matlab.FORMATS,
-    *label_studio.FORMATS,
-    *labelme.FORMATS,
-    *via.FORMATS,
-    *cvat.FORMATS,
-    *createml.FORMATS,
-    *napari.FORMATS,
-    *table.FORMATS,
-    *coco_folders.FORMATS,
-    *webdataset.FORMATS,
+    Format("COCO", coco.fits, coco.read_coco, "a COCO JSON file"),
+    Format(
+        "Pascal VOC",
+        voc.fits,
+        voc.read_voc,
+        "an XML file of one picture",
+        "Annotations/*.xml, or XML files beside the pictures",
+    ),
+    Format("DOTA", text_lines.is_dota, text_lines.read_dota, folder="labelTxt beside images"),
+    Format(
+        "YOLO",
+        yolo.fits,
+        yolo.read_yolo,
+        "a data.yaml or .data file",
+        "images and labels, data.yaml, obj.data or classes.txt",
+    ),
+    Format(
+        "text lines",
+        text_lines.fits,
+        text_lines.read_text_lines,
+        "a text file of lines 'path x1,y1,x2,y2,class ...'",
+        f"a folder of splits with {text_lines.ROBOFLOW}",
+    ),
+    Format(
+        "DeepLabCut",
+        deeplabcut.fits,
+        deeplabcut.read_deeplabcut,
+        "a CollectedData*.csv file or its project's config.yaml",
+        "CollectedData*.csv, or labeled-data/*/CollectedData*.csv",
+    ),
+    Format("SLEAP", sleap.fits, sleap.read_sleap, "a .slp or .pkg.slp file"),
+    Format("MPII", people.is_mpii, people.read_mpii, "a JSON or HDF5 file of MPII's joints"),
+    Format("Leeds Sports Pose", people.is_lsp, people.read_lsp, folder=people.LSP_FILE),
+    Format("FLIC", people.is_flic, people.read_flic, folder=people.FLIC_FILE),
+    Format(
+        "Label Studio",
+        label_studio.fits,
+        label_studio.read_label_studio,
+        "a JSON or JSON-MIN export of Label Studio",
+    ),
+    Format(
+        "LabelMe",
+        labelme.fits,
+        labelme.read_labelme,
+        "a JSON file of LabelMe",
+        "JSON files of LabelMe beside pictures",
+    ),
+    Format("VIA", via.fits, via.read_via, "a JSON or CSV file of the VGG Image Annotator"),
+    Format("CVAT", cvat.fits, cvat.read_cvat, "an XML file of CVAT 1.1", "annotations.xml"),
+    Format(
+        "Create ML",
+        createml.fits,
+        createml.read_createml,
+        "a JSON file of Create ML",
+        f"{createml.FILE}, or one in each split's folder",
+    ),
+    Format(
+        "napari points",
+        table.is_napari,
+        table.read_napari,
+        "a CSV file with the columns axis-0 and axis-1",
+        "CSV files with the columns axis-0 and axis-1 beside pictures",
+    ),
+    Format(
+        "table of boxes",
+        table.fits,
+        table.read_table,
+        "a CSV file with columns such as filename, xmin, ymin, xmax, ymax, class",
+        f"{table.ROBOFLOW}, or one in each split's folder",
+    ),
+    Format(
+        "COCO",
+        coco_folders.fits,
+        coco_folders.read_folder,
+        folder="COCO files (annotations/*.json, */_annotations.coco.json, labels.json)",
+    ),
+    Format("WebDataset", webdataset.fits, webdataset.read_webdataset, "a .tar file", "*.tar"),
 )
 """Every format that is read; of several that fit, the first one counts."""
 
@@ -104,7 +158,7 @@ def read(data: str | Path, images: str | Path | None = None, encoding: str = "")
         path, split = _parse(data)
         given = Given(path, split, None if images is None else Path(images))
         folders = image_folders(path / "in" if given.is_folder else path)
-        fitting = (each for each in FORMATS if each.folder == given.is_folder and each.fits(given))
+        fitting = (each for each in FORMATS if each.fits(given))
         with reading([given.images] if given.images else folders, encoding) as national:
             chosen = next(fitting, None)
             annotations = _read(given, chosen)
@@ -118,10 +172,10 @@ def read(data: str | Path, images: str | Path | None = None, encoding: str = "")
     annotations.source, annotations.format = str(data), chosen.name
     for other in others:
         if other.name != chosen.name:
-            detail = f"read as {chosen.name}; {other.sign} ({other.name}) is there as well"
-            annotations.findings.append(Finding("annotations in a second format", "", detail))
+            detail = f"read as {chosen.name}; {other.sign(given)} ({other.name}) is there as well"
+            annotations.say("annotations in a second format", "", detail)
     for said in national.told.values():
-        annotations.findings.append(Finding("text in a national encoding", "", said))
+        annotations.say("text in a national encoding", "", said)
     if not annotations.images:
         raise HeatpointError(f"{data} lists no images; expected at least one")
     _check_units(annotations)
@@ -135,7 +189,7 @@ def _check_units(annotations: Annotations) -> None:
     sides = boxes[:, 2:] - boxes[:, :2]
     if len(boxes) and boxes.min() >= 0 and boxes.max() <= 2 and sides.max() <= 1:
         detail = "no box is wider than one pixel; they are read in pixels"
-        annotations.findings.append(Finding("boxes in other units", "", detail))
+        annotations.say("boxes in other units", "", detail)
 
 
 def _read(given: Given, chosen: Format | None) -> Annotations:
@@ -178,7 +232,7 @@ def _unknown(given: Given) -> HeatpointError:
     if remedy := _REMEDIES.get(given.suffix):
         return HeatpointError(f"{path} is {remedy}")
     if not given.is_folder:
-        above = [each for each in FORMATS if each.folder and each.fits(Given(path.parent))]
+        above = any(each.fits(Given(path.parent)) for each in FORMATS)
         hint = f"; for the folder it is in, give {path.parent}" if above else ""
         held = f", got {_told(given.content)}" if given.suffix == ".json" else ""
         if root := re.search(
@@ -190,7 +244,7 @@ def _unknown(given: Given) -> HeatpointError:
         return HeatpointError(held)
     there = ", ".join(sorted(each.name for each in path.iterdir())[:8])
     got = f"got {there}" if there else "the folder is empty"
-    signs = "; ".join(f"{each.sign} ({each.name})" for each in FORMATS if each.folder)
+    signs = "; ".join(f"{each.folder} ({each.name})" for each in FORMATS if each.folder)
     return HeatpointError(f"{path}: looked for {signs}; {got}")
 
 
@@ -200,6 +254,6 @@ def _told(content: Any) -> str:
     first = content[0] if isinstance(content, list) and content else content
     keys = f" with {', '.join(map(str, sorted(first)[:8]))}" if isinstance(first, dict) else ""
     for key, value in content.items() if isinstance(content, dict) else ():
-        if coco.is_coco(value):
+        if coco.looks_so(value):
             keys += f" (what {key!r} holds looks like COCO: save it as a file of its own)"
     return f"{kind}{keys}"

@@ -20,11 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Id
-from heatpoint.data.findings import Finding
 from heatpoint.data.readers import steps, unread
 from heatpoint.data.readers.coco_classes import as_id, read_classes
 from heatpoint.data.readers.coco_objects import PIXEL, Columns, Item
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.locate import locate_images
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import write_json
@@ -55,7 +54,7 @@ class _File(msgspec.Struct):
     categories: list[dict[str, Any]] | None = None
 
 
-def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations:
+def read_coco(given: Given) -> Annotations:
     """Reads a COCO JSON file.
 
     Class ``i`` is the category with the i-th smallest id; gaps between ids vanish here and
@@ -70,19 +69,10 @@ def read_coco(path: str | Path, images: str | Path | None = None) -> Annotations
     When none is found there, the annotations are still read (scores can be computed without
     pixels) and ``searched`` lists the folders.
 
-    Args:
-        path: The JSON file.
-        images: Folder of the images, against which each ``file_name`` is resolved.
-
     Raises:
         HeatpointError: The file is missing, cut off, or not COCO; a name or id stands for two
             things; ``images`` is no folder or holds none of the images.
     """
-    return _read(Given(Path(path), images=None if images is None else Path(images)))
-
-
-def _read(given: Given) -> Annotations:
-    """Reads a file; see ``read_coco``."""
     path = given.without_split()
     with steps.without_collection():
         file = given.decoded(_File)
@@ -107,17 +97,16 @@ def _parse(file: _File, path: Path, images: Path | None) -> Annotations:
     if file.images is None:
         raise steps.unexpected(path, "'images' to be a list of objects", "no such key")
     items = file.annotations or []
-    classes = read_classes(file.categories or (), [item.category_id for item in items], path)
-    annotations = classes.annotations
+    used = [item.category_id for item in items]
+    annotations = read_classes(file.categories or (), used, path)
     listed = _by_id(file.images, annotations)
     names = [picture.name for picture in listed.values()]
     paths = locate_images(names, annotations, path, images)
     sizes = [steps.known_size(each.height, each.width) for each in listed.values()]
     if file.annotations is None:
-        detail = f"{path.name} has no 'annotations'"
-        annotations.findings.append(Finding("file without annotations", "", detail))
+        annotations.say("file without annotations", "", f"{path.name} has no 'annotations'")
     places = {number: place for place, number in enumerate(listed)}
-    objects, counts = Columns(items, places, paths, classes).read(sizes)
+    objects, counts = Columns(items, places, paths, annotations).read(sizes)
     # The file's own values take much memory, and are no longer needed.
     file.images = file.annotations = None
     del items
@@ -126,15 +115,16 @@ def _parse(file: _File, path: Path, images: Path | None) -> Annotations:
     return annotations
 
 
-def _is_coco(given: Given) -> bool:
+def fits(given: Given) -> bool:
+    """Returns whether a file is of COCO."""
     with steps.without_collection():
         file = given.decoded(_File)
     if file is None:
-        return is_coco(given.content)
+        return looks_so(given.content)
     return file.images is not None or file.annotations is not None
 
 
-def is_coco(content: Any) -> bool:
+def looks_so(content: Any) -> bool:
     """Tells whether what a JSON file holds is that of a COCO file."""
     return isinstance(content, dict) and not {"images", "annotations"}.isdisjoint(content)
 
@@ -271,14 +261,3 @@ def _object_joints(joints: NDArray[np.float64], shift: float) -> dict[str, Any]:
         "keypoints": [value for (x, y), seen in rows for value in (x, y, seen)],
         "num_keypoints": int(labelled.sum()),
     }
-
-
-FORMATS = (
-    Format(
-        "COCO",
-        "a COCO JSON file",
-        folder=False,
-        fits=_is_coco,
-        read=_read,
-    ),
-)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,6 @@ from heatpoint.errors import HeatpointError
 from heatpoint.system.files import fits
 
 
-@dataclass(frozen=True)
-class Classes:
-    """The classes of a COCO file.
-
-    Attributes:
-        annotations: A data set of these classes, without images; what is to be said of them is
-            among its findings.
-        labels: The label of each id.
-    """
-
-    annotations: Annotations
-    labels: Mapping[Id, int]
-
-
 def as_id(value: Any) -> Id | None:
     """Returns an id as the file has it (7.0 is 7); None for what is no number or text."""
     if isinstance(value, str):
@@ -38,8 +23,10 @@ def as_id(value: Any) -> Id | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def read_classes(categories: Sequence[dict[str, Any]], used: Sequence[Any], path: Path) -> Classes:
-    """Returns the classes in the order of their ids: numbers first, then texts.
+def read_classes(
+    categories: Sequence[dict[str, Any]], used: Sequence[Any], path: Path
+) -> Annotations:
+    """Returns a data set without images, its classes by their ids: numbers first, then texts.
 
     Roboflow lists the project itself as class 0, above the real ones: it is left out where no
     object has it. A file without categories gets one class for each id that its objects have.
@@ -82,7 +69,7 @@ def read_classes(categories: Sequence[dict[str, Any]], used: Sequence[Any], path
         annotations.leave_out("class left out", "", detail)
     for _ in range(repeated):
         annotations.leave_out("class left out", "", f"{path.name} lists a class a second time")
-    return Classes(annotations, {number: label for label, number in enumerate(ids)})
+    return annotations
 
 
 def _hashable(values: Sequence[Any]) -> set[Any]:

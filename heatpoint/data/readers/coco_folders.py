@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
+from heatpoint.data.combining import gathered
 from heatpoint.data.formats import matching
 from heatpoint.data.readers import coco, steps
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given, begins
 from heatpoint.errors import HeatpointError
 
-_BEGINNING = 1 << 16
 _MOST_FILES = 64
 """JSON files in one folder: where there are more, each is of one image, which COCO's are not."""
 
-_KEYS = re.compile(r'"(images|annotations|licenses)"\s*:')
+_BEGINNING = rb'(?s)^[\xef\xbb\xbf\xff\xfe\s]*\{.*"(images|annotations|licenses)"\s*:'
 _KINDS = ("instances", "person_keypoints", "stuff", "panoptic", "captions", "image_info")
 """What COCO's own files begin with; of those of one split, the first is read."""
 
 _LAYOUT = "a folder with _annotations.coco.json or labels.json, or a file in annotations/"
+
+
+def fits(given: Given) -> bool:
+    """Returns whether a folder holds COCO files."""
+    return next(_found(given.path), None) is not None
 
 
 def _coco_files(folder: Path) -> list[Path]:
@@ -31,17 +33,7 @@ def _coco_files(folder: Path) -> list[Path]:
     files = matching(folder, "*.json")
     if len(files) > _MOST_FILES:
         files = [path for path in files if path.name in ("_annotations.coco.json", "labels.json")]
-    return [path for path in files if path.is_file() and _begins_as_coco(path)]
-
-
-def _begins_as_coco(path: Path) -> bool:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(_BEGINNING)
-    except OSError:
-        return False
-    text = data.decode(json.detect_encoding(data[:4]), "ignore").lstrip("\ufeff \t\r\n")
-    return text.startswith("{") and bool(_KEYS.search(text))
+    return [path for path in files if path.is_file() and begins(path, _BEGINNING, 1 << 16)]
 
 
 def _split_of(path: Path) -> str:
@@ -72,7 +64,7 @@ def _named(split: str, files: dict[str, list[Path]]) -> list[Path]:
     return stems or (files[years[0]] if len(years) == 1 else [])
 
 
-def _read(given: Given) -> Annotations:
+def read_folder(given: Given) -> Annotations:
     """Reads a split, or everything where it is one file, or one in each split's own folder.
 
     Raises:
@@ -96,12 +88,16 @@ def _read(given: Given) -> Annotations:
                 f"{folder} holds {len(every)} COCO files; name the split, as {folder}:"
                 f"{next(iter(files))}, or give the file: {some}"
             )
-        return _joined([coco.read_coco(path, given.images) for path in every], folder)
-    annotations = coco.read_coco(chosen[0], given.images)
+        return _joined([_part(given, path) for path in every], folder)
+    annotations = _part(given, chosen[0])
     for other in chosen[1:]:
         detail = f"{chosen[0].name} is read; give {other} itself if it is meant"
-        annotations.findings.append(Finding("annotations in a second format", "", detail))
+        annotations.say("annotations in a second format", "", detail)
     return annotations
+
+
+def _part(given: Given, path: Path) -> Annotations:
+    return coco.read_coco(Given(path, images=given.images))
 
 
 def _joined(parts: list[Annotations], folder: Path) -> Annotations:
@@ -119,26 +115,8 @@ def _joined(parts: list[Annotations], folder: Path) -> Annotations:
                 f"{folder}:{Path(first.source).parent.name}"
             )
     images = [record for part in parts for record in part.images]
-    findings = [finding for part in parts for finding in part.findings]
-    if len({record.image_id for record in images}) < len(images):
-        images = [replace(record, image_id=n) for n, record in enumerate(images, start=1)]
+    joined = gathered(parts, images)
+    if joined.images is not images:
         detail = f"the {len(parts)} splits number their images anew; here they have 1 to "
-        findings.append(Finding("images numbered anew", "", f"{detail}{len(images)}"))
-    left_out: dict[str, int] = {}
-    for part in parts:
-        for kind, number in part.left_out.items():
-            left_out[kind] = left_out.get(kind, 0) + number
-    searched = tuple(place for part in parts for place in part.searched)
-    everywhere = searched if all(part.searched for part in parts) else ()
-    return replace(first, images=images, findings=findings, left_out=left_out, searched=everywhere)
-
-
-FORMATS = (
-    Format(
-        "COCO",
-        "COCO files (annotations/*.json, */_annotations.coco.json, labels.json)",
-        folder=True,
-        fits=lambda given: next(_found(given.path), None) is not None,
-        read=_read,
-    ),
-)
+        joined.say("images numbered anew", "", f"{detail}{len(images)}")
+    return joined

@@ -14,10 +14,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Id, ImageRecord, Size, joints_box
-from heatpoint.data.findings import Finding
+from heatpoint.data import Annotations, Id, ImageRecord, Size, joints_box
 from heatpoint.data.readers import steps
-from heatpoint.data.readers.coco_classes import Classes
 from heatpoint.data.readers.coco_shapes import extent, four_corners, is_empty, plain
 from heatpoint.data.readers.outlines import around, number, turned
 from heatpoint.errors import HeatpointError
@@ -59,13 +57,13 @@ class Item(msgspec.Struct, gc=False):
 class Columns:
     """The objects of a file, before they are divided among the images.
 
-    What is left out, guessed or passed over is said in the annotations of ``classes``.
+    What is left out, guessed or passed over is said in ``annotations``.
 
     Args:
         items: The objects as the file has them.
         images: The place of each image's id.
         paths: The file of each image.
-        classes: The classes.
+        annotations: The data set without images.
     """
 
     def __init__(
@@ -73,12 +71,12 @@ class Columns:
         items: Sequence[Item],
         images: Mapping[Id, int],
         paths: Sequence[Path],
-        classes: Classes,
+        annotations: Annotations,
     ) -> None:
-        self._items, self._paths, self._classes = items, paths, classes
-        self._annotations = classes.annotations
+        self._items, self._paths, self._annotations = items, paths, annotations
+        labels = {number: label for label, number in enumerate(annotations.category_ids)}
         self._image = _places([item.image_id for item in items], images)
-        self._labels = _places([item.category_id for item in items], classes.labels)
+        self._labels = _places([item.category_id for item in items], labels)
 
     def read(self, sizes: Sequence[Size | None]) -> tuple[ImageRecord, NDArray[np.int64]]:
         """Returns all objects in the order of their images, and how many each image has.
@@ -307,7 +305,7 @@ class Columns:
 
     def _say(self, kind: str, row: int | None, detail: str) -> None:
         """Adds a finding about an object, or about all."""
-        self._annotations.findings.append(Finding(kind, *self._where(row, detail)))
+        self._annotations.say(kind, *self._where(row, detail))
 
     def _leave_out(self, kind: str, row: int, detail: str) -> None:
         self._annotations.leave_out(kind, *self._where(row, detail))

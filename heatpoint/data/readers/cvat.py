@@ -18,15 +18,14 @@ from defusedxml import DefusedXmlException, ElementTree
 
 from heatpoint.data import Annotations
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import Joint, Picture, Thing, as_annotations
-from heatpoint.data.readers.given import Format, Given
-from heatpoint.data.readers.outlines import ROTATED, Outline, around, ellipse_box, number, turned
+from heatpoint.data.readers.drawn import Joint, Picture, Thing, as_annotations, called
+from heatpoint.data.readers.given import Given, begins
+from heatpoint.data.readers.outlines import Outline, around, ellipse_box, number, numbers
 from heatpoint.errors import HeatpointError
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
-_START = 4096
 _FRAME_SUFFIXES = (".PNG", ".png", ".jpg", ".jpeg", ".JPG")
 _MOST_FRAMES = 1_000_000
 """Frames of a video: nine hours at thirty a second."""
@@ -54,20 +53,22 @@ class _Meta(NamedTuple):
     size: steps.Size | None
 
 
-def is_cvat(path: Path) -> bool:
-    """Returns whether a file begins as CVAT's XML does."""
-    if path.suffix.lower() != ".xml" or not path.is_file():
-        return False
-    try:
-        with open(path, "rb") as file:
-            start = file.read(_START).replace(b"\0", b"")
-    except OSError:
-        return False
-    return re.search(rb"<annotations[\s>]", start) is not None
+def fits(given: Given) -> bool:
+    """Returns whether a file, or that of a folder, begins as CVAT's XML does."""
+    path = _file(given)
+    return path.suffix.lower() == ".xml" and begins(path, rb"<annotations[\s>]")
 
 
-def read_cvat(path: Path, split: str | None = None, images: Path | None = None) -> Annotations:
-    """Reads ``annotations.xml``.
+def _file(given: Given) -> Path:
+    """Returns the file, which FiftyOne calls ``labels.xml``."""
+    if not given.is_folder:
+        return given.path
+    own = given.path / "annotations.xml"
+    return own if own.exists() else given.path / "labels.xml"
+
+
+def read_cvat(given: Given) -> Annotations:
+    """Reads ``annotations.xml``; a split is a subset of a project, as pictures name it.
 
     Polygons, ellipses, cuboids and turned boxes count as the upright boxes around them, masks as
     their own boxes; polylines and tags are left out. A skeleton is an object of its own, or gives
@@ -75,15 +76,11 @@ def read_cvat(path: Path, split: str | None = None, images: Path | None = None) 
     points of one shape are the joints "1", "2" and so on of an object of that label. Joints that
     are occluded count as hidden, those outside as not labelled.
 
-    Args:
-        path: The file.
-        split: A subset of a project, as pictures name it; None for all.
-        images: Folder of the pictures, if not one of ``locate.image_folders``.
-
     Raises:
         HeatpointError: It is no whole XML of CVAT; a track lacks frames; there is no such split; or
             the frames of a video are not there as pictures.
     """
+    path, images = _file(given), given.images
     meta = _Meta([], [], 1, None, None)
     pictures: list[Picture] = []
     frames: dict[int, list[tuple[Element, str, str]]] = defaultdict(list)
@@ -94,7 +91,7 @@ def read_cvat(path: Path, split: str | None = None, images: Path | None = None) 
             name = element.get("name", "")
             if not name:
                 raise steps.unexpected(path, "a name of every image", f"{dict(element.attrib)}")
-            size = steps.known_size(number(element.get("height")), number(element.get("width")))
+            size = steps.known_size(*numbers(element, "height", "width"))
             shapes = [(item, item.get("label", ""), f"of {name}") for item in element]
             pictures.append(_picture(name, size, shapes, element.get("subset", "")))
         elif element.tag == "track":
@@ -104,9 +101,8 @@ def read_cvat(path: Path, split: str | None = None, images: Path | None = None) 
     # The pictures of a project lie in folders of its subsets.
     plain = [each.name for each in pictures]
     forms = [plain, ["/".join(filter(None, (each.split, each.name))) for each in pictures]]
-    chosen = forms[locate.most_found(forms, path, images)]
-    pictures = [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
-    return as_annotations(pictures, path, images, split, meta.classes, meta.edges)
+    pictures = called(pictures, forms, path, images)
+    return as_annotations(pictures, path, images, given.split, meta.classes, meta.edges)
 
 
 def _elements(path: Path) -> Iterator[Element]:
@@ -194,16 +190,16 @@ def _film(
 def _framed(pictures: list[Picture], path: Path, images: Path | None) -> list[Picture]:
     """Returns the frames under the names of their files."""
     forms = [[each.name + suffix for each in pictures] for suffix in _FRAME_SUFFIXES]
-    names = forms[locate.most_found(forms, path, images)]
+    pictures = called(pictures, forms, path, images)
     folders = locate.image_folders(path) if images is None else [images]
-    if not any((folder / name).is_file() for folder in folders for name in names):
+    if not any((folder / each.name).is_file() for folder in folders for each in pictures):
+        first = pictures[0].name
         raise HeatpointError(
-            f"{path} is about a video, and none of its frames is here as a picture ({names[0]} in "
+            f"{path} is about a video, and none of its frames is here as a picture ({first} in "
             "images, say); export it from CVAT with 'Save images', or take the frames out of the "
             "video: ffmpeg -i film.mp4 -start_number 0 images/frame_%06d.png"
         )
-    there = zip(pictures, names, strict=True)
-    return [picture._replace(name=name) for picture, name in there]
+    return pictures
 
 
 def _picture(
@@ -220,11 +216,9 @@ def _picture(
             own = key if key in boxes else f"shape {place}"
             joints += _joints(item, label, where, key, own)
         elif item.tag in _SHAPES:
-            box, outline, corners = _outline(item)
-            detail = where if box else f"{where}: {item.tag}"
-            things.append(Thing(label, box, detail, outline, key, corners=corners))
+            things.append(Thing(label, _outline(item), where, key))
         elif item.tag == "tag":
-            things.append(Thing(label, None, f"{where} is a tag of the whole picture"))
+            things.append(Thing(label, Outline(None, "a tag of the whole picture"), where))
     return Picture(name, size, things, joints, subset)
 
 
@@ -265,45 +259,18 @@ def _points(item: Element) -> list[tuple[float, float]]:
 
 def _outline(item: Element) -> Outline:
     """Returns where a shape is."""
-    get = {key: number(value) for key, value in item.attrib.items()}
-    nan, turn = number(None), get.get("rotation", 0.0)
+    turn = number(item.get("rotation", 0))
     if item.tag == "box":
-        x1, y1, x2, y2 = (get.get(key, nan) for key in ("xtl", "ytl", "xbr", "ybr"))
+        x1, y1, x2, y2 = numbers(item, "xtl", "ytl", "xbr", "ybr")
         box = x1, y1, x2, y2
-        middle = (x1 + x2) / 2, (y1 + y2) / 2
-        return Outline.of(turned(box, turn, middle), ROTATED) if turn else Outline(box)
+        return Outline.turned(box, turn, ((x1 + x2) / 2, (y1 + y2) / 2))
     if item.tag == "ellipse":
-        cx, cy, rx, ry = (get.get(key, nan) for key in ("cx", "cy", "rx", "ry"))
+        cx, cy, rx, ry = numbers(item, "cx", "cy", "rx", "ry")
         return Outline(ellipse_box(cx, cy, rx, ry, turn), item.tag)
     if item.tag == "mask":
-        left, top, width, height = (get.get(k, nan) for k in ("left", "top", "width", "height"))
+        left, top, width, height = numbers(item, "left", "top", "width", "height")
         return Outline((left, top, left + width, top + height))
     if item.tag == "cuboid":
-        corners = [(get[key], get.get(f"y{key[1:]}", nan)) for key in get if key.startswith("xt")]
-        corners += [(get[key], get.get(f"y{key[1:]}", nan)) for key in get if key.startswith("xb")]
-        return Outline(around(corners), item.tag)
-    return Outline.of(_points(item), item.tag) if item.tag == "polygon" else Outline(None)
-
-
-def _folder_file(given: Given) -> Path:
-    """Returns the file of a folder; FiftyOne calls it ``labels.xml``."""
-    own = given.path / "annotations.xml"
-    return own if own.exists() else given.path / "labels.xml"
-
-
-FORMATS = (
-    Format(
-        "CVAT",
-        "an XML file of CVAT 1.1",
-        folder=False,
-        fits=lambda given: is_cvat(given.path),
-        read=lambda given: read_cvat(given.path, given.split, given.images),
-    ),
-    Format(
-        "CVAT",
-        "annotations.xml",
-        folder=True,
-        fits=lambda given: is_cvat(_folder_file(given)),
-        read=lambda given: read_cvat(_folder_file(given), given.split, given.images),
-    ),
-)
+        keys = [key[1:] for key in item.attrib if key.startswith(("xt", "xb"))]
+        return Outline(around([numbers(item, f"x{key}", f"y{key}") for key in keys]), item.tag)
+    return Outline.of(_points(item) if item.tag == "polygon" else None, item.tag)

@@ -1,45 +1,43 @@
 """Reads labels of DeepLabCut: ``CollectedData*.csv`` with the pictures of ``labeled-data``.
 
-Three rows of headings stand above single animals (scorer, bodyparts, coords) and a fourth one,
-individuals, above several. Coordinates are indices of pixels, so 0.5 is added. A joint without
-coordinates is not labelled; all others count as visible, as DeepLabCut does not tell.
+A project is a folder with ``config.yaml`` and ``labeled-data``, in which each video has a folder
+with its pictures and its ``CollectedData_<scorer>.csv``. Three rows of headings stand above single
+animals (scorer, bodyparts, coords) and a fourth one, individuals, above several. Coordinates are
+indices of pixels, so 0.5 is added. A joint without coordinates is not labelled; all others count as
+visible, as DeepLabCut does not tell.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
+import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations, Objects, joints_box
-from heatpoint.data.readers import hdf5, locate, steps
-from heatpoint.data.readers.deeplabcut_files import (
-    CONFIG,
-    LABELED,
-    PATTERN,
-    Labels,
-    find_labels,
-    is_config,
-    is_project,
-    table_alone,
-)
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data import Annotations
+from heatpoint.data.formats import matching
+from heatpoint.data.readers import arrays, locate, steps
+from heatpoint.data.readers.given import Given
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
-from heatpoint.system.files import read_text
+from heatpoint.system.files import read_text, read_yaml
 
 _HEADINGS = ("scorer", "individuals", "bodyparts", "coords")
 _MOST = 100_000
 """Body parts of all animals: more than any file has."""
 
 _CELL = re.compile(r"[,;\t]")
+
+PATTERN = "CollectedData*.csv"
+TABLE = "CollectedData*.h5"
+LABELED, CONFIG = "labeled-data", "config.yaml"
+_HIGHEST = 6
+"""Folders above a file of labels in which its project is looked for."""
 
 
 class _Heading(NamedTuple):
@@ -73,40 +71,38 @@ class _Row(NamedTuple):
     points: NDArray[np.float64]
 
 
-def is_deeplabcut(path: Path) -> bool:
-    """Returns whether a file is a .csv file that begins as DeepLabCut's do."""
-    if path.suffix.lower() != ".csv":
-        return False
-    rows = read_text(path).splitlines()[: len(_HEADINGS)]
+def fits(given: Given) -> bool:
+    """Returns whether a file is labels, their table or ``config.yaml``, or a folder holds some."""
+    if given.is_folder:
+        return is_project(given.path)
+    if given.suffix != ".csv":
+        return is_config(given.path) or arrays.kind(given.path) == "DeepLabCut"
+    rows = read_text(given.path).splitlines()[: len(_HEADINGS)]
     first = [_CELL.split(row, maxsplit=1)[0].strip() for row in rows]
     return first[:1] == ["scorer"] or "bodyparts" in first
 
 
-def read_deeplabcut(
-    path: str | Path, split: str | None = None, images: str | Path | None = None
-) -> Annotations:
-    """Reads the labels of a file, of a video or of a whole project.
+def read_deeplabcut(given: Given) -> Annotations:
+    """Reads the labels of a .csv file, of a video's folder, or of a whole project.
+
+    A project is its folder, its ``labeled-data`` or its ``config.yaml``. A split is a list
+    ``<split>.txt`` of pictures beside the file, or the name of a video.
 
     Joints carry the names of the body parts, in the order of the project's ``config.yaml`` where
     there is one, which also tells the edges; pairs are those that the names tell
     (``skeleton.pairs_by_name``). Nobody drew boxes: ``joints_box`` gives them. A picture on which
     no part is labelled is kept without an animal; one without a row is left out and counted.
 
-    Args:
-        path: A .csv file, the folder of one, or a project: its folder, its ``labeled-data`` or
-            its ``config.yaml``.
-        split: A list ``<split>.txt`` of pictures beside the file, or the name of a video; None
-            for all.
-        images: Folder of the pictures, if they are not in the project.
-
     Raises:
-        HeatpointError: A folder holds several files; a row of headings or a column is missing or a
-            value is no number (names the line); there is no such split, or ``images`` holds none
-            of the pictures.
+        HeatpointError: A folder holds several files; a file is a table for pandas; a row of
+            headings or a column is missing or a value is no number (names the line); there is no
+            such split, or ``images`` holds none of the pictures.
     """
-    path = Path(path)
+    path, split = given.path, given.split
+    if given.suffix in arrays.SUFFIXES:
+        raise table_alone(path)
     labels = find_labels(path)
-    beside = path.parent if path.is_file() else path
+    beside = path if given.is_folder else path.parent
     files, wanted = _choose(labels, split, beside)
     rows = {file: list(_rows(file)) for file in labels.files}
     chosen = [
@@ -116,36 +112,25 @@ def read_deeplabcut(
         raise HeatpointError(f"{path}:{split}: no labelled picture is in {split}.txt")
     skeleton = _skeleton(labels, [row.parts for found in rows.values() for row in found])
     annotations = Annotations(("animal",), [], str(path), skeleton=skeleton)
-    pictures = _locate([row.name for row in chosen], annotations, labels, images)
+    # Names start from the project's folder.
+    only = labels.files[0] if len(labels.files) == 1 else labels.folder / PATTERN
+    names = [row.name for row in chosen]
+    pictures = locate.locate_images(names, annotations, only, given.images, [labels.folder])
     place_of = {part: place for place, part in enumerate(skeleton.joints)}
-    listed: set[Path] = set()
-    for row, picture in zip(chosen, pictures, strict=True):
-        if picture in listed:
-            annotations.leave_out("image listed twice", str(picture), f"{row.name} in {path}")
-            continue
-        listed.add(picture)
+    animals = []
+    for row in chosen:
         points = np.full((len(row.points), len(skeleton), 2), np.nan)
         points[:, [place_of[part] for part in row.parts]] = row.points + 0.5
-        objects = Objects(len(skeleton))
-        for joints in steps.as_joints(points, 2.0 * ~np.isnan(points).any(-1)):
-            box = joints_box(joints)
-            if box is not None:
-                objects.add(box, 0, keypoints=joints)
-        annotations.images.append(objects.record(picture, None, len(annotations.images) + 1))
+        animals.append(steps.as_joints(points, 2.0 * ~np.isnan(points).any(-1)))
+    told = [f"{name} in {path}" for name in names]
+    steps.add_subjects(annotations, zip(pictures, animals, told, strict=True))
     if wanted is None:
-        _count_unlabelled({file.parent for file in files}, listed, annotations)
+        there = {path.resolve().parent for path in pictures}
+        folders = {file.parent for file in files if file.parent.resolve() in there}
+        locate.leave_out_unlabelled(
+            folders, annotations, lambda _: f"no row of a {PATTERN} names it"
+        )
     return annotations
-
-
-def _count_unlabelled(folders: set[Path], listed: set[Path], annotations: Annotations) -> None:
-    """Counts the pictures in the folders of videos that no row names."""
-    known = {path.resolve() for path in listed}
-    above = {path.parent for path in known}
-    for folder in sorted(folder for folder in folders if folder.resolve() in above):
-        for path in locate.list_images(folder):
-            if path.resolve() not in known:
-                detail = f"no row of a {PATTERN} names it"
-                annotations.leave_out("image without annotation file", str(path), detail)
 
 
 def _choose(labels: Labels, split: str | None, folder: Path) -> tuple[list[Path], set[str] | None]:
@@ -177,34 +162,20 @@ def _skeleton(labels: Labels, parts: Sequence[tuple[str, ...]]) -> Skeleton:
     return Skeleton(joints, tuple(edges), pairs_by_name(joints))
 
 
-def _locate(
-    names: list[str], annotations: Annotations, labels: Labels, images: str | Path | None
-) -> list[Path]:
-    """Returns the pictures; names start from the project's folder."""
-    only = labels.files[0] if len(labels.files) == 1 else labels.folder / PATTERN
-    folder = None if images is None else Path(images)
-    return locate.locate_images(names, annotations, only, folder, [labels.folder])
-
-
 def _rows(path: Path) -> Iterator[_Row]:
     """Yields the labels of the pictures of a file."""
-    text = read_text(path)
-    if (found := _CELL.search(text)) and found[0] != ",":
+    separator, table = steps.separated(path)
+    if separator != ",":
         raise HeatpointError(
-            f"{path}: columns are parted by {'tabs' if found[0] == chr(9) else 'semicolons'}, "
+            f"{path}: columns are parted by {'tabs' if separator == chr(9) else 'semicolons'}, "
             "expected commas (and points in numbers), as DeepLabCut writes them; spreadsheets "
             "save so as 'comma delimited' under English settings"
         )
-    try:
-        rows = list(csv.reader(io.StringIO(text)))
-    except csv.Error as error:
-        raise HeatpointError(f"{path} is no CSV file: {error}; the file may be damaged") from None
-    heading = _heading(rows, path)
-    width, count = len(rows[0]), len(heading.parts)
-    for number, row in enumerate(rows[heading.rows :], start=heading.rows + 1):
-        where, cells = f"{path}:{number}", [cell.strip() for cell in row]
-        if not any(cells):
-            continue
+    rows = list(table)
+    heading = _heading([cells for _, cells in rows], path)
+    width, count = len(rows[0][1]), len(heading.parts)
+    for number, cells in rows[heading.rows :]:
+        where = f"{path}:{number}"
         if len(cells) != width:
             remedy = "; the file may be cut off"
             raise steps.unexpected(where, f"{width} columns as in the headings", len(cells), remedy)
@@ -218,7 +189,7 @@ def _heading(rows: list[list[str]], path: Path) -> _Heading:
     """Finds the columns by the rows of headings."""
     several = len(rows) > 1 and rows[1][:1] == ["individuals"]
     wanted = _HEADINGS if several else tuple(name for name in _HEADINGS if name != "individuals")
-    head = [[cell.strip() for cell in row] for row in rows[: len(wanted)]]
+    head = rows[: len(wanted)]
     begun = [row[0] if row else "" for row in head]
     if tuple(begun) != wanted:
         got = ", ".join(repr(name[:24]) for name in begun)
@@ -262,30 +233,125 @@ def _number(cell: str, where: str) -> float:
         raise steps.unexpected(where, "a number", repr(cell)[:80]) from None
 
 
-def _refuse(given: Given) -> Annotations:
-    raise table_alone(given.path)
+class Project(NamedTuple):
+    """What a ``config.yaml`` says.
+
+    Attributes:
+        scorer: Who labelled; "" if it is not said.
+        parts: Body parts in their order, those of single animals last.
+        edges: Names of two body parts each.
+    """
+
+    scorer: str = ""
+    parts: tuple[str, ...] = ()
+    edges: tuple[tuple[str, str], ...] = ()
 
 
-FORMATS = (
-    Format(
-        "DeepLabCut",
-        f"a {PATTERN} file or its project's {CONFIG}",
-        folder=False,
-        fits=lambda given: is_deeplabcut(given.path) or is_config(given.path),
-        read=lambda given: read_deeplabcut(given.path, given.split, given.images),
-    ),
-    Format(
-        "DeepLabCut",
-        f"a {PATTERN} file or its project's {CONFIG}",
-        folder=False,
-        fits=lambda given: hdf5.kind(given.path) == "DeepLabCut",
-        read=_refuse,
-    ),
-    Format(
-        "DeepLabCut",
-        f"{PATTERN}, or {LABELED}/*/{PATTERN}",
-        folder=True,
-        fits=lambda given: is_project(given.path),
-        read=lambda given: read_deeplabcut(given.path, given.split, given.images),
-    ),
-)
+class Labels(NamedTuple):
+    """Files of labels that are one data set.
+
+    Attributes:
+        folder: The folder that names of pictures start from, or the one of the only file.
+        files: The .csv files.
+        project: What the project says of them.
+    """
+
+    folder: Path
+    files: list[Path]
+    project: Project
+
+
+def find_labels(path: Path) -> Labels:
+    """Returns the files of labels that a file, a video's folder or a project's folder means.
+
+    Args:
+        path: A .csv file, a ``config.yaml``, a project, its ``labeled-data`` or a folder of it.
+
+    Raises:
+        HeatpointError: A folder holds none or several, or ``config.yaml`` is no mapping.
+    """
+    folder = path.parent if path.is_file() else path
+    root = _root(folder)
+    project = Project() if root is None else _project(root / CONFIG)
+    if path.is_file() and path.name != CONFIG:
+        return Labels(root or folder, [path], project)
+    if any(matching(folder, PATTERN)):
+        return Labels(root or folder, [_only_file(folder, project)], project)
+    videos = folder / LABELED if (folder / LABELED).is_dir() else folder
+    below = sorted(each for each in videos.iterdir() if each.is_dir())
+    files = [_only_file(each, project) for each in below if any(matching(each, PATTERN))]
+    if not files:
+        raise _none(folder, [folder, *below])
+    return Labels(root or folder, files, project)
+
+
+def is_project(folder: Path) -> bool:
+    """Returns whether a folder holds labels itself, or in the folders of its videos."""
+    videos = folder / LABELED if (folder / LABELED).is_dir() else folder
+    kinds = PATTERN, TABLE
+    return any(
+        matching(each, f"{start}{kind}")
+        for each, start in ((folder, ""), (videos, "*/"))
+        for kind in kinds
+    )
+
+
+def is_config(path: Path) -> bool:
+    """Returns whether a file is the configuration of a project."""
+    return path.name == CONFIG and (path.parent / LABELED).is_dir()
+
+
+def _root(folder: Path) -> Path | None:
+    """Returns the folder of the project that a folder belongs to."""
+    above = [folder, *Path(os.path.abspath(folder)).parents][: _HIGHEST + 1]
+    return next((each for each in above if (each / LABELED).is_dir()), None)
+
+
+def _only_file(folder: Path, project: Project) -> Path:
+    there = matching(folder, PATTERN)
+    mine = [path for path in there if path.stem == f"CollectedData_{project.scorer}"]
+    chosen = mine if len(there) > 1 and mine else there
+    if len(chosen) != 1:
+        names = ", ".join(path.name for path in there)
+        raise HeatpointError(f"{folder} holds {names}; give the file of the labels you mean")
+    return chosen[0]
+
+
+def _none(folder: Path, places: list[Path]) -> HeatpointError:
+    tables = [path for place in places for path in matching(place, TABLE)]
+    return table_alone(tables[0]) if tables else HeatpointError(f"{folder} holds no {PATTERN}")
+
+
+def table_alone(path: Path) -> HeatpointError:
+    """Returns the error for the table that DeepLabCut keeps beside its .csv file."""
+    beside = path.with_suffix(".csv")
+    if beside.is_file():
+        return HeatpointError(f"{path} is DeepLabCut's table for pandas; give {beside} instead")
+    return HeatpointError(
+        f"{path} is DeepLabCut's table for pandas, and {beside.name} is not beside it; write it by "
+        f"pandas.read_hdf({path.name!r}).to_csv({beside.name!r})"
+    )
+
+
+def _project(path: Path) -> Project:
+    if not path.is_file():
+        return Project()
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise steps.unexpected(
+            path, "keys such as 'scorer' and 'bodyparts'", type(content).__name__
+        )
+    keys = ("bodyparts", "multianimalbodyparts", "uniquebodyparts")
+    parts = [part for key in keys for part in _texts(content.get(key))]
+    edges = content.get("skeleton")
+    pairs = [_texts(edge) for edge in edges] if isinstance(edges, list) else []
+    return Project(
+        str(content.get("scorer") or ""),
+        tuple(dict.fromkeys(parts)),
+        tuple((pair[0], pair[1]) for pair in pairs if len(pair) == 2),
+    )
+
+
+def _texts(value: Any) -> list[str]:
+    """Returns a list of names; nothing for ``MULTI!``, which stands for another key."""
+    return [str(each) for each in value] if isinstance(value, list) else []

@@ -15,11 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from heatpoint.data import Annotations, Box, Id, Objects, check_names, joints_box
-from heatpoint.data.findings import Finding
 from heatpoint.data.images import image_size
 from heatpoint.data.quads import NONE
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.outlines import ROTATED, Corners
+from heatpoint.data.readers.outlines import ROTATED, Outline
 from heatpoint.data.readers.steps import Size
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
@@ -38,23 +37,19 @@ class Thing(NamedTuple):
 
     Attributes:
         label: Its class; ``""`` if it has none.
-        box: xyxy, the upright box around it; None if it has none.
-        where: What messages call it: "shape 3 of a.json"; with the reason where it has no box.
-        outline: As what it was drawn if not as an upright box: "polygon", "circle", ``ROTATED``.
+        outline: Where it is.
+        where: What messages call it: "shape 3 of a.json".
         group: What its joints have in common with it; None if nothing.
         crowd: A crowd region.
         difficult: Not counted by VOC evaluation.
-        corners: Four x and y, in units of the box; None of other outlines.
     """
 
     label: str
-    box: Box | None
+    outline: Outline
     where: str
-    outline: str = ""
     group: Hashable = None
     crowd: bool = False
     difficult: bool = False
-    corners: Corners | None = None
 
 
 class Joint(NamedTuple):
@@ -115,6 +110,21 @@ class Picture(NamedTuple):
     unlabelled: str = ""
 
 
+def called(
+    pictures: Sequence[Picture], forms: Sequence[Sequence[str]], file: Path, images: Path | None
+) -> list[Picture]:
+    """Returns pictures under those of several forms of their names that lead to the most files.
+
+    Args:
+        pictures: The pictures.
+        forms: A name for each of them, the likeliest first.
+        file: As for ``locate.most_found``.
+        images: As for ``locate.most_found``.
+    """
+    chosen = forms[locate.most_found(forms, file, images)]
+    return [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
+
+
 def as_annotations(
     pictures: Sequence[Picture],
     file: Path,
@@ -171,7 +181,7 @@ def as_annotations(
             if lost:
                 annotations.leave_out(kind, str(path), detail)
             else:
-                annotations.findings.append(Finding(kind, str(path), detail))
+                annotations.say(kind, str(path), detail)
         if picture.unlabelled:
             annotations.leave_out("image not annotated", str(path), picture.unlabelled)
             continue
@@ -207,7 +217,7 @@ def _counted(joints: Iterable[Joint]) -> list[Thing]:
     return [
         Thing(
             joint.name or SUBJECT,
-            (joint.x, joint.y, joint.x, joint.y),
+            Outline((joint.x, joint.y, joint.x, joint.y)),
             joint.where,
             difficult=joint.visibility == 1,
         )
@@ -247,25 +257,26 @@ def _add(
     height, width = size if relative and size is not None else (1, 1)
     kept: list[Thing] = []
     for thing in picture.things:
-        if thing.box is None:
-            annotations.leave_out("object without a box", image, thing.where)
+        kind = thing.outline.kind
+        detail = f"{thing.where}: {kind}" if kind else thing.where
+        if thing.outline.box is None:
+            annotations.leave_out("object without a box", image, detail)
         elif not thing.label:
             annotations.leave_out("object without a class", image, thing.where)
         else:
             kept.append(thing)
-            if thing.outline:
-                detail = f"{thing.where}: {thing.outline}"
-                told = _ROTATED if thing.outline == ROTATED else "polygon read as its box"
-                annotations.findings.append(Finding(told, image, detail))
+            if kind:
+                told = _ROTATED if kind == ROTATED else "polygon read as its box"
+                annotations.say(told, image, detail)
     scale = np.array((width, height, 1.0))
     owned = _owners(kept, picture.joints, annotations, image)
     for place, thing in enumerate(kept):
-        x1, y1, x2, y2 = thing.box or (math.nan,) * 4
+        x1, y1, x2, y2 = thing.outline.box or (math.nan,) * 4
         joints = _table(owned.pop(place, {}), skeleton) * scale if skeleton else None
         box = x1 * width, y1 * height, x2 * width, y2 * height
-        corners = None if not thing.outline else NONE
-        if thing.corners is not None:
-            corners = np.array(thing.corners, np.float64) * (width, height)
+        corners = NONE if thing.outline.kind else None
+        if thing.outline.corners is not None:
+            corners = np.array(thing.outline.corners, np.float64) * (width, height)
         mark = thing.crowd, thing.difficult
         objects.add(box, label_of[thing.label], *mark, keypoints=joints, corners=corners)
     for joints_of in owned.values():  # those of subjects that nobody drew a box around
@@ -308,7 +319,7 @@ def _owners(
     for joint in joints:
         choice = groups.get(joint.group, []) if joint.group is not None else range(len(things))
         if joint.group is None or len(choice) > 1:
-            choice = [place for place in choice if _holds(things[place].box, joint)]
+            choice = [place for place in choice if _holds(things[place].outline.box, joint)]
         lonely = not choice and (apart if joint.group is None else True)
         owner: Hashable = ("group", joint.group) if lonely else next(iter(choice), None)
         if not joint.name or len(choice) > 1 or owner is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -102,15 +103,39 @@ class Format:
 
     Attributes:
         name: What its users call it, such as "Pascal VOC".
-        sign: What it is recognised by, in words for messages: "Annotations/*.xml".
-        folder: The sign is one of folders, not of files.
-        fits: Whether something given has this sign. It must be quick, and right for damaged files
-            of the format, too, so that its reader says what is wrong.
+        recognises: Whether something given, of a kind that has a sign, is of this format. It must
+            be quick, and right for damaged files of the format, too, so that its reader says what
+            is wrong.
         read: Reads it; obeys ``split`` and ``images``, or refuses them in a sentence.
+        file: What a file is recognised by, in words for messages; "" if it is never one.
+        folder: What a folder is recognised by: "Annotations/*.xml"; "" likewise.
     """
 
     name: str
-    sign: str
-    folder: bool
-    fits: Callable[[Given], bool]
+    recognises: Callable[[Given], bool]
     read: Callable[[Given], Annotations]
+    file: str = ""
+    folder: str = ""
+
+    def sign(self, given: Given) -> str:
+        """Returns what files, or folders, are recognised by."""
+        return self.folder if given.is_folder else self.file
+
+    def fits(self, given: Given) -> bool:
+        """Tells whether something given is of this format."""
+        return bool(self.sign(given)) and self.recognises(given)
+
+
+def begins(path: Path, sign: bytes, size: int = 4096) -> bool:
+    """Returns whether a file has what a regular expression says among its first bytes.
+
+    Zeros are passed over, so that UTF-16 is like ASCII. False where there is no file.
+    """
+    if not path.is_file():
+        return False
+    try:
+        with open(path, "rb") as file:
+            start = file.read(size).replace(b"\0", b"")
+    except OSError:
+        return False
+    return re.search(sign, start) is not None

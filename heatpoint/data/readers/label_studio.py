@@ -14,19 +14,19 @@ from typing import Any
 from urllib.parse import unquote
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
-from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
-from heatpoint.data.readers.given import Format, Given
-from heatpoint.data.readers.outlines import ROTATED, Outline, around, ellipse_box, number, turned
+from heatpoint.data.readers import steps
+from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations, called
+from heatpoint.data.readers.given import Given
+from heatpoint.data.readers.outlines import Outline, around, ellipse_box, number, numbers
 
 _UPLOAD = re.compile(r"^[0-9a-f]{8}-")
 _KINDS = ("rectangle", "keypoint", "polygon", "ellipse", "brush", "bitmask", "vector")
 
 
-def is_label_studio(content: Any) -> bool:
-    """Returns whether parsed JSON is a list of Label Studio's tasks, or one task."""
+def fits(given: Given) -> bool:
+    """Returns whether a file is a list of Label Studio's tasks, or one task."""
+    content = given.content
     first = content[0] if isinstance(content, list) and content else content
     if not isinstance(first, dict):
         return False
@@ -41,7 +41,7 @@ def _is_label(value: Any) -> bool:
     return isinstance(value, dict) and "original_width" in value
 
 
-def read_label_studio(content: Any, path: Path, images: Path | None = None) -> Annotations:
+def read_label_studio(given: Given) -> Annotations:
     """Reads the tasks of an export.
 
     Of several people's annotations of a task the first that was not cancelled counts. A task that
@@ -53,14 +53,10 @@ def read_label_studio(content: Any, path: Path, images: Path | None = None) -> A
     Pictures are looked for under the names of the server, without the server's folders, then
     without the prefix of uploads. Addresses (``https:``, ``s3:``) are never fetched.
 
-    Args:
-        content: The parsed file, for which ``is_label_studio`` holds.
-        path: The file.
-        images: Folder of the pictures, if not one of ``locate.image_folders``.
-
     Raises:
         HeatpointError: A task is no object or names no picture, or nothing is labelled.
     """
+    path, content, images = given.without_split(), given.content, given.images
     pictures: list[Picture] = []
     for place, task in enumerate(content if isinstance(content, list) else [content], start=1):
         where = f"task {task.get('id', place) if isinstance(task, dict) else place}"
@@ -74,14 +70,12 @@ def read_label_studio(content: Any, path: Path, images: Path | None = None) -> A
     names = [_plain(picture.name) for picture in pictures]
     short = [_UPLOAD.sub("", name) for name in names]
     forms = [names] if len(set(short)) < len(set(names)) else [names, short]
-    chosen = forms[locate.most_found(forms, path, images)]
-    renamed = zip(pictures, chosen, strict=True)
-    plain = [picture._replace(name=name) for picture, name in renamed]
+    plain = called(pictures, forms, path, images)
     annotations = as_annotations(plain, path, images)
-    if chosen is short and short != names:
+    if [picture.name for picture in plain] != names:
         detail = "without the eight digits that Label Studio puts in front of uploads, such as "
         detail += repr(names[0])
-        annotations.findings.append(Finding("images under shorter names", "", detail))
+        annotations.say("images under shorter names", "", detail)
     return annotations
 
 
@@ -148,17 +142,16 @@ def _drawn(name: str, results: list[Any], where: str, notes: list[Note]) -> Pict
         if item.get("item_index"):
             problem = "it is on another picture of the task than the first"
         if problem or mine is None:
-            things.append(Thing(label, None, f"{what}: {problem}"))
+            things.append(Thing(label, Outline(None, problem), what))
             continue
         height, width = mine
         if kind == "keypoint":
-            x, y = number(value.get("x")) * width / 100, number(value.get("y")) * height / 100
+            x, y = numbers(value, "x", "y")
             parent = str(item.get("parentID") or "") or None
-            joints.append(Joint(label, x, y, what, parent))
+            joints.append(Joint(label, x * width / 100, y * height / 100, what, parent))
             continue
-        box, outline, corners = _outline(kind, value, width / 100, height / 100)
-        detail = what if box else f"{what}: {kind} region"
-        things.append(Thing(label, box, detail, outline, group, corners=corners))
+        outline = _outline(kind, value, width / 100, height / 100)
+        things.append(Thing(label, outline, what, group))
     return Picture(name, size, things, joints, notes=notes)
 
 
@@ -196,33 +189,14 @@ def _outline(kind: str, value: dict[str, Any], width: float, height: float) -> O
         width: Pixels of the picture's width that a percent is.
         height: The same of its height.
     """
-    get = {key: number(each) for key, each in value.items() if not isinstance(each, list | dict)}
-    x, y = get.get("x", number(None)) * width, get.get("y", number(None)) * height
-    turn = get.get("rotation", 0.0)
+    x, y, w, h, rx, ry = numbers(value, "x", "y", "width", "height", "radiusX", "radiusY")
+    x, y, turn = x * width, y * height, number(value.get("rotation", 0))
     if kind == "rectangle":
-        w, h = get.get("width", number(None)) * width, get.get("height", number(None)) * height
-        box = x, y, x + w, y + h
-        return Outline.of(turned(box, turn, (x, y)), ROTATED) if turn else Outline(box)
+        return Outline.turned((x, y, x + w * width, y + h * height), turn, (x, y))
     if kind == "ellipse":
-        rx, ry = get.get("radiusX", number(None)), get.get("radiusY", number(None))
         return Outline(ellipse_box(x, y, rx * width, ry * height, turn), kind)
     points = value.get("points")
     if kind != "polygon" or around(points) is None:
-        return Outline(None)
+        return Outline(None, f"{kind} region")
     scaled = [(number(each[0]) * width, number(each[1]) * height) for each in points or ()]
     return Outline.of(scaled, kind)
-
-
-def _read(given: Given) -> Annotations:
-    return read_label_studio(given.content, given.without_split(), given.images)
-
-
-FORMATS = (
-    Format(
-        "Label Studio",
-        "a JSON or JSON-MIN export of Label Studio",
-        folder=False,
-        fits=lambda given: is_label_studio(given.content),
-        read=_read,
-    ),
-)

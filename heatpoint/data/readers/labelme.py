@@ -12,10 +12,10 @@ from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from heatpoint.data import Annotations
-from heatpoint.data.formats import SUFFIXES, is_picture, matching
+from heatpoint.data.formats import SUFFIXES, matching
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
-from heatpoint.data.readers.given import Format
+from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.outlines import ROTATED, Outline, around, number
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_json
@@ -29,14 +29,15 @@ _NO_CLASSES = ("__ignore__", "_background_", "__background__")
 """What ``labels.txt`` may list besides classes."""
 
 
-def is_labelme(content: Any) -> bool:
-    """Returns whether parsed JSON is a file of LabelMe."""
+def fits(given: Given) -> bool:
+    """Returns whether a file is LabelMe's, or one of the first of a folder, or of those in it."""
+    if given.is_folder:
+        return any(map(_begins_so, _files(given.path)[:_TRIED]))
+    return _is_labelme(given.content)
+
+
+def _is_labelme(content: Any) -> bool:
     return isinstance(content, dict) and "shapes" in content and "imagePath" in content
-
-
-def is_labelme_folder(folder: Path) -> bool:
-    """Returns whether one of the first JSON files of a folder, or of those in it, is LabelMe's."""
-    return any(map(_begins_so, _files(folder)[:_TRIED]))
 
 
 def _files(folder: Path) -> list[Path]:
@@ -55,10 +56,10 @@ def _begins_so(path: Path) -> bool:
     return b'"shapes"' in both and any(sign in both for sign in _SIGNS)
 
 
-def read_labelme(
-    path: str | Path, split: str | None = None, images: str | Path | None = None
-) -> Annotations:
+def read_labelme(given: Given) -> Annotations:
     """Reads a folder of LabelMe files, those of its sub-folders included, or one file.
+
+    Sub-folders are splits.
 
     Polygons, circles and turned boxes count as the upright boxes around them, polygons of one
     label and group as one object, masks as their boxes; lines are left out. Points are joints by
@@ -69,22 +70,17 @@ def read_labelme(
     the copy inside of the file (``imageData``) is not used. A picture without a JSON file is left
     out and counted.
 
-    Args:
-        path: The folder or file.
-        split: Name of a sub-folder; None reads everything.
-        images: Folder of the pictures, if they are not where the files say.
-
     Raises:
         HeatpointError: There is no such folder, file or split, or files are not whole JSON.
     """
-    path = Path(path)
-    folder = path if path.is_dir() else path.parent
-    files = _files(path) if path.is_dir() else [path]
+    path, images = given.path, given.images
+    folder = path if given.is_folder else path.parent
+    files = _files(path) if given.is_folder else [given.without_split()]
     contents = _read_all(files)
     pictures, beside = [], []
     others: list[Path] = []
     for file, content in contents.items():
-        if not is_labelme(content):
+        if not _is_labelme(content):
             others.append(file)
             continue
         above = file.relative_to(folder).parent
@@ -95,8 +91,7 @@ def read_labelme(
         pictures.append(picture._replace(split=above.parts[0] if above.parts else ""))
         beside.append(_beside(file, folder) or picture.name)
     named, at = [each.name for each in pictures], folder / "labels.txt"
-    given = None if images is None else Path(images)
-    all_beside, often = locate.most_found([named, beside], at, given), Counter(named)
+    all_beside, often = locate.most_found([named, beside], at, images), Counter(named)
     for place, (each, name) in enumerate(zip(pictures, beside, strict=True)):
         # Several files name one picture where they were copied: then their own names count.
         if name != each.name and (all_beside or often[each.name] > 1):
@@ -104,12 +99,17 @@ def read_labelme(
             pictures[place] = each._replace(name=name, notes=[note])
     lines = steps.read_lines(at) if at.is_file() else []
     classes = [line for _, line in lines if line not in _NO_CLASSES]
-    annotations = as_annotations(pictures, at if path.is_dir() else path, given, split, classes)
+    annotations = as_annotations(
+        pictures, at if given.is_folder else path, images, given.split, classes
+    )
     for file in others:
         detail = "no LabelMe file: 'shapes' or 'imagePath' is missing"
         annotations.leave_out("annotations in a second format", str(file), detail)
-    if path.is_dir():
-        _count_unlabelled(annotations)
+    if given.is_folder:
+        folders = {record.path.parent for record in annotations.images}
+        locate.leave_out_unlabelled(
+            folders, annotations, lambda path: f"expected {path.with_suffix('.json').name}"
+        )
     return annotations
 
 
@@ -136,16 +136,6 @@ def _beside(file: Path, folder: Path) -> str | None:
     return None if there is None else there.relative_to(folder).as_posix()
 
 
-def _count_unlabelled(annotations: Annotations) -> None:
-    """Counts pictures beside those that are annotated."""
-    paths = {record.path for record in annotations.images}
-    for folder in sorted({path.parent for path in paths}):
-        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-            if is_picture(path) and path not in paths:
-                detail = f"expected {path.with_suffix('.json').name}"
-                annotations.leave_out("image without annotation file", str(path), detail)
-
-
 def _picture(name: str, content: dict[str, Any], file: Path) -> Picture:
     """Returns a file's shapes."""
     shapes = content["shapes"]
@@ -157,7 +147,7 @@ def _picture(name: str, content: dict[str, Any], file: Path) -> Picture:
     for place, shape in enumerate(shapes, start=1):
         where = f"shape {place} of {file.name}"
         if not isinstance(shape, dict):
-            things.append(Thing("", None, f"{where} is no object"))
+            things.append(Thing("", Outline(None, "no object"), where))
             continue
         kind, points = str(shape.get("shape_type") or "polygon"), shape.get("points")
         label, group = str(shape.get("label") or "").strip(), shape.get("group_id")
@@ -170,16 +160,15 @@ def _picture(name: str, content: dict[str, Any], file: Path) -> Picture:
             x, y, *_ = around(points) or (math.nan,) * 4
             joints.append(Joint(label, x, y, where, group, 1 if difficult else 2))
             continue
-        box, outline, corners = _outline(kind, points)
-        detail = where if box else f"{where}: {kind}"
-        thing = Thing(label, box, detail, outline, group, corners=corners)
-        first = parts.setdefault((label, group), len(things)) if box and outline else None
+        outline = _outline(kind, points)
+        whole = outline.box and outline.kind
+        first = parts.setdefault((label, group), len(things)) if whole else None
         if group is None or first is None or first == len(things):
-            things.append(thing._replace(difficult=difficult))
-        elif (begun := things[first].box) and box:
+            things.append(Thing(label, outline, where, group, difficult=difficult))
+        elif (begun := things[first].outline.box) and (box := outline.box):
             both = around([begun[:2], begun[2:], box[:2], box[2:]])
-            several = f"{kind} of several parts"
-            things[first] = things[first]._replace(box=both, outline=several, corners=None)
+            several = Outline(both, f"{kind} of several parts")
+            things[first] = things[first]._replace(outline=several)
     size = steps.known_size(content.get("imageHeight"), content.get("imageWidth"))
     return Picture(name, size, things, joints)
 
@@ -188,7 +177,7 @@ def _outline(kind: str, points: Any) -> Outline:
     """Returns where a shape is."""
     box = around(points)
     if box is None or kind in ("line", "linestrip", "points"):
-        return Outline(None)
+        return Outline(None, kind)
     if kind == "circle" and len(points) == 2:
         (cx, cy), (x, y) = ((number(p[0]), number(p[1])) for p in points)
         radius = math.hypot(x - cx, y - cy)
@@ -198,21 +187,3 @@ def _outline(kind: str, points: Any) -> Outline:
     if kind == "rectangle":
         return Outline(box)
     return Outline.of(points, ROTATED if kind == "rotation" else kind)
-
-
-FORMATS = (
-    Format(
-        "LabelMe",
-        "a JSON file of LabelMe",
-        folder=False,
-        fits=lambda given: is_labelme(given.content),
-        read=lambda given: read_labelme(given.without_split(), None, given.images),
-    ),
-    Format(
-        "LabelMe",
-        "JSON files of LabelMe beside pictures",
-        folder=True,
-        fits=lambda given: is_labelme_folder(given.path),
-        read=lambda given: read_labelme(given.path, given.split, given.images),
-    ),
-)

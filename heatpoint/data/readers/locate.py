@@ -12,7 +12,7 @@ import posixpath
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,7 +20,6 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
 from heatpoint.data.formats import SUFFIXES, UNREAD, files_below, is_picture, unread
 from heatpoint.data.readers.steps import Person
 from heatpoint.data.shards import is_file, listed
@@ -66,6 +65,17 @@ def leave_out_unread(folders: Iterable[Path], annotations: Annotations) -> None:
     """Counts the pictures below some folders that are of a format which is not read here."""
     for path in sorted({one for each in folders for one in files_below(each, endings=UNREAD)}):
         annotations.leave_out("picture of a format that is not read", str(path), unread([path]))
+
+
+def leave_out_unlabelled(
+    folders: Iterable[Path], annotations: Annotations, why: Callable[[Path], str]
+) -> None:
+    """Counts the pictures of some folders that no record has, and says why of each."""
+    known = {(os.path.realpath(r.path.parent), r.path.name) for r in annotations.images}
+    for folder in sorted(folders):
+        for path in files_below(folder, recursive=False, endings=SUFFIXES):
+            if (os.path.realpath(folder), path.name) not in known:
+                annotations.leave_out("image without annotation file", str(path), why(path))
 
 
 def image_folders(annotation: Path) -> list[Path]:
@@ -246,7 +256,7 @@ def locate_images(
     plain = [_name(name) for name in names]
     if addresses := [name for name in names if _ADDRESS.match(name)]:
         detail = f"{len(addresses)} images, such as {addresses[0]}"
-        annotations.findings.append(Finding("image named by an address", "", detail))
+        annotations.say("image named by an address", "", detail)
     chosen, dropped = _best([_Base(folder) for folder in folders], plain)
     paths = [chosen.find(name, dropped) for name in plain]
     # The root of the whole system is nobody's choice of a folder.
@@ -255,12 +265,12 @@ def locate_images(
     if dropped:
         detail = f"{sum(path is not None for path in paths)} names, such as {names[0]!r}, were "
         detail += f"found in {chosen.folder} without their first {dropped} folders"
-        annotations.findings.append(Finding("images under shorter names", "", detail))
+        annotations.say("images under shorter names", "", detail)
     for place, name in enumerate(plain):
         if paths[place] is None and (near := chosen.close(name, dropped)):
             paths[place] = near
             detail = f"the annotations call it {names[place]!r}"
-            annotations.findings.append(Finding("image under a near name", str(near), detail))
+            annotations.say("image under a near name", str(near), detail)
     if names and not any(paths):
         if images is not None:
             raise HeatpointError(

@@ -20,7 +20,7 @@ class Outline(NamedTuple):
 
     Attributes:
         box: The upright box around it; None if it has none.
-        kind: As what it was drawn if not as an upright box; "" for one.
+        kind: As what it was drawn if not as an upright box, or why it has none; "" for one.
         corners: Its four corners; None if it has others, or is an upright box.
     """
 
@@ -33,6 +33,11 @@ class Outline(NamedTuple):
         """Returns the outline of a list of x and y."""
         return cls(around(corners), kind, four(corners))
 
+    @classmethod
+    def turned(cls, box: Box, degrees: float, pivot: tuple[float, float]) -> Outline:
+        """Returns the outline of a box that was turned clockwise about a point, if it was."""
+        return cls.of(turned(box, degrees, pivot), ROTATED) if degrees else cls(box)
+
 
 def number(value: object) -> float:
     """Returns a value of a file as a number, NaN if it is none."""
@@ -40,6 +45,11 @@ def number(value: object) -> float:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
         return math.nan
+
+
+def numbers(values: Any, *keys: str) -> list[float]:
+    """Returns what stands under some keys of a mapping or element, NaN for what is no number."""
+    return [number(values.get(key)) for key in keys]
 
 
 def around(points: object) -> Box | None:

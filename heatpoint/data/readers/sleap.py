@@ -8,21 +8,25 @@ until somebody has accepted it.
 
 from __future__ import annotations
 
+import io
 import json
+import re
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from heatpoint.data import Annotations, Objects, joints_box
-from heatpoint.data.findings import Finding
-from heatpoint.data.readers import hdf5, steps
-from heatpoint.data.readers.given import Format
+from heatpoint.data import Annotations
+from heatpoint.data.readers import arrays, steps
+from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.locate import locate_images
-from heatpoint.data.readers.sleap_pictures import Frame, embedded, unpack
 from heatpoint.data.skeleton import Skeleton, pairs_by_name
 from heatpoint.errors import HeatpointError
+from heatpoint.system.files import atomic_write
 
 _FIELDS = {
     "frames": ("video", "frame_idx", "instance_id_start", "instance_id_end"),
@@ -36,6 +40,17 @@ _CENTRED = 1.1
 _BONE, _SYMMETRY = 1, 2
 
 PREDICTED = "predicted, not labelled"
+
+_NUMBERED = re.compile(r"video(\d+)(?:/video)?")
+_TOLD = 1.4
+"""First format that says in which order the colours are; before, blue came first."""
+
+
+class Frame(NamedTuple):
+    """A frame of a video: the number of the video in the file, and of the frame in the video."""
+
+    video: int
+    number: int
 
 
 class _Content(NamedTuple):
@@ -54,47 +69,44 @@ class _Content(NamedTuple):
     videos: list[dict[str, Any]]
 
 
-def read_sleap(path: str | Path, images: str | Path | None = None) -> Annotations:
+def fits(given: Given) -> bool:
+    """Returns whether a file is SLEAP's."""
+    return arrays.kind(given.path) == "SLEAP"
+
+
+def read_sleap(given: Given) -> Annotations:
     """Reads a SLEAP file.
 
     Joints are the nodes of its skeleton, with its edges; pairs are its symmetries or, without any,
     those that the names tell (``skeleton.pairs_by_name``). Nobody drew boxes: ``joints_box`` gives
     them. Frames with predictions only are left out and counted.
 
-    Args:
-        path: The file.
-        images: Folder of the pictures. Those of a ``.pkg.slp`` are unpacked to it, once; it is
-            made if it is missing, and nothing in it is replaced.
+    The pictures of a ``.pkg.slp`` are unpacked to the folder that is named for them, once; it is
+    made if it is missing, and nothing in it is replaced.
 
     Raises:
         HeatpointError: h5py is not installed; the file is damaged or has animals of several
             skeletons; its pictures are in a video, or inside of it and ``images`` is not given.
     """
-    path = Path(path)
-    with hdf5.open_hdf5(path, "or export the labels as COCO or CSV") as file:
+    path = given.without_split()
+    with arrays.open_hdf5(path, "or export the labels as COCO or CSV") as file:
         content = _content(file, path)
         annotations = Annotations(("animal",), [], str(path), skeleton=content.skeleton)
         frames, animals = _labelled(content, annotations, path)
-        pictures = _pictures(file, frames, content.videos, annotations, path, images)
-    listed: set[Path] = set()
-    for frame, picture, objects in zip(frames, pictures, animals, strict=True):
-        if picture in listed:
-            detail = f"frame {frame.number} of video {frame.video}"
-            annotations.leave_out("image listed twice", str(picture), detail)
-            continue
-        listed.add(picture)
-        annotations.images.append(objects.record(picture, None, len(annotations.images) + 1))
+        pictures = _pictures(file, frames, content.videos, annotations, path, given.images)
+    where = [f"frame {frame.number} of video {frame.video}" for frame in frames]
+    steps.add_subjects(annotations, zip(pictures, animals, where, strict=True))
     return annotations
 
 
 def _content(file: Any, path: Path) -> _Content:
-    if hdf5.is_analysis(file):
+    if arrays.is_analysis(file):
         raise HeatpointError(
             f"{path} holds tracks that SLEAP predicted; expected labels, a .slp or .pkg.slp file"
         )
     tables = {}
     for name, fields in _FIELDS.items():
-        tables[name] = hdf5.values(file, name)
+        tables[name] = arrays.values(file, name)
         lacking = [field for field in fields if field not in (tables[name].dtype.names or ())]
         if lacking:
             raise HeatpointError(f"{path}: {name!r} has no column {lacking[0]!r}")
@@ -102,7 +114,7 @@ def _content(file: Any, path: Path) -> _Content:
     shift = 0.5 if float(attributes.get("format_id", 0.0)) >= _CENTRED else 0.0
     try:
         said = json.loads(attributes["json"])
-        videos = [json.loads(video) for video in hdf5.values(file, "videos_json")]
+        videos = [json.loads(video) for video in arrays.values(file, "videos_json")]
         skeleton = _skeleton(said, tables["instances"], path)
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
         raise HeatpointError(f"{path}: its skeleton or videos cannot be read: {error!r}") from None
@@ -149,8 +161,8 @@ def _as_skeleton(said: dict[str, Any], names: list[str]) -> Skeleton:
 
 def _labelled(
     content: _Content, annotations: Annotations, path: Path
-) -> tuple[list[Frame], list[Objects]]:
-    """Returns the labelled frames and the animals on each; what is predicted is counted."""
+) -> tuple[list[Frame], list[list[NDArray[np.float64]]]]:
+    """Returns the labelled frames, and the joints of each animal on each; others are counted."""
     frames, animals = [], []
     instances = content.tables["instances"]
     for row in content.tables["frames"]:
@@ -162,14 +174,8 @@ def _labelled(
             annotations.leave_out(PREDICTED, "", f"{where} of {path.name}")
         if len(inside) and not len(users):
             continue
-        objects = Objects(len(content.skeleton))
-        for animal in users:
-            joints = _joints(animal, content, f"{path}: {where}")
-            box = joints_box(joints)
-            if box is not None:
-                objects.add(box, 0, keypoints=joints)
         frames.append(frame)
-        animals.append(objects)
+        animals.append([_joints(animal, content, f"{path}: {where}") for animal in users])
     return frames, animals
 
 
@@ -187,14 +193,13 @@ def _pictures(
     videos: list[dict[str, Any]],
     annotations: Annotations,
     path: Path,
-    images: str | Path | None,
+    folder: Path | None,
 ) -> list[Path]:
     """Returns the picture of each frame.
 
     Raises:
         HeatpointError: It is in a video; or inside of the file, and no folder is named for it.
     """
-    folder = None if images is None else Path(images)
     inside = embedded(file, videos, frames, path)
     if inside:
         if folder is None:
@@ -205,7 +210,7 @@ def _pictures(
         written, pictures = unpack(file, frames, inside, folder, path)
         if written:
             detail = f"{written} of {path.name} to {folder}"
-            annotations.findings.append(Finding("pictures unpacked", "", detail))
+            annotations.say("pictures unpacked", "", detail)
         return pictures
     names = []
     for frame in frames:
@@ -222,12 +227,102 @@ def _pictures(
     return locate_images(names, annotations, path, folder)
 
 
-FORMATS = (
-    Format(
-        "SLEAP",
-        "a .slp or .pkg.slp file",
-        folder=False,
-        fits=lambda given: hdf5.kind(given.path) == "SLEAP",
-        read=lambda given: read_sleap(given.without_split(), given.images),
-    ),
-)
+def embedded(
+    file: Any, videos: Sequence[Mapping[str, Any]], frames: Sequence[Frame], path: Path
+) -> dict[int, str]:
+    """Returns the dataset of the pictures of each video; nothing if the file holds none.
+
+    Args:
+        file: The open ``h5py.File``.
+        videos: What it says of its videos.
+        frames: The frames that are wanted.
+        path: The file, for messages.
+
+    Raises:
+        HeatpointError: It holds the pictures of some videos only.
+    """
+    found: dict[int, str] = {}
+    numbers: dict[int, str] = {}
+    for place, video in enumerate(videos):
+        name = str(video.get("backend", {}).get("dataset") or "")
+        name = name if name.endswith("/video") or not name else f"{name}/video"
+        if name in file:
+            found[place] = name
+            if match := _NUMBERED.fullmatch(name):
+                numbers[int(match[1])] = name
+    wanted = {frame.video for frame in frames}
+    # Packages of chosen videos number them as the whole project did.
+    found = found if wanted <= found.keys() else numbers
+    lost = wanted - found.keys()
+    if found and lost:
+        raise HeatpointError(
+            f"{path} holds the pictures of {len(found)} videos, but not of video {min(lost)}; "
+            "export all labelled frames in one package"
+        )
+    return found
+
+
+def unpack(
+    file: Any, frames: Sequence[Frame], inside: Mapping[int, str], folder: Path, path: Path
+) -> tuple[int, list[Path]]:
+    """Writes the pictures that are not there yet as PNG files.
+
+    A checksum in their names makes sure that a file is that very picture; nothing is replaced.
+
+    Args:
+        file: The open ``h5py.File``.
+        frames: The frames.
+        inside: Dataset of the pictures of each video.
+        folder: Where to write to; made if missing.
+        path: The file, for messages.
+
+    Returns:
+        How many were written, and the picture of each frame.
+
+    Raises:
+        HeatpointError: A frame or its picture is missing or damaged, or the folder is no folder.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise HeatpointError(f"{folder} is not a folder; expected one for the pictures of {path}")
+    places = {video: _places(file, name) for video, name in inside.items()}
+    written, pictures = 0, []
+    for frame in frames:
+        dataset = file[inside[frame.video]]
+        where = f"{path}: frame {frame.number} of video {frame.video}"
+        place = places[frame.video].get(frame.number)
+        if place is None or place >= len(dataset):
+            raise HeatpointError(f"{where} is not among its pictures; export the package again")
+        raw = np.asarray(dataset[place])
+        name = f"video{frame.video}-{frame.number:06d}-{zlib.crc32(raw.tobytes()):08x}.png"
+        pictures.append(folder / name)
+        if not pictures[-1].is_file():
+            image = Image.fromarray(_decoded(raw, dataset, file, where))
+            with atomic_write(pictures[-1]) as temporary:
+                image.save(temporary)
+            written += 1
+    return written, pictures
+
+
+def _places(file: Any, name: str) -> dict[int, int]:
+    """Returns where each frame of a video is in its dataset."""
+    group = file[name].parent
+    if "frame_numbers" not in group:
+        return {number: number for number in range(len(file[name]))}
+    numbers = arrays.values(group, "frame_numbers").astype(np.int64).tolist()
+    return {number: place for place, number in enumerate(numbers)}
+
+
+def _decoded(raw: NDArray[Any], dataset: Any, file: Any, where: str) -> NDArray[np.uint8]:
+    """Returns a picture (H, W) or (H, W, 3), in the order red, green, blue."""
+    if raw.ndim > 1:
+        return np.asarray(raw.squeeze(-1) if raw.shape[-1] == 1 else raw, np.uint8)
+    try:
+        with Image.open(io.BytesIO(raw.tobytes()), formats=("PNG", "JPEG")) as image:
+            grey = image.mode in ("1", "L", "I;16", "I")
+            pixels = np.asarray(image.convert("L" if grey else "RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise HeatpointError(f"{where} holds no whole picture: {error}") from None
+    known = float(file["metadata"].attrs.get("format_id", 0.0)) >= _TOLD
+    order = dataset.attrs.get("channel_order", "RGB" if known else "BGR")
+    order = order.decode() if isinstance(order, bytes) else order
+    return pixels[..., ::-1].copy() if order == "BGR" and pixels.ndim == 3 else pixels

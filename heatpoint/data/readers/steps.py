@@ -74,6 +74,29 @@ def add_people(annotations: Annotations, people: Iterable[Person]) -> Annotation
     return annotations
 
 
+def add_subjects(
+    annotations: Annotations, pictures: Iterable[tuple[Path, Iterable[NDArray[np.float64]], str]]
+) -> None:
+    """Adds pictures and the labelled subjects on each, in boxes around their joints.
+
+    Args:
+        annotations: The data set.
+        pictures: Pictures, the joints (J, 3) of each subject, and what to say of a picture that
+            comes a second time: it is left out and counted.
+    """
+    listed: set[Path] = set()
+    for picture, subjects, detail in pictures:
+        if picture in listed:
+            annotations.leave_out("image listed twice", str(picture), detail)
+            continue
+        listed.add(picture)
+        objects = Objects(len(annotations.skeleton or ()))
+        for joints in subjects:
+            if (box := joints_box(joints)) is not None:
+                objects.add(box, 0, keypoints=joints)
+        annotations.images.append(objects.record(picture, None, len(annotations.images) + 1))
+
+
 def as_joints(points: NDArray[np.float64], visibility: ArrayLike) -> NDArray[np.float64]:
     """Returns joints (..., 3) of points (..., 2) and visibility (...); zeros where that is 0."""
     seen = np.asarray(visibility, np.float64)[..., None]

@@ -2,7 +2,8 @@
 
 Columns are known by their headings, in any order, in capitals or not. Tables without headings are
 RetinaNet's ``path,x1,y1,x2,y2,class``, makesense.ai's ``class,x,y,w,h,path,width,height`` and
-Google AutoML's, which begins with the split.
+Google AutoML's, which begins with the split. napari has a CSV file for each picture, called as it:
+``axis-0`` counts rows and ``axis-1`` columns of pixels, whose middles are whole numbers.
 """
 
 from __future__ import annotations
@@ -17,15 +18,13 @@ from typing import NamedTuple
 import numpy as np
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
-from heatpoint.data.formats import is_picture, matching
-from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.deeplabcut import is_deeplabcut
-from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations
-from heatpoint.data.readers.given import Format, Given
-from heatpoint.data.readers.napari import is_napari
+from heatpoint.data.formats import SUFFIXES, is_picture, matching
+from heatpoint.data.readers import steps
+from heatpoint.data.readers.deeplabcut import fits as is_deeplabcut
+from heatpoint.data.readers.drawn import SUBJECT, Note, Picture, Thing, as_annotations, called
+from heatpoint.data.readers.given import Given, begins
 from heatpoint.data.readers.outlines import ROTATED, Outline, number
-from heatpoint.data.readers.via import is_via_csv
+from heatpoint.data.readers.via import fits as is_via
 from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_text
 
@@ -76,6 +75,12 @@ ROBOFLOW = "_annotations.csv"
 _PLAUSIBLE = 1.5
 """Largest coordinate of tables whose coordinates are shares of the picture."""
 
+_PIXEL = 0.5
+"""From the number of a pixel to the coordinate of its middle."""
+
+_TRIED = 5
+"""CSV files of a folder that are looked at to recognise it."""
+
 
 class _Row(NamedTuple):
     """The place of a row, what the cells of its box mean, these, all cells, and which is which."""
@@ -100,15 +105,17 @@ class _Table(NamedTuple):
     notes: list[Note]
 
 
-def is_table(given: Given) -> bool:
-    """Returns whether a file is a table that no other reader knows."""
+def fits(given: Given) -> bool:
+    """Returns whether a file is a table that no other reader knows, or Roboflow's in a folder."""
+    if given.is_folder:
+        return bool(steps.split_files(given.path, ROBOFLOW))
     if given.suffix not in (".csv", ".tsv"):
         return False
-    return not (is_via_csv(given) or is_napari(given.path) or is_deeplabcut(given.path))
+    return not (is_via(given) or is_napari(given) or is_deeplabcut(given))
 
 
 @steps.without_collection()
-def read_table(path: Path, split: str | None = None, images: Path | None = None) -> Annotations:
+def read_table(given: Given) -> Annotations:
     """Reads a table, or a folder of Roboflow's with a table in each split.
 
     A box is two corners, four of them, a corner and the sides, the middle and the sides, or a
@@ -122,17 +129,15 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     give names to Open Images' codes, or of RetinaNet's table ``name,number``, if one is beside the
     file; otherwise they are those of all splits, sorted.
 
-    Args:
-        path: The file or folder.
-        split: A value of the column of splits, or a folder's name; None for all.
-        images: Folder of the pictures, if not one of ``locate.image_folders``.
+    A split is a value of the column of splits, or a folder's name.
 
     Raises:
         HeatpointError: Columns are missing (names the headings), a cell is no number (names the
             line), or there is no such split.
     """
-    files = steps.split_files(path, ROBOFLOW) if path.is_dir() else {"": path}
-    first = path / ROBOFLOW if path.is_dir() else path
+    path, images = given.path, given.images
+    files = steps.split_files(path, ROBOFLOW) if given.is_folder else {"": path}
+    first = path / ROBOFLOW if given.is_folder else path
     names, classes = _classes(first.parent)
     found: dict[str, _Table] = {}
     for folder, file in files.items():
@@ -146,7 +151,7 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
             outline = _outline(row)
             if outline is not None:
                 _add(table, row, outline, names)
-    boxes = (each.box or () for table in found.values() for each in table.things)
+    boxes = (each.outline.box or () for table in found.values() for each in table.things)
     values = np.fromiter(chain.from_iterable(boxes), float)
     values = values[np.isfinite(values)]
     largest = values.max(initial=0.0)
@@ -157,12 +162,11 @@ def read_table(path: Path, split: str | None = None, images: Path | None = None)
     ]
     forms = [[f"{each.name}{end}" for each in pictures] for end in ("", ".jpg", ".png", ".jpeg")]
     bare = not any(is_picture(Path(each.name)) for each in pictures)
-    chosen = forms[locate.most_found(forms, first, images) if bare else 0]
-    named = [each._replace(name=name) for each, name in zip(pictures, chosen, strict=True)]
-    annotations = as_annotations(named, first, images, split, classes, relative=relative)
+    named = called(pictures, forms, first, images) if bare else pictures
+    annotations = as_annotations(named, first, images, given.split, classes, relative=relative)
     if relative:
         detail = f"none is larger than {largest:g}"
-        annotations.findings.append(Finding("shares of the image as coordinates", "", detail))
+        annotations.say("shares of the image as coordinates", "", detail)
     return annotations
 
 
@@ -266,7 +270,7 @@ def _outline(row: _Row) -> Outline | None:
 
 
 def _size(row: _Row) -> steps.Size | None:
-    return steps.known_size(*(number(row.text(key)) for key in ("height", "width")))
+    return steps.known_size(number(row.text("height")), number(row.text("width")))
 
 
 def _add(table: _Table, row: _Row, outline: Outline, names: dict[str, str]) -> None:
@@ -276,10 +280,9 @@ def _add(table: _Table, row: _Row, outline: Outline, names: dict[str, str]) -> N
         table.notes.append(Note("corners swapped", f"{row.where}: {x1:g}, {y1:g}, {x2:g}, {y2:g}"))
         box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
     label = row.text("label", SUBJECT)
-    crowd, difficult = _is_set(row, "crowd"), _is_set(row, "difficult")
-    name = names.get(label, label)
-    marks = crowd, difficult, outline.corners
-    table.things.append(Thing(name, box, row.where, outline.kind, None, *marks))
+    marks = (_is_set(row, key) for key in ("crowd", "difficult"))
+    at = outline._replace(box=box)
+    table.things.append(Thing(names.get(label, label), at, row.where, None, *marks))
 
 
 def _is_set(row: _Row, key: str) -> bool:
@@ -309,19 +312,48 @@ def _above(folder: Path) -> list[Path]:
     return [path for place in places for path in matching(place, "*class-descriptions*.csv")]
 
 
-FORMATS = (
-    Format(
-        "table of boxes",
-        "a CSV file with columns such as filename, xmin, ymin, xmax, ymax, class",
-        folder=False,
-        fits=is_table,
-        read=lambda given: read_table(given.path, given.split, given.images),
-    ),
-    Format(
-        "table of boxes",
-        f"{ROBOFLOW}, or one in each split's folder",
-        folder=True,
-        fits=lambda given: bool(steps.split_files(given.path, ROBOFLOW)),
-        read=lambda given: read_table(given.path, given.split, given.images),
-    ),
-)
+def is_napari(given: Given) -> bool:
+    """Returns whether a file is a CSV of napari's points, or one of the first of a folder is."""
+    folder = given.is_folder
+    return any(map(_is_napari, matching(given.path, "*.csv")[:_TRIED] if folder else [given.path]))
+
+
+def _is_napari(path: Path) -> bool:
+    return path.suffix.lower() == ".csv" and begins(path, rb'^([^\n]*,)?"?axis-0"?,"?axis-1', 256)
+
+
+def read_napari(given: Given) -> Annotations:
+    """Reads one file, or those of a folder.
+
+    A picture without a file is left out, for nobody said that it holds nothing.
+
+    Raises:
+        HeatpointError: A file has points of more than two axes, or a cell is no number.
+    """
+    path, images = given.without_split(), given.images
+    files = [each for each in matching(path, "*.csv") if _is_napari(each)] or [path]
+    pictures = [_picture(file) for file in files]
+    first = path / files[0].name if given.is_folder else path
+    forms = [[f"{each.name}{end}" for each in pictures] for end in SUFFIXES]
+    return as_annotations(called(pictures, forms, first, images), first, images)
+
+
+def _picture(file: Path) -> Picture:
+    """Returns the points of a file; its picture lacks its ending."""
+    (_, headings), *rows = steps.read_table(file)
+    plain = [re.sub(r"\W", "", heading).lower() for heading in headings]
+    if "axis2" in plain:
+        wanted = "points of two axes, rows and columns of a picture"
+        raise steps.unexpected(file, wanted, ", ".join(headings[:6]))
+    row, column = plain.index("axis0"), plain.index("axis1")
+    named = [plain.index(word) for word in ("label", "class", "name", "type") if word in plain]
+    things = []
+    for line, cells in rows:
+        where = f"{file}:{line}"
+        y, x = (number(cells[at]) if at < len(cells) else math.nan for at in (row, column))
+        if math.isnan(x + y):
+            raise steps.unexpected(where, "numbers axis-0 and axis-1", ", ".join(cells[:6]))
+        x, y = x + _PIXEL, y + _PIXEL
+        label = cells[named[0]] if named and named[0] < len(cells) else ""
+        things.append(Thing(label or SUBJECT, Outline((x, y, x, y)), where))
+    return Picture(file.stem, None, things)

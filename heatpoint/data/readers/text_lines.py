@@ -1,14 +1,23 @@
-"""Reads text files of one image per line: ``path x1,y1,x2,y2,c x1,y1,x2,y2,c ...``."""
+"""Reads text files of boxes: an image a line, and DOTA's files of an object a line.
+
+The lines of the former are ``path x1,y1,x2,y2,c x1,y1,x2,y2,c ...``. DOTA has a file of objects by
+four corners for every picture, in ``labelTxt``.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import NamedTuple
 
-from heatpoint.data import Annotations, Box, Objects
+import numpy as np
+from numpy.typing import NDArray
+
+from heatpoint.data import Annotations, Box, Objects, check_names
 from heatpoint.data.formats import SUFFIXES, UNREAD, is_picture, matching
+from heatpoint.data.quads import around
 from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given
 from heatpoint.errors import HeatpointError
 
 Boxes = list[tuple[Box, int, str]]
@@ -26,10 +35,20 @@ _PATH_AND_MORE = re.compile(
     rf"(.*?(?:{'|'.join(map(re.escape, SUFFIXES))}))\s+(\S.*)", re.IGNORECASE
 )
 
+_LABELS = "labeltxt"
+"""How the folders of label files begin, in lower case; ``labelTxt-v1.0`` is one."""
 
-def read_text_lines(
-    path: str | Path, images: str | Path | None = None, names: str | Path | None = None
-) -> Annotations:
+_HEADS = ("imagesource:", "gsd:")
+
+
+def fits(given: Given) -> bool:
+    """Returns whether a file may be one of lines of boxes, or a folder holds Roboflow's."""
+    return (
+        bool(steps.split_files(given.path, ROBOFLOW)) if given.is_folder else given.suffix == ".txt"
+    )
+
+
+def read_text_lines(given: Given) -> Annotations:
     """Reads a text file of one image per line, its boxes behind its path.
 
     A box is ``x1,y1,x2,y2,c``: corners in image pixels and the class index from 0. Paths may
@@ -37,21 +56,22 @@ def read_text_lines(
     over. Relative paths are looked for in ``images`` if given, else in the folders of
     ``locate.image_folders``, then in the current folder.
 
-    Class names stand one per line in ``names`` if given, else in the first of
-    ``<stem>_classes.txt``, ``_classes.txt``, ``classes.txt`` and ``voc_classes.txt`` beside the
-    file. Without any of them the indices become the names, "0" up to the largest in this file:
-    give a names file when two splits must agree.
+    Class names stand one per line in the first of ``<stem>_classes.txt``, ``_classes.txt``,
+    ``classes.txt`` and ``voc_classes.txt`` beside the file. Without any of them the indices become
+    the names, "0" up to the largest in this file: write one where two splits must agree.
 
     Raises:
         HeatpointError: The file or folder is missing, or a line is malformed (names file:line).
     """
-    path = Path(path)
+    if given.is_folder:
+        return _read_folder(given)
+    path = given.without_split()
     parsed = [_parse_line(line, f"{path}:{number}") for number, line in steps.read_lines(path)]
     largest = max((label for _, boxes in parsed for _, label, _ in boxes), default=0)
-    classes = _names(path, names, largest)
+    classes = _names(path, largest)
     annotations = Annotations(classes, [], str(path), tuple(range(len(classes))))
-    listed, folder = [name for name, _ in parsed], None if images is None else Path(images)
-    paths = locate.locate_images(listed, annotations, path, folder, [Path()])
+    listed = [name for name, _ in parsed]
+    paths = locate.locate_images(listed, annotations, path, given.images, [Path()])
     for file, (_, boxes) in zip(paths, parsed, strict=True):
         objects = Objects()
         for box, label, where in boxes:
@@ -61,6 +81,14 @@ def read_text_lines(
                 detail = f"{where}: class {label:.6g}, expected 0 to {len(classes) - 1}"
                 annotations.leave_out("unknown category id", str(file), detail)
         annotations.images.append(objects.record(file, None, len(annotations.images) + 1))
+    folder = path.parent
+    if annotations.objects == 0 and (
+        (folder / "labels").is_dir() or (folder / "obj.names").exists()
+    ):
+        raise HeatpointError(
+            f"{path} has no boxes and is part of a YOLO folder; give the folder, with a split if "
+            f"only one is meant, such as {folder}:{path.stem}"
+        )
     return annotations
 
 
@@ -93,12 +121,11 @@ def _parse_line(line: str, where: str) -> tuple[str, Boxes]:
     return line, boxes
 
 
-def _names(path: Path, names: str | Path | None, largest: int) -> tuple[str, ...]:
+def _names(path: Path, largest: int) -> tuple[str, ...]:
     beside = (f"{path.stem}_classes.txt", "_classes.txt", "classes.txt", "voc_classes.txt")
-    if names is None:
-        names = locate.first_file(path.with_name(name) for name in beside)
+    names = locate.first_file(path.with_name(name) for name in beside)
     if names is not None:
-        return steps.read_names(Path(names))
+        return steps.read_names(names)
     if largest > LARGEST:
         raise steps.unexpected(
             path,
@@ -109,28 +136,10 @@ def _names(path: Path, names: str | Path | None, largest: int) -> tuple[str, ...
     return tuple(map(str, range(largest + 1)))
 
 
-def _read_file(given: Given) -> Annotations:
-    annotations = read_text_lines(given.without_split(), given.images)
-    folder = given.path.parent
-    if annotations.objects == 0 and (
-        (folder / "labels").is_dir() or (folder / "obj.names").exists()
-    ):
-        raise HeatpointError(
-            f"{given.path} has no boxes and is part of a YOLO folder; give the folder, with a "
-            f"split if only one is meant, such as {folder}:{given.path.stem}"
-        )
-    return annotations
-
-
-def _splits(folder: Path) -> dict[str, Path]:
-    """Returns Roboflow's files below a folder by the name of the folder each is in."""
-    files = matching(folder, ROBOFLOW, f"*/{ROBOFLOW}")
-    return {file.parent.name: file for file in files}
-
-
 def _read_folder(given: Given) -> Annotations:
     """Reads the file of a split, or of the only split there is."""
-    splits = _splits(given.path)
+    files = steps.split_files(given.path, ROBOFLOW)
+    splits = {file.parent.name: file for file in files.values()}
     split = next(iter(splits)) if given.split is None and len(splits) == 1 else given.split
     if split is None:
         raise HeatpointError(
@@ -139,22 +148,94 @@ def _read_folder(given: Given) -> Annotations:
         )
     if split not in splits:
         raise steps.no_such_split(given.path, split, splits, f"a folder with {ROBOFLOW}")
-    return read_text_lines(splits[split], given.images)
+    return read_text_lines(Given(splits[split], images=given.images))
 
 
-FORMATS = (
-    Format(
-        "text lines",
-        "a text file of lines 'path x1,y1,x2,y2,class ...'",
-        folder=False,
-        fits=lambda given: given.suffix == ".txt",
-        read=_read_file,
-    ),
-    Format(
-        "text lines",
-        f"a folder of splits with {ROBOFLOW}",
-        folder=True,
-        fits=lambda given: bool(_splits(given.path)),
-        read=_read_folder,
-    ),
-)
+class _Row(NamedTuple):
+    """An object: its corners (4, 2) in pixels, its class, and whether it is hard to see."""
+
+    corners: NDArray[np.float64]
+    name: str
+    difficult: bool
+
+
+def is_dota(given: Given) -> bool:
+    """Returns whether a folder holds label files of DOTA."""
+    return bool(_folders(given.path))
+
+
+def read_dota(given: Given) -> Annotations:
+    """Reads a folder of DOTA: ``images`` and ``labelTxt``, or folders of splits that hold these.
+
+    A line is ``x1 y1 x2 y2 x3 y3 x4 y4 class difficult`` in pixels, continuous, clockwise from any
+    corner on; ``difficult`` may be missing. Lines ``imagesource:`` and ``gsd:`` are passed over.
+    Classes are those of all splits, sorted. Pictures and label files that lack the other are left
+    out and counted.
+
+    Raises:
+        HeatpointError: There is no such split, a line is malformed (names file:line), or no object
+            is there to say what the classes are.
+    """
+    path, split, images = given.path, given.split, given.images
+    folders = _folders(path)
+    splits = {each.parent.name: each for each in folders if each.parent != path}
+    if split is not None and split not in splits:
+        raise steps.no_such_split(path, split, splits, "a folder with labelTxt")
+    rows = {folder: {file: _rows(file) for file in matching(folder, "*.txt")} for folder in folders}
+    used = {row.name for files in rows.values() for each in files.values() for row in each}
+    names = check_names(sorted(used), path)
+    annotations = Annotations(names, [], str(path))
+    for folder in folders if split is None else [splits[split]]:
+        pictures = _pictures(images or folder.parent / "images")
+        for file, objects in rows[folder].items():
+            if (picture := pictures.pop(file.stem, None)) is None:
+                annotations.leave_out("unused label file", str(file), "no picture of its name")
+            else:
+                _add(annotations, picture, objects)
+        for picture in pictures.values() if images is None else ():
+            detail = f"expected {picture.stem}.txt"
+            annotations.leave_out("image without annotation file", str(picture), detail)
+    return annotations
+
+
+def _folders(path: Path) -> list[Path]:
+    """Returns the folders of label files in a folder, or in folders of it."""
+    there = matching(path, "*/", "*/*/")
+    found = [each for each in there if each.name.lower().startswith(_LABELS) and each.is_dir()]
+    # DOTA comes with upright boxes of the same objects beside the turned ones.
+    turned = [each for each in found if "hbb" not in each.name.lower()]
+    once = {each.parent: each for each in sorted(turned or found, reverse=True)}
+    return sorted(once.values())
+
+
+def _pictures(folder: Path) -> dict[str, Path]:
+    """Returns the pictures of a folder by their names without endings."""
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    return {each.stem: each for each in there if is_picture(each)}
+
+
+def _rows(file: Path) -> list[_Row]:
+    found = []
+    for number, line in steps.read_lines(file):
+        if line.lower().startswith(_HEADS):
+            continue
+        words = line.replace(",", " ").split()
+        try:
+            corners = np.array(words[:8], np.float64).reshape(4, 2)
+            last = int(words[9]) if len(words) > 9 else 0
+        except ValueError:
+            words = []
+        if len(words) not in (9, 10):
+            wanted = "x1 y1 x2 y2 x3 y3 x4 y4 class difficult"
+            raise steps.unexpected(f"{file}:{number}", wanted, repr(line[:80]))
+        found.append(_Row(corners, words[8], last != 0))
+    return found
+
+
+def _add(annotations: Annotations, picture: Path, rows: list[_Row]) -> None:
+    objects = Objects()
+    for corners, name, difficult in rows:
+        x1, y1, x2, y2 = around(corners[None])[0].tolist()
+        label = annotations.names.index(name)
+        objects.add((x1, y1, x2, y2), label, difficult=difficult, corners=corners)
+    annotations.images.append(objects.record(picture, None, len(annotations.images) + 1))

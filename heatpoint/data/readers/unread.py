@@ -14,7 +14,13 @@ _TRIED = 5
 """JSON files of a folder that are looked at."""
 
 _COCO = "export COCO there"
+_COCO_OR_YOLO = "export COCO or YOLO there (apps 'Export to COCO', 'Export to YOLO')"
 _FIFTYONE = "export fiftyone.types.COCODetectionDataset there"
+_VOC_OR_CSV = "export Pascal VOC or CSV there"
+_DATALOOP = "convert it there (dl.Converter, to COCO, YOLO or VOC)"
+_LABELBOX = "convert it by its Python package (labelbox, to COCO)"
+_SCALE = "write its boxes (left, top, width, height) as a CSV table or as COCO"
+_RESULTS = "they are predictions: give the annotations that they were made for"
 
 
 class _Tool(NamedTuple):
@@ -23,76 +29,38 @@ class _Tool(NamedTuple):
     Attributes:
         name: What it is.
         keys: Keys that its object, or the first object of its list, has and no format has that is
-            read.
+            read, with commas.
         instead: What to do.
     """
 
     name: str
-    keys: frozenset[str]
+    keys: str
     instead: str
 
 
 _TOOLS = (
-    _Tool(
-        "a file of Supervisely",
-        frozenset({"objects", "size", "tags"}),
-        "export COCO or YOLO there (apps 'Export to COCO', 'Export to YOLO')",
-    ),
-    _Tool(
-        "the classes of a Supervisely project",
-        frozenset({"classes", "tags", "projectType"}),
-        "export COCO or YOLO there (apps 'Export to COCO', 'Export to YOLO')",
-    ),
-    _Tool("a file of V7 Darwin", frozenset({"item", "annotations"}), f"{_COCO} (Export, COCO)"),
-    _Tool("an old file of V7 Darwin", frozenset({"image", "annotations", "dataset"}), _COCO),
-    _Tool(
-        "a file of Dataloop",
-        frozenset({"itemId", "annotations"}),
-        "convert it there (dl.Converter, to COCO, YOLO or VOC)",
-    ),
-    _Tool(
-        "a file of Dataloop",
-        frozenset({"filename", "annotations", "datasetId"}),
-        "convert it there (dl.Converter, to COCO, YOLO or VOC)",
-    ),
-    _Tool(
-        "tasks of Scale",
-        frozenset({"task_id", "response", "params"}),
-        "write its boxes (left, top, width, height) as a CSV table or as COCO",
-    ),
-    _Tool(
-        "an export of Labelbox",
-        frozenset({"data_row", "projects"}),
-        "convert it by its Python package (labelbox, to COCO)",
-    ),
-    _Tool(
-        "an old export of Labelbox",
-        frozenset({"Labeled Data", "Label"}),
-        "convert it by its Python package (labelbox, to COCO)",
-    ),
-    _Tool(
-        "a file of SuperAnnotate", frozenset({"metadata", "instances"}), f"{_COCO} (SAConverter)"
-    ),
-    _Tool("an export of Encord", frozenset({"label_hash", "data_units"}), _COCO),
-    _Tool("an export of Hasty", frozenset({"images", "label_classes"}), _COCO),
-    _Tool("a file of VoTT", frozenset({"asset", "regions"}), "export Pascal VOC or CSV there"),
-    _Tool("a project of VoTT", frozenset({"assets", "tags"}), "export Pascal VOC or CSV there"),
-    _Tool("a file of Datumaro", frozenset({"items", "categories"}), "convert it there, to COCO"),
-    _Tool("a file of FiftyOne", frozenset({"samples"}), _FIFTYONE),
-    _Tool("a file of FiftyOne", frozenset({"classes", "labels"}), _FIFTYONE),
-    _Tool(
-        "a file of Scalabel or BDD100K",
-        frozenset({"name", "labels", "timestamp"}),
-        "convert it to COCO",
-    ),
-    _Tool("a file of Scalabel", frozenset({"frames", "config"}), "convert it to COCO"),
-    _Tool("a list of MMDetection", frozenset({"filename", "ann"}), "write it as COCO"),
-    _Tool("a list of Detectron2", frozenset({"file_name", "annotations"}), "write it as COCO"),
-    _Tool(
-        "a list of results",
-        frozenset({"image_id", "category_id", "score"}),
-        "they are predictions: give the annotations that they were made for",
-    ),
+    _Tool("a file of Supervisely", "objects,size,tags", _COCO_OR_YOLO),
+    _Tool("the classes of a Supervisely project", "classes,tags,projectType", _COCO_OR_YOLO),
+    _Tool("a file of V7 Darwin", "item,annotations", f"{_COCO} (Export, COCO)"),
+    _Tool("an old file of V7 Darwin", "image,annotations,dataset", _COCO),
+    _Tool("a file of Dataloop", "itemId,annotations", _DATALOOP),
+    _Tool("a file of Dataloop", "filename,annotations,datasetId", _DATALOOP),
+    _Tool("tasks of Scale", "task_id,response,params", _SCALE),
+    _Tool("an export of Labelbox", "data_row,projects", _LABELBOX),
+    _Tool("an old export of Labelbox", "Labeled Data,Label", _LABELBOX),
+    _Tool("a file of SuperAnnotate", "metadata,instances", f"{_COCO} (SAConverter)"),
+    _Tool("an export of Encord", "label_hash,data_units", _COCO),
+    _Tool("an export of Hasty", "images,label_classes", _COCO),
+    _Tool("a file of VoTT", "asset,regions", _VOC_OR_CSV),
+    _Tool("a project of VoTT", "assets,tags", _VOC_OR_CSV),
+    _Tool("a file of Datumaro", "items,categories", "convert it there, to COCO"),
+    _Tool("a file of FiftyOne", "samples", _FIFTYONE),
+    _Tool("a file of FiftyOne", "classes,labels", _FIFTYONE),
+    _Tool("a file of Scalabel or BDD100K", "name,labels,timestamp", "convert it to COCO"),
+    _Tool("a file of Scalabel", "frames,config", "convert it to COCO"),
+    _Tool("a list of MMDetection", "filename,ann", "write it as COCO"),
+    _Tool("a list of Detectron2", "file_name,annotations", "write it as COCO"),
+    _Tool("a list of results", "image_id,category_id,score", _RESULTS),
 )
 
 
@@ -122,5 +90,5 @@ def made_by(content: Any) -> str:
     """Returns what parsed JSON is and what to do instead, ``""`` if no tool is recognised."""
     first = content[0] if isinstance(content, list) and content else content
     keys = first.keys() if isinstance(first, dict) else frozenset()
-    tool = next((tool for tool in _TOOLS if tool.keys <= keys), None)
+    tool = next((tool for tool in _TOOLS if keys >= {*tool.keys.split(",")}), None)
     return "" if tool is None else f"{tool.name}, which is not read; {tool.instead}"

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
-from heatpoint.data.readers import locate, steps
-from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
-from heatpoint.data.readers.given import Format, Given
-from heatpoint.data.readers.outlines import Outline, ellipse_box, number
+from heatpoint.data.readers import steps
+from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations, called
+from heatpoint.data.readers.given import Given
+from heatpoint.data.readers.outlines import Outline, ellipse_box, number, numbers
 from heatpoint.errors import HeatpointError
 
 CLASS = ("class", "label", "name", "type", "category", "object")
@@ -53,8 +52,11 @@ Regions = list[tuple[str, list[_Region]]]
 """Pictures and their regions, in the order of the file; of VIA 2, a name may be there twice."""
 
 
-def is_via(content: Any) -> bool:
-    """Returns whether parsed JSON is a project or export of VIA."""
+def fits(given: Given) -> bool:
+    """Returns whether a file is a project or export of VIA, or a table that begins as those do."""
+    content = given.content
+    if given.suffix in (".csv", ".tsv"):
+        return "region_shape_attributes" in given.start.partition("\n")[0]
     if not isinstance(content, dict):
         return False
     if "_via_img_metadata" in content or {"file", "view", "metadata"} <= content.keys():
@@ -63,28 +65,18 @@ def is_via(content: Any) -> bool:
     return isinstance(first, dict) and {"filename", "regions"} <= first.keys()
 
 
-def is_via_csv(given: Given) -> bool:
-    """Returns whether a file is a table that begins as VIA's CSV exports do."""
-    table = given.suffix in (".csv", ".tsv")
-    return table and "region_shape_attributes" in given.start.partition("\n")[0]
-
-
-def read_via(path: Path, content: Any = None, images: Path | None = None) -> Annotations:
-    """Reads a file of VIA.
+def read_via(given: Given) -> Annotations:
+    """Reads a file of VIA, JSON or CSV.
 
     Polygons, circles and ellipses count as the upright boxes around them; lines are left out.
     Points are joints by their class (``as_annotations`` says of which object). Classes are in the
     order of the attribute's options, if the file has them; the others follow, sorted. VIA does not
     tell pictures without objects from those that nobody has annotated yet: both are kept.
 
-    Args:
-        path: The file.
-        content: What it holds, if it is JSON; None for CSV.
-        images: Folder of the pictures, if not one of ``locate.image_folders``.
-
     Raises:
         HeatpointError: The file is damaged, is about videos, or no region has a class.
     """
+    path, content, images = given.without_split(), given.content, given.images
     options: Mapping[str, dict[str, str]] = {}
     prefix, films = "", set[str]()
     if content is None:
@@ -98,18 +90,15 @@ def read_via(path: Path, content: Any = None, images: Path | None = None) -> Ann
     attribute = min(count, key=_rank, default="")
     names = [name for name, _ in regions]
     forms = [names, [f"{prefix}/{name}" for name in names]] if prefix else [names]
-    chosen = forms[locate.most_found(forms, path, images)]
-    pictures = [
-        _picture(name, each, attribute, options.get(attribute, {}))
-        for name, (_, each) in zip(chosen, regions, strict=True)
-    ]
+    drawn = [_picture(*each, attribute, options.get(attribute, {})) for each in regions]
+    pictures = called(drawn, forms, path, images)
     pictures += [Picture(name, None, (), unlabelled="it is a video") for name in sorted(films)]
     classes = [text or key for key, text in options.get(attribute, {}).items()]
     annotations = as_annotations(pictures, path, images, None, classes)
     if len(count) > 1:
         others = ", ".join(repr(key) for key in sorted(count) if key != attribute)
         detail = f"{attribute!r} is taken as the class; regions have {others} as well"
-        annotations.findings.append(Finding("object of several classes", "", detail))
+        annotations.say("object of several classes", "", detail)
     return annotations
 
 
@@ -135,11 +124,9 @@ def _of_json(content: dict[str, Any], path: Path) -> tuple[Regions, dict[str, di
             region = region if isinstance(region, dict) else {}
             shape, values = region.get("shape_attributes"), region.get("region_attributes")
             each.append(_region(shape, values, f"region {place} of {name}"))
-    attributes = _part(_part(content, "_via_attributes"), "region")
-    options = {
-        key: dict.fromkeys(_part(_part(attributes, key), "options"), "") for key in attributes
-    }
-    core = _part(_part(content, "_via_settings"), "core")
+    attributes = _part(content, "_via_attributes", "region")
+    options = {key: dict.fromkeys(_part(attributes, key, "options"), "") for key in attributes}
+    core = _part(content, "_via_settings", "core")
     return found, options, str(core.get("default_filepath") or "").rstrip("/\\")
 
 
@@ -147,7 +134,7 @@ def _of_project_3(
     content: dict[str, Any], path: Path
 ) -> tuple[Regions, dict[str, dict[str, str]], set[str]]:
     """Returns the regions of VIA 3, the options of attributes, and names of videos."""
-    files, views = _part(content, "file"), _part(content, "view")
+    files, views, attributes = (_part(content, key) for key in ("file", "view", "attribute"))
     names: dict[str, str] = {}
     films: set[str] = set()
     for vid in views:
@@ -160,13 +147,10 @@ def _of_project_3(
             films.add(name)
     if not names:
         raise HeatpointError(f"{path} is a project of VIA 3 without pictures; videos are not read")
-    called = {
-        key: str(_part(_part(content, "attribute"), key).get("aname") or key)
-        for key in _part(content, "attribute")
-    }
+    named = {key: str(_part(attributes, key).get("aname") or key) for key in attributes}
     found: dict[str, list[_Region]] = {name: [] for name in names.values()}
     for key in _part(content, "metadata"):
-        item = _part(_part(content, "metadata"), key)
+        item = _part(content, "metadata", key)
         on, xy = names.get(str(item.get("vid"))), item.get("xy")
         if on is None or not isinstance(xy, list) or not xy:
             continue  # of a video, or of the whole picture
@@ -176,19 +160,20 @@ def _of_project_3(
         shape: dict[str, Any] = {"name": kind} | dict(zip(keys, xy[1:], strict=False))
         if kind in ("polygon", "extreme rectangle"):
             shape |= {"all_points_x": xy[1::2], "all_points_y": xy[2::2]}
-        values = {called.get(each, each): value for each, value in _part(item, "av").items()}
+        values = {named.get(each, each): value for each, value in _part(item, "av").items()}
         found[on].append(_region(shape, values, f"region {key} of {on}"))
-    attributes = _part(content, "attribute")
     options = {
-        called[key]: {k: str(v) for k, v in _part(_part(attributes, key), "options").items()}
-        for key in called
+        name: {k: str(v) for k, v in _part(attributes, key, "options").items()}
+        for key, name in named.items()
     }
     return list(found.items()), options, films
 
 
-def _part(content: Any, key: str) -> dict[str, Any]:
-    value = content.get(key) if isinstance(content, dict) else None
-    return value if isinstance(value, dict) else {}
+def _part(content: Any, *keys: str) -> dict[str, Any]:
+    """Returns the object under a key of an object, and so on; an empty one for what is none."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content if isinstance(content, dict) else {}
 
 
 def _of_csv(path: Path) -> Regions:
@@ -219,9 +204,8 @@ def _cell(cell: str, where: str) -> Any:
 
 
 def _region(shape: Any, values: Any, where: str) -> _Region:
-    return _Region(
-        shape if isinstance(shape, dict) else {}, values if isinstance(values, dict) else {}, where
-    )
+    shape, values = (each if isinstance(each, dict) else {} for each in (shape, values))
+    return _Region(shape, values, where)
 
 
 def _picture(
@@ -237,12 +221,10 @@ def _picture(
             notes.append(Note("object of several classes", detail))
         label, kind = labels[0] if labels else "", str(shape.get("name"))
         if kind == "point":
-            x, y = number(shape.get("cx")), number(shape.get("cy"))
+            x, y = numbers(shape, "cx", "cy")
             joints.append(Joint(label, x, y, where))
-            continue
-        box, outline, corners = _outline(kind, shape)
-        detail = where if box else f"{where}: {kind}"
-        things.append(Thing(label, box, detail, outline, corners=corners))
+        else:
+            things.append(Thing(label, _outline(kind, shape), where))
     return Picture(name, None, things, joints, notes=notes)
 
 
@@ -254,41 +236,17 @@ def _labels(value: Any) -> Iterator[str]:
 
 def _outline(kind: str, shape: dict[str, Any]) -> Outline:
     """Returns where a region is."""
-    get = {key: number(value) for key, value in shape.items() if not isinstance(value, list | dict)}
-    nan = math.nan
     if kind == "rect":
-        x, y = get.get("x", nan), get.get("y", nan)
-        return Outline((x, y, x + get.get("width", nan), y + get.get("height", nan)))
-    cx, cy = get.get("cx", nan), get.get("cy", nan)
+        x, y, width, height = numbers(shape, "x", "y", "width", "height")
+        return Outline((x, y, x + width, y + height))
+    cx, cy, r, rx, ry = numbers(shape, "cx", "cy", "r", "rx", "ry")
     if kind == "circle":
-        return Outline(ellipse_box(cx, cy, get.get("r", nan), get.get("r", nan)), kind)
+        return Outline(ellipse_box(cx, cy, r, r), kind)
     if kind == "ellipse":
-        turn = math.degrees(get.get("theta", 0.0))
-        return Outline(ellipse_box(cx, cy, get.get("rx", nan), get.get("ry", nan), turn), kind)
+        turn = math.degrees(number(shape.get("theta", 0)))
+        return Outline(ellipse_box(cx, cy, rx, ry, turn), kind)
     xs, ys = shape.get("all_points_x"), shape.get("all_points_y")
     if kind not in ("polygon", "extreme rectangle") or not isinstance(xs, list):
-        return Outline(None)
+        return Outline(None, kind)
     outline = Outline.of(list(zip(xs, ys, strict=False)) if isinstance(ys, list) else None, kind)
-    return outline if kind == "polygon" else Outline(outline.box)
-
-
-def _read(given: Given) -> Annotations:
-    return read_via(given.without_split(), given.content, given.images)
-
-
-FORMATS = (
-    Format(
-        "VIA",
-        "a JSON file of the VGG Image Annotator",
-        folder=False,
-        fits=lambda given: is_via(given.content),
-        read=_read,
-    ),
-    Format(
-        "VIA",
-        "a CSV file of the VGG Image Annotator",
-        folder=False,
-        fits=is_via_csv,
-        read=_read,
-    ),
-)
+    return outline if kind == "polygon" or not outline.box else Outline(outline.box)

@@ -12,21 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Box, Objects, check_names
-from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture
 from heatpoint.data.quads import NONE
 from heatpoint.data.readers import steps
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given, begins
 from heatpoint.data.readers.outlines import Corners, around, turned
-from heatpoint.data.readers.voc_files import ANNOTATIONS, choose, find_files, is_xml, walk
-from heatpoint.data.readers.voc_pictures import Pictures
+from heatpoint.data.readers.voc_files import ANNOTATIONS, Pictures, choose, find_files, is_xml, walk
 from heatpoint.errors import HeatpointError
-from heatpoint.system.plain_xml import begins_with, read_xml
+from heatpoint.system.plain_xml import read_xml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 _ROOT = "annotation"
+_SIGN = rb"<annotation[\s/>]"
 _TRIED = 20
 """XML files that are looked into to see whether they are of this format."""
 
@@ -71,9 +70,7 @@ class _Image(NamedTuple):
     objects: list[_Object]
 
 
-def read_voc(
-    path: str | Path, split: str | None = None, images: str | Path | None = None
-) -> Annotations:
+def read_voc(given: Given) -> Annotations:
     """Reads a Pascal VOC data set: a folder with XML files at any depth, or one XML file.
 
     ``Annotations`` with ``JPEGImages`` and ``ImageSets/Main``, XML files beside their pictures,
@@ -91,17 +88,14 @@ def read_voc(
     An image that has no XML file is left out and counted: unlike an XML file without objects, it
     may simply not be labelled yet.
 
-    Args:
-        path: The folder, or a single XML file.
-        split: Name of a list in ``ImageSets/Main``, or of folders; None reads every XML file.
-        images: Folder of the pictures, if they are neither below nor beside the folder.
+    A split is the name of a list in ``ImageSets/Main``, or of folders.
 
     Raises:
         HeatpointError: The folder or split does not exist, there is no XML file, an XML file is
             broken, no object has a class, or ``images`` holds none of the pictures.
     """
-    path = Path(path)
-    files = find_files(path, None if images is None else Path(images))
+    path = given.path if given.is_folder else given.without_split()
+    files = find_files(path, given.images)
     if not files.annotations:
         raise steps.unexpected(path, "XML files in it", "none")
     parsed, others = _parse_all([file for _, file in files.paths])
@@ -110,7 +104,7 @@ def read_voc(
     for file, tag in others.items():
         detail = f"its element is <{tag}>, expected <{_ROOT}>"
         annotations.leave_out("not an annotation file", str(file), detail)
-    chosen = choose(files, split)
+    chosen = choose(files, given.split)
     listed = [each for each in chosen.annotations if each[1] not in others]
     filenames = {file: image.filename for file, image in parsed.items()}
     paths = Pictures(files, filenames, annotations).find(listed)
@@ -161,7 +155,7 @@ def _objects(
             marks: dict[str, Any] = {"difficult": item.difficult, "corners": item.corners}
             objects.add(item.box, label_of[item.name], **marks)
             if item.told:
-                annotations.findings.append(Finding(item.told, picture, f"{what}, a {item.name}"))
+                annotations.say(item.told, picture, f"{what}, a {item.name}")
     return objects
 
 
@@ -275,7 +269,7 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _fits(given: Given) -> bool:
+def _in_folder(given: Given) -> bool:
     """Returns whether a folder holds annotations: in one that is called so, or anywhere.
 
     Label files of YOLO decide by their number: one of the two was left behind.
@@ -288,7 +282,7 @@ def _fits(given: Given) -> bool:
         if not found and tried < _TRIED:
             some = xmls[: _TRIED - tried]
             tried += len(some)
-            found = any(begins_with(given.path.joinpath(*parts, name), _ROOT) for name in some)
+            found = any(begins(given.path.joinpath(*parts, name), _SIGN) for name in some)
         if found and xmls and any(part.lower() in ANNOTATIONS for part in parts):
             return True
         loose += len(xmls)
@@ -307,23 +301,8 @@ def _labels_of_yolo(of_labels: bool, names: Iterable[str]) -> set[str]:
     return texts if of_labels else texts & {Path(n).stem for n in names if is_picture(Path(n))}
 
 
-def _file_fits(given: Given) -> bool:
-    return given.suffix == ".xml" and begins_with(given.path, _ROOT)
-
-
-FORMATS = (
-    Format(
-        "Pascal VOC",
-        "Annotations/*.xml, or XML files beside the pictures",
-        folder=True,
-        fits=_fits,
-        read=lambda given: read_voc(given.path, given.split, given.images),
-    ),
-    Format(
-        "Pascal VOC",
-        "an XML file of one picture",
-        folder=False,
-        fits=_file_fits,
-        read=lambda given: read_voc(given.without_split(), None, given.images),
-    ),
-)
+def fits(given: Given) -> bool:
+    """Returns whether a file is the XML of one picture, or a folder holds some."""
+    if given.is_folder:
+        return _in_folder(given)
+    return given.suffix == ".xml" and begins(given.path, _SIGN)

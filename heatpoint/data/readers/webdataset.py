@@ -20,12 +20,11 @@ from typing import Any
 import msgspec
 
 from heatpoint.data import Annotations, Id
-from heatpoint.data.findings import Finding
 from heatpoint.data.formats import is_picture, matching
 from heatpoint.data.readers import steps
 from heatpoint.data.readers.coco_classes import as_id, read_classes
 from heatpoint.data.readers.coco_objects import Columns, Item
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given
 from heatpoint.data.shards import PACKED, SHARD, Place, files_in, named, plain_name
 from heatpoint.errors import HeatpointError
 
@@ -133,15 +132,14 @@ class _Found:
                 f"{''.join(told)}"
             )
         listed = self.classes.listed(self.items, self.data)
-        classes = read_classes(listed, [item.category_id for item in self.items], where)
-        data = classes.annotations
+        data = read_classes(listed, [item.category_id for item in self.items], where)
         data.findings += self.data.findings
         data.left_out |= self.data.left_out
         ids: Sequence[Id | None] = self.ids
         if None in ids or len(set(ids)) < len(ids):
             ids = range(1, len(self.paths) + 1)
         places: dict[Id, int] = {number: number for number in range(len(self.paths))}
-        record, counts = Columns(self.items, places, self.paths, classes).read(self.sizes)
+        record, counts = Columns(self.items, places, self.paths, data).read(self.sizes)
         rows = zip(self.paths, self.sizes, ids, counts.tolist(), strict=True)
         data.images = record.divided(rows)  # type: ignore[arg-type]
         return data
@@ -200,7 +198,7 @@ class _Classes:
         ids = self._ids
         if self._differ or len(set(ids.values())) < len(ids):
             detail = "one id means two classes, or one class has two; they are told by their names"
-            data.findings.append(Finding("class ids that differ", "", detail))
+            data.say("class ids that differ", "", detail)
             ids = {name: number for number, name in enumerate(sorted(ids), start=1)}
         for item in items:
             if isinstance(item.category_id, str):
@@ -222,7 +220,8 @@ def _groups(folder: Path) -> dict[str, list[Path]]:
     return found
 
 
-def _read(given: Given) -> Annotations:
+def read_webdataset(given: Given) -> Annotations:
+    """Reads a .tar file, several that a pattern names, or those of a folder."""
     path = given.path
     if given.images is not None:
         raise HeatpointError(f"the pictures of {path} are in it; leave --images off")
@@ -248,17 +247,8 @@ def _read(given: Given) -> Annotations:
         return found.finished(path)
 
 
-def _fits(given: Given) -> bool:
-    return given.path.name.lower().endswith((SHARD, *PACKED)) and not given.is_folder
-
-
-FORMATS = (
-    Format("WebDataset", "a .tar file", folder=False, fits=_fits, read=_read),
-    Format(
-        "WebDataset",
-        "*.tar",
-        folder=True,
-        fits=lambda given: bool(_groups(given.path)),
-        read=_read,
-    ),
-)
+def fits(given: Given) -> bool:
+    """Returns whether it is a .tar file, or a folder of some."""
+    if given.is_folder:
+        return bool(_groups(given.path))
+    return given.path.name.lower().endswith((SHARD, *PACKED))

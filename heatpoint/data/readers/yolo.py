@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
 from heatpoint.data import Annotations, Objects, Size
-from heatpoint.data.findings import Finding
-from heatpoint.data.formats import files_below, is_picture
-from heatpoint.data.jpeg_size import quick_size
+from heatpoint.data.formats import files_below, is_picture, matching
+from heatpoint.data.images import image_size
 from heatpoint.data.readers import locate, steps, yolo_lines
-from heatpoint.data.readers.given import Format, Given
+from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.yolo_files import LabelFiles, pictures
 from heatpoint.data.readers.yolo_lines import Row
 from heatpoint.data.readers.yolo_set import DESCRIPTIONS, NAMES, YoloSet, describe, describes
@@ -22,9 +20,7 @@ _KEPT = ("polygon", "rotated box")
 
 
 @steps.without_collection()
-def read_yolo(
-    path: str | Path, split: str | None = None, images: str | Path | None = None
-) -> Annotations:
+def read_yolo(given: Given) -> Annotations:
     """Reads a YOLO data set: a folder, its ``data.yaml``, or a ``.data`` file of darknet and CVAT.
 
     The description tells class names, splits (folders or lists of pictures) and joints
@@ -39,19 +35,16 @@ def read_yolo(
     ``yolo_lines`` says what lines mean. Boxes become pixels by the size in the picture's header;
     where that cannot be read, its objects are left out and counted.
 
-    Args:
-        path: The folder or file.
-        split: Name of the split; None reads everything.
-        images: Folder of the pictures, if it is none of those that the data set names. Of a split
-            that is a folder, the pictures with labels are read.
+    Where another folder of the pictures is named and a split is a folder, the pictures with labels
+    are read.
 
     Raises:
         HeatpointError: No class names, no such split, or a malformed line (names file:line).
     """
-    folder = None if images is None else Path(images)
+    path, split, folder = given.path, given.split, given.images
     if folder is not None and not folder.is_dir():
         raise HeatpointError(f"{folder} is not a folder; expected the images of {path}")
-    described = describe(Path(path))
+    described = describe(path)
     annotations = Annotations(
         described.names,
         [],
@@ -72,11 +65,11 @@ def read_yolo(
     yolo_lines.check_units(seen)
     if yolo_lines.seem_corners(seen):
         detail = "all would be sound as x1 y1 x2 y2, and many reach out of their pictures"
-        annotations.findings.append(Finding("boxes that seem to be corners", "", detail))
+        annotations.say("boxes that seem to be corners", "", detail)
     numbers = {row.label for row in seen if isinstance(row.label, int)}
     if numbers and min(numbers) == 1 and max(numbers) == len(described.names):
         detail = f"they go from 1 to {max(numbers)}, where 0 to {max(numbers) - 1} have names"
-        annotations.findings.append(Finding("class numbers from 1 on", "", detail))
+        annotations.say("class numbers from 1 on", "", detail)
     long = described.joints is None and any(len(row.values) > 5 for row in seen)
     if long and split is not None:  # all splits decide alike
         aside = Annotations(described.names, [])
@@ -105,7 +98,7 @@ def _add(
     """Adds a picture with its objects; those that cannot be kept are left out and counted."""
     size: Size | None
     try:
-        size = quick_size(image)
+        size = image_size(image)
     except HeatpointError:
         size = None
     objects = Objects(described.joints[0] if described.joints else None)
@@ -119,7 +112,7 @@ def _add(
             kind = "unknown category id"
             detail = f"class {row.label}, expected 0 to {len(described.names) - 1}"
         if kind.startswith(_KEPT):
-            annotations.findings.append(Finding(kind, str(image), f"{row.where}: {detail}"))
+            annotations.say(kind, str(image), f"{row.where}: {detail}")
         elif kind:
             annotations.leave_out(kind, str(image), f"{row.where}: {detail}")
         if size is None or label is None or kind == "ambiguous line":
@@ -134,46 +127,24 @@ def _add(
     annotations.images.append(objects.record(image, size, len(annotations.images) + 1))
 
 
-def _is_yolo(folder: Path, elsewhere: bool) -> bool:
+def _in_folder(given: Given) -> bool:
     """Returns whether a folder has label files, or class names beside images.
 
-    Args:
-        folder: The folder.
-        elsewhere: The user named another folder of the images.
+    Where the user named another folder of the images, the names are enough.
     """
-    try:
-        there = [folder, *(Path(entry) for entry in os.scandir(folder) if entry.is_dir())]
-        inner = [each / name for each in there for name in os.listdir(each)]
-    except OSError:
-        return False
-    labels = (path for path in inner if path.name.lower() == "labels")
+    folder = given.path
+    labels = matching(folder, "labels/", "*/labels/")
     if any(next(files_below(path, endings=(".txt",)), None) for path in labels):
         return True
     if locate.first_file(folder / name for name in (*DESCRIPTIONS, *NAMES)):
-        return elsewhere or any(is_picture(path) for path in folder.rglob("*"))
+        return given.images is not None or any(is_picture(path) for path in folder.rglob("*"))
     return any(is_picture(path) and path.with_suffix(".txt").is_file() for path in folder.iterdir())
 
 
-def _is_description(given: Given) -> bool:
-    """Returns whether a file is a data.yaml or a .data file."""
+def fits(given: Given) -> bool:
+    """Returns whether a file is a data.yaml or a .data file, or a folder is of YOLO."""
+    if given.is_folder:
+        return _in_folder(given)
     if given.suffix == ".data":
         return True
     return given.suffix in (".yaml", ".yml") and describes(given.start)
-
-
-FORMATS = (
-    Format(
-        "YOLO",
-        "images and labels, data.yaml, obj.data or classes.txt",
-        folder=True,
-        fits=lambda given: _is_yolo(given.path, given.images is not None),
-        read=lambda given: read_yolo(given.path, given.split, given.images),
-    ),
-    Format(
-        "YOLO",
-        "a data.yaml or .data file",
-        folder=False,
-        fits=_is_description,
-        read=lambda given: read_yolo(given.path, given.split, given.images),
-    ),
-)

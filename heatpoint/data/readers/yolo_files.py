@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from heatpoint.data import Annotations
-from heatpoint.data.findings import Finding
-from heatpoint.data.formats import is_left_behind, is_picture
+from heatpoint.data.formats import is_left_behind, is_picture, walk
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.yolo_set import YoloSet
 from heatpoint.errors import HeatpointError
@@ -67,12 +66,10 @@ def pictures(
 
 def _beside_labels(folder: Path, known: Sequence[Path]) -> Iterator[Path]:
     """Yields the pictures below a folder, but in those known, beside which their labels lie."""
-    for place, inner, names in os.walk(folder):
-        inner[:] = sorted(
-            one for one in inner if not is_left_behind(one) and Path(place, one) not in known
-        )
-        texts = {name[:-4] for name in names if name[-4:].lower() == ".txt"}
-        for name in sorted(names) if texts else ():
+    for place, names in walk(folder):
+        inside = any(Path(place).is_relative_to(one) for one in known)
+        texts = {name[:-4] for name in names if name[-4:].lower() == ".txt" and not inside}
+        for name in names if texts else ():
             if os.path.splitext(name)[0] in texts and is_picture(Path(name)):
                 yield Path(place, name)
 
@@ -154,15 +151,14 @@ class LabelFiles:
                 annotations.leave_out("unused label file", file, detail + "pictures 'images'")
             elif len(several) > 1:
                 detail = " and ".join(path.name for path in several[:3])
-                kind = "label file of several pictures"
-                annotations.findings.append(Finding(kind, file, detail))
+                annotations.say("label file of several pictures", file, detail)
         used = set(users)
         self._take_near(found, used, annotations)
         self._tell_unused(found, used, annotations)
         if found and not any(found.values()):
             folders = ", ".join(each.folder for each in self._folders(str(paths[0].parent)))
             detail = f"{len(found):,} pictures have none; looked in {folders}"
-            annotations.findings.append(Finding("no label files", "", detail))
+            annotations.say("no label files", "", detail)
         return found
 
     def _folders(self, folder: str) -> list[_Labels]:
@@ -217,8 +213,7 @@ class LabelFiles:
                 path, file = pictures[key][0], texts[key][0]
                 found[path] = file
                 used.add(file)
-                kind = "label file under a near name"
-                annotations.findings.append(Finding(kind, file, f"read for {path.name}"))
+                annotations.say("label file under a near name", file, f"read for {path.name}")
 
     def _tell_unused(
         self, found: dict[Path, str | None], used: set[str], annotations: Annotations
@@ -231,8 +226,7 @@ class LabelFiles:
                     looked[labels.folder].add(folder)
         for place in self._described.places(self._split):
             for labels in self._folders(str(place)) if place.is_dir() else ():
-                for below, inner, _ in os.walk(labels.folder):
-                    inner[:] = [one for one in inner if not is_left_behind(one)]
+                for below, _ in walk(labels.folder):
                     looked[below]  # a folder of labels that may have no folder of pictures
         stems = {folder: _stems(folder) for folder in set().union(*looked.values())}
         for folder in sorted(looked):

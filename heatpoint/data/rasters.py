@@ -1,15 +1,114 @@
-"""Reads TIFF files part by part, so that a picture larger than the memory can be looked at."""
+"""Reads what Pillow does not: .npy files, TIFF files of several bands, TIFF files part by part."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from heatpoint.data.opening import MAX_BYTES, BadImage, named, opened
+from heatpoint.data.shards import content, inside
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Bands, Image
+
+MOST = 64
+"""Most channels of a picture."""
+
+_ARRAYS = (".npy", ".tif", ".tiff")
+
+
+def array_of(source: object, name: str, read: bool = True) -> NDArray[Any] | None:
+    """Returns the values of a .npy file or of a TIFF file of several bands, None of another one.
+
+    A .npy file is not read but mapped: what is not looked at needs no memory. One of three axes
+    has its channels along the shortest, which is the last or the first.
+
+    Args:
+        source: A file or its bytes; None is returned for anything else.
+        name: What messages call it.
+        read: False leaves all values of a TIFF file 0, for those who ask for shape and type.
+
+    Returns:
+        (H, W) or (H, W, C).
+
+    Raises:
+        BadImage: It cannot be read, or its axes are not clear.
+    """
+    start, ending = b"", ""
+    if isinstance(source, bytes):
+        start = source[:6]
+    elif isinstance(source, (str, Path)):
+        ending = Path(source).suffix.lower()
+    if isinstance(source, (str, Path)) and ending in _ARRAYS and inside(source):
+        with named(name):
+            source = content(source)
+    if start == b"\x93NUMPY" or ending == ".npy":
+        return _channels_last(_mapped(source, name), name)
+    if start[:2] in (b"II", b"MM") or ending in _ARRAYS[1:]:
+        return _of_tiff(source, name, read)
+    return None
+
+
+def _mapped(source: Any, name: str) -> NDArray[Any]:
+    try:
+        if isinstance(source, bytes):
+            return np.asarray(np.load(io.BytesIO(source), allow_pickle=False))
+        return np.asarray(np.load(source, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError:
+        raise BadImage(f"image {name} does not exist") from None
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
+        raise BadImage(f"image {name} is no .npy file of plain numbers: {error}") from None
+
+
+def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:
+    if array.ndim == 3:
+        first, middle, last = array.shape
+        if last < min(first, middle) and last <= MOST:
+            return array
+        if first < min(middle, last) and first <= MOST:
+            return np.moveaxis(array, 0, -1)
+    if array.ndim != 2 or 0 in array.shape:
+        raise BadImage(
+            f"{name} has shape {array.shape}, of which no axis is clearly that of the channels; "
+            f"save it as (H, W) or (H, W, C) with at most {MOST} channels, fewer than either side"
+        )
+    return array
+
+
+def _of_tiff(source: Any, name: str, read: bool) -> NDArray[Any] | None:
+    """Returns the first page of a TIFF file that Pillow does not know, None of others."""
+    try:
+        with opened(source, name):
+            return None
+    except BadImage as error:
+        if "not an image in a known format" not in str(error):
+            raise
+    try:
+        import tifffile
+    except ImportError:
+        raise BadImage(
+            f"{name} is a TIFF file that Pillow cannot read; if it is one of several bands, "
+            "install what reads it: pip install 'heatpoint[tiff]'"
+        ) from None
+    try:
+        with tifffile.TiffFile(io.BytesIO(source) if isinstance(source, bytes) else source) as file:
+            page: Any = file.pages.first
+            if read and page.nbytes > MAX_BYTES:
+                raise BadImage(
+                    f"image {name} claims {page.nbytes:,} bytes; cut it into tiles first"
+                )
+            blank = np.broadcast_to(np.zeros((), page.dtype), page.shape)  # one value in memory
+            values: NDArray[Any] = page.asarray() if read else blank
+            if values.ndim not in (2, 3) or 0 in values.shape:
+                raise BadImage(f"image {name} has shape {values.shape}; expected (H, W, channels)")
+            return np.moveaxis(values, 0, -1) if page.planarconfig == 2 else values
+    except BadImage:
+        raise
+    except Exception as error:  # decoders raise whatever a broken byte happens to cause
+        raise BadImage(f"image {name} is broken or cannot be decoded: {error}") from None
 
 
 class TiffParts:
