@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from heatpoint.geometry import box_iou
 
@@ -62,6 +61,10 @@ class ByteTrack:
             boxes: (N, 4), xyxy, in pixels.
             seconds: When the frame is shown.
         """
+        from scipy.optimize import (
+            linear_sum_assignment,
+        )  # here, since films without it start sooner
+
         elapsed = 1 / self._rate
         if self._last is not None:
             elapsed = max(seconds - self._last, _TICK)
