@@ -61,9 +61,8 @@ class ByteTrack:
             boxes: (N, 4), xyxy, in pixels.
             seconds: When the frame is shown.
         """
-        from scipy.optimize import (
-            linear_sum_assignment,
-        )  # here, since films without it start sooner
+        # Here, so that films without identities start sooner.
+        from scipy.optimize import linear_sum_assignment
 
         elapsed = 1 / self._rate
         if self._last is not None:
