@@ -15,9 +15,9 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.quads import as_points
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
+from heatpoint.inference.doubts import Doubted
 from heatpoint.inference.engines import Engine, open_engine
 from heatpoint.inference.match import Match
-from heatpoint.inference.page import Doubted
 from heatpoint.inspection import inspect
 from heatpoint.inspection.disagreement import Disagreement, disputed, write_disputed
 from heatpoint.synthetic.pictures import write_shapes

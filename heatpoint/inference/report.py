@@ -22,10 +22,11 @@ from heatpoint.inference.charts import (
     draw_waterfall,
     point_curves,
 )
+from heatpoint.inference.doubts import Doubt, Doubted, joint_doubts
 from heatpoint.inference.engines import Engine, is_exported
 from heatpoint.inference.match import Match
 from heatpoint.inference.metrics import percent, score_title
-from heatpoint.inference.page import Doubt, Doubted, chart, joint_doubts, picture, table, write_page
+from heatpoint.inference.page import chart, picture, table, write_page
 from heatpoint.inference.predict import SCORE
 from heatpoint.scoring.faults import BACKGROUND, BOTH, CLASS, DOUBLE, KINDS, MISSED, PLACE, Faults
 from heatpoint.system.files import write_json

@@ -19,9 +19,10 @@ from heatpoint.data.validate import Progress
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import box_area, box_iou
 from heatpoint.inference import KeepOptions, RunOptions
+from heatpoint.inference.doubts import SAME, Doubt, Doubted, joint_doubts
 from heatpoint.inference.engines import Engine
 from heatpoint.inference.match import Match
-from heatpoint.inference.page import SAME, Doubt, Doubted, joint_doubts, picture, write_page
+from heatpoint.inference.page import picture, write_page
 from heatpoint.inference.predict import SCORE, open_runner
 from heatpoint.inspection.oracle import RADIUS
 from heatpoint.scoring import alike
