@@ -237,9 +237,12 @@ def box_iou(a: NDArray[Any], b: NDArray[Any]) -> NDArray[Any]:
 
     Two boxes without area overlap 0, not NaN.
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    common = (high - low).clip(0).prod(-1)
+    # Axis by axis: a product along an axis of two takes several times as long.
+    width, height = (
+        np.minimum(a[:, None, axis + 2], b[:, axis + 2]) - np.maximum(a[:, None, axis], b[:, axis])
+        for axis in (0, 1)
+    )
+    common = width.clip(0) * height.clip(0)
     union = box_area(a)[:, None] + box_area(b)[None, :] - common
     overlaps: NDArray[Any] = common / union.clip(np.finfo(union.dtype).tiny)
     return overlaps
