@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 TYPE_CHECKING = False  # typing takes longer to import than all that --help needs
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 
 EXIT_MISTAKE, EXIT_USAGE, EXIT_INTERRUPTED = 1, 2, 130
@@ -31,6 +33,25 @@ class HeatpointError(Exception):
 
 class HeatpointWarning(UserWarning):
     """Something about the user's data that is worth a look but stops nothing."""
+
+
+@contextmanager
+def needing(what: str, extra: str) -> Iterator[None]:
+    """Says in one sentence how to install a package that is imported within and is not there.
+
+    Args:
+        what: Begins the sentence, such as "to_pandas needs pandas".
+        extra: The extra of heatpoint that brings the package.
+
+    Raises:
+        HeatpointError: It cannot be imported.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise HeatpointError(
+            f"{what} ({error}); install it with: pip install 'heatpoint[{extra}]'"
+        ) from None
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

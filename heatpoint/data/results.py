@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Id
 from heatpoint.data.skeleton import Skeleton
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import HeatpointError, needing
 
 if TYPE_CHECKING:
     import pandas
@@ -270,12 +270,8 @@ class Detections:
         Raises:
             HeatpointError: pandas is not installed.
         """
-        try:
+        with needing("to_pandas needs pandas", "pandas"):
             import pandas
-        except ImportError:
-            raise HeatpointError(
-                "to_pandas needs pandas; pip install 'heatpoint[pandas]'"
-            ) from None
 
         table: dict[str, Any] = {
             "class": [self.names[label] for label in self.labels.tolist()],

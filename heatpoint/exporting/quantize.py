@@ -16,7 +16,7 @@ import numpy as np
 from heatpoint.data import Annotations
 from heatpoint.data.formats import is_left_behind, is_picture
 from heatpoint.data.readers import read
-from heatpoint.errors import HeatpointError, HeatpointWarning
+from heatpoint.errors import HeatpointError, HeatpointWarning, needing
 from heatpoint.exporting.parity import counterpart
 from heatpoint.geometry import RGB, Bands
 from heatpoint.inference.engines import open_engine
@@ -315,12 +315,7 @@ def _nncf() -> Any:
     # OpenVINO, which does so too.
     OpenVinoEngine.library()
     os.environ.setdefault("NNCF_CI", "1")
-    try:
+    with needing("int8 is made by NNCF, which cannot be loaded", "openvino"):
         import nncf
-    except ImportError as error:
-        raise HeatpointError(
-            f"int8 is made by NNCF, which cannot be loaded ({error}); install it with: "
-            "pip install 'heatpoint[openvino]'"
-        ) from None
     nncf.set_log_level(logging.ERROR)
     return nncf

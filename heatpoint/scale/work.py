@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import HeatpointError, needing
 from heatpoint.inference.engines import is_exported
 from heatpoint.scale import ClusterOptions, ScaleOptions
 from heatpoint.scale.looking import Job, Looker
@@ -63,15 +63,10 @@ def check(options: ScaleOptions) -> Any:
         raise HeatpointError(f"gpus must not be negative, but is {cluster.gpus}")
     for name, value in _SETTINGS.items():
         os.environ.setdefault(name, value)
-    try:
+    with needing("prediction on a cluster needs Ray Data, which cannot be loaded", "ray"):
         import pyarrow
         import ray
         import ray.data
-    except ImportError as error:
-        raise HeatpointError(
-            f"prediction on a cluster needs Ray Data, which cannot be loaded ({error}); install it "
-            "with: pip install 'heatpoint[ray]'"
-        ) from None
     assert pyarrow
     return ray
 

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import HeatpointError, needing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,13 +28,9 @@ def read_graph(path: Path) -> dict[str, Tensor]:
     """
     import torch
 
-    try:
+    with needing(f"{path} is an ONNX file, which needs the package onnx", "onnx"):
         import onnx
         from onnx.numpy_helper import to_array
-    except ImportError:
-        raise HeatpointError(
-            f"{path} is an ONNX file, which needs the package onnx: pip install 'heatpoint[onnx]'"
-        ) from None
     try:
         graph = onnx.load(path, load_external_data=False).graph
         tensors = {each.name: torch.tensor(to_array(each)) for each in graph.initializer}

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from heatpoint.errors import HeatpointError
+from heatpoint.errors import HeatpointError, needing
 from heatpoint.inference.engines import older
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Answer, Engine, Pixels, Timings
@@ -114,13 +114,9 @@ class ExportedEngine(Engine):
         """
         if cls.module == "openvino" and cls.module not in sys.modules:
             sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        try:
+        files = f"{' and '.join(cls.suffixes)} files"
+        with needing(f"{cls.runtime}, which runs {files}, cannot be loaded", cls.name):
             return import_module(cls.module)
-        except ImportError as error:
-            raise HeatpointError(
-                f"{cls.runtime}, which runs {' and '.join(cls.suffixes)} files, cannot be loaded "
-                f"({error}); install it with: pip install 'heatpoint[{cls.name}]'"
-            ) from None
 
     @classmethod
     @abstractmethod
