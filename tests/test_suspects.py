@@ -106,7 +106,8 @@ def test_one_object_labelled_twice() -> None:
     assert told(crowd) == []
     equal = record("a.jpg", box, box, box, labels=(0, 0, 1))
     assert [kind for kind, *_ in told(equal)] == ["two classes in one place"]
-    assert validate(Annotations(("cat", "dog"), [equal]), False).counts() == {
+    assert validate(Annotations(("cat", "dog"), [equal])).counts() == {
+        "missing image": 1,
         "duplicate box": 1,
         "two classes in one place": 1,
     }
@@ -143,8 +144,8 @@ def test_classes_that_one_split_lacks() -> None:
 def test_a_visible_joint_in_the_corner_is_an_error_of_the_tool() -> None:
     one = record("a.jpg", (10, 10, 90, 90))
     one.keypoints = np.array([[(0.5, 0.5, 2), (0, 0, 0), (40, 0.5, 2), (0, 0, 1)]], float)
-    report = validate(Annotations(("cat",), [one]), check_images=False)
-    assert report.counts() == {"joint at (0, 0)": 2}
+    report = validate(Annotations(("cat",), [one]))
+    assert report.counts() == {"missing image": 1, "joint at (0, 0)": 2}
     assert "joint 0 of object 1 at (0.5, 0.5)" in report.summary()
 
 

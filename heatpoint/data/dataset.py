@@ -273,7 +273,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
     The order repeats its beginning until all processes have equally many.
 
     Example:
-        >>> sampler = EpochSampler(3, shuffle=False, rank=1, world_size=2)
+        >>> sampler = EpochSampler(3, rank=1, world_size=2)
         >>> sampler.set_epoch(5)
         >>> list(sampler)
         [(5, 1), (5, 0)]
@@ -283,16 +283,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
         seed: Start of all chance, not negative.
         rank: This process, from 0.
         world_size: Number of processes.
-        shuffle: False keeps the order of the annotations.
     """
 
-    def __init__(
-        self, length: int, seed: int = 0, rank: int = 0, world_size: int = 1, shuffle: bool = True
-    ) -> None:
+    def __init__(self, length: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
         if not 0 <= rank < world_size:
             raise ValueError(f"rank must lie in [0, {world_size}), got {rank}")
-        self.length, self.seed, self.shuffle = length, seed, shuffle
-        self.rank, self.world_size = rank, world_size
+        self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
         self.epoch, self.start = 0, 0
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
@@ -304,8 +300,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def order(self) -> NDArray[np.int64]:
         """Returns the (n,) indices that are left for this process."""
-        rng = np.random.default_rng([self.seed, self.epoch, 0])
-        order = rng.permutation(self.length) if self.shuffle else np.arange(self.length)
+        order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.length)
         whole = np.resize(order, self.start + len(self) * self.world_size)
         return whole[self.start :][self.rank :: self.world_size]
 

@@ -25,15 +25,14 @@ TOLERANCE = 0.02
 
 
 def _file_findings(
-    record: ImageRecord, decode: bool, channels: int
+    record: ImageRecord, channels: int
 ) -> tuple[Size | None, list[Finding], int | None, Bands]:
-    """Looks at an image's file: at its header and its end, unless it is to be decoded.
+    """Looks at an image's file: at its header and its end, which tells whether it is whole.
 
     Pictures of more than 8 bits are decoded to say how they are scaled.
 
     Args:
         record: The image, with the size it is annotated with.
-        decode: Decode it to be sure.
         channels: How many are to be kept, 0 for what is usual.
 
     Returns:
@@ -48,7 +47,7 @@ def _file_findings(
         header = read_header(path)
         bands = kept_of(header.bands, header.rgb, channels)
         deep = header.deep and bands == RGB
-        if decode or not ends_well(path):
+        if not ends_well(path):
             load_image(path, bands=bands)
         found, bits = depth_findings(deep_file(path), path) if deep else ([], None)
     except HeatpointError as error:
@@ -248,26 +247,20 @@ class Report:
         return "\n".join(lines)
 
 
-def validate(
-    annotations: Annotations,
-    check_images: bool = True,
-    progress: Progress | None = None,
-    decode: bool = False,
-) -> Report:
+def validate(annotations: Annotations, progress: Progress | None = None) -> Report:
     """Examines a data set and repairs nothing.
+
+    Of every image the header and the last bytes are looked at, which finds missing, foreign and
+    truncated files and wrong sizes without decoding.
 
     Args:
         annotations: The data set as read.
-        check_images: Also open every image: its header and its last bytes, which finds missing,
-            foreign and truncated files and wrong sizes without decoding.
         progress: Called with the number of images done and the number of all.
-        decode: Decode every image as well: slow, finds damage in the middle of a file.
     """
     findings, sizes = list(annotations.findings), list[Size | None]()
     places, guesses = dict[Path, int](), Counter[int]()
-    for number, (record, size, found, bits, _) in enumerate(
-        _examined(annotations, progress, decode, check_images), start=1
-    ):
+    examined = _examined(annotations, progress)
+    for number, (record, size, found, bits, _) in enumerate(examined, start=1):
         first = places.setdefault(record.path, number)
         if first != number:
             detail = f"images {first} and {number} of the list"
@@ -288,10 +281,7 @@ def validate(
 
 
 def clean(
-    annotations: Annotations,
-    skip_bad: bool = False,
-    progress: Progress | None = None,
-    decode: bool = False,
+    annotations: Annotations, skip_bad: bool = False, progress: Progress | None = None
 ) -> tuple[Annotations, dict[str, int]]:
     """Returns the data set as training uses it, and what had to be changed.
 
@@ -304,7 +294,6 @@ def clean(
         annotations: The data set as read; it is not changed.
         skip_bad: Leave out images that are missing or unreadable instead of raising.
         progress: Called with the number of images done and the number of all.
-        decode: Decode every image to be sure, instead of looking at its header and its end.
 
     Returns:
         The cleaned data set, whose ``left_out`` continues that of the reader, and the counts by
@@ -319,7 +308,7 @@ def clean(
     left_out, changed = Counter(annotations.left_out), Counter(told)
     bad: list[Finding] = []
     records, guesses, kinds = list[ImageRecord](), Counter[int](), dict[Bands, Path]()
-    for record, size, found, bits, bands in _examined(annotations, progress, decode):
+    for record, size, found, bits, bands in _examined(annotations, progress):
         if size is None:
             bad += found
             continue
@@ -339,14 +328,11 @@ def clean(
 
 
 def _examined(
-    annotations: Annotations, progress: Progress | None, decode: bool, check: bool = True
+    annotations: Annotations, progress: Progress | None
 ) -> Iterator[tuple[ImageRecord, Size | None, list[Finding], int | None, Bands]]:
-    """Yields each record with its file's size, findings and bits, or its own size unchecked."""
+    """Yields each record with what ``_file_findings`` says of its file."""
     for number, record in enumerate(annotations.images, start=1):
-        size, found, bits, bands = record.size, list[Finding](), None, RGB
-        if check:
-            size, found, bits, bands = _file_findings(record, decode, annotations.channels)
-        yield record, size, found, bits, bands
+        yield record, *_file_findings(record, annotations.channels)
         if progress is not None:
             progress(number, len(annotations))
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from heatpoint.data import Id
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Image
@@ -317,31 +316,24 @@ def choose_view(about: Description, run: RunOptions) -> View:
     return Tiles(size, about.multiple, about.trim, tile, run.overlap)
 
 
-def result_rows(
-    found: Iterable[Found], category_ids: Sequence[Id] | None = None
-) -> list[dict[str, Any]]:
+def result_rows(found: Iterable[Found]) -> list[dict[str, Any]]:
     """Returns COCO result rows that also say ``file_name``, ``category_name`` and any ``frame``.
 
-    Args:
-        found: Results of ``iter_predict``; ``image_id`` is the image's place, from 0.
-        category_ids: The id of class ``i`` at place ``i``; None means 1 to C.
+    ``image_id`` is the image's place, from 0; classes are called 1 to C.
     """
     rows = []
     for one in found:
         names = [one.detections.names[label] for label in one.detections.labels.tolist()]
-        own = one.detections.to_coco(one.index, category_ids)
-        for row, name in zip(own, names, strict=True):
+        for row, name in zip(one.detections.to_coco(one.index), names, strict=True):
             frame = {} if one.frame is None else {"frame": one.frame}
             rows.append({"file_name": one.path, **frame, "category_name": name, **row})
     return rows
 
 
-def write_results(
-    path: str | Path, found: Iterable[Found], category_ids: Sequence[Id] | None = None
-) -> None:
+def write_results(path: str | Path, found: Iterable[Found]) -> None:
     """Writes ``result_rows`` as JSON, atomically; ``evaluate(results=path)`` reads the file.
 
     Raises:
         HeatpointError: The file cannot be written.
     """
-    write_json(path, result_rows(found, category_ids))
+    write_json(path, result_rows(found))

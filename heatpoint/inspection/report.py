@@ -278,6 +278,6 @@ def sought(record: ImageRecord) -> NDArray[np.bool_]:
     return ~(record.crowd | record.difficult)
 
 
-def _few(words: Sequence[str], shown: int = 8) -> str:
-    more = f" and {len(words) - shown} more" if len(words) > shown else ""
-    return ", ".join(words[:shown]) + more
+def _few(words: Sequence[str]) -> str:
+    more = f" and {len(words) - 8} more" if len(words) > 8 else ""
+    return ", ".join(words[:8]) + more
