@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from heatpoint import zoo
-from heatpoint.exporting import export
+from heatpoint.exporting.export import export
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.torch import TorchEngine
 from heatpoint.networks.deformable import TAPS, DeformConv, Way, by_operator, by_taps, set_way

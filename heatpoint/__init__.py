@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from heatpoint import plugins
     from heatpoint import ray as ray
-    from heatpoint.benchmarking import benchmark as benchmark
+    from heatpoint.benchmarking.benchmark import benchmark as benchmark
     from heatpoint.codecs.center import CenterCodec as CenterCodec
     from heatpoint.codecs.corners import CornerCodec as CornerCodec
     from heatpoint.codecs.joints import JointCodec as JointCodec
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from heatpoint.data.results import Detections as Detections
     from heatpoint.data.skeleton import Skeleton as Skeleton
     from heatpoint.data.writers import write as write
-    from heatpoint.demonstration import demo as demo
+    from heatpoint.demonstration.demo import demo as demo
     from heatpoint.errors import HeatpointError as HeatpointError
-    from heatpoint.exporting import export as export
+    from heatpoint.exporting.export import export as export
     from heatpoint.inference.engines import open_engine as open_engine
     from heatpoint.inference.evaluate import evaluate as evaluate
     from heatpoint.inference.limits import limits as limits
     from heatpoint.inference.loaded import Model as Model
     from heatpoint.inference.loaded import load as load
     from heatpoint.inference.predict import predict as predict
-    from heatpoint.inspection import inspect as inspect
+    from heatpoint.inspection.inspect import inspect as inspect
     from heatpoint.planning import plan as plan
     from heatpoint.planning import train as train
     from heatpoint.weights.hub import pull as pull
@@ -64,13 +64,13 @@ _HOME = {
     "JointCodec": "heatpoint.codecs.joints",
     "Model": "heatpoint.inference.loaded",
     "Skeleton": "heatpoint.data.skeleton",
-    "benchmark": "heatpoint.benchmarking",
+    "benchmark": "heatpoint.benchmarking.benchmark",
     "build": "heatpoint.zoo",
-    "demo": "heatpoint.demonstration",
+    "demo": "heatpoint.demonstration.demo",
     "evaluate": "heatpoint.inference.evaluate",
-    "export": "heatpoint.exporting",
+    "export": "heatpoint.exporting.export",
     "fetch": "heatpoint.convert",
-    "inspect": "heatpoint.inspection",
+    "inspect": "heatpoint.inspection.inspect",
     "limits": "heatpoint.inference.limits",
     "load": "heatpoint.inference.loaded",
     "merge": "heatpoint.data.combining",

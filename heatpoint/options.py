@@ -344,14 +344,12 @@ def _plain(value: Any) -> Any:
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
-def passed(options: object, *others: str) -> dict[str, Any]:
-    """Returns the options that a function takes as keywords of the same names.
-
-    Args:
-        options: An instance of a dataclass of options without nested ones.
-        others: Names of the options that the function does not take so.
-    """
-    return {name: value for name, value in vars(options).items() if name not in others}
+def as_keywords(options: object) -> dict[str, Any]:
+    """Returns options as the keywords of a function that ``keywords`` has decorated."""
+    types, told = types_of(type(options)), dict[str, Any]()
+    for name, value in vars(options).items():
+        told |= as_keywords(value) if dataclasses.is_dataclass(types[name]) else {name: value}
+    return told
 
 
 def keywords(

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-import heatpoint.exporting as package
+import heatpoint.exporting.export as package
 from heatpoint.exporting import graph
 from heatpoint.inference.engines.description import Description
 from heatpoint.system import locked

@@ -231,7 +231,7 @@ def test_a_failed_contender_is_told_and_changes_the_status(
     protocol = {"model": "x", "architecture": "", "size": [64, 64], "threads": 1, "device": "cpu"}
     protocol["processor"] = "y"
     report = Report(protocol, [result(NAIVE, [1.0])], {"onnx": "not here"}, {"torch": "it died"})
-    monkeypatch.setattr("heatpoint.benchmarking.benchmark", lambda *_, **__: report)
+    monkeypatch.setattr("heatpoint.benchmarking.benchmark.benchmark", lambda *_, **__: report)
     words = ["x.safetensors", "--out", str(tmp_path)]
     assert run(words, "benchmark", Benchmark) == EXIT_MISTAKE
     said = capsys.readouterr().err

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ramps import joints_of, ramp_detector, ramp_image
 
 from heatpoint import zoo
-from heatpoint.benchmarking import benchmark
+from heatpoint.benchmarking.benchmark import benchmark
 from heatpoint.benchmarking.contenders import Contender
 from heatpoint.benchmarking.race import PER_ROUND, Process
 from heatpoint.benchmarking.worker import STAGES, EnginePassage, Laps, NaivePassage, Task

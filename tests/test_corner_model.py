@@ -21,7 +21,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.predict import predict
-from heatpoint.inspection import inspect
+from heatpoint.inspection.inspect import inspect
 from heatpoint.inspection.oracle import oracle
 from heatpoint.networks import Network
 from heatpoint.networks.features import EveryLevel

@@ -19,7 +19,7 @@ from test_export import (
 )
 
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export
+from heatpoint.exporting.export import export
 from heatpoint.inference.engines.onnx import OnnxEngine
 from heatpoint.inference.engines.openvino import OpenVinoEngine
 from heatpoint.zoo.detector import Detector

@@ -9,7 +9,7 @@ import cv2
 import pytest
 
 from heatpoint.data.readers import read
-from heatpoint.demonstration import DemoResult, demo
+from heatpoint.demonstration.demo import DemoResult, demo
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from heatpoint.demonstration import DemoResult, demo
+from heatpoint.demonstration.demo import DemoResult, demo
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
 

@@ -18,8 +18,8 @@ from heatpoint.data.skeleton import Skeleton
 from heatpoint.inference.doubts import Doubted
 from heatpoint.inference.engines import Engine, open_engine
 from heatpoint.inference.match import Match
-from heatpoint.inspection import inspect
 from heatpoint.inspection.disagreement import Disagreement, disputed, write_disputed
+from heatpoint.inspection.inspect import inspect
 from heatpoint.synthetic.pictures import write_shapes
 
 NAMES = ("cat", "dog")

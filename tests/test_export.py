@@ -20,7 +20,7 @@ from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export
+from heatpoint.exporting.export import export
 from heatpoint.exporting.graph import Deployed
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.openvino import openvino_core

@@ -10,7 +10,7 @@ import pytest
 from blobs import spot_detector
 
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import drafted, export
+from heatpoint.exporting.export import drafted, export
 
 
 @pytest.mark.parametrize(

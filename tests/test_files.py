@@ -167,7 +167,7 @@ def test_a_killed_write_leaves_nothing_for_long(tmp_path: Path) -> None:
 def test_a_killed_export_leaves_nothing_for_long(tmp_path: Path) -> None:
     pytest.importorskip("onnx", reason="needs the extra 'onnx'")
     program = (
-        "import os, sys\nfrom pathlib import Path\nfrom heatpoint.exporting import drafted\n"
+        "import os, sys\nfrom pathlib import Path\nfrom heatpoint.exporting.export import drafted\n"
         "with drafted(Path(sys.argv[1])) as path:\n"
         "    path.write_text('half')\n    path.with_suffix('.bin').write_text('half')\n"
         "    os.kill(os.getpid(), 9)"

@@ -13,7 +13,7 @@ import pytest
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.errors import HeatpointError
-from heatpoint.inspection import Inspection, inspect
+from heatpoint.inspection.inspect import Inspection, inspect
 from heatpoint.inspection.oracle import OracleReport, oracle
 from heatpoint.inspection.report import Spread, measure, window_side
 from heatpoint.synthetic.pictures import write_shapes

@@ -12,8 +12,8 @@ import pytest
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
-from heatpoint.inspection import inspect
 from heatpoint.inspection.corners import CornerReport, inspect_corners
+from heatpoint.inspection.inspect import inspect
 from heatpoint.synthetic.pictures import write_shapes
 
 

@@ -16,7 +16,7 @@ from heatpoint import plugins
 from heatpoint.codecs import Codec, Encoded, Maps, MapSpec, Rows, Target, gathered
 from heatpoint.codecs.peaks import read_cells, top_peaks
 from heatpoint.errors import HeatpointError
-from heatpoint.inspection import inspect
+from heatpoint.inspection.inspect import inspect
 from heatpoint.networks import Network
 from heatpoint.networks.features import PlainResNet, TopDownNeck
 from heatpoint.networks.heads import MapHeads

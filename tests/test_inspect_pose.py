@@ -15,7 +15,7 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.readers import read
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.inspection import Inspection, inspect
+from heatpoint.inspection.inspect import Inspection, inspect
 from heatpoint.inspection.joints import JointCounts, JointReport, measure_joints
 from heatpoint.inspection.report import Spread
 from heatpoint.synthetic.figures import write_figures

@@ -16,7 +16,7 @@ from heatpoint import plugins, train
 from heatpoint.codecs import Codec
 from heatpoint.convert import convert
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export
+from heatpoint.exporting.export import export
 from heatpoint.exporting.graph import Deployed
 from heatpoint.inference.engines import open_engine
 from heatpoint.networks import Network

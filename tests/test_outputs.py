@@ -17,7 +17,7 @@ from heatpoint.data.draw import write_picture
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
-from heatpoint.inspection import inspect
+from heatpoint.inspection.inspect import inspect
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.system.files import write_json
 from heatpoint.system.outputs import check_outputs

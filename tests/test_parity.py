@@ -19,11 +19,12 @@ from layered import SPOTS, layered_detector, spot_pictures
 from ramps import SKELETON, ramp_detector, ramp_image
 from torch import Tensor, nn
 
-import heatpoint.exporting as package
+import heatpoint.exporting.export as package
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export, parity
+from heatpoint.exporting import parity
+from heatpoint.exporting.export import export
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.predict import open_runner

@@ -21,7 +21,8 @@ from test_export import lively_detector
 
 from heatpoint.codecs.joints import JointCodec
 from heatpoint.errors import HeatpointError, HeatpointWarning
-from heatpoint.exporting import export, graph, quantize
+from heatpoint.exporting import graph, quantize
+from heatpoint.exporting.export import export
 from heatpoint.exporting.graph import Deployed, to_openvino
 from heatpoint.inference.engines import open_engine
 from heatpoint.inference.engines.description import Description

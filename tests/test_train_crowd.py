@@ -16,11 +16,11 @@ from heatpoint.data.readers import read
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export
+from heatpoint.exporting.export import export
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.limits import limits
 from heatpoint.inference.predict import iter_predict, predict, write_results
-from heatpoint.inspection import inspect
+from heatpoint.inspection.inspect import inspect
 from heatpoint.synthetic.figures import FIGURE, write_figures
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training import train

@@ -18,11 +18,11 @@ from heatpoint.data.images import load_image
 from heatpoint.data.quads import as_points
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export
+from heatpoint.exporting.export import export
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.limits import limits
 from heatpoint.inference.predict import predict
-from heatpoint.inspection import inspect
+from heatpoint.inspection.inspect import inspect
 from heatpoint.planning import plan
 from heatpoint.synthetic.cells import NAMES, draw_cells, write_cells
 from heatpoint.synthetic.pictures import write_shapes

@@ -11,12 +11,12 @@ import pytest
 from heatpoint.data import Annotations
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export
+from heatpoint.exporting.export import export
 from heatpoint.geometry.polygons import quad_iou
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.limits import limits
 from heatpoint.inference.predict import predict
-from heatpoint.inspection import inspect
+from heatpoint.inspection.inspect import inspect
 from heatpoint.planning import plan
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.synthetic.slips import draw_slips, write_slips

@@ -21,7 +21,7 @@ from heatpoint import evaluate, limits, train, zoo
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.triplets import TripletCodec
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export
+from heatpoint.exporting.export import export
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.zoo.detector import Detector
 

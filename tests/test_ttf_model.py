@@ -13,7 +13,7 @@ from heatpoint import train
 from heatpoint.codecs.ttf import TTFCodec
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export
+from heatpoint.exporting.export import export
 from heatpoint.exporting.graph import Deployed
 from heatpoint.inference.engines import open_engine
 from heatpoint.networks import Network

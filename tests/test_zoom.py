@@ -14,7 +14,7 @@ from torch import nn
 from heatpoint import evaluate, limits, predict, train
 from heatpoint.data.readers import read
 from heatpoint.errors import HeatpointError
-from heatpoint.exporting import export
+from heatpoint.exporting.export import export
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.views import Whole
 from heatpoint.views.fields import Arrays

@@ -28,7 +28,7 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.peaks import places_of, top_peaks
 from heatpoint.data.readers import read
-from heatpoint.demonstration import demo
+from heatpoint.demonstration.demo import demo
 from heatpoint.geometry import Image, clip_boxes
 from heatpoint.inference.charts import draw_waterfall
 from heatpoint.inference.engines.torch import TorchEngine

@@ -1,4 +1,4 @@
-"""Times a model from a picture on disk to results, engine by engine and stage by stage.
+"""The options of benchmark, which times a model from a picture on disk to results.
 
 Each contender is a process of its own, so this package imports nothing: a process loads what its
 engine needs and no more.
@@ -6,170 +6,53 @@ engine needs and no more.
 
 from __future__ import annotations
 
-import platform
-import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
-from importlib.metadata import distributions
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
+from heatpoint.options import Checkpoint, Folder, Name, Pictures, Size, Words
 
-from heatpoint.benchmarking.contenders import EXPORTED, NAIVE, choose, choose_for_file, export_all
-from heatpoint.benchmarking.race import PER_ROUND, Race
-from heatpoint.benchmarking.report import Report
-from heatpoint.data.images import load_image
-from heatpoint.errors import HeatpointError
-from heatpoint.geometry import RGB
-from heatpoint.inference.engines import is_exported, open_engine
-from heatpoint.inference.engines.description import Description
-from heatpoint.inference.engines.exported import check_cores
-from heatpoint.inference.sources import Source, expand
-from heatpoint.synthetic.figures import write_figures
-from heatpoint.synthetic.pictures import write_shapes
-from heatpoint.system import locked
-from heatpoint.system.outputs import check_outputs
-from heatpoint.views import input_size
-
-DRAWN, DRAWN_SIZE = 8, (480, 640)
-"""Number and (height, width) of the pictures that are drawn where none are given."""
-
-_LIBRARIES = ("heatpoint", "torch", "onnxruntime", "openvino", "numpy", "opencv-python-headless")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
-def benchmark(
-    model: str | Path,
-    *,
-    engines: Sequence[str] = (),
-    precisions: Sequence[str] = (),
-    device: str = "cpu",
-    size: int | Sequence[int] | None = None,
-    images: str | Path | Sequence[str | Path] | None = None,
-    threads: int | None = None,
-    rounds: int = 20,
-    starts: int = 2,
-    throughput: bool = False,
-    out: str | Path = "runs/benchmark",
-    progress: Callable[[str, int, int], None] | None = None,
-) -> Report:
-    """Times every stage from a picture on disk to results, batch 1, in one process per contender.
+@dataclass
+class BenchmarkOptions:
+    """Times a model from a picture on disk to results, stage by stage and engine by engine."""
 
-    With a checkpoint the first contender is the network run naively (``NaivePassage``), and files
-    are exported to ``out`` for the engines that need them. An exported file is timed by itself.
+    model: Checkpoint | Path
+    """a checkpoint of train or convert, the name of fetched weights, or a .onnx or .xml file of
+    export, which is then timed alone"""
 
-    Args:
-        model: A checkpoint, the name of fetched weights, or a .onnx or .xml file of export.
-        engines: "torch", "onnx", "openvino"; none for all that are installed and have the device.
-        precisions: "fp32", "bf16", "fp16", "int8"; none for fp32 and, where the device multiplies
-            it natively, bf16 or fp16. 8-bit numbers are calibrated on a few of the pictures, for
-            their speed only.
-        device: Where all run, as for ``open_engine``.
-        size: Input (height, width) in pixels, one number for both; None is the model's own.
-        images: Picture files, folders or patterns; None draws some of 640 x 480.
-        threads: Threads of each contender; all cores this process may use without.
-        rounds: How often each contender has its turn, of up to ``PER_ROUND`` pictures.
-        starts: Processes of each contender that are timed from their start, of which the quickest
-            counts: the first one finds its program still on disk.
-        throughput: Measures pictures per second, too.
-        out: Folder for exported files and drawn pictures.
-        progress: Told what is going on, and steps done and in all.
+    engines: Words | Sequence[str] = field(default=(), metadata={"alias": "engine"})
+    """torch, onnx, openvino, several separated by commas; all that are installed by default"""
 
-    Raises:
-        HeatpointError: An argument is out of range, no picture is there, an engine that was asked
-            for is not installed or has no such device, or no contender could run.
+    precisions: Words | Sequence[str] = field(default=(), metadata={"alias": "precision"})
+    """fp32, bf16, fp16, int8, several separated by commas; by default fp32 and, where the device
+    multiplies it, bf16 or fp16; int8 is calibrated on a few of the pictures, for its speed only"""
 
-    Example:
-        >>> report = benchmark("best.safetensors", engines=["openvino"])  # doctest: +SKIP
-        >>> report.results[1].times_as_fast(report.results[0]).median  # doctest: +SKIP
-    """
-    for name, value in (("rounds", rounds), ("starts", starts)):
-        if value < 1:
-            raise HeatpointError(f"{name} must be at least 1, not {value}")
-    threads, out, tell = check_cores(1, threads), Path(out), progress or (lambda *_: None)
-    tell("preparing", 0, 1)
-    given = None if images is None else expand(images)
-    check_outputs(
-        {
-            "numbers": [out / "benchmark.json"],
-            "pictures": [out / "benchmark.png"],
-            "exported": [] if is_exported(model) else [out / name for name in EXPORTED],
-        },
-        [model, images],
-        # One that is named by itself is an input like the model: nobody searches its folder.
-        [source.path for source in given or () if source.path != str(images)],
-    )
-    if is_exported(model):
-        # However few results it gives.
-        about = open_engine(model, max_detections=1, device=device).description
-        chosen = choose_for_file(Path(model), about, engines, precisions)
-        left_out: dict[str, str] = {}
-    else:
-        chosen, left_out = choose(engines, precisions, device)
-        from heatpoint.inference.engines.torch import describe
-        from heatpoint.weights import checkpoint_path
-        from heatpoint.zoo.detector import Detector
+    device: Name = "cpu"
+    """where all run, as for predict: cpu, cuda, tensorrt, gpu, npu; engines without it are left
+    out"""
 
-        detector = Detector.load(model)
-        about = describe(detector)
-        if about.bands != RGB:
-            chosen = [each for each in chosen if each != NAIVE]
-            left_out["naive"] = "it reads 8-bit RGB only"
-    wanted = input_size(size, about.size, about.multiple, about.trim)
-    about.check_size(wanted, about.called)
-    with locked(out / ".lock", f"another benchmark is writing into {out}; choose another out"):
-        sources = given or _draw(out, about)
-        if is_exported(model):
-            files, failed = dict.fromkeys(chosen, Path(model)), dict[str, str]()
-        else:
-            tell("exporting", 0, 1)
-            files = dict.fromkeys(chosen, checkpoint_path(model))
-            failed = export_all(files, detector, wanted, sources, out)
-        paths = [source.path for source in sources][: rounds * PER_ROUND]
-        race = Race(wanted, threads, paths, device, tell, failed)
-        with ExitStack() as stack:
-            race.start(files, starts, stack)
-            race.run(rounds)
-            race.measure(throughput)
-            results = race.results()
-        installed = {each.name: each.version for each in distributions()}
-        protocol = {
-            "model": str(model),
-            "architecture": about.architecture,
-            "finds": about.finds,
-            "size": list(wanted),
-            "device": device,
-            "threads": threads,
-            "rounds": rounds,
-            "pictures": len(paths),
-            "drawn": given is None,
-            "operations": race.operations.get("network"),
-            "peaks": race.operations.get("peaks", {}),
-            "processor": processor(),
-            "system": platform.platform(),
-            "python": platform.python_version(),
-            "libraries": {name: installed.get(name) for name in _LIBRARIES},
-            "finished": time.strftime("%Y-%m-%d %H:%M:%S"),
-        }
-        return Report(protocol, results, left_out, race.failed)
+    size: Size | Sequence[int] | None = None
+    """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
 
+    images: Pictures | Path | Sequence[Pictures | Path] | None = None
+    """a picture, a folder of pictures or a pattern; some of 640x480 are drawn without"""
 
-def processor() -> str:
-    """Returns the name of this machine's processor as far as the system tells it."""
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    threads: int | None = None
+    """threads of each contender; all cores by default"""
 
+    rounds: int = 20
+    """turns of each contender, of up to four pictures"""
 
-def _draw(out: Path, about: Description) -> list[Source]:
-    """Draws pictures of what the model may look for."""
-    write = write_shapes if about.skeleton is None else write_figures
-    folder = write(out / "pictures", DRAWN, DRAWN_SIZE).parent / "images"
-    files = [folder / f"{index:06d}.jpg" for index in range(DRAWN)]
-    if about.bands != RGB:
-        for file in files:
-            np.save(file.with_suffix(".npy"), about.bands.like(load_image(file)))
-        files = [file.with_suffix(".npy") for file in files]
-    return expand(files)
+    starts: int = 2
+    """processes of each contender that are timed from their start, of which the quickest counts:
+    the first one finds its program still on disk"""
+
+    throughput: bool = False
+    """measure pictures per second, too: one by one, in streams, and in batches of eight"""
+
+    out: Folder | Path = "runs/benchmark"
+    """folder for benchmark.json, benchmark.png, exported files and drawn pictures"""

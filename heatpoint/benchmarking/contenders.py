@@ -212,7 +212,7 @@ def export_all(
     for contender in files:
         if contender.engine in ("naive", "torch"):
             continue
-        from heatpoint.exporting import drafted, write
+        from heatpoint.exporting.export import drafted, write
         from heatpoint.exporting.graph import Deployed, to_onnx
         from heatpoint.exporting.quantize import Calibration
         from heatpoint.inference.engines.torch import describe

@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from heatpoint.errors import EXIT_MISTAKE, HeatpointError
-from heatpoint.options import Checkpoint, Data, File, Folder, Name, Pictures, Size, Words, passed
+from heatpoint.benchmarking import BenchmarkOptions
+from heatpoint.errors import EXIT_MISTAKE
+from heatpoint.exporting import ExportOptions
+from heatpoint.options import as_keywords
 from heatpoint.serving import ServeOptions
 
 if TYPE_CHECKING:
-    from heatpoint.data import Annotations
     from heatpoint.inference.engines.description import Description
 
 
@@ -25,73 +26,22 @@ class Export:
         heatpoint export best.safetensors model.xml --precision int8 --calibrate val.json
     """
 
-    checkpoint: Checkpoint
-    """a checkpoint of train or convert, or the name of fetched weights"""
-
-    out: File
-    """file to write: .onnx, or .xml for OpenVINO (its weights go to .bin beside it)"""
-
-    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32"
-    """numbers to store and compute with: .onnx fp32 only; fp16 halves the file, bf16 computes in 16
-    bits where the processor can, int8 needs --calibrate"""
-
-    calibrate: Data | None = None
-    """int8: data set, or pictures, to measure the ranges of numbers on; of a data set, the score
-    before and after is compared too"""
-
-    images: Folder | None = None
-    """folder of the pictures of --calibrate, if not beside the annotations"""
-
-    max_drop: float = 0.01
-    """int8: loss of AP (poses: of PCK) beyond which nothing is written"""
-
-    size: Size | None = None
-    """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
-
-    dynamic: bool = True
-    """accept every legal size, not this one only"""
-
-    batch: int | None = None
-    """number of pictures of every run; any by default"""
-
-    flip: bool = False
-    """average with the mirrored picture, inside the file"""
-
-    max_detections: int = 100
-    """most results per picture, at least"""
-
-    opset: int | None = None
-    """version of the operators of .onnx, 18 or 19; the lowest that the network needs by default"""
-
-    check: Pictures | None = None
-    """picture, folder or pattern to compare file and checkpoint on; drawn ones by default"""
+    options: ExportOptions
 
     def run(self) -> None:
         """Exports, compares, and says what was written and how to run it."""
-        from heatpoint.data.readers import read
-        from heatpoint.exporting import export
+        from heatpoint.exporting.export import export
 
-        calibrate: str | Annotations | None = self.calibrate
-        if self.images:
-            if not self.calibrate:
-                raise HeatpointError("--images is the folder of --calibrate's pictures; give both")
-            calibrate = read(self.calibrate, self.images)
-        about = export(
-            self.checkpoint,
-            self.out,
-            calibrate=calibrate,
-            check=self.check or True,
-            report=print,
-            **passed(self, "checkpoint", "out", "calibrate", "images", "check"),
-        )
-        files = [Path(self.out)]
+        about = export(**as_keywords(self.options), report=print)
+        out = str(self.options.path)
+        files = [Path(out)]
         if files[0].suffix.lower() == ".xml":
             files.append(files[0].with_suffix(".bin"))
         for file in files:
             print(f"{file}: {file.stat().st_size / 2**20:.2f} MiB")
-        for line in _ends(self.out, about):
+        for line in _ends(out, about):
             print(f"  {line}")
-        print(f"run it: heatpoint predict {self.out} PICTURES")
+        print(f"run it: heatpoint predict {out} PICTURES")
 
 
 def _ends(path: str, about: Description) -> list[str]:
@@ -125,64 +75,24 @@ class Benchmark:
         heatpoint benchmark model.onnx --size 320 --throughput
     """
 
-    checkpoint: Checkpoint
-    """a checkpoint of train or convert, the name of fetched weights, or a .onnx or .xml file of
-    export, which is then timed alone"""
-
-    engine: Words = ()
-    """torch, onnx, openvino, several separated by commas; all that are installed by default"""
-
-    precision: Words = ()
-    """fp32, bf16, fp16, int8, several separated by commas; by default fp32 and, where the device
-    multiplies it, bf16 or fp16; int8 is calibrated on a few of the pictures, for its speed only"""
-
-    device: Name = "cpu"
-    """where all run, as for predict: cpu, cuda, tensorrt, gpu, npu; engines without it are left
-    out"""
-
-    size: Size | None = None
-    """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
-
-    images: Pictures | None = None
-    """a picture, a folder of pictures or a pattern; some of 640x480 are drawn without"""
-
-    threads: int | None = None
-    """threads of each contender; all cores by default"""
-
-    rounds: int = 20
-    """turns of each contender, of up to four pictures"""
-
-    starts: int = 2
-    """processes of each contender that are timed from their start, of which the quickest counts"""
-
-    throughput: bool = False
-    """measure pictures per second, too: one by one, in streams, and in batches of eight"""
-
-    out: Folder = "runs/benchmark"
-    """folder for benchmark.json, benchmark.png, exported files and drawn pictures"""
+    options: BenchmarkOptions
 
     def run(self) -> int:
         """Times, prints tables, and writes numbers and picture; 1 if a contender failed."""
-        from heatpoint.benchmarking import benchmark
+        from heatpoint.benchmarking.benchmark import benchmark
         from heatpoint.benchmarking.report import draw_chart
         from heatpoint.commands.display import Progress, print_table
         from heatpoint.system.files import write_json
 
         with Progress("preparing") as progress:
-            report = benchmark(
-                self.checkpoint,
-                engines=self.engine,
-                precisions=self.precision,
-                progress=progress.step,
-                **passed(self, "checkpoint", "engine", "precision"),
-            )
+            report = benchmark(**as_keywords(self.options), progress=progress.step)
         for columns, rows in (report.totals(), report.parts(), report.throughput()):
             if rows:
                 print_table(columns, rows)
                 print()
         for line in report.shares():
             print(line)
-        numbers, picture = (Path(self.out, f"benchmark.{kind}") for kind in ("json", "png"))
+        numbers, picture = (Path(self.options.out, f"benchmark.{kind}") for kind in ("json", "png"))
         write_json(numbers, report.as_dict())
         draw_chart(picture, report)
         print(f"numbers and protocol: {numbers}; picture: {picture}")

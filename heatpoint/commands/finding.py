@@ -15,7 +15,7 @@ from heatpoint.inference import (
     PredictOptions,
     refuse,
 )
-from heatpoint.options import Address, Channels, File, Folder
+from heatpoint.options import Address, Channels, File, Folder, as_keywords
 from heatpoint.scale import ClusterOptions, ScaleOptions
 
 if TYPE_CHECKING:
@@ -287,7 +287,7 @@ class Evaluate:
         """Scores, and prints the numbers."""
         from heatpoint.commands.display import Progress
         from heatpoint.inference.charts import draw_point_curves
-        from heatpoint.inference.evaluate import run_evaluation
+        from heatpoint.inference.evaluate import evaluate
         from heatpoint.inference.report import report_files
 
         score = self.score
@@ -297,7 +297,7 @@ class Evaluate:
             others.append(report_files(score.about.report)[1])
         score.data = self.files.read(score.data, given, *others, picture=self.curves)
         with Progress("evaluating") as progress:
-            metrics = run_evaluation(self.score, progress)
+            metrics = evaluate(**as_keywords(score), progress=progress)
         print(metrics.summary())
         self.files.write(metrics.as_dict())
         if self.curves and metrics.points is None:
@@ -322,11 +322,11 @@ class Limits:
     def run(self) -> None:
         """Scores with ever more true maps and prints a table."""
         from heatpoint.commands.display import Progress, print_table
-        from heatpoint.inference.limits import run_limits
+        from heatpoint.inference.limits import limits
 
         self.measure.data = self.files.read(self.measure.data, [self.measure.model])
         with Progress("scoring") as progress:
-            found = run_limits(self.measure, progress)
+            found = limits(**as_keywords(self.measure), progress=progress)
         print(f"{found.images} images, {found.objects} objects")
         print_table(("maps", *found.titles, "gain"), found.table())
         print(found.verdict())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
-from heatpoint.options import Channels, Data, Folder, Minutes, Model, Size, Skeletons, passed
+from heatpoint.demonstration import DemoOptions
+from heatpoint.inspection import InspectOptions
+from heatpoint.options import as_keywords
 from heatpoint.planning import run
 from heatpoint.system import one_of_several
 from heatpoint.training import TrainOptions
@@ -21,27 +22,13 @@ class Demo:
         heatpoint demo --task pose --minutes 1
     """
 
-    task: Literal["boxes", "points", "quads", "pose", "crowd"] = "boxes"
-    """what to find: boxes of shapes, cells to be counted, the four corners of slips of paper, the
-    joints of one figure at a time, or boxes and joints of many figures"""
-
-    out: Folder | None = None
-    """folder for everything; by default runs/demo or, of other tasks, runs/demo-points and so on"""
-
-    minutes: Minutes = 1.7
-    """time for everything, of which training takes what the rest leaves"""
-
-    images: int | None = None
-    """pictures to train on, by default what suits two minutes; a 25th as many are scored"""
-
-    seed: int = 0
-    """seed of the pictures and of the training"""
+    options: DemoOptions = field(default_factory=DemoOptions)
 
     def run(self) -> None:
         """Runs the demo."""
-        from heatpoint.demonstration import demo
+        from heatpoint.demonstration.demo import demo
 
-        demo(**passed(self))
+        demo(**as_keywords(self.options))
 
 
 @dataclass
@@ -53,54 +40,18 @@ class Inspect:
         heatpoint inspect train.json --model runs/a/best.safetensors
     """
 
-    data: Data
-    """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file"""
-
-    images: Folder | None = None
-    """folder of the pictures, if not beside the annotations"""
-
-    val: Data | None = None
-    """the other split: says which pictures both hold and which classes one of them lacks"""
-
-    val_images: Folder | None = None
-    """folder of the pictures of val, if not beside its annotations"""
-
-    model: Model | None = None
-    """architecture or checkpoint whose size and stride to use; heatpoint models lists them. With
-    one of joints, joints are inspected. Where a checkpoint or an exported file and the labels
-    disagree is shown in disagreements.html"""
-
-    size: Size | None = None
-    """input size, 512 or 384x512 (height x width); the model's own by default"""
-
-    padding: float | None = None
-    """for models of joints: side of a crop over that of its box; the model's by default"""
-
-    skeleton: Skeletons = ""
-    """for models of joints: name (coco17, ...) or file of the skeleton; the data's by default"""
-
-    points: bool = False
-    """take objects for the points in their middle"""
-
-    channels: int = 0
-    """channels that pictures keep, as in train; 0 for what is usual"""
-
-    shown: Channels | None = None
-    """channels that are drawn, counted from 1: 5,3,2 as red, green and blue, or one as grey; the
-    first three by default"""
-
-    out: Folder = "runs/inspect"
-    """folder for report.json and the pictures"""
+    options: InspectOptions
 
     def run(self) -> None:
         """Inspects and prints the report."""
         from heatpoint.commands.display import Progress
-        from heatpoint.inspection import inspect
+        from heatpoint.inspection.inspect import inspect
 
         with Progress("inspecting") as progress:
-            inspection = inspect(**passed(self), progress=progress.step)
+            inspection = inspect(**as_keywords(self.options), progress=progress.step)
         print(inspection.summary())
-        print(f"report and pictures: {self.out}")
+        if self.options.out:
+            print(f"report and pictures: {self.options.out}")
 
 
 @dataclass

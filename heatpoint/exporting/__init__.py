@@ -1,231 +1,65 @@
-"""Writes detectors as files that run without PyTorch: ``export``."""
+"""The options of export, which writes detectors as files that run without PyTorch."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from heatpoint.data import Annotations
-from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.exporting.graph import OPSETS, Deployed, to_onnx, to_openvino
-from heatpoint.exporting.parity import check_parity
-from heatpoint.exporting.quantize import Calibration, check_accuracy, read_calibration, to_int8
-from heatpoint.inference.engines.description import KEY, Description
-from heatpoint.inference.engines.openvino import OpenVinoEngine
-from heatpoint.inference.engines.torch import describe
-from heatpoint.inference.sources import Images
-from heatpoint.system.files import atomic_write, partial_name
-from heatpoint.system.outputs import check_outputs
-from heatpoint.views import input_size
-from heatpoint.zoo.detector import Detector
+from heatpoint.options import Checkpoint, Data, File, Folder, Pictures, Size
 
 if TYPE_CHECKING:
-    import onnx
+    from pathlib import Path
+
+    from heatpoint.data import Annotations
+    from heatpoint.inference.sources import Images
+    from heatpoint.zoo.detector import Detector
 
 ExportPrecision = Literal["fp32", "fp16", "bf16", "int8"]
 
-SHOWN = 16
-"""Pictures of a calibration set, at most, that a file is compared with its checkpoint on."""
 
+@dataclass
+class ExportOptions:
+    """Writes a checkpoint as one file that runs without PyTorch, and proves that it agrees."""
 
-def export(
-    detector: Detector | str | Path,
-    path: str | Path,
-    *,
-    precision: ExportPrecision = "fp32",
-    size: int | Sequence[int] | None = None,
-    dynamic: bool = True,
-    batch: int | None = None,
-    flip: bool = False,
-    max_detections: int = 100,
-    opset: int | None = None,
-    calibrate: Annotations | str | Path | None = None,
-    max_drop: float = 0.01,
-    check: Images | bool = True,
-    report: Callable[[str], None] | None = None,
-) -> Description:
-    """Writes a detector with its normalisation and decoding as one file, uint8 pixels to boxes.
+    detector: Checkpoint | Path | Detector
+    """a checkpoint of train or convert, or the name of fetched weights"""
 
-    The file gets its name when it has been compared with the detector; until then an older one of
-    that name stays.
+    path: File | Path
+    """file to write: .onnx, or .xml for OpenVINO (its weights go to .bin beside it)"""
 
-    The file needs neither PyTorch nor a checkpoint to run; ``open_engine`` and everything above it
-    take it like one.
+    precision: ExportPrecision = "fp32"
+    """numbers to store and compute with: .onnx fp32 only; fp16 halves the file, bf16 computes in 16
+    bits where the processor can, int8 needs --calibrate"""
 
-    Args:
-        detector: A detector, its checkpoint, or the name of published weights.
-        path: Ends in .onnx, or in .xml for OpenVINO, whose weights go to .bin beside it.
-        precision: "fp32"; for .xml also "fp16", which halves the file, "bf16", which stores
-            float32 and computes in bfloat16 where the processor can, and "int8", which takes
-            ``calibrate``.
-        size: Default input (height, width) in pixels, one number for both, or None for the
-            detector's own.
-        dynamic: Any legal size is accepted, not the default one only.
-        batch: Number of images of every run, or None for any number.
-        flip: Averages the maps with those of the mirrored image, inside the graph.
-        max_detections: Boxes per image at least.
-        opset: Version of the ONNX operators, 18 or 19; without, 18, and 19 for networks with
-            deformable convolutions.
-        calibrate: For int8, what the ranges of its numbers are measured on: a labelled data set
-            or where to read it, or pictures (a file, a folder of nothing else, a pattern).
-        max_drop: Largest acceptable loss of AP, or of PCK@0.1 of joints, in [0, 1]; for int8 with a
-            labelled data set.
-        check: Pictures to compare the file with the detector on. True draws some; for int8 it
-            takes some of ``calibrate``. False compares nothing.
-        report: Called with a line about each comparison.
+    calibrate: Data | Path | Annotations | None = None
+    """int8: data set, or pictures, to measure the ranges of numbers on; of a data set, the score
+    before and after is compared too"""
 
-    Returns:
-        What the file says about itself.
+    images: Folder | Path | None = None
+    """folder of the pictures of --calibrate, if not beside the annotations"""
 
-    Raises:
-        HeatpointError: An argument is out of range, a package is not installed, the network
-            cannot be written for any size, the file cannot be written, or its results are not
-            those of the detector.
+    max_drop: float = 0.01
+    """int8: loss of AP (poses: of PCK) beyond which nothing is written"""
 
-    Example:
-        >>> import heatpoint
-        >>> heatpoint.export("best.safetensors", "model.onnx").size  # doctest: +SKIP
-        (512, 512)
-    """
-    path = Path(path)
-    calibrated = calibrate is not None
-    _check(path, precision, opset, batch, max_detections, calibrated, max_drop)
-    files = [path] if path.suffix.lower() == ".onnx" else [path, path.with_suffix(".bin")]
-    source = getattr(calibrate, "source", calibrate)
-    check_outputs({"exported": files}, [detector, source, check])
-    if not isinstance(detector, Detector):
-        detector = Detector.load(detector)
-    description = replace(
-        describe(detector, flip=flip, max_detections=max_detections),
-        size=input_size(size, detector.size, detector.network.multiple, detector.network.trim),
-        dynamic=dynamic,
-        batch=batch,
-        precision=precision,
-    )
-    calibration = None if calibrate is None else read_calibration(calibrate, detector.bands)
-    deployed = Deployed(detector, flip=flip, max_detections=max_detections)
-    graph = to_onnx(deployed, description, opset)
-    say = report or (lambda line: None)
-    with drafted(path) as draft:
-        write(graph, description, draft, calibration)
-        pictures = None if isinstance(check, bool) else check
-        if check is True and calibration is not None:
-            pictures = [source.content for source in calibration.sources[:SHOWN]]
-        if check is not False:
-            say(check_parity(detector, draft, pictures).summary())
-        if calibration is not None and calibration.truth is not None:
-            accuracy = check_accuracy(detector, draft, calibration.truth, max_drop)
-            say(accuracy.summary() if accuracy else "no score: the pictures hold nothing to find")
-    return description
+    size: Size | Sequence[int] | None = None
+    """input size, 512 or 384x512 (height x width); the checkpoint's own by default"""
 
+    dynamic: bool = True
+    """accept every legal size, not this one only"""
 
-def write(
-    graph: onnx.ModelProto,
-    description: Description,
-    path: Path,
-    calibration: Calibration | None = None,
-) -> None:
-    """Writes a graph in the format that the ending of ``path`` tells; weights of .xml go to .bin.
+    batch: int | None = None
+    """number of pictures of every run; any by default"""
 
-    Args:
-        graph: Of ``to_onnx``; it may serve several files, one after the other.
-        description: Becomes the file's metadata.
-        path: Ends in .onnx or .xml.
-        calibration: Pictures to measure the ranges of 8-bit numbers on; None for other numbers.
+    flip: bool = False
+    """average with the mirrored picture, inside the file"""
 
-    Raises:
-        HeatpointError: A package is not installed, or the network cannot be quantised.
-        OSError: The system refuses.
-    """
-    if path.suffix.lower() == ".onnx":
-        from onnx.helper import set_model_props
+    max_detections: int = 100
+    """most results per picture, at least"""
 
-        set_model_props(graph, {KEY: description.to_json()})
-        path.write_bytes(graph.SerializeToString())
-        return
-    model = to_openvino(graph)
-    if calibration is not None:
-        model = to_int8(model, description, calibration)
-    model.set_rt_info(description.to_json(), [KEY])
-    half = description.precision == "fp16"  # stored so, and computed with in what the CPU prefers
-    try:
-        OpenVinoEngine.library().save_model(model, path, compress_to_fp16=half)
-    except RuntimeError as error:
-        raise OSError(str(error).splitlines()[-1]) from error
-    if not path.with_suffix(".bin").exists():
-        raise OSError("OpenVINO wrote no weights")
+    opset: int | None = None
+    """version of the operators of .onnx, 18 or 19; the lowest that the network needs by default"""
 
-
-@contextmanager
-def drafted(path: Path) -> Iterator[Path]:
-    """Yields where to write a file first; what is there at the end is moved to ``path``.
-
-    Raises:
-        HeatpointError: The system refuses.
-    """
-    with atomic_write(path) as whole:
-        folder = partial_name(whole.parent / "export")
-        folder.mkdir()
-        try:
-            yield (draft := folder / path.name)
-            weights = draft.with_suffix(".bin")
-            if weights.exists():  # first: an .xml file is looked for by its own name
-                with atomic_write(path.with_suffix(".bin")) as whole_weights:
-                    os.replace(weights, whole_weights)
-            os.replace(draft, whole)
-        except HeatpointError as error:  # of a check of the draft, which the user does not know
-            raise HeatpointError(str(error).replace(str(draft), str(path))) from None
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _check(
-    path: Path,
-    precision: str,
-    opset: int | None,
-    batch: int | None,
-    max_detections: int,
-    calibrated: bool,
-    max_drop: float,
-) -> None:
-    """Raises HeatpointError for what can be refused before any work is done."""
-    suffix = path.suffix.lower()
-    if suffix not in (".onnx", ".xml"):
-        raise HeatpointError(
-            f"{path} should end in .onnx, or in .xml for OpenVINO; choose a name that does"
-        )
-    check_choice("precision", precision, get_args(ExportPrecision))
-    if suffix == ".onnx" and precision != "fp32":
-        raise HeatpointError(
-            f"an .onnx file computes in fp32, not {precision}; leave precision out or write an "
-            ".xml file"
-        )
-    if opset not in (None, *OPSETS):
-        raise HeatpointError(
-            f"opset must be one of {', '.join(map(str, OPSETS))}, not {opset}; PyTorch writes none "
-            "below, and from 20 on TensorRT enlarges maps wrongly"
-        )
-    if suffix == ".xml" and opset is not None:
-        raise HeatpointError(f"opset {opset} is of .onnx files; leave it out for {path}")
-    if batch is not None and batch < 1:
-        raise HeatpointError(f"batch must be at least 1, or None for any number, not {batch}")
-    if max_detections < 1:
-        raise HeatpointError(f"max_detections must be at least 1, not {max_detections}")
-    if precision == "int8" and not calibrated:
-        raise HeatpointError(
-            "int8 needs pictures to measure the ranges of its numbers on; give a data set or "
-            "pictures with --calibrate"
-        )
-    if precision != "int8" and calibrated:
-        raise HeatpointError(
-            f"--calibrate is for --precision int8, not {precision}; leave it out for {path}"
-        )
-    if not 0.0 <= max_drop <= 1.0:
-        raise HeatpointError(f"max_drop must lie in [0, 1], not {max_drop}")
-    if suffix == ".xml":
-        OpenVinoEngine.library()  # which says how to install it
+    check: Pictures | Images | bool | None = None
+    """picture, folder or pattern to compare file and checkpoint on; by default some of --calibrate,
+    or drawn ones"""

@@ -32,7 +32,7 @@ from heatpoint.inference.metrics import (
 from heatpoint.inference.predict import found_places, not_everywhere, open_runner
 from heatpoint.inference.report import check_report, report_files, set_threshold, write_report
 from heatpoint.inference.runner import Runner
-from heatpoint.options import keywords
+from heatpoint.options import as_keywords, keywords
 from heatpoint.scoring import read_rows
 from heatpoint.scoring.boxes import score_quads
 from heatpoint.scoring.keypoints import JointScores, default_sigmas, oks_metrics, sizes_of
@@ -73,13 +73,6 @@ def evaluate(
             to other images, a box to look at is without area or outside its image, the normaliser
             is not defined here, or an argument is out of range or not for this model.
     """
-    return run_evaluation(options, progress)
-
-
-def run_evaluation(
-    options: EvaluateOptions, progress: Callable[[int, int], None] | None = None
-) -> Metrics:
-    """Scores as the options say; ``evaluate`` is this with keywords."""
     check_measure(options.measure)
     wanted = options.about
     if (options.model is None) == (options.results is None):
@@ -108,10 +101,11 @@ def run_evaluation(
         check_files(truth)
     limits = None
     if wanted.limits and not isinstance(options.model, Engine):
-        from heatpoint.inference.limits import run_limits  # needs torch, which a report does not
+        # It needs torch, which a report does not.
+        from heatpoint.inference.limits import limits as what_limits
 
         how = LimitsOptions(options.model, truth, options.keep, options.run, options.read)
-        limits = run_limits(how, progress)
+        limits = what_limits(**as_keywords(how), progress=progress)
     first = _evaluated(*ready[0], options, _called(options.model, ready[0][0]), progress)
     if wanted == ReportOptions():
         return first.metrics

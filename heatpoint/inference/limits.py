@@ -129,13 +129,6 @@ def limits(options: LimitsOptions, *, progress: Callable[[int, int], None] | Non
         HeatpointError: The model is an exported file, classes or joints differ, images are missing
             or unreadable, or an argument is out of range or not for this analysis.
     """
-    return run_limits(options, progress)
-
-
-def run_limits(
-    options: LimitsOptions, progress: Callable[[int, int], None] | None = None
-) -> Limits:
-    """Analyses as the options say; ``limits`` is this with keywords."""
     run, read = options.run, options.read
     why = (
         "is not for limits, which looks once at every picture as the model was trained to; leave "

@@ -1,274 +1,79 @@
-"""Says what is in a data set, what is wrong with it, and what a model can reach on it.
-
-Run it before training: it finds boxes in the wrong format, missing images and classes without
-objects, shows the targets exactly as training sees them, and scores a perfect network on the data,
-which tells how many objects the representation cannot tell apart at the chosen input size.
-"""
+"""The options of inspect, which says what is in a data set and what a model can reach on it."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
-from heatpoint.data import Annotations
-from heatpoint.data.augment import Augment
-from heatpoint.data.bands import visible
-from heatpoint.data.dataset import varied
-from heatpoint.data.duplicates import picture_findings
-from heatpoint.data.quads import as_learnt, as_points
-from heatpoint.data.readers import read
-from heatpoint.data.scene import with_skeleton
-from heatpoint.data.suspects import split_findings
-from heatpoint.data.validate import Progress, Report, clean, validate
-from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.inference.engines import Engine
-from heatpoint.inspection.charts import draw_charts, draw_joint_charts
-from heatpoint.inspection.corners import CornerReport, inspect_corners
-from heatpoint.inspection.disagreement import Disagreement, disagreement, write_disputed
-from heatpoint.inspection.drawing import draw_mirrored, draw_targets
-from heatpoint.inspection.joints import JointLabels, JointReport, count_labels, measure_joints
-from heatpoint.inspection.oracle import OracleReport, oracle
-from heatpoint.inspection.report import DataReport, Spread, evenly, measure
-from heatpoint.inspection.representation import codec_and_view, models_of
-from heatpoint.system.files import write_json
-from heatpoint.system.outputs import check_outputs
-from heatpoint.system.signs import Kind
-from heatpoint.views.fields import BOXES
-from heatpoint.views.pictures import Crops
+from heatpoint.options import Channels, Data, Folder, Model, Size, Skeletons
 
-__all__ = ["Inspection", "inspect"]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-_PICTURES = ("charts.png", "targets.png", "mirrored.png")
+    from heatpoint.data import Annotations
 
 
-_FINDINGS = 1000  # of each kind, at most, in report.json
+@dataclass
+class InspectOptions:
+    """Says what is in the data, what is wrong with it, and what a model can reach on it."""
 
-StepProgress = Callable[[str, int, int], None]
-"""Called with the name of a step, the number of images done and the number of all images."""
+    data: Data | Path | Annotations
+    """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file"""
 
+    images: Folder | Path | None = None
+    """folder of the pictures, if not beside the annotations"""
 
-@dataclass(frozen=True)
-class Inspection:
-    """What ``inspect`` found.
+    val: Data | Path | Annotations | None = None
+    """the other split: says which pictures both hold, exactly or nearly, and which classes one of
+    them lacks"""
 
-    Attributes:
-        source: The data set, as the user wrote it.
-        problems: Every finding about the data.
-        data: What there is, without what is left out.
-        oracle: What a perfect network of boxes or points would reach, and of joints where it finds
-            both; None for a model of joints in crops.
-        joints: What there is of joints, and, for crops, what a perfect network would reach; None
-            unless the model finds joints.
-        files: The report and the pictures that were written; empty if none were asked for.
-        corners: What is hard for corners; None unless the model finds boxes by them.
-        disagreement: Where a trained model and the labels differ; None without one.
-    """
+    val_images: Folder | Path | None = None
+    """folder of the pictures of val, if not beside its annotations"""
 
-    source: str
-    problems: Report
-    data: DataReport
-    oracle: OracleReport | None
-    joints: JointReport | JointLabels | None = None
-    files: tuple[Path, ...] = ()
-    corners: CornerReport | None = None
-    disagreement: Disagreement | None = None
+    model: Model | Path | None = None
+    """architecture or checkpoint whose size and stride to use; heatpoint models lists them. With
+    one of joints, joints are inspected. Where a checkpoint or an exported file and the labels
+    disagree is shown in disagreements.html. Centre points by default, or points where these are
+    labelled, at stride 4 and 512 x 512 pixels"""
 
-    def as_dict(self) -> dict[str, Any]:
-        """Returns everything as plain numbers and strings, ready for JSON.
+    size: Size | None = None
+    """input size, 512 or 384x512 (height x width); the model's own by default"""
 
-        Of each kind of finding at most 1000 are spelt out; ``problems.counts`` has all.
-        """
-        told: Counter[str] = Counter()
-        findings = []
-        for finding in self.problems.findings:
-            told[finding.kind] += 1
-            if told[finding.kind] <= _FINDINGS:
-                findings.append(asdict(finding))
-        counts, searched = self.problems.counts(), list(self.problems.searched)
-        return {
-            "source": self.source,
-            "problems": {"counts": counts, "findings": findings, "searched": searched},
-            **{name: report and report.as_dict() for name, report in self._reports.items()},
-            "files": [str(path) for path in self.files],
-        }
+    stride: int | None = None
+    """input pixels per cell of the maps; the model's by default"""
 
-    def verdict(self) -> list[str]:
-        """Returns in words what a perfect network would reach, one statement per line."""
-        parts = (self.oracle, self.corners, self.joints)
-        return [line for part in parts if part for line in part.lines()]
+    max_detections: int | None = None
+    """most results that a perfect network gives per picture; the model's by default"""
 
-    def summary(self) -> str:
-        """Returns the inspection in words, for people."""
-        parts = {name: report.lines() for name, report in self._reports.items() if report}
-        if self.files:
-            parts["files"] = [str(path) for path in self.files]
-        lines = [self.problems.summary()]
-        for title, statements in parts.items():
-            lines.append("\n  ".join([f"{title}:", *statements]))
-        return "\n".join(lines)
+    padding: float | None = None
+    """for models of joints: side of a crop over that of its box; the model's by default"""
 
-    @property
-    def _reports(self) -> dict[str, Any]:
-        names = ("data", "oracle", "corners", "joints", "disagreement")
-        return {name: getattr(self, name) for name in names}
+    skeleton: Skeletons = ""
+    """for models of joints: name (coco17, ...) or file of the skeleton; the data's by default"""
 
+    points: bool = False
+    """take objects for the points in their middle"""
 
-def inspect(
-    data: str | Path | Annotations,
-    *,
-    images: str | Path | None = None,
-    val: str | Path | Annotations | None = None,
-    val_images: str | Path | None = None,
-    model: str | Path | None = None,
-    size: int | tuple[int, int] | None = None,
-    stride: int | None = None,
-    max_detections: int | None = None,
-    out: str | Path | None = "runs/inspect",
-    samples: int = 8,
-    augment: Literal["published", "mild", "none"] = "published",
-    limit: int = 1000,
-    seed: int = 0,
-    padding: float | None = None,
-    skeleton: str = "",
-    points: bool = False,
-    channels: int = 0,
-    shown: Sequence[int] | None = None,
-    progress: StepProgress | None = None,
-) -> Inspection:
-    """Reports on a data set: content, mistakes, targets in pictures, and what a model can reach.
+    channels: int = 0
+    """channels that pictures keep, as in train; 0 for what is usual"""
 
-    For boxes that is the oracle's AP (and, for a model of corners, which of these share a cell,
-    are cut off in training views, or could pair wrongly), for joints in whole pictures its OKS AP
-    too, for a model of joints in crops the error floor of its heatmaps and what the crops lose.
-    Nothing about the data is changed. Images that cannot be read are reported and left out.
+    limit: int = 1000
+    """pictures or subjects, at most, that a perfect network is scored on and a trained one compared
+    with the labels on; evenly spread"""
 
-    Example:
-        >>> from heatpoint.synthetic.pictures import write_shapes
-        >>> import tempfile
-        >>> folder = tempfile.mkdtemp()
-        >>> found = inspect(write_shapes(folder, 8), size=192, out=None)
-        >>> round(found.oracle.ap, 2)
-        1.0
+    out: Folder | Path | None = "runs/inspect"
+    """folder for report.json and the pictures"""
 
-    Args:
-        data: A data set in any format ``read`` knows, or annotations that were read already.
-        images: Folder of its images, if they are not beside it.
-        val: The other split: pictures that both hold, exactly or nearly, and classes that one of
-            them lacks are reported.
-        val_images: Folder of its images, if they are not beside it.
-        model: A checkpoint or the name of an architecture, whose representation and input size
-            are used; by default, and of an exported file but for its size, centre points, or points
-            where these are labelled, at stride 4 and 512 x 512 pixels. What a trained one finds is
-            compared with the labels.
-        size: Height and width of the input in pixels, one number for both; the model's by default.
-        stride: Input pixels per cell; the model's by default.
-        max_detections: Candidates decoded per image; the model's by default.
-        out: Folder for report.json, charts.png, targets.png, of a model of joints mirrored.png,
-            and of a trained one disagreements.html; None writes nothing.
-        samples: Number of images in targets.png.
-        augment: Augmentation that targets.png shows and corners are cut off by, named as in
-            training.
-        limit: A perfect network is scored, and a trained one compared with the labels, on at most
-            this many images or subjects, evenly spread.
-        seed: Chooses images and augmentation of targets.png.
-        padding: Side of a subject's crop over that of its box; for models of joints, whose own is
-            the default.
-        skeleton: Name or JSON file of the skeleton of the joints; "" for the data's own.
-        points: Take objects for the points in their middle.
-        channels: How many pictures keep; 0 takes grey for RGB, and of files of other numbers all.
-        shown: Channels that are drawn, counted from 1: three as red, green and blue, or one; the
-            first three by default.
-        progress: Told how far each step is.
+    samples: int = 8
+    """pictures in targets.png"""
 
-    Raises:
-        HeatpointError: The data cannot be read, not one image is usable, or an argument does not
-            fit the model.
-    """
-    if limit < 1 or samples < 0:
-        raise HeatpointError(f"limit must be at least 1 and samples 0, not {limit} and {samples}")
-    check_choice("augment", augment, ("published", "mild", "none"))
-    annotations = data if isinstance(data, Annotations) else read(data, images)
-    if points:
-        annotations = as_points(annotations)
-    if skeleton:
-        annotations = with_skeleton(annotations, skeleton)
-    other = val if isinstance(val, Annotations) or val is None else read(val, val_images)
-    if out is not None:
-        files = [Path(out) / name for name in (*_PICTURES, "report.json", "disagreements.html")]
-        pictures = [record.path for record in annotations.images]
-        kinds: dict[Kind, list[Path]] = {
-            "pictures": files[:-2],
-            "numbers": files[-2:-1],
-            "pages": files[-1:],
-        }
-        check_outputs(kinds, [annotations.source, images, model], pictures)
-    detector, trained = models_of(model, annotations)
-    if size is None and isinstance(trained, Engine):
-        size = trained.description.size
-    called = "the representation that is usual for the data" if detector is None else str(model)
-    codec, view = codec_and_view(
-        annotations, detector, called, size, stride, max_detections, padding
-    )
-    annotations = replace(as_learnt(annotations, codec.learns), channels=channels)
-    problems = validate(annotations, progress=_step(progress, "checking"))
-    problems.findings += picture_findings(annotations, other, _step(progress, "comparing"))
-    if other is not None:
-        problems.findings += split_findings(annotations, other)
-    usable, _ = clean(annotations, skip_bad=True, progress=_step(progress, "measuring"))
-    visible(shown or (), usable.bands.channels)
-    scoring = _step(progress, "scoring")
-    report, measured = measure(usable, view.size, view.multiple, view.trim)
-    chosen = usable.subset(evenly(len(usable), limit).tolist())
-    verdict = seen = corners = differing = None
-    joints: JointReport | JointLabels | None = None
-    if isinstance(view, Crops):
-        joints, seen = measure_joints(usable, codec, view, limit, scoring)
-        # What counts is the size in the crop, not in a whole picture brought to the input.
-        report = replace(report, input_sides=Spread.of(seen.sides * seen.zooms))
-    elif BOXES in codec.answer or "points" in codec.learns:
-        verdict = oracle(chosen, codec, view.size, scoring, view.multiple, view.trim)
-        if "keypoints" in codec.learns:
-            joints = count_labels(usable)
-    if codec.pairs:
-        views = varied(codec.view).named(augment)
-        assert isinstance(views, Augment)
-        corners = inspect_corners(usable, codec, view.size, views, augment, seed)
-    if trained is not None:
-        differing = disagreement(trained, chosen, view.size, _step(progress, "disagreeing"))
-    found = Inspection(
-        annotations.source,
-        problems,
-        report,
-        verdict,
-        joints,
-        corners=corners,
-        disagreement=differing,
-    )
-    if out is None:
-        return found
-    files = [Path(out) / "report.json", Path(out) / "charts.png"]
-    if isinstance(joints, JointReport) and seen is not None:
-        draw_joint_charts(files[1], joints, seen)
-    else:
-        labels = None if joints is None else joints.joints
-        draw_charts(files[1], report, measured, codec.stride, codec.capacity, labels)
-    if samples:
-        files.append(Path(out) / "targets.png")
-        draw_targets(files[-1], usable, codec, view, augment, samples, seed, shown or ())
-    if samples and "keypoints" in codec.learns:
-        files.append(Path(out) / "mirrored.png")
-        draw_mirrored(files[-1], usable, view, min(samples, 4), seed, shown or ())
-    if differing is not None and differing.disputed:
-        files.append(Path(out) / "disagreements.html")
-        write_disputed(files[-1], annotations.source, str(model), differing)
-    found = replace(found, files=tuple(files))
-    write_json(files[0], found.as_dict())
-    return found
+    augment: Literal["published", "mild", "none"] = "published"
+    """augmentation that targets.png shows and corners are cut off by, named as in train"""
 
+    seed: int = 0
+    """chooses pictures and augmentation of targets.png"""
 
-def _step(progress: StepProgress | None, name: str) -> Progress | None:
-    return None if progress is None else partial(progress, name)
+    shown: Channels | Sequence[int] | None = None
+    """channels that are drawn, counted from 1: 5,3,2 as red, green and blue, or one as grey; the
+    first three by default"""

@@ -7,17 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from heatpoint.data import Annotations
 from heatpoint.data.draw import montage, write_picture
 from heatpoint.data.readers import read
 from heatpoint.data.validate import clean
+from heatpoint.demonstration import DemoOptions
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.inference.engines.torch import pick_device
 from heatpoint.inference.evaluate import evaluate
 from heatpoint.inference.metrics import score_title
-from heatpoint.inspection import inspect
+from heatpoint.inspection.inspect import inspect
+from heatpoint.options import keywords
 from heatpoint.synthetic.cells import write_cells
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
@@ -29,9 +31,6 @@ from heatpoint.training import train
 from heatpoint.training.processes import native_precision, quickest_threads
 from heatpoint.training.report import compared
 from heatpoint.zoo.detector import Detector
-
-__all__ = ["DemoResult", "demo"]
-
 
 _REST = 0.6
 """Time for starting to train and for scoring, over that of drawing and inspecting: 0.4 to 0.6."""
@@ -168,17 +167,8 @@ class DemoResult:
     files: dict[str, Path]
 
 
-def demo(
-    out: str | Path | None = None,
-    *,
-    task: Literal["boxes", "points", "quads", "pose", "crowd"] = "boxes",
-    minutes: float | None = 1.7,
-    epochs: int | None = None,
-    seed: int = 0,
-    images: int | None = None,
-    size: int = 128,
-    say: Callable[[str], None] = print,
-) -> DemoResult:
+@keywords(DemoOptions, positional=1)
+def demo(options: DemoOptions, *, say: Callable[[str], None] = print) -> DemoResult:
     """Trains a small network on drawn pictures from scratch and shows what it finds.
 
     Nothing is fetched and no data is needed. The folder receives ``data`` (pictures and COCO
@@ -186,30 +176,19 @@ def demo(
     ``curves.png`` and ``predictions.png``.
 
     Args:
-        out: The folder, by default runs/demo or, of other tasks than boxes, runs/demo-points and so
-            on; a demo that is there already is not written over.
-        task: "boxes" finds shapes of five classes, "points" counts cells of two, "quads" finds the
-            corners of slips of three that lie turned and over each other, "pose" the joints of
-            articulated figures in crops around their boxes, "crowd" boxes and joints of several
-            figures at once in whole pictures.
-        minutes: Time for everything, of which training takes what the rest leaves; None if only
+        options: Say what is drawn and found, and for how long; ``minutes`` is None if only
             ``epochs`` limit it.
-        epochs: Passes over the training pictures; whichever ends first.
-        seed: Seed of pictures and training.
-        images: Number of training pictures, chosen for two minutes by default; a 25th as many, at
-            least 8, are for validation.
-        size: Height and width of the pictures, a multiple of 32; of 64 for "pose", whose crops are
-            brought to half of it.
         say: Told each step in words.
 
     Raises:
         HeatpointError: The folder holds a demo, an argument is out of range, or something cannot
             be written.
     """
+    task, minutes, size, seed = options.task, options.minutes, options.size, options.seed
     check_choice("task", task, tuple(_SHOWS))
     show = _SHOWS[task]
-    out = Path(out or ("runs/demo" if task == "boxes" else f"runs/demo-{task}"))
-    count = show.images if images is None else images
+    out = Path(options.out or ("runs/demo" if task == "boxes" else f"runs/demo-{task}"))
+    count = show.images if options.images is None else options.images
     scored = max(8, count // 25)
     files = {
         "metrics": out / "metrics.json",
@@ -221,7 +200,7 @@ def demo(
     check_outputs({"numbers": [files["metrics"]], "pictures": drawn})
     if (out / "train").exists():
         raise HeatpointError(f"{out} already holds a demo; remove it or choose another folder")
-    if minutes is None and epochs is None:
+    if minutes is None and options.epochs is None:
         raise HeatpointError("the demo needs an end: give minutes or epochs")
     if size < show.step or size % show.step:
         raise HeatpointError(f"size must be a multiple of {show.step}, not {size}")
@@ -256,7 +235,7 @@ def demo(
             out=str(out / "train"),
             size=side,
             minutes=left,
-            epochs=epochs,
+            epochs=options.epochs,
             threads=quickest_threads(),
             precision=native_precision(pick_device("auto").type),
             seed=seed,
