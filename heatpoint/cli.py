@@ -28,10 +28,7 @@ COMMANDS = {
     "inspect": ("training.Inspect", "say what is in the data, what is wrong, what can be reached"),
     "split": ("datasets.Split", "divide a data set: one part to train on, one to validate on"),
     "merge": ("datasets.Merge", "join data sets of any formats"),
-    "filter": (
-        "datasets.Filter",
-        "keep or rename classes, leave out small objects",
-    ),
+    "filter": ("datasets.Filter", "keep or rename classes, leave out small objects"),
     "convert-data": ("datasets.ConvertData", "write a data set as COCO, YOLO or Pascal VOC"),
     "plan": ("training.Plan", "say what train would do with the data on this machine, and why"),
     "train": ("training.Train", "train a model on your own data"),

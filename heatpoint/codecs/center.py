@@ -22,13 +22,7 @@ from heatpoint.codecs.encoded import (
 )
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss, giou_loss, l1_loss
-from heatpoint.codecs.peaks import (
-    cells_around,
-    mean_logit,
-    places_of,
-    read_cells,
-    top_peaks,
-)
+from heatpoint.codecs.peaks import cells_around, mean_logit, places_of, read_cells, top_peaks
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 
 Border = Literal["continuous", "cells"]

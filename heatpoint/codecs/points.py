@@ -16,13 +16,7 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
-from heatpoint.codecs.encoded import (
-    CellSamples,
-    CenterEncoded,
-    at_cells,
-    check_blobs,
-    list_points,
-)
+from heatpoint.codecs.encoded import CellSamples, CenterEncoded, at_cells, check_blobs, list_points
 from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
 from heatpoint.codecs.peaks import (
     cells_around,

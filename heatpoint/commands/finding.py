@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from heatpoint.errors import HeatpointError
-from heatpoint.inference import (
-    EvaluateOptions,
-    LimitsOptions,
-    PredictOptions,
-    refuse,
-)
+from heatpoint.inference import EvaluateOptions, LimitsOptions, PredictOptions, refuse
 from heatpoint.options import Address, Channels, File, Folder, as_keywords
 from heatpoint.scale import ClusterOptions, ScaleOptions
 

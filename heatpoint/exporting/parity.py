@@ -177,11 +177,7 @@ class Ending(Runner):
         return found
 
 
-def check_parity(
-    detector: Detector,
-    path: str | Path,
-    pictures: Images | None = None,
-) -> Parity:
+def check_parity(detector: Detector, path: str | Path, pictures: Images | None = None) -> Parity:
     """Returns how far an exported file is from its detector, which torch runs in fp32.
 
     Both prepare, run and finish the same pictures, one by one. A file that takes any input size is

@@ -64,10 +64,7 @@ class Accuracy:
 
 
 def check_accuracy(
-    detector: Detector,
-    path: str | Path,
-    truth: Annotations,
-    max_drop: float = 0.01,
+    detector: Detector, path: str | Path, truth: Annotations, max_drop: float = 0.01
 ) -> Accuracy | None:
     """Returns what an export costs in the main score of what the detector finds.
 

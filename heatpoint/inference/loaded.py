@@ -14,12 +14,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Bands, Image
 from heatpoint.inference import LoadOptions
 from heatpoint.inference.places import ImageBoxes, places_among, places_of
-from heatpoint.inference.predict import (
-    check_keep,
-    not_everywhere,
-    open_finder,
-    open_runner,
-)
+from heatpoint.inference.predict import check_keep, not_everywhere, open_finder, open_runner
 from heatpoint.inference.runner import Runner
 from heatpoint.options import keywords
 

@@ -10,13 +10,7 @@ from typing import TYPE_CHECKING, Any
 from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Image
-from heatpoint.inference import (
-    EvaluateOptions,
-    KeepOptions,
-    PredictOptions,
-    RunOptions,
-    refuse,
-)
+from heatpoint.inference import EvaluateOptions, KeepOptions, PredictOptions, RunOptions, refuse
 from heatpoint.inference.engines import Engine, open_engine
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Timings

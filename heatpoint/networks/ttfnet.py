@@ -82,10 +82,7 @@ class TowerHeads(Heads):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        specs: Sequence[MapSpec],
-        towers: Mapping[str, tuple[int, int]],
+        self, in_channels: int, specs: Sequence[MapSpec], towers: Mapping[str, tuple[int, int]]
     ) -> None:
         super().__init__({name: width for name, (width, _) in towers.items()}, specs)
         self.hidden = nn.ModuleDict()

@@ -145,10 +145,7 @@ def write_table(
     Raises:
         HeatpointError: It cannot be written.
     """
-    with (
-        atomic_write(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
+    with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows([headings, *rows])
 
 

@@ -199,11 +199,7 @@ def _cut_sides(boxes: Bounds, tiles: Bounds, inner: NDArray[np.bool_]) -> NDArra
 
 
 def _agreeing(
-    boxes: Bounds,
-    rows: Arrays,
-    cut: NDArray[np.bool_],
-    tile_of: NDArray[np.int64],
-    tiles: Bounds,
+    boxes: Bounds, rows: Arrays, cut: NDArray[np.bool_], tile_of: NDArray[np.int64], tiles: Bounds
 ) -> Iterator[tuple[int, int]]:
     """Yields pairs of rows of one class that agree, every row once for each pair of tiles.
 

@@ -156,10 +156,7 @@ class Detector:
 
     @classmethod
     def load(
-        cls,
-        path: str | Path,
-        device: str | torch.device = "cpu",
-        network: Network | None = None,
+        cls, path: str | Path, device: str | torch.device = "cpu", network: Network | None = None
     ) -> Detector:
         """Rebuilds a saved detector in evaluation mode; fetches nothing and runs no foreign code.
 

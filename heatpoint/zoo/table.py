@@ -175,9 +175,7 @@ TABLE: dict[str, Model] = {
         1, "triplets", f"one large hourglass, corners and centres; {_DUAN}"
     ),
     "triplets_mobilenetv2": topdown(
-        _MOBILE,
-        "triplets",
-        "MobileNetV2, corners and centres, for CPUs; under a narrow neck",
+        _MOBILE, "triplets", "MobileNetV2, corners and centres, for CPUs; under a narrow neck"
     ),
     "triplets_tiny": tiny(
         "triplets", "plain convolutions, corners and centres; a few, for simple scenes and trials"
