@@ -12,17 +12,16 @@ from torch import Tensor
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
 from heatpoint.codecs.box_maps import BoxMaps, Measure, Sides, SizeAndOffset
 from heatpoint.codecs.encoded import (
-    CellSamples,
     CenterEncoded,
     at_cells,
     blob_radius,
     boxes_in_cells,
     check_blobs,
-    list_points,
 )
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss, giou_loss, l1_loss
 from heatpoint.codecs.peaks import cells_around, mean_logit, places_of, read_cells, top_peaks
+from heatpoint.codecs.placed import centred
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 
 Border = Literal["continuous", "cells"]
@@ -178,29 +177,11 @@ class CenterCodec(Codec):
         rounded = self.round_size and self.radius != "elliptical"
         measured = sides.ceil() if rounded else sides
         radius = blob_radius(measured, self.radius, self.overlap, self.alpha)
-        center, batch = (boxes[:, :2] + boxes[:, 2:]) / 2, len(targets)
-        planes = batch, self.classes
-        cell, offset, blobs = list_points(center, image, label, radius, planes, map_size)
-        ones, every = torch.ones_like(offset[:, 0]), torch.arange(len(cell), device=cell.device)
-        objects = samples = CellSamples(image, cell, offset, sides.float(), ones, every)
-        if self.size_region > 0:
-            samples = objects.with_regions((radius * self.size_region).long(), batch, map_size)
-        if self.collisions == "last":
-            samples = samples.last(batch, map_size[0] * map_size[1])
-        total = samples.weight.sum()
-        return CenterEncoded(
-            batch=batch,
-            classes=self.classes,
-            map_size=map_size,
-            objects=objects,
-            label=label,
-            radius=radius,
-            blobs=blobs,
-            samples=samples,
-            counts=torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
-            kept=kept,
-            left_out=len(kept) - len(boxes),
-        )
+        center, planes = (boxes[:, :2] + boxes[:, 2:]) / 2, (len(targets), self.classes)
+        reach = (radius * self.size_region).long() if self.size_region > 0 else None
+        last = self.collisions == "last"
+        found = centred(center, image, label, sides, radius, planes, map_size, reach, last)
+        return CenterEncoded(**{**found, "kept": kept}, left_out=len(kept) - len(boxes))
 
     def loss(self, maps: Maps, encoded: CenterEncoded) -> dict[str, Tensor]:
         """Returns the weighted losses "heatmap", "size", "offset" (and "giou") of one stack.

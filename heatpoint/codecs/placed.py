@@ -1,13 +1,15 @@
-"""The objects of a batch that are labelled by points, in one list and checked."""
+"""What codecs of centres, points and four corners share: objects in one list, and their cells."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from heatpoint.codecs import Target
+from heatpoint.codecs.encoded import CellSamples, list_points
 
 
 def placed(
@@ -59,3 +61,51 @@ def placed(
             f"input, labels from 0 to {classes - 1}"
         )
     return points, label, image, counts
+
+
+def centred(
+    points: Tensor,
+    image: Tensor,
+    label: Tensor,
+    sides: Tensor,
+    radius: Tensor,
+    planes: tuple[int, int],
+    map_size: tuple[int, int],
+    reach: Tensor | None = None,
+    last: bool = False,
+) -> dict[str, Any]:
+    """Returns what every ``CenterEncoded`` holds, by field, of objects that all count.
+
+    Args:
+        points: (P, 2) x and y in cells, by which objects are found.
+        image: (P,) int64.
+        label: (P,) int64.
+        sides: (P, 2) width and height in cells.
+        radius: (P, 2) int64, of the blobs along x and y in cells.
+        planes: Numbers of images and of classes.
+        map_size: (h, w) of the maps.
+        reach: (P, 2) int64, half sides of the regions in cells within which other maps than the
+            heatmap are trained; None trains them at the objects' own cells.
+        last: Of samples that share a cell only the last one stays.
+    """
+    batch, classes = planes
+    cell, offset, blobs = list_points(points, image, label, radius, planes, map_size)
+    ones, every = torch.ones_like(offset[:, 0]), torch.arange(len(cell), device=cell.device)
+    objects = samples = CellSamples(image, cell, offset, sides.float(), ones, every)
+    if reach is not None:
+        samples = objects.with_regions(reach, batch, map_size)
+    if last:
+        samples = samples.last(batch, map_size[0] * map_size[1])
+    total = samples.weight.sum()
+    return {
+        "batch": batch,
+        "classes": classes,
+        "map_size": map_size,
+        "objects": objects,
+        "label": label,
+        "radius": radius,
+        "blobs": blobs,
+        "samples": samples,
+        "counts": torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
+        "kept": torch.ones_like(label, dtype=torch.bool),
+    }

@@ -16,17 +16,17 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
-from heatpoint.codecs.encoded import CellSamples, CenterEncoded, at_cells, check_blobs, list_points
+from heatpoint.codecs.encoded import CenterEncoded, at_cells, check_blobs
 from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
 from heatpoint.codecs.peaks import (
+    averaged,
     cells_around,
-    mean_logit,
     places_of,
     read_cells,
     top_peaks,
     unflipped,
 )
-from heatpoint.codecs.placed import placed
+from heatpoint.codecs.placed import centred, placed
 from heatpoint.views.fields import LABELS, POINTS, SCORES, Field, Part, density_field
 
 _AT_ONCE = 1024
@@ -132,28 +132,14 @@ class PointCodec(Codec):
                 outside of the input, a label is out of range, or the size is no multiple of the
                 stride.
         """
-        map_size, batch = check_size(size, self.stride), len(targets)
+        map_size, planes = check_size(size, self.stride), (len(targets), self.classes)
         points, label, image, counts = placed(targets, 1, self.classes, size)
         position = points[:, 0] / self.stride
         radius = self._radius(position, label, counts, max(map_size))
-        planes = batch, self.classes
-        cell, offset, blobs = list_points(position, image, label, radius, planes, map_size)
-        ones, every = torch.ones_like(offset[:, 0]), torch.arange(len(cell), device=cell.device)
-        objects = samples = CellSamples(image, cell, offset, torch.zeros_like(offset), ones, every)
-        if self.offset_region > 0:
-            samples = objects.with_regions(radius.clamp(max=self.offset_region), batch, map_size)
-        total = samples.weight.sum()
+        reach = radius.clamp(max=self.offset_region) if self.offset_region > 0 else None
+        sides = torch.zeros_like(position)
         return CenterEncoded(
-            batch=batch,
-            classes=self.classes,
-            map_size=map_size,
-            objects=objects,
-            label=label,
-            radius=radius,
-            blobs=blobs,
-            samples=samples,
-            counts=torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
-            kept=torch.ones_like(label, dtype=torch.bool),
+            **centred(position, image, label, sides, radius, planes, map_size, reach)
         )
 
     def _radius(
@@ -263,10 +249,7 @@ class PointCodec(Codec):
         Returns:
             Maps of the image; the heatmap holds the logit of the mean probability.
         """
-        other = self.unflip(mirrored)
-        heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
-        mean = {name: (maps[name] + other[name]) / 2 for name in maps}
-        return mean | {"heatmap": heatmap}
+        return averaged(maps, self.unflip(mirrored))
 
     def ideal(self, encoded: CenterEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the points.

@@ -14,18 +14,11 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
-from heatpoint.codecs.encoded import (
-    CellSamples,
-    CenterEncoded,
-    at_cells,
-    blob_radius,
-    check_blobs,
-    list_points,
-)
+from heatpoint.codecs.encoded import CenterEncoded, at_cells, blob_radius, check_blobs
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss
-from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks
-from heatpoint.codecs.placed import placed
+from heatpoint.codecs.peaks import averaged, places_of, read_cells, top_peaks
+from heatpoint.codecs.placed import centred, placed
 from heatpoint.codecs.quad_maps import Corners, Outline, QuadMaps
 from heatpoint.views.fields import BOXES, LABELS, QUADS, SCORES, Field, Part
 
@@ -131,7 +124,7 @@ class QuadCodec(Codec):
                 lies outside of the input, a label is out of range, or the size is no multiple of
                 the stride.
         """
-        map_size, batch = check_size(size, self.stride), len(targets)
+        map_size, planes = check_size(size, self.stride), (len(targets), self.classes)
         quads, label, image, _ = placed(targets, 4, self.classes, size)
         quads = quads / self.stride
         middle = quads.mean(1)
@@ -139,27 +132,11 @@ class QuadCodec(Codec):
         lengths = torch.linalg.vector_norm(corners.roll(-1, 1) - corners, dim=-1)
         sides = (lengths[:, :2] + lengths[:, 2:]) / 2
         radius = blob_radius(sides, self.radius, self.overlap).amin(1, keepdim=True).expand(-1, 2)
-        planes = batch, self.classes
-        cell, offset, blobs = list_points(middle, image, label, radius, planes, map_size)
-        ones, every = torch.ones_like(offset[:, 0]), torch.arange(len(cell), device=cell.device)
-        objects = samples = CellSamples(image, cell, offset, sides.float(), ones, every)
+        reach = None
         if self.corner_region > 0:
             reach = (self.corner_region / 2 * sides.amin(1, keepdim=True)).long().expand(-1, 2)
-            samples = objects.with_regions(reach, batch, map_size)
-        total = samples.weight.sum()
-        return QuadEncoded(
-            batch=batch,
-            classes=self.classes,
-            map_size=map_size,
-            objects=objects,
-            label=label,
-            radius=radius,
-            blobs=blobs,
-            samples=samples,
-            counts=torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
-            kept=torch.ones_like(label, dtype=torch.bool),
-            corners=corners.float(),
-        )
+        found = centred(middle, image, label, sides, radius, planes, map_size, reach)
+        return QuadEncoded(**found, corners=corners.float())
 
     def loss(self, maps: Maps, encoded: QuadEncoded) -> dict[str, Tensor]:
         """Returns the weighted losses "heatmap" and "corners" of one stack.
@@ -218,9 +195,7 @@ class QuadCodec(Codec):
         Returns:
             Maps of the image; the heatmap holds the logit of the mean probability.
         """
-        other, name = self.unflip(mirrored), self.corners.spec.name
-        heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
-        return {"heatmap": heatmap, name: (maps[name] + other[name]) / 2}
+        return averaged(maps, self.unflip(mirrored))
 
     def ideal(self, encoded: QuadEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the quads.

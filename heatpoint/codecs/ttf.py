@@ -23,7 +23,7 @@ from heatpoint.codecs.encoded import (
 )
 from heatpoint.codecs.gaussian import gaussian_windows
 from heatpoint.codecs.losses import accurate, focal_loss, giou_loss
-from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks
+from heatpoint.codecs.peaks import averaged, places_of, read_cells, top_peaks
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field
 
 Area = Literal["log", "sqrt"]
@@ -295,9 +295,7 @@ class TTFCodec(Codec):
         Returns:
             Maps of the image; the heatmap holds the logit of the mean probability.
         """
-        other = self.unflip(mirrored)
-        heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
-        return {"heatmap": heatmap, "sides": (torch.relu(maps["sides"]) + other["sides"]) / 2}
+        return averaged({**maps, "sides": torch.relu(maps["sides"])}, self.unflip(mirrored))
 
     def ideal(self, encoded: TTFEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the targets.
