@@ -153,7 +153,7 @@ def test_damaged_files_are_named_together(tmp_path: Path) -> None:
     for name in "bc":
         write(tmp_path / f"{name}.json", '{"shapes": [')
     with pytest.raises(
-        HeatpointError, match=r"b.json is not valid JSON.* and 1 more files like it"
+        HeatpointError, match=r"2 of 3 JSON files cannot be read: .*b.json is not valid JSON"
     ):
         read(tmp_path)
 

@@ -17,7 +17,6 @@ from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.drawn import Joint, Note, Picture, Thing, as_annotations
 from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.outlines import ROTATED, Outline, around, number
-from heatpoint.errors import HeatpointError
 from heatpoint.system.files import read_json
 
 _SIGNS = (b'"imagePath"', b'"imageData"', b'"lineColor"')
@@ -76,7 +75,7 @@ def read_labelme(given: Given) -> Annotations:
     path, images = given.path, given.images
     folder = path if given.is_folder else path.parent
     files = _files(path) if given.is_folder else [given.without_split()]
-    contents = _read_all(files)
+    contents = steps.read_all(files, read_json, "JSON")
     pictures, beside = [], []
     others: list[Path] = []
     for file, content in contents.items():
@@ -111,22 +110,6 @@ def read_labelme(given: Given) -> Annotations:
             folders, annotations, lambda path: f"expected {path.with_suffix('.json').name}"
         )
     return annotations
-
-
-def _read_all(files: list[Path]) -> dict[Path, Any]:
-    contents: dict[Path, Any] = {}
-    broken: list[str] = []
-    for file in files:
-        try:
-            contents[file] = read_json(file)
-        except HeatpointError as error:
-            broken.append(str(error))
-    if broken:
-        more = f", and {len(broken) - 1} more files like it" if len(broken) > 1 else ""
-        raise HeatpointError(
-            f"{broken[0]}{more} of {len(files)}; write them again, or move them away"
-        )
-    return contents
 
 
 def _beside(file: Path, folder: Path) -> str | None:

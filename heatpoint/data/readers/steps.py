@@ -7,7 +7,7 @@ import gc
 import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -133,6 +133,33 @@ def once(images: Iterable[Path], annotations: Annotations, split: str | None) ->
         else:
             seen.add(image)
             yield image
+
+
+def read_all(files: Sequence[Path], read: Callable[[Path], Row], kind: str) -> dict[Path, Row]:
+    """Returns what each of many files holds.
+
+    Args:
+        files: The files.
+        read: Reads one.
+        kind: What they are called in messages, such as "XML".
+
+    Raises:
+        HeatpointError: Some cannot be read; says what is wrong with the first of them.
+    """
+    found: dict[Path, Row] = {}
+    broken: list[str] = []
+    for file in files:
+        try:
+            found[file] = read(file)
+        except HeatpointError as error:
+            broken.append(str(error))
+    if broken:
+        more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise HeatpointError(
+            f"{len(broken)} of {len(files)} {kind} files cannot be read: {'; '.join(broken[:5])}"
+            f"{more}. Write them again, or move them away"
+        )
+    return found
 
 
 def read_lines(path: str | Path) -> list[tuple[int, str]]:

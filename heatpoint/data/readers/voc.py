@@ -18,7 +18,6 @@ from heatpoint.data.readers import steps
 from heatpoint.data.readers.given import Given, begins
 from heatpoint.data.readers.outlines import Corners, around, turned
 from heatpoint.data.readers.voc_files import ANNOTATIONS, Pictures, choose, find_files, is_xml, walk
-from heatpoint.errors import HeatpointError
 from heatpoint.system.plain_xml import read_xml
 
 if TYPE_CHECKING:
@@ -161,32 +160,20 @@ def _objects(
 
 def _parse_all(files: Sequence[Path]) -> tuple[dict[Path, _Image], dict[Path, str]]:
     """Returns what the annotations say, and what the root of each other XML file is called."""
-    parsed: dict[Path, _Image] = {}
-    others: dict[Path, str] = {}
-    broken: list[str] = []
-    for path in files:
-        try:
-            root = read_xml(path)
-        except HeatpointError as error:
-            broken.append(str(error))
-            continue
-        if root.tag == _ROOT:
-            parsed[path] = _parse(root)
-        else:
-            others[path] = root.tag[:60]
-    if broken:
-        more = f"; and {len(broken) - 5} more" if len(broken) > 5 else ""
-        raise HeatpointError(
-            f"{len(broken)} of {len(files)} XML files cannot be read: {'; '.join(broken[:5])}"
-            f"{more}. Write them again, or move them away"
-        )
+    found = steps.read_all(files, _read, "XML")
+    parsed = {path: image for path, image in found.items() if isinstance(image, _Image)}
+    others = {path: tag for path, tag in found.items() if isinstance(tag, str)}
     if others and not parsed:
         path, tag = next(iter(others.items()))
         raise steps.unexpected(path, f"an element <{_ROOT}>, as of Pascal VOC", f"<{tag}>")
     return parsed, others
 
 
-def _parse(root: Element) -> _Image:
+def _read(file: Path) -> _Image | str:
+    """Returns what an annotation says, or what the root of another file is called."""
+    root = read_xml(file)
+    if root.tag != _ROOT:
+        return root.tag[:60]
     height, width = _values(root.find("size"), ("height", "width"))
     size = steps.known_size(height, width)
     objects = [_object(item) for item in root.findall("object")]
