@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from heatpoint.codecs.peaks import mean_logit
 from heatpoint.errors import HeatpointError, check_choice
 from heatpoint.networks import Maps as Maps
 from heatpoint.networks import MapSpec as MapSpec
@@ -209,9 +210,16 @@ class Codec(ABC):
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image."""
 
-    @abstractmethod
     def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
-        """Merges the maps of the image with those of its mirror image, not yet turned back."""
+        """Merges the maps of the image with those of its mirror image, not yet turned back.
+
+        By default it is their mean, and of ``heatmap`` the logit of the mean probability.
+        """
+        other = self.unflip(mirrored)
+        mean = {name: (maps[name] + other[name]) / 2 for name in maps if name != "heatmap"}
+        if "heatmap" in maps:
+            mean["heatmap"] = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
+        return mean
 
     @abstractmethod
     def ideal(self, encoded: Any) -> Maps:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import reduce
@@ -286,16 +286,6 @@ def _closer_look(
     index, order = ((channel * height + row) * width + column).sort()
     values, order = values[order].sort(descending=True, stable=True)
     return values[None, :count], index[order][None, :count]
-
-
-def averaged(maps: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the mean of the maps of an image and of its mirror image, turned back.
-
-    Of ``heatmap`` it is the logit of the mean probability.
-    """
-    mean = {name: (maps[name] + other[name]) / 2 for name in maps if name != "heatmap"}
-    heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
-    return {"heatmap": heatmap, **mean}
 
 
 def mean_logit(first: Tensor, second: Tensor) -> Tensor:

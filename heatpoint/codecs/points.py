@@ -18,14 +18,7 @@ from torch import Tensor
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
 from heatpoint.codecs.encoded import CenterEncoded, at_cells, check_blobs
 from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
-from heatpoint.codecs.peaks import (
-    averaged,
-    cells_around,
-    places_of,
-    read_cells,
-    top_peaks,
-    unflipped,
-)
+from heatpoint.codecs.peaks import cells_around, places_of, read_cells, top_peaks, unflipped
 from heatpoint.codecs.placed import centred, placed
 from heatpoint.views.fields import LABELS, POINTS, SCORES, Field, Part, density_field
 
@@ -238,18 +231,6 @@ class PointCodec(Codec):
         """Turns the maps of the mirrored image (x to W - x) into maps of the image."""
         turned = {name: values.flip(-1) for name, values in maps.items() if name != "offset"}
         return turned | {"offset": unflipped(maps["offset"])}
-
-    def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
-        """Averages the probabilities and other maps of an image and of its mirror image.
-
-        Args:
-            maps: Maps of the image.
-            mirrored: Maps of the mirrored image, not yet turned back.
-
-        Returns:
-            Maps of the image; the heatmap holds the logit of the mean probability.
-        """
-        return averaged(maps, self.unflip(mirrored))
 
     def ideal(self, encoded: CenterEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the points.

@@ -17,7 +17,7 @@ from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, che
 from heatpoint.codecs.encoded import CenterEncoded, at_cells, blob_radius, check_blobs
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss
-from heatpoint.codecs.peaks import averaged, places_of, read_cells, top_peaks
+from heatpoint.codecs.peaks import places_of, read_cells, top_peaks
 from heatpoint.codecs.placed import centred, placed
 from heatpoint.codecs.quad_maps import Corners, Outline, QuadMaps
 from heatpoint.views.fields import BOXES, LABELS, QUADS, SCORES, Field, Part
@@ -184,18 +184,6 @@ class QuadCodec(Codec):
         """Turns the maps of the mirrored image (x to W - x) into maps of the image."""
         name = self.corners.spec.name
         return {"heatmap": maps["heatmap"].flip(-1), name: self.corners.unflip(maps[name])}
-
-    def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
-        """Averages what is said about an image and about its mirror image.
-
-        Args:
-            maps: Maps of the image.
-            mirrored: Maps of the mirrored image, not yet turned back.
-
-        Returns:
-            Maps of the image; the heatmap holds the logit of the mean probability.
-        """
-        return averaged(maps, self.unflip(mirrored))
 
     def ideal(self, encoded: QuadEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the quads.

@@ -23,7 +23,7 @@ from heatpoint.codecs.encoded import (
 )
 from heatpoint.codecs.gaussian import gaussian_windows
 from heatpoint.codecs.losses import accurate, focal_loss, giou_loss
-from heatpoint.codecs.peaks import averaged, places_of, read_cells, top_peaks
+from heatpoint.codecs.peaks import places_of, read_cells, top_peaks
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field
 
 Area = Literal["log", "sqrt"]
@@ -295,7 +295,7 @@ class TTFCodec(Codec):
         Returns:
             Maps of the image; the heatmap holds the logit of the mean probability.
         """
-        return averaged({**maps, "sides": torch.relu(maps["sides"])}, self.unflip(mirrored))
+        return super().merge_flipped({**maps, "sides": torch.relu(maps["sides"])}, mirrored)
 
     def ideal(self, encoded: TTFEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the targets.
