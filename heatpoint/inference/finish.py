@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from heatpoint.data.results import Detections
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError, check_choice
-from heatpoint.geometry import clip_boxes
+from heatpoint.geometry import box_iou, clip_boxes
 from heatpoint.geometry.polygons import quad_iou
 from heatpoint.inference import KeepOptions, SoftNms
 from heatpoint.views import Look, View, chosen
@@ -112,11 +112,9 @@ def soften(
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         own, values = boxes[rows], start[rows]
-        overlap = _box_overlaps(own) if quads is None else quad_iou(quads[rows], quads[rows])
-        touching, factors = (
-            overlap > 0,
-            _factors(overlap.astype(np.float32, copy=False), kind, sigma),
-        )
+        overlap = box_iou(own, own) if quads is None else quad_iou(quads[rows], quads[rows])
+        touching = overlap > 0
+        factors = _factors(overlap.astype(np.float32, copy=False), kind, sigma)
         # Scores are 0 of rows that were visited or dropped.
         visited, lowered, there = [], [], []
         while values[best := int(values.argmax())] > 0:
@@ -136,24 +134,6 @@ def soften(
     # The published cut: all scores that are at least the last one that is wanted.
     stay = scores >= np.sort(scores)[-max_detections:].min(initial=np.inf)
     return order[stay], moved[stay], scores[stay]
-
-
-def _box_overlaps(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns (N, N), intersection over union of all pairs of boxes."""
-    x1, y1, x2, y2 = boxes.T
-    areas = (x2 - x1) * (y2 - y1)
-    # In place, because fresh (N, N) arrays cost more than the arithmetic on them.
-    width = np.minimum(x2[:, None], x2)
-    width -= np.maximum(x1[:, None], x1)
-    height = np.minimum(y2[:, None], y2)
-    height -= np.maximum(y1[:, None], y1)
-    width.clip(0, out=width)
-    height.clip(0, out=height)
-    shared = np.multiply(width, height, out=width)
-    union = np.subtract(areas[:, None] + areas, shared, out=height)
-    np.maximum(union, np.finfo(np.float32).tiny, out=union)
-    overlap: NDArray[np.float32] = np.divide(shared, union, out=shared)
-    return overlap
 
 
 def _factors(overlap: NDArray[np.float32], kind: str, sigma: float) -> NDArray[np.float32]:
