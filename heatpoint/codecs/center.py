@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
 import torch
@@ -181,7 +181,7 @@ class CenterCodec(Codec):
         reach = (radius * self.size_region).long() if self.size_region > 0 else None
         last = self.collisions == "last"
         found = centred(center, image, label, sides, radius, planes, map_size, reach, last)
-        return CenterEncoded(**{**found, "kept": kept}, left_out=len(kept) - len(boxes))
+        return replace(found, kept=kept, left_out=len(kept) - len(boxes))
 
     def loss(self, maps: Maps, encoded: CenterEncoded) -> dict[str, Tensor]:
         """Returns the weighted losses "heatmap", "size", "offset" (and "giou") of one stack.

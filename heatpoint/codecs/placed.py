@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from heatpoint.codecs import Target
-from heatpoint.codecs.encoded import CellSamples, list_points
+from heatpoint.codecs.encoded import CellSamples, CenterEncoded, list_points
 
 
 def placed(
@@ -73,8 +72,8 @@ def centred(
     map_size: tuple[int, int],
     reach: Tensor | None = None,
     last: bool = False,
-) -> dict[str, Any]:
-    """Returns what every ``CenterEncoded`` holds, by field, of objects that all count.
+) -> CenterEncoded:
+    """Returns the targets of objects that all count, of which each has a cell.
 
     Args:
         points: (P, 2) x and y in cells, by which objects are found.
@@ -97,15 +96,15 @@ def centred(
     if last:
         samples = samples.last(batch, map_size[0] * map_size[1])
     total = samples.weight.sum()
-    return {
-        "batch": batch,
-        "classes": classes,
-        "map_size": map_size,
-        "objects": objects,
-        "label": label,
-        "radius": radius,
-        "blobs": blobs,
-        "samples": samples,
-        "counts": torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
-        "kept": torch.ones_like(label, dtype=torch.bool),
-    }
+    return CenterEncoded(
+        batch=batch,
+        classes=classes,
+        map_size=map_size,
+        objects=objects,
+        label=label,
+        radius=radius,
+        blobs=blobs,
+        samples=samples,
+        counts=torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
+        kept=torch.ones_like(label, dtype=torch.bool),
+    )

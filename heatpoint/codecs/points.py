@@ -131,9 +131,7 @@ class PointCodec(Codec):
         radius = self._radius(position, label, counts, max(map_size))
         reach = radius.clamp(max=self.offset_region) if self.offset_region > 0 else None
         sides = torch.zeros_like(position)
-        return CenterEncoded(
-            **centred(position, image, label, sides, radius, planes, map_size, reach)
-        )
+        return centred(position, image, label, sides, radius, planes, map_size, reach)
 
     def _radius(
         self, position: Tensor, label: Tensor, counts: Sequence[int], longest: int

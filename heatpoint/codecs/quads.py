@@ -136,7 +136,7 @@ class QuadCodec(Codec):
         if self.corner_region > 0:
             reach = (self.corner_region / 2 * sides.amin(1, keepdim=True)).long().expand(-1, 2)
         found = centred(middle, image, label, sides, radius, planes, map_size, reach)
-        return QuadEncoded(**found, corners=corners.float())
+        return QuadEncoded(**vars(found), corners=corners.float())
 
     def loss(self, maps: Maps, encoded: QuadEncoded) -> dict[str, Tensor]:
         """Returns the weighted losses "heatmap" and "corners" of one stack.
