@@ -29,6 +29,12 @@ VALUES: list[Any] = [
 ]
 """What takes the place of a value of JSON."""
 
+SHORTS = [
+    *(*range(20), 32, 64, 255, 256, 257, 277, 284, 317, 322, 323, 338, 339),
+    *(4095, 32767, 32768, 32773, 34712, 50000, 50001, 65534, 65535),
+]
+"""What takes the place of a number of 16 bits: small ones, ends, and what TIFF files number so."""
+
 _NUMBER = re.compile(rb"-?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _WORD = re.compile(rb"[A-Za-z_]{2,}")
 BOMB = b"a: &a [x,x,x,x,x,x,x,x,x]\n" + b"".join(
@@ -167,6 +173,20 @@ def header(data: bytes, chance: Chance) -> bytes:
         table = value_of(table, chance)
     text = json.dumps(table).encode()
     return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+
+def tags(data: bytes, chance: Chance) -> bytes:
+    """Returns a TIFF file with other numbers among its tags, which begin it or end it."""
+    changed, order = bytearray(data), "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    start = struct.unpack(order + ("Q" if big else "I"), data[8:16] if big else data[4:8])[0]
+    size, first = (20, start + 8) if big else (12, start + 2)
+    for _ in range(int(chance.integers(1, 4))):
+        # Number, kind, count or value of one of the tags.
+        offset = first + size * int(chance.integers(0, 20)) + 2 * int(chance.integers(0, size // 2))
+        number = SHORTS[int(chance.integers(len(SHORTS)))]
+        changed[offset : offset + 2] = struct.pack(order + "H", number)
+    return bytes(changed)
 
 
 JSON: tuple[Damage, ...] = (*TEXT, *[parts] * 10)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz_damage import BYTES, JSON, TEXT, Damage
+import tifffile
+from fuzz_damage import BYTES, JSON, TEXT, Damage, tags
 from PIL import Image
 from sleap_files import write as labels_of_sleap
 
 from heatpoint.data import Annotations
-from heatpoint.data.images import image_size, load_image
+from heatpoint.data.images import image_size, load_image, read_header
+from heatpoint.data.rasters import open_parts
 from heatpoint.data.readers import read
 from heatpoint.data.validate import validate
 
@@ -263,6 +265,31 @@ def picture(suffix: str) -> Seed:
     return Seed(lambda folder: put(folder / f"a.{suffix}"), seen, BYTES, share=0.3)
 
 
+def bands(dtype: str, planar: bool, **layout: Any) -> Seed:
+    """Returns the seed of a TIFF file of five channels, which is read whole and part by part."""
+
+    def write(folder: Path) -> Path:
+        folder.mkdir(parents=True, exist_ok=True)
+        shape = (5, 40, 60) if planar else (40, 60, 5)
+        pixels = np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype)
+        about = {"photometric": "minisblack", "planarconfig": "separate" if planar else "contig"}
+        tifffile.imwrite(folder / "a.tif", pixels, **about, **layout)
+        return folder / "a.tif"
+
+    def seen(path: Path) -> None:
+        header = read_header(path)
+        height, width = header.size
+        left, top = max(0, width - 50), max(0, height - 30)
+        parts = open_parts(path, header.bands)
+        part = None if parts is None else parts.region(left, top, width, height)
+        pixels = load_image(path, bands=header.bands)
+        assert pixels.shape == (height, width, header.bands.channels)
+        assert pixels.dtype == header.bands.dtype
+        assert part is None or np.array_equal(part, pixels[top:, left:])
+
+    return Seed(write, seen, (*BYTES, *[tags] * 7), share=0.3)
+
+
 SEEDS: dict[str, Seed] = {
     "coco": Seed(coco, annotated, JSON, share=2.0),
     "voc": Seed(voc, in_folder(2)),
@@ -294,5 +321,9 @@ SEEDS: dict[str, Seed] = {
         f"picture-{suffix}": picture(suffix)
         for suffix in ("png", "jpg", "tif", "bmp", "gif", "webp")
     },
+    "bands-strips": bands("uint16", False, rowsperstrip=16),
+    "bands-planes": bands("uint8", True, rowsperstrip=16, compression="lzw", byteorder=">"),
+    "bands-tiles": bands("uint16", False, tile=(32, 16), compression="zlib", predictor=True),
+    "bands-big": bands("uint16", True, tile=(16, 32), bigtiff=True),
 }
 """Every format by name; a new reader adds its row."""

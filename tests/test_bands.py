@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from encoded import tiff
+from imagecodecs import zstd_encode
 from numpy.typing import NDArray
 from PIL import Image as PIL
 
@@ -316,3 +318,23 @@ def test_shown_channels_are_drawn_by_commands(
     assert main(["inspect", str(data), "--size", "96", "--shown", "5", "--out", str(out)]) == 0
     tile = load_image(out / "targets.png")[20:360, 20:360]
     assert (tile == tile[..., :1]).mean() > 0.8
+
+
+def test_tags_that_make_no_sense_are_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    for tag, value in (("TileLength", 0), ("TileWidth", (3, 4)), ("TileOffsets", 1 << 31)):
+        layout: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig"}
+        tifffile.imwrite(path, np.ones((40, 60, 5), np.uint16), tile=(64, 64), **layout)
+        with tifffile.TiffFile(path, mode="r+") as file:
+            file.pages.first.tags[tag].overwrite(value)  # type: ignore[union-attr]
+        with pytest.raises(HeatpointError, match=r"a\.tif"):
+            Source(path, bands=Bands(5, "uint16")).open(whole=False).region(0, 0, 60, 40)
+
+
+def test_one_channel_that_calls_itself_planar_is_not_turned(tmp_path: Path) -> None:
+    path, pixels = tmp_path / "a.tif", np.arange(2400, dtype=np.uint16).reshape(40, 60)
+    data = zstd_encode(pixels.tobytes())  # by a number that Pillow does not know
+    tags = {256: 60, 257: 40, 258: 16, 259: 34926, 262: 1, 273: 8, 277: 1, 278: 40, 284: 2}
+    path.write_bytes(tiff(tags | {279: len(data)}, data))
+    assert read_header(path).size == (40, 60)
+    np.testing.assert_array_equal(load_image(path, bands=Bands(1, "uint16"))[..., 0], pixels)

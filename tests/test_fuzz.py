@@ -17,6 +17,7 @@ import pytest
 pytest.importorskip("onnxruntime", reason="needs the extra 'onnx'")
 pytest.importorskip("openvino", reason="needs the extra 'openvino'")
 pytest.importorskip("h5py", reason="needs the extra 'hdf5'")
+pytest.importorskip("imagecodecs", reason="needs the extra 'tiff'")
 
 from fuzz_models import MODELS
 from fuzz_seeds import SEEDS

@@ -104,7 +104,8 @@ def _of_tiff(source: Any, name: str, read: bool) -> NDArray[Any] | None:
             values: NDArray[Any] = page.asarray() if read else blank
             if values.ndim not in (2, 3) or 0 in values.shape:
                 raise BadImage(f"image {name} has shape {values.shape}; expected (H, W, channels)")
-            return np.moveaxis(values, 0, -1) if page.planarconfig == 2 else values
+            planes = values.ndim == 3 and page.planarconfig == 2
+            return np.moveaxis(values, 0, -1) if planes else values
     except BadImage:
         raise
     except Exception as error:  # decoders raise whatever a broken byte happens to cause
@@ -197,10 +198,13 @@ def open_parts(path: Path, bands: Bands = RGB) -> TiffParts | None:
     except ImportError:
         return None
     try:
-        file = tifffile.TiffFile(path)
-        page: Any = file.pages.first
-    except (OSError, ValueError, AttributeError, IndexError, tifffile.TiffFileError):
+        return _parts(path, tifffile.TiffFile(path), bands)
+    except Exception:  # tags of a broken file may be of any type and value
         return None  # the reader of whole pictures says what is wrong
+
+
+def _parts(path: Path, file: Any, bands: Bands) -> TiffParts | None:
+    page: Any = file.pages.first
     file.filehandle.set_lock(True)  # several threads may read at once
     means, samples = getattr(page.photometric, "name", ""), page.samplesperpixel
     if bands == RGB:
