@@ -109,7 +109,7 @@ def yolo_joint(folder: Path) -> Path:
 
 POINT_SAMPLES: dict[str, Callable[[Path], Path]] = {
     "COCO": coco,
-    "table of boxes": table,
+    "CSV table": table,
     "napari points": napari,
     "LabelMe": labelme,
     "Label Studio": label_studio,

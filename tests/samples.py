@@ -140,10 +140,10 @@ SAMPLES: dict[str, Maker] = {
     "VIA (version 3)": tools.via_3,
     "CVAT": tools.cvat,
     "Create ML": tools.createml,
-    "table of boxes": tools.tensorflow_csv,
-    "table of boxes (Roboflow)": tools.roboflow_csv,
-    "table of boxes (Open Images)": tools.open_images,
-    "table of boxes (RetinaNet)": tools.retinanet_csv,
+    "CSV table": tools.tensorflow_csv,
+    "CSV table (Roboflow)": tools.roboflow_csv,
+    "CSV table (Open Images)": tools.open_images,
+    "CSV table (RetinaNet)": tools.retinanet_csv,
     "WebDataset": packed(coco),
 }
 """Samples of boxes, by what the format is called or, where one has several layouts, with more."""
@@ -163,7 +163,7 @@ JOINT_SAMPLES: dict[str, Maker] = {
 SPLIT = frozenset(
     {
         *("Pascal VOC", "YOLO", "MPII", "LabelMe", "CVAT", "Create ML"),
-        *("table of boxes (Roboflow)", "WebDataset"),
+        *("CSV table (Roboflow)", "WebDataset"),
     }
 )
 """Samples that hold the splits train and val."""

@@ -10,6 +10,8 @@ import pytest
 
 from heatpoint.data import ImageRecord
 from heatpoint.data.draw import (
+    colour_of,
+    draw_points,
     draw_truth,
     drawing_paths,
     enlarge,
@@ -146,3 +148,17 @@ def test_pictures_are_written_in_rgb(tmp_path: Path) -> None:
         write_picture(tmp_path / "red.bmp", red)
     with pytest.raises(HeatpointError, match="65500"):
         write_picture(tmp_path / "wide.jpg", np.zeros((1, 70000, 3), np.uint8))
+
+
+def test_counts_of_points_hide_as_few_of_them_as_can_be() -> None:
+    image, labels = grey(200, 300), np.zeros(3, np.int64)
+    places = np.array([[10, 8], [290, 8], [10, 190]])  # every corner but one
+    for taken in (places[:1], places):
+        drawn = draw_points(image, np.tile(taken, 2), labels[: len(taken)], ["cell"])
+        for x, y in taken:
+            assert drawn[y, x].tolist() == list(colour_of(0))
+        corners = drawn[:10, -10:], drawn[-10:, -10:]
+        assert [(corner == 255).all(-1).mean() > 0.2 for corner in corners] == [
+            len(taken) == 1,
+            len(taken) == 3,
+        ]

@@ -73,7 +73,7 @@ def test_the_part_that_is_broken_gets_the_blame(data: Annotations) -> None:
     assert [row.replaced for row in rows] == [(), ("heatmap",), ("heatmap", "size")]
     # True centres with the sizes of an untrained network find nothing; true sizes find all.
     assert rows[1].scores["ap50"] < 0.1 < 0.9 < rows[2].scores["ap50"]
-    assert limits(detector, data, size=SIZE).verdict().startswith("most is lost to the sides maps")
+    assert limits(detector, data, size=SIZE).verdict().startswith("most is lost to the sides")
 
 
 def test_classes_are_matched_by_name(data: Annotations) -> None:
@@ -108,7 +108,7 @@ def test_a_verdict_in_words() -> None:
     rows = (row((), 0.3, 0.5), row(("heatmap",), 0.4, 0.6))
     protocol = {"nms": None}
     found = Limits((*rows, row(("heatmap", "size"), 0.95, 1.0)), protocol, 3, 7)
-    assert found.verdict() == "most is lost to the size maps: 55.0 points of AP"
+    assert found.verdict() == "most is lost to the size: 55.0 points of AP"
     assert [row[3] for row in found.table()] == ["", "+10.0", "+55.0"]
     poor = Limits((*rows, row(("heatmap", "size"), 0.45, 0.6)), protocol, 3, 7)
     assert "the representation itself" in poor.verdict()
@@ -145,7 +145,7 @@ def test_joints_are_analysed_in_the_crops_of_annotated_subjects(tmp_path: Path) 
     metrics = evaluate(detector, data)
     assert found.rows[0].scores == {name: metrics.scores[name] for name in found.rows[0].scores}
     assert found.rows[1].scores == {"pck@0.1": 1.0, "pck@0.05": 1.0}
-    assert found.verdict().startswith("most is lost to the joints maps")
+    assert found.verdict().startswith("most is lost to the joints")
     # In another order, the joints are still those of their names.
     assert data.skeleton is not None
     order = np.arange(len(data.skeleton))[::-1]

@@ -52,18 +52,18 @@ ROWS: dict[str, tuple[str, Maker | None, Maker | None]] = {
     "VIA (CSV)": ("the CSV file", SAMPLES["VIA (CSV)"], None),
     "VIA (version 3)": ("the JSON file", SAMPLES["VIA (version 3)"], None),
     "Create ML": ("the folder or JSON file", SAMPLES["Create ML"], None),
-    "table of boxes": ("the CSV file (TensorFlow)", SAMPLES["table of boxes"], None),
-    "table of boxes (Roboflow)": (
+    "CSV table": ("the CSV file (TensorFlow)", SAMPLES["CSV table"], None),
+    "CSV table (Roboflow)": (
         "the folder of `train/_annotations.csv`",
-        SAMPLES["table of boxes (Roboflow)"],
+        SAMPLES["CSV table (Roboflow)"],
         None,
     ),
-    "table of boxes (Open Images)": (
+    "CSV table (Open Images)": (
         "the CSV file",
-        SAMPLES["table of boxes (Open Images)"],
+        SAMPLES["CSV table (Open Images)"],
         None,
     ),
-    "table of boxes (RetinaNet)": ("the CSV file", SAMPLES["table of boxes (RetinaNet)"], None),
+    "CSV table (RetinaNet)": ("the CSV file", SAMPLES["CSV table (RetinaNet)"], None),
     "text lines": ("`path x1,y1,x2,y2,class …`, one a line", SAMPLES["text lines"], None),
     "DeepLabCut": (
         "the project, its `config.yaml` or `CollectedData_*.csv`",

@@ -92,7 +92,7 @@ def test_one_file_of_napari_without_classes_and_one_of_three_axes(tmp_path: Path
 
 
 def test_points_outside_are_left_out_and_those_on_the_border_stay(tmp_path: Path) -> None:
-    path = POINT_SAMPLES["table of boxes"](tmp_path)
+    path = POINT_SAMPLES["CSV table"](tmp_path)
     with path.open("a") as file:
         file.write("a.jpg,50,40,cat\na.jpg,0,0,cat\na.jpg,51,3,cat\na.jpg,nan,3,cat\n")
     data = read(path)

@@ -103,6 +103,8 @@ def test_files_of_results_are_scored_by_their_polygons(tmp_path: Path) -> None:
     assert rows[0]["segmentation"] == [found.columns["quads"][0].ravel().tolist()]
     assert rows[0]["bbox"] == pytest.approx([*found.boxes[0, :2], *np.ptp(CROSS[0], 0)], abs=1e-4)
     (tmp_path / "found.json").write_text(json.dumps(rows))
+    with pytest.raises(HeatpointError, match="radii is for points"):
+        evaluate(None, truth, results=str(tmp_path / "found.json"), radii=(3,))
     metrics = evaluate(None, truth, results=str(tmp_path / "found.json"))
     assert metrics.main == "quad_ap"
     assert metrics.scores["quad_ap"] == pytest.approx(51 / 101)

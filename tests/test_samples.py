@@ -18,7 +18,7 @@ from heatpoint.data.validate import validate
 OWN_BOXES = ("DeepLabCut", "MPII")
 SAID = {
     "Label Studio (JSON-MIN)": {"images under shorter names": 1},
-    "table of boxes (Open Images)": {"shares of the image as coordinates": 1},
+    "CSV table (Open Images)": {"shares of the image as coordinates": 1},
 }
 """What is told of samples whose pictures are called otherwise than on the disk."""
 

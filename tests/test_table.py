@@ -34,7 +34,7 @@ WANTED = [[1, 2, 11, 22]]
 def test_headings(tmp_path: Path, text: str) -> None:
     draw(tmp_path)
     data = read(write(tmp_path / "boxes.csv", text))
-    assert data.format == "table of boxes"
+    assert data.format == "CSV table"
     assert data.images[0].boxes.tolist() == WANTED
     assert (data.names, data.images[0].path) == (("cat",), tmp_path / "a.jpg")
     assert data.findings == []
@@ -131,7 +131,7 @@ def test_corners_in_another_order_are_told(tmp_path: Path) -> None:
     [
         ("id,price,size\n1,2,3\n", r"a box \(filename, .*got the headings 'id', 'price', 'size'"),
         ("cat,0\ndog,1\n", r"got the headings 'cat', '0'"),
-        ("", "is empty; expected a table of boxes"),
+        ("", "is empty; expected a table of boxes or points"),
         ("filename,class,xmin,ymin,xmax,ymax\na.jpg,cat,1,2\n", r"csv:2: expected 6 cells, got 4"),
         ("filename,class,xmin,ymin,xmax,ymax\na.jpg,cat,1,2,b,4\n", r"csv:2: .*numbers .*\['b'\]"),
         ("filename,class,xmin,ymin,xmax,ymax\n,cat,1,2,3,4\n", r"csv:2: .*name of a picture"),

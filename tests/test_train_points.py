@@ -172,6 +172,11 @@ def test_files_of_results_and_models_of_boxes_are_scored_as_points(
     metrics = evaluate(blind, read(shapes), metric=("points",), radii=(3,), workers=0)
     assert metrics.boxes is None
     assert metrics.main == "f1@3"
+    curves = tmp_path / "curves.png"
+    with pytest.raises(HeatpointError, match="curves is for points, and boxes are scored as such"):
+        evaluate(blind, read(shapes), curves=curves, workers=0)
+    evaluate(blind, read(shapes), metric=("points",), curves=curves, workers=0)
+    assert curves.is_file()
     boxes = build("centernet_tiny", NAMES)
     metrics = evaluate(boxes, truth, workers=0)  # it knows nothing yet
     assert metrics.boxes is None

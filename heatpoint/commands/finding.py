@@ -8,7 +8,6 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from heatpoint.errors import HeatpointError
 from heatpoint.inference import EvaluateOptions, LimitsOptions, PredictOptions, refuse
 from heatpoint.options import Address, Channels, File, Folder, as_keywords
 from heatpoint.scale import ClusterOptions, ScaleOptions
@@ -275,13 +274,9 @@ class Evaluate:
     score: EvaluateOptions
     files: Files = field(default_factory=Files)
 
-    curves: File = ""
-    """PNG file for curves of points: precision, recall and F1, and counts picture by picture"""
-
     def run(self) -> None:
         """Scores, and prints the numbers."""
         from heatpoint.commands.display import Progress
-        from heatpoint.inference.charts import draw_point_curves
         from heatpoint.inference.evaluate import evaluate
         from heatpoint.inference.report import report_files
 
@@ -290,16 +285,12 @@ class Evaluate:
         others = [score.save_results or ""]
         if score.about.report:
             others.append(report_files(score.about.report)[1])
-        score.data = self.files.read(score.data, given, *others, picture=self.curves)
+        picture = str(score.measure.curves or "")
+        score.data = self.files.read(score.data, given, *others, picture=picture)
         with Progress("evaluating") as progress:
             metrics = evaluate(**as_keywords(score), progress=progress)
         print(metrics.summary())
         self.files.write(metrics.as_dict())
-        if self.curves and metrics.points is None:
-            raise HeatpointError("curves are of points; --metric points takes boxes for such")
-        if self.curves and metrics.points is not None:
-            draw_point_curves(self.curves, metrics.points)
-            print(f"curves: {self.curves}")
 
 
 @dataclass

@@ -105,7 +105,7 @@ def write_texts(
 def draw_points(
     image: Image, boxes: NDArray[np.floating], labels: NDArray[np.int64], names: Sequence[str]
 ) -> Image:
-    """Returns a copy of the picture with a dot at each point, and the count of each class.
+    """Returns a copy of the picture with a dot at each point, and each class's count in a corner.
 
     Args:
         image: (H, W, 3) uint8 RGB.
@@ -119,21 +119,31 @@ def draw_points(
     places = _fixed(boxes.astype(np.float64).reshape(-1, 2, 2).mean(1), image)
     for grown, own in ((2**_SHIFT, None), (0, colours)):  # rims lie below all dots
         for place, label in zip(places, labels.tolist(), strict=True):
-            colour = (255, 255, 255) if own is None else own[label]
-            reach = round(radius + grown)
-            cv2.circle(canvas, place, reach, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
+            shade, reach = own[label] if own else (255, 255, 255), round(radius + grown)
+            cv2.circle(canvas, place, reach, shade, cv2.FILLED, cv2.LINE_AA, _SHIFT)
     counts = np.bincount(labels, minlength=len(names))
-    shown = [label for label in np.argsort(-counts, kind="stable")[:MOST_COUNTED] if counts[label]]
+    shown = [one for one in np.argsort(-counts, kind="stable")[:MOST_COUNTED] if counts[one]]
+    texts = [f"{names[label]} {counts[label]}" for label in shown]
     font, scale = cv2.FONT_HERSHEY_SIMPLEX, min(max(side / 1000, 0.4), 2.0)
     stroke, line = max(1, round(scale)), round(36 * scale)
-    for row, label in enumerate(shown):
-        text, top = f"{names[label]} {counts[label]}", row * line
-        (wide, _), _ = cv2.getTextSize(text, font, scale, stroke)
-        cv2.rectangle(canvas, (0, top), (wide + line, top + line), (255, 255, 255), cv2.FILLED)
-        cv2.circle(canvas, (line // 2, top + line // 2), line // 4, colours[label], cv2.FILLED)
-        at = line, top + round(0.75 * line)
+    widths = [line + cv2.getTextSize(text, font, scale, stroke)[0][0] for text in texts]
+    points = np.array(places, np.int64).reshape(-1, 2) >> _SHIFT
+    left, top = _emptiest(image, points, (max(widths, default=0), line * len(texts)))
+    for label, text, wide in zip(shown, texts, widths, strict=True):
+        cv2.rectangle(canvas, (left, top), (left + wide, top + line), (255, 255, 255), cv2.FILLED)
+        at = left + line // 2, top + line // 2
+        cv2.circle(canvas, at, line // 4, colours[label], cv2.FILLED)
+        at = left + line, top + round(0.75 * line)
         cv2.putText(canvas, text, at, font, scale, (0, 0, 0), stroke, cv2.LINE_AA)
+        top += line
     return canvas
+
+
+def _emptiest(image: Image, points: NDArray[np.int64], size: tuple[int, int]) -> tuple[int, int]:
+    """Returns where a box starts in the corner in which it hides the fewest of (N, 2) points."""
+    x, y = (max(0, image.shape[1 - axis] - size[axis] - 1) for axis in (0, 1))
+    corners = [(0, 0), (x, 0), (0, y), (x, y)]
+    return min(corners, key=lambda at: ((points >= at) & (points <= np.add(at, size))).all(1).sum())
 
 
 def draw_marks(

@@ -186,6 +186,9 @@ class MeasureOptions:
     sure: float = 0.3
     """points: least score of a point that counts as found; F1 and counts hold for it, AP for all"""
 
+    curves: File | Path | None = None
+    """points: PNG file for curves of precision, recall and F1, and counts picture by picture"""
+
     normaliser: Normaliser = "extent"
     """joints: the length that PCK's errors are divided by: the extent of the labelled joints, the
     torso, the box or the head"""

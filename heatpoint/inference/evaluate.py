@@ -18,6 +18,7 @@ from heatpoint.inference import (
     refuse,
 )
 from heatpoint.inference.analysis import Analysis, Evaluated
+from heatpoint.inference.charts import draw_point_curves
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Engine, Timings
 from heatpoint.inference.match import Match, check_files, open_truth
@@ -83,11 +84,12 @@ def evaluate(
     page, numbers = report_files(wanted.report) if wanted.report else (None, None)
     written: dict[Kind, list[Path | str | None]] = {"pages": [page]}
     written["numbers"] = [options.save_results, numbers]
+    written["pictures"] = [options.measure.curves]
     check_outputs(written, [*given, wanted.against], pictures)
     if options.model is None or options.results is not None:
         why = "looks at what a model finds, and a file of results is scored alone; give the model"
         refuse(wanted, ("report", "against", "limits", "set_threshold"), why)
-        return _score_file(Path(options.results or ""), truth, options)
+        return _with_curves(_score_file(Path(options.results or ""), truth, options), options)
     models = [options.model, *([wanted.against] if wanted.against else ())]
     ready = [_opened(model, options, truth) for model in models]
     in_order = ready[0][1].asks and options.detector is None
@@ -108,7 +110,7 @@ def evaluate(
         limits = what_limits(**as_keywords(how), progress=progress)
     first = _evaluated(*ready[0], options, _called(options.model, ready[0][0]), progress)
     if wanted == ReportOptions():
-        return first.metrics
+        return _with_curves(first.metrics, options)
     other = None
     if wanted.against:
         alone = replace(options, save_results=None)
@@ -120,7 +122,17 @@ def evaluate(
         remarks.append(f"report: {page}")
     if wanted.set_threshold and isinstance(options.model, (str, Path)):
         remarks.append(set_threshold(options.model, analysis))
-    return replace(first.metrics, report=analysis.as_dict(), remarks=tuple(remarks))
+    metrics = replace(first.metrics, report=analysis.as_dict(), remarks=tuple(remarks))
+    return _with_curves(metrics, options)
+
+
+def _with_curves(metrics: Metrics, options: EvaluateOptions) -> Metrics:
+    """Draws the curves of points if that was asked for, and adds a remark that says so."""
+    path = options.measure.curves
+    if path is None or metrics.points is None:
+        return metrics
+    draw_point_curves(path, metrics.points)
+    return replace(metrics, remarks=(*metrics.remarks, f"curves: {path}"))
 
 
 def _opened(
@@ -206,9 +218,15 @@ def _check_options(options: EvaluateOptions, match: Match, about: Description) -
     if not match.joints:
         why = "is for joints, and there are none to score; leave it out"
         refuse(options.measure, ("normaliser", "sigmas"), why)
-    if not match.points and "points" not in options.measure.metric:
+    if not match.points:
+        _refuse_points(options.measure)
+
+
+def _refuse_points(how: MeasureOptions) -> None:
+    """Refuses options of points where nothing is scored as such."""
+    if "points" not in how.metric:
         why = "is for points, and boxes are scored as such with metric=points only; leave it out"
-        refuse(options.measure, ("radii", "sure"), why)
+        refuse(how, ("radii", "sure", "curves"), why)
 
 
 def _protocol(options: EvaluateOptions, match: Match, least: float) -> dict[str, Any]:
@@ -242,6 +260,8 @@ def _oks_protocol(truth: Annotations, how: MeasureOptions) -> dict[str, str]:
 
 def _score_file(path: Path, truth: Annotations, options: EvaluateOptions) -> Metrics:
     """Returns the scores of a file of results: of boxes, joints, both, points or corners."""
+    if not truth.pointed:
+        _refuse_points(options.measure)
     rows, how = read_rows(path, truth), options.measure
     protocol: dict[str, Any] = {"results": str(options.results)}
     boxes = joints = points = quads = None

@@ -100,7 +100,7 @@ class Limits:
         if any(row.main != row.main for row in self.rows):
             return "there is no object to be found, so nothing can be said"
         costs = {
-            f"the {row.replaced[-1]} maps": row.main - before.main
+            f"the {row.replaced[-1]}": row.main - before.main
             for before, row in zip(self.rows, self.rows[1:], strict=False)
         }
         costs["the representation itself (see heatpoint inspect)"] = 1 - self.rows[-1].main

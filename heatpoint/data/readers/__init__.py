@@ -99,7 +99,7 @@ FORMATS: tuple[Format, ...] = (
         "CSV files with the columns axis-0 and axis-1 beside pictures",
     ),
     Format(
-        "table of boxes",
+        "CSV table",
         table.fits,
         table.read_table,
         "a CSV file with columns such as filename, xmin, ymin, xmax, ymax, class",

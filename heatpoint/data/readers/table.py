@@ -175,7 +175,7 @@ def _rows(path: Path) -> Iterator[_Row]:
     separator, table = steps.separated(path)
     first = next(table, None)
     if first is None:
-        raise HeatpointError(f"{path} is empty; expected a table of boxes")
+        raise HeatpointError(f"{path} is empty; expected a table of boxes or points")
     # Semicolons stand where the comma is the decimal sign.
     pointed = _with_points if separator == ";" else list[str]
     columns = _without_headings(pointed(first[1]))
