@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -171,6 +172,26 @@ def test_tiff_files_are_read_part_by_part(tmp_path: Path, bands: Bands, order: s
                 assert part.dtype == bands.dtype
                 np.testing.assert_array_equal(part, pixels[top:bottom, left:right])
     assert open_parts(path, Bands(4)) is None
+
+
+@pytest.mark.parametrize("channels", [2, 3, 4, 5])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_no_layout_of_a_tiff_file_loses_channels(tmp_path: Path, channels: int, dtype: str) -> None:
+    """Pillow takes many of these for grey, and some of five channels for RGB."""
+    path, bands = tmp_path / "a.tif", Bands(channels, dtype)
+    shape = (40, 60, channels)
+    pixels = np.random.default_rng(0).integers(0, bands.largest, shape).astype(dtype)
+    layouts: list[dict[str, Any]] = [{}, {"compression": "zlib"}, {"tile": (16, 32)}]
+    means = ["minisblack", *(["rgb"] if channels > 4 else [])]
+    for layout, photometric in itertools.product(layouts, means):
+        for planes in ("contig", "separate"):
+            values = np.moveaxis(pixels, -1, 0) if planes == "separate" else pixels
+            config: dict[str, Any] = {"planarconfig": planes, "photometric": photometric}
+            tifffile.imwrite(path, values, **config, **layout)
+            assert read_header(path).bands == bands
+            np.testing.assert_array_equal(load_image(path, bands=bands), pixels)
+    if channels == 4:
+        assert open_parts(path, RGB) is None  # which would pass over the fourth
 
 
 def test_a_header_is_read_without_the_pixels(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PIL
+from PIL.TiffImagePlugin import TiffImageFile
 
 from heatpoint.data.opening import MAX_BYTES, BadImage, named, opened
 from heatpoint.data.shards import content, inside
@@ -18,6 +20,9 @@ MOST = 64
 """Most channels of a picture."""
 
 _ARRAYS = (".npy", ".tif", ".tiff")
+
+_MEANING, _SAMPLES, _LAYOUT = 262, 277, 284
+"""Numbers of TIFF tags."""
 
 
 def array_of(source: object, name: str, read: bool = True) -> NDArray[Any] | None:
@@ -79,10 +84,11 @@ def _channels_last(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def _of_tiff(source: Any, name: str, read: bool) -> NDArray[Any] | None:
-    """Returns the first page of a TIFF file that Pillow does not know, None of others."""
+    """Returns the first page of a TIFF file that Pillow does not read as it is, None of others."""
     try:
-        with opened(source, name):
-            return None
+        with opened(source, name) as (image, _):
+            if not _is_cut(image):
+                return None
     except BadImage as error:
         if "not an image in a known format" not in str(error):
             raise
@@ -110,6 +116,15 @@ def _of_tiff(source: Any, name: str, read: bool) -> NDArray[Any] | None:
         raise
     except Exception as error:  # decoders raise whatever a broken byte happens to cause
         raise BadImage(f"image {name} is broken or cannot be decoded: {error}") from None
+
+
+def _is_cut(image: PIL.Image) -> bool:
+    """Returns whether Pillow would read the first of a TIFF file's channels as grey or RGB."""
+    if not isinstance(image, TiffImageFile):
+        return False
+    means, samples, layout = (image.tag_v2.get(tag, 1) for tag in (_MEANING, _SAMPLES, _LAYOUT))
+    with_alpha = image.mode == "LA" and layout == 1
+    return bool(samples > 4 if means == 2 else means in (0, 1) and samples > 1 and not with_alpha)
 
 
 class TiffParts:
@@ -208,8 +223,8 @@ def _parts(path: Path, file: Any, bands: Bands) -> TiffParts | None:
     file.filehandle.set_lock(True)  # several threads may read at once
     means, samples = getattr(page.photometric, "name", ""), page.samplesperpixel
     if bands == RGB:
-        known = page.dtype == np.uint8 and means in ("RGB", "MINISBLACK", "YCBCR")
-        known = known and page.planarconfig == 1 and samples in (1, 3, 4)
+        fitting = {"RGB": (3, 4), "YCBCR": (3,), "MINISBLACK": (1, 3)}.get(means, ())
+        known = page.dtype == np.uint8 and page.planarconfig == 1 and samples in fitting
     else:
         known = Bands(samples, str(page.dtype)) == bands and means == "MINISBLACK"
     plain = (

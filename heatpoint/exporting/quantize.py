@@ -24,6 +24,7 @@ from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Pixels
 from heatpoint.inference.engines.openvino import OpenVinoEngine
 from heatpoint.inference.evaluate import evaluate
+from heatpoint.inference.metrics import score_title
 from heatpoint.inference.places import places_of
 from heatpoint.inference.sources import Source, expand
 from heatpoint.scoring.subjects import is_subject
@@ -58,8 +59,8 @@ class Accuracy:
     def summary(self) -> str:
         """Returns one line for people."""
         return (
-            f"{self.name.upper()} on {self.pictures} pictures: checkpoint {self.checkpoint:.4f}, "
-            f"exported {self.exported:.4f} ({-self.drop:+.4f})"
+            f"{score_title(self.name)} on {self.pictures} pictures: "
+            f"checkpoint {self.checkpoint:.4f}, exported {self.exported:.4f} ({-self.drop:+.4f})"
         )
 
 

@@ -169,7 +169,8 @@ def window(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(0, "this model looks at parts of pictures anyway")
     size = recipe.size or _for_windows(recipe, survey)
     report = survey.measured((size, size) if isinstance(size, int) else size)[0]
-    covered = f"objects cover {report.covered:.0%} of a picture"
+    what = "points with the room between them" if report.pointed else "objects"
+    covered = f"{what} cover {report.covered:.0%} of a picture"
     if report.window is None:
         return Decision(0, f"{covered}: whole pictures")
     return Decision(report.window, f"{covered}: windows around them see more of them in the time")
