@@ -343,11 +343,12 @@ def test_shown_channels_are_drawn_by_commands(
 
 def test_tags_that_make_no_sense_are_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
-    for tag, value in (("TileLength", 0), ("TileWidth", (3, 4)), ("TileOffsets", 1 << 31)):
+    for tag, value in (("TileLength", 0), ("TileWidth", 64.5), ("TileOffsets", 1 << 31)):
         layout: dict[str, Any] = {"photometric": "minisblack", "planarconfig": "contig"}
         tifffile.imwrite(path, np.ones((40, 60, 5), np.uint16), tile=(64, 64), **layout)
         with tifffile.TiffFile(path, mode="r+") as file:
-            file.pages.first.tags[tag].overwrite(value)  # type: ignore[union-attr]
+            kind = "f" if isinstance(value, float) else None
+            file.pages.first.tags[tag].overwrite(value, dtype=kind)  # type: ignore[union-attr]
         with pytest.raises(HeatpointError, match=r"a\.tif"):
             Source(path, bands=Bands(5, "uint16")).open(whole=False).region(0, 0, 60, 40)
 

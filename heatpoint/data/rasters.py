@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from operator import index
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,8 @@ class TiffParts:
         self._path, self._page, self._bands = path, page, bands
         self.size: tuple[int, int] = (int(page.imagelength), int(page.imagewidth))
         self._planes: int = page.samplesperpixel if page.planarconfig == 2 else 1
-        self._cell: tuple[int, int] = page.chunks[:2]
+        high, wide = map(index, page.chunks[:2])  # those of a broken file may be no whole numbers
+        self._cell: tuple[int, int] = (high, wide)
         self._grid: tuple[int, int] = page.chunked[-2:] if self._planes > 1 else page.chunked[:2]
         self._mapped: NDArray[Any] | None = None
         # One that is not compressed is often a single strip; one that is sparse starts at 0.
