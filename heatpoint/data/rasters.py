@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import ExitStack, suppress
 from operator import index
 from pathlib import Path
 from typing import Any
@@ -214,10 +215,13 @@ def open_parts(path: Path, bands: Bands = RGB) -> TiffParts | None:
         import tifffile
     except ImportError:
         return None
-    try:
-        return _parts(path, tifffile.TiffFile(path), bands)
-    except Exception:  # tags of a broken file may be of any type and value
-        return None  # the reader of whole pictures says what is wrong
+    # Tags of a broken file may be of any type and value; the reader of whole pictures says so.
+    with suppress(Exception), ExitStack() as closing:
+        file = closing.enter_context(tifffile.TiffFile(path))
+        if parts := _parts(path, file, bands):
+            closing.pop_all()
+            return parts
+    return None
 
 
 def _parts(path: Path, file: Any, bands: Bands) -> TiffParts | None:
