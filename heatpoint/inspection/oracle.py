@@ -32,7 +32,11 @@ RADIUS = RADII[len(RADII) // 2]
 
 _FOUND = 0.5  # overlap at which an object counts as found, as in AP50
 _SURE = 0.5  # a perfect network is sure of what it found; the rest of the K rows is padding
-_LIMITS = {"centre": "max_detections", "corner": "the codec's corners"}
+_LIMITS = {
+    "centre": "max_detections",
+    "corner": "the codec's corners",
+    "point": "--max-detections of train, or look at pictures in --tiles,",
+}
 _LARGER = (1.25, 1.5, 2.0, 3.0)
 _STEP = 32  # pixels: sizes that are advised are multiples of it, where the model has no other
 
