@@ -369,7 +369,7 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "ema": lambda recipe, survey: Decision(0.9998, "the average over the last tenth, at most"),
     "freeze": freeze,
     "augment": augment,
-    "mosaic": lambda recipe, survey: Decision(0.0, "no gain was measured"),
+    "mosaic": lambda recipe, survey: Decision(0.0, "off unless asked for"),
     "minutes": minutes,
     "epochs": epochs,
     "eval_every": eval_every,
