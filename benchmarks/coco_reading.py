@@ -84,7 +84,8 @@ def load(data: Annotations, workers: int) -> None:
     """Prints the memory of processes that load an epoch: near its beginning, and at its end."""
     from torch.utils.data import DataLoader
 
-    from heatpoint.data.dataset import EpochSampler, TrainSet, collate, worker_init
+    from heatpoint.data.dataset import TrainSet, collate, worker_init
+    from heatpoint.data.order import EpochSampler
     from heatpoint.data.validate import clean
 
     cleaned = clean(data)[0]

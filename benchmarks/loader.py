@@ -22,8 +22,9 @@ import torch
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
-from heatpoint.data.dataset import EpochSampler, TrainSet
+from heatpoint.data.dataset import TrainSet
 from heatpoint.data.images import load_image
+from heatpoint.data.order import EpochSampler
 from heatpoint.data.readers import read
 from heatpoint.data.shards import reading
 from heatpoint.data.writers import write

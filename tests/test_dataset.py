@@ -1,4 +1,4 @@
-"""Samples and their order: the same whatever the workers, ranks and interruptions."""
+"""Samples of a data set: the same whatever the workers and what is kept of pictures."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment, PoseAugment
 from heatpoint.data.dataset import (
     Batch,
-    EpochSampler,
     TrainSet,
     collate,
     varied,
     worker_init,
 )
 from heatpoint.data.images import BadImage, load_image
+from heatpoint.data.order import EpochSampler
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.geometry import letterbox
 from heatpoint.views import Whole
@@ -165,51 +165,6 @@ def test_persistent_workers_follow_the_epoch(annotations: Annotations) -> None:
                 assert torch.equal(batch.images[i], dataset[epoch, index].image)
 
 
-def test_a_run_resumed_in_mid_epoch_sees_the_rest() -> None:
-    whole, resumed = EpochSampler(11, seed=2, world_size=2, rank=1), EpochSampler(11, 2, 1, 2)
-    whole.set_epoch(3)
-    resumed.set_epoch(3, start=8)
-    assert list(resumed) == list(whole)[4:]
-    assert len(resumed) == len(list(resumed)) == 2
-    resumed.set_epoch(4)
-    assert len(list(resumed)) == 6
-
-
-@pytest.mark.parametrize("start", [0, 4, 10])
-@pytest.mark.parametrize("world", [2, 3, 4])
-def test_any_number_of_processes_takes_the_order_of_one(world: int, start: int) -> None:
-    alone, *samplers = EpochSampler(19, 5), *(EpochSampler(19, 5, r, world) for r in range(world))
-    for sampler in (alone, *samplers):
-        sampler.set_epoch(1, start)
-    together = [index for rows in zip(*samplers, strict=True) for index in rows]
-    assert together[: 19 - start] == list(alone)
-
-
-@pytest.mark.parametrize("world", [1, 2, 3, 8])
-@pytest.mark.parametrize("length", [0, 1, 3, 10])
-def test_ranks_share_the_order_evenly(length: int, world: int) -> None:
-    samplers = [EpochSampler(length, 5, rank, world) for rank in range(world)]
-    parts = [list(sampler) for sampler in samplers]
-    assert {len(part) for part in parts} == {-(-length // world)}
-    assert {len(sampler) for sampler in samplers} == {-(-length // world)}
-    assert {index for part in parts for _, index in part} == set(range(length))
-    assert all(epoch == 0 for part in parts for epoch, _ in part)
-
-
-def test_the_order_changes_with_epoch_and_seed_only() -> None:
-    def order(seed: int, epoch: int) -> list[tuple[int, int]]:
-        sampler = EpochSampler(50, seed)
-        sampler.set_epoch(epoch)
-        return [index for _, index in sampler]
-
-    assert order(1, 2) == order(1, 2)
-    assert order(1, 2) != order(1, 3)
-    assert order(1, 2) != order(2, 2)
-    assert sorted(order(1, 2)) == list(range(50))
-    with pytest.raises(ValueError, match="rank"):
-        EpochSampler(5, rank=2, world_size=2)
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_bad_image_is_named_in_one_sentence(annotations: Annotations, workers: int) -> None:
     path = annotations.images[3].path
@@ -221,6 +176,15 @@ def test_a_bad_image_is_named_in_one_sentence(annotations: Annotations, workers:
     assert "\n" not in message
     assert "Traceback" not in message
     assert str(pickle.loads(pickle.dumps(caught.value))) == message
+
+
+def test_a_sample_looks_different_each_time_it_comes_in_an_epoch(annotations: Annotations) -> None:
+    dataset = TrainSet(annotations, SIZE)
+    first, second, third = dataset[3, 2], dataset[3, 2, 1], dataset[3, 2, 2]
+    assert not torch.equal(first.image, second.image)
+    assert not torch.equal(second.image, third.image)
+    assert torch.equal(second.image, dataset[3, 2, 1].image)
+    assert first.index == second.index == 2
 
 
 def test_mosaic_samples(annotations: Annotations) -> None:

@@ -152,6 +152,7 @@ def test_a_run_needs_an_end():
         ({"optimizer": "lion"}, "'adamw', 'adam', 'sgd'"),
         ({"ema": 1.0}, "ema"),
         ({"mosaic": 2.0}, "mosaic is a probability, not 2"),
+        ({"repeat_rare": 1.5}, "repeat_rare is a share of the pictures, 0 to 1, not 1.5"),
         ({"half_body": math.nan}, "half_body"),
         ({"rotate": 190.0}, "0 to 180 degrees"),
         ({"overlap": 1.0}, "IoU between 0 and 1"),

@@ -35,7 +35,9 @@ QUICK = {
     "pictures": False,
     "eval_every": 2,
     "mosaic": 0.3,
+    "repeat_rare": 0.9,
 }
+PLAIN = {**QUICK, "mosaic": 0.0, "repeat_rare": 0.0}
 TIMED = ("seconds", "images_per_second")
 
 SCRIPT = """
@@ -321,13 +323,12 @@ def test_kill_leaves_files_that_load_and_resume(shapes, tmp_path):
     process.communicate(timeout=60)
     Detector.load(tmp_path / "last.safetensors")
     epoch = load_resume(tmp_path / "resume.pt")["position"]["epoch"]
-    choice = {name: value for name, value in QUICK.items() if name != "mosaic"}
-    again = {**choice, "epochs": 100000, "resume": True, "stop_after": epoch + 1}
+    again = {**PLAIN, "epochs": 100000, "resume": True, "stop_after": epoch + 1}
     result = train(shapes, shapes, out=str(tmp_path), **again)
     assert result.epochs == epoch + 1
 
 
-WINDOWS = {**QUICK, "mosaic": 0.0, "window": {32: 1, 64: 3}, "batch_size": 3, "eval_every": 9}
+WINDOWS = {**PLAIN, "window": {32: 1, 64: 3}, "batch_size": 3, "eval_every": 9}
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,14 @@
-"""Annotated data as samples of a torch ``DataLoader``, and the order they come in.
+"""Annotated data as samples of a torch ``DataLoader``.
 
-Nothing here keeps a random state. Sample (epoch, index) depends on (seed, epoch, index) alone and
-the order on (seed, epoch), so a run that is resumed, or uses more workers, sees the same pixels.
+Nothing here keeps a random state. Sample (epoch, index) depends on (seed, epoch, index) alone, so a
+run that is resumed, or uses more workers, sees the same pixels; ``order`` says which come when.
 """
 
 from __future__ import annotations
 
 import gc
 import pickle
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import starmap
 from typing import Any, NamedTuple, Self
@@ -18,12 +18,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from heatpoint.data import Annotations, Size
 from heatpoint.data.augment import Augment, PoseAugment
 from heatpoint.data.closeups import CloseAugment
 from heatpoint.data.images import load_image
+from heatpoint.data.order import Place, repeat_factors
 from heatpoint.data.own_augment import OwnAugment
 from heatpoint.data.scene import Rng, Scene, Variation
 from heatpoint.errors import HeatpointError
@@ -128,7 +129,7 @@ class _Shared:
 
 
 class TrainSet(Dataset[Sample]):
-    """Random views of the training data, indexed by (epoch, index).
+    """Random views of the training data, indexed by (epoch, index); see ``Place`` of ``order``.
 
     Example:
         >>> from heatpoint.data import Annotations
@@ -186,16 +187,16 @@ class TrainSet(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self._places)
 
-    def __getitem__(self, place: tuple[int, int]) -> Sample:
-        """Returns the view of sample ``index`` in ``epoch``.
+    def __getitem__(self, place: Place) -> Sample:
+        """Returns the view of sample ``index`` in ``epoch``; each time it comes another one.
 
         Raises:
             BadImage: The file cannot be read; names it.
             HeatpointError: ``own`` returns what cannot be; names the file.
         """
-        epoch, index = place
+        epoch, index, *before = place
         # 1 + index keeps these streams apart from the sampler's, which ends in 0.
-        rng = np.random.default_rng([self.seed, epoch, 1 + index])
+        rng = np.random.default_rng([self.seed, epoch, 1 + index, *before])
         chosen = (index, *self.augment.others(len(self), rng))
         scenes = [self._changed(i, rng) for i in chosen]
         drawn = self.augment.view(scenes, self.size, rng)
@@ -216,6 +217,11 @@ class TrainSet(Dataset[Sample]):
             return self.own(scene, rng)
         except HeatpointError as error:
             raise HeatpointError(f"{error} ({self._places[sample].path})") from error
+
+    def repeated(self, share: float) -> NDArray[np.float64]:
+        """Returns how often each sample is to come in an epoch, (N,); see ``repeat_factors``."""
+        images = self.annotations.images
+        return repeat_factors([images[i].labels[on] for i, on in self.samples.places], share)
 
     def show(self, window: Size) -> None:
         """Shows windows of (H, W) pixels of the input from now on, where views are not crops."""
@@ -262,54 +268,6 @@ class TrainSet(Dataset[Sample]):
             self._left -= image.nbytes
             self._kept[place.image] = image
         return image
-
-
-class EpochSampler(Sampler[tuple[int, int]]):
-    """The order of one epoch for one process: (epoch, index) pairs.
-
-    The order is a function of (seed, epoch), and from ``start`` on process ``rank`` takes every
-    ``world_size``-th entry. So the processes' next batches are together the next images of the
-    order, however many processes there are, also where a run goes on with more or fewer of them.
-    The order repeats its beginning until all processes have equally many.
-
-    Example:
-        >>> sampler = EpochSampler(3, rank=1, world_size=2)
-        >>> sampler.set_epoch(5)
-        >>> list(sampler)
-        [(5, 1), (5, 0)]
-
-    Args:
-        length: Number of images.
-        seed: Start of all chance, not negative.
-        rank: This process, from 0.
-        world_size: Number of processes.
-    """
-
-    def __init__(self, length: int, seed: int = 0, rank: int = 0, world_size: int = 1) -> None:
-        if not 0 <= rank < world_size:
-            raise ValueError(f"rank must lie in [0, {world_size}), got {rank}")
-        self.length, self.seed, self.rank, self.world_size = length, seed, rank, world_size
-        self.epoch, self.start = 0, 0
-
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """Chooses the epoch, and how many samples to skip, those of all processes counted.
-
-        Call it before iterating; workers of a ``DataLoader`` need not be told.
-        """
-        self.epoch, self.start = epoch, start
-
-    def order(self) -> NDArray[np.int64]:
-        """Returns the (n,) indices that are left for this process."""
-        order = np.random.default_rng([self.seed, self.epoch, 0]).permutation(self.length)
-        whole = np.resize(order, self.start + len(self) * self.world_size)
-        return whole[self.start :][self.rank :: self.world_size]
-
-    def __len__(self) -> int:
-        return max(0, -(-(self.length - self.start) // self.world_size))
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        for index in self.order():
-            yield self.epoch, int(index)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:

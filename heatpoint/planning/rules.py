@@ -370,6 +370,7 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "freeze": freeze,
     "augment": augment,
     "mosaic": lambda recipe, survey: Decision(0.0, "off unless asked for"),
+    "repeat_rare": lambda recipe, survey: Decision(0.0, "off unless asked for"),
     "minutes": minutes,
     "epochs": epochs,
     "eval_every": eval_every,

@@ -41,6 +41,7 @@ _RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
     (_MIN_0, "must be at least 0", lambda value: value >= 0),
     (_ABOVE_0, "must be above 0", lambda value: value > 0),
     (("mosaic", "flip", "half_body"), "is a probability", lambda value: 0 <= value <= 1),
+    (("repeat_rare",), "is a share of the pictures, 0 to 1", lambda value: 0 <= value <= 1),
     (("ema",), "is a decay of at least 0 and below 1", lambda value: 0 <= value < 1),
     (("rotate",), "is an angle from 0 to 180 degrees", lambda value: 0 <= value <= 180),
     (("overlap",), "is an IoU between 0 and 1", lambda value: 0 < value < 1),
@@ -228,6 +229,10 @@ class TrainOptions:
 
     mosaic: float | None = None
     """probability that a training image is pieced together from four; planned: 0"""
+
+    repeat_rare: float | None = None
+    """draw pictures of rare classes more often: those of a class that a share f of all pictures
+    has, where f is below this, come sqrt(this / f) times in an epoch; planned: 0"""
 
     augment_with: Name = ""
     """a function of a plugin, by its name in the table AUGMENTATIONS there, that changes each

@@ -13,7 +13,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from heatpoint.data.dataset import Batch, EpochSampler, collate, worker_init
+from heatpoint.data.dataset import Batch, collate, worker_init
+from heatpoint.data.order import EpochSampler
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.metrics import score_columns
 from heatpoint.networks import Network
@@ -83,11 +84,13 @@ class Run:
             )
         self.samples = samples = training_set(options, data.train, detector)
         processes = fabric.world_size
-        self.stages = stages_of(options, self.size, detector.network, len(samples), processes)
+        drawn = samples.repeated(options.repeat_rare) if options.repeat_rare else len(samples)
+        self.sampler = EpochSampler(drawn, options.seed, fabric.global_rank, processes)
+        number = self.sampler.length
+        self.stages = stages_of(options, self.size, detector.network, number, processes)
         last = self.stages[-1].window
         if last is not None and "closer" in detector.settings:
             detector.meta["closer"] = float(max(last))
-        self.sampler = EpochSampler(len(samples), options.seed, fabric.global_rank, processes)
         network = detector.network.to(memory_format=torch.channels_last).to(fabric.device)
         self.ema = Ema(network, options.ema)
         self.averaged = replace(detector, network=cast(Network, self.ema.module))
@@ -120,7 +123,7 @@ class Run:
         self.display.say(
             *notes,
             f"{options.model}: {parameters / 1e6:.1f} M parameters, input "
-            f"{self.size[0]}x{self.size[1]}; {len(samples) // self.stages[0].images} updates per "
+            f"{self.size[0]}x{self.size[1]}; {number // self.stages[0].images} updates per "
             f"epoch; {self.stages[0]}; {describe_device(fabric)}",
             *self._about_batches(),
         )
@@ -132,8 +135,8 @@ class Run:
             "stages": [
                 {
                     **asdict(stage),
-                    "updates_per_epoch": len(self.samples) // stage.images,
-                    "images_left_out_per_epoch": len(self.samples) % stage.images,
+                    "updates_per_epoch": self.sampler.length // stage.images,
+                    "images_left_out_per_epoch": self.sampler.length % stage.images,
                 }
                 for stage in self.stages
             ],
@@ -208,7 +211,7 @@ class Run:
     @property
     def left(self) -> int:
         """Updates that are left in the running epoch, as many for any number of processes."""
-        return (len(self.samples) - self.position.seen) // self.stage.images
+        return (self.sampler.length - self.position.seen) // self.stage.images
 
     @property
     def passes(self) -> float:
@@ -245,6 +248,11 @@ class Run:
         """Returns sentences about the updates of the run that are not as one would think."""
         stage, options = self.stages[0], self.options
         said = []
+        if (number := self.sampler.length) != len(self.samples):
+            said.append(
+                f"pictures of rare classes come more often: {number:,} views an epoch of "
+                f"{len(self.samples):,}"
+            )
         if (stage.batch, stage.accumulate) != (options.batch_size, options.accumulate):
             said.append(
                 f"few images: {stage.batch} per forward pass, {stage.accumulate} passes per update"
@@ -253,9 +261,9 @@ class Run:
             f"from {before.ends:.0%} of the run on: {after}"
             for before, after in pairwise(self.stages)
         ]
-        if len(self.stages) == 1 and (out := len(self.samples) % stage.images):
+        if len(self.stages) == 1 and (out := self.sampler.length % stage.images):
             said.append(
-                f"each epoch leaves out {out} of {len(self.samples)} images, others every "
+                f"each epoch leaves out {out} of {self.sampler.length} images, others every "
                 f"time: the last ones do not fill an update of {stage.images}"
             )
         return said
