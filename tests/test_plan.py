@@ -319,16 +319,6 @@ def test_a_plan_is_repeated_by_its_file(tmp_path: Path, joints: bool) -> None:
     assert plan.recipe.model == ("pose_tiny" if joints else "centernet_tiny")
 
 
-def test_hints() -> None:
-    survey = surveyed(drawn(100.0))
-    assert any("--flip-vertical" in hint for hint in rules.hints(Recipe("d", "v"), survey))
-    sides = replace(survey, sample=replace(survey.sample, names=("left_shoe", "right_shoe")))
-    assert any("--flip 0" in hint for hint in rules.hints(Recipe("d", "v"), sides))
-    assert not any("--flip 0" in h for h in rules.hints(Recipe("d", "v", flip=0.0), sides))
-    letters = replace(survey, sample=replace(survey.sample, names=("a", "b")))
-    assert any("--flip 0" in hint for hint in rules.hints(Recipe("d", "v"), letters))
-
-
 def test_a_run_is_planned_saved_and_resumed(
     shapes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

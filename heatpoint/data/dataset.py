@@ -228,6 +228,11 @@ class TrainSet(Dataset[Sample]):
         assert isinstance(self.augment, Augment)
         self.augment = replace(self.augment, window=window)
 
+    def turn(self) -> None:
+        """Mirrors pictures up and down and lets x and y change places too, from now on."""
+        assert isinstance(self.augment, Augment)
+        self.augment = replace(self.augment, flip_vertical=0.5, quarter_turn=0.5)
+
     def _place(self, image: int, objects: NDArray[np.int64]) -> _Place:
         """Returns what is known of a sample; joints that are not finite are not labelled.
 

@@ -2,20 +2,19 @@
 
 Every number that a reader may disagree with stands here with its reason. A rule is given the
 options as far as they are decided, those of the user among them, and the survey; it returns a value
-and one sentence. What they were measured with is in benchmarks/README.md.
+and one sentence. Those about how pictures vary are in ``variation``. What they were measured with
+is in benchmarks/README.md.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
-from heatpoint.data.skeleton import name_side
-from heatpoint.planning.survey import Survey
+from heatpoint.planning.survey import Decision, Survey
+from heatpoint.planning.variation import augment, find_upright, repeat_rare
 from heatpoint.training.recipe import Recipe
 from heatpoint.views.fields import BOXES, POINTS
 from heatpoint.views.pictures import Picture
@@ -23,14 +22,6 @@ from heatpoint.weights import checkpoint_path, read_header
 from heatpoint.weights.packages import BACKBONES, PREFIX
 from heatpoint.zoo.backbone_weights import trunk_in, trunk_of
 from heatpoint.zoo.detector import Detector
-
-
-class Decision(NamedTuple):
-    """What a rule says: the value of the option, and the reason in one sentence."""
-
-    value: Any
-    why: str
-
 
 JOINTED = 0.5
 """Share of the objects that must have joints for joints to be what the data is about."""
@@ -87,9 +78,6 @@ ADAPTING = 1 / 3
 
 FROZEN = 4
 """Stride up to which ImageNet's edges and textures stay as they are, which saves much time."""
-
-FEW = 2000
-"""Examples below which milder variation learns more in the time there is."""
 
 MINUTES, ENOUGH = 15, 300
 """Minutes on a processor for up to so many pictures, growing with the root of their number."""
@@ -272,13 +260,6 @@ def freeze(recipe: Recipe, survey: Survey) -> Decision:
     return Decision(FROZEN, "ImageNet's edges and textures suit most data, and it saves time")
 
 
-def augment(recipe: Recipe, survey: Survey) -> Decision:
-    """Milder for few examples."""
-    if survey.examples < FEW:
-        return Decision("mild", f"{survey.examples:,} examples; from {FEW:,} on as published")
-    return Decision("published", f"{survey.examples:,} examples bear it")
-
-
 def minutes(recipe: Recipe, survey: Survey) -> Decision:
     """On a processor, where epochs of different data take very different times."""
     if _work(survey) != "cpu":
@@ -369,8 +350,9 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "ema": lambda recipe, survey: Decision(0.9998, "the average over the last tenth, at most"),
     "freeze": freeze,
     "augment": augment,
+    "find_upright": find_upright,
     "mosaic": lambda recipe, survey: Decision(0.0, "off unless asked for"),
-    "repeat_rare": lambda recipe, survey: Decision(0.0, "off unless asked for"),
+    "repeat_rare": repeat_rare,
     "minutes": minutes,
     "epochs": epochs,
     "eval_every": eval_every,
@@ -380,20 +362,3 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "cache": cache,
 }
 """The rule of every option that is planned, in the order of application."""
-
-
-def hints(recipe: Recipe, survey: Survey) -> list[str]:
-    """Returns what the plan leaves to the user, for no rule can know it."""
-    names, said = survey.sample.names, []
-    sided = [name for name in names if name_side(name)[0] != "middle"]
-    letters = [name for name in names if re.fullmatch(r"[A-Za-z0-9]", name)]
-    shown = sided or (letters if len(letters) > 1 else [])
-    if recipe.flip is None and shown and not survey.trained.codec.view.asks:
-        said.append(
-            f"pictures are mirrored in training; classes such as {', '.join(shown[:3])} may mean "
-            "something else then: --flip 0"
-        )
-    if not recipe.flip_vertical and varied(survey.trained.codec.view) is Augment:
-        start = "where pictures have no upright (microscopes, aerial pictures, table tops), "
-        said.append(f"{start}--flip-vertical and --quarter-turns help")
-    return said

@@ -11,14 +11,17 @@ from typing import Any
 
 import yaml
 
+from heatpoint.data.augment import Augment
+from heatpoint.data.dataset import varied
 from heatpoint.data.quads import as_learnt
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection.report import side_text
 from heatpoint.options import NONE
 from heatpoint.planning.parts import Parts, folder_of, parts_of, placed
-from heatpoint.planning.rules import RULES, hints
+from heatpoint.planning.rules import RULES
 from heatpoint.planning.survey import Machine, Survey
+from heatpoint.planning.variation import sided
 from heatpoint.system import locked, one_of_several
 from heatpoint.system.files import atomic_write
 from heatpoint.system.outputs import check_outputs
@@ -136,6 +139,20 @@ def shown(value: Any) -> str:
     if value == "":
         return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def hints(recipe: Recipe, survey: Survey) -> list[str]:
+    """Returns what the plan leaves to the user, for no rule can know it."""
+    view, said = survey.trained.codec.view, []
+    if recipe.flip is None and not view.asks and (classes := sided(survey.sample.names)):
+        said.append(
+            f"pictures are mirrored in training; classes such as {', '.join(classes[:3])} may mean "
+            "something else then: --flip 0"
+        )
+    if not (recipe.flip_vertical or recipe.find_upright) and varied(view) is Augment:
+        start = "where pictures have no upright (microscopes, aerial pictures, table tops), "
+        said.append(f"{start}--flip-vertical and --quarter-turns help")
+    return said
 
 
 def draw_up(options: TrainOptions) -> Plan:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,6 +29,13 @@ SAMPLED = 1000
 
 SCORED = 40
 """Pictures at most on which a perfect network is scored."""
+
+
+class Decision(NamedTuple):
+    """What a rule says: the value of the option, and the reason in one sentence."""
+
+    value: Any
+    why: str
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,11 @@ def check_samples(options: Recipe, kind: type[Codec]) -> None:
                     f"at {own.sees}; leave it out or choose another model (heatpoint models lists "
                     "them)"
                 )
+    if options.find_upright and own is not Augment:
+        raise HeatpointError(
+            f"find_upright is about models that look at {Augment.sees}, but {model} looks at "
+            f"{own.sees}; leave it out"
+        )
     if options.rotate is not None and own is Augment and not kind.learns & {"points", "quads"}:
         raise HeatpointError(
             f"rotate turns whole pictures, but {model} learns boxes, which cannot lie turned; "

@@ -21,6 +21,7 @@ from heatpoint.training.processes import any_process, combined, on_first
 from heatpoint.training.recipe import plain
 from heatpoint.training.setup import Run
 from heatpoint.training.state import Row, TrainResult, save_resume
+from heatpoint.training.upright import find_upright
 
 LOOK_EVERY = 20
 """Updates between two looks at the numbers on an accelerator, or at the other processes."""
@@ -47,6 +48,7 @@ def fit(run: Run) -> TrainResult:
     stopped = False
     with run.interrupt:
         while position.epoch < target and not (over or stopped):
+            find_upright(run)
             train_epoch(run)
             over = any_process(run.fabric, is_over(run))
             stopped = any_process(run.fabric, run.interrupt.is_requested())

@@ -227,12 +227,18 @@ class TrainOptions:
     quarter_turns: bool = False
     """let x and y change places too, for the same pictures"""
 
+    find_upright: bool | None = None
+    """a quarter into the run, look whether held-out pictures are found upside down and on their
+    side as well as upright, and if so, mirror and turn pictures from then on; planned: where
+    pictures are few and no class looks like left or right, a letter or a digit"""
+
     mosaic: float | None = None
     """probability that a training image is pieced together from four; planned: 0"""
 
     repeat_rare: float | None = None
     """draw pictures of rare classes more often: those of a class that a share f of all pictures
-    has, where f is below this, come sqrt(this / f) times in an epoch; planned: 0"""
+    has, where f is below this, come sqrt(this / f) times in an epoch; planned: 0.1 where pictures
+    are few"""
 
     augment_with: Name = ""
     """a function of a plugin, by its name in the table AUGMENTATIONS there, that changes each

@@ -53,6 +53,7 @@ class Recipe(TrainOptions):
     precision: Literal["bf16", "fp32"] = "fp32"
     augment: Literal["published", "mild", "none"] = "published"
     mosaic: float = 0.0
+    find_upright: bool = False
     repeat_rare: float = 0.0
     window: Windows = 0
     eval_every: int = 1

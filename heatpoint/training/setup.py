@@ -187,6 +187,8 @@ class Run:
             self.ema.updates = state["ema_updates"]
             self.optimizer.load_state_dict(state["optimizer"])
             self.position = Position(**state["position"])
+            if self.position.turns:
+                self.samples.turn()
             self.enter(self.position.stage)
             torch.set_rng_state(state["random"])
             if torch.cuda.is_available() and len(state["random_cuda"]) == torch.cuda.device_count():
@@ -243,6 +245,11 @@ class Run:
             # Of its own, for each start of the loader draws a number, resumed epochs one more.
             generator=torch.Generator(),
         )
+
+    def turn(self) -> None:
+        """Turns pictures from now on, for they have no upright."""
+        self.samples.turn()
+        self.enter(self.position.stage)  # loading processes hold samples of their own
 
     def _about_batches(self) -> list[str]:
         """Returns sentences about the updates of the run that are not as one would think."""

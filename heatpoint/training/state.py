@@ -43,6 +43,8 @@ class Position:
         sums: Sum of each loss term over the updates of the running epoch.
         history: One row per epoch, as in log.csv.
         table: The scores of the best validation, as ``evaluate`` prints them.
+        turns: Whether pictures are turned since it was found that they have no upright; None before
+            that is found out.
         logged: What services that are told the numbers call the run, by their loggers' class.
     """
 
@@ -58,6 +60,7 @@ class Position:
     sums: list[float] = field(default_factory=list)
     history: list[Row] = field(default_factory=list)
     table: str = ""
+    turns: bool | None = None
     logged: dict[str, str] = field(default_factory=dict)
 
 

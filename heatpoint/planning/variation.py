@@ -1,0 +1,63 @@
+"""The rules of a plan about how pictures vary, and which come more often.
+
+As in ``rules``, every number that a reader may disagree with stands here with its reason.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from heatpoint.data.augment import Augment
+from heatpoint.data.dataset import varied
+from heatpoint.data.skeleton import name_side
+from heatpoint.planning.survey import Decision, Survey
+from heatpoint.training.recipe import Recipe
+
+FEW = 2000
+"""Examples below which milder variation learns more in the time there is."""
+
+RARE = 0.1
+"""Share of the pictures that a class is in, below which these come more often. In 400 drawn
+pictures, 10 of them with the rarest class, a tenth gained 8 points of its AP and 2 of all."""
+
+
+def augment(recipe: Recipe, survey: Survey) -> Decision:
+    """Milder for few examples."""
+    if survey.examples < FEW:
+        return Decision("mild", f"{survey.examples:,} examples; from {FEW:,} on as published")
+    return Decision("published", f"{survey.examples:,} examples bear it")
+
+
+def find_upright(recipe: Recipe, survey: Survey) -> Decision:
+    """Where turned pictures can only help; the run itself finds out whether they do."""
+    codec = survey.trained.codec
+    if recipe.flip_vertical or recipe.quarter_turns:
+        return Decision(False, "pictures are turned as it is")
+    if varied(codec.view) is not Augment or "keypoints" in codec.learns:
+        return Decision(False, "this model learns joints, or from parts of pictures")
+    if recipe.flip == 0 or sided(survey.sample.names):
+        return Decision(False, "a mirror image may be of another class")
+    if survey.examples >= FEW:
+        return Decision(False, f"{survey.examples:,} examples are enough without")
+    return Decision(True, "few examples; whether they may be turned is found out in the run")
+
+
+def sided(names: Sequence[str]) -> list[str]:
+    """Returns the classes that a mirror image seems to confuse: left and right, or letters."""
+    either = [name for name in names if name_side(name)[0] != "middle"]
+    letters = [name for name in names if re.fullmatch(r"[A-Za-z0-9]", name)]
+    return either or (letters if len(letters) > 1 else [])
+
+
+def repeat_rare(recipe: Recipe, survey: Survey) -> Decision:
+    """Where examples are few, and a class is in few of them."""
+    if survey.trained.codec.view.asks or survey.examples >= FEW:
+        return Decision(0.0, "off unless asked for")
+    seen = Counter(name for record in survey.sample.images for name in {*record.labels.tolist()})
+    label, count = min(seen.items(), key=lambda item: item[1])
+    few = f"{survey.sample.names[label]} is in {count} of {len(survey.sample)} pictures"
+    if count >= RARE * len(survey.sample):
+        return Decision(0.0, f"no class is rare: {few}")
+    return Decision(RARE, f"{few}, which come more often")

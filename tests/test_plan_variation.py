@@ -1,0 +1,68 @@
+"""Rules of a plan about how pictures vary, and what it leaves to the user."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_plan import drawn, jointed, surveyed
+
+from heatpoint.planning import variation
+from heatpoint.planning.sheet import hints
+from heatpoint.planning.variation import find_upright, repeat_rare
+from heatpoint.training.recipe import Recipe
+
+OPEN = Recipe("d", "v")
+
+
+def test_few_pictures_are_asked_whether_they_have_an_upright() -> None:
+    assert find_upright(OPEN, surveyed(drawn(100.0))).value is True
+    many = surveyed(drawn(100.0, pictures=variation.FEW))
+    assert find_upright(OPEN, many).value is False
+
+
+@pytest.mark.parametrize("given", [{"flip": 0.0}, {"flip_vertical": True}, {"quarter_turns": True}])
+def test_what_the_user_says_of_mirror_images_decides(given: dict[str, float]) -> None:
+    recipe = Recipe("d", "v", **given)  # type: ignore[arg-type]
+    assert find_upright(recipe, surveyed(drawn(100.0))).value is False
+
+
+@pytest.mark.parametrize("names", [("left", "right"), ("6", "9"), ("b", "d")])
+def test_classes_that_a_mirror_image_may_change_are_not_turned(names: tuple[str, str]) -> None:
+    survey = surveyed(drawn(100.0))
+    survey = replace(survey, sample=replace(survey.sample, names=names))
+    assert find_upright(OPEN, survey).value is False
+
+
+@pytest.mark.parametrize("model", ["pose_tiny", "centerpose_tiny"])
+def test_joints_are_not_turned(model: str) -> None:
+    assert find_upright(OPEN, surveyed(jointed(), model=model)).value is False
+
+
+@pytest.mark.parametrize(("count", "share"), [(1, variation.RARE), (3, variation.RARE), (4, 0.0)])
+def test_rare_classes_come_more_often(count: int, share: float) -> None:
+    data = drawn(100.0, pictures=40)
+    for number, record in enumerate(data.images):
+        record.labels = np.where(number < count, record.labels, 0)
+    decided = repeat_rare(OPEN, surveyed(data))
+    assert decided.value == share
+    assert f"dog is in {count} of 40 pictures" in decided.why
+
+
+def test_a_class_without_an_object_is_not_rare() -> None:
+    data = drawn(100.0, pictures=40)
+    for record in data.images:
+        record.labels = np.zeros_like(record.labels)
+    assert repeat_rare(OPEN, surveyed(data)).value == 0
+
+
+def test_hints() -> None:
+    survey = surveyed(drawn(100.0))
+    assert any("--flip-vertical" in hint for hint in hints(Recipe("d", "v"), survey))
+    assert not hints(Recipe("d", "v", find_upright=True), survey)
+    sides = replace(survey, sample=replace(survey.sample, names=("left_shoe", "right_shoe")))
+    assert any("--flip 0" in hint for hint in hints(Recipe("d", "v"), sides))
+    assert not any("--flip 0" in h for h in hints(Recipe("d", "v", flip=0.0), sides))
+    letters = replace(survey, sample=replace(survey.sample, names=("a", "b")))
+    assert any("--flip 0" in hint for hint in hints(Recipe("d", "v"), letters))
