@@ -257,8 +257,8 @@ class Run:
         said = []
         if (number := self.sampler.length) != len(self.samples):
             said.append(
-                f"pictures of rare classes come more often: {number:,} views an epoch of "
-                f"{len(self.samples):,}"
+                f"pictures of rare classes come more often: an epoch has {number:,} views instead "
+                f"of {len(self.samples):,}"
             )
         if (stage.batch, stage.accumulate) != (options.batch_size, options.accumulate):
             said.append(
