@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from test_plan import drawn, jointed, surveyed
 
+import heatpoint
 from heatpoint.planning import variation
 from heatpoint.planning.sheet import hints
 from heatpoint.planning.variation import find_upright, repeat_rare
+from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training.recipe import Recipe
+from heatpoint.training.state import load_resume, save_resume
 
 OPEN = Recipe("d", "v")
 
@@ -55,6 +59,20 @@ def test_a_class_without_an_object_is_not_rare() -> None:
     for record in data.images:
         record.labels = np.zeros_like(record.labels)
     assert repeat_rare(OPEN, surveyed(data)).value == 0
+
+
+def test_a_run_that_began_before_these_options_goes_on(tmp_path: Path) -> None:
+    shapes, out = str(write_shapes(tmp_path / "shapes", 12, (64, 64), seed=3)), tmp_path / "run"
+    choice = {"size": 32, "pictures": False, "workers": 0}
+    heatpoint.train(shapes, out=str(out), epochs=2, stop_after=1, **choice)
+    state = load_resume(out / "resume.pt")
+    del state["format"], state["position"]["turns"]
+    for name in ("find_upright", "repeat_rare"):
+        del state["options"][name]
+    save_resume(out / "resume.pt", state)
+    assert heatpoint.train(shapes, out=str(out), resume=True, **choice).finished
+    saved = load_resume(out / "resume.pt")["options"]
+    assert (saved["find_upright"], saved["repeat_rare"]) == (False, 0.0)
 
 
 def test_hints() -> None:

@@ -227,7 +227,8 @@ def recalled(options: TrainOptions) -> Recipe:
     saved = load_resume(out / "resume.pt")["options"]
     if options.backbone_weights == NONE:
         options = replace(options, backbone_weights="")
-    filled = {name: saved[name] for name in _open(options)}
+    # An option that was not there when the run began had its default's effect.
+    filled = {name: saved.get(name, getattr(Recipe, name, None)) for name in _open(options)}
     files = out / "train.json", out / "val.json"
     if "val" in filled and Path(saved["data"]).name == files[0].name and files[1].is_file():
         filled |= {"data": str(files[0]), "val": str(files[1])}
