@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,6 +67,7 @@ def test_a_run_that_began_before_these_options_goes_on(tmp_path: Path) -> None:
     choice = {"size": 32, "pictures": False, "workers": 0}
     heatpoint.train(shapes, out=str(out), epochs=2, stop_after=1, **choice)
     state = load_resume(out / "resume.pt")
+    state["detector"] = json.dumps(state["detector"])
     del state["format"], state["position"]["turns"]
     for name in ("find_upright", "repeat_rare"):
         del state["options"][name]

@@ -143,6 +143,7 @@ def load_resume(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] == FORMAT:
             kinds = get_type_hints(Position)
+            state["position"].setdefault("turns", None)  # not in files of older runs
             checked = [(state[name], kind) for name, kind in _CONTENT.items()]
             checked += [(state["position"][name], kind) for name, kind in kinds.items()]
             if not all(fits(value, kind) for value, kind in checked):
