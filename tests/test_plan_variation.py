@@ -33,6 +33,10 @@ def test_what_the_user_says_of_mirror_images_decides(given: dict[str, float]) ->
     assert find_upright(recipe, surveyed(drawn(100.0))).value is False
 
 
+def test_windows_are_not_turned() -> None:
+    assert find_upright(Recipe("d", "v", window=96), surveyed(drawn(100.0))).value is False
+
+
 @pytest.mark.parametrize("names", [("left", "right"), ("6", "9"), ("b", "d")])
 def test_classes_that_a_mirror_image_may_change_are_not_turned(names: tuple[str, str]) -> None:
     survey = surveyed(drawn(100.0))

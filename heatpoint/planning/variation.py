@@ -37,6 +37,8 @@ def find_upright(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(False, "pictures are turned as it is")
     if varied(codec.view) is not Augment or "keypoints" in codec.learns:
         return Decision(False, "this model learns joints, or from parts of pictures")
+    if recipe.window:  # dice, which can be turned, lost a point of AP by it
+        return Decision(False, "windows vary enough as it is")
     if recipe.flip == 0 or sided(survey.sample.names):
         return Decision(False, "a mirror image may be of another class")
     if survey.examples >= FEW:

@@ -229,8 +229,8 @@ class TrainOptions:
 
     find_upright: bool | None = None
     """a quarter into the run, look whether held-out pictures are found upside down and on their
-    side as well as upright, and if so, mirror and turn pictures from then on; planned: where
-    pictures are few and no class looks like left or right, a letter or a digit"""
+    side as well as upright, and if so, mirror and turn pictures from then on; planned: for few
+    whole pictures of which no class looks like left or right, a letter or a digit"""
 
     mosaic: float | None = None
     """probability that a training image is pieced together from four; planned: 0"""
