@@ -31,7 +31,7 @@ def augment(recipe: Recipe, survey: Survey) -> Decision:
 
 
 def find_upright(recipe: Recipe, survey: Survey) -> Decision:
-    """Where turned pictures can only help; the run itself finds out whether they do."""
+    """Where turned pictures may help; the run itself finds out whether they have no upright."""
     codec = survey.trained.codec
     if recipe.flip_vertical or recipe.quarter_turns:
         return Decision(False, "pictures are turned as it is")
@@ -57,7 +57,7 @@ def repeat_rare(recipe: Recipe, survey: Survey) -> Decision:
     """Where examples are few, and a class is in few of them."""
     if survey.trained.codec.view.asks or survey.examples >= FEW:
         return Decision(0.0, "off unless asked for")
-    seen = Counter(name for record in survey.sample.images for name in {*record.labels.tolist()})
+    seen = Counter(label for one in survey.sample.images for label in {*one.labels.tolist()})
     label, count = min(seen.items(), key=lambda item: item[1])
     few = f"{survey.sample.names[label]} is in {count} of {len(survey.sample)} pictures"
     if count >= RARE * len(survey.sample):
