@@ -146,6 +146,15 @@ def test_pictures_with_an_upright_stay_as_they_are(
     assert (out / same).read_bytes() == (other / same).read_bytes()
 
 
+def test_a_run_says_that_too_few_objects_tell_nothing(
+    shapes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ask(monkeypatch, float("inf"))
+    train(shapes, shapes, out=str(tmp_path), **CHOICE)
+    assert "do not tell whether these have an upright" in capsys.readouterr().out
+    assert load_resume(tmp_path / "resume.pt")["position"]["turns"] is False
+
+
 def test_a_model_that_looks_at_crops_has_no_such_question(tmp_path: Path) -> None:
     figures = str(write_figures(tmp_path / "figures", 4, (96, 96), seed=1))
     choice = {**CHOICE, "model": "pose_tiny"}

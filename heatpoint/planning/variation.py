@@ -16,7 +16,8 @@ from heatpoint.planning.survey import Decision, Survey
 from heatpoint.training.recipe import Recipe
 
 FEW = 2000
-"""Examples below which milder variation learns more in the time there is."""
+"""Examples below which milder variation learns more in the time there is, and turned pictures and
+rare classes are worth a question."""
 
 RARE = 0.1
 """Share of the pictures that a class is in, below which these come more often. In 400 drawn

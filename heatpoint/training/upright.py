@@ -61,10 +61,13 @@ def find_upright(run: Run) -> None:
     loss = on_first(run.fabric, ask)
     position.turns = loss <= ALIKE
     said = f"upside down or on their side, held-out pictures have {loss:.2f} times the loss"
-    if position.turns:
+    if not math.isfinite(loss):
+        few = f"fewer than {OBJECTS} objects in held-out pictures"
+        run.display.say(f"{few} do not tell whether these have an upright: they are not turned")
+    elif position.turns:
         run.turn()
         run.display.say(f"{said}: they have no upright, and are mirrored and turned from now on")
-    elif math.isfinite(loss):
+    else:
         run.display.say(f"{said}: they have an upright, and are not turned")
 
 
