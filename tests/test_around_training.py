@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from heatpoint import plugins
+from heatpoint import planning, plugins
 from heatpoint.cli import main
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data.combining import select
@@ -336,3 +338,15 @@ def test_a_device_that_is_not_here(shapes, tmp_path, monkeypatch, capsys, word, 
     (said,) = capsys.readouterr().err.splitlines()
     assert said.endswith(f"device {device} is not available here; use device='auto'")
     assert not any(tmp_path.iterdir())
+
+
+def test_a_run_goes_on_when_nobody_reads_it(shapes, tmp_path, monkeypatch, capsys):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "w") as closed:
+        monkeypatch.setattr(sys, "stdout", closed)
+        result = planning.train(shapes, shapes, out=str(tmp_path), **{**QUICK, "epochs": 2})
+        closed.flush()
+    assert result.finished
+    assert (tmp_path / "last.safetensors").exists()
+    assert capsys.readouterr().err.count("the run goes on without it") == 1

@@ -29,14 +29,13 @@ def run(options: TrainOptions) -> TrainResult:
     """
     from heatpoint import training
     from heatpoint.planning.sheet import draw_up, recalled
-    from heatpoint.training.report import is_first, waiting
+    from heatpoint.training.report import Display, is_first, waiting
 
     if options.resume:
         return training.run(recalled(options))
     with waiting("reading the data"):
         drawn = draw_up(options)
-    if is_first():
-        print(drawn, flush=True)
+    Display(quiet=not is_first()).say(str(drawn))
     drawn.save()
     return training.run(drawn.recipe)
 

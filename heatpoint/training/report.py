@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -103,6 +104,17 @@ PLAIN_EVERY = 30.0
 """Seconds between two lines elsewhere."""
 
 
+class _Lasting(Console):
+    """A console that outlives its reader: hours of training do not end with a pager."""
+
+    def on_broken_pipe(self) -> None:
+        """Shows nothing from now on, and says so on standard error."""
+        with suppress(SystemExit):
+            super().on_broken_pipe()
+        said = "nobody reads standard output any more; the run goes on without it"
+        print(f"heatpoint train: {said}", file=sys.stderr)
+
+
 class Display:
     """Shows loss, best score, images per second and time left, on the standard output.
 
@@ -111,7 +123,7 @@ class Display:
     """
 
     def __init__(self, quiet: bool = False) -> None:
-        self._console = Console(quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
+        self._console = _Lasting(quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
         self._images, self._since = 0, time.monotonic()
 
     def say(self, *lines: str) -> None:
