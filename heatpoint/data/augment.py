@@ -126,11 +126,13 @@ class Augment(Variation):
         return letterbox(image_size, size).matrix[0] / part
 
     def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
-        """Draws one view of a picture, or of four into the quarters around a random point.
+        """Draws one view of a picture, or windows of four around a random point.
 
         The point lies in the middle half of the view (the mosaic of Bochkovskiy et al. 2020,
-        YOLOv4). Boxes are clipped to [0, W] and [0, H]; objects outside of the view are gone, of
-        those that are labelled by points all whose middle lies outside.
+        YOLOv4). As in its released code, each window shows its picture at the scale of a whole
+        one: objects four times as small would be none that evaluation sees. Boxes are clipped to
+        [0, W] and [0, H]; objects outside of the view are gone, of those that are labelled by
+        points all whose middle lies outside.
 
         Args:
             scenes: One picture or four.
@@ -144,7 +146,7 @@ class Augment(Variation):
         parts = []
         for scene, (left, top) in zip(scenes, ((0, 0), (x, 0), (0, y), (x, y)), strict=True):
             quarter = (size[0] if top else y) - top, (size[1] if left else x) - left
-            drawn = self._placed(scene, quarter, rng)
+            drawn = replace(self, mosaic=0.0, window=quarter)._placed(scene, size, rng)
             parts.append(drawn.moved(Affine.translate(left, top), size))
         columns: dict[str, Any] = {
             name: np.concatenate([getattr(part, name) for part in parts])
