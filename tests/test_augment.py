@@ -66,7 +66,7 @@ def test_boxes_follow_the_pixels(size: tuple[int, int], mosaic: bool) -> None:
         assert (boxes >= 0).all()
         assert (boxes <= [size[1], size[0], size[1], size[0]]).all()
         for (x1, y1, x2, y2), label in zip(np.rint(boxes).astype(int), labels, strict=True):
-            inside = view[y1 + 2 : y2 - 2, x1 + 2 : x2 - 2]
+            inside = view[y1 + 2 : max(0, y2 - 2), x1 + 2 : max(0, x2 - 2)]
             if label != 1 and inside.size:
                 assert (inside[..., label] > 250).all()
                 seen += 1
@@ -319,17 +319,37 @@ def test_joints_follow_the_pixels_of_whole_pictures(turn: dict, both: bool) -> N
 
 def test_joints_of_a_mosaic_lie_in_their_quarter() -> None:
     augment = dataclasses.replace(Augment.none(), mosaic=1.0)
-    drawn = augment.view([dots()] * 4, (120, 160), np.random.default_rng(2))
-    assert drawn.keypoints is not None
-    assert drawn.keypoints.shape == (8, 3, 3)
-    for box, joints in zip(drawn.boxes, drawn.keypoints, strict=True):
-        seen = joints[joints[:, 2] > 0]
-        assert len(seen) >= 2
-        assert (seen[:, :2] >= box[:2] - 1).all()
-        assert (seen[:, :2] <= box[2:] + 1).all()
-    for joints in drawn.keypoints[drawn.labels == 0]:
-        for (x, y, _), channel in zip(joints, range(3), strict=True):
-            assert drawn.image[int(y), int(x), channel] > 200
+    looked_at = 0
+    for seed in range(20):
+        drawn = augment.view([dots()] * 4, (120, 160), np.random.default_rng(seed))
+        assert drawn.keypoints is not None
+        assert drawn.keypoints.shape == (len(drawn.boxes), 3, 3)
+        for box, joints in zip(drawn.boxes, drawn.keypoints, strict=True):
+            seen = joints[joints[:, 2] > 0]
+            assert (seen[:, :2] >= box[:2] - 1).all()
+            assert (seen[:, :2] <= box[2:] + 1).all()
+        for joints in drawn.keypoints[drawn.labels == 0]:
+            for (x, y, labelled), channel in zip(joints, range(3), strict=True):
+                if labelled:
+                    assert drawn.image[int(y), int(x), channel] > 200
+                    looked_at += 1
+    assert looked_at > 50
+
+
+def test_a_mosaic_shows_objects_at_the_scale_of_whole_pictures() -> None:
+    augment = dataclasses.replace(Augment.none(), mosaic=1.0)
+    alone = Augment.none().view(
+        [Scene(scene(), BOXES, LABELS)], (96, 128), np.random.default_rng(0)
+    )
+    sides = alone.boxes[:, 2:] - alone.boxes[:, :2]
+    whole = 0
+    for seed in range(20):
+        four = [Scene(scene(), BOXES, LABELS)] * 4
+        drawn = augment.view(four, (96, 128), np.random.default_rng(seed))
+        found = drawn.boxes[:, 2:] - drawn.boxes[:, :2]
+        assert (found <= sides[drawn.labels] + 1e-9).all()
+        whole += np.isclose(found, sides[drawn.labels]).all(1).sum()
+    assert whole > 20
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
