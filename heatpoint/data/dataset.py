@@ -223,10 +223,10 @@ class TrainSet(Dataset[Sample]):
         images = self.annotations.images
         return repeat_factors([images[i].labels[on] for i, on in self.samples.places], share)
 
-    def show(self, window: Size) -> None:
-        """Shows windows of (H, W) pixels of the input from now on, where views are not crops."""
+    def show(self, window: Size | None, mosaic: float) -> None:
+        """Shows windows of (H, W) pixels of the input, or mosaics, from now on; not for crops."""
         assert isinstance(self.augment, Augment)
-        self.augment = replace(self.augment, window=window)
+        self.augment = replace(self.augment, window=window, mosaic=mosaic)
 
     def turn(self) -> None:
         """Mirrors pictures up and down and lets x and y change places too, from now on."""

@@ -1,9 +1,9 @@
-"""The parts of a run by what is shown: one, or one for each size of the windows."""
+"""The parts of a run by what is shown: one, one for each size of the windows, or two of mosaics."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from heatpoint.errors import HeatpointError
@@ -13,6 +13,10 @@ from heatpoint.training.recipe import Recipe
 from heatpoint.views import input_size
 
 Window = tuple[int, int]
+
+MOSAICS_END = 0.75
+"""Part of the run after which there are no mosaics: in the end a detector gets used to objects that
+are cut off by nothing but the border of a picture."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Stage:
         batch: Images per forward pass, over all processes.
         accumulate: Forward passes per update.
         rate: Peak learning rate.
+        mosaic: Probability that a sample is put together from four.
     """
 
     window: Window | None
@@ -32,6 +37,7 @@ class Stage:
     batch: int
     accumulate: int
     rate: float
+    mosaic: float = 0.0
 
     @property
     def images(self) -> int:
@@ -41,7 +47,8 @@ class Stage:
     def __str__(self) -> str:
         shown = "" if self.window is None else f" of {self.window[0]}x{self.window[1]}"
         what = "images" if self.window is None else "windows"
-        return f"{self.images} {what}{shown} per update, learning rate {self.rate:.2g}"
+        pieced = f", {self.mosaic:.0%} of them mosaics" if self.mosaic else ""
+        return f"{self.images} {what}{shown} per update{pieced}, learning rate {self.rate:.2g}"
 
 
 def stages_of(
@@ -81,6 +88,8 @@ def stages_of(
         more = batch * passes / (found[0].images if found else batch * passes)
         rate = options.lr * rate_factor(options.optimizer, more)
         found.append(Stage(window, min(1.0, ends / sum(shares)), batch, passes, rate))
+    if options.mosaic:  # excludes windows
+        found.insert(0, replace(found[0], ends=MOSAICS_END, mosaic=options.mosaic))
     return found
 
 
