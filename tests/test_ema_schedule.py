@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from datetime import timedelta
 
@@ -209,3 +210,13 @@ def test_windows_of_all_stages_have_as_many_pixels() -> None:
     options = Recipe("d", "v", window={256: 1, 96: 1}, batch_size=8, accumulate=3)
     _, second = stages_of(options, (640, 640), network, images=40, processes=1)
     assert (second.batch, second.accumulate) == (40, 1)  # there are no more
+
+
+def test_mosaics_end_with_three_quarters_of_a_run() -> None:
+    network = build("centernet_tiny", ["a"]).network
+    options = Recipe("d", "v", batch_size=8, lr=3e-3, mosaic=0.5)
+    first, second = stages_of(options, (64, 64), network, images=20, processes=1)
+    assert (first.ends, first.mosaic, second.ends, second.mosaic) == (0.75, 0.5, 1, 0)
+    assert str(first) == "8 images per update, 50% of them mosaics, learning rate 0.003"
+    assert dataclasses.replace(second, ends=first.ends, mosaic=0.5) == first
+    assert pace([first, second], (64, 64)) == ([0, 0.75, 1], [0, 0.75, 1])

@@ -233,7 +233,8 @@ class TrainOptions:
     whole pictures of which no class looks like left or right, a letter or a digit"""
 
     mosaic: float | None = None
-    """probability that a training image is pieced together from four; planned: 0"""
+    """probability that a training image is pieced together from parts of four, at their own scale,
+    in the first three quarters of the run; planned: 0"""
 
     repeat_rare: float | None = None
     """draw pictures of rare classes more often: those of a class that a share f of all pictures
