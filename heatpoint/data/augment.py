@@ -128,11 +128,9 @@ class Augment(Variation):
     def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
         """Draws one view of a picture, or windows of four around a random point.
 
-        The point lies in the middle half of the view (the mosaic of Bochkovskiy et al. 2020,
-        YOLOv4). As in its released code, each window shows its picture at the scale of a whole
-        one: objects four times as small would be none that evaluation sees. Boxes are clipped to
-        [0, W] and [0, H]; objects outside of the view are gone, of those that are labelled by
-        points all whose middle lies outside.
+        The point lies in the middle half of the view; windows have the scale of whole pictures, as
+        those of the released mosaic (Bochkovskiy et al. 2020, YOLOv4). Boxes are clipped to the
+        view. Objects outside of it are gone, and of those labelled by points all whose middle is.
 
         Args:
             scenes: One picture or four.
