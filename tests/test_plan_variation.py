@@ -13,7 +13,7 @@ from test_plan import drawn, jointed, surveyed
 import heatpoint
 from heatpoint.planning import variation
 from heatpoint.planning.sheet import hints
-from heatpoint.planning.variation import find_upright, repeat_rare
+from heatpoint.planning.variation import find_upright, mosaic, repeat_rare
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training.recipe import Recipe
 from heatpoint.training.state import load_resume, save_resume
@@ -57,6 +57,35 @@ def test_rare_classes_come_more_often(count: int, share: float) -> None:
     decided = repeat_rare(OPEN, surveyed(data))
     assert decided.value == share
     assert f"dog is in {count} of 40 pictures" in decided.why
+
+
+@pytest.mark.parametrize(("per", "share"), [(1, 0.5), (4, 0.5), (variation.CROWD, 0.0)])
+def test_pictures_of_few_objects_are_put_together(per: int, share: float) -> None:
+    data = drawn(40.0, per=per)
+    decided = mosaic(OPEN, surveyed(data))
+    assert decided.value == share
+    assert f"{per}" in decided.why
+    for record in data.images:  # a crowd is nothing that is learnt
+        record.crowd = np.ones(len(record), bool)
+        record.crowd[0] = False
+    assert mosaic(OPEN, surveyed(data)).value == 0.5
+
+
+@pytest.mark.parametrize("given", [{"window": 96}, {"augment": "none"}])
+def test_pictures_that_are_shown_otherwise_are_not_put_together(given: dict[str, object]) -> None:
+    recipe = Recipe("d", "v", **given)  # type: ignore[arg-type]
+    assert mosaic(recipe, surveyed(drawn(100.0))).value == 0
+
+
+@pytest.mark.parametrize("model", ["pose_tiny", "centerpose_tiny", "saccade_tiny"])
+def test_joints_and_looks_are_not_put_together(model: str) -> None:
+    data = drawn(100.0) if model.startswith("saccade") else jointed()
+    assert mosaic(OPEN, surveyed(data, model=model)).value == 0
+
+
+def test_many_pictures_are_not_put_together() -> None:
+    many = surveyed(drawn(100.0, pictures=variation.FEW))
+    assert mosaic(OPEN, many).value == 0
 
 
 def test_a_class_without_an_object_is_not_rare() -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
 from heatpoint.planning.survey import Decision, Survey
-from heatpoint.planning.variation import augment, find_upright, repeat_rare
+from heatpoint.planning.variation import augment, find_upright, mosaic, repeat_rare
 from heatpoint.training.recipe import Recipe
 from heatpoint.views.fields import BOXES, POINTS
 from heatpoint.views.pictures import Picture
@@ -351,7 +351,7 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "freeze": freeze,
     "augment": augment,
     "find_upright": find_upright,
-    "mosaic": lambda recipe, survey: Decision(0.0, "off unless asked for"),
+    "mosaic": mosaic,
     "repeat_rare": repeat_rare,
     "minutes": minutes,
     "epochs": epochs,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
 from heatpoint.data.skeleton import name_side
+from heatpoint.inspection.report import sought
 from heatpoint.planning.survey import Decision, Survey
 from heatpoint.training.recipe import Recipe
 
@@ -22,6 +23,10 @@ rare classes are worth a question."""
 RARE = 0.1
 """Share of the pictures that a class is in, below which these come more often. In 400 drawn
 pictures, 10 of them with the rarest class, a tenth gained 8 points of its AP and 2 of all."""
+
+CROWD = 8
+"""Objects in a picture, on average, from which on one teaches enough alone. Mosaics gained nothing
+on blood cells (14), but 4 points of AP on drawn shapes (3), 1 on cards (2) and 4 on people (1)."""
 
 
 def augment(recipe: Recipe, survey: Survey) -> Decision:
@@ -45,6 +50,21 @@ def find_upright(recipe: Recipe, survey: Survey) -> Decision:
     if survey.examples >= FEW:
         return Decision(False, f"{survey.examples:,} examples are enough without")
     return Decision(True, "few examples; whether they may be turned is found out in the run")
+
+
+def mosaic(recipe: Recipe, survey: Survey) -> Decision:
+    """Where few whole pictures hold few boxes each."""
+    codec = survey.trained.codec
+    if varied(codec.view) is not Augment or codec.learns != {"boxes"}:
+        return Decision(0.0, "off unless asked for")
+    if recipe.window or recipe.augment == "none":
+        return Decision(0.0, "pictures are shown otherwise")
+    if survey.examples >= FEW:
+        return Decision(0.0, f"{survey.examples:,} examples are enough without")
+    objects = sum(int(sought(one).sum()) for one in survey.sample.images) / len(survey.sample)
+    if objects >= CROWD:
+        return Decision(0.0, f"{objects:.0f} objects in a picture are enough")
+    return Decision(0.5, f"{objects:.1f} objects in a picture: parts of four show more of them")
 
 
 def sided(names: Sequence[str]) -> list[str]:
