@@ -187,6 +187,16 @@ def test_machine() -> None:
     assert said("cache", surveyed(drawn(100.0), pictures=10**5)) == 0
 
 
+def test_jpeg_files_of_photographs_are_kept_as_small_as_they_are_decoded() -> None:
+    photographs = surveyed(drawn(1000.0, (3024, 4032), pictures=400, per=2))
+    assert said("cache", photographs, size=384) == 0
+    for record in photographs.sample.images:
+        record.path = record.path.with_suffix(".JPG")
+    quarter = 400 * 3 * (3024 // 4) * (4032 // 4)
+    assert said("cache", photographs, size=384) == pytest.approx(quarter / 2**30, abs=0.1)
+    assert said("cache", photographs, size=(1536, 2048)) == 0
+
+
 def test_joints_are_what_most_objects_have() -> None:
     whole = replace(surveyed(jointed()), detector=None)
     assert said("model", whole, model="") == "pose_tiny"

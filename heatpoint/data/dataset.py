@@ -84,6 +84,19 @@ def varied(view: type[View]) -> type[Variation]:
     return CloseAugment if issubclass(view, Zoom) else Augment
 
 
+def shrink_of(size: Size, most: float) -> int:
+    """Returns how many pixels of an image may become one along each side: 1, 2, 4 or 8.
+
+    They fill it without a rest, which would lie left or right by how the file is turned.
+
+    Args:
+        size: (height, width) of the image.
+        most: The most pixels of a view along one of the image.
+    """
+    fit = [shrink for shrink in (2, 4, 8) if not (size[0] % shrink or size[1] % shrink)]
+    return max((shrink for shrink in fit if shrink * most <= 1), default=1)
+
+
 class _Place(NamedTuple):
     """What is known of a sample before its picture is read; see ``ImageRecord``."""
 
@@ -253,16 +266,9 @@ class TrainSet(Dataset[Sample]):
         boxes, labels, joints, points = place[3:]
         return Scene(pixels, boxes, labels, joints, self._skeleton, shrunk, points)
 
-    def _shrink(self, size: tuple[int, int] | None) -> int:
-        """Returns how many pixels of an image of this size may become one along each side.
-
-        They fill it without a rest, which would lie left or right by how the file is turned.
-        """
-        if size is None:
-            return 1
-        fit = [shrink for shrink in (2, 4, 8) if not (size[0] % shrink or size[1] % shrink)]
-        most = self.augment.enlarges(size, self.size)
-        return max((shrink for shrink in fit if shrink * most <= 1), default=1)
+    def _shrink(self, size: Size | None) -> int:
+        """Returns the share of an image of this size that is decoded, along each side."""
+        return 1 if size is None else shrink_of(size, self.augment.enlarges(size, self.size))
 
     def _image(self, place: _Place, shrink: int) -> Image:
         """Returns the image of a sample, decoded and kept as long as the budget lasts."""

@@ -328,11 +328,15 @@ def workers(recipe: Recipe, survey: Survey) -> Decision:
 
 def cache(recipe: Recipe, survey: Survey) -> Decision:
     """All pictures, or none: a part of them would hardly ever be hit."""
-    needed = survey.decoded * max(1, recipe.workers) * recipe.devices
+    size = recipe.size or survey.trained.size
+    shown = (size, size) if isinstance(size, int) else (size[0], size[-1])
+    kind = varied(survey.trained.codec.view)
+    decoded = survey.decoded(kind.named(recipe.augment), shown)
+    needed = decoded * max(1, recipe.workers) * recipe.devices
     text = f"decoded pictures take {needed / 2**30:.1f} of {survey.machine.memory / 2**30:.0f} GB"
     if needed > CACHED * survey.machine.memory:
         return Decision(0.0, text)
-    return Decision(math.ceil(survey.decoded / 2**30 * 10) / 10, f"{text}, and are kept")
+    return Decision(math.ceil(decoded / 2**30 * 10) / 10, f"{text}, and are kept")
 
 
 def _work(survey: Survey) -> str:

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from heatpoint.data import Annotations
-from heatpoint.data.dataset import varied
+from heatpoint.data import Annotations, Size
+from heatpoint.data.dataset import shrink_of, varied
+from heatpoint.data.scene import Variation
 from heatpoint.data.validate import clean
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import next_multiple
@@ -26,6 +27,9 @@ from heatpoint.zoo.detector import Detector
 
 SAMPLED = 1000
 """Pictures at most whose headers are read and whose objects are measured."""
+
+_SHRUNK = (".jpg", ".jpeg", ".jpe", ".jfif")
+"""Endings of files that are decoded at a part of their size."""
 
 SCORED = 40
 """Pictures at most on which a perfect network is scored."""
@@ -126,13 +130,22 @@ class Survey:
         height, width = np.median(sizes, axis=0)
         return int(height), int(width)
 
-    @cached_property
-    def decoded(self) -> float:
-        """Bytes of all training pictures once they are decoded."""
-        pixels = sum(np.prod(known_size(record)) for record in self.sample.images)
+    def decoded(self, variation: Variation, size: Size) -> float:
+        """Returns the bytes of all training pictures as training decodes them.
+
+        Args:
+            variation: Says how far a view enlarges a picture: JPEG files are decoded no larger.
+            size: (H, W) of the network's input.
+        """
+        pixels = 0.0
+        for record in self.sample.images:
+            shown, shrink = known_size(record), 1
+            if record.path.suffix.lower() in _SHRUNK:
+                shrink = shrink_of(shown, variation.enlarges(shown, size))
+            pixels += math.prod(shown) / shrink**2
         bands = self.sample.bands
         each = bands.channels * np.dtype(bands.dtype).itemsize
-        return each * float(pixels) * self.pictures / len(self.sample)
+        return each * pixels * self.pictures / len(self.sample)
 
     @cached_property
     def jointed(self) -> float:
