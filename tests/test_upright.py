@@ -94,6 +94,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, loss: float) -> list[tuple[int, int]]:
         return loss
 
     monkeypatch.setattr(upright, "LEARNT", 2)
+    monkeypatch.setattr(upright, "FOUND", 0.0)
     monkeypatch.setattr(upright, "turned_loss", turned_loss)
     return asked
 
@@ -120,6 +121,17 @@ def test_a_run_turns_pictures_once_they_have_no_upright(
     assert "1.05 times the loss: they have no upright" in capsys.readouterr().out
     if not workers:  # the first epoch's views, then those of three epochs
         assert views == [0.0] * 6 + [0.5] * 18
+
+
+def test_a_detector_that_finds_nothing_is_not_asked(
+    shapes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ask(monkeypatch, 1.0)
+    monkeypatch.setattr(upright, "FOUND", 0.99)
+    train(shapes, shapes, out=str(tmp_path / "a"), **{**CHOICE, "eval_every": 1})
+    assert not asked
+    train(shapes, shapes, out=str(tmp_path / "b"), **{**CHOICE, "eval_every": 100})
+    assert len(asked) == 1  # nobody knows
 
 
 def test_a_resumed_run_goes_on_with_turned_pictures(
