@@ -218,5 +218,6 @@ def test_mosaics_end_with_three_quarters_of_a_run() -> None:
     first, second = stages_of(options, (64, 64), network, images=20, processes=1)
     assert (first.ends, first.mosaic, second.ends, second.mosaic) == (0.75, 0.5, 1, 0)
     assert str(first) == "8 images per update, 50% of them mosaics, learning rate 0.003"
+    assert str(second) == "8 images per update, 0% of them mosaics, learning rate 0.003"
     assert dataclasses.replace(second, ends=first.ends, mosaic=0.5) == first
     assert pace([first, second], (64, 64)) == ([0, 0.75, 1], [0, 0.75, 1])

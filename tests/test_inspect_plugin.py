@@ -83,10 +83,10 @@ class InspectedDiscs(Codec):
         return {"boxes": boxes, "scores": scores, "labels": peaks.labels, "radius": radius[..., 0]}
 
     def unflip(self, maps: Maps) -> Maps:
-        raise NotImplementedError
+        raise AssertionError("nothing here is mirrored")
 
     def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
-        raise NotImplementedError
+        raise AssertionError("nothing here is mirrored")
 
     def ideal(self, encoded: Any) -> Maps:
         return {"heatmap": encoded.heatmap, "shape": encoded.shape}

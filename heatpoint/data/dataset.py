@@ -267,7 +267,7 @@ class TrainSet(Dataset[Sample]):
         return Scene(pixels, boxes, labels, joints, self._skeleton, shrunk, points)
 
     def _shrink(self, size: Size | None) -> int:
-        """Returns the share of an image of this size that is decoded, along each side."""
+        """Returns how many pixels of an image of this size may become one; see ``shrink_of``."""
         return 1 if size is None else shrink_of(size, self.augment.enlarges(size, self.size))
 
     def _image(self, place: _Place, shrink: int) -> Image:

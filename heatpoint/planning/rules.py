@@ -329,7 +329,7 @@ def workers(recipe: Recipe, survey: Survey) -> Decision:
 def cache(recipe: Recipe, survey: Survey) -> Decision:
     """All pictures, or none: a part of them would hardly ever be hit."""
     size = recipe.size or survey.trained.size
-    shown = (size, size) if isinstance(size, int) else (size[0], size[-1])
+    shown = (size, size) if isinstance(size, int) else size
     kind = varied(survey.trained.codec.view)
     decoded = survey.decoded(kind.named(recipe.augment), shown)
     needed = decoded * max(1, recipe.workers) * recipe.devices

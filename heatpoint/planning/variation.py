@@ -17,8 +17,8 @@ from heatpoint.planning.survey import Decision, Survey
 from heatpoint.training.recipe import Recipe
 
 FEW = 2000
-"""Examples below which milder variation learns more in the time there is, and turned pictures and
-rare classes are worth a question."""
+"""Examples below which milder variation learns more in the time there is, and turned pictures,
+mosaics and rare classes are worth a question."""
 
 RARE = 0.1
 """Share of the pictures that a class is in, below which these come more often. In 400 drawn
@@ -26,7 +26,7 @@ pictures, 10 of them with the rarest class, a tenth gained 8 points of its AP an
 
 CROWD = 8
 """Objects in a picture, on average, from which on one teaches enough alone. Mosaics gained nothing
-on blood cells (14), but 4 points of AP on drawn shapes (3), 1 on cards (2) and 6 on people (1)."""
+on blood cells (14), but 4 points of AP on drawn shapes (3.5), 1 on cards (2), 6 on people (1)."""
 
 
 def augment(recipe: Recipe, survey: Survey) -> Decision:

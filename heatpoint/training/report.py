@@ -112,7 +112,7 @@ class _Lasting(Console):
         with suppress(SystemExit):
             super().on_broken_pipe()
         said = "nobody reads standard output any more; the run goes on without it"
-        print(f"heatpoint train: {said}", file=sys.stderr)
+        print(f"heatpoint: {said}", file=sys.stderr)
 
 
 class Display:

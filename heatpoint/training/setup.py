@@ -230,8 +230,8 @@ class Run:
     def enter(self, number: int) -> None:
         """Goes on with one of the parts of the run."""
         self.position.stage, processes = number, self.fabric.world_size
-        if self.stage.window is not None or self.options.mosaic:
-            self.samples.show(self.stage.window, self.stage.mosaic)
+        if self.stage.window is not None or self.stage.mosaic is not None:
+            self.samples.show(self.stage.window, self.stage.mosaic or 0.0)
         self.loader = DataLoader[Batch](
             self.samples,  # type: ignore[arg-type]
             batch_size=self.stage.batch // processes,

@@ -29,7 +29,7 @@ class Stage:
         batch: Images per forward pass, over all processes.
         accumulate: Forward passes per update.
         rate: Peak learning rate.
-        mosaic: Probability that a sample is put together from four.
+        mosaic: Probability that a sample is put together from four; None in runs without mosaics.
     """
 
     window: Window | None
@@ -37,7 +37,7 @@ class Stage:
     batch: int
     accumulate: int
     rate: float
-    mosaic: float = 0.0
+    mosaic: float | None = None
 
     @property
     def images(self) -> int:
@@ -47,7 +47,7 @@ class Stage:
     def __str__(self) -> str:
         shown = "" if self.window is None else f" of {self.window[0]}x{self.window[1]}"
         what = "images" if self.window is None else "windows"
-        pieced = f", {self.mosaic:.0%} of them mosaics" if self.mosaic else ""
+        pieced = "" if self.mosaic is None else f", {self.mosaic:.0%} of them mosaics"
         return f"{self.images} {what}{shown} per update{pieced}, learning rate {self.rate:.2g}"
 
 
@@ -89,7 +89,8 @@ def stages_of(
         rate = options.lr * rate_factor(options.optimizer, more)
         found.append(Stage(window, min(1.0, ends / sum(shares)), batch, passes, rate))
     if options.mosaic:  # excludes windows
-        found.insert(0, replace(found[0], ends=MOSAICS_END, mosaic=options.mosaic))
+        first = replace(found[0], ends=MOSAICS_END, mosaic=options.mosaic)
+        return [first, replace(first, ends=1.0, mosaic=0.0)]
     return found
 
 
