@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from heatpoint.training import TrainOptions, loop, train
 from heatpoint.training.data import load_data
 from heatpoint.training.options import check
 from heatpoint.training.state import load_resume
+from heatpoint.zoo.detector import Detector
 
 QUICK = {
     "model": "centernet_tiny",
@@ -350,3 +353,40 @@ def test_a_run_goes_on_when_nobody_reads_it(shapes, tmp_path, monkeypatch, capsy
     assert result.finished
     assert (tmp_path / "last.safetensors").exists()
     assert capsys.readouterr().err.count("the run goes on without it") == 1
+
+
+IN_A_TERMINAL = """
+import fcntl, sys, termios
+from heatpoint.cli import main
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no terminal of Windows hangs up")
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_run_is_saved_when_its_terminal_is_closed(shapes, tmp_path, workers):
+    import pty
+
+    out = tmp_path / "run"
+    window, terminal = pty.openpty()
+    words = f"train {shapes} --val {shapes} --model centernet_tiny --size 64 --epochs 100000"
+    more = f"--eval-every 100000 --threads 1 --accelerator cpu --workers {workers} --no-pictures"
+    process = subprocess.Popen(
+        [sys.executable, "-c", IN_A_TERMINAL, *f"{words} {more} --out".split(), str(out)],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+    )
+    os.close(terminal)
+    shown, end = b"", time.monotonic() + 90
+    while b"epoch 3" not in shown:
+        assert time.monotonic() < end, shown
+        shown += os.read(window, 4096)
+    assert not (out / "resume.pt").exists()
+    os.close(window)
+    assert process.wait(timeout=60) == 130
+    position = load_resume(out / "resume.pt")["position"]
+    assert position["updates"] >= 2
+    assert Detector.load(out / "last.safetensors").meta["trained"]["updates"] == position["updates"]

@@ -25,7 +25,7 @@ def run(options: TrainOptions) -> TrainResult:
 
     Raises:
         HeatpointError: Something the user can mend, in the options, the data or the machine.
-        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after everything was saved.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP stopped the run, after everything was saved.
     """
     from heatpoint import training
     from heatpoint.planning.sheet import draw_up, recalled
@@ -61,8 +61,8 @@ def train(options: TrainOptions) -> TrainResult:
 
     Raises:
         HeatpointError: Something the user can mend, in the options, the data or the machine.
-        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after everything was saved; the same
-            call with ``resume=True`` goes on.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP stopped the run, after everything was saved;
+            the same call with ``resume=True`` goes on.
     """
     return run(options)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import stat
 import sys
 import threading
 import time
@@ -162,8 +163,12 @@ Result = TypeVar("Result")
 class Interrupt:
     """Turns the first Ctrl-C or SIGTERM into a request that the loop reads between two steps.
 
-    A second signal raises ``KeyboardInterrupt`` at once. Signals can only be caught in the main
-    thread; elsewhere the object is inert and ``is_requested`` stays False.
+    A second signal raises ``KeyboardInterrupt`` at once. A terminal that hangs up (SIGHUP: its
+    window or its line was closed) asks for the same as often as it likes, for shell and system may
+    both say so; nothing is shown there any more. Under ``nohup`` the signal stays ignored.
+
+    Signals can only be caught in the main thread; elsewhere the object is inert and
+    ``is_requested`` stays False.
 
     Args:
         quiet: Say nothing; for every process but the first.
@@ -177,7 +182,7 @@ class Interrupt:
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in (signal.SIGINT, signal.SIGTERM, *_hang_up()):
                 self._former[number] = signal.signal(number, self._handle)
         return self
 
@@ -210,7 +215,12 @@ class Interrupt:
             return None
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        is_hang_up = number in _hang_up()
+        if is_hang_up:
+            _leave_terminal()
         if self._requested:
+            if is_hang_up:
+                return
             raise KeyboardInterrupt
         self._requested = True
         if not self._quiet:
@@ -219,7 +229,26 @@ class Interrupt:
             raise KeyboardInterrupt
 
 
-_STANDARD_ERROR = 2
+_STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
+
+
+def _hang_up() -> tuple[int, ...]:
+    """Returns the signal of a closed terminal where there is one and nobody ignores it."""
+    number = getattr(signal, "SIGHUP", None)
+    return () if number is None or signal.getsignal(number) == signal.SIG_IGN else (number,)
+
+
+def _leave_terminal() -> None:
+    """Sends nowhere what would go to a terminal that is gone, where writing fails.
+
+    Such a terminal no longer says that it is one, so every device counts; files and pipes stay.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for descriptor in (_STANDARD_OUTPUT, _STANDARD_ERROR):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(descriptor).st_mode):
+                os.dup2(nowhere, descriptor)
+    os.close(nowhere)
 
 
 @contextmanager

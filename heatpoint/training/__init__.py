@@ -30,7 +30,7 @@ def run(options: Recipe) -> TrainResult:
 
     Raises:
         HeatpointError: Something the user can mend, in the options, the data or the machine.
-        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after everything was saved.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP stopped the run, after everything was saved.
     """
     check(options)
     import torch
@@ -78,7 +78,7 @@ def train(options: Recipe) -> TrainResult:
 
     Raises:
         HeatpointError: Something the user can mend, in the options, the data or the machine.
-        KeyboardInterrupt: Ctrl-C or SIGTERM stopped the run, after everything was saved.
+        KeyboardInterrupt: Ctrl-C, SIGTERM or SIGHUP stopped the run, after everything was saved.
     """
     return run(options)
 
