@@ -207,7 +207,7 @@ def trained(network: Network, codec: Codec, given: argparse.Namespace, seed: int
     generator = torch.Generator().manual_seed(1 + seed)
     network.to(memory_format=torch.channels_last).train()
     optimizer = torch.optim.AdamW(network.parameters(), given.lr, weight_decay=1e-4, fused=True)
-    schedule, average = Schedule(warmup=0.05), Ema(network, 0.998)
+    schedule, average = Schedule("cosine", warmup=0.05), Ema(network, 0.998)
     levels = torch.tensor(list(PICTURES.values()), dtype=torch.float32)
     for update in range(given.updates):
         optimizer.param_groups[0]["lr"] = given.lr * schedule.factor(update / given.updates, update)

@@ -6,12 +6,14 @@ import dataclasses
 import math
 from datetime import timedelta
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from heatpoint.errors import HeatpointError
 from heatpoint.training.optimize import (
+    COOLING,
     Clock,
     Ema,
     Schedule,
@@ -70,6 +72,16 @@ def test_cosine_starts_warm_ends_at_zero_and_falls():
     assert factors[:11] == sorted(factors[:11])
     assert factors[11:] == sorted(factors[11:], reverse=True)
     assert factors[50] == pytest.approx(0.5)
+
+
+def test_cooldown_stays_up_and_falls_straight_to_zero():
+    schedule = Schedule("cooldown")
+    factors = np.array([schedule.factor(i / 100, i) for i in range(101)])
+    at = round(COOLING * 100)
+    assert 0 < at < 100
+    assert (factors[: at + 1] == 1).all()
+    assert factors[-1] == 0
+    np.testing.assert_allclose(np.diff(factors[at:]), -1 / (100 - at))
 
 
 def test_warmup_in_updates():

@@ -188,8 +188,9 @@ class TrainOptions:
     weight_decay: float | None = None
     """decay of weights, never of norms and biases; 0.01 for adamw, 0 for adam, 1e-4 for sgd"""
 
-    schedule: Literal["cosine", "steps"] = "cosine"
-    """cosine to zero, or steps: a tenth at every milestone, as published"""
+    schedule: Literal["cooldown", "cosine", "steps"] = "cooldown"
+    """full rate for 0.6 of the run, then straight to zero; cosine to zero; or steps: a tenth at
+    every milestone, as published"""
 
     steps: Epochs | None = None
     """epochs after which the schedule steps divides the learning rate by ten; by default after
