@@ -74,7 +74,7 @@ class Judged:
 
 
 def test_patience_ends_a_run_and_says_what_that_means(shapes, tmp_path, judged, capsys):
-    result = train(shapes, shapes, out=str(tmp_path), patience=2, **QUICK)
+    result = train(shapes, shapes, out=str(tmp_path), patience=2, schedule="cosine", **QUICK)
     assert judged == [0.3, 0.5, 0.4, 0.5]  # an equal score is no better one
     assert (result.epochs, result.best_epoch, result.score) == (4, 2, 0.5)
     assert (result.early, result.finished, result.interrupted) == (True, False, False)
@@ -82,10 +82,12 @@ def test_patience_ends_a_run_and_says_what_that_means(shapes, tmp_path, judged, 
     assert "no validation since epoch 2 was better" in said
     assert "still at 54% of its highest" in said
     assert said.count("the table of 0.5") == 1
-    again = train(shapes, shapes, out=str(tmp_path), patience=2, resume=True, **QUICK)
+    again = train(
+        shapes, shapes, out=str(tmp_path), patience=2, resume=True, schedule="cosine", **QUICK
+    )
     assert len(judged) == 4
     assert (again.epochs, again.early) == (4, True)
-    longer = train(shapes, shapes, out=str(tmp_path), resume=True, **QUICK)
+    longer = train(shapes, shapes, out=str(tmp_path), resume=True, schedule="cosine", **QUICK)
     assert (longer.epochs, longer.early, longer.finished) == (6, False, True)
     assert capsys.readouterr().out.count("the table of 0.5") == 2
 
@@ -356,8 +358,9 @@ def test_a_run_goes_on_when_nobody_reads_it(shapes, tmp_path, monkeypatch, capsy
 
 
 IN_A_TERMINAL = """
-import fcntl, sys, termios
+import fcntl, signal, sys, termios
 from heatpoint.cli import main
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # tests may run under nohup
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 sys.exit(main(sys.argv[1:]))
 """
