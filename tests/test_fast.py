@@ -12,7 +12,7 @@ from heatpoint.codecs import MapSpec
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Network
-from heatpoint.networks.fast import fast
+from heatpoint.networks.fast import _halving_pays, fast
 from heatpoint.networks.features import PlainResNet
 from heatpoint.networks.heads import SharedHeads
 from heatpoint.training.processes import widen_strided
@@ -94,19 +94,40 @@ def test_bfloat16_keeps_normalisation_and_maps_in_float32(name: str) -> None:
         assert 0 < error <= 0.1 * values.abs().max(), key
 
 
-def test_auto_takes_bfloat16_only_where_the_cpu_multiplies_it(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("pays", [True, False])
+def test_auto_takes_bfloat16_only_where_the_cpu_is_faster_in_it(
+    monkeypatch: pytest.MonkeyPatch, pays: bool
 ) -> None:
     network = zoo.build("centernet_tiny", ["cat"]).network
     names = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    monkeypatch.setattr("heatpoint.networks.fast._halving_pays", lambda: pays)
     for tiles, vectors in ((True, False), (False, True), (True, True), (False, False)):
         for name, here in zip(names, (tiles, vectors), strict=True):
             monkeypatch.setattr(torch.cpu, name, lambda here=here: here, raising=False)
-        expected = torch.bfloat16 if tiles or vectors else torch.float32
+        expected = torch.bfloat16 if tiles or (vectors and pays) else torch.float32
         assert next(fast(network).parameters()).dtype == expected
     for name in names:
         monkeypatch.delattr(torch.cpu, name, raising=False)
     assert next(fast(network).parameters()).dtype == torch.float32
+
+
+@pytest.mark.parametrize("slow", [torch.float32, torch.bfloat16])
+def test_whether_bfloat16_pays_is_measured(
+    monkeypatch: pytest.MonkeyPatch, slow: torch.dtype
+) -> None:
+    now, product = [0.0], torch.Tensor.__matmul__
+
+    def slower(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        now[0] += 2.0 if first.dtype == slow else 1.0
+        return product(first, second)
+
+    monkeypatch.setattr("time.perf_counter", lambda: now[0])
+    monkeypatch.setattr(torch.Tensor, "__matmul__", slower)
+    _halving_pays.cache_clear()
+    try:
+        assert _halving_pays() is (slow == torch.float32)
+    finally:
+        _halving_pays.cache_clear()
 
 
 def test_strided_depthwise_convolutions_keep_float32_under_autocast() -> None:

@@ -57,7 +57,7 @@ def choose(
 
     Args:
         engines: Names, or none for all that are installed and have the device.
-        precisions: Names, or none for fp32 and what else the device multiplies natively.
+        precisions: Names, or none for fp32 and what else the device is fast in.
         device: Where all run.
 
     Returns:

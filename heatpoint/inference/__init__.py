@@ -68,9 +68,9 @@ class RunOptions:
     (Intel's), .xml: cpu, gpu, npu; auto takes the best that is there, all others or nothing"""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """arithmetic of the network; auto is bf16 on CPUs (AMX, AVX512-BF16) and GPUs that
-    multiply it, fp16 on GPUs that have only this (Volta, Turing), else fp32; exported files have
-    their own"""
+    """arithmetic of the network; auto is bf16 on CPUs that are faster in it (AMX, AMD's
+    AVX512-BF16) and GPUs that multiply it, fp16 on GPUs that have only this (Volta, Turing), else
+    fp32; exported files have their own"""
 
     streams: int = 1
     """batches under way at once, for most pictures per second (exported files)"""

@@ -300,10 +300,10 @@ def _seen(recipe: Recipe, survey: Survey) -> int:
 
 
 def precision(recipe: Recipe, survey: Survey) -> Decision:
-    """bfloat16 where the hardware has it."""
+    """bfloat16 where the hardware is faster in it."""
     if survey.machine.bf16:
-        return Decision("bf16", f"this {survey.machine.device} multiplies bfloat16 natively")
-    return Decision("fp32", f"this {survey.machine.device} has no fast bfloat16")
+        return Decision("bf16", f"this {survey.machine.device} is faster in bfloat16")
+    return Decision("fp32", f"this {survey.machine.device} is no faster in bfloat16")
 
 
 def threads(recipe: Recipe, survey: Survey) -> Decision:

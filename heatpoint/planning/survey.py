@@ -50,7 +50,7 @@ class Machine:
         device: "cpu", "cuda" or "mps".
         cores: Cores that this process may run on.
         memory: Bytes of main memory that it may use.
-        bf16: Whether the device multiplies bfloat16 natively.
+        bf16: Whether the device is faster in bfloat16 than in float32.
         crowded: Whether other programs keep the cores so busy that one thread alone computes faster
             than many, which wait for each other.
     """

@@ -73,7 +73,7 @@ def make_fabric(options: Recipe) -> Fabric:
 
 
 def native_precision(device: str) -> Literal["bf16", "fp32"]:
-    """Returns the quicker arithmetic of a kind of device: bfloat16 where the hardware has it."""
+    """Returns the quicker arithmetic of a kind of device: bfloat16 where it gains."""
     return "bf16" if choose_precision("auto", torch.device(device)) == "bf16" else "fp32"
 
 
