@@ -151,7 +151,7 @@ def test_commands(
     }
     words = ["filter", "parts/all.json", "--classes", "pet", "--rename", "dog=pet", "--no-empty"]
     assert main([*words, "--out", "pets.json"]) == 0
-    assert "left out: 1 images, 1 objects" in capsys.readouterr().out
+    assert "left out: 1 image, 1 object" in capsys.readouterr().out
     assert contents(read("pets.json")) == {"dog.png": [("pet", 9.0)]}
     assert main(["filter", "parts/all.json", "--rename", "dog"]) == 1
     assert "expected OLD=NEW" in capsys.readouterr().err

@@ -285,7 +285,7 @@ def test_boxes_and_joints_of_several_classes_in_whole_pictures(tmp_path: Path) -
     assert metrics.joints.oks.ap50 == pytest.approx(1.0)
     assert (metrics.joints.subjects, metrics.joints.missed) == (2, 0)
     assert metrics.protocol["match_iou"] == 0.5
-    assert "1 images, 2 objects, 2 subjects" in metrics.summary()
+    assert "1 image, 2 objects, 2 subjects" in metrics.summary()
     assert {"ap", "voc", "pck", "oks", "objects", "subjects"} <= set(metrics.as_dict())
     # Of another class, the same joints are nobody's.
     other = replace(data, images=[replace(record, labels=np.zeros(2, int))])

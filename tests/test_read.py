@@ -72,7 +72,7 @@ def test_every_format_is_recognised(tmp_path: Path) -> None:
 
 def test_what_was_recognised_is_said(tmp_path: Path) -> None:
     folder = yolo(tmp_path / "set")
-    assert f"{folder} (YOLO): 1 images, 1 objects (cat 1)" in validate(read(folder)).summary()
+    assert f"{folder} (YOLO): 1 image, 1 object (cat 1)" in validate(read(folder)).summary()
     put(folder / "Annotations/a.xml", XML)
     data = read(folder)
     assert data.format == "Pascal VOC"

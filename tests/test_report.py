@@ -262,14 +262,15 @@ def test_the_score_that_is_set_is_the_one_of_predict(
     assert all(
         (weights[name] == value).all() for name, value in before.network.state_dict().items()
     )
-    picture = next((tmp_path / "data" / "images").iterdir())
-    every = predict(model, picture, size=96, score=0.0)[0]
-    kept = int((every.scores >= np.float32(score)).sum())
-    assert 0 < kept < len(every)
-    assert len(predict(model, picture, size=96)[0]) == kept
-    assert len(load(model, size=96)(picture)) == kept
+    pictures = sorted((tmp_path / "data" / "images").iterdir())
+    every = predict(model, pictures, size=96, score=0.0)
+    kept = [int((one.scores >= np.float32(score)).sum()) for one in every]
+    assert 0 < sum(kept) < sum(map(len, every))
+    assert [len(one) for one in predict(model, pictures, size=96)] == kept
+    assert [len(load(model, size=96)(picture)) for picture in pictures] == kept
     # What is given goes before, scores are those of all results, and exported files know it.
-    assert len(predict(model, picture, size=96, score=0.0)[0]) == len(every)
+    anew = predict(model, pictures, size=96, score=0.0)
+    assert [len(one) for one in anew] == [len(one) for one in every]
     assert evaluate(model, data, size=96).protocol["score"] == 0.0
     recipe = Recipe(data, data, weights=str(model))
     assert "least_score" not in build_detector(recipe, read(data))[0].meta  # new weights, new score

@@ -135,8 +135,8 @@ def test_classes_that_one_split_lacks() -> None:
     train = Annotations(("cat", "dog"), [record("a.jpg", (1, 1, 9, 9))], "train")
     val = Annotations(("cat", "emu"), [record("b.jpg", (1, 1, 9, 9), labels=(1,))], "val")
     assert [f.detail for f in split_findings(train, val)] == [
-        "cat: 1 objects in train, none in val",
-        "emu: 1 objects in val, none in train",
+        "cat: 1 object in train, none in val",
+        "emu: 1 object in val, none in train",
     ]
     assert [f.detail for f in label_findings(train, [FRAME])] == ["dog"]
 

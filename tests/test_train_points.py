@@ -233,8 +233,8 @@ def test_what_an_answer_has_no_room_for_is_told(
         words = ["predict", str(model), str(tmp_path / "large.png"), "--keep-resolution"]
         assert main(words) == 0
         printed = capsys.readouterr().out
-        assert printed.count("1 pictures or tiles hold as many sure results") == told
-        assert ("100 points in 1 pictures" in printed) == bool(told)
+        assert printed.count("1 picture or tile holds as many sure results") == told
+        assert ("100 points in 1 picture" in printed) == bool(told)
 
 
 @pytest.mark.parametrize("suffix", ["onnx", "xml"])

@@ -171,7 +171,7 @@ def test_an_image_listed_twice_is_found(tmp_path: Path) -> None:
 
 def test_summary_shows_counts_and_at_most_three_examples(tmp_path: Path) -> None:
     text = validate(one(tmp_path, *([float(i), 5, i, 9] for i in range(5)))).summary()
-    assert "set: 1 images, 5 objects (cat 5)" in text
+    assert "set: 1 image, 5 objects (cat 5)" in text
     assert "5 x degenerate box (left out)" in text
     assert text.count("a.png: cat at") == 3
 

@@ -142,7 +142,7 @@ def test_label_files_of_no_picture_are_counted(yolo: Path) -> None:
     assert annotations.objects == 2
     assert unused(annotations) == [
         ("d_png.rf.1.txt", "2 objects; no picture has this name"),
-        ("e.txt", "1 objects; no picture has this name"),
+        ("e.txt", "1 object; no picture has this name"),
     ]
     assert annotations.left_out == {"unused label file": 2}
 
@@ -164,7 +164,7 @@ def test_a_second_label_file_of_a_picture_is_counted(yolo: Path) -> None:
 def test_labels_of_a_picture_in_another_format_are_counted_with_its_name(yolo: Path) -> None:
     (yolo / "images/IMG_1.XYZ").write_bytes(b"")
     label(yolo / "labels/IMG_1.txt", "0 0.5 0.5 1 1")
-    detail = "1 objects; IMG_1.XYZ is no picture that is read"
+    detail = "1 object; IMG_1.XYZ is no picture that is read"
     assert unused(read_yolo(Given(yolo))) == [("IMG_1.txt", detail)]
 
 

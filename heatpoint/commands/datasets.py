@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from heatpoint.errors import HeatpointError
 from heatpoint.options import Data, File, Folder, Words
+from heatpoint.wording import amount
 
 if TYPE_CHECKING:
     from heatpoint.data import Annotations
@@ -34,7 +35,7 @@ def _written(path: Path, part: Annotations) -> None:
     from heatpoint.data.readers.coco import write_coco
 
     write_coco(part, path)
-    print(f"{path}: {len(part):,} images, {part.objects:,} objects")
+    print(f"{path}: {amount(len(part), 'image')}, {amount(part.objects, 'object')}")
 
 
 def _left_out(data: str, annotations: Annotations) -> None:
@@ -206,7 +207,7 @@ class Filter:
         )
         _written(Path(self.out), part)
         images, objects = len(data) - len(part), data.objects - part.objects
-        print(f"left out: {images:,} images, {objects:,} objects")
+        print(f"left out: {amount(images, 'image')}, {amount(objects, 'object')}")
         _left_out(self.data, data)
 
 
@@ -248,7 +249,8 @@ class ConvertData:
         with Progress("writing") as progress:
             lost = write(parts, self.to, self.out, self.pictures, progress)
         for name, part in parts.items():
-            print(f"{self.out}, {name}: {len(part):,} images, {part.objects:,} objects")
+            there = f"{amount(len(part), 'image')}, {amount(part.objects, 'object')}"
+            print(f"{self.out}, {name}: {there}")
             _left_out(sources[name], part)
         for what, number in lost.items():
             print(f"{self.to} cannot say: {number:,} x {what}")

@@ -12,6 +12,7 @@ from heatpoint.commands.finding import counted, table
 from heatpoint.errors import EXIT_INTERRUPTED, HeatpointError
 from heatpoint.inference import KeepOptions, RunOptions
 from heatpoint.options import Checkpoint, File, Kind, Seconds, finite
+from heatpoint.wording import amount
 
 if TYPE_CHECKING:
     from heatpoint.data.results import Detections
@@ -209,7 +210,7 @@ class Video:
                 if interrupt.is_requested():
                     break
         files = ", ".join(path for path in (self.draw, self.json, self.csv) if path)
-        print(f"{counted(things, about)} in {frames} frames: {files}")
+        print(f"{counted(things, about)} in {amount(frames, 'frame')}: {files}")
         if tracks:
             print(f"{tracks.count} identities, which {tracks.followed} of {tracks.rows} rows have")
             for sentence in counts.summary():

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from heatpoint.inference import EvaluateOptions, LimitsOptions, PredictOptions, refuse
 from heatpoint.options import Address, Channels, File, Folder, as_keywords
 from heatpoint.scale import ClusterOptions, ScaleOptions
+from heatpoint.wording import amount
 
 if TYPE_CHECKING:
     from heatpoint.data import Annotations
@@ -116,13 +117,13 @@ class Predict:
         if self.json:
             write_results(self.json, found)
         if files := ", ".join(path for path in (self.json, self.csv) if path):
-            print(f"{done} {len(found)} pictures: {files}")
+            print(f"{done} {amount(len(found), 'picture')}: {files}")
         elif not (self.draw or self.heatmap):
             print_table(*(_counts(found, about) if about.counts else table(found, about, 1)))
-            print(f"{done} {len(found)} pictures")
+            print(f"{done} {amount(len(found), 'picture')}")
         for folder in (self.draw, self.heatmap):
             if folder:
-                print(f"{len(found)} pictures drawn in {folder}")
+                print(f"{amount(len(found), 'picture')} drawn in {folder}")
         if runner.full:
             print(full_text(runner.full))
         if timings:
@@ -150,9 +151,10 @@ class Predict:
             done = predict_parts(options, progress)
         if done.before:
             print(f"{done.before} parts were there already")
-        print(f"{done.found} found in {done.pictures} pictures, {done.parts} parts: {out}")
+        pictures = amount(done.pictures, "picture")
+        print(f"{done.found:,} found in {pictures}, {amount(done.parts, 'part')}: {out}")
         if done.bad:
-            why = f"{done.bad} pictures could not be looked at: {done.reason}"
+            why = f"{amount(done.bad, 'picture')} could not be looked at: {done.reason}"
             print(f"{why}{f'; {out}/pictures names all' if done.bad > 1 else ''}")
         if done.full:
             print(full_text(done.full))
@@ -161,7 +163,7 @@ class Predict:
 def counted(count: int, about: Description) -> str:
     """Returns how much a model found, such as ``"3 poses"``."""
     word = "pose" if about.skeleton else "point" if about.counts else "object"
-    return f"{count} {word}{'' if count == 1 else 's'}"
+    return amount(count, word)
 
 
 def _called(found: Found) -> str:
@@ -313,7 +315,7 @@ class Limits:
         self.measure.data = self.files.read(self.measure.data, [self.measure.model])
         with Progress("scoring") as progress:
             found = limits(**as_keywords(self.measure), progress=progress)
-        print(f"{found.images} images, {found.objects} objects")
+        print(f"{amount(found.images, 'image')}, {amount(found.objects, 'object')}")
         print_table(("maps", *found.titles, "gain"), found.table())
         print(found.verdict())
         self.files.write(found.as_dict())

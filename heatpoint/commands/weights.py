@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from heatpoint import plugins
 from heatpoint.errors import HeatpointError
 from heatpoint.options import Checkpoint, File, Name, Skeletons, Words
+from heatpoint.wording import amount
 
 if TYPE_CHECKING:
     from heatpoint.data.skeleton import Skeleton
@@ -66,9 +67,9 @@ class Convert:
             detector = replace(detector, codec=codec, skeleton=skeleton)
         detector.save(out)
         parameters = sum(p.numel() for p in detector.network.parameters())
-        found = f"{len(detector.names)} classes"
+        found = amount(len(detector.names), "class")
         if detector.skeleton is not None:
-            found = f"{len(detector.skeleton)} joints of a {detector.names[0]}"
+            found = f"{amount(len(detector.skeleton), 'joint')} of a {detector.names[0]}"
         print(f"{detector.meta['layout']}: {found}, {parameters:,} parameters: {out}")
         unused = detector.meta.get("unused", [])
         if unused:
@@ -96,7 +97,7 @@ class Fetch:
 
         record = published(self.name)
         print(f"{record.name}: {get(record.name, self.file)}")
-        print(f"{record.architecture}, {record.classes} classes or joints of {record.data}")
+        print(f"{record.architecture}, {amount(record.classes, 'class', 'joint')} of {record.data}")
         print(f"should score {record.score} ({record.protocol}; {record.reported})")
         print(f"licence of {record.page}: {record.licence}")
         if not record.sha256:
@@ -216,7 +217,7 @@ class Models:
         others = dict.fromkeys(name for name in (*plugins.models(), self.about) if name)
         for name in others.keys() - models.keys():
             models[name] = describe(name, self.classes, skeleton)
-        counted = f"{self.classes} classes, {len(skeleton)} joints"
+        counted = f"{amount(self.classes, 'class')}, {amount(len(skeleton), 'joint')}"
         millions = {}
         for name, facts in models.items():
             fixed, each = facts["parameters"]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from heatpoint.data import Annotations, Size
 from heatpoint.data.findings import Finding
 from heatpoint.geometry import box_area
+from heatpoint.wording import amount
 
 LEAST = 20
 """Objects that a class needs before one of them can be called unlike the others."""
@@ -204,7 +205,7 @@ def split_findings(annotations: Annotations, other: Annotations) -> list[Finding
         lacking = rest.counts()
         for name, count in one.counts().items():
             if count and not lacking.get(name):
-                detail = f"{name}: {count:,} objects in {one.source}, none in {rest.source}"
+                detail = f"{name}: {amount(count, 'object')} in {one.source}, none in {rest.source}"
                 findings.append(Finding("class of one split only", "", detail))
     return findings
 

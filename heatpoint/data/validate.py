@@ -19,6 +19,7 @@ from heatpoint.data.shards import is_file
 from heatpoint.data.suspects import label_findings
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB, Bands, box_area, clip_boxes
+from heatpoint.wording import amount
 
 TOLERANCE = 0.02
 """Pixels a box may stand out before that is reported: files round to two decimals or 1e-6."""
@@ -233,7 +234,8 @@ class Report:
         if len(self.objects) > _SHOWN_CLASSES:
             shown.append(f"{len(self.objects) - _SHOWN_CLASSES} classes more")
         source = f"{self.source} ({self.format})" if self.format else self.source
-        lines = [f"{source}: {self.images:,} images, {total:,} objects ({', '.join(shown)})"]
+        whole = f"{amount(self.images, 'image')}, {amount(total, 'object')}"
+        lines = [f"{source}: {whole} ({', '.join(shown)})"]
         for kind, number in self.counts().items():
             lines.append(f"  {number:,} x {kind} ({TREATMENT[kind]})")
             some = [item for item in self.findings if item.kind == kind][:3]

@@ -26,6 +26,7 @@ from heatpoint.synthetic.figures import draw_figures
 from heatpoint.synthetic.pictures import draw_shapes
 from heatpoint.views import Places
 from heatpoint.views.fields import Field
+from heatpoint.wording import amount
 from heatpoint.zoo.detector import Detector
 
 SURE = 0.3
@@ -132,19 +133,20 @@ class Parity:
 
     def summary(self) -> str:
         """Returns one line for people."""
+        pictures = amount(self.pictures, "picture")
         if self.maps:
             return (
-                f"nothing is found in {self.pictures} pictures, so {self.maps} maps were compared "
+                f"nothing is found in {pictures}, so {amount(self.maps, 'map')} were compared "
                 f"with the checkpoint's: {self.apart:.2g} of their range at most"
             )
         if not self.compared:
             return (
                 f"not compared: neither the checkpoint nor the file finds anything in "
-                f"{self.pictures} pictures; give pictures of what it finds with --check"
+                f"{pictures}; give pictures of what it finds with --check"
             )
         kind = "sure" if self.sure else "best (none sure)"
         return (
-            f"against the checkpoint, {self.compared} {kind} results in {self.pictures} pictures: "
+            f"against the checkpoint, {amount(self.compared, f'{kind} result')} in {pictures}: "
             f"{self.pixels:.2g} px, score {self.score:.2g} at most; {self.off} off"
             + (f"; {self.cut} left out, for which the other answer has no room" * bool(self.cut))
         )

@@ -29,6 +29,7 @@ from heatpoint.inference.places import places_of
 from heatpoint.inference.sources import Source, expand
 from heatpoint.scoring.subjects import is_subject
 from heatpoint.views import Whole
+from heatpoint.wording import amount
 from heatpoint.zoo.detector import Detector
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Accuracy:
     def summary(self) -> str:
         """Returns one line for people."""
         return (
-            f"{score_title(self.name)} on {self.pictures} pictures: "
+            f"{score_title(self.name)} on {amount(self.pictures, 'picture')}: "
             f"checkpoint {self.checkpoint:.4f}, exported {self.exported:.4f} ({-self.drop:+.4f})"
         )
 

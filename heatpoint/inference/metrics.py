@@ -29,6 +29,7 @@ from heatpoint.scoring.keypoints import JointScores, score_joints
 from heatpoint.scoring.points import Counts, PointScores, score_points
 from heatpoint.scoring.subjects import NORMALISERS
 from heatpoint.views import View
+from heatpoint.wording import amount
 
 if TYPE_CHECKING:
     from heatpoint.codecs import Codec
@@ -107,22 +108,22 @@ class Metrics:
 
     def summary(self) -> str:
         """Returns a few lines for people: scores in percent, by class and joint."""
-        what, lines = f"{self.images} images", []
+        what, lines = amount(self.images, "image"), []
         if self.skipped:
-            lines.append(f"skipped {len(self.skipped)} unreadable images")
+            lines.append(f"skipped {amount(len(self.skipped), 'unreadable image')}")
         if self.full:
             lines.append(full_text(self.full))
         if self.boxes is not None:
-            what += f", {self.objects} objects"
+            what += f", {amount(self.objects, 'object')}"
             lines += _box_lines(self.boxes)
         if self.quads is not None:
-            what += f", {self.objects} objects of four corners"
+            what += f", {amount(self.objects, 'object')} of four corners"
             lines += _quad_lines(self.quads)
         if self.points is not None:
-            what += f", {self.points.counts.annotated} points"
+            what += f", {amount(self.points.counts.annotated, 'point')}"
             lines += _point_lines(self.points)
         if self.joints is not None:
-            what += f", {self.joints.subjects} subjects"
+            what += f", {amount(self.joints.subjects, 'subject')}"
             lines += _joint_lines(self.joints, self.protocol)
         return "\n".join([what, *lines, *self.remarks])
 
@@ -309,8 +310,9 @@ def _count_line(counts: Counts) -> str:
 
 def full_text(looks: int) -> str:
     """Returns a sentence about looks that gave as much as a model can, or that asked for it."""
+    hold = f"{amount(looks, 'picture', 'tile')} {'holds' if looks == 1 else 'hold'}"
     return (
-        f"{looks} pictures or tiles hold as many sure results, or places to look at again, as one "
+        f"{hold} as many sure results, or places to look at again, as one "
         "look can give; there may be more: raise --max-detections, or look at --tiles"
     )
 

@@ -32,6 +32,7 @@ from heatpoint.scoring.faults import BACKGROUND, BOTH, CLASS, DOUBLE, KINDS, MIS
 from heatpoint.system.files import write_json
 from heatpoint.system.outputs import check_outputs
 from heatpoint.weights import LEAST, PUBLISHED, checkpoint_path, write_meta
+from heatpoint.wording import amount
 
 PICTURES = 60
 """Pictures on a page, at most, of each kind of mistake the worst."""
@@ -116,7 +117,8 @@ def _parts(analysis: Analysis) -> Iterator[str]:
     model, judged = analysis.model, analysis.model.judged
     metrics, score = model.metrics, analysis.best[0]
     yield _text(
-        f"{metrics.images:,} pictures, {metrics.objects:,} annotated objects. Intervals say how "
+        f"{amount(metrics.images, 'picture')}, {amount(metrics.objects, 'annotated object')}. "
+        "Intervals say how "
         "far scores would differ on other pictures of the same kind: the pictures are drawn anew, "
         f"with replacement ({analysis.resamples}), and 95 % of the scores lie in the interval."
     )

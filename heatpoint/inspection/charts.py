@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from heatpoint.inference.charts import Letters, new_figure, plain, spelt, write_figure
 from heatpoint.inspection.joints import JointCounts, JointReport, Seen
 from heatpoint.inspection.report import DataReport, Measured
+from heatpoint.wording import amount
 
 _BAR, _PALE, _NOTHING = "#4c78a8", "#9ecae9", "#e4e4e4"
 _LINE, _TEXT = "#d1495b", "#333333"
@@ -45,7 +46,8 @@ def draw_charts(
         max_detections: Candidates that are decoded per image.
         joints: Counts of the labels of each joint.
     """
-    title = f"{report.images:,} images, {report.objects:,} objects, {len(report.classes)} classes"
+    counts = {"image": report.images, "object": report.objects, "class": len(report.classes)}
+    title = ", ".join(amount(number, noun) for noun, number in counts.items())
     sides = "object side at the input: √(width · height), pixels"
     if report.pointed:
         sides = "nearest other point at the input, pixels"

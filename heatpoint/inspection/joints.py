@@ -25,6 +25,7 @@ from heatpoint.inspection.report import Counted, Spread, evenly, perfect, side_t
 from heatpoint.scoring.keypoints import pck
 from heatpoint.scoring.subjects import joint_errors, subject_lengths
 from heatpoint.views.pictures import Crops
+from heatpoint.wording import amount
 
 _NEAR = 0.05  # of PCK@0.05
 _STAY = Affine.scale(1.0, 1.0)
@@ -233,7 +234,7 @@ class JointLabels(Counted):
 
     def lines(self) -> list[str]:
         """Returns the report in words, one statement per line."""
-        lines = [f"{self.labelled:,} labelled joints on {self.objects:,} objects"]
+        lines = [f"{amount(self.labelled, 'labelled joint')} on {amount(self.objects, 'object')}"]
         if self.unlabelled:
             lines.append(
                 f"{self.unlabelled:,} of them without a labelled joint: only their boxes are learnt"

@@ -16,6 +16,7 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.validate import Progress
 from heatpoint.geometry import letterbox, next_multiple
 from heatpoint.inference.metrics import null_for_nan
+from heatpoint.wording import amount
 
 _CELLS = 1 << 24  # of all maps of a batch: 64 MiB in float32
 _SIZES = {"small": 0.0, "medium": 32.0**2, "large": 96.0**2}  # COCO's, from so many square pixels
@@ -95,9 +96,9 @@ class DataReport(Counted):
         ordered = sorted(self.classes.items(), key=lambda item: -item[1])
         names = _few([f"{name} {count:,}" for name, count in ordered])
         lines = [
-            f"{self.images:,} images ({self.empty:,} without objects), "
+            f"{amount(self.images, 'image')} ({self.empty:,} without objects), "
             f"height {self.heights}, width {self.widths}",
-            f"{self.objects:,} objects of {len(self.classes)} classes: {names}",
+            f"{amount(self.objects, 'object')} of {amount(len(self.classes), 'class')}: {names}",
         ]
         if self.crowd or self.difficult:
             lines.append(f"{self.crowd:,} crowd regions, {self.difficult:,} marked difficult")

@@ -33,6 +33,7 @@ from heatpoint.training.recipe import Recipe, plain
 from heatpoint.training.start import build_detector
 from heatpoint.training.state import check_unused, load_resume
 from heatpoint.weights import checkpoint_path, read_header
+from heatpoint.wording import amount
 
 GIVEN = "given"
 
@@ -199,10 +200,9 @@ def draw_up(options: TrainOptions) -> Plan:
             survey = replace(survey, detector=detector, sample=sample)
     check_samples(recipe, type(survey.trained.codec))
     height, width = survey.picture
-    classes = "1 class" if len(parts.train.names) == 1 else f"{len(parts.train.names)} classes"
     about = (
-        f"{survey.pictures:,} pictures of {', '.join(parts.sources)} to train on, about "
-        f"{height}x{width} pixels, {classes}; {survey.machine}"
+        f"{amount(survey.pictures, 'picture')} of {', '.join(parts.sources)} to train on, about "
+        f"{height}x{width} pixels, {amount(len(parts.train.names), 'class')}; {survey.machine}"
     )
     said = (*parts.notes, *hints(recipe, survey))
     return Plan(recipe, tuple(rows), about, said, parts)

@@ -27,6 +27,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB
 from heatpoint.options import Data
 from heatpoint.training.recipe import Recipe
+from heatpoint.wording import amount
 from heatpoint.zoo.detector import Detector
 
 
@@ -179,7 +180,9 @@ def joined(parts: Sequence[Annotations]) -> tuple[Annotations, list[str]]:
     whole, twice = merge(parts)
     notes = [f"{len(parts)} data sets are trained on together:"]
     for part in parts:
-        notes.append(f"  {part.source}: {len(part):,} images, {part.objects:,} objects")
+        notes.append(
+            f"  {part.source}: {amount(len(part), 'image')}, {amount(part.objects, 'object')}"
+        )
         there = part.counts()
         lacking = [name for name in whole.names if not there.get(name)]
         if lacking:
@@ -293,14 +296,15 @@ def _clean(
     if not number:
         raise HeatpointError(f"{cleaned.source} holds no object to learn from or to score")
     empty = sum(not len(record) for record in cleaned.images)
-    text = f"{role} data {cleaned.source}: {len(cleaned):,} images ({empty:,} of them empty), "
+    images = amount(len(cleaned), "image")
+    text = f"{role} data {cleaned.source}: {images} ({empty:,} of them empty), "
     if kind.view.asks:
-        text += f"{number:,} subjects"
+        text += amount(number, "subject")
     else:
         by_class = cleaned.counts()
         classes = ", ".join(f"{name} {count:,}" for name, count in list(by_class.items())[:12])
         more = f" and {len(by_class) - 12} more classes" if len(by_class) > 12 else ""
-        text += f"{sum(by_class.values()):,} objects ({classes}{more})"
+        text += f"{amount(sum(by_class.values()), 'object')} ({classes}{more})"
     if "keypoints" in kind.learns and cleaned.skeleton is not None:
         count = len(cleaned.skeleton)
         seen = [cleaned.images[image].joints(count)[on, :, 2] > 0 for image, on in samples.places]
@@ -310,7 +314,7 @@ def _clean(
                 f"no joint of an object of {cleaned.source} is labelled, so there is none to learn "
                 "or to score; give data with keypoints, or choose a model that finds boxes alone"
             )
-        text += f" of {count} joints, {labelled:,} of them labelled"
+        text += f" of {amount(count, 'joint')}, {labelled:,} of them labelled"
         if without := sum(int((~joints.any(1)).sum()) for joints in seen):
             text += f" ({without:,} objects have none: of them the boxes are learnt)"
         if not cleaned.skeleton.pairs:

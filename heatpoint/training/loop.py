@@ -22,6 +22,7 @@ from heatpoint.training.recipe import plain
 from heatpoint.training.setup import Run
 from heatpoint.training.state import Row, TrainResult, save_resume
 from heatpoint.training.upright import find_upright
+from heatpoint.wording import amount
 
 LOOK_EVERY = 20
 """Updates between two looks at the numbers on an accelerator, or at the other processes."""
@@ -378,7 +379,7 @@ def closing(result: TrainResult, table: str) -> list[str]:
         return [f"interrupted and saved after update {result.updates}; resume goes on ({score})"]
     where = result.best if result.score is not None else result.last
     ended = "finished" if result.finished else "stopped"
-    lines = [f"{ended} after {result.epochs} epochs: {score}, {where}"]
+    lines = [f"{ended} after {amount(result.epochs, 'epoch')}: {score}, {where}"]
     if result.early:
         rates = [row["learning_rate"] or 0 for row in result.history]
         lines.insert(

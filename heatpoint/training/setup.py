@@ -27,6 +27,7 @@ from heatpoint.training.report import Display
 from heatpoint.training.stages import Stage, pace, stages_of
 from heatpoint.training.start import build_detector
 from heatpoint.training.state import Position, check_unused, load_resume
+from heatpoint.wording import amount
 
 
 class Run:
@@ -120,11 +121,12 @@ class Run:
         self.sums = torch.tensor(position.sums or [0.0] * len(self.terms), device=fabric.device)
         self.recent: list[tuple[Tensor, list[int], int, float]] = []
         parameters = sum(p.numel() for p in network.parameters())
+        updates = amount(number // self.stages[0].images, "update")
         self.display.say(
             *notes,
             f"{options.model}: {parameters / 1e6:.1f} M parameters, input "
-            f"{self.size[0]}x{self.size[1]}; {number // self.stages[0].images} updates per "
-            f"epoch; {self.stages[0]}; {describe_device(fabric)}",
+            f"{self.size[0]}x{self.size[1]}; {updates} per epoch; "
+            f"{self.stages[0]}; {describe_device(fabric)}",
             *self._about_batches(),
         )
 

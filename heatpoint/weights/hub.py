@@ -17,6 +17,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.system.files import atomic_write
 from heatpoint.system.outputs import check_outputs
 from heatpoint.weights import checkpoint_path, read_header
+from heatpoint.wording import amount
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -152,6 +153,7 @@ def _card(header: dict[str, Any], repo: str, licence: str) -> str:
     scores = trained.get("score", {})
     facts = ["---", "library_name: heatpoint", "pipeline_tag: object-detection"]
     facts += [f"license: {licence}"] * bool(licence) + ["tags:", "- heatmaps", "---", ""]
+    learnt = amount(trained["images"], "picture")
     told = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
     height, width = meta.get("size", ("?", "?"))
     text = _TEXT.format(
@@ -161,7 +163,6 @@ def _card(header: dict[str, Any], repo: str, licence: str) -> str:
         height=height,
         width=width,
         repo=repo,
-        scores=f"\nTrained on {trained['images']} pictures; its validation data: {told}.\n"
-        * bool(told),
+        scores=f"\nTrained on {learnt}; its validation data: {told}.\n" * bool(told),
     )
     return "\n".join(facts) + "\n" + text

@@ -14,6 +14,7 @@ from heatpoint.data.formats import is_left_behind, is_picture, walk
 from heatpoint.data.readers import locate, steps
 from heatpoint.data.readers.yolo_set import YoloSet
 from heatpoint.errors import HeatpointError
+from heatpoint.wording import amount
 
 
 class _Labels(NamedTuple):
@@ -240,11 +241,12 @@ class LabelFiles:
                 count = _count_objects(file)
                 if (pictures and not other and not found.keys() & set(pictures)) or not count:
                     continue
-                said = f"{count} objects; no picture has this name"
+                held = amount(count, "object")
+                said = f"{held}; no picture has this name"
                 if other:
-                    said = f"{count} objects; {pictures[0].name} has {other}"
+                    said = f"{held}; {pictures[0].name} has {other}"
                 elif beside:
-                    said = f"{count} objects; {beside[0].name} is no picture that is read"
+                    said = f"{held}; {beside[0].name} is no picture that is read"
                 annotations.leave_out("unused label file", file, said)
 
 

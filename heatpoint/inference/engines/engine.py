@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from heatpoint.inference.engines.description import Description
+from heatpoint.wording import amount
 
 
 @dataclass
@@ -56,7 +57,7 @@ class Timings:
         plain, each = self.as_dict(), max(self.images, 1)
         stages = ", ".join(f"{name} {plain[name] / each * 1e3:.1f}" for name in list(plain)[:5])
         rate = plain["images_per_second"]
-        return f"{self.images} images, {rate:.1f} images/s; ms per image: {stages}"
+        return f"{amount(self.images, 'image')}, {rate:.1f} images/s; ms per image: {stages}"
 
 
 _LOCK = threading.Lock()  # of the sums of all timings, which threads share
