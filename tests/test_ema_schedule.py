@@ -171,6 +171,7 @@ def test_a_run_needs_an_end():
         ({"overlap": 1.0}, "IoU between 0 and 1"),
         ({"radius": "none"}, "'legacy', 'fixed', 'half-fixed', 'elliptical', not 'none'"),
         ({"schedule": "steps", "steps": [200]}, "steps"),
+        ({"steps": [200], "epochs": 100}, "steps are epochs above 0 and below epochs=100"),
         ({"schedule": "steps", "steps": [2], "minutes": 3.0}, "epochs"),
         ({"weights": "a", "pretrained": True}, "pretrained"),
     ],

@@ -12,6 +12,7 @@ from test_plan import drawn, jointed, surveyed
 
 import heatpoint
 from heatpoint.planning import variation
+from heatpoint.planning.rules import schedule
 from heatpoint.planning.sheet import hints
 from heatpoint.planning.variation import find_upright, mosaic, repeat_rare
 from heatpoint.synthetic.pictures import write_shapes
@@ -93,6 +94,31 @@ def test_a_class_without_an_object_is_not_rare() -> None:
     for record in data.images:
         record.labels = np.zeros_like(record.labels)
     assert repeat_rare(OPEN, surveyed(data)).value == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "planned"),
+    [
+        ("centernet_tiny", "cooldown"),
+        ("cornernet_tiny", "cooldown"),
+        ("quads_tiny", "cooldown"),
+        ("points_tiny", "cooldown"),
+        ("centerpose_tiny", "cooldown"),
+        ("pose_tiny", "cosine"),
+    ],
+)
+def test_the_schedule_follows_what_is_learnt(model: str, planned: str) -> None:
+    survey = surveyed(jointed() if "pose" in model else drawn(100.0), model=model)
+    assert schedule(OPEN, survey).value == planned
+    assert schedule(Recipe("d", "v", steps=(90, 120)), survey).value == "steps"
+
+
+def test_a_run_goes_on_with_the_schedule_that_it_began_with(tmp_path: Path) -> None:
+    shapes, out = str(write_shapes(tmp_path / "shapes", 12, (64, 64), seed=3)), tmp_path / "run"
+    choice = {"size": 32, "pictures": False, "workers": 0}
+    heatpoint.train(shapes, out=str(out), epochs=2, stop_after=1, schedule="cosine", **choice)
+    assert heatpoint.train(shapes, out=str(out), resume=True, **choice).finished
+    assert load_resume(out / "resume.pt")["options"]["schedule"] == "cosine"
 
 
 def test_a_run_that_began_before_these_options_goes_on(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from heatpoint.system.outputs import check_outputs
 from heatpoint.training import train
 from heatpoint.training.processes import native_precision, quickest_threads
 from heatpoint.training.report import compared
+from heatpoint.wording import amount
 from heatpoint.zoo.detector import Detector
 
 _REST = 0.6
@@ -121,7 +122,7 @@ _SHOWS = {
         images=1500,
         write=write_figures,
         # Sides are told by colour, so that a mirror image would lie.
-        recipe={"lr": 0.01, "eval_every": 2},
+        recipe={"lr": 0.01, "eval_every": 2, "schedule": "cosine"},
         scores=("pck@0.1", "pck@0.05"),
         data="keypoints (COCO, MPII, LSP, FLIC or DeepLabCut)",
         next="pose_mobilenetv2",
@@ -211,7 +212,7 @@ def demo(options: DemoOptions, *, say: Callable[[str], None] = print) -> DemoRes
         def ends(step: str) -> None:
             seconds[step] = round(time.monotonic() - start - sum(seconds.values()), 2)
 
-        say(f"drawing {count} pictures to train on and {scored} to score")
+        say(f"drawing {amount(count, 'picture')} to train on and {scored} to score")
         # Seeds 2 n and 2 n + 1: no picture of one set is in the other, whatever the seed.
         data = show.write(out / "data" / "train", count, (size, size), 2 * seed)
         val = show.write(out / "data" / "val", scored, (size, size), 2 * seed + 1)
@@ -258,7 +259,7 @@ def demo(options: DemoOptions, *, say: Callable[[str], None] = print) -> DemoRes
         write_json(files["metrics"], report)
         numbers = ", ".join(f"{score_title(name)} {value:.3f}" for name, value in scores.items())
         say(
-            f"{numbers} on {metrics.images} pictures never trained on, "
+            f"{numbers} on {amount(metrics.images, 'picture')} never trained on, "
             f"after {seconds['total']:.0f} s in all\n"
             f"truth and predictions side by side: {files['predictions']}\n"
         )

@@ -20,6 +20,7 @@ from heatpoint.views.fields import BOXES, POINTS
 from heatpoint.views.pictures import Picture
 from heatpoint.weights import checkpoint_path, read_header
 from heatpoint.weights.packages import BACKBONES, PREFIX
+from heatpoint.wording import amount
 from heatpoint.zoo.backbone_weights import trunk_in, trunk_of
 from heatpoint.zoo.detector import Detector
 
@@ -249,6 +250,15 @@ def lr(recipe: Recipe, survey: Survey) -> Decision:
     return Decision(float(f"{value:.2g}"), why)
 
 
+def schedule(recipe: Recipe, survey: Survey) -> Decision:
+    """By what is learnt."""
+    if recipe.steps is not None:
+        return Decision("steps", "steps are given")
+    if survey.trained.codec.view.asks:
+        return Decision("cosine", "joints in crops lose a little by a high rate that falls late")
+    return Decision("cooldown", "a high rate that falls late gains on most data")
+
+
 def freeze(recipe: Recipe, survey: Survey) -> Decision:
     """The first layers of a backbone with ImageNet weights."""
     if not (recipe.backbone_weights or recipe.pretrained):
@@ -275,7 +285,7 @@ def epochs(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(None, "")
     updates = max(1, survey.examples // (recipe.batch_size * recipe.accumulate))
     value = max(LEAST_EPOCHS, math.ceil(LEAST_UPDATES / updates))
-    return Decision(value, f"{value * updates:,} updates in all")
+    return Decision(value, f"{amount(value * updates, 'update')} in all")
 
 
 def eval_every(recipe: Recipe, survey: Survey) -> Decision:
@@ -350,6 +360,7 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "size": size,
     "batch_size": batch_size,
     "lr": lr,
+    "schedule": schedule,
     "warmup": lambda recipe, survey: Decision(0.03, "heads begin with random weights"),
     "ema": lambda recipe, survey: Decision(0.9998, "the average over the last tenth, at most"),
     "freeze": freeze,

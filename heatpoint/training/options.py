@@ -66,7 +66,7 @@ def check(options: TrainOptions) -> None:
         if choices and value is not None and value not in choices:
             named = ", ".join(repr(word) for word in choices if word)
             raise HeatpointError(f"{name} is one of {named}, not {value!r}")
-    if options.steps is not None and options.schedule == "steps":
+    if options.steps is not None and options.schedule in (None, "steps"):
         if options.epochs is None:
             raise HeatpointError("steps are epochs: say how many there are with epochs")
         if any(not 0 < epoch < options.epochs for epoch in options.steps):
@@ -188,9 +188,9 @@ class TrainOptions:
     weight_decay: float | None = None
     """decay of weights, never of norms and biases; 0.01 for adamw, 0 for adam, 1e-4 for sgd"""
 
-    schedule: Literal["cooldown", "cosine", "steps"] = "cooldown"
+    schedule: Literal["cooldown", "cosine", "steps"] | None = None
     """full rate for 0.6 of the run, then straight to zero; cosine to zero; or steps: a tenth at
-    every milestone, as published"""
+    every milestone, as published; planned by what is learnt"""
 
     steps: Epochs | None = None
     """epochs after which the schedule steps divides the learning rate by ten; by default after

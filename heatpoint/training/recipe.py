@@ -48,6 +48,7 @@ class Recipe(TrainOptions):
     epochs: int | None = PUBLISHED_EPOCHS
     batch_size: int = 16
     lr: float = 5e-4
+    schedule: Literal["cooldown", "cosine", "steps"] = "cooldown"
     warmup: float = 0.03
     ema: float = 0.9998
     precision: Literal["bf16", "fp32"] = "fp32"
