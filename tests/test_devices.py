@@ -184,7 +184,9 @@ class Core:
 
     def compile_model(self, model: Any, place: str, settings: dict[str, Any]) -> Any:
         self.asked.append((place, settings))
-        return self.core.compile_model(model, place if place == "AUTO" else "CPU", settings)
+        # Some processors compute in half floats where they are asked to, as for an NPU.
+        exact = settings | {"INFERENCE_PRECISION_HINT": "f32"}
+        return self.core.compile_model(model, place if place == "AUTO" else "CPU", exact)
 
 
 class Library:
