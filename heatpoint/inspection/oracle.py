@@ -26,6 +26,7 @@ from heatpoint.scoring.points import score_points
 from heatpoint.scoring.subjects import is_subject
 from heatpoint.views import Look
 from heatpoint.views.pictures import Picture
+from heatpoint.wording import amount
 
 RADIUS = RADII[len(RADII) // 2]
 """Image pixels within which a point counts as found."""
@@ -106,11 +107,11 @@ class OracleReport(Counted):
         """Returns the verdict in words, one statement per line."""
         at = f"at {side_text(self.size)} px and stride {self.stride}"
         if not self.objects:
-            return [f"{at} there is no object to be found on {_many(self.images, 'image')}"]
+            return [f"{at} there is no object to be found on {amount(self.images, 'image')}"]
         score = f"AP {self.ap:.3f} (AP50 {self.ap50:.3f})"
         if not math.isnan(self.f1):
             score = f"F1 {self.f1:.3f} within {RADIUS:g} image pixels"
-        lines = [f"a perfect network reaches {score} {at} on {_many(self.images, 'image')}"]
+        lines = [f"a perfect network reaches {score} {at} on {amount(self.images, 'image')}"]
         if not math.isnan(self.oks_ap):
             lines[0] += (
                 f"; of joints OKS AP {self.oks_ap:.3f}, off by {self.joint_error:.2f} image pixels"
@@ -121,26 +122,26 @@ class OracleReport(Counted):
             f"more than {self.max_detections} objects in one image": self.over_limit,
         }
         why = "; ".join(f"{cause} ({count:,})" for cause, count in causes.items() if count)
-        lost = f"{self.missed:,} of {_many(self.objects)} cannot be found"
-        found = lost if self.missed else f"all {_many(self.objects)} can be found"
+        lost = f"{self.missed:,} of {amount(self.objects, 'object')} cannot be found"
+        found = lost if self.missed else f"all {amount(self.objects, 'object')} can be found"
         lines.append(f"{found}; in the way: {why}" if why else found)
         if self.remedy is not None:
             lines.append(
-                f"try --size {side_text(self.remedy)}: there, {_many(self.remedy_lost)} would meet "
-                "these obstacles"
+                f"try --size {side_text(self.remedy)}: there, "
+                f"{amount(self.remedy_lost, 'object')} would meet these obstacles"
             )
         if self.over_limit:
             limit = _LIMITS.get(self.place, "what the codec decodes of an image")
             lines.append(f"raise {limit} to reach the objects beyond it")
         if self.below_cell:
             lines.append(
-                f"{_many(self.below_cell)} narrower or lower than a cell ({self.stride} input "
-                "pixels): not lost, but there is little to see"
+                f"{amount(self.below_cell, 'object')} narrower or lower than a cell "
+                f"({self.stride} input pixels): not lost, but there is little to see"
             )
         if self.neighbours:
             lines.append(
-                f"{_many(self.neighbours)} with a {self.place} of the same class in the next cell: "
-                "a trained network often merges the two"
+                f"{amount(self.neighbours, 'object')} with a {self.place} of the same class in the "
+                "next cell: a trained network often merges the two"
             )
         return lines
 
@@ -319,7 +320,3 @@ def _lost(records: Sequence[ImageRecord], codec: Codec, size: tuple[int, int]) -
         shared = _follows(_numbered(cells, np.zeros(len(boxes), np.int64)))
         lost += len(boxes) - min(int((~shared).sum()), codec.capacity)
     return lost
-
-
-def _many(count: int, noun: str = "object") -> str:
-    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"

@@ -121,8 +121,7 @@ class DataReport(Counted):
             )
         unused = [name for name, count in self.classes.items() if count == 0]
         if unused:
-            classes = "class" if len(unused) == 1 else "classes"
-            lines.append(f"no object at all of {len(unused)} {classes}: {_few(unused)}")
+            lines.append(f"no object at all of {amount(len(unused), 'class')}: {_few(unused)}")
         return lines
 
 

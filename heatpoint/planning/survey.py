@@ -23,6 +23,7 @@ from heatpoint.inspection.report import DataReport, evenly, known_size, measure,
 from heatpoint.system import usable_cores, usable_memory
 from heatpoint.training.processes import is_crowded, native_precision
 from heatpoint.views.pictures import Picture
+from heatpoint.wording import amount
 from heatpoint.zoo.detector import Detector
 
 SAMPLED = 1000
@@ -77,8 +78,7 @@ class Machine:
         return cls(device, usable_cores(), usable_memory(), bf16, crowded)
 
     def __str__(self) -> str:
-        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
-        return f"{self.device}, {cores}, {self.memory / 2**30:.0f} GB"
+        return f"{self.device}, {amount(self.cores, 'core')}, {self.memory / 2**30:.0f} GB"
 
 
 @dataclass(frozen=True)
