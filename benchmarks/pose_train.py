@@ -25,9 +25,9 @@ from torch import nn
 
 from heatpoint import zoo
 from heatpoint.data import Annotations
-from heatpoint.data.augment import PoseAugment
 from heatpoint.data.dataset import Batch, TrainSet, collate
 from heatpoint.data.images import load_image
+from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.readers import read
 from heatpoint.geometry import crop_affine
 from heatpoint.synthetic.figures import write_figures

@@ -14,6 +14,7 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.inference.charts import Letters
 from heatpoint.inspection.charts import draw_charts
 from heatpoint.inspection.report import measure
+from heatpoint.views.pictures import Picture
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def draw(path: Path, names: tuple[str, ...], images: int, objects: int) -> None:
         boxes = np.hstack((low, low + sides))
         labels = rng.integers(0, len(names), objects)
         records.append(ImageRecord(Path(f"{number}.jpg"), (480, 640), boxes, labels))
-    report, measured = measure(Annotations(names, records), (512, 512))
+    report, measured = measure(Annotations(names, records), Picture((512, 512)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         draw_charts(path, report, measured, 4, 100)

@@ -238,17 +238,17 @@ def record(boxes: list[list[float]], labels: list[int]) -> ImageRecord:
 def test_the_oracle_counts_corners() -> None:
     boxes = [[8.0, 8, 30, 30], [10, 10, 50, 50], [40, 4, 60, 20], [4, 40, 20, 60]]
     data = Annotations(("cat", "dog"), [record(boxes, [0, 0, 1, 1])], "by hand")
-    found = oracle(data, CornerCodec(2), (64, 64))
+    found = oracle(data, CornerCodec(2), Picture((64, 64)))
     assert (found.objects, found.same_class_cell, found.other_class_cell) == (4, 1, 0)
     assert found.missed == 1
     assert found.max_detections == 100
     assert found.remedy == (128, 128)
     text = "\n".join(found.lines())
     assert "a corner in the cell of another object of the same class (1)" in text
-    few = oracle(data, CornerCodec(2, corners=2), (64, 64))
+    few = oracle(data, CornerCodec(2, corners=2), Picture((64, 64)))
     assert few.over_limit == 2
     assert "raise the codec's corners" in "\n".join(few.lines())
-    good = oracle(data.subset([0]), CornerCodec(2, trim=1), (127, 127))
+    good = oracle(data.subset([0]), CornerCodec(2, trim=1), Picture((127, 127)))
     assert good.ap == pytest.approx(1.0)
     assert "all 4 objects can be found" in "\n".join(good.lines())
 

@@ -16,7 +16,7 @@ from PIL import Image as PIL
 from torch.utils.data import DataLoader
 
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.data.augment import Augment, PoseAugment
+from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import (
     Batch,
     TrainSet,
@@ -26,6 +26,7 @@ from heatpoint.data.dataset import (
 )
 from heatpoint.data.images import BadImage, load_image
 from heatpoint.data.order import EpochSampler
+from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.geometry import letterbox
 from heatpoint.views import Whole

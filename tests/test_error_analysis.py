@@ -21,6 +21,7 @@ from heatpoint.inference.limits import LimitRow, Limits, limits
 from heatpoint.inspection.oracle import oracle
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.views.pictures import Picture
 from heatpoint.zoo import build
 from heatpoint.zoo.detector import Detector
 
@@ -56,7 +57,7 @@ def test_first_row_is_evaluate_and_last_row_is_the_oracle(
     scores = evaluate(detector, data, size=SIZE)
     assert found.rows[0].scores == {name: scores.scores[name] for name in ("ap", "ap50")}
     assert found.protocol == scores.protocol
-    perfect = oracle(data, detector.codec, SIZE)
+    perfect = oracle(data, detector.codec, Picture(SIZE))
     assert found.rows[-1].scores["ap"] == pytest.approx(perfect.ap, abs=1e-6)
     assert found.rows[-1].scores["ap50"] == pytest.approx(perfect.ap50, abs=1e-6)
     assert perfect.ap > 0.9

@@ -17,6 +17,7 @@ from heatpoint.inspection.inspect import Inspection, inspect
 from heatpoint.inspection.oracle import OracleReport, oracle
 from heatpoint.inspection.report import Spread, measure, window_side
 from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.views.pictures import Picture
 
 SIZE = (64, 64)
 
@@ -30,7 +31,7 @@ def record(number: int, boxes: list[tuple[float, ...]], labels: list[int]) -> Im
 
 def judge(records: list[ImageRecord], **choices: int) -> OracleReport:
     annotations = Annotations(("cat", "dog"), records, "by hand")
-    return oracle(annotations, CenterCodec(2, **choices), SIZE)
+    return oracle(annotations, CenterCodec(2, **choices), Picture(SIZE))
 
 
 def around(x: float, y: float, side: float = 12) -> tuple[float, ...]:
@@ -96,7 +97,7 @@ def test_sizes_that_are_advised_are_those_that_the_model_takes() -> None:
     twins = [record(1, [around(9, 9, 8), around(11, 11, 16)], [0, 0])]
     annotations = Annotations(("cat", "dog"), twins, "by hand")
     for multiple, trim, side in ((1, 0, 96), (4, 0, 96), (32, 0, 96), (128, 0, 128), (128, 1, 127)):
-        found = oracle(annotations, CenterCodec(2), SIZE, None, multiple, trim)
+        found = oracle(annotations, CenterCodec(2), Picture(SIZE, multiple, trim))
         assert found.remedy == (side, side)
         assert f"try --size {side}:" in "\n".join(found.lines())
 
@@ -124,7 +125,7 @@ def test_batches_do_not_change_the_verdict(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("heatpoint.inspection.report._CELLS", 1)
     told: list[tuple[int, int]] = []
     annotations = Annotations(("cat", "dog"), records, "by hand")
-    assert oracle(annotations, CenterCodec(2), SIZE, lambda *n: told.append(n)) == whole
+    assert oracle(annotations, CenterCodec(2), Picture(SIZE), lambda *n: told.append(n)) == whole
     assert told == [(i, 7) for i in range(1, 8)]
 
 
@@ -132,7 +133,8 @@ def test_report_counts_and_measures() -> None:
     crowded = record(1, [around(20, 20, 16), (0, 0, 40, 10), around(30, 30)], [0, 1, 0])
     crowded.crowd[2] = True
     report, measured = measure(
-        Annotations(("cat", "dog", "emu"), [crowded, record(2, [], [])], "by hand"), (128, 128)
+        Annotations(("cat", "dog", "emu"), [crowded, record(2, [], [])], "by hand"),
+        Picture((128, 128)),
     )
     assert (report.images, report.empty, report.objects, report.crowd) == (2, 1, 2, 1)
     assert report.classes == {"cat": 1, "dog": 1, "emu": 0}

@@ -106,7 +106,7 @@ def test_checkpoints_answer_as_they_did(kind: str, flip: bool) -> None:
     assert detector.meta["architecture"] == f"narrow_{kind}"
     assert detector.size == (64, 64)
     assert detector.skeleton == (ARM if kind == "pose" else None)
-    assert detector.settings == ({"padding": 1.1} if kind == "pose" else {})
+    assert detector.settings == ({"padding": 1.1} if kind == "pose" else {"margin": 0.0})
     engine = TorchEngine(detector, flip=flip, precision="fp32", device="cpu", max_detections=20)
     check(engine, stored(kind, f"flip{int(flip)}"))
 

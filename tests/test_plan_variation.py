@@ -14,12 +14,28 @@ import heatpoint
 from heatpoint.planning import variation
 from heatpoint.planning.rules import schedule
 from heatpoint.planning.sheet import hints
-from heatpoint.planning.variation import find_upright, mosaic, repeat_rare
+from heatpoint.planning.variation import find_upright, margin, mosaic, repeat_rare
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training.recipe import Recipe
 from heatpoint.training.state import load_resume, save_resume
 
 OPEN = Recipe("d", "v")
+
+
+@pytest.mark.parametrize(("moved", "value"), [(0, 0.0), (1, variation.MARGIN)])
+def test_a_margin_shows_where_pictures_end_that_cut_objects(moved: int, value: float) -> None:
+    data = drawn(100.0, pictures=40)
+    for record in data.images[moved:]:
+        record.boxes = record.boxes + 20
+    decided = margin(OPEN, surveyed(data))
+    assert decided.value == value
+    share = moved / len(data)
+    assert f"edges cut {share:.0%} of the objects" in decided.why
+
+
+@pytest.mark.parametrize(("model", "value"), [("pose_tiny", None), ("centerpose_tiny", 4.0)])
+def test_margins_are_for_whole_pictures(model: str, value: float | None) -> None:
+    assert margin(OPEN, surveyed(jointed(), model=model)).value == value
 
 
 def test_few_pictures_are_asked_whether_they_have_an_upright() -> None:

@@ -21,6 +21,7 @@ from heatpoint.data.scene import Scene
 from heatpoint.data.validate import clean, validate
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection.report import measure
+from heatpoint.views.pictures import Picture
 
 
 def told(data: Annotations) -> dict[str, list[tuple[str, list[float]]]]:
@@ -152,7 +153,7 @@ def test_a_record_says_what_does_not_fit() -> None:
 
 def test_points_are_measured_by_their_distances(tmp_path: Path) -> None:
     data, _ = clean(read(POINT_SAMPLES["COCO"](tmp_path)))
-    report, measured = measure(data, (80, 100))
+    report, measured = measure(data, Picture((80, 100)))
     first = data.images[0].points
     assert first is not None
     away = np.linalg.norm(first - first[:, 0], axis=2)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from heatpoint.data.augment import PoseAugment, lower_half
+from heatpoint.data.pose_augment import PoseAugment, lower_half
 from heatpoint.data.scene import Scene, mirrors, place
 from heatpoint.data.skeleton import SKELETONS, Skeleton
 from heatpoint.errors import HeatpointError

@@ -11,10 +11,10 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from heatpoint.data import Annotations, ImageRecord
-from heatpoint.data.augment import PoseAugment
 from heatpoint.data.dataset import TrainSet, collate
 from heatpoint.data.images import BadImage, load_image
 from heatpoint.data.order import EpochSampler
+from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.views import Places, Whole

@@ -64,6 +64,48 @@ def test_keep_resolution_copies_the_pixels(shape: tuple[int, int]) -> None:
     assert abs(left - (pixels.shape[2] - shape[1]) / 2) <= 1
 
 
+@pytest.mark.parametrize("scales", [(1.0,), (0.25, 1.0, 1.5)])
+@pytest.mark.parametrize("shape", [(48, 64), (64, 48), (50, 50), (300, 7)])
+def test_margins_stay_free_on_every_side(shape: tuple[int, int], scales: tuple[float, ...]) -> None:
+    whole = np.array([0.0, 0.0, shape[1], shape[0]])
+    looks = Picture((96, 128), scales=scales, margin=5.0).looks(shape)
+    for look, scale in zip(looks, scales, strict=True):
+        x1, y1, x2, y2 = look.to_input.boxes(whole)
+        free = np.array([x1, y1, look.size[1] - x2, look.size[0] - y2])
+        assert free.min() == pytest.approx(5 * scale)
+        assert free[:2] == pytest.approx(free[2:])
+        pixels = look.cut(Whole(np.full((*shape, 3), 255, np.uint8)))
+        for rim in (0, -1):
+            assert int(pixels[:, rim].max()) == int(pixels[:, :, rim].max()) == 0
+
+
+def test_no_margin_changes_nothing() -> None:
+    for shape in ((480, 640), (333, 500), (7, 2000)):
+        (look,) = Picture((288, 384), margin=0.0).looks(shape)
+        fitted = crop_affine((0, 0, shape[1], shape[0]), (288, 384), padding=1.0)
+        assert look.to_input == fitted
+
+
+@pytest.mark.parametrize("shape", [(64, 96), (63, 97), (33, 32)])
+def test_keep_resolution_with_a_margin_copies_the_pixels(shape: tuple[int, int]) -> None:
+    image = picture(*shape)
+    (look,) = Picture((512, 512), 32, keep_resolution=True, margin=3.5).looks(shape)
+    pixels = look.cut(Whole(image))
+    for side, padded in zip(shape, look.size, strict=True):
+        assert padded == -(-(side + 8) // 32) * 32
+    left, top = (round(v) for v in look.to_input.points(np.zeros(2)))
+    assert left >= 4
+    assert top >= 4
+    cut = pixels[:, top : top + shape[0], left : left + shape[1]]
+    np.testing.assert_array_equal(cut.transpose(1, 2, 0), image)
+
+
+@pytest.mark.parametrize("margin", [-1.0, 24.5, float("nan"), float("inf")])
+def test_margins_that_leave_no_picture_are_refused(margin: float) -> None:
+    with pytest.raises(HeatpointError, match=r"margin.*between 0 and 24, a quarter"):
+        Picture((96, 128), margin=margin)
+
+
 def test_keep_resolution_with_a_scale() -> None:
     look = kept((101, 203), 32, scale=0.5)
     assert look.cut(Whole(picture(101, 203))).shape == (3, 64, 128)
@@ -183,6 +225,7 @@ def test_protocols_say_what_decides_about_the_numbers() -> None:
         "size": [64, 96],
         "keep_resolution": False,
         "scales": [1.0],
+        "margin": 0.0,
     }
     assert Picture((64, 96), 32, keep_resolution=True).protocol()["size"] is None
     assert Crops((64, 96), padding=1.5).protocol() == {

@@ -29,7 +29,7 @@ from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.peaks import places_of, top_peaks
 from heatpoint.data.readers import read
 from heatpoint.demonstration.demo import demo
-from heatpoint.geometry import Image, clip_boxes
+from heatpoint.geometry import Affine, Image, clip_boxes, letterbox
 from heatpoint.inference.charts import draw_waterfall
 from heatpoint.inference.engines.torch import TorchEngine
 from heatpoint.inference.limits import limits
@@ -59,6 +59,7 @@ def main() -> None:
         engine = TorchEngine(Detector.load(checkpoint), device="cpu", precision="fp32")
         drawn = {
             "letterbox": frames(),
+            "margin": edges(),
             "peaks": peaks(engine, read(val).images[PICTURE].path),
             "limits": steps(checkpoint, val),
             "tiles": tiles(),
@@ -108,6 +109,37 @@ def frames() -> Figure:
         _box(axis, box, "white" if pixels.ndim == 2 else "black", 2)
         corners = ", ".join(f"{value:.1f}" for value in box)
         axis.set_xlabel(f"{note}\nbox {corners}", fontsize=10)
+    return figure
+
+
+def edges() -> Figure:
+    """Draws what a network sees of objects that an edge cuts: without a margin, and with one."""
+    size, around = (192, 288), 14.0
+    scene = draw_scene((320, 480), np.random.default_rng(359), clutter=False)
+    picture = Affine.translate(-96, -64)  # the picture is a part of what there was to see
+    image = picture.warp(scene.image, size)
+    boxes = picture.boxes(scene.boxes)
+    inside = clip_boxes(boxes, size)
+    seen = (inside[:, 2:] - inside[:, :2]).min(1) > 8
+    cut, inside = (np.abs(boxes - inside).max(1) > 1)[seen], inside[seen]
+    view = Affine.scale(1.3, 1.3) @ Affine.translate(-40, -30)
+    shown = [
+        (
+            "a picture that fills the input",
+            Affine.scale(1, 1),
+            "dashed: cut by the picture, no label",
+        ),
+        ("a view of training", view, "cut by the view, and labelled"),
+        ("the picture with a margin", letterbox(size, size, around), "where it ends can be seen"),
+    ]
+    figure, axes = _figure(12.0, 3.1, (1, 1, 1))
+    for axis, (title, to_input, note) in zip(axes, shown, strict=True):
+        _show(axis, to_input.warp(image, size), title)
+        axis.set_xlabel(note, fontsize=10)
+        for box, is_cut in zip(clip_boxes(to_input.boxes(inside), size), cut, strict=True):
+            if (box[2:] - box[:2]).min() > 4:
+                _box(axis, box, COLOURS[0 if is_cut else 1], 2, "--" if is_cut else "-")
+        axis.set(xlim=(-6, size[1] + 6), ylim=(size[0] + 6, -6))
     return figure
 
 

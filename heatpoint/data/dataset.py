@@ -21,11 +21,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from heatpoint.data import Annotations, Size
-from heatpoint.data.augment import Augment, PoseAugment
+from heatpoint.data.augment import Augment
 from heatpoint.data.closeups import CloseAugment
 from heatpoint.data.images import load_image
 from heatpoint.data.order import Place, repeat_factors
 from heatpoint.data.own_augment import OwnAugment
+from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.scene import Rng, Scene, Variation
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image

@@ -201,14 +201,22 @@ def _paste(image: Image, down: int, right: int, size: tuple[int, int], border: i
     return canvas
 
 
-def letterbox(image_size: tuple[int, int], input_size: tuple[int, int]) -> Affine:
+def letterbox(
+    image_size: tuple[int, int], input_size: tuple[int, int], margin: float = 0.0
+) -> Affine:
     """Returns the map that fits the whole image into the input: aspect kept, centred.
 
     Args:
         image_size: (height, width) of the image.
         input_size: (height, width) of the network's input.
+        margin: Input pixels that stay free on every side at least, less than half of any side.
     """
-    return crop_affine((0, 0, image_size[1], image_size[0]), input_size, padding=1.0)
+    filled, kept = (
+        min((side - 2 * free) / own for side, own in zip(input_size, image_size, strict=True))
+        for free in (0.0, margin)
+    )
+    whole = 0, 0, image_size[1], image_size[0]
+    return crop_affine(whole, input_size, padding=1.0, zoom=kept / filled)
 
 
 def clip_boxes(boxes: ArrayT, size: tuple[int, int]) -> ArrayT:

@@ -295,9 +295,10 @@ def choose_view(about: Description, run: RunOptions) -> View:
         refuse(run, ("scales", "keep_resolution"), why)
     if run.tiles is None:
         size = input_size(run.size, about.size, about.multiple, about.trim)
-        if not issubclass(natural, Picture):
-            return about.natural_view(size)
-        return Picture(size, about.multiple, about.trim, tuple(run.scales), run.keep_resolution)
+        view = about.natural_view(size)
+        if not isinstance(view, Picture):
+            return view
+        return replace(view, scales=tuple(run.scales), keep_resolution=run.keep_resolution)
     why = "is not for tiles, which have the picture's own resolution; leave it out"
     refuse(run, ("scales", "keep_resolution"), why)
     tile = input_size(run.tiles, about.size, name="tiles")

@@ -101,7 +101,8 @@ def inspect_corners(
     for record in annotations.images:
         image_size, wanted = known_size(record), record.keep(sought(record))
         boxes, labels = wanted.boxes, wanted.labels
-        top_left, bottom_right = codec.claims(letterbox(image_size, size).boxes(boxes), size)
+        to_input = letterbox(image_size, size, augment.margin)
+        top_left, bottom_right = codec.claims(to_input.boxes(boxes), size)
         wrong.append(sum(_wrong_pairs(boxes[labels == label]) for label in np.unique(labels)))
         mapped = augment.draw_map(image_size, size, rng, boxes).boxes(boxes)
         clipped = clip_boxes(mapped, augment.window or size)

@@ -40,7 +40,7 @@ from heatpoint.system.files import write_json
 from heatpoint.system.outputs import check_outputs
 from heatpoint.system.signs import Kind
 from heatpoint.views.fields import BOXES
-from heatpoint.views.pictures import Crops
+from heatpoint.views.pictures import Crops, Picture
 
 _PICTURES = ("charts.png", "targets.png", "mirrored.png")
 
@@ -181,7 +181,9 @@ def inspect(options: InspectOptions, *, progress: StepProgress | None = None) ->
     usable, _ = clean(annotations, skip_bad=True, progress=_step(progress, "measuring"))
     visible(shown, usable.bands.channels)
     scoring = _step(progress, "scoring")
-    report, measured = measure(usable, view.size, view.multiple, view.trim)
+    plain = Picture(view.size, view.multiple, view.trim)
+    whole = view if isinstance(view, Picture) else plain
+    report, measured = measure(usable, whole)
     chosen = usable.subset(evenly(len(usable), limit).tolist())
     verdict = seen = corners = differing = None
     joints: JointReport | JointLabels | None = None
@@ -190,12 +192,13 @@ def inspect(options: InspectOptions, *, progress: StepProgress | None = None) ->
         # What counts is the size in the crop, not in a whole picture brought to the input.
         report = replace(report, input_sides=Spread.of(seen.sides * seen.zooms))
     elif BOXES in codec.answer or "points" in codec.learns:
-        verdict = oracle(chosen, codec, view.size, scoring, view.multiple, view.trim)
+        verdict = oracle(chosen, codec, whole, scoring)
         if "keypoints" in codec.learns:
             joints = count_labels(usable)
     if codec.pairs:
         views = varied(codec.view).named(augment)
         assert isinstance(views, Augment)
+        views = replace(views, margin=whole.margin)
         corners = inspect_corners(usable, codec, view.size, views, augment, seed)
     if trained is not None:
         differing = disagreement(trained, chosen, view.size, _step(progress, "disagreeing"))

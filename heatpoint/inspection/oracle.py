@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from heatpoint.codecs import Codec, Target
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.results import Detections
 from heatpoint.data.validate import Progress
-from heatpoint.geometry import box_iou, letterbox, next_multiple
+from heatpoint.geometry import box_iou, next_multiple
 from heatpoint.geometry.polygons import quad_iou
 from heatpoint.inference import RADII
 from heatpoint.inference.finish import Keep, conclude, in_image
@@ -149,26 +149,22 @@ class OracleReport(Counted):
 def oracle(
     annotations: Annotations,
     codec: Codec,
-    size: tuple[int, int],
+    view: Picture,
     progress: Progress | None = None,
-    multiple: int = 1,
-    trim: int = 0,
 ) -> OracleReport:
     """Encodes every image, decodes what a perfect network would answer, and scores the result.
 
-    The way is that of ``evaluate``: letterbox to ``size``, ``decode``, finish, scores; only the
-    network is replaced by ``codec.ideal``.
+    The way is that of ``evaluate``: the view's look, ``decode``, finish, scores; only the network
+    is replaced by ``codec.ideal``.
 
     Args:
         annotations: Cleaned annotations, not empty; every image has its size.
         codec: Representation to be judged, which finds boxes, points or four corners.
-        size: (H, W) of the input.
+        view: How a picture is seen; the larger size that may be advised is one that it may have.
         progress: Called after every batch with the number of images done and of all images.
-        multiple: Sides of inputs are multiples of this number of pixels ...
-        trim: ... less this; the larger size that it may advise is such a one.
     """
     keep = Keep(_SURE, max_detections=None, weights=codec.suppression.weights)
-    view, records = Picture(size), annotations.images
+    size, records = view.size, annotations.images
     skeleton = annotations.skeleton if "keypoints" in codec.learns else None
     by_points, counts = "points" in codec.learns, Counter[str]()
     looks = [view.looks(known_size(record))[0] for record in records]
@@ -194,7 +190,7 @@ def oracle(
     joints = None
     if skeleton is not None and any(is_subject(record).any() for record in records):
         joints = score_joints(annotations, results, False, "extent", (), None)
-    remedy, left = _remedy(annotations, codec, size, next_multiple(_STEP, multiple), trim)
+    remedy, left = _remedy(records, codec, view)
     return OracleReport(
         size=size,
         place=codec.place,
@@ -296,27 +292,30 @@ def _missed(record: ImageRecord, found: Detections) -> int:
 
 
 def _remedy(
-    annotations: Annotations, codec: Codec, size: tuple[int, int], step: int, trim: int
+    records: Sequence[ImageRecord], codec: Codec, view: Picture
 ) -> tuple[tuple[int, int] | None, int]:
     """Returns the first larger input at which fewer objects are lost to cells, and how many.
 
-    Its sides are multiples of ``step`` less ``trim``.
+    Its sides are multiples of ``_STEP``, too.
     """
-    now = _lost(annotations.images, codec, size)
+    now, step = _lost(records, codec, view), next_multiple(_STEP, view.multiple)
     for factor in _LARGER if now else ():
-        height, width = (next_multiple(math.ceil(factor * side), step, trim) for side in size)
-        left = _lost(annotations.images, codec, (height, width))
+        height, width = (
+            next_multiple(math.ceil(factor * side), step, view.trim) for side in view.size
+        )
+        left = _lost(records, codec, replace(view, size=(height, width)))
         if left <= now // 2:
             return (height, width), left
     return None, now
 
 
-def _lost(records: Sequence[ImageRecord], codec: Codec, size: tuple[int, int]) -> int:
+def _lost(records: Sequence[ImageRecord], codec: Codec, view: Picture) -> int:
     """Counts objects that share a cell with an earlier one, or exceed the limit."""
     lost = 0
     for record in records:
-        boxes = letterbox(known_size(record), size).boxes(record.boxes[sought(record)])
-        cells = codec.claims(boxes, size)
+        look = view.looks(known_size(record))[0]
+        boxes = look.to_input.boxes(record.boxes[sought(record)])
+        cells = codec.claims(boxes, look.size)
         shared = _follows(_numbered(cells, np.zeros(len(boxes), np.int64)))
         lost += len(boxes) - min(int((~shared).sum()), codec.capacity)
     return lost

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from heatpoint.codecs import Codec, Target
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.validate import Progress
-from heatpoint.geometry import letterbox, next_multiple
+from heatpoint.geometry import next_multiple
 from heatpoint.inference.metrics import null_for_nan
+from heatpoint.views.pictures import Picture
 from heatpoint.wording import amount
 
 _CELLS = 1 << 24  # of all maps of a batch: 64 MiB in float32
@@ -143,20 +144,16 @@ class Measured:
     places: NDArray[np.float64]
 
 
-def measure(
-    annotations: Annotations, size: tuple[int, int], multiple: int = 1, trim: int = 0
-) -> tuple[DataReport, Measured]:
+def measure(annotations: Annotations, view: Picture) -> tuple[DataReport, Measured]:
     """Counts and measures every object that is not a crowd region.
 
     Args:
         annotations: A data set as ``clean`` leaves it; every image has its size.
-        size: (H, W) of the network's input.
-        multiple: Sides of inputs are multiples of this number of pixels ...
-        trim: ... less this.
+        view: How a picture is seen.
     """
-    records = annotations.images
+    records, size = annotations.images, view.size
     frames = np.array([known_size(r) for r in records], np.float64).reshape(-1, 2)
-    zooms = np.array([letterbox(known_size(r), size).matrix[0] for r in records], np.float64)
+    zooms = np.array([view.looks(known_size(r))[0].to_input.matrix[0] for r in records])
     boxes = [r.boxes[~r.crowd] for r in records]
     per_image = np.array([len(b) for b in boxes], np.int64)
     extents = np.concatenate([b[:, 2:] - b[:, :2] for b in boxes] or [np.zeros((0, 2))])
@@ -186,7 +183,7 @@ def measure(
         per_image=Spread.of(per_image),
         by_area=dict(zip(_SIZES, of_size.tolist(), strict=True)),
         covered=covered,
-        window=window_side(input_sides, covered, size, multiple, trim),
+        window=window_side(input_sides, covered, size, view.multiple, view.trim),
     )
     middles = np.concatenate([b.reshape(-1, 2, 2).mean(1) for b in boxes] or [np.zeros((0, 2))])
     places = middles / np.repeat(frames[:, ::-1], per_image, axis=0)

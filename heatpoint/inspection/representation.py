@@ -11,7 +11,6 @@ from heatpoint.data.scene import subject_name, with_skeleton
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines import Engine, is_exported, open_engine
 from heatpoint.views import View, input_size
-from heatpoint.views.pictures import Crops
 from heatpoint.weights import PUBLISHED
 from heatpoint.zoo.detector import SIZE, Detector
 from heatpoint.zoo.rows import RELEASED, fitted
@@ -66,10 +65,9 @@ def codec_and_view(
     sides = input_size(size, own, max(multiple, codec.stride), trim)
     if padding is not None and "padding" not in settings:
         raise HeatpointError("padding is about crops of subjects; name a model of joints with it")
-    if codec.view.asks:
-        padding = settings["padding"] if padding is None else padding
-        return codec, Crops(sides, multiple, trim, padding)
-    return codec, codec.view(sides, multiple, trim)
+    if padding is not None:
+        settings = {**settings, "padding": padding}
+    return codec, codec.view(sides, multiple, trim, **settings)
 
 
 def models_of(

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
 from heatpoint.planning.survey import Decision, Survey
-from heatpoint.planning.variation import augment, find_upright, mosaic, repeat_rare
+from heatpoint.planning.variation import augment, find_upright, margin, mosaic, repeat_rare
 from heatpoint.training.recipe import Recipe
 from heatpoint.views.fields import BOXES, POINTS
 from heatpoint.views.pictures import Picture
@@ -356,6 +356,7 @@ def _work(survey: Survey) -> str:
 RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "backbone_weights": backbone_weights,
     "model": model,
+    "margin": margin,
     "window": window,
     "size": size,
     "batch_size": batch_size,

@@ -32,6 +32,9 @@ SAMPLED = 1000
 _SHRUNK = (".jpg", ".jpeg", ".jpe", ".jfif")
 """Endings of files that are decoded at a part of their size."""
 
+_TOUCHING = 2
+"""Image pixels from the edge of a picture up to which a box touches it: labels are not exact."""
+
 SCORED = 40
 """Pictures at most on which a perfect network is scored."""
 
@@ -157,6 +160,19 @@ class Survey:
                 labelled += int((record.keypoints[..., 2] > 0).any(1).sum())
         return labelled / max(1, objects)
 
+    @cached_property
+    def cut(self) -> float:
+        """Share of the objects that an edge of their picture touches, in [0, 1]."""
+        objects = touched = 0
+        for record in self.sample.images:
+            height, width = known_size(record)
+            objects += len(record)
+            ends = np.array([width, height]) - _TOUCHING
+            touched += int(
+                ((record.boxes[:, :2] <= _TOUCHING) | (record.boxes[:, 2:] >= ends)).any(1).sum()
+            )
+        return touched / max(1, objects)
+
     @property
     def pointed(self) -> bool:
         """Whether objects are labelled by one point each, or by a single joint."""
@@ -196,8 +212,7 @@ class Survey:
 
     def measured(self, size: tuple[int, int]) -> tuple[DataReport, NDArray[np.float64]]:
         """Returns what objects are like at an input size, and their sides in input pixels, (N,)."""
-        network = self.trained.network
-        report, each = measure(self.sample, size, network.multiple, network.trim)
+        report, each = measure(self.sample, self._view(size))
         return report, each.sides
 
     def side(self, size: tuple[int, int], quantile: float = 0.1) -> float:
@@ -219,6 +234,8 @@ class Survey:
     def reached(self, size: tuple[int, int]) -> float:
         """Returns the AP, or F1 of points, that a perfect network reaches at an input size."""
         some = self.sample.subset(evenly(len(self.sample), SCORED).tolist())
-        network = self.trained.network
-        codec = self.trained.codec
-        return oracle(some, codec, size, None, network.multiple, network.trim).reached
+        return oracle(some, self.trained.codec, self._view(size)).reached
+
+    def _view(self, size: tuple[int, int]) -> Picture:
+        network, margin = self.trained.network, self.trained.settings.get("margin", 0.0)
+        return Picture(size, network.multiple, network.trim, margin=margin)

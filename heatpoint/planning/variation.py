@@ -1,4 +1,4 @@
-"""The rules of a plan about how pictures vary, and which come more often.
+"""The rules of a plan about how pictures are shown and vary, and which come more often.
 
 As in ``rules``, every number that a reader may disagree with stands here with its reason.
 """
@@ -27,6 +27,28 @@ pictures, 10 of them with the rarest class, a tenth gained 8 points of its AP an
 CROWD = 8
 """Objects in a picture, on average, from which on one teaches enough alone. Mosaics gained nothing
 on blood cells (14), but 4 points of AP on drawn shapes (3.5), 1 on cards (2), 6 on people (1)."""
+
+
+MARGIN, CUT = 4.0, 0.02
+"""Input pixels around a picture, a cell of most models, and the share of objects cut by its edges
+from which on they are left. A quarter of bccd's cells are cut, and many of the cut ones have no
+label: margins of 2 to 16 pixels gained 1 to 3 points of AP there, and of points 5 to 11. Where
+nothing is cut, a margin only makes pictures smaller."""
+
+
+def margin(recipe: Recipe, survey: Survey) -> Decision:
+    """Where pictures cut objects, which a network cannot tell from those that a view cuts."""
+    settings = survey.trained.settings
+    if "margin" not in settings:
+        return Decision(None, "")
+    if recipe.weights:
+        return Decision(settings["margin"], "what the weights were trained with")
+    if survey.pointed:
+        return Decision(MARGIN, "points do not say what edges cut: the network sees the edges")
+    share = f"edges cut {survey.cut:.0%} of the objects"
+    if survey.cut < CUT:
+        return Decision(0.0, share)
+    return Decision(MARGIN, f"{share}: the network sees the edges")
 
 
 def augment(recipe: Recipe, survey: Survey) -> Decision:

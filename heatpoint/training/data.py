@@ -12,13 +12,14 @@ import numpy as np
 
 from heatpoint.codecs import Codec
 from heatpoint.data import Annotations
-from heatpoint.data.augment import Augment, PoseAugment
+from heatpoint.data.augment import Augment
 from heatpoint.data.bands import one_kind
 from heatpoint.data.combining import merge
 from heatpoint.data.dataset import TrainSet, varied
 from heatpoint.data.duplicates import shared_files
 from heatpoint.data.images import load_image
 from heatpoint.data.own_augment import OwnAugment
+from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.quads import as_learnt
 from heatpoint.data.readers import read
 from heatpoint.data.suspects import class_findings
@@ -46,6 +47,11 @@ def check_samples(options: Recipe, kind: type[Codec]) -> None:
                     f"at {own.sees}; leave it out or choose another model (heatpoint models lists "
                     "them)"
                 )
+    if options.margin is not None and "margin" not in kind.view.settings:
+        raise HeatpointError(
+            f"margin is about models that look at each whole picture once, which {model} does not; "
+            "leave it out"
+        )
     if options.find_upright and own is not Augment:
         raise HeatpointError(
             f"find_upright is about models that look at {Augment.sees}, but {model} looks at "

@@ -34,7 +34,7 @@ _MIN_1 = (
     *("batch_size", "accumulate", "eval_every", "patience", "max_detections"),
     *("devices", "nodes", "threads"),
 )
-_MIN_0 = ("workers", "weight_decay", "warmup", "clip", "freeze", "seed", "cache")
+_MIN_0 = ("workers", "weight_decay", "warmup", "clip", "freeze", "seed", "cache", "margin")
 _ABOVE_0 = ("epochs", "minutes", "lr", "stop_after", "padding")
 _RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
     (_MIN_1, "must be at least 1", lambda value: value >= 1),
@@ -252,6 +252,10 @@ class TrainOptions:
     follow each other, 96,256 or, with shares of the run, 96:2,256:1: batch_size and lr are about
     the first, the others' batches have as many pixels, and the learning rate follows. 0 for whole
     pictures; planned by how little of them the objects cover"""
+
+    margin: float | None = None
+    """input pixels that stay black around a whole picture, by which the network sees where it
+    ends; weights keep their own; planned: 4 where edges cut objects"""
 
     channels: int = 0
     """channels that pictures have and keep, in their own 8 or 16 bits: 1 for grey that is not to

@@ -124,6 +124,7 @@ def _chosen(options: Recipe, train: Annotations) -> tuple[Detector, list[str]]:
     for name, value in detector.settings.items():
         own = getattr(options, name, None)
         detector.meta[name] = value if own is None else own
+    kind.view(size, network.multiple, network.trim, **detector.settings)  # refuses what is too much
     return detector, notes
 
 

@@ -40,6 +40,7 @@ def upgraded(plain: dict[str, Any]) -> dict[str, Any]:
     return new | {
         "answer": [BOXES, SCORES, LABELS],
         "rows": plain["max_detections"],
+        "settings": {"margin": 0.0},
         "suppression": Suppression(plain["sigma"], "corner_scores"),
     }
 
