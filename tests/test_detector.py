@@ -205,7 +205,7 @@ def test_a_detector_without_facts_is_loaded_with_its_network(tmp_path: Path) -> 
     torch.manual_seed(0)
     codec, path = ShyCodec(2, shyness=0.75), tmp_path / "a.safetensors"
     detector = Detector(own_network(codec), codec, ("cat", "dog"))
-    assert (detector.size, detector.settings) == ((512, 512), {})
+    assert (detector.size, detector.settings) == ((512, 512), {"margin": 0.0})
     assert detector.called == "this detector (of no known architecture)"
     detector.save(path)
     with pytest.raises(

@@ -55,6 +55,7 @@ def test_a_good_detector_scores_high_with_its_protocol(truth: Annotations) -> No
         "keep_resolution": False,
         "flip": False,
         "scales": [1.0],
+        "margin": 0.0,
         "max_detections": 100,
         "view": "Picture",
         "score": 0.0,

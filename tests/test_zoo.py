@@ -86,13 +86,13 @@ def test_detectors_know_what_they_are(name: str) -> None:
         assert isinstance(detector.codec, (JointCodec, CenterPoseCodec))
         assert (detector.codec.joints, detector.codec.flip) == (16, MPII.flip)
         everywhere = isinstance(detector.codec, CenterPoseCodec)
-        assert detector.settings == ({} if everywhere else {"padding": 1.25})
+        assert detector.settings == ({"margin": 0.0} if everywhere else {"padding": 1.25})
         assert detector.settings.items() <= detector.meta.items()
     else:
         assert (detector.names, detector.skeleton) == (NAMES, None)
         kind = name.split("_")[0]
         assert detector.codec.learns == {kind if kind in ("points", "quads") else "boxes"}
-        assert detector.settings == ({"closer": 0.0} if "saccade" in name else {})
+        assert detector.settings == ({"closer" if "saccade" in name else "margin": 0.0})
 
 
 @runnable

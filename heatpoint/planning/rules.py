@@ -356,9 +356,9 @@ def _work(survey: Survey) -> str:
 RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "backbone_weights": backbone_weights,
     "model": model,
-    "margin": margin,
     "window": window,
     "size": size,
+    "margin": margin,
     "batch_size": batch_size,
     "lr": lr,
     "schedule": schedule,

@@ -198,10 +198,6 @@ def draw_up(options: TrainOptions) -> Plan:
             detector = build_detector(recipe, survey.sample)[0]
             sample = as_learnt(survey.sample, detector.codec.learns, options.skeleton)
             survey = replace(survey, detector=detector, sample=sample)
-        if name == "margin" and value is not None:
-            detector = survey.trained
-            seen = replace(detector, meta={**detector.meta, "margin": value})
-            survey = replace(survey, detector=seen)
     check_samples(recipe, type(survey.trained.codec))
     height, width = survey.picture
     about = (

@@ -237,5 +237,5 @@ class Survey:
         return oracle(some, self.trained.codec, self._view(size)).reached
 
     def _view(self, size: tuple[int, int]) -> Picture:
-        network, margin = self.trained.network, self.trained.settings.get("margin", 0.0)
-        return Picture(size, network.multiple, network.trim, margin=margin)
+        network = self.trained.network
+        return Picture(size, network.multiple, network.trim)
