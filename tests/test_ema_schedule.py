@@ -173,6 +173,10 @@ def test_a_run_needs_an_end():
         ({"schedule": "steps", "steps": [200]}, "steps"),
         ({"steps": [200], "epochs": 100}, "steps are epochs above 0 and below epochs=100"),
         ({"schedule": "steps", "steps": [2], "minutes": 3.0}, "epochs"),
+        (
+            {"schedule": "cosine", "steps": [2], "epochs": 9},
+            "steps are those of the schedule steps, not of cosine; leave out either",
+        ),
         ({"weights": "a", "pretrained": True}, "pretrained"),
     ],
 )

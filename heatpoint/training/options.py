@@ -66,7 +66,12 @@ def check(options: TrainOptions) -> None:
         if choices and value is not None and value not in choices:
             named = ", ".join(repr(word) for word in choices if word)
             raise HeatpointError(f"{name} is one of {named}, not {value!r}")
-    if options.steps is not None and options.schedule in (None, "steps"):
+    other = options.schedule not in (None, "steps")
+    if options.steps is not None and other and not options.resume:  # runs of old may have both
+        raise HeatpointError(
+            f"steps are those of the schedule steps, not of {options.schedule}; leave out either"
+        )
+    if options.steps is not None and not other:
         if options.epochs is None:
             raise HeatpointError("steps are epochs: say how many there are with epochs")
         if any(not 0 < epoch < options.epochs for epoch in options.steps):
