@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from test_train import QUICK
 
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.data import Annotations
@@ -27,16 +28,6 @@ from heatpoint.views import Whole
 from heatpoint.views.pictures import Picture
 from heatpoint.views.tiles import Tiles
 from heatpoint.zoo.detector import Detector
-
-QUICK: dict[str, Any] = {
-    "size": 64,
-    "epochs": 1,
-    "batch_size": 4,
-    "workers": 0,
-    "threads": 1,
-    "accelerator": "cpu",
-    "pictures": False,
-}
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +64,7 @@ def test_training_and_evaluation_see_pictures_with_the_same_margin(shapes: Annot
 def test_the_checkpoint_keeps_it_and_training_goes_on_with_it(
     shapes: Annotations, tmp_path: Path
 ) -> None:
-    kept = {**QUICK, "model": "centernet_tiny", "margin": 5}
+    kept: dict[str, Any] = {**QUICK, "margin": 5}
     result = train(shapes, shapes, out=tmp_path / "run", **kept)
     assert Detector.load(result.last).settings == {"margin": 5.0}
     scores = evaluate(result.last, shapes)

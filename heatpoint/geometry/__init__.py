@@ -211,12 +211,10 @@ def letterbox(
         input_size: (height, width) of the network's input.
         margin: Input pixels that stay free on every side at least, less than half of any side.
     """
-    filled, kept = (
-        min((side - 2 * free) / own for side, own in zip(input_size, image_size, strict=True))
-        for free in (0.0, margin)
-    )
-    whole = 0, 0, image_size[1], image_size[0]
-    return crop_affine(whole, input_size, padding=1.0, zoom=kept / filled)
+    (height, width), (down, across) = image_size, input_size
+    filling = min(down / height, across / width)
+    fitting = min((down - 2 * margin) / height, (across - 2 * margin) / width)
+    return crop_affine((0, 0, width, height), input_size, padding=1.0, zoom=fitting / filling)
 
 
 def clip_boxes(boxes: ArrayT, size: tuple[int, int]) -> ArrayT:

@@ -237,5 +237,6 @@ class Survey:
         return oracle(some, self.trained.codec, self._view(size)).reached
 
     def _view(self, size: tuple[int, int]) -> Picture:
+        """Returns a look that a picture fills; a margin takes its pixels from it afterwards."""
         network = self.trained.network
         return Picture(size, network.multiple, network.trim)
