@@ -70,6 +70,7 @@ def test_the_checkpoint_keeps_it_and_training_goes_on_with_it(
     scores = evaluate(result.last, shapes)
     assert scores.ap == result.history[-1]["ap"]
     assert scores.as_dict()["protocol"]["margin"] == 5.0
+    assert evaluate(result.last, shapes, tiles=32).as_dict()["protocol"]["margin"] == 5.0
     onward = train(shapes, shapes, weights=str(result.last), out=tmp_path / "onward", **QUICK)
     assert Detector.load(onward.last).settings == {"margin": 5.0}
     longer = {**kept, "epochs": 2}

@@ -14,8 +14,9 @@ from seeing import SeeingEngine, scene
 
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Affine, letterbox
+from heatpoint.inference import RunOptions
 from heatpoint.inference.finish import Keep
-from heatpoint.inference.predict import predict
+from heatpoint.inference.predict import choose_view, predict
 from heatpoint.inference.runner import Runner
 from heatpoint.views import Look, Places, View, Whole, stacked
 from heatpoint.views.fields import Arrays, Field, counted
@@ -23,9 +24,10 @@ from heatpoint.views.pictures import Picture
 from heatpoint.views.tiles import Tiles
 
 
-def found(image: np.ndarray, **options: object) -> list[tuple[int, ...]]:
+def found(image: np.ndarray, margin: float = 0.0, **options: object) -> list[tuple[int, ...]]:
     """Returns the boxes that tiles of 64 pixels find, rounded and in order."""
-    (result,) = predict(SeeingEngine(), [image], tiles=64, **options)
+    engine = SeeingEngine(settings={"margin": margin})
+    (result,) = predict(engine, [image], tiles=64, **options)
     return sorted(tuple(int(side) for side in box) for box in np.round(result.boxes))
 
 
@@ -41,13 +43,33 @@ def test_tiles_cover_the_picture_and_end_with_it() -> None:
         assert seen.shape == (max(size[0], 64), max(size[1], 64))
 
 
+@pytest.mark.parametrize("size", [(64, 64), (60, 300), (500, 63), (1000, 777), (10, 10)])
+def test_a_margin_lies_around_the_picture_and_not_between_tiles(size: tuple[int, int]) -> None:
+    looks = Tiles((32, 32), 16, 0, (64, 64), 0.25, margin=2.5).looks(size)
+    boxes = np.array([look.box for look in looks])
+    for axis, side in enumerate(reversed(size)):
+        starts = np.unique(boxes[:, axis])
+        free = 5 if side > 64 else (64 - side) // 2  # pixels of the picture, two for one of input
+        assert starts[0] == -min(5, free)
+        assert starts[-1] + 64 >= side + min(5, free)
+        assert (np.diff(starts) <= 48).all()
+        assert len(starts) == 1 or starts[-1] + 64 == side + 5
+
+
+def test_tiles_have_the_margin_that_the_model_was_trained_with() -> None:
+    about = SeeingEngine(settings={"margin": 8.0}).description
+    margins = [choose_view(about, RunOptions(tiles=tile)).margin for tile in (64, 32, 16)]
+    assert margins == [8, 8, 4]  # a quarter of an input at most
+
+
+@pytest.mark.parametrize("margin", [0.0, 5.0])
 @pytest.mark.parametrize("overlap", [0.2, 0.5])
-def test_an_object_is_found_once_wherever_the_seams_run(overlap: float) -> None:
+def test_an_object_is_found_once_wherever_the_seams_run(overlap: float, margin: float) -> None:
     side = int(64 * overlap) - 2  # no larger than the overlap
     for left in range(2, 130, 7):
         for top in (3, 50, 60, 101):
             box = (left, top, left + side, top + side)
-            assert found(scene((180, 200), [box]), overlap=overlap) == [box]
+            assert found(scene((180, 200), [box]), margin, overlap=overlap) == [box]
 
 
 def test_an_object_larger_than_the_overlap_is_put_together() -> None:
@@ -213,7 +235,7 @@ MEMORY = """
 import resource, sys
 sys.path.insert(0, sys.argv[2])
 from seeing import SeeingEngine
-from heatpoint.inference.predict import predict
+from heatpoint.inference.predict import choose_view, predict
 predict(SeeingEngine(), [sys.argv[3]], tiles=512, batch_size=4)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 (found,) = predict(SeeingEngine(), [sys.argv[1]], tiles=1024, batch_size=4)

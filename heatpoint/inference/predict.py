@@ -308,7 +308,9 @@ def choose_view(about: Description, run: RunOptions) -> View:
     # A tile keeps its shape: what is added to reach a legal size shows more of the picture.
     if run.size is None and about.dynamic:
         tile = size
-    return Tiles(size, about.multiple, about.trim, tile, run.overlap)
+    trained = about.natural_view()
+    margin = min(trained.margin, min(size) / 4) if isinstance(trained, Picture) else 0.0
+    return Tiles(size, about.multiple, about.trim, tile, run.overlap, margin)
 
 
 def result_rows(found: Iterable[Found]) -> list[dict[str, Any]]:

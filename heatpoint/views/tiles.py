@@ -43,12 +43,15 @@ class Tiles(View):
     Attributes:
         tile: (height, width) of a tile in image pixels.
         overlap: Share of a tile that the next one shows too, at least.
+        margin: Input pixels that stay black on the picture's own sides, as ``Picture.margin``;
+            fewer where the picture fits into one tile, but not with them.
     """
 
     whole: ClassVar[bool] = False
 
     tile: tuple[int, int] = (512, 512)
     overlap: float = 0.2
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.overlap <= 0.9:
@@ -58,9 +61,17 @@ class Tiles(View):
             )
 
     def looks(self, image_size: tuple[int, int], places: Places | None = None) -> Sequence[Look]:
-        """Returns one look per tile, row by row; the last ones end with the picture."""
+        """Returns one look per tile, row by row, from edge to edge of the picture."""
         zoom = Affine.scale(self.size[1] / self.tile[1], self.size[0] / self.tile[0])
-        tops, lefts = (_starts(image_size[i], self.tile[i], self.overlap) for i in (0, 1))
+        tops, lefts = (
+            _starts(
+                image_size[axis],
+                self.tile[axis],
+                self.overlap,
+                math.ceil(self.margin * self.tile[axis] / self.size[axis]),
+            )
+            for axis in (0, 1)
+        )
         return [
             Look(
                 self.size,
@@ -99,16 +110,22 @@ class Tiles(View):
         return (ends[0][0], ends[1][0], ends[0][1], ends[1][1])
 
     def protocol(self) -> dict[str, object]:
-        """Returns size, tile and overlap."""
-        return {**super().protocol(), "tile": list(self.tile), "overlap": self.overlap}
+        """Returns size, tile, overlap and margin."""
+        return {
+            **super().protocol(),
+            "tile": list(self.tile),
+            "overlap": self.overlap,
+            "margin": self.margin,
+        }
 
 
-def _starts(side: int, tile: int, overlap: float) -> list[int]:
-    """Returns where tiles begin along a side, evenly spread; one begins at 0 in any case."""
+def _starts(side: int, tile: int, overlap: float, free: int) -> list[int]:
+    """Returns where tiles begin along a side, evenly spread from ``free`` pixels before it on."""
     if side <= tile:
-        return [0]
-    count = math.ceil((side - tile) / max(1.0, tile * (1 - overlap))) + 1
-    return [round(place * (side - tile) / (count - 1)) for place in range(count)]
+        return [-min(free, (tile - side) // 2)]
+    beyond = side + 2 * free - tile
+    count = math.ceil(beyond / max(1.0, tile * (1 - overlap))) + 1
+    return [round(place * beyond / (count - 1)) - free for place in range(count)]
 
 
 def _points_once(
