@@ -87,6 +87,10 @@ def test_names_that_lead_out_are_refused_unless_asked_for(
     for name in ("../../private/me.jpg", str(private / "me.jpg")):
         with pytest.raises(HeatpointError, match=f"outside of its folder.*--images {private}"):
             found(file, "1.jpg", name)
+    (file.parent / "images").mkdir()  # also looked in, where the name leads elsewhere
+    tree(tmp_path / "set", "private/me.jpg")
+    with pytest.raises(HeatpointError, match="names 1 file outside of its folder"):
+        found(file, "1.jpg", "../../private/me.jpg")
     data = Annotations(("cat",), [])
     assert locate_images([str(private / "me.jpg")], data, file, private) == [private / "me.jpg"]
     # The working folder is the user's own choice.

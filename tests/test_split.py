@@ -102,16 +102,16 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["split", str(data), "--val", "5"]) == 1
 
 
-@pytest.mark.parametrize("is_near", [True, False])
+@pytest.mark.parametrize("named", ["here/data", "else where/data", "here/../else where/data"])
 def test_the_next_command_reads_both_parts(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-    is_near: bool,
+    named: str,
 ) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    data = write_labels(tmp_path / ("here" if is_near else "else where") / "data", 5)
+    data, is_near = write_labels(tmp_path / named, 5), named == "here/data"
     out = tmp_path / "here" / "runs" / "parts"
     assert main(["split", str(data), "--val", "2", "--out", str(out)]) == 0
     said = capsys.readouterr().out.splitlines()[-1]

@@ -107,12 +107,12 @@ def _training(files: list[Path], data: Annotations) -> str:
     Names in annotations do not lead out of the folders that belong to them; see ``locate_images``.
     """
     words = ["heatpoint", "train", str(files[0]), "--val", str(files[1])]
-    pictures = [str(Path(record.path).absolute().parent) for record in data.images]
+    pictures = [os.path.dirname(os.path.abspath(record.path)) for record in data.images]
     try:
         folder = Path(os.path.commonpath(pictures))
     except ValueError:  # on two drives of Windows
         folder = Path(pictures[0])
-    known = files[0].absolute().parents[1], Path.cwd()
+    known = Path(os.path.abspath(files[0])).parents[1], Path.cwd()
     if not any(folder.is_relative_to(root) for root in known):
         words += ["--images", str(folder), "--val-images", str(folder)]
     return shlex.join(words)

@@ -24,6 +24,7 @@ from heatpoint.data.formats import SUFFIXES, UNREAD, files_below, is_picture, un
 from heatpoint.data.readers.steps import Person
 from heatpoint.data.shards import is_file, listed
 from heatpoint.errors import HeatpointError
+from heatpoint.wording import amount
 
 _MOST_DROPPED = 12
 """Leading folders of a name that may be missing here."""
@@ -354,7 +355,7 @@ def _take_astray(
     folders: Sequence[Path],
 ) -> None:
     """Takes absolute names, and names that go up, where they lead to files that may be read."""
-    outside: list[str] = []
+    outside: dict[str, str] = {}
     # Links inside of a folder are its owner's own doing: only the name itself must not lead out.
     roots = {each(root) for root in allowed for each in (os.path.abspath, os.path.realpath)}
     within: dict[str, bool] = {}
@@ -374,14 +375,15 @@ def _take_astray(
             if within[above]:
                 paths[place] = Path(os.path.normpath(path))
                 break
-            outside.append(found)
+            outside.setdefault(str(name.path), found)
     if outside:
+        first, *_ = strays = list(outside.values())
         try:
-            here = os.path.commonpath([os.path.dirname(path) for path in outside])
+            here = os.path.commonpath([os.path.dirname(path) for path in strays])
         except ValueError:  # on two drives of Windows
-            here = os.path.dirname(outside[0])
+            here = os.path.dirname(first)
         raise HeatpointError(
-            f"{file} names {len(set(outside))} files outside of its folder, such as {outside[0]}; "
+            f"{file} names {amount(len(strays), 'file')} outside of its folder, such as {first}; "
             f"if they are meant, say so with --images {here} (of validation data: --val-images)"
         )
 
