@@ -113,19 +113,22 @@ def test_a_class_without_an_object_is_not_rare() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "planned"),
+    ("model", "of_few", "of_many"),
     [
-        ("centernet_tiny", "cooldown"),
-        ("cornernet_tiny", "cooldown"),
-        ("quads_tiny", "cooldown"),
-        ("points_tiny", "cooldown"),
-        ("centerpose_tiny", "cooldown"),
-        ("pose_tiny", "cosine"),
+        ("centernet_tiny", "cooldown", "cooldown"),
+        ("cornernet_tiny", "cooldown", "cooldown"),
+        ("quads_tiny", "cooldown", "cooldown"),
+        ("points_tiny", "cooldown", "cooldown"),
+        ("centerpose_tiny", "cooldown", "cooldown"),
+        ("pose_tiny", "cosine", "cooldown"),
     ],
 )
-def test_the_schedule_follows_what_is_learnt(model: str, planned: str) -> None:
-    survey = surveyed(jointed() if "pose" in model else drawn(100.0), model=model)
-    assert schedule(OPEN, survey).value == planned
+def test_the_schedule_follows_what_is_learnt(model: str, of_few: str, of_many: str) -> None:
+    few = jointed() if "pose" in model else drawn(100.0)
+    many = replace(few, images=(few.images * variation.FEW)[: variation.FEW])
+    survey = surveyed(few, model=model)
+    assert schedule(OPEN, survey).value == of_few
+    assert schedule(OPEN, surveyed(many, model=model)).value == of_many
     assert schedule(Recipe("d", "v", steps=(90, 120)), survey).value == "steps"
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
 from heatpoint.planning.survey import Decision, Survey
-from heatpoint.planning.variation import augment, find_upright, margin, mosaic, repeat_rare
+from heatpoint.planning.variation import FEW, augment, find_upright, margin, mosaic, repeat_rare
 from heatpoint.training.recipe import Recipe
 from heatpoint.views.fields import BOXES, POINTS
 from heatpoint.views.pictures import Picture
@@ -251,11 +251,11 @@ def lr(recipe: Recipe, survey: Survey) -> Decision:
 
 
 def schedule(recipe: Recipe, survey: Survey) -> Decision:
-    """By what is learnt."""
+    """By what is learnt, and of joints by how many there are."""
     if recipe.steps is not None:
         return Decision("steps", "steps are given")
-    if survey.trained.codec.view.asks:
-        return Decision("cosine", "joints in crops lose a little by a high rate that falls late")
+    if survey.trained.codec.view.asks and survey.examples < FEW:
+        return Decision("cosine", "joints in few crops lose by a high rate that falls late")
     return Decision("cooldown", "a high rate that falls late gains on most data")
 
 

@@ -17,8 +17,8 @@ from heatpoint.planning.survey import Decision, Survey
 from heatpoint.training.recipe import Recipe
 
 FEW = 2000
-"""Examples below which milder variation learns more in the time there is, and turned pictures,
-mosaics and rare classes are worth a question."""
+"""Examples below which milder variation learns more in the time there is, turned pictures, mosaics
+and rare classes are worth a question, and joints in crops want a rate that falls all the time."""
 
 RARE = 0.1
 """Share of the pictures that a class is in, below which these come more often. In 400 drawn
