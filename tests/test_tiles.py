@@ -235,7 +235,7 @@ MEMORY = """
 import resource, sys
 sys.path.insert(0, sys.argv[2])
 from seeing import SeeingEngine
-from heatpoint.inference.predict import choose_view, predict
+from heatpoint.inference.predict import predict
 predict(SeeingEngine(), [sys.argv[3]], tiles=512, batch_size=4)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 (found,) = predict(SeeingEngine(), [sys.argv[1]], tiles=1024, batch_size=4)
