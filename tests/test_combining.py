@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -155,6 +156,35 @@ def test_commands(
     assert contents(read("pets.json")) == {"dog.png": [("pet", 9.0)]}
     assert main(["filter", "parts/all.json", "--rename", "dog"]) == 1
     assert "expected OLD=NEW" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_the_next_command_reads_what_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], near: bool
+) -> None:
+    for folder, name in (("one", "cat"), ("two", "dog")):
+        (tmp_path / folder).mkdir()
+        Image.new("RGB", (40, 30)).save(tmp_path / folder / f"{name}.png")
+        content = {
+            "images": [{"id": 1, "file_name": f"{name}.png"}],
+            "annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 8, 9]}],
+            "categories": [{"id": 1, "name": name}],
+        }
+        (tmp_path / folder / "all.json").write_text(json.dumps(content))
+    here = tmp_path if near else tmp_path / "here"
+    here.mkdir(exist_ok=True)
+    monkeypatch.chdir(here)
+    parts = [str(tmp_path / folder / "all.json") for folder in ("one", "two")]
+    said = [main(["merge", *parts]), *capsys.readouterr().out.splitlines()]
+    assert said[0] == 0
+    first, command, file, *rest = shlex.split(str(said[-1]).removeprefix("next: "))
+    assert (first, command, rest[:1]) == ("heatpoint", "train", [] if near else ["--images"])
+    assert all(record.path.is_file() for record in read(file, *rest[1:]).images)
+    words = ["filter", file, "--classes", "dog", "--no-empty", *rest]
+    assert main(words) == 0
+    _, _, file, *rest = shlex.split(capsys.readouterr().out.splitlines()[-1][6:])
+    assert [record.path.name for record in read(file, *rest[1:]).images] == ["dog.png"]
+    assert rest[:1] == ([] if near else ["--images"])
 
 
 def test_classes_that_a_part_lacks() -> None:

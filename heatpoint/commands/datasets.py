@@ -102,11 +102,13 @@ class Split:
 
 
 def _training(files: list[Path], data: Annotations) -> str:
-    """Returns the command that trains on both files, with the folder of pictures elsewhere.
+    """Returns the command that trains on the first file, and validates on a second one.
 
-    Names in annotations do not lead out of the folders that belong to them; see ``locate_images``.
+    Names in annotations do not lead out of the folders that belong to them, see
+    ``locate_images``; so it names the folder of pictures that are elsewhere.
     """
-    words = ["heatpoint", "train", str(files[0]), "--val", str(files[1])]
+    words = ["heatpoint", "train", str(files[0])]
+    words += [word for file in files[1:] for word in ("--val", str(file))]
     pictures = [os.path.dirname(os.path.abspath(record.path)) for record in data.images]
     try:
         folder = Path(os.path.commonpath(pictures))
@@ -114,7 +116,8 @@ def _training(files: list[Path], data: Annotations) -> str:
         folder = Path(pictures[0])
     known = Path(os.path.abspath(files[0])).parents[1], Path.cwd()
     if not any(folder.is_relative_to(root) for root in known):
-        words += ["--images", str(folder), "--val-images", str(folder)]
+        options = ("--images", "--val-images")[: len(files)]
+        words += [word for option in options for word in (option, str(folder))]
     return shlex.join(words)
 
 
@@ -148,6 +151,7 @@ class Merge:
             print(f"{twice:,} objects were in several of them and are in it once")
         for each, part in zip(self.data, parts, strict=True):
             _left_out(each, part)
+        print(f"next: {_training([Path(self.out)], merged)}")
 
 
 def renames(text: str) -> dict[str, str]:
@@ -209,6 +213,7 @@ class Filter:
         images, objects = len(data) - len(part), data.objects - part.objects
         print(f"left out: {amount(images, 'image')}, {amount(objects, 'object')}")
         _left_out(self.data, data)
+        print(f"next: {_training([Path(self.out)], part)}")
 
 
 @dataclass
