@@ -309,7 +309,7 @@ def choose_view(about: Description, run: RunOptions) -> View:
     if run.size is None and about.dynamic:
         tile = size
     trained = about.natural_view()
-    margin = min(trained.margin, min(size) / 4) if isinstance(trained, Picture) else 0.0
+    margin = trained.margin_in(size) if isinstance(trained, Picture) else 0.0
     return Tiles(size, about.multiple, about.trim, tile, run.overlap, margin)
 
 

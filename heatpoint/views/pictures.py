@@ -82,6 +82,14 @@ class Picture(View):
             "margin": self.margin,
         }
 
+    def margin_in(self, size: tuple[int, int], scale: float = 1.0) -> float:
+        """Returns the margin in an input of (height, width) pixels, a quarter of a side at most.
+
+        Sides are rounded to what the network accepts, and others may be asked for, so that an
+        input may be smaller than the one that ``margin`` was checked for.
+        """
+        return min(scale * self.margin, min(size) / 4)
+
     def _scaled(self, scale: float) -> tuple[int, int]:
         if scale == 1.0:
             return self.size
@@ -90,9 +98,7 @@ class Picture(View):
 
     def _fitted(self, image_size: tuple[int, int], scale: float) -> Look:
         size = self._scaled(scale)
-        # Sides are rounded to what the network accepts, so that a small one may be smaller yet.
-        margin = min(scale * self.margin, min(size) / 4)
-        return Look(size, letterbox(image_size, size, margin))
+        return Look(size, letterbox(image_size, size, self.margin_in(size, scale)))
 
     def _original(self, image_size: tuple[int, int], scale: float) -> Look:
         """Returns the look at the picture's own resolution, padded to a legal size.
