@@ -103,13 +103,15 @@ def own_errors(
 def told(truth: Annotations, label: int, checkpoints: list[Path]) -> None:
     """Prints what the witnesses say."""
     pictures = [record.path for record in truth.images]
-    found = [list(predict(each, pictures, score=0.1, workers=0)) for each in checkpoints]
+    found = [predict(each, pictures, score=0.1, workers=0) for each in checkpoints]
     boxes = np.concatenate(
         [
             witnesses(record, label, [each[number] for each in found], truth.names)
             for number, record in enumerate(truth.images)
         ]
     )
+    if not len(boxes):
+        raise SystemExit(f"no {truth.names[label]} stands alone with all witnesses")
     names = ["label", "edge", *(f"model {number}" for number in range(len(checkpoints)))]
     total = sum(int((record.labels == label).sum()) for record in truth.images)
     print(f"{len(boxes)} of {total} {truth.names[label]} stand alone and have all witnesses")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from scripts import script
 
 from heatpoint.codecs import Target
 from heatpoint.codecs.joint_maps import Refine, draw_joints, joint_peaks
@@ -17,18 +16,10 @@ from heatpoint.codecs.points import PointCodec
 from heatpoint.data.augment import Augment
 from heatpoint.data.scene import Scene
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 @pytest.fixture(scope="module")
 def subpixel() -> ModuleType:
-    path = ROOT / "benchmarks" / "subpixel.py"
-    spec = importlib.util.spec_from_file_location("subpixel", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("benchmarks/subpixel.py")
 
 
 @pytest.mark.parametrize("blur", [0.0, 1.5])

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
+from scripts import script
 
 
 @pytest.fixture(scope="module")
 def rough() -> ModuleType:
-    path = ROOT / "benchmarks" / "rough_labels.py"
-    spec = importlib.util.spec_from_file_location("rough_labels", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("benchmarks/rough_labels.py")
 
 
 @pytest.mark.parametrize("planted", [(0.05, 0.07, 0.03), (0.02, 0.01, 0.06)])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import importlib
-import importlib.util
 import re
 import tomllib
 from importlib.util import find_spec
@@ -12,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from scripts import script
 
 import heatpoint
 
@@ -26,13 +26,7 @@ KNOWING = ("codecs", "zoo", "weights", "__init__.py")
 
 @pytest.fixture(scope="module")
 def structure() -> ModuleType:
-    path = ROOT / "tools" / "structure.py"
-    spec = importlib.util.spec_from_file_location("structure", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("tools/structure.py")
 
 
 def test_no_files_import_each_other(structure: ModuleType) -> None:
