@@ -31,6 +31,7 @@ from torch import Tensor, nn
 
 from heatpoint import zoo
 from heatpoint.codecs import Target
+from heatpoint.networks.lean import lean
 from heatpoint.system import memory_kept
 from heatpoint.training.optimize import Ema, build_optimizer, freeze
 from heatpoint.training.processes import native_precision, widen_strided
@@ -127,8 +128,10 @@ def _ours(
 ) -> Callable[[], None]:
     halved = (precision or native_precision("cpu")) == "bf16"
     network = detector.network.to(memory_format=torch.channels_last).train()
-    for norm in freeze(network.backbone, stride) if stride else []:
+    frozen = freeze(network.backbone, stride) if stride else []
+    for norm in frozen:
         norm.eval()
+    lean(network, frozen)
     if halved:
         widen_strided(network)
     optimizer = build_optimizer(network, "adamw", 1e-4, 0.01)

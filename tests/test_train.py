@@ -286,8 +286,10 @@ def test_one_image_that_is_one_cell_is_refused(tmp_path, shapes):
         train(shapes, shapes, out=str(tmp_path / "a"), **{**QUICK, "size": 32, "batch_size": 1})
 
 
-def test_synchronised_batch_norm_gives_the_same_file(shapes, tmp_path):
-    # MobileNetV2's norms carry activations, which a converted network must keep.
+def test_synchronised_batch_norm_gives_the_same_file(shapes, tmp_path, monkeypatch):
+    # MobileNetV2's norms carry activations, which a converted network must keep. A lean network
+    # has fewer norms to convert, and sums in another order, which AdamW magnifies.
+    monkeypatch.setattr("heatpoint.training.setup.lean", lambda *_: None)
     files = []
     for wanted in (False, True):
         out = tmp_path / str(wanted)

@@ -125,7 +125,7 @@ def _answering(network: Network) -> Network:
 def _halve(network: Network, half: torch.dtype) -> None:
     """Lets a network compute in 16 bits, all but its normalisation and its last convolutions."""
     mean, std = network.mean, network.std
-    seen, maps = _observe(network)
+    seen, maps = observe(network)
     ends = {module for module, output in seen if any(output is each for each in maps.values())}
     ends |= {each.offset for each in network.modules() if isinstance(each, DeformConv)}
     exact = {last: copy.deepcopy(last.state_dict()) for last in ends}
@@ -138,7 +138,7 @@ def _halve(network: Network, half: torch.dtype) -> None:
 
 def _fold_all(network: Network) -> bool:
     """Folds the batch norms of a network in place; returns whether it still computes the same."""
-    seen, before = _observe(network)
+    seen, before = observe(network)
     times = Counter(module for module, _ in seen)
     source = {id(made): module for module, made in seen if isinstance(module, Convolution)}
     parents = {
@@ -156,7 +156,7 @@ def _fold_all(network: Network) -> bool:
             # What is left of timm's batch norms is the activation that they carry with them.
             left = getattr(norm, "act", None)
             setattr(parent, name, left if isinstance(left, nn.Module) else nn.Identity())
-    after = _observe(network)[1]
+    after = observe(network)[1]
     return all(
         bool((after[name] - value).abs().max() <= SELF_CHECK * value.abs().max())
         for name, value in before.items()
@@ -164,7 +164,7 @@ def _fold_all(network: Network) -> bool:
 
 
 @torch.no_grad()
-def _observe(network: Network) -> tuple[list[tuple[nn.Module, Tensor]], Maps]:
+def observe(network: Network) -> tuple[list[tuple[nn.Module, Tensor]], Maps]:
     """Returns what convolutions give and batch norms get, call by call, and the maps, of noise.
 
     The tensors themselves are kept, since an id is unique only while its tensor lives.

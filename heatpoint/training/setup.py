@@ -18,6 +18,7 @@ from heatpoint.data.order import EpochSampler
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.metrics import score_columns
 from heatpoint.networks import Network
+from heatpoint.networks.lean import lean
 from heatpoint.system import Interrupt
 from heatpoint.training.data import TrainingData, fingerprint, training_set
 from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, freeze
@@ -101,8 +102,10 @@ class Run:
         decay = options.weight_decay
         rate = self.stages[0].rate
         self.optimizer = build_optimizer(network, options.optimizer, rate, decay)
-        if fabric.device.type == "cpu" and options.precision == "bf16":
-            widen_strided(network)
+        if fabric.device.type == "cpu":
+            lean(network, self.frozen)
+            if options.precision == "bf16":
+                widen_strided(network)
         self.network = fabric.setup_module(network, move_to_device=False)
         self.position, self.identity = Position(), fingerprint(data.train)
         check_alike(fabric, plain(options), self.identity)
