@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import cast
 
 import pytest
 import torch
@@ -156,7 +157,8 @@ def test_norms_stay_where_convolutions_are_read_elsewhere_too(how: str) -> None:
     plain = copy.deepcopy(network)
     lean(network)
     images = photographs(network)
-    assert normed(network) == 0
+    assert normed(network) == 1
+    assert not isinstance(cast(Forked, network.backbone).wide, NormedConv)
     assert_same(network(images)[-1], plain(images)[-1], 1e-6)
 
 
@@ -165,11 +167,12 @@ class Forked(Backbone):
         super().__init__()
         self.channels, self.strides, self.multiple, self.how = (16,), (1,), 8, how
         self.wide, self.norm = nn.Conv2d(3, 16, 1, bias=False), nn.BatchNorm2d(16)
+        self.other = nn.Sequential(nn.Conv2d(3, 16, 1, bias=False), nn.BatchNorm2d(16))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         made = self.wide(images)
         again = made if self.how == "read twice" else self.wide(images.flip(3))
-        return [self.norm(made) + again]
+        return [self.norm(made) + again + self.other(images)]
 
 
 def test_clipping_keeps_no_second_copy() -> None:
