@@ -143,10 +143,11 @@ def test_batch_and_rate() -> None:
     assert {side: said("batch_size", many, size=side) for side in sides} == sides
     assert said("batch_size", few, size=128) == rules.LEAST_BATCH
     many = surveyed(drawn(100.0), pictures=500)
-    assert said("lr", many, batch_size=8) == 3e-3
-    assert said("lr", many, batch_size=2) == 1.5e-3
-    assert said("lr", many, batch_size=4, accumulate=2) == 3e-3
-    assert said("lr", many, batch_size=32) == 3e-3
+    assert said("lr", many, batch_size=8) == 6e-3
+    assert said("lr", many, batch_size=2) == 3e-3
+    for images in ({"batch_size": 8}, {"batch_size": 4, "accumulate": 2}, {"batch_size": 32}):
+        assert said("lr", many, backbone_weights="a.pth", **images) == 3e-3
+        assert said("lr", many, pretrained=True, **images) == 3e-3
     assert said("lr", many, batch_size=128, optimizer="sgd") == pytest.approx(0.02)
     assert said("lr", many, batch_size=8, weights="a.safetensors") == pytest.approx(1e-3)
     large = surveyed(drawn(100.0), model="centernet_resnet18")

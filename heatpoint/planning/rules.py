@@ -69,7 +69,10 @@ SMALL = 5_000_000
 RATE = {True: (3e-3, 8), False: (5e-4, 16)}
 """Peak learning rate of Adam and AdamW for so many images per update, of small and of large
 networks; the square root of their number keeps the noise of an update constant (Malladi et al.
-2022). No higher rate has been tried."""
+2022)."""
+
+FRESH = 2
+"""Factor of the rate where all of a small network begins from nothing."""
 
 SGD_RATE = (2.5e-3, 16)
 """The same for SGD, in proportion (Goyal et al. 2017, section 2.1)."""
@@ -244,6 +247,8 @@ def lr(recipe: Recipe, survey: Survey) -> Decision:
         rate, base = RATE[is_small]
         value = rate * min(1.0, images / base) ** 0.5
         kind = "a small network" if is_small else "a large network"
+        if is_small and not (recipe.backbone_weights or recipe.pretrained or recipe.weights):
+            value, rate, kind = value * FRESH, rate * FRESH, f"{kind} from nothing"
         why = f"{rate:g} for {kind} and {base} images or more, less by the root for fewer"
     if recipe.weights:
         value, why = value * ADAPTING, f"a third of {why}, for it goes on learning"
