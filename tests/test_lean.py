@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 import torch
+from timm.layers.norm_act import convert_sync_batchnorm
 from torch import Tensor, nn
 
 from heatpoint import zoo
@@ -148,6 +149,16 @@ def test_bfloat16_errs_as_the_plain_network_does() -> None:
     loss = torch.stack([value.float().square().mean() for value in merged.values()]).sum()
     loss.backward()
     assert all(p.grad.isfinite().all() for p in other.parameters() if p.grad is not None)
+
+
+def test_norms_that_are_shared_between_processes_stay() -> None:
+    network = zoo.build("centernet_mobilenetv2", ["cat"]).network.train()
+    network = convert_sync_batchnorm(network)
+    plain = copy.deepcopy(network)
+    lean(network)
+    images = photographs(network)
+    assert normed(network) == 0
+    assert_same(network(images)[-1], plain(images)[-1], 0.0)
 
 
 @pytest.mark.parametrize("how", ["read twice", "called twice"])
