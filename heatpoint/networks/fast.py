@@ -139,18 +139,13 @@ def _halve(network: Network, half: torch.dtype) -> None:
 def _fold_all(network: Network) -> bool:
     """Folds the batch norms of a network in place; returns whether it still computes the same."""
     seen, before = observe(network)
-    times = Counter(module for module, _ in seen)
-    source = {id(made): module for module, made in seen if isinstance(module, Convolution)}
     parents = {
         child: (parent, name)
         for parent in network.modules()
         for name, child in parent.named_children()
     }
-    for norm, given in seen:
-        convolution = source.get(id(given))
-        if not isinstance(norm, nn.BatchNorm2d) or convolution is None:
-            continue
-        if times[norm] == times[convolution] == 1 and norm.running_var is not None:
+    for convolution, norm in fed(seen):
+        if norm.running_var is not None:
             _fold(convolution, norm)
             parent, name = parents[norm]
             # What is left of timm's batch norms is the activation that they carry with them.
@@ -161,6 +156,22 @@ def _fold_all(network: Network) -> bool:
         bool((after[name] - value).abs().max() <= SELF_CHECK * value.abs().max())
         for name, value in before.items()
     )
+
+
+def fed(seen: list[tuple[nn.Module, Tensor]]) -> list[tuple[Convolution, nn.BatchNorm2d]]:
+    """Returns the batch norms that a convolution feeds, with it, where both are called once.
+
+    Args:
+        seen: What ``observe`` returns first.
+    """
+    times = Counter(module for module, _ in seen)
+    source = {id(made): module for module, made in seen if isinstance(module, Convolution)}
+    return [
+        (source[id(given)], norm)
+        for norm, given in seen
+        if isinstance(norm, nn.BatchNorm2d) and id(given) in source
+        if times[norm] == times[source[id(given)]] == 1
+    ]
 
 
 @torch.no_grad()

@@ -6,7 +6,6 @@ changes here is where they are computed; what the network computes, learns and s
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Collection
 from functools import cache
 from typing import Any, cast
@@ -17,7 +16,9 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from heatpoint.networks import Network
-from heatpoint.networks.fast import observe
+from heatpoint.networks.fast import fed, observe
+
+Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 WIDEST = 128
 """Most input channels of a convolution that takes its norm in: from 160 on the covariance of the
@@ -58,21 +59,12 @@ def lean(network: Network, frozen: Collection[nn.Module] = ()) -> None:
                 setattr(parent, name, ClippingReLU6())
 
 
-Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
-
-
 def _pairs(network: Network, frozen: Collection[nn.Module]) -> list[Pair]:
     """Returns the convolutions that can take in the norm behind them, with that norm."""
-    seen, _ = observe(network)
-    times = Counter(module for module, _ in seen)
-    source = {id(made): module for module, made in seen if type(module) is nn.Conv2d}
     pairs = []
-    for norm, given in seen:
-        convolution = source.get(id(given))
-        if not isinstance(norm, nn.BatchNorm2d) or convolution is None:
-            continue
+    for convolution, norm in fed(observe(network)[0]):
         usual = norm.track_running_stats and norm.affine and norm.momentum is not None
-        if not usual or convolution.bias is not None or times[norm] * times[convolution] > 1:
+        if type(convolution) is not nn.Conv2d or convolution.bias is not None or not usual:
             continue
         pointwise = convolution.kernel_size == convolution.stride == (1, 1)
         inputs, outputs = convolution.in_channels, convolution.out_channels
