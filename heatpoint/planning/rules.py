@@ -67,7 +67,7 @@ SMALL = 5_000_000
 """Parameters up to which a network counts as small, and takes larger steps."""
 
 RATE = {True: (3e-3, 8), False: (5e-4, 16)}
-"""Peak learning rate of Adam and AdamW for so many images per update, of small and of large
+"""Peak learning rate of Muon, Adam and AdamW for so many images per update, of small and of large
 networks; the square root of their number keeps the noise of an update constant (Malladi et al.
 2022)."""
 
@@ -237,6 +237,13 @@ def batch_size(recipe: Recipe, survey: Survey) -> Decision:
     return Decision(share * recipe.devices * recipe.nodes, why)
 
 
+def optimizer(recipe: Recipe, survey: Survey) -> Decision:
+    """By the size of the network: Muon's work is with its weights, whatever it is shown."""
+    if survey.parameters <= SMALL:
+        return Decision("muon", "small networks learn more from each update by it")
+    return Decision("adamw", "Muon was not tried on large networks")
+
+
 def lr(recipe: Recipe, survey: Survey) -> Decision:
     """Of small networks higher; it follows the images per update."""
     images, is_small = recipe.batch_size * recipe.accumulate, survey.parameters <= SMALL
@@ -365,6 +372,7 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "size": size,
     "margin": margin,
     "batch_size": batch_size,
+    "optimizer": optimizer,
     "lr": lr,
     "schedule": schedule,
     "warmup": lambda recipe, survey: Decision(0.03, "heads begin with random weights"),

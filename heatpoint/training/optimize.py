@@ -15,6 +15,7 @@ from torch import nn
 
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Backbone
+from heatpoint.training.muon import Muon
 
 FIRST_FACTOR = 0.01
 """Factor of the very first step of a warm-up; nothing would be learnt from a step with factor 0."""
@@ -122,9 +123,9 @@ class Schedule:
         return factor * min(1.0, max(FIRST_FACTOR, over / self.warmup))
 
 
-Name = Literal["adamw", "adam", "sgd"]
+Name = Literal["muon", "adamw", "adam", "sgd"]
 
-DECAY: Mapping[str, float] = {"adamw": 0.01, "adam": 0.0, "sgd": 1e-4}
+DECAY: Mapping[str, float] = {"muon": 0.01, "adamw": 0.01, "adam": 0.0, "sgd": 1e-4}
 
 
 def rate_factor(name: Name, more: float) -> float:
@@ -160,7 +161,10 @@ def build_optimizer(
         rate: Learning rate.
         decay: Of weights; None for the usual one.
     """
-    groups = parameter_groups(module, DECAY[name] if decay is None else decay)
+    decay = DECAY[name] if decay is None else decay
+    if name == "muon":
+        return Muon(module, rate, decay)
+    groups = parameter_groups(module, decay)
     fused = next(module.parameters()).device.type in ("cpu", "cuda")
     if name == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=0.9, fused=fused)

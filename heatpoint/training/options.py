@@ -184,14 +184,16 @@ class TrainOptions:
     accumulate: int = 1
     """forward passes per weight update; equals a larger batch up to batch norm's statistics"""
 
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
-    """adam as published, sgd with momentum 0.9"""
+    optimizer: Literal["muon", "adamw", "adam", "sgd"] | None = None
+    """muon moves matrices of weights equally far in all of their directions, adam as published,
+    sgd with momentum 0.9; planned: muon for small networks"""
 
     lr: float | None = None
     """peak learning rate; planned by the network, the optimiser and the images per update"""
 
     weight_decay: float | None = None
-    """decay of weights, never of norms and biases; 0.01 for adamw, 0 for adam, 1e-4 for sgd"""
+    """decay of weights, never of norms and biases; 0.01 for muon and adamw, 0 for adam, 1e-4 for
+    sgd"""
 
     schedule: Literal["cooldown", "cosine", "steps"] | None = None
     """full rate for 0.6 of the run, then straight to zero; cosine to zero; or steps: a tenth at

@@ -47,6 +47,7 @@ class Recipe(TrainOptions):
     freeze: int = 0
     epochs: int | None = PUBLISHED_EPOCHS
     batch_size: int = 16
+    optimizer: Literal["muon", "adamw", "adam", "sgd"] = "adamw"
     lr: float = 5e-4
     schedule: Literal["cooldown", "cosine", "steps"] = "cooldown"
     warmup: float = 0.03
