@@ -8,7 +8,7 @@ their steps in turn, so that a busy machine hurts all alike; what counts is the 
     python benchmarks/train_step.py centernet_tiny centernet_mobilenetv2:4 --peer "COMMAND"
 
 A contender is a model, with the stride up to which it is frozen and the arithmetic, which is the
-one that a plan takes: centernet_mobilenetv2:4:fp32. The command of a peer lies outside of this
+one that a plan takes, as is the optimiser: centernet_mobilenetv2:4:fp32. The command of a peer lies outside of this
 project. It prints "ready", then takes a step of the same batch for each line it reads and
 prints its wall and its processor time in seconds; --size, --batch, --threads and --classes are
 added to it.
@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from heatpoint import zoo
 from heatpoint.codecs import Target
 from heatpoint.networks.lean import lean
+from heatpoint.planning.rules import SMALL
 from heatpoint.system import memory_kept
 from heatpoint.training.optimize import Ema, build_optimizer, freeze
 from heatpoint.training.processes import native_precision, widen_strided
@@ -134,7 +135,8 @@ def _ours(
     lean(network, frozen)
     if halved:
         widen_strided(network)
-    optimizer = build_optimizer(network, "adamw", 1e-4, 0.01)
+    is_small = sum(each.numel() for each in network.parameters()) <= SMALL
+    optimizer = build_optimizer(network, "muon" if is_small else "adamw", 1e-4, 0.01)
     ema = Ema(network, 0.9998)
     size = (images.shape[2], images.shape[3])
 

@@ -12,7 +12,7 @@ from test_plan import drawn, jointed, surveyed
 
 import heatpoint
 from heatpoint.planning import variation
-from heatpoint.planning.rules import schedule
+from heatpoint.planning.rules import optimizer, schedule
 from heatpoint.planning.sheet import hints
 from heatpoint.planning.variation import find_upright, margin, mosaic, repeat_rare
 from heatpoint.synthetic.pictures import write_shapes
@@ -130,6 +130,23 @@ def test_the_schedule_follows_what_is_learnt(model: str, of_few: str, of_many: s
     assert schedule(OPEN, survey).value == of_few
     assert schedule(OPEN, surveyed(many, model=model)).value == of_many
     assert schedule(Recipe("d", "v", steps=(90, 120)), survey).value == "steps"
+
+
+@pytest.mark.parametrize(
+    ("model", "of_few", "of_many"),
+    [
+        ("points_tiny", "muon", "muon"),
+        ("pose_tiny", "adamw", "muon"),
+        ("centernet_dla34", "adamw", "adamw"),
+    ],
+)
+def test_the_optimiser_follows_the_network_and_its_data(
+    model: str, of_few: str, of_many: str
+) -> None:
+    few = jointed() if "pose" in model else drawn(100.0)
+    many = replace(few, images=(few.images * variation.FEW)[: variation.FEW])
+    assert optimizer(OPEN, surveyed(few, model=model)).value == of_few
+    assert optimizer(OPEN, surveyed(many, model=model)).value == of_many
 
 
 def test_a_run_goes_on_with_the_schedule_that_it_began_with(tmp_path: Path) -> None:

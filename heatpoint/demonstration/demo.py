@@ -39,7 +39,10 @@ _REST = 0.6
 _SHORTEST = 1 / 60
 """Minutes of training at least, however little time the rest leaves."""
 
-_RECIPE = {"batch_size": 8, "ema": 0.998, "augment": "none", "cache": 1, "workers": 0}
+_RECIPE = {
+    **{"batch_size": 8, "optimizer": "muon", "ema": 0.998},
+    **{"augment": "none", "cache": 1, "workers": 0},
+}
 """Options of training that all demos share."""
 
 _SHEET = 12
@@ -91,7 +94,7 @@ _SHOWS = {
         images=2000,
         write=write_shapes,
         # Every picture is a new one already, so that none is varied.
-        recipe={"lr": 0.014, "size_region": 0.5, "eval_every": 4},
+        recipe={"lr": 0.014, "giou_weight": 8, "eval_every": 4},
         scores=("ap", "ap50"),
         data="data (COCO JSON, a Pascal VOC or YOLO folder)",
         next="centernet_resnet18",

@@ -238,10 +238,12 @@ def batch_size(recipe: Recipe, survey: Survey) -> Decision:
 
 
 def optimizer(recipe: Recipe, survey: Survey) -> Decision:
-    """By the size of the network: Muon's work is with its weights, whatever it is shown."""
-    if survey.parameters <= SMALL:
-        return Decision("muon", "small networks learn more from each update by it")
-    return Decision("adamw", "Muon was not tried on large networks")
+    """By the size of the network, and of joints by how many there are."""
+    if survey.parameters > SMALL:
+        return Decision("adamw", "Muon was not tried on large networks")
+    if _few_crops(survey):
+        return Decision("adamw", "joints in few crops are learnt by heart with muon")
+    return Decision("muon", "small networks learn more from each update by it")
 
 
 def lr(recipe: Recipe, survey: Survey) -> Decision:
@@ -266,9 +268,13 @@ def schedule(recipe: Recipe, survey: Survey) -> Decision:
     """By what is learnt, and of joints by how many there are."""
     if recipe.steps is not None:
         return Decision("steps", "steps are given")
-    if survey.trained.codec.view.asks and survey.examples < FEW:
+    if _few_crops(survey):
         return Decision("cosine", "joints in few crops lose by a high rate that falls late")
     return Decision("cooldown", "a high rate that falls late gains on most data")
+
+
+def _few_crops(survey: Survey) -> bool:
+    return survey.trained.codec.view.asks and survey.examples < FEW
 
 
 def freeze(recipe: Recipe, survey: Survey) -> Decision:
