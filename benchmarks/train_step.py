@@ -8,10 +8,10 @@ their steps in turn, so that a busy machine hurts all alike; what counts is the 
     python benchmarks/train_step.py centernet_tiny centernet_mobilenetv2:4 --peer "COMMAND"
 
 A contender is a model, with the stride up to which it is frozen and the arithmetic, which is the
-one that a plan takes, as is the optimiser: centernet_mobilenetv2:4:fp32. The command of a peer lies outside of this
-project. It prints "ready", then takes a step of the same batch for each line it reads and
-prints its wall and its processor time in seconds; --size, --batch, --threads and --classes are
-added to it.
+one that a plan takes, as is the optimiser: centernet_mobilenetv2:4:fp32. The command of a peer lies
+outside of this project. It prints "ready", then takes a step of the same batch for each line it
+reads and prints its wall and its processor time in seconds; --size, --batch, --threads and
+--classes are added to it.
 """
 
 from __future__ import annotations
