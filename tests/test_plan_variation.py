@@ -147,6 +147,7 @@ def test_the_optimiser_follows_the_network_and_its_data(
     many = replace(few, images=(few.images * variation.FEW)[: variation.FEW])
     assert optimizer(OPEN, surveyed(few, model=model)).value == of_few
     assert optimizer(OPEN, surveyed(many, model=model)).value == of_many
+    assert optimizer(replace(OPEN, weights="a.safetensors"), surveyed(many)).value == "adamw"
 
 
 def test_a_run_goes_on_with_the_schedule_that_it_began_with(tmp_path: Path) -> None:
