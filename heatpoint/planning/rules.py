@@ -240,7 +240,7 @@ def batch_size(recipe: Recipe, survey: Survey) -> Decision:
 def optimizer(recipe: Recipe, survey: Survey) -> Decision:
     """By the size of the network, and of joints by how many there are."""
     if survey.parameters > SMALL or recipe.weights:
-        return Decision("adamw", "muon was tried on small networks that begin only")
+        return Decision("adamw", "muon was only tried on small networks that begin")
     if _few_crops(survey):
         return Decision("adamw", "joints in few crops are learnt by heart with muon")
     return Decision("muon", "small networks learn more from each update by it")
