@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from heatpoint import zoo
-from heatpoint.training.muon import LENGTH, MOMENTUM, Muon, orthogonal
+from heatpoint.training.muon import LENGTH, MOMENTUM, orthogonal
 from heatpoint.training.optimize import build_optimizer, freeze
 
 SPREAD = (0.68, 1.21)
@@ -46,7 +46,7 @@ def test_steps_are_those_of_the_paper() -> None:
     torch.manual_seed(0)
     layer = nn.Sequential(nn.Conv2d(8, 12, 3), nn.Conv2d(12, 6, 1))
     weight = layer[0].weight
-    optimizer = Muon(layer, 0.1, 0.2)
+    optimizer = build_optimizer(layer, "muon", 0.1, 0.2)
     average, expected = torch.zeros(12, 72), weight.detach().flatten(1).clone()
     for _ in range(3):
         gradient = torch.randn(12, 72)

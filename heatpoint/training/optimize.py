@@ -162,14 +162,13 @@ def build_optimizer(
         decay: Of weights; None for the usual one.
     """
     decay = DECAY[name] if decay is None else decay
-    if name == "muon":
-        return Muon(module, rate, decay)
     groups = parameter_groups(module, decay)
     fused = next(module.parameters()).device.type in ("cpu", "cuda")
     if name == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=0.9, fused=fused)
-    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=rate, fused=fused)
+    kinds = {"muon": Muon, "adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    optimizer: torch.optim.Optimizer = kinds[name](groups, lr=rate, fused=fused)
+    return optimizer
 
 
 def freeze(backbone: Backbone, stride: int) -> list[nn.Module]:
