@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import copy
-import math
-from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from heatpoint import train, zoo
-from heatpoint.synthetic.pictures import write_shapes
-from heatpoint.training.muon import LENGTH, MOMENTUM, OPENING, SETTLING, orthogonal
+from heatpoint import zoo
+from heatpoint.training.muon import LENGTH, MOMENTUM, orthogonal
 from heatpoint.training.optimize import build_optimizer, freeze
-from heatpoint.training.state import load_resume
 
 SPREAD = (0.68, 1.21)
 """Where the published iteration leaves singular values of 0.003 and more."""
@@ -47,39 +42,22 @@ def test_nothing_comes_of_nothing() -> None:
     assert torch.linalg.matrix_rank(alone, rtol=1e-3) == 1
 
 
-@pytest.mark.parametrize("is_half_trained", [False, True])
-def test_steps_are_those_of_the_paper(is_half_trained: bool) -> None:
+def test_steps_are_those_of_the_paper() -> None:
     torch.manual_seed(0)
     layer = nn.Sequential(nn.Conv2d(8, 12, 3), nn.Conv2d(12, 6, 1))
     weight = layer[0].weight
-    optimizer = build_optimizer(layer, "muon", 0.1, 0.2, is_half_trained=is_half_trained)
+    optimizer = build_optimizer(layer, "muon", 0.1, 0.2)
     average, expected = torch.zeros(12, 72), weight.detach().flatten(1).clone()
-    for passed in range(3):
+    for _ in range(3):
         gradient = torch.randn(12, 72)
         average = MOMENTUM * average + (1 - MOMENTUM) * gradient
         ahead = (1 - MOMENTUM) * gradient + MOMENTUM * average  # Nesterov's
-        more = (OPENING - 1) * math.exp(-passed / SETTLING) if is_half_trained else 0
         expected = expected * (1 - 0.1 * 0.2)
-        expected = expected - 0.1 * LENGTH * (1 + more) * 72**0.5 * orthogonal(ahead[None])[0]
+        expected = expected - 0.1 * LENGTH * 72**0.5 * orthogonal(ahead[None])[0]
         weight.grad = gradient.view_as(weight)
         optimizer.step()
         torch.testing.assert_close(weight.detach().flatten(1), expected)
         assert torch.equal(weight.grad, gradient.view_as(weight))  # for whoever looks at it
-
-
-@pytest.mark.parametrize("is_half_trained", [False, True])
-def test_new_heads_on_a_trained_trunk_begin_with_longer_steps(
-    tmp_path: Path, is_half_trained: bool
-) -> None:
-    shapes = str(write_shapes(tmp_path / "shapes", 2, (64, 64)))
-    trunk = zoo.build("centernet_mobilenetv2", ["a"]).network.backbone.model  # type: ignore[union-attr]
-    save_file(trunk.state_dict(), tmp_path / "trunk.safetensors")  # type: ignore[operator]
-    weights = str(tmp_path / "trunk.safetensors") if is_half_trained else "none"
-    chosen = {"model": "centernet_mobilenetv2", "size": 64, "epochs": 1, "optimizer": "muon"}
-    chosen |= {"workers": 0, "threads": 1, "accelerator": "cpu", "pictures": False}
-    train(shapes, shapes, out=str(tmp_path / "run"), backbone_weights=weights, **chosen)  # type: ignore[arg-type]
-    *_, moved = load_resume(tmp_path / "run" / "resume.pt")["optimizer"]["param_groups"]
-    assert moved["opening"] == (OPENING if is_half_trained else 1)
 
 
 @pytest.mark.parametrize("shape", [(48, 32, 3, 3), (96, 16, 1, 1), (16, 96, 1, 1), (1, 48, 1, 1)])

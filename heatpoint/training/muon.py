@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 MOMENTUM = 0.95
 """Share of the past in the average of gradients, as published."""
@@ -21,11 +21,6 @@ MOMENTUM = 0.95
 LENGTH = 0.2
 """Root mean square of a step over the learning rate: about that of AdamW's, so that both have the
 same rates and decays (Liu et al. 2025, section 2.2)."""
-
-OPENING, SETTLING = 5.0, 100
-"""How many times as long the first step is where new heads begin on a trained trunk, and in how
-many updates the difference falls to 1/e. AdamW's first step moves every number by the whole rate,
-five times as far as its later ones; without it, heads learn little in a hundred updates."""
 
 TURNS, QUINTIC = 5, (3.4445, -4.7750, 2.0315)
 """Times that ``a s + b s^3 + c s^5`` is applied to all singular values s at once, and a, b, c, as
@@ -40,53 +35,41 @@ class Muon(torch.optim.AdamW):
 
     A convolution is the matrix of its outputs by all that a window holds. Jordan et al. leave the
     first and the last layer to AdamW, too; here they learn as much either way.
-
-    Args:
-        module: What is trained, on its final device.
-        rate: Learning rate of both.
-        decay: Of weights, never of norms and biases.
-        opening: How many times as long Muon's first step is as its late ones.
     """
-
-    def __init__(self, module: nn.Module, rate: float, decay: float, opening: float = 1.0) -> None:
-        trained = [each for each in module.parameters() if each.requires_grad]
-        single = [each for each in trained if each.ndim > 1 and each.shape[1] == 1]
-        matrices = [each for each in trained if each.ndim > 1 and each.shape[1] > 1]
-        groups = [
-            {"params": single, "weight_decay": decay},
-            {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
-            {"params": matrices, "weight_decay": decay, "opening": opening},
-        ]
-        fused = trained[0].device.type in ("cpu", "cuda")
-        super().__init__(groups, lr=rate, fused=fused)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Moves all parameters that have a gradient; returns what the closure does."""
-        *_, group = self.param_groups
-        moved = [(weight, weight.grad) for weight in group["params"] if weight.grad is not None]
-        for weight, _ in moved:
+        moved = [
+            (weight, weight.grad, group)
+            for group in self.param_groups
+            for weight in group["params"]
+            if weight.grad is not None and _is_matrix(weight)
+        ]
+        for weight, _, _ in moved:
             weight.grad = None  # AdamW passes over it
         loss = super().step(closure)
-        alike: defaultdict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for weight, gradient in moved:
+        alike: defaultdict[tuple[int, ...], list[tuple[Tensor, Tensor, Any]]] = defaultdict(list)
+        for weight, gradient, group in moved:
             weight.grad, state = gradient, self.state[weight]
             if not state:
                 state |= {"step": torch.zeros(()), "exp_avg": torch.zeros_like(gradient)}
             state["step"] += 1  # AdamW expects it of all states that it loads
             average = state["exp_avg"].lerp_(gradient, 1 - MOMENTUM)
             ahead = gradient.lerp(average, MOMENTUM).flatten(1)
-            alike[tuple(ahead.shape)].append((weight, ahead))
-        for (rows, columns), pairs in alike.items():
-            turned = orthogonal(torch.stack([ahead for _, ahead in pairs]))
-            length = group["lr"] * LENGTH * max(rows, columns) ** 0.5
-            for (weight, _), direction in zip(pairs, turned, strict=True):
+            alike[tuple(ahead.shape)].append((weight, ahead, group))
+        for (rows, columns), same in alike.items():
+            turned = orthogonal(torch.stack([ahead for _, ahead, _ in same]))
+            reach = LENGTH * max(rows, columns) ** 0.5
+            for (weight, _, group), direction in zip(same, turned, strict=True):
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
-                # Tensors of no dimensions: nothing waits for a device.
-                fades = torch.exp((1 - self.state[weight]["step"]) / SETTLING)
-                far = length * (1 + (group["opening"] - 1) * fades)
-                weight.sub_(direction.view(weight.shape) * far)
+                weight.sub_(direction.view(weight.shape), alpha=group["lr"] * reach)
         return loss
+
+
+def _is_matrix(weight: Tensor) -> bool:
+    """Says no of norms and biases, and of depthwise convolutions, whose rows share no inputs."""
+    return weight.ndim > 1 and weight.shape[1] > 1
 
 
 def orthogonal(matrices: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch import nn
 
 from heatpoint.errors import HeatpointError
 from heatpoint.networks import Backbone
-from heatpoint.training.muon import OPENING, Muon
+from heatpoint.training.muon import Muon
 
 FIRST_FACTOR = 0.01
 """Factor of the very first step of a warm-up; nothing would be learnt from a step with factor 0."""
@@ -151,12 +151,7 @@ def parameter_groups(module: nn.Module, decay: float) -> list[dict[str, object]]
 
 
 def build_optimizer(
-    module: nn.Module,
-    name: Name,
-    rate: float,
-    decay: float | None = None,
-    *,
-    is_half_trained: bool = False,
+    module: nn.Module, name: Name, rate: float, decay: float | None = None
 ) -> torch.optim.Optimizer:
     """Returns the optimiser; one fused kernel per update where the device has it.
 
@@ -165,18 +160,15 @@ def build_optimizer(
         name: Of the optimiser.
         rate: Learning rate.
         decay: Of weights; None for the usual one.
-        is_half_trained: Whether new heads begin on a trained trunk: the rate is the trunk's, and
-            Muon begins with longer steps, which the heads need.
     """
     decay = DECAY[name] if decay is None else decay
-    if name == "muon":
-        return Muon(module, rate, decay, OPENING if is_half_trained else 1.0)
     groups = parameter_groups(module, decay)
     fused = next(module.parameters()).device.type in ("cpu", "cuda")
     if name == "sgd":
         return torch.optim.SGD(groups, lr=rate, momentum=0.9, fused=fused)
-    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
-    return kind(groups, lr=rate, fused=fused)
+    kinds = {"muon": Muon, "adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    optimizer: torch.optim.Optimizer = kinds[name](groups, lr=rate, fused=fused)
+    return optimizer
 
 
 def freeze(backbone: Backbone, stride: int) -> list[nn.Module]:

@@ -99,11 +99,9 @@ class Run:
         if options.sync_batchnorm:
             network = self._synchronised(network)
         self.frozen = freeze(network.backbone, options.freeze) if options.freeze else []
-        rate, decay = self.stages[0].rate, options.weight_decay
-        half = options.pretrained or bool(options.backbone_weights)
-        self.optimizer = build_optimizer(
-            network, options.optimizer, rate, decay, is_half_trained=half
-        )
+        decay = options.weight_decay
+        rate = self.stages[0].rate
+        self.optimizer = build_optimizer(network, options.optimizer, rate, decay)
         if fabric.device.type == "cpu":
             lean(network, self.frozen)
             if options.precision == "bf16":
