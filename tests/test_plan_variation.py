@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from test_plan import drawn, jointed, surveyed
 
 import heatpoint
 from heatpoint.planning import variation
-from heatpoint.planning.rules import optimizer, schedule
+from heatpoint.planning.learning import LITTLE, SHORT, optimizer, schedule
 from heatpoint.planning.sheet import hints
 from heatpoint.planning.variation import find_upright, margin, mosaic, repeat_rare
 from heatpoint.synthetic.pictures import write_shapes
@@ -148,6 +149,22 @@ def test_the_optimiser_follows_the_network_and_its_data(
     assert optimizer(OPEN, surveyed(few, model=model)).value == of_few
     assert optimizer(OPEN, surveyed(many, model=model)).value == of_many
     assert optimizer(replace(OPEN, weights="a.safetensors"), surveyed(many)).value == "adamw"
+
+
+def test_imagenet_weights_keep_adamw_where_little_is_learnt() -> None:
+    survey = surveyed(drawn(100.0, pictures=40))
+    begun = replace(OPEN, backbone_weights="trunk.pth")
+    edge = 32 * math.ceil((LITTLE / 40) ** 0.5 / 32)
+    assert optimizer(replace(begun, size=edge), survey).value == "muon"
+    assert optimizer(replace(begun, size=edge - 32), survey).value == "adamw"
+    assert optimizer(replace(begun, size=edge, window=96), survey).value == "adamw"
+    assert optimizer(replace(OPEN, size=edge - 32), survey).value == "muon"  # from nothing
+    for minutes, wanted in ((SHORT, "muon"), (SHORT / 2, "adamw")):
+        short = replace(OPEN, size=edge, pretrained=True, minutes=minutes)
+        assert optimizer(short, survey).value == wanted
+        assert optimizer(replace(short, pretrained=False), survey).value == "muon"
+    gpu = replace(survey, machine=replace(survey.machine, device="cuda"))
+    assert optimizer(replace(short, minutes=1), gpu).value == "muon"
 
 
 def test_a_run_goes_on_with_the_schedule_that_it_began_with(tmp_path: Path) -> None:

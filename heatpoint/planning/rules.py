@@ -2,8 +2,8 @@
 
 Every number that a reader may disagree with stands here with its reason. A rule is given the
 options as far as they are decided, those of the user among them, and the survey; it returns a value
-and one sentence. Those about how pictures vary are in ``variation``. What they were measured with
-is in benchmarks/README.md.
+and one sentence. Those about how pictures vary are in ``variation``, about how weights move in
+``learning``. What they were measured with is in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Callable
 
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
+from heatpoint.planning.learning import SMALL, lr, optimizer, schedule, seen
 from heatpoint.planning.survey import Decision, Survey
-from heatpoint.planning.variation import FEW, augment, find_upright, margin, mosaic, repeat_rare
+from heatpoint.planning.variation import augment, find_upright, margin, mosaic, repeat_rare
 from heatpoint.training.recipe import Recipe
 from heatpoint.views.fields import BOXES, POINTS
 from heatpoint.views.pictures import Picture
@@ -62,23 +63,6 @@ LEAST_BATCH, UPDATES = 4, 20
 
 WINDOWS = ((128**2, 32), (192**2, 16))
 """Windows or crops per update, up to so many pixels; larger ones as whole pictures."""
-
-SMALL = 5_000_000
-"""Parameters up to which a network counts as small, and takes larger steps."""
-
-RATE = {True: (3e-3, 8), False: (5e-4, 16)}
-"""Peak learning rate of Muon, Adam and AdamW for so many images per update, of small and of large
-networks; the square root of their number keeps the noise of an update constant (Malladi et al.
-2022)."""
-
-FRESH = 2
-"""Factor of the rate where all of a small network begins from nothing."""
-
-SGD_RATE = (2.5e-3, 16)
-"""The same for SGD, in proportion (Goyal et al. 2017, section 2.1)."""
-
-ADAPTING = 1 / 3
-"""Factor of the rate where a whole detector goes on learning."""
 
 FROZEN = 4
 """Stride up to which ImageNet's edges and textures stay as they are, which saves much time."""
@@ -225,7 +209,7 @@ def _crop(recipe: Recipe, survey: Survey) -> Decision:
 def batch_size(recipe: Recipe, survey: Survey) -> Decision:
     """Small ones on processors; several windows or crops are worth one picture."""
     value, why = BATCH[_work(survey)], "small updates, many of them"
-    area, cropped = _seen(recipe, survey), survey.trained.codec.view.asks
+    area, cropped = seen(recipe, survey), survey.trained.codec.view.asks
     if recipe.window or cropped:
         for most, parts in reversed(WINDOWS):
             if area <= most:
@@ -235,46 +219,6 @@ def batch_size(recipe: Recipe, survey: Survey) -> Decision:
         value, why = fitting, f"so that {survey.examples} examples make enough updates an epoch"
     share = -(-value // (recipe.devices * recipe.nodes))  # of each device, evenly
     return Decision(share * recipe.devices * recipe.nodes, why)
-
-
-def optimizer(recipe: Recipe, survey: Survey) -> Decision:
-    """By the size of the network, and of joints by how many there are."""
-    if survey.parameters > SMALL or recipe.weights:
-        return Decision("adamw", "muon was only tried on small networks that begin")
-    if _few_crops(survey):
-        return Decision("adamw", "joints in few crops are learnt by heart with muon")
-    return Decision("muon", "small networks learn more from each update by it")
-
-
-def lr(recipe: Recipe, survey: Survey) -> Decision:
-    """Of small networks higher; it follows the images per update."""
-    images, is_small = recipe.batch_size * recipe.accumulate, survey.parameters <= SMALL
-    if recipe.optimizer == "sgd":
-        rate, base = SGD_RATE
-        value, why = rate * images / base, f"{rate:g} for {base} images, in proportion"
-    else:
-        rate, base = RATE[is_small]
-        value = rate * min(1.0, images / base) ** 0.5
-        kind = "a small network" if is_small else "a large network"
-        if is_small and not (recipe.backbone_weights or recipe.pretrained or recipe.weights):
-            value, rate, kind = value * FRESH, rate * FRESH, f"{kind} from nothing"
-        why = f"{rate:g} for {kind} and {base} images or more, less by the root for fewer"
-    if recipe.weights:
-        value, why = value * ADAPTING, f"a third of {why}, for it goes on learning"
-    return Decision(float(f"{value:.2g}"), why)
-
-
-def schedule(recipe: Recipe, survey: Survey) -> Decision:
-    """By what is learnt, and of joints by how many there are."""
-    if recipe.steps is not None:
-        return Decision("steps", "steps are given")
-    if _few_crops(survey):
-        return Decision("cosine", "joints in few crops lose by a high rate that falls late")
-    return Decision("cooldown", "a high rate that falls late gains on most data")
-
-
-def _few_crops(survey: Survey) -> bool:
-    return survey.trained.codec.view.asks and survey.examples < FEW
 
 
 def freeze(recipe: Recipe, survey: Survey) -> Decision:
@@ -312,19 +256,11 @@ def eval_every(recipe: Recipe, survey: Survey) -> Decision:
     whole = size**2 if isinstance(size, int) else math.prod(size)
     scoring = FORWARD * survey.scored * whole + SAVING[_work(survey)] * 256**2
     updates = max(1, survey.examples // recipe.batch_size)
-    learning = survey.examples * _seen(recipe, survey) + MOVING * updates * 256**2
+    learning = survey.examples * seen(recipe, survey) + MOVING * updates * 256**2
     value = math.ceil(scoring / learning / SCORING)
     if recipe.epochs is not None:
         value = min(value, max(1, recipe.epochs // 2))
     return Decision(value, f"validation takes {SCORING:.0%} of the time at most")
-
-
-def _seen(recipe: Recipe, survey: Survey) -> int:
-    """Returns the pixels of one example, of the first part of the run where windows grow."""
-    window = recipe.window
-    first = next(iter(window)) if isinstance(window, dict) else window
-    size = first or recipe.size or survey.trained.size
-    return size**2 if isinstance(size, int) else math.prod(size)
 
 
 def precision(recipe: Recipe, survey: Survey) -> Decision:
