@@ -30,7 +30,7 @@ ADAPTING = 1 / 3
 
 SHORT = 4
 """Minutes on a processor below which AdamW is ahead from ImageNet weights: on blood cells by 7 and
-2 points of AP after 1 and 2, by none after 4."""
+2 points of AP after 1 and 2, by less than 1 after 4."""
 
 LITTLE = 8e6
 """Pixels that all examples have as they are seen, below which AdamW is ahead from ImageNet weights.
