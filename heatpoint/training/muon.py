@@ -34,7 +34,8 @@ class Muon(torch.optim.AdamW):
     """Moves matrices of weights by Muon, norms, biases and depthwise convolutions by AdamW.
 
     A convolution is the matrix of its outputs by all that a window holds. Jordan et al. leave the
-    first and the last layer to AdamW, too; here they learn as much either way. The arguments are AdamW's, groups of parameters first.
+    first and the last layer to AdamW, too; here they learn as much either way. The
+    arguments are AdamW's, groups of parameters first.
     """
 
     @torch.no_grad()
