@@ -199,3 +199,15 @@ def test_hints() -> None:
     assert not any("--flip 0" in h for h in hints(Recipe("d", "v", flip=0.0), sides))
     letters = replace(survey, sample=replace(survey.sample, names=("a", "b")))
     assert any("--flip 0" in hint for hint in hints(Recipe("d", "v"), letters))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("pictures", [variation.FEW - 1, variation.FEW])
+def test_larger_models_are_named_where_a_gpu_has_much_to_learn(device: str, pictures: int) -> None:
+    survey = surveyed(drawn(100.0, pictures=pictures))
+    survey = replace(survey, machine=replace(survey.machine, device=device))
+    is_said = device == "cuda" and pictures == variation.FEW
+    assert any("larger model" in hint for hint in hints(OPEN, survey)) is is_said
+    assert not any("larger model" in hint for hint in hints(OPEN, survey, is_planned=False))
+    trained = Recipe("d", "v", weights="mine.safetensors")
+    assert not any("larger model" in hint for hint in hints(trained, survey))

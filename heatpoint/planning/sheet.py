@@ -18,10 +18,11 @@ from heatpoint.data.readers.coco import write_coco
 from heatpoint.errors import HeatpointError
 from heatpoint.inspection.report import side_text
 from heatpoint.options import NONE
+from heatpoint.planning.learning import SMALL
 from heatpoint.planning.parts import Parts, folder_of, parts_of, placed
 from heatpoint.planning.rules import RULES
 from heatpoint.planning.survey import Machine, Survey
-from heatpoint.planning.variation import sided
+from heatpoint.planning.variation import FEW, sided
 from heatpoint.system import locked, one_of_several
 from heatpoint.system.files import atomic_write
 from heatpoint.system.outputs import check_outputs
@@ -142,9 +143,21 @@ def shown(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def hints(recipe: Recipe, survey: Survey) -> list[str]:
-    """Returns what the plan leaves to the user, for no rule can know it."""
+def hints(recipe: Recipe, survey: Survey, is_planned: bool = True) -> list[str]:
+    """Returns what the plan leaves to the user, for no rule can know it.
+
+    Args:
+        recipe: The options, complete.
+        survey: Data and machine.
+        is_planned: Whether the plan chose the model.
+    """
     view, said = survey.trained.codec.view, []
+    is_small = is_planned and not recipe.weights and survey.parameters <= SMALL
+    if is_small and survey.machine.device != "cpu" and survey.examples >= FEW:
+        said.append(
+            f"{survey.examples:,} examples and a GPU bear a larger model than this one: "
+            "heatpoint models lists them, --pretrained brings ImageNet weights"
+        )
     if recipe.flip is None and not view.asks and (classes := sided(survey.sample.names)):
         said.append(
             f"pictures are mirrored in training; classes such as {', '.join(classes[:3])} may mean "
@@ -204,7 +217,7 @@ def draw_up(options: TrainOptions) -> Plan:
         f"{amount(survey.pictures, 'picture')} of {', '.join(parts.sources)} to train on, about "
         f"{height}x{width} pixels, {amount(len(parts.train.names), 'class')}; {survey.machine}"
     )
-    said = (*parts.notes, *hints(recipe, survey))
+    said = (*parts.notes, *hints(recipe, survey, "model" in missing))
     return Plan(recipe, tuple(rows), about, said, parts)
 
 
