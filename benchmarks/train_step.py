@@ -32,10 +32,11 @@ from torch import Tensor, nn
 from heatpoint import zoo
 from heatpoint.codecs import Target
 from heatpoint.networks.lean import lean
+from heatpoint.networks.strided import quicken_strided
 from heatpoint.planning.rules import SMALL
 from heatpoint.system import memory_kept
 from heatpoint.training.optimize import Ema, build_optimizer, freeze
-from heatpoint.training.processes import native_precision, widen_strided
+from heatpoint.training.processes import native_precision
 from heatpoint.zoo.detector import Detector
 
 
@@ -134,7 +135,7 @@ def _ours(
         norm.eval()
     lean(network, frozen)
     if halved:
-        widen_strided(network)
+        quicken_strided(network)
     is_small = sum(each.numel() for each in network.parameters()) <= SMALL
     optimizer = build_optimizer(network, "muon" if is_small else "adamw", 1e-4, 0.01)
     ema = Ema(network, 0.9998)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import re
 
 import pytest
@@ -15,7 +14,6 @@ from heatpoint.networks import Network
 from heatpoint.networks.fast import _halving_pays, fast
 from heatpoint.networks.features import PlainResNet
 from heatpoint.networks.heads import SharedHeads
-from heatpoint.training.processes import widen_strided
 
 
 def randomised(network: Network) -> Network:
@@ -128,36 +126,6 @@ def test_whether_bfloat16_pays_is_measured(
         assert _halving_pays() is (slow == torch.float32)
     finally:
         _halving_pays.cache_clear()
-
-
-def test_strided_depthwise_convolutions_keep_float32_under_autocast() -> None:
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(32, 32, 3, stride=2, padding=1, groups=32), nn.Conv2d(32, 32, 3, groups=32)
-    )
-    twin = copy.deepcopy(network)
-    widen_strided(network)
-    seen = list[torch.dtype]()
-    for layer in network:
-        layer.register_forward_hook(lambda _, inputs, output: seen.append(output.dtype))
-    features = torch.rand(2, 32, 9, 9, dtype=torch.bfloat16)
-    with torch.autocast("cpu", torch.bfloat16):
-        first = network[0](features)
-        network[1](first).float().square().mean().backward()
-        assert torch.is_autocast_enabled("cpu")
-        with pytest.raises(RuntimeError, match="channels"):
-            network[0](features[:, :31])
-        assert torch.is_autocast_enabled("cpu")
-    assert seen == [torch.float32, torch.bfloat16]
-    assert torch.equal(first, twin[0](features.float()))
-    plain = twin[1](twin[0](features.float()))
-    plain.square().mean().backward()
-    for mine, exact in zip(network.parameters(), twin.parameters(), strict=True):
-        assert mine.grad is not None
-        assert mine.grad.dtype == torch.float32
-        assert exact.grad is not None
-        torch.testing.assert_close(mine.grad, exact.grad, rtol=0.05, atol=0.02)
-    assert network(features.float()).dtype == torch.float32  # where nothing is mixed
 
 
 def test_unknown_precision() -> None:

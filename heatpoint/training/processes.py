@@ -7,7 +7,6 @@ import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal, TypeVar, cast
@@ -75,34 +74,6 @@ def make_fabric(options: Recipe) -> Fabric:
 def native_precision(device: str) -> Literal["bf16", "fp32"]:
     """Returns the quicker arithmetic of a kind of device: bfloat16 where it gains."""
     return "bf16" if choose_precision("auto", torch.device(device)) == "bf16" else "fp32"
-
-
-def widen_strided(network: nn.Module) -> None:
-    """Lets depthwise convolutions of stride 2 or more compute in float32 under autocast on a CPU.
-
-    oneDNN has no quick backward pass for them in bfloat16: 52 against 5 ms for 16 x 192 x 32 x 32,
-    a quarter of a whole step of MobileNetV2 (benchmarks/README.md, "A training step").
-
-    Args:
-        network: On a processor; gets hooks.
-    """
-    for module in network.modules():
-        if not isinstance(module, nn.Conv2d) or max(module.stride) == 1:
-            continue
-        if 1 < module.groups == module.in_channels:
-            mixed = list[bool]()
-            module.register_forward_pre_hook(partial(_widen, mixed))
-            module.register_forward_hook(partial(_narrow, mixed), always_call=True)
-
-
-def _widen(mixed: list[bool], _: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    mixed.append(torch.is_autocast_enabled("cpu"))
-    torch.set_autocast_enabled("cpu", False)
-    return tuple(each.float() for each in inputs) if mixed[-1] else inputs
-
-
-def _narrow(mixed: list[bool], *_: object) -> None:
-    torch.set_autocast_enabled("cpu", mixed.pop())
 
 
 def describe_device(fabric: Fabric) -> str:

@@ -19,10 +19,11 @@ from heatpoint.errors import HeatpointError
 from heatpoint.inference.metrics import score_columns
 from heatpoint.networks import Network
 from heatpoint.networks.lean import lean
+from heatpoint.networks.strided import quicken_strided
 from heatpoint.system import Interrupt
 from heatpoint.training.data import TrainingData, fingerprint, training_set
 from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, freeze
-from heatpoint.training.processes import check_alike, describe_device, widen_strided
+from heatpoint.training.processes import check_alike, describe_device
 from heatpoint.training.recipe import Recipe, differences, milestones, plain
 from heatpoint.training.report import Display
 from heatpoint.training.stages import Stage, pace, stages_of
@@ -105,7 +106,7 @@ class Run:
         if fabric.device.type == "cpu":
             lean(network, self.frozen)
             if options.precision == "bf16":
-                widen_strided(network)
+                quicken_strided(network)
         self.network = fabric.setup_module(network, move_to_device=False)
         self.position, self.identity = Position(), fingerprint(data.train)
         check_alike(fabric, plain(options), self.identity)
