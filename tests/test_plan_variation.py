@@ -77,10 +77,11 @@ def test_rare_classes_come_more_often(count: int, share: float) -> None:
     assert f"dog is in {count} of 40 pictures" in decided.why
 
 
+@pytest.mark.parametrize("model", ["centernet_tiny", "quads_tiny"])
 @pytest.mark.parametrize(("per", "share"), [(1, 0.5), (4, 0.5), (variation.CROWD, 0.0)])
-def test_pictures_of_few_objects_are_put_together(per: int, share: float) -> None:
+def test_pictures_of_few_objects_are_put_together(per: int, share: float, model: str) -> None:
     data = drawn(40.0, per=per)
-    decided = mosaic(OPEN, surveyed(data))
+    decided = mosaic(OPEN, surveyed(data, model=model))
     assert decided.value == share
     assert f"{per}" in decided.why
     for record in data.images:  # a crowd is nothing that is learnt
