@@ -96,10 +96,14 @@ def test_pictures_that_are_shown_otherwise_are_not_put_together(given: dict[str,
     assert mosaic(recipe, surveyed(drawn(100.0))).value == 0
 
 
-@pytest.mark.parametrize("model", ["pose_tiny", "centerpose_tiny", "saccade_tiny"])
-def test_joints_and_looks_are_not_put_together(model: str) -> None:
-    data = drawn(100.0) if model.startswith("saccade") else jointed()
+@pytest.mark.parametrize("model", ["pose_tiny", "points_tiny", "saccade_tiny"])
+def test_crops_points_and_looks_are_not_put_together(model: str) -> None:
+    data = jointed() if model.startswith("pose") else drawn(100.0)
     assert mosaic(OPEN, surveyed(data, model=model)).value == 0
+
+
+def test_people_in_whole_pictures_are_put_together() -> None:
+    assert mosaic(OPEN, surveyed(jointed(), model="centerpose_tiny")).value == 0.5
 
 
 def test_many_pictures_are_not_put_together() -> None:

@@ -26,8 +26,8 @@ pictures, 10 of them with the rarest class, a tenth gained 8 points of its AP an
 
 CROWD = 8
 """Objects in a picture, on average, from which on one teaches enough alone. Mosaics gained nothing
-on blood cells (14), but 4 points of AP on drawn shapes (3.5), 1 on cards (2), 6 on people (1), and
-2 on four corners of slips (2)."""
+on blood cells (14), but 4 points of AP on drawn shapes (3.5), 1 on cards (2), 6 on people (1); with
+joints of people (1) 2 of each score, and 2 on four corners of slips (2)."""
 
 
 MARGIN, CUT = 4.0, 0.02
@@ -76,9 +76,9 @@ def find_upright(recipe: Recipe, survey: Survey) -> Decision:
 
 
 def mosaic(recipe: Recipe, survey: Survey) -> Decision:
-    """Where few whole pictures hold few boxes or quadrilaterals each."""
+    """Where few whole pictures hold few objects that have an extent."""
     codec = survey.trained.codec
-    if varied(codec.view) is not Augment or not codec.learns <= {"boxes", "quads"}:
+    if varied(codec.view) is not Augment or "points" in codec.learns:
         return Decision(0.0, "off unless asked for")
     if recipe.window or recipe.augment == "none":
         return Decision(0.0, "pictures are shown otherwise")
