@@ -27,7 +27,7 @@ pictures, 10 of them with the rarest class, a tenth gained 8 points of its AP an
 CROWD = 8
 """Objects in a picture, on average, from which on one teaches enough alone. Mosaics gained nothing
 on blood cells (14), but 4 points of AP on drawn shapes (3.5), 1 on cards (2), 6 on people (1); with
-joints of people (1) 2 of each score, and 2 on four corners of slips (2)."""
+joints of people (1) 1 to 3 of each score, and 2 on four corners of slips (2)."""
 
 
 MARGIN, CUT = 4.0, 0.02
