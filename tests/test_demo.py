@@ -52,7 +52,7 @@ def test_metrics_are_those_of_the_checkpoint_on_pictures_never_trained_on(
 
 
 def test_it_ends_with_commands_for_own_data(result: DemoResult, said: list[str]) -> None:
-    assert "heatpoint train train.json --val val.json" in said[-1]
+    assert "heatpoint train train.json --val val.json\n" in said[-1]
     assert f"heatpoint predict {result.checkpoint}" in said[-1]
     assert any("a perfect network reaches AP" in text for text in said)
 

@@ -43,7 +43,7 @@ def test_metrics_are_those_of_the_checkpoint(result: DemoResult) -> None:
 
 
 def test_it_ends_with_commands_for_own_data(result: DemoResult, said: list[str]) -> None:
-    assert "heatpoint train train.json --val val.json --model pose_" in said[-1]
+    assert "heatpoint train train.json --val val.json\n" in said[-1]
     assert f"heatpoint predict {result.checkpoint}" in said[-1]
     assert any("a perfect network is off by" in text for text in said)
 

@@ -50,8 +50,8 @@ _SHEET = 12
 
 _NEXT = """\
 Now your own {show.data}:
-  heatpoint inspect train.json --model {show.next}
-  heatpoint train train.json --val val.json --model {show.next} --pretrained
+  heatpoint inspect train.json{show.asks}
+  heatpoint train train.json --val val.json{show.asks}
   heatpoint evaluate runs/train/best.safetensors val.json
   heatpoint predict runs/train/best.safetensors photos {show.places}--draw found
 This {show.result} is a checkpoint like any other:
@@ -70,8 +70,8 @@ class Show:
         recipe: Options of training that were found to learn most within the time.
         scores: Names of the scores that are told, the main one first.
         data: Kinds of data that a user may have.
-        next: A model to go on with.
         result: What was made.
+        asks: Options that ask for such a model, where data alone does not.
         places: How the model is told where to look.
         step: What the pictures' side must be a multiple of; the input's is of 32.
     """
@@ -82,8 +82,8 @@ class Show:
     recipe: dict[str, Any]
     scores: tuple[str, ...]
     data: str
-    next: str
     result: str
+    asks: str = ""
     places: str = ""
     step: int = 32
 
@@ -97,7 +97,6 @@ _SHOWS = {
         recipe={"lr": 0.014, "giou_weight": 8, "eval_every": 4},
         scores=("ap", "ap50"),
         data="data (COCO JSON, a Pascal VOC or YOLO folder)",
-        next="centernet_resnet18",
         result="detector of shapes",
     ),
     "points": Show(
@@ -107,8 +106,8 @@ _SHOWS = {
         recipe={"lr": 0.014, "eval_every": 3},
         scores=("f1@4", "f1@8"),
         data="points (a table image,x,y,label, COCO, LabelMe, napari) or boxes",
-        next="points_mobilenetv2",
         result="model of cells",
+        asks=" --points",
     ),
     "quads": Show(
         model="quads_tiny",
@@ -116,8 +115,7 @@ _SHOWS = {
         write=write_slips,
         recipe={"lr": 0.014, "eval_every": 3},
         scores=("quad_ap50", "quad_ap"),
-        data="corners (COCO polygons, YOLO OBB, DOTA, LabelMe, CVAT) or boxes",
-        next="quads_mobilenetv2",
+        data="four corners (COCO polygons, YOLO OBB, DOTA, LabelMe, CVAT)",
         result="model of slips",
     ),
     "pose": Show(
@@ -128,7 +126,6 @@ _SHOWS = {
         recipe={"lr": 0.01, "eval_every": 2, "schedule": "cosine"},
         scores=("pck@0.1", "pck@0.05"),
         data="keypoints (COCO, MPII, LSP, FLIC or DeepLabCut)",
-        next="pose_mobilenetv2",
         result="model of figures",
         places="--boxes boxes.json ",
         step=64,  # a crop at half the picture's side is sharp enough, and four times as quick
@@ -140,8 +137,8 @@ _SHOWS = {
         recipe={"lr": 0.01, "eval_every": 4},
         scores=("oks_ap", "ap"),
         data="boxes and keypoints (COCO, YOLO pose, CVAT)",
-        next="centerpose_mobilenetv2",
         result="model of figures",
+        asks=" --model centerpose_mobilenetv2",
     ),
 }
 """The demos by name."""
