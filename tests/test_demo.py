@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import pytest
 
+from heatpoint.cli import main
 from heatpoint.data.readers import read
-from heatpoint.demonstration.demo import DemoResult, demo
+from heatpoint.demonstration.demo import _SHOWS, DemoResult, demo
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.evaluate import evaluate
 
@@ -76,3 +77,14 @@ def test_eight_epochs_teach_what_can_be_seen(tmp_path: Path) -> None:
     found = demo(tmp_path / "run", minutes=None, epochs=8, images=800, say=lambda text: None)
     assert found.scores["ap"] > 0.3
     assert found.scores["ap50"] > 0.5
+
+
+@pytest.mark.parametrize("task", _SHOWS)
+def test_the_commands_for_own_data_make_such_a_model(
+    task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show = _SHOWS[task]
+    data = show.write(tmp_path / "data", 4, (128, 128), 0)
+    main(["plan", str(data), *show.asks.split()])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "  model  " in line)
+    assert line.split()[1].partition("_")[0] == show.model.partition("_")[0]
