@@ -1,6 +1,6 @@
 """Depthwise convolutions with strides, trained in half precision on processors.
 
-oneDNN computes the gradient of their inputs in bfloat16 without vectors: 83 ms for 16 x 144 x 64 x
+oneDNN computes the gradient of their inputs in bfloat16 without vectors: 86 ms for 16 x 144 x 64 x
 64, where this file takes 6 (benchmarks/README.md, "A training step on a processor"). That gradient
 is a depthwise convolution itself: of the gradient of the outputs, with zeros between its cells, and
 of the kernel, turned round. It has no stride, and for those there are vectors.
@@ -41,7 +41,7 @@ def quicken_strided(network: nn.Module) -> None:
 
 
 def _is_usual(convolution: nn.Conv2d) -> bool:
-    """Returns whether a convolution is torch's, and pads with zeros, less than its kernel has."""
+    """Returns whether a convolution is torch's, and pads with zeros no further than it reaches."""
     if type(convolution) not in (nn.Conv2d, NormedConv) or convolution.padding_mode != "zeros":
         return False
     if isinstance(convolution.padding, str):
