@@ -10,6 +10,14 @@ from heatpoint.errors import HeatpointError
 from heatpoint.networks.corner_pool import Direction, at_most, corner_pool, line_pool
 
 DIRECTIONS = get_args(Direction)
+
+
+@pytest.fixture(autouse=True, params=["line by line", "at once, as on a GPU"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "line by line":
+        monkeypatch.setattr("heatpoint.networks.corner_pool._at_once", lambda values: True)
+
+
 every_direction = pytest.mark.parametrize("direction", DIRECTIONS)
 
 

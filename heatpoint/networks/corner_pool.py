@@ -122,16 +122,18 @@ class _Scan(torch.autograd.Function):
     """Scans (..., n, m): each line of the result is the maximum of the one before and the input's.
 
     Where a line would be numbers here and there in memory, the values are taken as rows that lie
-    in one piece each, and scanned along them.
+    in one piece each, and scanned along them. GPUs, which wait for each call, compare whole maps
+    instead, and a few times.
     """
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, backwards: bool) -> Tensor:
         # Whether neighbours of a column are so in memory; Metal cannot sum over segments.
         flat = features.stride(-2) == 1 and features.shape[-2] > 1
-        flat = flat and features.device.type != "mps"
+        flat = flat and features.device.type == "cpu" and not _at_once(features)
         source = _arranged(features, flat)
-        pooled = (_scan_rows if flat else _scan_lines)(source, backwards)
+        lines = _double_lines if _at_once(features) else _scan_lines
+        pooled = (_scan_rows if flat else lines)(source, backwards)
         if ctx.needs_input_grad[0]:
             ctx.backwards, ctx.flat = backwards, flat
             ctx.save_for_backward(_starts(source, pooled, -1 if flat else 0, backwards))
@@ -141,9 +143,15 @@ class _Scan(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None]:
         (starts,) = ctx.saved_tensors
-        collect = _collect_rows if ctx.flat else _collect_lines
+        lines = _collect_at_once if _at_once(outer) else _collect_lines
+        collect = _collect_rows if ctx.flat else lines
         gradient = collect(_arranged(outer, ctx.flat), starts, ctx.backwards)
         return _whole(gradient, outer, ctx.flat), None
+
+
+def _at_once(values: Tensor) -> bool:
+    """Returns whether few calls on whole maps are quicker than many on their lines."""
+    return values.is_cuda
 
 
 def _arranged(values: Tensor, flat: bool) -> Tensor:
@@ -174,6 +182,20 @@ def _scan_lines(source: Tensor, backwards: bool) -> Tensor:
             torch.maximum(before, source[index], out=pooled[index])
         before = pooled[index]
     return pooled
+
+
+def _double_lines(source: Tensor, backwards: bool) -> Tensor:
+    """Returns the running maxima along the first axis, by comparing with lines 1, 2, 4, ... off."""
+    pooled, length, shift = source, len(source), 1
+    while shift < length:
+        last = length - shift
+        start, behind, rest = (0, shift, last) if backwards else (shift, 0, 0)
+        wider = torch.empty_like(pooled)
+        out = wider.narrow(0, start, last)
+        torch.maximum(pooled.narrow(0, start, last), pooled.narrow(0, behind, last), out=out)
+        wider.narrow(0, rest, shift).copy_(pooled.narrow(0, rest, shift))
+        pooled, shift = wider, 2 * shift
+    return pooled if length > 1 else source.clone()
 
 
 def _scan_rows(source: Tensor, backwards: bool) -> Tensor:
@@ -210,6 +232,18 @@ def _collect_lines(given: Tensor, starts: Tensor, backwards: bool) -> Tensor:
         torch.mul(collected, starts[index], out=gradient[index])
         collected -= gradient[index]
     return gradient
+
+
+def _collect_at_once(given: Tensor, starts: Tensor, backwards: bool) -> Tensor:
+    """Returns the same by finding out first which line's maximum each line has, for GPUs."""
+    place = torch.arange(len(starts), device=starts.device, dtype=torch.int32)
+    place = (len(starts) - 1 - place if backwards else place).view(-1, *[1] * (starts.ndim - 1))
+    # Later starts have greater numbers, so that the greatest so far is the last one.
+    leader = _double_lines(torch.where(starts, place, 0), backwards).long()
+    leader = len(starts) - 1 - leader if backwards else leader
+    exact = torch.promote_types(given.dtype, torch.float32)
+    sums = torch.zeros_like(given, dtype=exact).scatter_add_(0, leader, given.to(exact))
+    return sums.to(given.dtype)
 
 
 def _collect_rows(given: Tensor, starts: Tensor, backwards: bool) -> Tensor:
