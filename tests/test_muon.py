@@ -27,7 +27,7 @@ def test_directions_stay_and_become_equally_long(rows: int, columns: int) -> Non
     torch.manual_seed(0)
     given = matrix(rows, columns, torch.logspace(0, -2, min(rows, columns)) * 7)
     left, _, right = torch.linalg.svd(given, full_matrices=False)
-    turned = orthogonal(torch.stack([given, 1e-3 * given, -given]))
+    turned = orthogonal([given, 1e-3 * given, -given])
     for sign, each in zip((1, 1, -1), turned, strict=True):
         along = left.T @ each @ right.T * sign
         lengths = along.diagonal()
@@ -37,9 +37,21 @@ def test_directions_stay_and_become_equally_long(rows: int, columns: int) -> Non
 
 
 def test_nothing_comes_of_nothing() -> None:
-    assert not orthogonal(torch.zeros(2, 3, 4)).any()
-    alone = orthogonal(matrix(8, 9, torch.tensor([3.0]))[None])  # of rank 1
+    assert not any(each.any() for each in orthogonal([torch.zeros(3, 4), torch.zeros(4, 3)]))
+    (alone,) = orthogonal([matrix(8, 9, torch.tensor([3.0]))])  # of rank 1
     assert torch.linalg.matrix_rank(alone, rtol=1e-3) == 1
+
+
+def test_matrices_that_are_turned_in_one_go_stay_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    shapes = [(24, 200), (7, 7), (200, 24), (33, 64), (1, 9), (24, 30)]
+    given = [torch.randn(shape) for shape in shapes]
+    each_alone = [orthogonal([one])[0] for one in given]
+    for one, together in zip(each_alone, orthogonal(given), strict=True):
+        torch.testing.assert_close(together, one)
+    monkeypatch.setattr("heatpoint.training.muon._side", lambda start: 64)  # as on a GPU
+    for one, padded in zip(each_alone, orthogonal(given), strict=True):
+        torch.testing.assert_close(padded, one)
 
 
 def test_steps_are_those_of_the_paper() -> None:
@@ -53,7 +65,7 @@ def test_steps_are_those_of_the_paper() -> None:
         average = MOMENTUM * average + (1 - MOMENTUM) * gradient
         ahead = (1 - MOMENTUM) * gradient + MOMENTUM * average  # Nesterov's
         expected = expected * (1 - 0.1 * 0.2)
-        expected = expected - 0.1 * LENGTH * 72**0.5 * orthogonal(ahead[None])[0]
+        expected = expected - 0.1 * LENGTH * 72**0.5 * orthogonal([ahead])[0]
         weight.grad = gradient.view_as(weight)
         optimizer.step()
         torch.testing.assert_close(weight.detach().flatten(1), expected)
