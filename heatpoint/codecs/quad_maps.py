@@ -125,7 +125,7 @@ class Outline:
         length = torch.where(written < 1, written.clamp(min=0), beyond)
         # The root is within an eighth of a turn of the right, so turned of the upper left.
         root = _root(_root(-fourth / _norm(fourth).clamp(min=_SHORT)))
-        along = _times(root, root.new_tensor((-_DIAGONAL, -_DIAGONAL)))
+        along = -_DIAGONAL * (root + _quarter(root))  # times -_DIAGONAL (1 + i)
         a = along * length
         b = _times(_conjugate(along), leaning) * length
         c = _times(_conjugate(_times(along, along)), rest) * length
@@ -175,7 +175,7 @@ def _quarter(number: Tensor) -> Tensor:
 
 def _conjugate(number: Tensor) -> Tensor:
     """Returns the conjugates of complex numbers (..., 2)."""
-    return number * number.new_tensor((1.0, -1.0))
+    return torch.stack((number[..., 0], -number[..., 1]), -1)
 
 
 def _root(unit: Tensor) -> Tensor:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from heatpoint.codecs import Maps, with_honest_scores
+from heatpoint.codecs import Maps, Rows, with_honest_scores
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.engines.description import Description
 from heatpoint.inference.engines.engine import Answer, Pixels, Timings
+from heatpoint.inference.engines.replay import Function, Replayed
 from heatpoint.networks.fast import Precision, choose_precision, fast
 from heatpoint.weights import LEAST
 from heatpoint.zoo.detector import Detector
@@ -51,6 +52,14 @@ class TorchEngine:
         self.precision: str = choose_precision(precision, self._device)
         self.network = fast(detector.network, self.precision, self._device)
         self.codec, self.flip = detector.codec.with_rows(max_detections), flip
+        self._look: Function = self._looked
+        self._look_back: Function = self._looked
+        self._decode: Function = self._decoded
+        if self.device == "cuda":
+            # Two of the same, for what one has found is wanted while the other one runs.
+            self._look = Replayed(self._looked, "the network")
+            self._look_back = Replayed(self._looked, "the network")
+            self._decode = Replayed(self._decoded, "reading the maps")
         self._waits = timings is not None
         self.timings = timings or Timings()
         self.description = describe(detector, flip=flip, max_detections=max_detections)
@@ -67,21 +76,24 @@ class TorchEngine:
     def maps(self, images: Tensor) -> Maps:
         """Returns the last stack's maps of (B, C, H, W) images; call in inference mode.
 
+        On a GPU the next call with images of this shape may overwrite them.
+
         Raises:
             HeatpointError: The device has not enough memory.
         """
         try:
             with self.timings.stage("network"):
                 images = images.to(self._device, memory_format=torch.channels_last)
-                maps: Maps = self.network(images)[-1]
-                mirrored = self.network(images.flip(-1))[-1] if self.flip else None
+                maps = self._look({"images": images})
+                if self.flip:
+                    mirrored = self._look_back({"images": images.flip(-1)})
                 self.wait()
         except torch.OutOfMemoryError:
             raise HeatpointError(
                 f"{self._device} has not enough memory for {len(images)} images of "
                 f"{images.shape[-2]}x{images.shape[-1]} pixels at once; lower batch_size or size"
             ) from None
-        if mirrored is None:
+        if not self.flip:
             return maps
         with self.timings.stage("decode"):
             return self.codec.merge_flipped(maps, mirrored)
@@ -89,9 +101,16 @@ class TorchEngine:
     def read(self, maps: Maps) -> Answer:
         """Returns what maps say."""
         with self.timings.stage("decode"), torch.inference_mode():
-            rows = with_honest_scores(self.codec.decode(maps), maps)
+            rows = self._decode(maps)
             self.wait()
             return {name: values.cpu().numpy() for name, values in rows.items()}
+
+    def _looked(self, given: dict[str, Tensor]) -> Maps:
+        maps: Maps = self.network(given["images"])[-1]
+        return maps
+
+    def _decoded(self, maps: Maps) -> Rows:
+        return with_honest_scores(self.codec.decode(maps), maps)
 
     def wait(self) -> None:
         """Waits until the device is done, if the time is being measured."""
