@@ -152,6 +152,7 @@ def test_batch_and_rate() -> None:
     assert said("lr", many, batch_size=8, weights="a.safetensors") == pytest.approx(1e-3)
     large = surveyed(drawn(100.0), model="centernet_resnet18")
     assert said("lr", large, batch_size=16) == 5e-4
+    assert [said("lr", large, batch_size=n, optimizer="muon") for n in (8, 2)] == [2e-3, 1e-3]
 
 
 def test_layers_are_frozen_where_they_know_something() -> None:

@@ -13,7 +13,7 @@ from test_plan import drawn, jointed, surveyed
 
 import heatpoint
 from heatpoint.planning import variation
-from heatpoint.planning.learning import LITTLE, SHORT, optimizer, schedule
+from heatpoint.planning.learning import LITTLE, SHORT, lr, optimizer, schedule
 from heatpoint.planning.sheet import hints
 from heatpoint.planning.variation import find_upright, margin, mosaic, repeat_rare
 from heatpoint.synthetic.pictures import write_shapes
@@ -143,7 +143,8 @@ def test_the_schedule_follows_what_is_learnt(model: str, of_few: str, of_many: s
     [
         ("points_tiny", "muon", "muon"),
         ("pose_tiny", "adamw", "muon"),
-        ("centernet_dla34", "adamw", "adamw"),
+        ("centernet_dla34", "muon", "muon"),
+        ("pose_resnet50", "adamw", "muon"),
     ],
 )
 def test_the_optimiser_follows_the_network_and_its_data(
@@ -154,6 +155,10 @@ def test_the_optimiser_follows_the_network_and_its_data(
     assert optimizer(OPEN, surveyed(few, model=model)).value == of_few
     assert optimizer(OPEN, surveyed(many, model=model)).value == of_many
     assert optimizer(replace(OPEN, weights="a.safetensors"), surveyed(many)).value == "adamw"
+    large = surveyed(drawn(100.0), model="centernet_resnet18")
+    begun = replace(OPEN, pretrained=True, batch_size=16)
+    assert optimizer(begun, large).value == "adamw"
+    assert lr(replace(begun, optimizer="muon"), large).value == 5e-4
 
 
 def test_imagenet_weights_keep_adamw_where_little_is_learnt() -> None:

@@ -19,6 +19,10 @@ RATE = {True: (3e-3, 8), False: (5e-4, 16)}
 networks; the square root of their number keeps the noise of an update constant (Malladi et al.
 2022)."""
 
+LARGE = (2e-3, 8)
+"""The same of Muon for a large network that begins from nothing: ResNet-18 learnt blood cells to AP
+0.589 with 5e-4 and to 0.625 with this (AdamW: 0.586)."""
+
 FRESH = 2
 """Factor of the rate where all of a small network begins from nothing."""
 
@@ -42,18 +46,19 @@ def optimizer(recipe: Recipe, survey: Survey) -> Decision:
     """By the size of the network, and by how much is learnt how often."""
     if recipe.weights:  # blood cells and cards lost 1 and 4 points of AP by it in five minutes
         return Decision("adamw", "a detector that goes on learning loses by muon")
-    if survey.parameters > SMALL:
-        return Decision("adamw", "muon was hardly tried on large networks")
     if _few_crops(survey):
         return Decision("adamw", "joints in few crops are learnt by heart with muon")
     if recipe.backbone_weights or recipe.pretrained:
+        if survey.parameters > SMALL:
+            return Decision("adamw", "muon was not tried on large networks with ImageNet weights")
         if recipe.minutes is not None and recipe.minutes < SHORT and survey.machine.device == "cpu":
             return Decision("adamw", "in so few updates new heads learn more by it than by muon")
         if survey.examples * seen(recipe, survey) < LITTLE:
             return Decision(
                 "adamw", "few small pictures, seen often, are learnt by heart with muon"
             )
-    return Decision("muon", "small networks learn more from each update by it")
+    size = "small" if survey.parameters <= SMALL else "large"
+    return Decision("muon", f"{size} networks learn more from each update by it")
 
 
 def lr(recipe: Recipe, survey: Survey) -> Decision:
@@ -64,10 +69,13 @@ def lr(recipe: Recipe, survey: Survey) -> Decision:
         value, why = rate * images / base, f"{rate:g} for {base} images, in proportion"
     else:
         rate, base = RATE[is_small]
-        value = rate * min(1.0, images / base) ** 0.5
         kind = "a small network" if is_small else "a large network"
-        if is_small and not (recipe.backbone_weights or recipe.pretrained or recipe.weights):
-            value, rate, kind = value * FRESH, rate * FRESH, f"{kind} from nothing"
+        if not (recipe.backbone_weights or recipe.pretrained or recipe.weights):
+            if is_small:
+                rate, kind = rate * FRESH, f"{kind} from nothing"
+            elif recipe.optimizer == "muon":
+                (rate, base), kind = LARGE, f"{kind} from nothing"
+        value = rate * min(1.0, images / base) ** 0.5
         why = f"{rate:g} for {kind} and {base} images or more, less by the root for fewer"
     if recipe.weights:
         value, why = value * ADAPTING, f"a third of {why}, for it goes on learning"

@@ -186,7 +186,7 @@ class TrainOptions:
 
     optimizer: Literal["muon", "adamw", "adam", "sgd"] | None = None
     """muon moves matrices of weights equally far in all of their directions, adam as published,
-    sgd with momentum 0.9; planned: muon for small networks"""
+    sgd with momentum 0.9; planned: muon for most"""
 
     lr: float | None = None
     """peak learning rate; planned by the network, the optimiser and the images per update"""
