@@ -2,8 +2,9 @@
 
 Every line is the median of several steps behind a warm-up, on pixels that already lie on the GPU:
 the network, its targets and its loss are measured, not the loader. Ways: ``fp32``, whose
-convolutions use TF32 (PyTorch's default), ``bf16`` (autocast), ``+last`` (channels last) and
-``+compile`` (torch.compile of the network). Prediction runs the copy that ``predict`` makes,
+convolutions use TF32 (PyTorch's default), ``bf16`` (autocast), ``+last`` (channels last), ``+muon``
+(the optimiser that a plan gives to small networks, AdamW elsewhere) and ``+compile`` (torch.compile
+of the network). Prediction runs the copy that ``predict`` makes,
 decoding included, for one image and for a batch; ``graph`` replays it as a CUDA graph. Entries that
 this version lacks are named and left out.
 
@@ -16,7 +17,7 @@ import argparse
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 
 import torch
@@ -27,7 +28,7 @@ from heatpoint.codecs import Target
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 from heatpoint.networks.fast import fast
-from heatpoint.training.optimize import Ema, build_optimizer
+from heatpoint.training.optimize import Ema, Name, build_optimizer
 from heatpoint.zoo.detector import Detector
 
 ENTRIES = (
@@ -38,6 +39,7 @@ ENTRIES = (
     ("ttfnet_resnet18", 512, 32),
     ("centerpose_dla34", 512, 32),
     ("centernet_mobilenetv2", 384, 64),
+    ("centernet_tiny", 384, 64),
     ("centernet_hourglass104", 512, 8),
     ("cornernet_hourglass104", 511, 8),
     ("pose_resnet50", 256, 64),
@@ -45,14 +47,19 @@ ENTRIES = (
 )
 """Model, side of the input, batch."""
 
-WAYS = ("fp32", "bf16", "bf16+last", "bf16+last+compile")
+WAYS = (
+    *("train fp32", "train bf16", "train bf16+last", "train bf16+last+muon"),
+    *("train bf16+last+compile", "predict fp32", "predict bf16", "predict bf16 graph"),
+)
 COMPILED = ("centernet_dla34", "centernet_resnet18", "centernet_mobilenetv2")
+"""Models that are worth the minutes that compiling takes."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=7, help="entries begun later are left out")
     parser.add_argument("--models", nargs="*", help="only these")
+    parser.add_argument("--ways", nargs="*", choices=WAYS, default=WAYS, help="only these")
     parser.add_argument("--steps", type=int, default=8)
     chosen = parser.parse_args()
     if not torch.cuda.is_available():
@@ -66,14 +73,13 @@ def main() -> None:
         if time.monotonic() > end:
             print(f"| {name} | left out: the time was over | | | | |")
             continue
-        for line in lines(name, side, batch, chosen.steps):
+        ways = [way for way in chosen.ways if "compile" not in way or name in COMPILED]
+        for line in lines(name, side, batch, ways, chosen.steps):
             print(line, flush=True)
 
 
-def lines(name: str, side: int, batch: int, steps: int) -> Iterator[str]:
+def lines(name: str, side: int, batch: int, ways: Sequence[str], steps: int) -> Iterator[str]:
     """Yields the table's rows of one entry."""
-    ways = [f"train {way}" for way in WAYS if "compile" not in way or name in COMPILED]
-    ways += [f"predict {kind}" for kind in ("fp32", "bf16", "bf16 graph")]
     for way in ways:
         for count in (batch,) if way.startswith("train") else (1, batch):
             torch.compiler.reset()
@@ -122,7 +128,8 @@ def training(detector: Detector, way: str, side: int, batch: int) -> Callable[[]
     """Returns one update: encode, forward, loss, backward, optimiser and moving average."""
     last = torch.channels_last if "last" in way else torch.contiguous_format
     network = detector.network.cuda().to(memory_format=last).train()
-    optimizer, ema = build_optimizer(network, "adamw", 1e-4, 0.01), Ema(network, 0.9998)
+    name: Name = "muon" if "muon" in way else "adamw"
+    optimizer, ema = build_optimizer(network, name, 1e-4, 0.01), Ema(network, 0.9998)
     run = torch.compile(network) if "compile" in way else network
     images = torch.randint(0, 256, (batch, 3, side, side), dtype=torch.uint8, device="cuda")
     images = images.contiguous(memory_format=last)
