@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from datetime import timedelta
 
@@ -138,6 +139,13 @@ def test_validation_may_outlast_the_usual_time_of_waiting():
     fabric = make_fabric(Recipe("d", "v", devices=2, accelerator="cpu"))
     assert fabric.strategy._timeout >= timedelta(days=1)
     assert fabric.strategy._start_method == "spawn"
+
+
+def test_lightning_keeps_its_advice_to_itself(caplog):
+    logging.getLogger("lightning_fabric").setLevel(logging.INFO)  # as its import leaves it
+    with caplog.at_level(logging.INFO):
+        make_fabric(Recipe("d", "v", accelerator="cpu", precision="bf16"))
+    assert not caplog.records
 
 
 def test_norms_and_biases_do_not_decay():

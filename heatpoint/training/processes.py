@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -55,6 +56,8 @@ def make_fabric(options: Recipe) -> Fabric:
     if strategy == "auto" and devices * nodes > 1:
         strategy = "ddp" if torchrun or "SLURM_NTASKS" in os.environ else "ddp_spawn"
     start = _STARTS.get(strategy)
+    # Its advice is not for whoever trains, and device and precision are said by the run itself.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         return Fabric(
             accelerator=accelerator,
