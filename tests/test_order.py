@@ -4,12 +4,17 @@ come."""
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from heatpoint.data.order import EpochSampler, repeat_factors
+import heatpoint
+from heatpoint.data.order import Batches, EpochSampler, Place, repeat_factors
+from heatpoint.synthetic.pictures import write_shapes
 
 
 def test_a_run_resumed_in_mid_epoch_sees_the_rest() -> None:
@@ -111,3 +116,55 @@ def test_a_resumed_epoch_of_repeated_samples_sees_the_rest() -> None:
     resumed.set_epoch(4, start=5)
     assert list(resumed) == list(whole)[5:]
     assert len(resumed) == whole.length - 5
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(("world", "rank"), [(1, 0), (2, 1)])
+@pytest.mark.parametrize("start", [0, 4, 16, 22])
+def test_one_epoch_follows_the_other(accumulate: int, world: int, rank: int, start: int) -> None:
+    sampler = EpochSampler(22, 3, rank, world)
+    sampler.set_epoch(5, start)
+    batches = islice(Batches(sampler, 2, accumulate), 40)
+    found = [place for batch in batches for place in batch]
+    expected: list[Place] = []
+    again = EpochSampler(22, 3, rank, world)
+    for epoch in range(5, 20):
+        again.set_epoch(epoch, start if epoch == 5 else 0)
+        whole = (22 - again.start) // (2 * accumulate * world) * 2 * accumulate
+        expected += list(again)[:whole]
+    assert found == expected[:80]
+
+
+def test_batches_that_nothing_fills_end() -> None:
+    assert list(Batches(EpochSampler(3), 4)) == []
+    sampler = EpochSampler(4)
+    sampler.set_epoch(0, 4)
+    assert [place[0] for place in next(iter(Batches(sampler, 4)))] == [1, 1, 1, 1]
+
+
+def test_a_run_starts_its_loader_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = []
+    original = Batches.__iter__
+
+    def counted(self: Batches) -> Iterator[list[Place]]:
+        begun.append((self.sampler.epoch, self.sampler.start))
+        return original(self)
+
+    monkeypatch.setattr(Batches, "__iter__", counted)
+    write_shapes(tmp_path / "drawn", 10, (64, 64), 0)
+    result = heatpoint.train(
+        str(tmp_path / "drawn"),
+        val=str(tmp_path / "drawn"),
+        model="centernet_tiny",
+        size=64,
+        epochs=3,
+        batch_size=4,
+        workers=0,
+        accelerator="cpu",
+        pictures=False,
+        find_upright=False,
+        mosaic=0,
+        out=str(tmp_path / "run"),
+    )
+    assert result.updates == 6
+    assert begun == [(0, 0)]

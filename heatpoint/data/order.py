@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,3 +110,31 @@ class EpochSampler(Sampler[Place]):
     def __iter__(self) -> Iterator[Place]:
         for index, before in self.order().tolist():
             yield (self.epoch, index, before) if before else (self.epoch, index)
+
+
+class Batches(Sampler[list[Place]]):
+    """The batches of one epoch after the other, without end.
+
+    So loading processes go on with the next epoch while the last batches of one are learnt from.
+    What does not fill an update is left out of each epoch.
+
+    Args:
+        sampler: Of one epoch; the batches begin where it stands when they are iterated.
+        size: Samples of a batch of this process.
+        accumulate: Batches of an update.
+    """
+
+    def __init__(self, sampler: EpochSampler, size: int, accumulate: int = 1) -> None:
+        self.sampler, self.size, self.accumulate = sampler, size, accumulate
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        sampler = self.sampler
+        epoch, start, idle = sampler.epoch, sampler.start, 0
+        while idle < 2:  # an update takes more samples than an epoch has
+            sampler.set_epoch(epoch, start)
+            left = sampler.length - start
+            updates = left // (self.size * self.accumulate * sampler.world_size)
+            places = iter(sampler)
+            for _ in range(updates * self.accumulate):
+                yield list(islice(places, self.size))
+            epoch, start, idle = epoch + 1, 0, 0 if updates else idle + 1

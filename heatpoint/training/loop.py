@@ -106,11 +106,9 @@ def train_stage(run: Run) -> None:
     run.network.train()
     for norm in run.frozen:
         norm.eval()
-    run.sampler.set_epoch(position.epoch, position.seen)
-    batches = iter(run.loader)
     with run.display.epoch(title, position.step + run.left, position.step, best):
         while run.left and run.due == position.stage and not must_stop(run):
-            take_update(run, list(islice(batches, run.stage.accumulate)))
+            take_update(run, list(islice(run.batches, run.stage.accumulate)))
             if run.display.is_due(run.stage.images):
                 loss = float(run.sums.sum()) / position.step
                 run.display.show(position.step, loss, run.clock.remaining(run.passes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from heatpoint.data.dataset import Batch, collate, worker_init
-from heatpoint.data.order import EpochSampler
+from heatpoint.data.order import Batches, EpochSampler
 from heatpoint.errors import HeatpointError
 from heatpoint.inference.metrics import score_columns
 from heatpoint.networks import Network
@@ -48,7 +49,8 @@ class Run:
         samples: What the network is shown.
         stages: The parts of the run.
         stage: The one that it stands in.
-        loader: Batches of this process in that one.
+        loader: Batches of this process in that one, epoch after epoch.
+        batches: The same, from where the run stands on.
         frozen: Norms that stay in evaluation mode.
         network: The network that is trained, wrapped by Fabric; its forward is that of ``Network``.
         ema: Its moving average.
@@ -238,19 +240,27 @@ class Run:
         self.position.stage, processes = number, self.fabric.world_size
         if self.stage.window is not None or self.stage.mosaic is not None:
             self.samples.show(self.stage.window, self.stage.mosaic or 0.0)
+        self._batches: Iterator[Batch] | None = None
         self.loader = DataLoader[Batch](
             self.samples,  # type: ignore[arg-type]
-            batch_size=self.stage.batch // processes,
-            sampler=self.sampler,
+            batch_sampler=Batches(
+                self.sampler, self.stage.batch // processes, self.stage.accumulate
+            ),
             num_workers=self.options.workers,
             collate_fn=collate,
             pin_memory=self.fabric.device.type == "cuda",
-            drop_last=True,
             worker_init_fn=worker_init,
-            persistent_workers=self.options.workers > 0,
             # Of its own, for each start of the loader draws a number, resumed epochs one more.
             generator=torch.Generator(),
         )
+
+    @property
+    def batches(self) -> Iterator[Batch]:
+        """Batches from where the run stands on, in whatever epoch."""
+        if self._batches is None:
+            self.sampler.set_epoch(self.position.epoch, self.position.seen)
+            self._batches = iter(self.loader)
+        return self._batches
 
     def turn(self) -> None:
         """Turns pictures from now on, for they have no upright."""
