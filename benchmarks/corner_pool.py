@@ -1,9 +1,9 @@
 """Times corner pooling of (2, 128, 128, 128) beside flips with ``cummax``, and a loop of slices.
 
-Run with ``python benchmarks/corner_pool.py``. All ways take turns, so that a busy machine slows
-all; medians are printed, the best in brackets, and how many times as long the quickest other way
-takes. ``--processor-time`` counts what the process itself has used, for a machine that others
-use too; it adds the threads up.
+Run with ``python benchmarks/corner_pool.py``, on a GPU with ``--device cuda``. All ways take turns,
+so that a busy machine slows all; medians are printed, the best in brackets, and how many times as
+long the quickest other way takes. ``--processor-time`` counts what the process itself has used, for
+a machine that others use too; it adds the threads up.
 """
 
 from __future__ import annotations
@@ -42,22 +42,31 @@ def slices(features: Tensor, direction: Direction) -> Tensor:
     return torch.stack(pooled, axis)
 
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
 WAYS: dict[str, Pool] = {"heatpoint": corner_pool, "cummax": cummax, "slices": slices}
 
 
 def timed(
     pool: Pool, features: Tensor, given: Tensor, way: Direction, clock: Callable[[], float]
 ) -> float:
+    if features.is_cuda:
+        torch.cuda.synchronize()
     start = clock()
     pooled = pool(features, way)
     if features.requires_grad:
         pooled.backward(given)
         features.grad = None
+    if features.is_cuda:
+        torch.cuda.synchronize()
     return 1e3 * (clock() - start)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--turns", type=int, default=15)
     parser.add_argument("--processor-time", action="store_true")
@@ -65,7 +74,10 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     clock = time.process_time if options.processor_time else time.perf_counter
     generator = torch.Generator().manual_seed(0)
-    drawn, given = (torch.randn(2, 128, 128, 128, generator=generator) for _ in range(2))
+    shape, dtype = (options.batch, 128, 128, 128), DTYPES[options.precision]
+    drawn, given = (
+        torch.randn(shape, generator=generator).to(options.device, dtype) for _ in range(2)
+    )
     for layout in (torch.contiguous_format, torch.channels_last):
         laid = given.contiguous(memory_format=layout)
         for learns in (False, True):

@@ -6,9 +6,11 @@ convolutions use TF32 (PyTorch's default), ``bf16`` (autocast), ``+last`` (chann
 (the optimiser that a plan gives to small networks, AdamW elsewhere) and ``+compile`` (torch.compile
 of the network). Prediction runs the copy that ``predict`` makes,
 decoding included, for one image and for a batch; ``graph`` replays it as a CUDA graph. Entries that
-this version lacks are named and left out.
+this version lacks are named and left out. Behind the networks come, by the scripts of those names,
+``corner_pool.py``, ``deformable.py`` (single layers) and ``loader.py``: how many samples the
+loading processes of a plan make.
 
-    python benchmarks/gpu.py --minutes 7 > gpu.md
+    python benchmarks/gpu.py > gpu.md
 """
 
 from __future__ import annotations
@@ -16,9 +18,12 @@ from __future__ import annotations
 import argparse
 import gc
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -51,14 +56,24 @@ WAYS = (
     *("train fp32", "train bf16", "train bf16+last", "train bf16+last+muon"),
     *("train bf16+last+compile", "predict fp32", "predict bf16", "predict bf16 graph"),
 )
+PARTS = (
+    ("corner_pool.py", "--device", "cuda", "--batch", "8", "--turns", "6"),
+    ("corner_pool.py", "--device", "cuda", "--batch", "8", "--turns", "6", "--precision", "bf16"),
+    ("deformable.py", "--device", "cuda", "--batch", "16", "--turns", "5", "--precision", "bf16"),
+    ("loader.py", "--workers", "8"),
+)
+"""What is measured behind the networks."""
+
 COMPILED = ("centernet_dla34", "centernet_resnet18", "centernet_mobilenetv2")
 """Models that are worth the minutes that compiling takes."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=7, help="entries begun later are left out")
-    parser.add_argument("--models", nargs="*", help="only these")
+    parser.add_argument(
+        "--minutes", type=float, default=5.5, help="for networks: later ones are left out"
+    )
+    parser.add_argument("--models", nargs="*", help="only these, and no layers and loaders")
     parser.add_argument("--ways", nargs="*", choices=WAYS, default=WAYS, help="only these")
     parser.add_argument("--steps", type=int, default=8)
     chosen = parser.parse_args()
@@ -76,6 +91,10 @@ def main() -> None:
         ways = [way for way in chosen.ways if "compile" not in way or name in COMPILED]
         for line in lines(name, side, batch, ways, chosen.steps):
             print(line, flush=True)
+    for script, *words in () if chosen.models else PARTS:
+        print(f"\n`python benchmarks/{script} {' '.join(words)}`\n", flush=True)
+        path = Path(__file__).with_name(script)
+        subprocess.run([sys.executable, path, *words], check=False)
 
 
 def lines(name: str, side: int, batch: int, ways: Sequence[str], steps: int) -> Iterator[str]:

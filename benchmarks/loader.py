@@ -3,7 +3,8 @@
 Run ``python benchmarks/loader.py``, for a phone's pictures with ``--photo 3000 4000 --size 256``.
 The picture is drawn: smooth noise of four sizes, which a JPEG of quality 88 stores in about 80 kB,
 like a photograph. ``--shards 300`` compares samples of so many files, in the order of training,
-with the same from .tar files. Other programs disturb single runs, so processor time is measured,
+with the same from .tar files. ``--workers 8`` counts what so many loading processes give, by the
+clock, as a GPU waits for them. Other programs disturb single runs, so processor time is measured,
 and the fastest and the median of many are shown.
 """
 
@@ -19,12 +20,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
-from heatpoint.data.dataset import TrainSet
+from heatpoint.data.dataset import TrainSet, collate, worker_init
 from heatpoint.data.images import load_image
-from heatpoint.data.order import EpochSampler
+from heatpoint.data.order import Batches, EpochSampler
 from heatpoint.data.readers import read
 from heatpoint.data.shards import reading
 from heatpoint.data.writers import write
@@ -94,13 +96,44 @@ def compare(number: int, photo: tuple[int, int], size: int) -> None:
                 )
 
 
+def loading(workers: int, photo: tuple[int, int], size: int, batch: int = 16) -> None:
+    """Prints how many samples loading processes give in a second, in batches."""
+    number = 20
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "photo.jpg"
+        cv2.imwrite(str(path), photo_like(*photo[::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
+        boxes = np.random.default_rng(1).uniform((0, 0, 240, 240), (240, 240, 480, 480), (8, 4))
+        record = ImageRecord(path, photo, boxes, np.zeros(8, np.int64))
+        annotations = Annotations(("thing",), [record] * number, "drawn", (1,))
+        for title, cached in (("decoded each time", 0), ("decoded once", 2**28)):
+            loader = DataLoader(
+                TrainSet(annotations, (size, size), cache_bytes=cached),  # type: ignore[arg-type]
+                batch_sampler=Batches(EpochSampler(number), batch),
+                num_workers=workers,
+                collate_fn=collate,
+                worker_init_fn=worker_init,
+            )
+            batches = iter(loader)
+            for _ in range(2 * max(1, workers)):  # what lies ready, and each one's first
+                next(batches)
+            begin, count = time.perf_counter(), 0
+            while time.perf_counter() - begin < 10:
+                count += len(next(batches).indices)
+            taken = time.perf_counter() - begin
+            print(f"{workers} loading processes, {title}: {count / taken:.0f} samples per s")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measures samples per second of one core.")
     parser.add_argument("--rounds", type=int, default=400)
     parser.add_argument("--photo", type=int, nargs=2, default=(480, 640), help="height and width")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--shards", type=int, help="compare so many pictures in files and shards")
+    parser.add_argument("--workers", type=int, help="let so many processes load, as in training")
     chosen = parser.parse_args()
+    if chosen.workers is not None:
+        loading(chosen.workers, tuple(chosen.photo), chosen.size)
+        return
     if chosen.shards:
         compare(chosen.shards, tuple(chosen.photo), chosen.size)
         return
