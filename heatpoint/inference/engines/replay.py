@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,10 @@ Key = tuple[tuple[str, tuple[int, ...], torch.dtype], ...]
 
 MOST = 8
 """Sets of shapes that are recorded: each keeps its inputs and outputs in the GPU's memory."""
+
+OFTEN = 8
+"""Calls with one set of shapes behind which it is recorded. Recording empties PyTorch's store of
+memory and asks once more for everything, which a short validation would not earn back."""
 
 SELF_CHECK = 1e-2
 """Largest difference, relative to the largest value, between what is replayed and what is not: what
@@ -52,9 +57,8 @@ class Replayed:
 
     A GPU computes a small network in less time than Python needs to ask for it, convolution by
     convolution: for one image of 512x512 an NVIDIA H200 takes 2.9 to 21 ms by calls and 0.9 to 6
-    by a graph, see benchmarks/README.md. The first call with each set of shapes is made as ever,
-    for most that come once do not come again. The second one records, and compares what is
-    replayed with what is not.
+    by a graph, see benchmarks/README.md. Shapes that have come ``OFTEN`` are recorded, and what is
+    replayed is compared with what is not.
 
     Args:
         function: Does the same for the same shapes, whatever the values, and reads none of them.
@@ -63,7 +67,7 @@ class Replayed:
 
     def __init__(self, function: Function, called: str) -> None:
         self._function, self._called = function, called
-        self._met: set[Key] = set()
+        self._calls: Counter[Key] = Counter()
         self._recorded: dict[Key, Recording | None] = {}
 
     def __call__(self, given: Tensors) -> Tensors:
@@ -82,9 +86,9 @@ class Replayed:
         if recording is not None:
             return recording.play(given)
         found = self._function(given)
-        if key in self._met and key not in self._recorded and len(self._recorded) < MOST:
+        self._calls[key] += 1
+        if self._calls[key] == OFTEN and len(self._recorded) < MOST:
             self._recorded[key] = self._checked(given, found)
-        self._met.add(key)
         return found
 
     def _checked(self, given: Tensors, found: Tensors) -> Recording | None:
