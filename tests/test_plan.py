@@ -75,7 +75,7 @@ def jointed(share: float = 1.0) -> Annotations:
 def surveyed(
     data: Annotations, machine: Machine = CPU, model: str = "centernet_tiny", **more: Any
 ) -> Survey:
-    names = ("cat",) if model.startswith("pose") else data.names
+    names = ("cat",) if model.startswith(("pose", "hour")) else data.names
     detector = build(model, names, skeleton=data.skeleton)
     return replace(Survey(machine, data, len(data), 10, detector), **more)
 

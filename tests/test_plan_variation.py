@@ -161,6 +161,8 @@ def test_the_optimiser_follows_the_network_and_its_data(
     begun = replace(OPEN, pretrained=True, batch_size=16)
     assert optimizer(begun, large).value == "adamw"
     assert lr(replace(begun, optimizer="muon"), large).value == 5e-4
+    stack = surveyed(jointed(), model="hourglass_1stack")
+    assert lr(replace(OPEN, optimizer="muon", batch_size=32), stack).value == 2e-3
 
 
 def test_imagenet_weights_keep_adamw_where_little_is_learnt() -> None:
