@@ -3,12 +3,11 @@
 Every line is the median of several steps behind a warm-up, on pixels that already lie on the GPU:
 the network, its targets and its loss are measured, not the loader. Ways: ``fp32``, whose
 convolutions use TF32 (PyTorch's default), ``bf16`` (autocast), ``+last`` (channels last), ``+muon``
-(the optimiser that a plan gives to small networks, AdamW elsewhere) and ``+compile`` (torch.compile
-of the network). Prediction runs the copy that ``predict`` makes,
-decoding included, for one image and for a batch; ``graph`` replays it as a CUDA graph. Entries that
-this version lacks are named and left out. Behind the networks come, by the scripts of those names,
-``corner_pool.py``, ``deformable.py`` (single layers) and ``loader.py``: how many samples the
-loading processes of a plan make.
+(Muon instead of AdamW) and ``+compile`` (torch.compile of the network). Prediction runs the copy
+that ``predict`` makes, decoding included, for one image and for a batch; ``graph`` replays it as a
+CUDA graph. Entries that this version lacks are named and left out. Behind the networks come, by the
+scripts of those names, ``corner_pool.py``, ``deformable.py`` (single layers) and ``loader.py``: how
+many samples the loading processes of a plan make.
 
     python benchmarks/gpu.py > gpu.md
 """

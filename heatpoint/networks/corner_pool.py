@@ -128,7 +128,7 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, backwards: bool) -> Tensor:
-        # Whether neighbours of a column are so in memory; Metal cannot sum over segments.
+        # Whether neighbours of a column are so in memory, which is a matter of processors.
         flat = features.stride(-2) == 1 and features.shape[-2] > 1
         flat = flat and features.device.type == "cpu" and not _at_once(features)
         source = _arranged(features, flat)

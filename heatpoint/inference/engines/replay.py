@@ -56,8 +56,8 @@ class Replayed:
     """A function of tensors on a GPU that is told once, and then replayed as a CUDA graph.
 
     A GPU computes a small network in less time than Python needs to ask for it, convolution by
-    convolution: for one image of 512x512 an NVIDIA H200 takes 2.9 to 21 ms by calls and 0.9 to 6
-    by a graph, see benchmarks/README.md. Shapes that have come ``OFTEN`` are recorded, and what is
+    convolution: for one image of 512x512 an NVIDIA H200 takes 2.9 to 21 ms by calls and 1 to 6 by
+    a graph, see benchmarks/README.md. Shapes that have come ``OFTEN`` are recorded, and what is
     replayed is compared with what is not.
 
     Args:
