@@ -1,4 +1,4 @@
-"""Draws the picture of accuracy beside time at the head of README.md from the table above it.
+"""Draws the picture of accuracy beside time in the README.md beside it from the table above it.
 
     python benchmarks/overview.py
 

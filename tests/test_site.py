@@ -27,7 +27,9 @@ def test_the_site_is_whole_and_needs_no_network(tmp_path: Path) -> None:
     assert built.returncode == 0, built.stderr
     pages = {path.stem: path.read_text("utf-8") for path in tmp_path.glob("*.html")}
     assert {path.stem for path in (ROOT / "docs").glob("*.md")} < pages.keys()
-    for name, page in pages.items():
+    measured = {path.stem: path.read_text("utf-8") for path in tmp_path.glob("benchmarks/*.html")}
+    assert {path.stem for path in ROOT.glob("benchmarks/*.md")} - {"README"} < measured.keys()
+    for name, page in [*pages.items(), *measured.items()]:
         loaded = re.findall(r'<(?:script|img|link)[^>]*(?:src|href)="(https?:[^"]*)', page)
         assert not loaded, name
     for command in COMMANDS:

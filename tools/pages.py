@@ -16,15 +16,19 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ELSEWHERE = {"index.md": "README.md", "measurements.md": "benchmarks/README.md"}
-"""Pages of the site that lie outside of docs/, by the name they have there."""
+ELSEWHERE = {"index.md": "README.md", "changes.md": "CHANGELOG.md"}
+"""Pages of the site that lie outside of docs/, by the name they have there.
+
+So do those of ``benchmarks``, which is a folder of the site, too.
+"""
 
 
 def on_files(files: Files, config: Any) -> Files:
     """Adds the pages that are not files of docs/."""
     sys.path.insert(0, str(ROOT))  # what a hook adds while it is imported, mkdocs takes back
     pages = {name: (ROOT / path).read_text("utf-8") for name, path in ELSEWHERE.items()}
-    pages["changes.md"] = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    for path in ROOT.glob("benchmarks/*.md"):
+        pages[f"benchmarks/{path.name}"] = path.read_text("utf-8").replace("](../docs/", "](../")
     pages |= {"options.md": options(), "api.md": api()}
     for name, content in pages.items():
         files.append(File.generated(config, name, content=linked(content)))
@@ -38,8 +42,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 def linked(text: str) -> str:
     """Returns a text whose links lead to pages of the site, and pictures to themselves alone."""
-    text = re.sub(r"\]\((?:\.\./)?benchmarks/README\.md", "](measurements.md", text)
-    text = re.sub(r"\]\((?:\.\./)?docs/", "](", text)
+    text = text.replace("](../benchmarks/", "](benchmarks/").replace("](docs/", "](")
     # On a phone a picture of many parts has to be opened to be read.
     return re.sub(r"^(!\[[^\]]*\]\(([^)]*)\))$", r"[\1](\2)", text, flags=re.MULTILINE)
 

@@ -1,7 +1,7 @@
 """Depthwise convolutions with strides, trained in half precision on processors.
 
 oneDNN computes the gradient of their inputs in bfloat16 without vectors: 86 ms for 16 x 144 x 64 x
-64, where this file takes 6 (benchmarks/README.md, "A training step on a processor"). That gradient
+64, where this file takes 6 (benchmarks/training-step.md). That gradient
 is a depthwise convolution itself: of the gradient of the outputs, with zeros between its cells, and
 of the kernel, turned round. It has no stride, and for those there are vectors.
 """

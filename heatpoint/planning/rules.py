@@ -3,7 +3,7 @@
 Every number that a reader may disagree with stands here with its reason. A rule is given the
 options as far as they are decided, those of the user among them, and the survey; it returns a value
 and one sentence. Those about how pictures vary are in ``variation``, about how weights move in
-``learning``. What they were measured with is in benchmarks/README.md.
+``learning``. What they were measured with is in benchmarks/recipes.md and optimisers.md.
 """
 
 from __future__ import annotations

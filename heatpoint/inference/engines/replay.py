@@ -57,7 +57,7 @@ class Replayed:
 
     A GPU computes a small network in less time than Python needs to ask for it, convolution by
     convolution: for one image of 512x512 an NVIDIA H200 takes 2.9 to 21 ms by calls and 1 to 6 by
-    a graph, see benchmarks/README.md. Shapes that have come ``OFTEN`` are recorded, and what is
+    a graph, see benchmarks/gpu.md. Shapes that have come ``OFTEN`` are recorded, and what is
     replayed is compared with what is not.
 
     Args:
