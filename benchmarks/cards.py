@@ -148,6 +148,11 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     photographs = sorted(chosen.photographs.glob("*.jpg"))
+    if len(photographs) < sum(chosen.count):
+        parser.error(
+            f"{chosen.photographs} has {len(photographs)} photographs (.jpg), of "
+            f"{sum(chosen.count)} that --count asks for; name another folder, or lower --count"
+        )
     order = iter(np.random.default_rng(chosen.seed).permutation(len(photographs)))
     for part, (name, count) in enumerate(zip(("train", "val"), chosen.count, strict=True)):
 
