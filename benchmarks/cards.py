@@ -4,9 +4,9 @@
     heatpoint train cards/train/annotations.json --val cards/val/annotations.json --minutes 15
 
 None of the folders of real data holds what many people have: a few hundred pictures of large
-objects that are told apart by small marks. Photographs are the background, so that nothing of them
-may be shown that their licence forbids; no photograph is behind both parts. One to four cards of
-110 to 210 pixels of width lie in 640x480, turned, tilted, in uneven light, over each other.
+objects that are told apart by small marks. The background are photographs, each of them behind one
+picture only; show the pictures to nobody if the licence of the photographs forbids it. One to four
+cards, 110 to 210 pixels wide, lie in 640x480, turned, tilted, in uneven light, over each other.
 """
 
 from __future__ import annotations
@@ -29,7 +29,11 @@ WIDE, HIGH = 240, 336
 """Pixels of a card before it is laid down."""
 
 VISIBLE = 0.5
-"""A card that keeps less of itself in view than this is not laid down, nor hides others so far."""
+"""Share of itself that each card keeps in view; one that would hide more of another is not laid."""
+
+RED, BLACK = (190, 20, 30), (20, 20, 25)
+COLOURS = (RED, RED, BLACK, BLACK)
+"""Of hearts, diamonds, spades and clubs, which are numbered in this order."""
 
 PIPS = {
     "nine": [(x, y) for x in (0.33, 0.67) for y in (0.2, 0.4, 0.6, 0.8)] + [(0.5, 0.5)],
@@ -39,9 +43,8 @@ PIPS = {
 
 
 def pip(card: Image, suit: int, x: float, y: float, size: float) -> None:
-    """Paints one suit's sign, ``size`` pixels high: hearts, diamonds, spades or clubs."""
-    colour = ((190, 20, 30), (190, 20, 30), (20, 20, 25), (20, 20, 25))[suit]
-    half = size / 2
+    """Paints the sign of a suit, ``size`` pixels high, around a place of the card."""
+    colour, half = COLOURS[suit], size / 2
 
     def disc(dx: float, dy: float, radius: float) -> None:
         middle = (round(x + dx * half), round(y + dy * half))
@@ -73,7 +76,7 @@ def face(rank: str, suit: int, rng: np.random.Generator) -> Image:
     """Returns a card (336, 240, 3) as it lies before somebody who plays."""
     paper = rng.uniform(225, 255)
     card = np.full((HIGH, WIDE, 3), paper, np.uint8)
-    colour = (190, 20, 30) if suit < 2 else (20, 20, 25)
+    colour = COLOURS[suit]
     for _ in range(2):  # the same from both ends
         text, scale = RANKS[rank], 1.5 if rank != "ten" else 1.2
         cv2.putText(card, text, (10, 46), cv2.FONT_HERSHEY_DUPLEX, scale, colour, 3, cv2.LINE_AA)
@@ -105,7 +108,7 @@ def lay(
     matrix = cv2.getPerspectiveTransform(source, places.astype(np.float32))
     light = np.linspace(rng.uniform(0.55, 1), rng.uniform(0.55, 1), WIDE)[None, :, None]
     shaded = (card * light).astype(np.uint8)
-    moved = cv2.warpPerspective(shaded, matrix, SIZE[::-1], flags=cv2.INTER_AREA)
+    moved = cv2.warpPerspective(shaded, matrix, SIZE[::-1])
     covers = cv2.warpPerspective(np.full((HIGH, WIDE), 255, np.uint8), matrix, SIZE[::-1]) > 127
     return np.where(covers[..., None], moved, image), covers, places
 

@@ -38,8 +38,13 @@ def run(cards: ModuleType, monkeypatch: pytest.MonkeyPatch, *words: str | Path) 
 def test_cards_lie_in_their_boxes_and_come_again(
     cards: ModuleType, photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    seen: list[str] = []
+    monkeypatch.setattr(
+        cards, "load_image", lambda path: seen.append(path.name) or load_image(path)
+    )
     for name in ("one", "other"):
         run(cards, monkeypatch, photographs, tmp_path / name, "--count", "8", "4")
+    assert len(set(seen)) == 12  # no photograph is behind two pictures
     sets = {part: read(tmp_path / f"one/{part}/annotations.json") for part in ("train", "val")}
     assert [len(each) for each in sets.values()] == [8, 4]
     for part, data in sets.items():

@@ -246,7 +246,7 @@ class TopDownNeck(nn.Module):
 
     Each step runs its 3x3 convolution before the upsampling, where a cell is four times cheaper,
     and narrows to the width of the next level at once. Plain convolutions only: with depthwise
-    ones a CPU trains on 1.2 times the pictures, and learns less in the same time.
+    ones a CPU trains on 1.2 times the pictures, and learns no more in the same time.
 
     Args:
         in_channels: Channels of the backbone's feature maps, fine to coarse, strides doubling.
