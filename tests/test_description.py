@@ -26,6 +26,7 @@ BOXES = Description(
     trim=1,
     answer=(BOX, SCORES, LABELS, Field("corner_scores", (2,))),
     rows=70,
+    capacity=35,
     suppression=Suppression(0.5, "corner_scores"),
     dynamic=False,
     batch=4,
@@ -83,6 +84,24 @@ def test_what_models_say_is_read(name: str, flip: bool) -> None:
     assert Description.from_json(about.to_json(), "a.onnx") == about
     assert about.rows == detector.codec.with_rows(250).rows(flip)
     assert about.answer == detector.codec.answer
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "most"),
+    [
+        ("centernet_tiny", 100, 100),
+        ("centernet_tiny", 300, 300),  # what it was trained to find is what it answers
+        ("centernet_tiny", 20, 100),
+        ("cornernet_tiny", 1000, 100),  # pairs, not objects
+        ("points_tiny", 2000, 2000),
+    ],
+)
+def test_as_many_results_as_a_model_can_find(name: str, own: int, most: int) -> None:
+    detector = zoo.build(name, ["cat", "dog"], choices={"max_detections": own})
+    about = describe(detector)
+    assert about.most == most
+    old = dataclasses.replace(about, capacity=Description.capacity)  # a file from before
+    assert old.most == (most if name == "points_tiny" else 100)
 
 
 def test_every_field_differs_from_its_default_in_one_of_the_two() -> None:
@@ -151,6 +170,7 @@ WRONG: dict[str, tuple[object, ...]] = {
     "trim": (-1, 128, 10**9, 0.5, "1", None, True),
     "answer": (None, 5, [5], [{}], {}, [None], "boxes", [{"name": 1, "tail": [], "kind": "raw"}]),
     "rows": (0, -1, 10**9, 1.5, "70", None, True, []),
+    "capacity": (0, -1, 10**9, 1.5, "70", None, True, []),
     "suppression": (None, 5, "x", {"sigma": 0}, {"sigma": -1}, {"sigma": "a"}, {"weights": 3}),
     "view": (None, 5, [], {}, "Telescope", ""),
     "settings": (None, 5, [], {"padding": None}, {"padding": 0}, {"size": 5}, {"padding": 10**400}),

@@ -249,9 +249,12 @@ def test_model_decides_representation_and_size(shapes: Path) -> None:
 
 def test_windows_are_proposed_for_small_objects_in_large_inputs_only() -> None:
     small = np.full(100, 39.0)
-    assert window_side(small, 0.03, (640, 640)) == 64
-    assert window_side(np.append(small, np.full(20, 51.0)), 0.03, (640, 640)) == 96
-    assert window_side(small, 0.3, (640, 640)) is None  # a crowd
-    assert window_side(small, 0.03, (96, 128)) is None  # no room
-    assert window_side(np.zeros(0), 0.0, (640, 640)) is None
-    assert window_side(small, 0.03, (511, 511), 128, 1) == 127  # as the model takes it
+    assert window_side(small, (640, 640)) == 96
+    assert window_side(np.append(small, np.full(20, 70.0)), (640, 640)) == 128
+    assert window_side(small, (96, 128)) is None  # no room
+    assert window_side(np.zeros(0), (640, 640)) is None
+    assert window_side(small, (511, 511), 128, 1) == 127  # as the model takes it
+    for count, side in ((24, 96), (30, None)):  # they cover 9 and 11 %
+        crowd = record(1, [around(32, 32, 3.9)] * count, [0] * count)
+        report, _ = measure(Annotations(("cat",), [crowd], "by hand"), Picture((640, 640)))
+        assert report.window == side

@@ -161,6 +161,28 @@ def test_perfect_results_score_one() -> None:
     assert voc_metrics(results, annotations).ap50_all_point == 1.0
 
 
+@pytest.mark.parametrize(
+    ("objects", "recall"),
+    [
+        (100, 0.5),  # COCO counts the best hundred of a class in a picture
+        (130, 1.0),  # which not even a perfect detector could live with here
+    ],
+)
+def test_all_results_count_where_a_picture_holds_more_than_coco_counts(
+    objects: int, recall: float
+) -> None:
+    y, x = np.mgrid[:10, :15].reshape(2, -1) * 20.0
+    boxes = np.stack((x, y, x + 10, y + 10), 1).tolist()
+    truth = Annotations(NAMES, [record(1, boxes[:objects], [0] * objects)])
+    wrong = [(box, 0.9, 0) for box in (np.array(boxes[:50]) + 1000).tolist()]
+    right = [(box, 0.5, 0) for box in boxes[:objects]]
+    for results, found_all in (([*wrong, *right], recall), (right, 1.0)):
+        scores = coco_metrics([found(results)], truth)
+        assert scores.ar100 == pytest.approx(found_all)
+        assert (scores.ap == pytest.approx(1.0)) == (results is right)
+        assert scores.all_counted == (objects > 100)
+
+
 def test_a_false_alarm_costs_what_the_formula_says() -> None:
     annotations = Annotations(NAMES, [record(1, [[0, 0, 50, 50], [100, 100, 150, 150]], [0, 0])])
     results = [

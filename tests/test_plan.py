@@ -123,12 +123,12 @@ def test_a_size_that_loses_objects_is_not_taken() -> None:
 
 def test_small_objects_in_large_pictures_are_seen_through_windows() -> None:
     survey = surveyed(drawn(46.0, (640, 640), per=6))
-    assert said("window", survey) == 64
+    assert said("window", survey) == 96
     assert said("size", survey, window=64) == (544, 544)
     assert said("batch_size", survey, window=96) == 32
     assert said("eval_every", survey, window=96, size=640, batch_size=32) > 5
     photographs = surveyed(drawn(200.0, (3000, 4000), per=6))
-    assert said("window", photographs) == 64
+    assert said("window", photographs) == 96
     assert math.prod(said("size", photographs, window=96)) <= rules.WHOLE["cpu"]
     assert said("window", surveyed(drawn(200.0, per=3))) == 0
 

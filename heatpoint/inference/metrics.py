@@ -17,6 +17,7 @@ from heatpoint.inference.engines.engine import Timings
 from heatpoint.inference.match import Match
 from heatpoint.scoring import Results
 from heatpoint.scoring.boxes import (
+    COUNTED,
     NUMBERS,
     CocoScores,
     QuadScores,
@@ -159,7 +160,8 @@ def measured(
 
 def score_boxes(results: Results, truth: Annotations, metric: Sequence[str]) -> BoxScores:
     """Returns the scores of boxes; NaN where a metric was not asked for."""
-    coco = CocoScores(**dict.fromkeys(NUMBERS, math.nan), per_class={})
+    unknown: dict[str, Any] = dict.fromkeys(NUMBERS, math.nan)
+    coco = CocoScores(**unknown, per_class={})
     if "coco" in metric:
         coco = coco_metrics(results, truth)
     voc = voc_metrics(results, truth) if "voc" in metric else VocScores()
@@ -268,7 +270,13 @@ def _class_lines(scores: Mapping[str, Mapping[str, float]], what: str = "") -> l
 def _box_lines(boxes: BoxScores) -> list[str]:
     numbers = [{name: getattr(boxes, name) for name in part} for part in (NUMBERS[:6], NUMBERS[6:])]
     voc = {"11-point": boxes.voc.ap50_11_point, "all points": boxes.voc.ap50_all_point}
-    return [*map(_line, numbers), f"VOC AP50  {_line(voc)}", *_class_lines(boxes.per_class)]
+    lines = [*map(_line, numbers), f"VOC AP50  {_line(voc)}", *_class_lines(boxes.per_class)]
+    if boxes.all_counted:
+        lines.append(
+            f"a picture holds more than {COUNTED} objects of a class: all results count, where "
+            f"COCO counts {COUNTED} of a class in a picture"
+        )
+    return lines
 
 
 def _quad_lines(quads: QuadScores) -> list[str]:

@@ -173,6 +173,11 @@ class Survey:
             )
         return touched / max(1, objects)
 
+    @cached_property
+    def fullest(self) -> int:
+        """Objects of the picture that holds most of them."""
+        return max(int(sought(record).sum()) for record in self.sample.images)
+
     @property
     def pointed(self) -> bool:
         """Whether objects are labelled by one point each, or by a single joint."""

@@ -38,6 +38,9 @@ class CocoScores:
         ar_medium: With 100, medium objects.
         ar_large: With 100, large objects.
         per_class: ``{"ap": ..., "ap50": ...}`` of each class by name.
+        all_counted: Whether all results counted, not the best 100 of a class in a picture: there is
+            one that holds more objects of a class, which COCO has not, so that no detector could
+            find them all. ``ar100`` and those by size are then with all results, too.
     """
 
     ap: float
@@ -53,10 +56,14 @@ class CocoScores:
     ar_medium: float
     ar_large: float
     per_class: dict[str, dict[str, float]]
+    all_counted: bool = False
 
 
-NUMBERS = tuple(each.name for each in fields(CocoScores) if each.name != "per_class")
+NUMBERS = tuple(f.name for f in fields(CocoScores) if f.name not in ("per_class", "all_counted"))
 """COCO's twelve numbers, in its order."""
+
+COUNTED = 100
+"""Results of a class in a picture that COCO counts, the best."""
 
 
 def coco_metrics(results: Results, annotations: Annotations) -> CocoScores:
@@ -76,7 +83,8 @@ def coco_metrics(results: Results, annotations: Annotations) -> CocoScores:
     """
     evaluator, stats = compared(tabulated(results, annotations), annotations)
     per_class = scores_by_class(evaluator, annotations.names)
-    return CocoScores(**dict(zip(NUMBERS, stats[: len(NUMBERS)], strict=True)), per_class=per_class)
+    numbers = dict(zip(NUMBERS, stats[: len(NUMBERS)], strict=True))
+    return CocoScores(**numbers, per_class=per_class, all_counted=_is_crowded(annotations))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +140,8 @@ def compared(
     """Returns COCO's evaluator after its work, and its numbers, NaN where nothing is to be found.
 
     Args:
-        found: Boxes, joints or four corners. Of these all are compared, not the best hundred of a
-            class in a picture.
+        found: Boxes, joints or four corners. Of these all are compared, and of boxes where a
+            picture holds more than ``COUNTED`` of a class, else the best of a class in a picture.
         annotations: The truth.
         sigmas: (J,) to compare joints; None compares boxes or corners.
     """
@@ -174,11 +182,18 @@ def compared(
     )
     if quads:
         evaluator.computeIoU = partial(_polygons, evaluator)
-        evaluator.params.maxDets = [1, 10, max(100, len(rows))]
+    if quads or (sigmas is None and _is_crowded(annotations)):
+        evaluator.params.maxDets = [1, 10, max(COUNTED, len(rows))]
     evaluator.evaluate()
     evaluator.accumulate()
     evaluator.summarize()
     return evaluator, [_score(value) for value in evaluator.stats]
+
+
+def _is_crowded(truth: Annotations) -> bool:
+    """Tells whether a picture holds more objects of a class than COCO counts results of it."""
+    labels = (record.labels[~(record.crowd | record.difficult)] for record in truth.images)
+    return any(np.bincount(own).max(initial=0) > COUNTED for own in labels)
 
 
 def _polygons(evaluator: Any, image: int, category: int) -> Floats:

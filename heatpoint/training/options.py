@@ -163,7 +163,8 @@ class TrainOptions:
     of most) for all of it, 0 trains them all; planned: 4 with ImageNet weights"""
 
     max_detections: int | None = None
-    """objects found at most per image; the model's own (100) by default"""
+    """objects found at most per image; the model's own (100) by default, planned where pictures
+    hold more"""
 
     recompute: bool = False
     """hourglasses: keep half of the activations and compute the rest again in the backward pass"""

@@ -53,6 +53,7 @@ class Description:
         trim: ... less this.
         answer: The fields of an answer.
         rows: Rows of the answer per look, K.
+        capacity: Objects of a look that can be found at most; older files do not say.
         suppression: What the rows need before they are results.
         view: Class name of the natural view.
         settings: Its settings, such as the padding of crops.
@@ -75,7 +76,8 @@ class Description:
     multiple: int
     trim: int = 0
     answer: tuple[Field, ...] = (BOXES, SCORES, LABELS)
-    rows: int = 100
+    rows: int = USUAL
+    capacity: int = USUAL
     suppression: Suppression = NO_SUPPRESSION
     view: str = "Picture"
     settings: dict[str, float] = field(default_factory=dict)
@@ -116,7 +118,7 @@ class Description:
     @property
     def most(self) -> int:
         """Most results of a look where the user does not say: of points, which are counted, all."""
-        return self.rows if self.counts else USUAL
+        return self.rows if self.counts else max(USUAL, self.capacity)
 
     @property
     def view_type(self) -> type[View]:
@@ -232,6 +234,7 @@ class Description:
             *self.size,
             self.multiple,
             self.rows,
+            self.capacity,
             self.channels,
             1 if self.batch is None else self.batch,
         )

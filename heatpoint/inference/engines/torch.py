@@ -159,6 +159,7 @@ def describe(detector: Detector, *, flip: bool = False, max_detections: int = 10
         trim=network.trim,
         answer=codec.answer,
         rows=codec.rows(flip),
+        capacity=codec.capacity,
         suppression=codec.suppression,
         view=codec.view.__name__,
         settings=detector.settings,
