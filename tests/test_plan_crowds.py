@@ -12,6 +12,7 @@ from test_plan import CPU, drawn, said, surveyed
 
 import heatpoint
 from heatpoint.data import Annotations, ImageRecord
+from heatpoint.data.quads import as_points
 from heatpoint.inspection.report import LEAST_WINDOW
 from heatpoint.planning import rules
 
@@ -71,6 +72,17 @@ def test_crowds_of_small_objects_are_seen_through_windows() -> None:
     assert said("window", survey, size=448) == 0  # the user's own stands
     large = surveyed(crowd(100.0, (720, 960), 120.0))  # 46 pixels
     assert said("window", large) == 0
+
+
+def test_points_that_lie_close_are_seen_through_windows() -> None:
+    # 14 and 28 pixels in 320x448
+    close, far = (
+        surveyed(as_points(crowd(4.0, (720, 960), step)), model="points_tiny")
+        for step in (30.0, 60.0)
+    )
+    assert said("window", close) == LEAST_WINDOW
+    assert said("size", close, window=96) == (704, 960)
+    assert said("window", far) == 0
 
 
 def test_tiny_objects_are_seen_at_more_pixels() -> None:

@@ -169,13 +169,14 @@ def window(recipe: Recipe, survey: Survey) -> Decision:
     covered = f"{what} cover {report.covered:.0%} of a picture"
     if report.window is not None:
         return Decision(report.window, f"{covered}: windows around them see more of them in time")
-    whole = _possible(survey)[-1]
-    if BOXES in codec.answer and not recipe.size and math.prod(whole) < math.prod(shown):
-        side = survey.side(whole, 0.5)
-        found = window_side(sides, shown, network.multiple, network.trim)
-        if side < BLURRED and found is not None:
-            why = f"whole pictures that are worth their time show objects with {side:.0f} pixels"
-            return Decision(found, f"{why}: windows show them larger")
+    whole, is_point = _possible(survey)[-1], POINTS in codec.answer
+    side = window_side(sides, shown, network.multiple, network.trim)
+    if side is not None and not recipe.size and math.prod(whole) < math.prod(shown):
+        seen = survey.side(whole, 0.1 if is_point else 0.5)
+        if seen < (APART * codec.stride if is_point else BLURRED):
+            how = "points {:.0f} pixels apart" if is_point else "objects with {:.0f} pixels"
+            why = f"whole pictures that are worth their time show {how.format(seen)}"
+            return Decision(side, f"{why}: windows show them larger")
     return Decision(0, f"{covered}: whole pictures")
 
 
@@ -198,6 +199,7 @@ def _for_windows(recipe: Recipe, survey: Survey) -> tuple[int, int]:
 def size(recipe: Recipe, survey: Survey) -> Decision:
     """The smallest at which objects are clear enough, within what the device does in time."""
     own, codec = survey.trained.size, survey.trained.codec
+    is_point = POINTS in codec.answer
     if recipe.weights:
         return Decision(own, "what the weights were trained at")
     if codec.view.asks and survey.parameters <= SMALL:
@@ -206,8 +208,9 @@ def size(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(own, "the model's own")
     if recipe.window:
         side = survey.side(found := _for_windows(recipe, survey), 0.5)
-        return Decision(found, f"the median object has {side:.0f} pixels, seen through windows")
-    (*smaller, found), is_point = _possible(survey), POINTS in codec.answer
+        said = "points are {:.0f} pixels apart" if is_point else "objects have {:.0f} pixels"
+        return Decision(found, f"half of the {said.format(side)} or more, seen through windows")
+    *smaller, found = _possible(survey)
     best = score = survey.reached(found)
     why, clear = "the largest that is worth its time: ", APART * codec.stride if is_point else CLEAR
     for each in smaller:
