@@ -310,7 +310,7 @@ def record(run: Run, metrics: Row) -> None:
     if score is not None:
         shown += [report.score_text(name, metrics[name] or 0) for name in run.scores[:2]]
         shown[2] += " (best)" if position.best_epoch == row["epoch"] else ""
-    run.display.say(f"epoch {row['epoch']:g}  " + "  ".join(shown))
+    run.display.ended(f"epoch {row['epoch']:g}  " + "  ".join(shown), score is not None)
     if run.fabric.is_global_zero:
         known = {n: v for n, v in row.items() if n != "epoch" and v is not None}
         run.fabric.log_dict(known, position.updates)

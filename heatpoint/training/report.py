@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import sys
@@ -103,6 +104,10 @@ LIVE_EVERY = 0.5
 PLAIN_EVERY = 30.0
 """Seconds between two lines elsewhere."""
 
+LINES, LINE_EVERY = 20, 5.0
+"""Epochs of which each has a line, and seconds between lines from then on: windows in few pictures
+make thousands of epochs in a run."""
+
 
 class _Lasting(Console):
     """A console that outlives its reader: hours of training do not end with a pager."""
@@ -125,6 +130,7 @@ class Display:
     def __init__(self, quiet: bool = False) -> None:
         self._console = _Lasting(quiet=quiet, highlight=False, soft_wrap=True, emoji=False)
         self._images, self._since = 0, time.monotonic()
+        self._epochs, self._said = 0, -math.inf
 
     def say(self, *lines: str) -> None:
         """Prints lines, above the live one if there is one."""
@@ -155,6 +161,20 @@ class Display:
             line.add_task(title, total=steps, completed=done, numbers="")
         with line as self._live:
             yield
+
+    def ended(self, line: str, is_scored: bool) -> None:
+        """Prints the line of an epoch, of very short ones without a score only some.
+
+        Args:
+            line: What to print.
+            is_scored: Whether the epoch was validated.
+        """
+        self._epochs, now = self._epochs + 1, time.monotonic()
+        if is_scored or self._epochs <= LINES or now - self._said >= LINE_EVERY:
+            self.say(line)
+            self._said = now
+        elif self._epochs == LINES + 1:
+            self.say(f"epochs are short: one line in {LINE_EVERY:g} s; log.csv has them all")
 
     def is_due(self, images: int) -> bool:
         """Counts the images of an update, and tells whether it is time to ``show`` numbers."""
