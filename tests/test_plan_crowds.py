@@ -88,5 +88,5 @@ def test_points_that_lie_close_are_seen_through_windows() -> None:
 def test_tiny_objects_are_seen_at_more_pixels() -> None:
     small = surveyed(drawn(14.0, (1500, 2000)))  # 10 pixels in a million
     assert said("size", small, window=96) == (1504, 1984)
-    seen = surveyed(drawn(28.0, (1500, 2000)))
+    seen = surveyed(drawn(60.0, (1500, 2000)))  # 35 pixels in a million
     assert math.prod(said("size", seen, window=96)) <= 1.05 * rules.WHOLE[CPU.device]
