@@ -27,9 +27,8 @@ SPARSE = 0.1
 
 LEAST_WINDOW = 96.0
 """Input pixels of a training window at least. In windows of 64 the coarsest maps of a network are
-two cells wide and see more of the border than of a picture: of four models of tiny objects one had
-AP 0.22 in whole pictures, where the others had 0.81; all of those that learnt from 96 and 128 were
-as good."""
+two cells wide and see more of the border than of a picture: one of four models of tiny objects had
+AP 0.22 in whole pictures, where one that learnt from windows of 96 had 0.81."""
 
 
 class Spread(NamedTuple):
