@@ -110,8 +110,8 @@ class KeepOptions:
     default what the model needs (corners gaussian), and gaussian for several scales"""
 
     max_detections: int | None = None
-    """most results per picture, or per tile; 100 by default, of points as many as the model gives
-    """
+    """most results per picture, or per tile; by default what the model was trained to find, and 100
+    at least"""
 
 
 @dataclass

@@ -215,10 +215,11 @@ def _spacing(boxes: NDArray[np.float64], frame: NDArray[np.float64]) -> NDArray[
 def window_side(
     sides: NDArray[np.float64], size: tuple[int, int], multiple: int = 1, trim: int = 0
 ) -> int | None:
-    """Returns the side of a training window that is worth its name and that the model takes.
+    """Returns the side of a training window that shows objects well and that the model takes.
 
     It is ``LEAST_WINDOW`` pixels at least, in steps of about 32, and holds nineteen objects in
-    twenty with as much again around them. It is None where that is a quarter of the input or more.
+    twenty with as much again around them. It is None where there are no objects, and where it would
+    be more than a quarter of the input.
 
     Args:
         sides: (N,) square roots of box areas in input pixels.

@@ -39,8 +39,8 @@ class CocoScores:
         ar_large: With 100, large objects.
         per_class: ``{"ap": ..., "ap50": ...}`` of each class by name.
         all_counted: Whether all results counted, not the best 100 of a class in a picture: there is
-            one that holds more objects of a class, which COCO has not, so that no detector could
-            find them all. ``ar100`` and those by size are then with all results, too.
+            one that holds more objects of a class, so that no detector could find them all.
+            ``ar100`` and those by size are then with all results, too.
     """
 
     ap: float
