@@ -117,13 +117,16 @@ def test_whether_bfloat16_pays_is_measured(
 
     def slower(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
         now[0] += 2.0 if first.dtype == slow else 1.0
+        assert torch.get_num_threads() == 1  # two would wait for each other on a busy machine
         return product(first, second)
 
     monkeypatch.setattr("time.perf_counter", lambda: now[0])
     monkeypatch.setattr(torch.Tensor, "__matmul__", slower)
     _halving_pays.cache_clear()
+    threads = torch.get_num_threads()
     try:
         assert _halving_pays() is (slow == torch.float32)
+        assert torch.get_num_threads() == threads
     finally:
         _halving_pays.cache_clear()
 
