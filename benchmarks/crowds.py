@@ -105,7 +105,10 @@ def together(data: Annotations, side: int) -> Iterator[tuple[Image, ImageRecord]
         boxes, labels = [], []
         for place, record in enumerate(data.images[start : start + side**2]):
             y, x = np.array(divmod(place, side)) * (height, width)
-            image[y : y + height, x : x + width] = load_image(record.path)
+            picture = load_image(record.path)
+            if picture.shape != (height, width, 3):
+                raise SystemExit(f"{record.path} has another size than the first: give one size")
+            image[y : y + height, x : x + width] = picture
             boxes.append(record.boxes + np.tile((x, y), 2))
             labels.append(record.labels)
         size = side * height, side * width

@@ -40,17 +40,5 @@ def test_of_very_short_epochs_some_have(
     assert first == [f"epoch {n}" for n in range(1, report.LINES + 1)]
     assert said == "epochs are short: one line in 5 s; log.csv has them all"
     # Every tenth, and those with a score, behind which the next one comes five seconds later.
-    assert [int(line.split()[1]) for line in rest] == [
-        30,
-        33,
-        43,
-        53,
-        63,
-        66,
-        76,
-        86,
-        96,
-        99,
-        109,
-        119,
-    ]
+    shown = " ".join(line.split()[1] for line in rest)
+    assert shown == "30 33 43 53 63 66 76 86 96 99 109 119"

@@ -250,6 +250,7 @@ def test_model_decides_representation_and_size(shapes: Path) -> None:
 def test_windows_are_proposed_for_small_objects_in_large_inputs_only() -> None:
     small = np.full(100, 39.0)
     assert window_side(small, (640, 640)) == 96
+    assert window_side(np.append(small, np.full(20, 51.0)), (640, 640)) == 96
     assert window_side(np.append(small, np.full(20, 70.0)), (640, 640)) == 128
     assert window_side(small, (96, 128)) is None  # no room
     assert window_side(np.zeros(0), (640, 640)) is None

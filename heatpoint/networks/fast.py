@@ -101,9 +101,9 @@ def multiplies_bf16() -> bool:
 def _halving_pays() -> bool:
     """Returns whether this CPU multiplies matrices of bfloat16 faster than of float32 now.
 
-    One answer per process. The least of several times decides, of one thread: beside other
-    programs two wait for each other, and told the wrong one in two of fourteen tries. The factor
-    between the two is about 2 either way. It takes a tenth of a second.
+    One answer per process. The least of several times decides, of one thread, for beside other
+    programs two wait for each other (benchmarks/training-step.md). The factor between the two
+    arithmetics is about 2 either way. It takes a tenth of a second.
     """
     matrices = [torch.ones(512, 512, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)]
     taken, threads = [math.inf, math.inf], torch.get_num_threads()

@@ -211,7 +211,7 @@ def draw_up(options: TrainOptions) -> Plan:
             detector = build_detector(recipe, survey.sample)[0]
             sample = as_learnt(survey.sample, detector.codec.learns, options.skeleton)
             survey = replace(survey, detector=detector, sample=sample)
-        elif name == "max_detections" and value is not None:
+        elif name == "max_detections" and value is not None:  # what a perfect network is scored by
             survey.trained.codec = survey.trained.codec.with_rows(value)
     check_samples(recipe, type(survey.trained.codec))
     height, width = survey.picture

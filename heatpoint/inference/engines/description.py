@@ -117,7 +117,11 @@ class Description:
 
     @property
     def most(self) -> int:
-        """Most results of a look where the user does not say: of points, which are counted, all."""
+        """Most results of a look where the user does not say.
+
+        As many as can be found, or COCO's hundred if that is more; of points, which are counted,
+        all rows.
+        """
         return self.rows if self.counts else max(USUAL, self.capacity)
 
     @property
