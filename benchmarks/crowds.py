@@ -1,17 +1,19 @@
-"""Draws pictures that hold very many objects or very small ones, or puts photographs together.
+"""Draws pictures of very many objects, classes or tiny things, or puts photographs together.
 
     python benchmarks/crowds.py aerial work/aerial
     python benchmarks/crowds.py ../shared/data/bccd:train work/cells/train --side 3
 
-No folder of real data has pictures with hundreds of objects. The first command draws a set to learn
-from and one to score; the second makes one picture of each 3 x 3 of a data set's, in their order,
-with all of their labels: 9 of bccd's hold some 110 cells in 1440x1920 pixels.
+No folder of real data has pictures with hundreds of objects, or enough of them for 100 classes. The
+first command draws a set to learn from and one to score; the second makes one picture of each 3 x 3
+of a data set's, in their order, with all of their labels: 9 of bccd's hold some 110 cells in
+1440x1920 pixels.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from colorsys import hsv_to_rgb
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +27,7 @@ from heatpoint.geometry import Image
 from heatpoint.synthetic import add_noise, background, between, fill, write_set
 
 NAMES = ("disc", "square", "triangle")
+"""Classes of the drawn sets, in all colours; of those with hues, in each hue."""
 
 
 class Kind(NamedTuple):
@@ -36,6 +39,7 @@ class Kind(NamedTuple):
         objects: Fewest and most in a picture.
         sides: Least and greatest side of an object in pixels, the root of its box's area.
         aspect: Greatest ratio of the sides of a box.
+        hues: Colours that tell classes apart, none if 0.
     """
 
     pictures: tuple[int, int]
@@ -43,6 +47,12 @@ class Kind(NamedTuple):
     objects: tuple[int, int]
     sides: tuple[float, float]
     aspect: float = 1.3
+    hues: int = 0
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Classes in label order."""
+        return tuple(f"{name} {hue}" for hue in range(self.hues) for name in NAMES) or NAMES
 
 
 KINDS = {
@@ -51,6 +61,7 @@ KINDS = {
     "medium": Kind((150, 50), (480, 640), (30, 45), (24, 44)),
     "crowd": Kind((40, 12), (1100, 1600), (500, 900), (12, 22)),
     "mixed": Kind((150, 50), (900, 1200), (5, 20), (10, 500), 1.5),
+    "classes": Kind((300, 60), (480, 640), (4, 9), (40, 120), hues=34),
 }
 TRIES = 40
 """Places that are tried for an object before it is left out."""
@@ -70,9 +81,13 @@ def draw(kind: Kind, rng: np.random.Generator) -> tuple[Image, ImageRecord]:
         box = _placed(kind, boxes, rng)
         if box is None:
             continue
-        label = int(rng.integers(len(NAMES)))
-        outline = OUTLINES[NAMES[label]] * (box[2:] - box[:2]) / 2 + (box[:2] + box[2:]) / 2
-        colour = rng.permutation([rng.integers(170, 256), rng.integers(80), rng.integers(256)])
+        label = int(rng.integers(len(kind.names)))
+        outline = OUTLINES[NAMES[label % 3]] * (box[2:] - box[:2]) / 2 + (box[:2] + box[2:]) / 2
+        if kind.hues:
+            vivid = hsv_to_rgb(label // 3 / kind.hues, 0.8, between(0.6, 1, rng))
+            colour = np.round(np.multiply(vivid, 255))
+        else:
+            colour = rng.permutation([rng.integers(170, 256), rng.integers(80), rng.integers(256)])
         fill(image, [outline], colour.tolist())
         boxes = np.vstack((boxes, box))
         labels.append(label)
@@ -124,7 +139,7 @@ def main() -> None:
     chosen = parser.parse_args()
     if kind := KINDS.get(chosen.what):
         for part, (name, count) in enumerate(zip(("train", "val"), kind.pictures, strict=True)):
-            folder, empty = chosen.folder / name, Annotations(NAMES, [])
+            folder, empty = chosen.folder / name, Annotations(kind.names, [])
             seed = 2 * chosen.seed + part
             print(write_set(folder, count, kind.size, seed, empty, lambda rng: draw(kind, rng)))
         return

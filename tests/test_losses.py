@@ -6,7 +6,7 @@ from golden_files import tensors
 from torch import Tensor
 
 from heatpoint.codecs import losses
-from heatpoint.codecs.losses import focal_loss, giou_loss, l1_loss
+from heatpoint.codecs.losses import best_constant, focal_loss, giou_loss, l1_loss
 
 
 def _lists(heatmap: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -123,6 +123,21 @@ def test_focal_is_finite_and_accurate(dtype: torch.dtype, level: float, target: 
     assert logits.grad.dtype == dtype
     precision = 1e-5 if dtype == torch.float32 else 1e-2
     _close_to_largest(logits.grad.double(), exact.grad, precision)
+
+
+@pytest.mark.parametrize("peaks", [1, 5, 40])
+def test_the_best_constant_has_the_least_loss_of_all_maps_without_places(peaks: int) -> None:
+    heatmap = torch.zeros(1, 1, 64, 64)
+    heatmap.view(-1)[torch.arange(peaks) * 97] = 1.0
+    best = best_constant(peaks / heatmap.numel())
+    tried = torch.linspace(-12, 3, 301, dtype=torch.float64)
+    costs = [_focal(torch.full_like(heatmap, level), heatmap).item() for level in tried.tolist()]
+    assert _focal(torch.full_like(heatmap, best), heatmap).item() <= 1.01 * min(costs)
+
+
+def test_where_peaks_are_everywhere_a_constant_is_no_surer_than_half() -> None:
+    assert best_constant(1.0) == 0.0
+    assert best_constant(1e-4) < best_constant(1e-3) < 0
 
 
 def test_backward_may_run_twice() -> None:

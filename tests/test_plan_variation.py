@@ -13,12 +13,13 @@ from test_plan import GPU, drawn, jointed, surveyed
 
 import heatpoint
 from heatpoint.planning import variation
-from heatpoint.planning.learning import LITTLE, SHORT, lr, optimizer, schedule
+from heatpoint.planning.learning import LITTLE, SHORT, heatmap_bias, lr, optimizer, schedule
 from heatpoint.planning.sheet import hints
 from heatpoint.planning.variation import find_upright, margin, mosaic, repeat_rare
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training.recipe import Recipe
 from heatpoint.training.state import load_resume, save_resume
+from heatpoint.zoo import build
 
 OPEN = Recipe("d", "v")
 
@@ -163,6 +164,33 @@ def test_the_optimiser_follows_the_network_and_its_data(
     assert lr(replace(begun, optimizer="muon"), large).value == 5e-4
     stack = surveyed(jointed(), model="hourglass_1stack")
     assert lr(replace(OPEN, optimizer="muon", batch_size=32), stack).value == 2e-3
+
+
+@pytest.mark.parametrize("model", ["centernet_tiny", "points_tiny", "quads_tiny", "cornernet_tiny"])
+def test_heatmaps_begin_lower_where_objects_of_a_class_are_rarer(model: str) -> None:
+    data = drawn(30.0)
+    many = replace(data, names=tuple(f"class {n}" for n in range(100)), category_ids=())
+    few, rare = (
+        heatmap_bias(replace(OPEN, size=256), surveyed(each, model=model)).value
+        for each in (data, many)
+    )
+    assert -3.5 < few < -2  # four objects of two classes in 64 x 64 cells
+    assert rare == pytest.approx(few - math.log(50) / 3, abs=0.1)  # a 50th of the peaks
+    window = heatmap_bias(replace(OPEN, size=256, window=96), surveyed(data, model=model)).value
+    assert window > few
+
+
+def test_heatmaps_that_hold_no_classes_begin_as_they_do() -> None:
+    assert heatmap_bias(OPEN, surveyed(jointed(), model="pose_tiny")).value is None
+    assert heatmap_bias(OPEN, surveyed(drawn(30.0), model="ttfnet_darknet53")).value is None
+
+
+def test_heatmaps_of_weights_begin_anew_for_new_classes_alone(tmp_path: Path) -> None:
+    build("centernet_tiny", ("cat", "dog", "cow")).save(tmp_path / "a.safetensors")
+    begun, data = replace(OPEN, weights=str(tmp_path / "a.safetensors")), drawn(30.0)
+    assert heatmap_bias(begun, surveyed(data)).value is None
+    other = replace(data, names=("cat", "sheep"))
+    assert heatmap_bias(begun, surveyed(other)).value == heatmap_bias(OPEN, surveyed(data)).value
 
 
 def test_imagenet_weights_keep_adamw_where_little_is_learnt() -> None:

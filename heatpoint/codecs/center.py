@@ -48,6 +48,8 @@ class CenterCodec(Codec):
         round_size: Round sides up to whole cells for the radius, as CenterNet does for boxes in
             images; its 3D variant, mmdet and elliptical blobs do not.
         max_detections: Number of candidates K per image.
+        heatmap_bias: What logits of the heatmap begin with: as published, a probability of 0.1;
+            what suits data, ``best_constant`` tells.
         heatmap_weight: Weight of the heatmap's loss.
         size_weight: Weight of the size's L1 loss, 0.1 since sizes are in cells.
         offset_weight: Weight of the offset's L1 loss.
@@ -84,6 +86,7 @@ class CenterCodec(Codec):
     alpha: float = 0.54
     round_size: bool = True
     max_detections: int = 100
+    heatmap_bias: float = -2.19
     heatmap_weight: float = 1.0
     size_weight: float = 0.1
     offset_weight: float = 1.0
@@ -105,7 +108,9 @@ class CenterCodec(Codec):
     def __post_init__(self) -> None:
         weights = [f"{part}_weight" for part in ("heatmap", "size", "offset", "sides", "giou")]
         check_values(self, ("classes", "stride", "max_detections", "peak_kernel"), weights)
-        check_blobs(self.clamp, self.peak_kernel, self.overlap, self.soft_nms)
+        check_blobs(
+            self.clamp, self.peak_kernel, self.overlap, self.soft_nms, bias=self.heatmap_bias
+        )
         require(0 < self.alpha <= 1, "alpha", "lie in (0, 1]", self.alpha)
         region = self.size_region
         require(0 <= region <= 1, "size_region", "lie in [0, 1]", region)
@@ -131,7 +136,10 @@ class CenterCodec(Codec):
     @property
     def maps(self) -> tuple[MapSpec, ...]:
         """Heatmap (C logits); size (width, height) and offset (x, y), or sides, in cells."""
-        return (MapSpec("heatmap", self.classes, bias=-2.19, per="class"), *self._says.maps)
+        return (
+            MapSpec("heatmap", self.classes, bias=self.heatmap_bias, per="class"),
+            *self._says.maps,
+        )
 
     @property
     def answer(self) -> tuple[Field, ...]:

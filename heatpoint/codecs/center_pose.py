@@ -161,7 +161,7 @@ class CenterPoseCodec(CenterCodec):
         """
         maps = (*super().maps, MapSpec("displacement", 2 * self.joints, per="joint", std=0.001))
         if self.joint_heatmaps:
-            maps += (MapSpec("joint_heatmap", self.joints, bias=-2.19, per="joint"),)
+            maps += (MapSpec("joint_heatmap", self.joints, bias=self.heatmap_bias, per="joint"),)
             maps += (MapSpec("joint_offset", 2, std=0.001),) if self.joint_offset else ()
         return maps
 

@@ -50,6 +50,8 @@ class CornerCodec(Codec):
         threshold: Corners whose embeddings differ by more than this do not belong together.
         soft_nms: Width sigma of the gaussian soft-NMS that candidates need before they are
             results, since neighbouring corners make several pairs of one object; None for none.
+        heatmap_bias: What logits of heatmaps begin with: as published, a probability of 0.1;
+            what suits data, ``best_constant`` tells.
         heatmap_weight: Weight of the heatmaps' loss.
         offset_weight: Weight of the offsets' smooth L1 loss.
         pull_weight: Weight of the loss of embeddings of one object that differ.
@@ -78,6 +80,7 @@ class CornerCodec(Codec):
     corners: int = 100
     threshold: float = 0.5
     soft_nms: float | None = 0.5
+    heatmap_bias: float = -2.19
     heatmap_weight: float = 1.0
     offset_weight: float = 1.0
     pull_weight: float = 0.1
@@ -93,7 +96,9 @@ class CornerCodec(Codec):
         weights = ("heatmap_weight", "offset_weight", "pull_weight", "push_weight", "threshold")
         whole = ("classes", "stride", "max_detections", "corners", "peak_kernel")
         check_values(self, whole, weights)
-        check_blobs(self.clamp, self.peak_kernel, self.overlap, self.soft_nms)
+        check_blobs(
+            self.clamp, self.peak_kernel, self.overlap, self.soft_nms, bias=self.heatmap_bias
+        )
         fine = 0 <= self.trim < self.stride
         require(fine, "trim", "be at least 0 and below the stride", self.trim)
 
@@ -103,7 +108,7 @@ class CornerCodec(Codec):
 
         The branch of a map has the name of its corner.
         """
-        heatmap = MapSpec("", self.classes, bias=-2.19, per="class")
+        heatmap = MapSpec("", self.classes, bias=self.heatmap_bias, per="class")
         parts = heatmap, MapSpec("_embedding", 1, std=0.001), MapSpec("_offset", 2, std=0.001)
         return tuple(
             replace(part, name=corner + part.name, branch=corner)

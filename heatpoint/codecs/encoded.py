@@ -205,7 +205,12 @@ class CenterEncoded(ObjectsEncoded):
 
 
 def check_blobs(
-    clamp: float | None, kernel: int, overlap: float = 0.7, soft_nms: float | None = None
+    clamp: float | None,
+    kernel: int,
+    overlap: float = 0.7,
+    soft_nms: float | None = None,
+    *,
+    bias: float = 0.0,
 ) -> None:
     """Makes sure that what codecs of boxes have in common is in range.
 
@@ -214,10 +219,12 @@ def check_blobs(
         kernel: Side of the neighbourhood of which a peak is the maximum.
         overlap: Of the rule for radii.
         soft_nms: Width of the suppression, or None.
+        bias: What the logits of heatmaps begin with.
 
     Raises:
         HeatpointError: One is not; names it and its value.
     """
+    require(-20 <= bias <= 20, "heatmap_bias", "lie between -20 and 20", bias)
     require(0 < overlap < 1, "overlap", "lie between 0 and 1", overlap)
     require(kernel % 2 == 1 and kernel < 1000, "peak_kernel", "be odd and below 1000", kernel)
     fine = clamp is None or 0 < clamp < 0.5

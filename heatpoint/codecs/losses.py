@@ -63,6 +63,20 @@ def focal_loss(
     return total
 
 
+def best_constant(share: float) -> float:
+    """Returns the logit that a map, the same everywhere, has where its focal loss is least.
+
+    Of a small probability p and a share r of peaks among the cells, the loss of ``focal_loss`` is
+    ``-r log p + p^3`` for each cell but for what blobs take from it, so that ``p^3 = r / 3``.
+    A network whose map begins there has nothing to learn about how rare objects are.
+
+    Args:
+        share: Peaks of a map over its cells, above 0.
+    """
+    probability = min((share / 3) ** (1 / 3), 0.5)
+    return math.log(probability / (1 - probability))
+
+
 class _Focal(torch.autograd.Function):
     """Computes the loss and its gradient block by block; see ``focal_loss``."""
 

@@ -48,6 +48,8 @@ class PointCodec(Codec):
             their probabilities, where they are within half a cell of it; 0 is as published. Errors
             of several cells cancel in part. No more than ``offset_region`` has learnt.
         max_detections: Number of candidates K per image.
+        heatmap_bias: What logits of the heatmap begin with: as published, a probability of 0.1;
+            what suits data, ``best_constant`` tells.
         heatmap_weight: Weight of the heatmap's loss.
         offset_weight: Weight of the offset's L1 loss.
         density: Weight of the loss of a density map, whose sum over a picture is a count by class
@@ -68,6 +70,7 @@ class PointCodec(Codec):
     offset_region: int = 1
     neighbours: int = 0
     max_detections: int = 2000
+    heatmap_bias: float = -2.19
     heatmap_weight: float = 1.0
     offset_weight: float = 1.0
     density: float = 0.0
@@ -78,7 +81,7 @@ class PointCodec(Codec):
     def __post_init__(self) -> None:
         whole = ("classes", "stride", "max_detections", "peak_kernel")
         check_values(self, whole, ("heatmap_weight", "offset_weight", "spacing", "density"))
-        check_blobs(self.clamp, self.peak_kernel)
+        check_blobs(self.clamp, self.peak_kernel, bias=self.heatmap_bias)
         for name in ("point_radius", "offset_region"):
             value = getattr(self, name)
             fine = type(value) is int and 0 <= value < 1000
@@ -90,7 +93,7 @@ class PointCodec(Codec):
     @property
     def maps(self) -> tuple[MapSpec, ...]:
         """Heatmap (C logits), offset (x, y) in cells and, if wanted, density (C, per cell)."""
-        heatmap = MapSpec("heatmap", self.classes, bias=-2.19, per="class")
+        heatmap = MapSpec("heatmap", self.classes, bias=self.heatmap_bias, per="class")
         density = MapSpec("density", self.classes, bias=0.0, std=0.001, per="class")
         offset = MapSpec("offset", 2, bias=0.5, std=0.001)
         return (heatmap, offset, density) if self.density else (heatmap, offset)

@@ -61,6 +61,8 @@ class QuadCodec(Codec):
         corner_region: Share of an object's shorter sides, from 0 to 1, within which corners are
             learnt around the middle: they are learnt sooner, and a peak beside it finds them too.
         max_detections: Number of candidates K per image.
+        heatmap_bias: What logits of the heatmap begin with: as published, a probability of 0.1;
+            what suits data, ``best_constant`` tells.
         heatmap_weight: Weight of the heatmap's loss.
         corners_weight: Weight of the corners' L1 loss.
         clamp: Bound of the clamped sigmoid, or None for the exact loss; see ``focal_loss``.
@@ -78,6 +80,7 @@ class QuadCodec(Codec):
     overlap: float = 0.7
     corner_region: float = 0.6
     max_detections: int = 100
+    heatmap_bias: float = -2.19
     heatmap_weight: float = 1.0
     corners_weight: float = 4.0
     clamp: float | None = None
@@ -87,14 +90,14 @@ class QuadCodec(Codec):
     def __post_init__(self) -> None:
         whole = ("classes", "stride", "max_detections", "peak_kernel")
         check_values(self, whole, ("heatmap_weight", "corners_weight"))
-        check_blobs(self.clamp, self.peak_kernel, self.overlap)
+        check_blobs(self.clamp, self.peak_kernel, self.overlap, bias=self.heatmap_bias)
         region = self.corner_region
         require(0 <= region <= 1, "corner_region", "lie in [0, 1]", region)
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
         """Heatmap (C logits), and numbers that say the corners, with a branch of their own."""
-        heatmap = MapSpec("heatmap", self.classes, bias=-2.19, per="class")
+        heatmap = MapSpec("heatmap", self.classes, bias=self.heatmap_bias, per="class")
         return (heatmap, self.corners.spec)
 
     @property

@@ -74,7 +74,9 @@ class TripletCodec(CornerCodec):
     def maps(self) -> tuple[MapSpec, ...]:
         """Those of corners behind cascade corner pooling; of centres the heatmap and the offset."""
         corners = (replace(spec, branch=f"cascade_{spec.branch}") for spec in super().maps)
-        heatmap = MapSpec("center", self.classes, bias=-2.19, branch="center", per="class")
+        heatmap = MapSpec(
+            "center", self.classes, bias=self.heatmap_bias, branch="center", per="class"
+        )
         return (*corners, heatmap, MapSpec("center_offset", 2, branch="center", std=0.001))
 
     @property

@@ -1,4 +1,4 @@
-"""The rules of a plan about how weights move: optimiser, learning rate, schedule.
+"""The rules of a plan about how weights begin and move: heatmaps, optimiser, rate, schedule.
 
 As in ``rules``, every number that a reader may disagree with stands here with its reason.
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 
+from heatpoint.codecs.losses import best_constant
+from heatpoint.data.augment import Augment
 from heatpoint.planning.survey import Decision, Survey
 from heatpoint.planning.variation import FEW
 from heatpoint.training.recipe import Recipe
+from heatpoint.weights import checkpoint_path, read_header
 
 SMALL = 5_000_000
 """Parameters up to which a network counts as small, and takes larger steps."""
@@ -90,6 +93,21 @@ def lr(recipe: Recipe, survey: Survey) -> Decision:
     if recipe.weights:
         value, why = value * ADAPTING, f"a third of {why}, for it goes on learning"
     return Decision(float(f"{value:.2g}"), why)
+
+
+def heatmap_bias(recipe: Recipe, survey: Survey) -> Decision:
+    """Where the loss is least that knows nothing but how rare objects of a class are."""
+    codec, shown, names = survey.trained.codec, seen(recipe, survey), survey.sample.names
+    if not hasattr(codec, "heatmap_bias"):
+        return Decision(None, "")
+    if recipe.weights and {*names} <= {*read_header(checkpoint_path(recipe.weights))["names"]}:
+        return Decision(None, "")
+    size = recipe.size or survey.trained.size
+    whole = size**2 if isinstance(size, int) else math.prod(size)
+    objects = survey.objects * shown / whole + (Augment.focus if recipe.window else 0)
+    share = objects / len(names) / (shown / codec.stride**2)
+    why = f"one cell in {1 / share:,.0f} is that of an object of a class"
+    return Decision(round(best_constant(share), 2), why)
 
 
 def schedule(recipe: Recipe, survey: Survey) -> Decision:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
 from heatpoint.inspection.report import window_side
-from heatpoint.planning.learning import SMALL, lr, optimizer, schedule, seen
+from heatpoint.planning.learning import SMALL, heatmap_bias, lr, optimizer, schedule, seen
 from heatpoint.planning.survey import Decision, Survey
 from heatpoint.planning.variation import augment, find_upright, margin, mosaic, repeat_rare
 from heatpoint.training.recipe import Recipe
@@ -348,6 +348,7 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "window": window,
     "size": size,
     "margin": margin,
+    "heatmap_bias": heatmap_bias,
     "batch_size": batch_size,
     "optimizer": optimizer,
     "lr": lr,

@@ -178,6 +178,11 @@ class Survey:
         """Objects of the picture that holds most of them."""
         return max(int(sought(record).sum()) for record in self.sample.images)
 
+    @cached_property
+    def objects(self) -> float:
+        """Objects of a picture on average."""
+        return sum(int(sought(record).sum()) for record in self.sample.images) / len(self.sample)
+
     @property
     def pointed(self) -> bool:
         """Whether objects are labelled by one point each, or by a single joint."""

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
 from heatpoint.data.skeleton import name_side
-from heatpoint.inspection.report import sought
 from heatpoint.planning.survey import Decision, Survey
 from heatpoint.training.recipe import Recipe
 
@@ -84,10 +83,10 @@ def mosaic(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(0.0, "pictures are shown otherwise")
     if survey.examples >= FEW:
         return Decision(0.0, f"{survey.examples:,} examples are enough without")
-    objects = sum(int(sought(one).sum()) for one in survey.sample.images) / len(survey.sample)
-    if objects >= CROWD:
-        return Decision(0.0, f"{objects:.0f} objects in a picture are enough")
-    return Decision(0.5, f"{objects:.1f} objects in a picture: parts of four show more of them")
+    if survey.objects >= CROWD:
+        return Decision(0.0, f"{survey.objects:.0f} objects in a picture are enough")
+    why = f"{survey.objects:.1f} objects in a picture: parts of four show more of them"
+    return Decision(0.5, why)
 
 
 def sided(names: Sequence[str]) -> list[str]:

@@ -166,6 +166,10 @@ class TrainOptions:
     """objects found at most per image; the model's own (100) by default, planned where pictures
     hold more"""
 
+    heatmap_bias: float | None = None
+    """logit that new heatmaps begin with, -2.19 as published; planned by how rare objects of a
+    class are"""
+
     recompute: bool = False
     """hourglasses: keep half of the activations and compute the rest again in the backward pass"""
 

@@ -25,6 +25,7 @@ CODEC_OPTIONS = (
     "alpha",
     "beta",
     "max_detections",
+    "heatmap_bias",
     "measure",
     "size_region",
     "neighbours",
