@@ -176,8 +176,13 @@ def test_heatmaps_begin_lower_where_objects_of_a_class_are_rarer(model: str) -> 
     )
     assert -3.5 < few < -2  # four objects of two classes in 64 x 64 cells
     assert rare == pytest.approx(few - math.log(50) / 3, abs=0.1)  # a 50th of the peaks
-    window = heatmap_bias(replace(OPEN, size=256, window=96), surveyed(data, model=model)).value
+    windows = replace(OPEN, size=256, window=96)
+    window = heatmap_bias(windows, surveyed(data, model=model)).value
     assert window > few
+    empty = [each.keep(np.arange(len(each)) < 0) for each in data.images]
+    tenth = replace(data, images=data.images + 9 * empty)
+    apart = heatmap_bias(windows, surveyed(tenth, model=model)).value
+    assert apart == pytest.approx(window - math.log(10) / 3, abs=0.1)
 
 
 def test_heatmaps_that_hold_no_classes_begin_as_they_do() -> None:

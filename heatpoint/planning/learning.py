@@ -104,7 +104,8 @@ def heatmap_bias(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(None, "")
     size = recipe.size or survey.trained.size
     whole = size**2 if isinstance(size, int) else math.prod(size)
-    objects = survey.objects * shown / whole + (Augment.focus if recipe.window else 0)
+    laid = Augment.focus * survey.filled if recipe.window else 0.0
+    objects = survey.objects * shown / whole + laid
     share = objects / len(names) / (shown / codec.stride**2)
     why = f"one cell in {1 / share:,.0f} is that of an object of a class"
     return Decision(round(best_constant(share), 2), why)

@@ -183,6 +183,11 @@ class Survey:
         """Objects of a picture on average."""
         return sum(int(sought(record).sum()) for record in self.sample.images) / len(self.sample)
 
+    @cached_property
+    def filled(self) -> float:
+        """Share of the pictures that hold an object."""
+        return sum(sought(record).any() for record in self.sample.images) / len(self.sample)
+
     @property
     def pointed(self) -> bool:
         """Whether objects are labelled by one point each, or by a single joint."""
