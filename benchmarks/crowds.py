@@ -82,9 +82,11 @@ def draw(kind: Kind, rng: np.random.Generator) -> tuple[Image, ImageRecord]:
         if box is None:
             continue
         label = int(rng.integers(len(kind.names)))
-        outline = OUTLINES[NAMES[label % 3]] * (box[2:] - box[:2]) / 2 + (box[:2] + box[2:]) / 2
+        outline = (
+            OUTLINES[NAMES[label % len(NAMES)]] * (box[2:] - box[:2]) / 2 + (box[:2] + box[2:]) / 2
+        )
         if kind.hues:
-            vivid = hsv_to_rgb(label // 3 / kind.hues, 0.8, between(0.6, 1, rng))
+            vivid = hsv_to_rgb(label // len(NAMES) / kind.hues, 0.8, between(0.6, 1, rng))
             colour = np.round(np.multiply(vivid, 255))
         else:
             colour = rng.permutation([rng.integers(170, 256), rng.integers(80), rng.integers(256)])

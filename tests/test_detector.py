@@ -276,11 +276,16 @@ def test_a_choice_of_other_maps_makes_a_network_of_these(
 
 
 @pytest.mark.parametrize(
-    "model",
-    ["centernet_tiny", "points_tiny", "quads_tiny", "cornernet_tiny", "triplets_tiny"],
+    ("model", "heatmaps"),
+    [
+        ("centernet_tiny", 1),
+        ("points_tiny", 1),
+        ("quads_tiny", 1),
+        ("cornernet_tiny", 2),
+        ("triplets_tiny", 3),
+    ],
 )
-def test_new_heatmaps_begin_with_the_bias_of_the_codec(model: str) -> None:
-    heatmaps = {"centernet_tiny": 1, "points_tiny": 1, "quads_tiny": 1, "cornernet_tiny": 2}
+def test_new_heatmaps_begin_with_the_bias_of_the_codec(model: str, heatmaps: int) -> None:
     usual, chosen = (
         zoo.build(model, ["a"], choices=each) for each in (None, {"heatmap_bias": -5.0})
     )
@@ -288,9 +293,9 @@ def test_new_heatmaps_begin_with_the_bias_of_the_codec(model: str) -> None:
         sum(last.bias.eq(level).all().item() for last in detector.network.heads.last.values())
         for detector, level in ((usual, -2.19), (chosen, -5.0))
     ]
-    assert begun == [heatmaps.get(model, 3)] * 2
+    assert begun == [heatmaps] * 2
     chosen.adapt(["a", "b"])  # a new class begins there, too
     levels = [last.bias for last in chosen.network.heads.last.values() if len(last.bias) == 2]
-    assert sum(bool(bias.eq(-5.0).all()) for bias in levels) == heatmaps.get(model, 3)
+    assert sum(bool(bias.eq(-5.0).all()) for bias in levels) == heatmaps
     with pytest.raises(HeatpointError, match="heatmap_bias must lie between -20 and 20"):
         zoo.build(model, ["a"], choices={"heatmap_bias": float("nan")})

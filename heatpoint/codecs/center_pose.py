@@ -118,6 +118,7 @@ class CenterPoseCodec(CenterCodec):
         relative: Whether displacements count from the object's centre, in sides of its box, as in
             CenterFace (Xu et al. 2019), instead of from the corner of the centre's cell, in cells.
         displacement_weight: Weight of the joints' L1 loss, in cells, or in sides of the boxes.
+        heatmap_bias: That of ``CenterCodec``, with which the joints' heatmaps begin, too.
         joint_heatmap_weight: Weight of the loss of the joints' heatmaps.
         joint_offset_weight: Weight of the L1 loss of the joints' offsets.
         unlabelled: Objects none of whose joints is labelled teach their "box", or the "heatmap"

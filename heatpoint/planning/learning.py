@@ -102,12 +102,10 @@ def heatmap_bias(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(None, "")
     if recipe.weights and {*names} <= {*read_header(checkpoint_path(recipe.weights))["names"]}:
         return Decision(None, "")
-    size = recipe.size or survey.trained.size
-    whole = size**2 if isinstance(size, int) else math.prod(size)
     laid = Augment.focus * survey.filled if recipe.window else 0.0
-    objects = survey.objects * shown / whole + laid
+    objects = survey.objects * shown / pictured(recipe, survey) + laid
     share = objects / len(names) / (shown / codec.stride**2)
-    why = f"one cell in {1 / share:,.0f} is that of an object of a class"
+    why = f"an object of one class is at one cell in {1 / share:,.0f}"
     return Decision(round(best_constant(share), 2), why)
 
 
@@ -128,5 +126,13 @@ def seen(recipe: Recipe, survey: Survey) -> int:
     """Returns the pixels of one example, of the first part of the run where windows grow."""
     window = recipe.window
     first = next(iter(window)) if isinstance(window, dict) else window
-    size = first or recipe.size or survey.trained.size
+    return _area(first) if first else pictured(recipe, survey)
+
+
+def pictured(recipe: Recipe, survey: Survey) -> int:
+    """Returns the pixels of an input that shows a whole picture."""
+    return _area(recipe.size or survey.trained.size)
+
+
+def _area(size: int | tuple[int, int]) -> int:
     return size**2 if isinstance(size, int) else math.prod(size)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
 from heatpoint.inspection.report import window_side
-from heatpoint.planning.learning import SMALL, heatmap_bias, lr, optimizer, schedule, seen
+from heatpoint.planning.learning import SMALL, heatmap_bias, lr, optimizer, pictured, schedule, seen
 from heatpoint.planning.survey import Decision, Survey
 from heatpoint.planning.variation import augment, find_upright, margin, mosaic, repeat_rare
 from heatpoint.training.recipe import Recipe
@@ -286,9 +286,7 @@ def epochs(recipe: Recipe, survey: Survey) -> Decision:
 
 def eval_every(recipe: Recipe, survey: Survey) -> Decision:
     """Seldom enough to leave the time for learning."""
-    size = recipe.size or survey.trained.size
-    whole = size**2 if isinstance(size, int) else math.prod(size)
-    scoring = FORWARD * survey.scored * whole + SAVING[_work(survey)] * 256**2
+    scoring = FORWARD * survey.scored * pictured(recipe, survey) + SAVING[_work(survey)] * 256**2
     updates = max(1, survey.examples // recipe.batch_size)
     learning = survey.examples * seen(recipe, survey) + MOVING * updates * 256**2
     value = math.ceil(scoring / learning / SCORING)
