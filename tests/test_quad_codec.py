@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from heatpoint.codecs import Rows, Target
 from heatpoint.codecs.quad_maps import Outline
 from heatpoint.codecs.quads import Order, QuadCodec
 from heatpoint.errors import HeatpointError
+from heatpoint.geometry import box_iou
 from heatpoint.views.fields import MIRRORED
 
 SIZE = (192, 256)
@@ -42,6 +44,14 @@ def quads(count: int, seed: int = 0, classes: int = 3) -> Target:
     return target_of(corners, torch.randint(0, classes, (count,), generator=generator))
 
 
+def lonely(target: Target) -> Target:
+    """Returns the quads of which none overlaps another one by 0.6, by the boxes around them."""
+    assert target.points is not None
+    boxes = target.boxes.numpy()
+    alone = torch.from_numpy((box_iou(boxes, boxes) >= 0.6).sum(1) == 1)
+    return target_of(target.points[alone], target.labels[alone])
+
+
 def check(rows: Rows, image: int, target: Target, order: Order) -> None:
     """Makes sure that just the quads of the target are found, to a thousandth of a pixel."""
     count = len(target.labels)
@@ -62,10 +72,15 @@ def check(rows: Rows, image: int, target: Target, order: Order) -> None:
 
 
 @BOTH
-@pytest.mark.parametrize("region", [0.0, 0.6])
-def test_decoding_ideal_maps_gives_the_quads(order: Order, region: float) -> None:
-    codec = QuadCodec(3, order=order, corner_region=region, max_detections=500)
+@pytest.mark.parametrize(("region", "neighbours"), [(0.0, 0), (0.6, 0), (0.6, 2)])
+def test_decoding_ideal_maps_gives_the_quads(order: Order, region: float, neighbours: int) -> None:
+    codec = QuadCodec(
+        3, order=order, corner_region=region, neighbours=neighbours, max_detections=500
+    )
     targets = [quads(n, seed=n) for n in (20, 0, 1, 480)]
+    if neighbours:  # of objects that overlap each other by 0.6 or more, a cell gets a mean
+        targets = [lonely(each) for each in targets]
+        assert len(targets[-1].labels) > 200
     encoded = codec.encode(targets, SIZE)
     assert encoded.collisions() == 0
     rows = codec.decode(codec.ideal(encoded))
@@ -145,6 +160,99 @@ def test_a_peak_beside_the_middle_still_leads_to_the_corners() -> None:
     torch.testing.assert_close(codec.decode(maps)["quads"][0, 0], places[0], rtol=0, atol=1e-3)
 
 
+@BOTH
+def test_corners_of_neighbours_count_by_their_probability_in_the_nearest_turn(order: Order) -> None:
+    codec = QuadCodec(1, order=order, corner_region=1.0, neighbours=1, max_detections=1)
+    # A square on its corner, whose upper left corner is another one a little further round.
+    square = torch.tensor([[-40.0, 0], [0, -40], [40, 0], [0, 40]]) + torch.tensor([98.0, 98])
+    other = square + torch.tensor([[-2.0, -1], [1, -2], [2, 1], [-1, 2]])
+    small = (square - 98) / 2 + 98  # overlaps by a quarter: another object's
+    encoded = [codec.encode([target_of(each[None])], SIZE) for each in (square, other, small)]
+    maps, *others = map(codec.ideal, encoded)
+    name, cell = codec.corners.spec.name, 98 // 4
+    maps["heatmap"].fill_(-20.0)
+    maps["heatmap"][0, 0, cell, cell : cell + 2] = torch.tensor([2.0, 0.5])
+    maps["heatmap"][0, 0, cell + 1, cell] = 1.0
+    maps[name][..., cell, cell + 1] = others[0][name][..., cell, cell + 1]
+    maps[name][..., cell + 1, cell] = others[1][name][..., cell, cell]
+    found = codec.decode(maps)["quads"][0, 0]
+    weights = torch.tensor([2.0, 0.5]).sigmoid()
+    mean = (weights[0] * square + weights[1] * other) / weights.sum()
+    turns = range(4) if order == "any" else (0,)
+    assert min(float((found - mean.roll(turn, 0)).abs().max()) for turn in turns) < 1e-3
+    alone = replace(codec, neighbours=0).decode(maps)["quads"][0, 0]
+    assert min(float((alone - square.roll(turn, 0)).abs().max()) for turn in turns) < 1e-3
+
+
+@BOTH
+def test_how_far_corners_are_follows_what_reading_them_gives(order: Order) -> None:
+    # Differences of numbers a thousandth as large miss by a millionth: the derivative is right.
+    maps = QuadCodec(1, order=order).corners
+    target = quads(200, seed=3)
+    assert target.points is not None
+    ways = (target.points - target.points.mean(1, keepdim=True)).double() / 4
+    ways = ways + torch.rand(200, 1, 2, dtype=torch.float64) - 0.5
+    numbers, errors = maps.written(ways), []
+    length = torch.linalg.vector_norm(ways, dim=-1).amax(1)
+    for step in (1e-3, 1e-5):
+        generator = torch.Generator().manual_seed(7)
+        off = step * torch.randn(numbers.shape, generator=generator, dtype=torch.float64)
+        read = maps.like(maps.read(numbers + off)[:, None], ways)[:, 0]
+        away = maps.away(numbers + off, ways)
+        errors.append(((read - ways - away).abs().amax((1, 2)) / length).max())
+    assert errors[0] < 1e-3
+    assert errors[1] < 1e-7
+
+
+def moved(way: Tensor, places: Tensor) -> float:
+    """Returns the loss of the shape where the corners of objects are said to be moved."""
+    codec = QuadCodec(1, order="own", shape_weight=1.0, corner_region=0)
+    true, said = (codec.encode([target_of(each)], SIZE) for each in (places, places + way))
+    return float(codec.loss(codec.ideal(said), true)["shape"])
+
+
+def test_the_loss_of_the_shape_is_the_same_for_thin_large_and_leaning_objects() -> None:
+    square = torch.tensor([[-20.0, -20], [20, -20], [20, 20], [-20, 20]])
+    middle = torch.tensor([[102.0, 102.0]])
+    off = torch.tensor([[0.5, -0.25], [-1, 0.5], [0.25, 1], [0.25, -1.25]])  # the middle stays
+    values = []
+    for change in ([[1.0, 0], [0, 1]], [[2.5, 0], [0, 0.1]], [[2, 0.5], [-0.5, 1.5]]):
+        turn = torch.tensor(change)
+        values.append(moved(off @ turn, (square @ turn + middle)[None]))
+    each = (off.abs().sum(1) / 40).mean()
+    assert values == pytest.approx([float(each.log1p())] * 3, rel=1e-3)
+
+
+def test_an_object_thinner_than_a_pixel_counts_as_one_pixel_wide() -> None:
+    square = torch.tensor([[-20.0, -20], [20, -20], [20, 20], [-20, 20]])
+    off, middle = torch.tensor([[0.0, 0.5], [0, -0.5], [0, 0.5], [0, -0.5]]), torch.tensor([102.0])
+    thick, thin, thinner = (
+        moved(off, (square * torch.tensor([1.0, width / 40]) + middle)[None])
+        for width in (2.0, 1.0, 0.01)
+    )
+    assert thick == pytest.approx(math.log1p(0.25), rel=1e-3)
+    assert thin == pytest.approx(math.log1p(0.5), rel=1e-3)
+    assert thinner == pytest.approx(thin, rel=1e-3)
+
+
+@BOTH
+def test_the_shape_is_learnt_from_anything_that_a_map_says(order: Order) -> None:
+    codec = QuadCodec(3, order=order, shape_weight=2.5)
+    encoded = codec.encode([quads(30, seed=8)], SIZE)
+    ideal = codec.ideal(encoded)
+    assert codec.loss(ideal, encoded)["shape"] < 1e-4
+    assert "shape" not in replace(codec, shape_weight=0.0).loss(ideal, encoded)
+    assert codec.terms == (*replace(codec, shape_weight=0.0).terms, "shape")
+    name = codec.corners.spec.name
+    for value in (0.0, 50.0, -50.0):
+        said = torch.full_like(ideal[name], value, requires_grad=True)
+        loss = codec.loss({**ideal, name: said}, encoded)["shape"]
+        (gradient,) = torch.autograd.grad(loss, said)
+        assert loss.isfinite()
+        assert gradient.isfinite().all()
+        assert gradient.abs().max() > 0
+
+
 def test_blobs_are_those_of_upright_boxes_of_the_same_sides() -> None:
     c, s = 0.8, 0.6
     upright = torch.tensor([[-40.0, -16], [40, -16], [40, 16], [-40, 16]])
@@ -173,8 +281,21 @@ def test_what_cannot_be_encoded_is_said(wrong: Target, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("order", "first"), ("corner_region", 1.5), ("corners_weight", -1)]
+    ("name", "value"),
+    [
+        ("order", "first"),
+        ("corner_region", 1.5),
+        ("corners_weight", -1),
+        ("shape_weight", -1),
+        ("neighbours", -1),
+        ("neighbours", 1.0),
+    ],
 )
 def test_fields_out_of_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(HeatpointError, match=name):
         replace(QuadCodec(1), **{name: value})  # type: ignore[arg-type]
+
+
+def test_neighbours_need_cells_that_learn_corners() -> None:
+    with pytest.raises(HeatpointError, match="0 without a corner_region, got 2"):
+        QuadCodec(1, corner_region=0, neighbours=2)

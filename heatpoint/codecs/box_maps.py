@@ -18,6 +18,9 @@ Measure = Literal["size", "sides"]
 MOST = 9.0
 """Logarithm of the longest side that is read, in cells: longer than any picture's."""
 
+AGREE = 0.6
+"""Overlap (IoU) from which on what a neighbour of a peak says is taken for the peak's own."""
+
 USUAL = 8.0
 """Distance in cells that an untrained network says; 32 pixels at stride 4."""
 
@@ -136,3 +139,18 @@ class Sides:
 def _written(distance: Tensor) -> Tensor:
     """Returns distances in cells as the map says them; see ``Sides``."""
     return torch.where(distance < 1, distance, 1 + distance.clamp(min=1).log())
+
+
+def overlap(one: Tensor, other: Tensor) -> Tensor:
+    """Returns the IoU (...) of boxes xyxy (..., 4), 0 for empty ones."""
+    low = torch.maximum(one[..., :2], other[..., :2])
+    high = torch.minimum(one[..., 2:], other[..., 2:])
+    shared = _area(high - low)
+    whole = _area(one[..., 2:] - one[..., :2]) + _area(other[..., 2:] - other[..., :2]) - shared
+    return shared / whole.clamp(min=1e-9)
+
+
+def _area(sides: Tensor) -> Tensor:
+    """Returns the areas (...) of sides (..., 2), 0 where one is negative."""
+    sides = sides.clamp(min=0)
+    return sides[..., 0] * sides[..., 1]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
-from heatpoint.codecs.box_maps import BoxMaps, Measure, Sides, SizeAndOffset
+from heatpoint.codecs.box_maps import AGREE, BoxMaps, Measure, Sides, SizeAndOffset, overlap
 from heatpoint.codecs.encoded import (
     CenterEncoded,
     at_cells,
@@ -27,9 +27,6 @@ from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 Border = Literal["continuous", "cells"]
 Normaliser = Literal["coordinates", "objects"]
 Collisions = Literal["keep", "last"]
-
-_AGREE = 0.6
-"""Overlap (IoU) from which on a neighbour's box is taken for the peak's own."""
 
 
 @dataclass(frozen=True)
@@ -241,7 +238,7 @@ class CenterCodec(Codec):
         if self.neighbours:
             around = cells_around(maps["heatmap"], cells, labels, self.neighbours)
             said = self._boxes_at(maps, around.cells.flatten(1)).view(*around.cells.shape, 4)
-            agrees = _overlap(said, boxes[:, :, None]) >= _AGREE
+            agrees = overlap(said, boxes[:, :, None]) >= AGREE
             boxes = around.mean(said, agrees, boxes)
         scores = torch.sigmoid(values.float())
         return {"boxes": boxes * self.stride, "scores": scores, "labels": labels}, cells
@@ -298,18 +295,3 @@ class CenterCodec(Codec):
 def _boxes(center: Tensor, sides: Tensor) -> Tensor:
     """Returns boxes xyxy (..., 4) from centres (x, y) and sides (width, height)."""
     return torch.cat((center - sides / 2, center + sides / 2), -1)
-
-
-def _overlap(one: Tensor, other: Tensor) -> Tensor:
-    """Returns the IoU (...) of boxes xyxy (..., 4), 0 for empty ones."""
-    low = torch.maximum(one[..., :2], other[..., :2])
-    high = torch.minimum(one[..., 2:], other[..., 2:])
-    shared = _area(high - low)
-    whole = _area(one[..., 2:] - one[..., :2]) + _area(other[..., 2:] - other[..., :2]) - shared
-    return shared / whole.clamp(min=1e-9)
-
-
-def _area(sides: Tensor) -> Tensor:
-    """Returns the areas (...) of sides (..., 2), 0 where one is negative."""
-    sides = sides.clamp(min=0)
-    return sides[..., 0] * sides[..., 1]

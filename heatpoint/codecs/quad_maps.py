@@ -37,6 +37,17 @@ class QuadMaps(Protocol):
     def read(self, numbers: Tensor) -> Tensor:
         """Returns the ways to the corners that a map says."""
 
+    def away(self, numbers: Tensor, ways: Tensor) -> Tensor:
+        """Returns how far corners (..., 4, 2) that a map says are from true ones, to learn from."""
+
+    def like(self, quads: Tensor, own: Tensor) -> Tensor:
+        """Returns quads (..., S, 4, 2) with the first corner of those that they are compared with.
+
+        Args:
+            quads: Of S cells, in the order of ``read``.
+            own: (..., 4, 2), of another cell.
+        """
+
     def unflip(self, numbers: Tensor) -> Tensor:
         """Returns numbers (B, n, h, w) of the mirrored image (x to W - x) as those of the image."""
 
@@ -63,6 +74,14 @@ class Corners:
     def read(self, numbers: Tensor) -> Tensor:
         """Returns the four ways."""
         return _read(_pairs(numbers, -1))
+
+    def away(self, numbers: Tensor, ways: Tensor) -> Tensor:
+        """Returns the corners that a map says, less the true ones, in cells."""
+        return self.read(numbers) - ways
+
+    def like(self, quads: Tensor, own: Tensor) -> Tensor:
+        """Returns quads as they are: the map says which corner is the first."""
+        return quads
 
     def unflip(self, numbers: Tensor) -> Tensor:
         """Returns ways that point to the other side, in an order that is clockwise again."""
@@ -101,16 +120,13 @@ class Outline:
     def written(self, ways: Tensor) -> Tensor:
         """Returns what no turn of the corners changes."""
         one, two, three, four = ways.unbind(-2)
-        middle = ways.mean(-2)
-        square = (one - three + _quarter(four - two)) / 4
         leaning = (one - three + _quarter(two - four)) / 4
         rest = (one - two + three - four) / 4
-        length = _norm(square).clamp(min=_SHORT)
-        along = square / length
+        along, length = _square(ways)
         twice = _times(along, along)
         values = (
             torch.where(length < 1, length, 1 + length.clamp(min=1).log()),
-            _written(middle),
+            _written(ways.mean(-2)),
             _times(twice, twice),
             _times(along, leaning) / length,
             _times(twice, rest) / length,
@@ -129,14 +145,58 @@ class Outline:
         a = along * length
         b = _times(_conjugate(along), leaning) * length
         c = _times(_conjugate(_times(along, along)), rest) * length
-        turned, other = _quarter(a), _quarter(b)
-        corners = (a + b + c, turned - other - c, c - a - b, other - turned - c)
-        return _read(middle).unsqueeze(-2) + torch.stack(corners, -2)
+        return _read(middle).unsqueeze(-2) + _corners(a, b, c)
+
+    def away(self, numbers: Tensor, ways: Tensor) -> Tensor:
+        """Returns how far corners are moved, in cells, by what numbers are off, to first order.
+
+        Reading is no way to learn: it takes a root of a number whose direction means nothing until
+        it is learnt. So the derivative is taken at the true corners. With the numbers (l, m, f, B,
+        C) of a quad and what they are off, the square turns by dt = Im(df / f) / 4, and
+
+            da = e (dL + i L dt),  db = (B dL + L (dB - i B dt)) / e,
+            dc = (C dL + L (dC - 2 i C dt)) / e^2,
+
+        where L = |a| grows by dL = L dl, or by dl below one cell. The middle is read.
+        """
+        along, length = _square(ways)
+        _, fourth, leaning, rest = _pairs((true := self.written(ways))[..., 1:], -1).unbind(-2)
+        off = numbers - true
+        _, turned, leant, bent = _pairs(off[..., 1:], -1).unbind(-2)
+        grown = off[..., :1] * length.clamp(min=1)
+        turn = _times(_conjugate(fourth), turned)[..., 1:] / 4
+        leant = leaning * grown + length * (leant - _quarter(leaning) * turn)
+        bent = rest * grown + length * (bent - 2 * _quarter(rest) * turn)
+        a = _times(along, torch.cat((grown, length * turn), -1))
+        b, c = _times(_conjugate(along), leant), _times(_conjugate(_times(along, along)), bent)
+        middle = _read(numbers[..., 1:3]) - ways.mean(-2)
+        return middle.unsqueeze(-2) + _corners(a, b, c)
+
+    def like(self, quads: Tensor, own: Tensor) -> Tensor:
+        """Returns quads in that of their four turns whose corners are the nearest."""
+        turns = torch.stack([quads.roll(turn, -2) for turn in range(4)], -3)
+        away = (turns - own[..., None, None, :, :]).square().sum((-1, -2))
+        nearest = away.argmin(-1)[..., None, None, None].expand(*away.shape[:-1], 1, 4, 2)
+        return turns.gather(-3, nearest).squeeze(-3)
 
     def unflip(self, numbers: Tensor) -> Tensor:
         """Returns numbers turned back: each z is minus its conjugate, in the other order."""
         signs = numbers.new_tensor((1.0, -1, 1, 1, -1, 1, -1, -1, 1))
         return numbers.flip(-1) * signs[:, None, None]
+
+
+def _square(ways: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns a / |a| (..., 2) and |a| (..., 1) of the square that fits corners best."""
+    one, two, three, four = ways.unbind(-2)
+    square = (one - three + _quarter(four - two)) / 4
+    length = _norm(square).clamp(min=_SHORT)
+    return square / length, length
+
+
+def _corners(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """Returns corners (..., 4, 2) around their middle, of the terms of their Fourier transform."""
+    turned, other = _quarter(a), _quarter(b)
+    return torch.stack((a + b + c, turned - other - c, c - a - b, other - turned - c), -2)
 
 
 def _pairs(numbers: Tensor, axis: int) -> Tensor:
@@ -153,7 +213,8 @@ def _written(way: Tensor) -> Tensor:
 
 def _read(written: Tensor) -> Tensor:
     """Returns the ways in cells that a map says."""
-    length = _norm(written).clamp(min=1)
+    # The root of a clamped sum has a gradient at 0, too.
+    length = written.square().sum(-1, keepdim=True).clamp(min=1).sqrt()
     return written * (length - 1).clamp(max=MOST).exp() / length
 
 

@@ -14,15 +14,19 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
+from heatpoint.codecs.box_maps import AGREE, overlap
 from heatpoint.codecs.encoded import CenterEncoded, at_cells, blob_radius, check_blobs
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss
-from heatpoint.codecs.peaks import places_of, read_cells, top_peaks
+from heatpoint.codecs.peaks import cells_around, places_of, read_cells, top_peaks
 from heatpoint.codecs.placed import centred, placed
 from heatpoint.codecs.quad_maps import Corners, Outline, QuadMaps
 from heatpoint.views.fields import BOXES, LABELS, QUADS, SCORES, Field, Part
 
 Order = Literal["any", "own"]
+
+_THIN = 0.25
+"""Cells that an object counts as wide at least: no label is more exact than an input pixel."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -65,6 +69,12 @@ class QuadCodec(Codec):
             what suits data, ``best_constant`` tells.
         heatmap_weight: Weight of the heatmap's loss.
         corners_weight: Weight of the corners' L1 loss.
+        shape_weight: Weight of an additional loss of how far corners are away in the object's own
+            sides, which weighs errors as the overlap of thin and of large objects does; 0 for none.
+            Keep some L1 loss beside it: far corners hardly change it.
+        neighbours: Cells on each side of a peak whose corners are averaged with its own, weighted
+            by their probabilities, where the boxes around them overlap by 0.6 or more. Errors of
+            several cells cancel in part. Set ``corner_region`` so that these cells learn corners.
         clamp: Bound of the clamped sigmoid, or None for the exact loss; see ``focal_loss``.
         peak_kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
         one_class_per_cell: Whether only the best class of a cell becomes a candidate.
@@ -83,16 +93,22 @@ class QuadCodec(Codec):
     heatmap_bias: float = -2.19
     heatmap_weight: float = 1.0
     corners_weight: float = 4.0
+    shape_weight: float = 0.0
+    neighbours: int = 0
     clamp: float | None = None
     peak_kernel: int = 3
     one_class_per_cell: bool = False
 
     def __post_init__(self) -> None:
         whole = ("classes", "stride", "max_detections", "peak_kernel")
-        check_values(self, whole, ("heatmap_weight", "corners_weight"))
+        check_values(self, whole, ("heatmap_weight", "corners_weight", "shape_weight"))
         check_blobs(self.clamp, self.peak_kernel, self.overlap, bias=self.heatmap_bias)
         region = self.corner_region
         require(0 <= region <= 1, "corner_region", "lie in [0, 1]", region)
+        near = self.neighbours
+        fine = type(near) is int and (near == 0 or (0 < near < 10 and region > 0))
+        least = "be a whole number from 0 to 9, and 0 without a corner_region"
+        require(fine, "neighbours", least, near)
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -112,8 +128,9 @@ class QuadCodec(Codec):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """``heatmap`` and ``corners``."""
-        return ("heatmap", "corners")
+        """``heatmap`` and ``corners``, and ``shape`` where it is learnt."""
+        names = ("heatmap", "corners")
+        return (*names, "shape") if self.shape_weight > 0 else names
 
     def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> QuadEncoded:
         """Turns the quads of a batch into lists of cells, on the device of the targets.
@@ -142,11 +159,11 @@ class QuadCodec(Codec):
         return QuadEncoded(**vars(found), corners=corners.float())
 
     def loss(self, maps: Maps, encoded: QuadEncoded) -> dict[str, Tensor]:
-        """Returns the weighted losses "heatmap" and "corners" of one stack.
+        """Returns the weighted losses "heatmap" and "corners" (and "shape") of one stack.
 
         Heatmap: penalty-reduced focal loss (CenterNet, equation 1), divided by the number of
         positive cells. Corners: L1 of the numbers as they are written, averaged over each
-        object's cells, divided by the number of objects.
+        object's cells, divided by the number of objects. Shape: see ``_shape_loss``.
 
         Args:
             maps: The network's maps, any real dtype.
@@ -158,11 +175,15 @@ class QuadCodec(Codec):
         positives, objects = encoded.counts[:2].unbind()
         scale = self.heatmap_weight / positives.clamp(min=1)
         heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
-        at, true = encoded.samples, self.corners.written(encoded.ways())
+        at, ways = encoded.samples, encoded.ways()
         found = accurate(at_cells(maps[self.corners.spec.name], at.image, at.cell))
-        away = (found - true).abs().mean(1)
-        corners = (away * at.weight).sum() / (objects + 1e-4)
-        return {"heatmap": heatmap, "corners": self.corners_weight * corners}
+        weight = at.weight / (objects + 1e-4)
+        off = (found - self.corners.written(ways)).abs().mean(1)
+        terms = {"heatmap": heatmap, "corners": self.corners_weight * (off * weight).sum()}
+        if self.shape_weight > 0:
+            shape = _shape_loss(self.corners.away(found, ways), ways, weight)
+            terms["shape"] = self.shape_weight * shape
+        return terms
 
     def decode(self, maps: Maps) -> Rows:
         """Reads the K best peaks of each image and the corners that their cells lead to.
@@ -175,13 +196,22 @@ class QuadCodec(Codec):
         values, labels, cells = top_peaks(
             maps["heatmap"], self.max_detections, self.peak_kernel, self.one_class_per_cell
         )
-        numbers = read_cells(maps[self.corners.spec.name], cells)
-        ways = self.corners.read(numbers.float())
-        middles = places_of(cells, maps["heatmap"].shape[-1]).float() + 0.5
-        quads = (ways + middles.unsqueeze(-2)) * self.stride
-        boxes = torch.cat((quads.amin(-2), quads.amax(-2)), -1)
+        quads = self._quads_at(maps, cells)
+        if self.neighbours:
+            around = cells_around(maps["heatmap"], cells, labels, self.neighbours)
+            said = self._quads_at(maps, around.cells.flatten(1)).view(*around.cells.shape, 4, 2)
+            agrees = overlap(_around(said), _around(quads)[:, :, None]) >= AGREE
+            said = self.corners.like(said, quads).flatten(-2)
+            quads = around.mean(said, agrees, quads.flatten(-2)).view(quads.shape)
+        quads = quads * self.stride
         scores = torch.sigmoid(values.float())
-        return {"boxes": boxes, "quads": quads, "scores": scores, "labels": labels}
+        return {"boxes": _around(quads), "quads": quads, "scores": scores, "labels": labels}
+
+    def _quads_at(self, maps: Maps, cells: Tensor) -> Tensor:
+        """Returns the corners (B, K, 4, 2) that cells (B, K) say, in cells."""
+        ways = self.corners.read(read_cells(maps[self.corners.spec.name], cells).float())
+        middles = places_of(cells, maps["heatmap"].shape[-1]).float() + 0.5
+        return ways + middles.unsqueeze(-2)
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image."""
@@ -202,3 +232,34 @@ class QuadCodec(Codec):
         numbers = self.corners.written(encoded.ways())
         said = encoded.map_of(numbers, at.image, at.cell)
         return {"heatmap": encoded.logits(encoded.blobs), self.corners.spec.name: said}
+
+
+def _around(quads: Tensor) -> Tensor:
+    """Returns the upright boxes (..., 4) xyxy around corners (..., 4, 2)."""
+    return torch.cat((quads.amin(-2), quads.amax(-2)), -1)
+
+
+def _shape_loss(away: Tensor, ways: Tensor, weight: Tensor) -> Tensor:
+    """Returns the weighted sum of ln(1 + d), d how far corners are away in the object's own sides.
+
+    The means U and V of sides that lie opposite each other span the object. A corner that is away
+    by x U + y V counts as |x| + |y|, and d is the mean of the four: small errors weigh as they
+    weigh in the overlap, in thin objects as in large ones, for both are the same after any affine
+    map, down to a pixel's width. Of a corner far away the loss says little, and its gradient is
+    small.
+
+    Args:
+        away: (S, 4, 2) how far the corners are away, in cells.
+        ways: (S, 4, 2) the true ways to the corners, in cells.
+        weight: (S,) of the rows.
+    """
+    one, two, three, four = ways.unbind(1)
+    along, across = (two - one + three - four) / 2, (three - two + four - one) / 2
+    area = along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]
+    longer = torch.stack((along, across)).square().sum(-1).amax(0).sqrt()
+    area = torch.maximum(area, _THIN * longer)
+    x, y = away.unbind(-1)
+    first = x * across[:, 1:] - y * across[:, :1]
+    second = y * along[:, :1] - x * along[:, 1:]
+    sides = (first.abs() + second.abs()).mean(1) / area
+    return (sides.log1p() * weight).sum()

@@ -315,11 +315,15 @@ class TrainOptions:
     """share of a box around its centre where its size is learnt; the model's own by default"""
 
     neighbours: int | None = None
-    """cells on each side of a peak whose boxes or points are averaged with its own, 0 for none;
-    the model's own by default"""
+    """cells on each side of a peak whose boxes, points or corners are averaged with its own, 0 for
+    none; the model's own by default"""
 
     giou_weight: float | None = None
     """weight of an additional IoU loss of the boxes; the model's own by default"""
+
+    shape_weight: float | None = None
+    """weight of an additional loss of four corners, in the object's own sides; the model's own by
+    default"""
 
     JOINTS: ClassVar[str] = "joints"
 

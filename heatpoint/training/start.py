@@ -30,6 +30,7 @@ CODEC_OPTIONS = (
     "size_region",
     "neighbours",
     "giou_weight",
+    "shape_weight",
     "point_radius",
     "spacing",
     "density",

@@ -74,13 +74,16 @@ def row(
     return Model(summary, type(codec), usual, network, size, not instead, instead)
 
 
+QUADS = QuadCodec(1, shape_weight=5.0, neighbours=2)
+"""Four corners, of which nothing is published, for networks of any size."""
+
 RELEASED: dict[str, Codec] = {
     "centernet": CenterCodec(1),
     "cornernet": CornerCodec(1),
     "centerpose": CenterPoseCodec(1, joints=1),
     "points": PointCodec(1),
     "pose": JointCodec(1, sigma=2.0),
-    "quads": QuadCodec(1),
+    "quads": QUADS,
     "triplets": TripletCodec(1),
     "ttfnet": TTFCodec(1),
 }
@@ -102,7 +105,7 @@ QUICK: dict[str, Codec] = {
     ),
     "points": PointCodec(1, offset_weight=5.0, neighbours=1),
     "pose": JointCodec(1, sigma=1.5),
-    "quads": QuadCodec(1),
+    "quads": QUADS,
     "triplets": TripletCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "saccade": SaccadeCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "ttfnet": TTFCodec(1),
