@@ -148,6 +148,7 @@ CASES = {
     "PointCodec-fixed": Case(PointCodec(3, stride=2, spacing=0, offset_region=0), points),
     "PointCodec-density": Case(PointCodec(3, max_detections=30, density=10.0), points),
     "QuadCodec": Case(QuadCodec(3, max_detections=30), quads),
+    "QuadCodec-placed": Case(QuadCodec(3, corner_heatmap=True, max_detections=30), quads),
     "QuadCodec-own": Case(QuadCodec(3, order="own", corner_region=0), quads),
     "JointCodec": Case(JointCodec(16, MPII.flip), subject),
     "JointCodec-mmpose": Case(

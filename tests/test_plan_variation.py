@@ -12,6 +12,7 @@ import pytest
 from test_plan import GPU, drawn, jointed, surveyed
 
 import heatpoint
+from heatpoint.codecs.quads import QuadCodec
 from heatpoint.planning import variation
 from heatpoint.planning.learning import LITTLE, SHORT, heatmap_bias, lr, optimizer, schedule
 from heatpoint.planning.sheet import hints
@@ -50,6 +51,16 @@ def test_few_pictures_are_asked_whether_they_have_an_upright() -> None:
 def test_what_the_user_says_of_mirror_images_decides(given: dict[str, float]) -> None:
     recipe = Recipe("d", "v", **given)  # type: ignore[arg-type]
     assert find_upright(recipe, surveyed(drawn(100.0))).value is False
+
+
+def test_what_has_a_first_corner_is_not_mirrored() -> None:
+    survey = surveyed(drawn(100.0), model="quads_tiny")
+    names = survey.sample.names
+    trained = build("quads_tiny", names, codec=QuadCodec(len(names), order="own"))
+    handed = replace(survey, detector=trained)
+    assert [find_upright(OPEN, each).value for each in (survey, handed)] == [True, False]
+    (hint,) = hints(Recipe("d", "v"), handed)
+    assert "--rotate 180 helps" in hint
 
 
 def test_windows_are_not_turned() -> None:

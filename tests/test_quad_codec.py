@@ -52,6 +52,16 @@ def lonely(target: Target) -> Target:
     return target_of(target.points[alone], target.labels[alone])
 
 
+def unshared(target: Target) -> Target:
+    """Returns the quads whose corners have cells of their own."""
+    assert target.points is not None
+    width = SIZE[1] // 4 + 1000
+    x, y = (target.points // 4 + 500).long().unbind(-1)
+    _, which, counts = torch.unique(y * width + x, return_inverse=True, return_counts=True)
+    alone = (counts[which] == 1).all(1)
+    return target_of(target.points[alone], target.labels[alone])
+
+
 def check(rows: Rows, image: int, target: Target, order: Order) -> None:
     """Makes sure that just the quads of the target are found, to a thousandth of a pixel."""
     count = len(target.labels)
@@ -87,6 +97,59 @@ def test_decoding_ideal_maps_gives_the_quads(order: Order, region: float, neighb
     assert rows["quads"].shape == (4, 500, 4, 2)
     for image, target in enumerate(targets):
         check(rows, image, target, order)
+
+
+@BOTH
+@pytest.mark.parametrize("neighbours", [0, 2])
+def test_corners_that_move_to_ideal_peaks_are_the_corners(order: Order, neighbours: int) -> None:
+    codec = QuadCodec(
+        3, order=order, neighbours=neighbours, corner_heatmap=True, max_detections=500
+    )
+    drawn = [quads(n, seed=n) for n in (30, 0, 1, 480)]
+    targets = [unshared(lonely(each)) for each in drawn]
+    assert [len(each.labels) > least for each, least in zip(targets, (8, -1, 0, 8), strict=True)]
+    assert len(targets[-1].labels) > 8
+    rows = codec.decode(codec.ideal(codec.encode(targets, SIZE)))
+    for image, target in enumerate(targets):
+        check(rows, image, target, order)
+    # Corners that share a cell move by less than one on each axis.
+    codec, target = replace(codec, neighbours=0), drawn[-1]
+    maps = codec.ideal(codec.encode([target], SIZE))
+    said = replace(codec, corner_heatmap=False).decode(maps)["quads"]
+    moved = (codec.decode(maps)["quads"] - said)[0, : len(target.labels)].abs()
+    assert 0.1 < moved.max() < 4
+
+
+def test_corners_move_to_peaks_that_are_sure_and_near_and_within_the_picture() -> None:
+    codec = QuadCodec(1, order="own", corner_heatmap=True, max_detections=1)
+    place = torch.tensor([[[40.0, 40], [80, 40], [80, 60], [40, 60]]])
+    maps = codec.ideal(codec.encode([target_of(place)], SIZE))
+    blank = torch.full_like(maps["corner_heatmap"], -20.0)
+
+    def found(x: float, y: float, logit: float) -> Tensor:
+        """Returns the corners where there is one peak, at a place in pixels."""
+        at, heatmap, offset = (
+            (int(y) // 4, int(x) // 4),
+            blank.clone(),
+            blank.new_zeros(1, 2, 48, 64),
+        )
+        heatmap[0, 0, at[0], at[1]] = logit
+        offset[0, :, at[0], at[1]] = torch.tensor([x % 4 / 4, y % 4 / 4])
+        return codec.decode({**maps, "corner_heatmap": heatmap, "corner_offset": offset})["quads"]
+
+    def moved(*corner: float) -> Tensor:
+        """Returns the corners where the first one is somewhere else."""
+        return torch.cat((torch.tensor([[corner]]), place[:, 1:]), 1)
+
+    # Half of the shortest side are ten pixels; a probability of 0.3 is a logit of -0.85.
+    torch.testing.assert_close(found(35.0, 47, 3)[0], moved(35.0, 47))
+    torch.testing.assert_close(found(35.0, 47, -0.84)[0], moved(35.0, 47))
+    torch.testing.assert_close(found(35.0, 47, -0.86)[0], place)
+    torch.testing.assert_close(found(30.5, 40, 3)[0], moved(30.5, 40))
+    torch.testing.assert_close(found(29.5, 40, 3)[0], place)
+    beyond = place - torch.tensor([44.0, 0])  # the first corner is at -4
+    maps = codec.ideal(codec.encode([target_of(beyond)], SIZE))
+    torch.testing.assert_close(found(1.0, 41, 3)[0], beyond, rtol=0, atol=1e-4)
 
 
 def test_a_corner_that_means_something_stays_the_first() -> None:
@@ -137,11 +200,18 @@ def test_what_is_said_of_a_quad_never_jumps_as_it_turns() -> None:
 
 
 @BOTH
-def test_maps_of_a_mirrored_image_unflip_exactly(order: Order) -> None:
-    codec, target = QuadCodec(3, order=order), quads(40, seed=6)
+@pytest.mark.parametrize("placed", [False, True])
+def test_maps_of_a_mirrored_image_unflip_exactly(order: Order, placed: bool) -> None:
+    codec = QuadCodec(3, order=order, corner_heatmap=placed)
+    target = quads(40, seed=6)
     assert target.points is not None
     target.points = (target.points * 8).round() / 8
-    target.points += 1 / 16 - target.points.mean(1, keepdim=True) % 0.125
+    if placed:  # nothing lies between two cells: here no corner, below no middle
+        target = unshared(target_of(target.points + 1 / 16, target.labels))
+        assert target.points is not None
+        assert (target.points.mean(1) % 4 > 0).all()
+    else:
+        target.points += 1 / 16 - target.points.mean(1, keepdim=True) % 0.125
     mirrored = target.points[:, MIRRORED].clone()
     mirrored[..., 0] = SIZE[1] - mirrored[..., 0]
     maps = codec.ideal(codec.encode([target], SIZE))

@@ -21,6 +21,9 @@ from heatpoint.planning import plan
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.synthetic.slips import draw_slips, write_slips
 from heatpoint.training import train
+from heatpoint.training.data import training_set
+from heatpoint.training.recipe import Recipe
+from heatpoint.training.start import build_detector
 from heatpoint.training.state import TrainResult
 from heatpoint.zoo.detector import Detector
 
@@ -70,7 +73,8 @@ def found_again(model: Path, truth: Annotations) -> float:
 def test_four_corners_are_learnt_by_heart(fitted: TrainResult, slips: Path) -> None:
     assert found_again(fitted.best, read(slips)) > 0.9
     rows = limits(fitted.best, read(slips), workers=0).rows
-    assert [row.replaced for row in rows] == [(), ("heatmap",), ("heatmap", "outline")]
+    names = ("heatmap", "outline", "corner_heatmap", "corner_offset")
+    assert [row.replaced for row in rows] == [names[:count] for count in range(5)]
     assert rows[-1].main == pytest.approx(1.0, abs=0.02)
 
 
@@ -81,6 +85,16 @@ def test_a_resumed_run_is_the_run_that_never_stopped(slips: Path, tmp_path: Path
     again = train(str(slips), str(slips), out=str(tmp_path / "b"), resume=True, **few)
     states = [Detector.load(run.last).network.state_dict() for run in (whole, again)]
     assert all(bool((states[0][name] == states[1][name]).all()) for name in states[0])
+
+
+def test_what_has_a_first_corner_is_mirrored_only_if_asked_for(slips: Path) -> None:
+    def chance(order: Any, flip: float | None = None) -> float:
+        choice = Recipe(str(slips), str(slips), model="quads_tiny", order=order, flip=flip)
+        data = read(slips)
+        return training_set(choice, data, build_detector(choice, data)[0]).augment.flip
+
+    assert (chance(""), chance("any"), chance("own")) == (0.5, 0.5, 0.0)
+    assert (chance("any", 0.25), chance("own", 0.25)) == (0.25, 0.25)
 
 
 def test_boxes_are_learnt_as_upright_corners_and_corners_as_boxes(

@@ -129,6 +129,11 @@ class Codec(ABC):
         return {spec.name: (spec.name,) for spec in self.maps}
 
     @property
+    def handed(self) -> bool:
+        """Whether a mirror image may contradict what is learnt; then none is shown unasked."""
+        return False
+
+    @property
     def suppression(self) -> Suppression:
         """What the rows need before they are results; nothing by default."""
         return NO_SUPPRESSION

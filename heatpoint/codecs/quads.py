@@ -6,6 +6,7 @@ middle of an object the ways to its four corners. A rotated box is the special c
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -15,15 +16,28 @@ from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
 from heatpoint.codecs.box_maps import AGREE, overlap
-from heatpoint.codecs.encoded import CenterEncoded, at_cells, blob_radius, check_blobs
+from heatpoint.codecs.encoded import (
+    CenterEncoded,
+    Points,
+    at_cells,
+    blob_radius,
+    check_blobs,
+    list_points,
+)
 from heatpoint.codecs.gaussian import RadiusRule
-from heatpoint.codecs.losses import accurate, focal_loss
-from heatpoint.codecs.peaks import cells_around, places_of, read_cells, top_peaks
+from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
+from heatpoint.codecs.peaks import cells_around, places_of, read_cells, top_peaks, unflipped
 from heatpoint.codecs.placed import centred, placed
 from heatpoint.codecs.quad_maps import Corners, Outline, QuadMaps
 from heatpoint.views.fields import BOXES, LABELS, QUADS, SCORES, Field, Part
 
 Order = Literal["any", "own"]
+
+LEAST = 0.3
+"""Probability of a peak above which a corner may move to it."""
+
+_CORNER = 2
+"""Cells that the blob of a corner reaches at most on each side: it is to be placed, not found."""
 
 _THIN = 0.25
 """Cells that an object counts as wide at least: no label is more exact than an input pixel."""
@@ -34,10 +48,16 @@ class QuadEncoded(CenterEncoded):
     """The targets of ``QuadCodec`` for a batch.
 
     Attributes:
+        counts: (4,) float32; those of ``CenterEncoded``, then the numbers of positive cells of the
+            corners' heatmap and of corners within the input.
         corners: (P, 4, 2) float32, from the middle of each object to its corners, in cells.
+        at: Where the corners within the input are, and the target of their heatmap.
+        at_image: int64, the image of each of these.
     """
 
     corners: Tensor
+    at: Points
+    at_image: Tensor
 
     def ways(self) -> Tensor:
         """Returns the ways (S, 4, 2) from the middles of the samples' cells to the corners."""
@@ -65,7 +85,7 @@ class QuadCodec(Codec):
         corner_region: Share of an object's shorter sides, from 0 to 1, within which corners are
             learnt around the middle: they are learnt sooner, and a peak beside it finds them too.
         max_detections: Number of candidates K per image.
-        heatmap_bias: What logits of the heatmap begin with: as published, a probability of 0.1;
+        heatmap_bias: What logits of the heatmaps begin with: as published, a probability of 0.1;
             what suits data, ``best_constant`` tells.
         heatmap_weight: Weight of the heatmap's loss.
         corners_weight: Weight of the corners' L1 loss.
@@ -75,6 +95,11 @@ class QuadCodec(Codec):
         neighbours: Cells on each side of a peak whose corners are averaged with its own, weighted
             by their probabilities, where the boxes around them overlap by 0.6 or more. Errors of
             several cells cancel in part. Set ``corner_region`` so that these cells learn corners.
+        corner_heatmap: Whether corners have a heatmap, one for all, and a map of their places in
+            its cells, and move to its peaks: from the middle of a large object they are hard to
+            say exactly. See ``moved_to_corners``.
+        corner_heatmap_weight: Weight of the loss of the corners' heatmap.
+        corner_offset_weight: Weight of the L1 loss of their places in the cells.
         clamp: Bound of the clamped sigmoid, or None for the exact loss; see ``focal_loss``.
         peak_kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
         one_class_per_cell: Whether only the best class of a cell becomes a candidate.
@@ -95,13 +120,17 @@ class QuadCodec(Codec):
     corners_weight: float = 4.0
     shape_weight: float = 0.0
     neighbours: int = 0
+    corner_heatmap: bool = False
+    corner_heatmap_weight: float = 1.0
+    corner_offset_weight: float = 1.0
     clamp: float | None = None
     peak_kernel: int = 3
     one_class_per_cell: bool = False
 
     def __post_init__(self) -> None:
+        parts = ("heatmap", "corners", "shape", "corner_heatmap", "corner_offset")
         whole = ("classes", "stride", "max_detections", "peak_kernel")
-        check_values(self, whole, ("heatmap_weight", "corners_weight", "shape_weight"))
+        check_values(self, whole, [f"{part}_weight" for part in parts])
         check_blobs(self.clamp, self.peak_kernel, self.overlap, bias=self.heatmap_bias)
         region = self.corner_region
         require(0 <= region <= 1, "corner_region", "lie in [0, 1]", region)
@@ -112,14 +141,26 @@ class QuadCodec(Codec):
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
-        """Heatmap (C logits), and numbers that say the corners, with a branch of their own."""
+        """Heatmap (C logits), and numbers that say the corners, with a branch of their own.
+
+        With ``corner_heatmap``, one logit and where in its cell a corner is (x, y in cells).
+        """
         heatmap = MapSpec("heatmap", self.classes, bias=self.heatmap_bias, per="class")
-        return (heatmap, self.corners.spec)
+        maps: tuple[MapSpec, ...] = (heatmap, self.corners.spec)
+        if self.corner_heatmap:
+            maps += (MapSpec("corner_heatmap", 1, bias=self.heatmap_bias),)
+            maps += (MapSpec("corner_offset", 2, std=0.001),)
+        return maps
 
     @property
     def corners(self) -> QuadMaps:
         """How cells say corners."""
         return Outline() if self.order == "any" else Corners()
+
+    @property
+    def handed(self) -> bool:
+        """Whether one corner is the first: a mark that tells it would be at another one."""
+        return self.order == "own"
 
     @property
     def answer(self) -> tuple[Field, ...]:
@@ -128,9 +169,10 @@ class QuadCodec(Codec):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """``heatmap`` and ``corners``, and ``shape`` where it is learnt."""
-        names = ("heatmap", "corners")
-        return (*names, "shape") if self.shape_weight > 0 else names
+        """``heatmap`` and ``corners``, and what else is learnt."""
+        shape = ("shape",) if self.shape_weight > 0 else ()
+        placed = ("corner_heatmap", "corner_offset") if self.corner_heatmap else ()
+        return ("heatmap", "corners", *shape, *placed)
 
     def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> QuadEncoded:
         """Turns the quads of a batch into lists of cells, on the device of the targets.
@@ -156,14 +198,23 @@ class QuadCodec(Codec):
         if self.corner_region > 0:
             reach = (self.corner_region / 2 * sides.amin(1, keepdim=True)).long().expand(-1, 2)
         found = centred(middle, image, label, sides, radius, planes, map_size, reach)
-        return QuadEncoded(**vars(found), corners=corners.float())
+        end = quads.new_tensor((map_size[1], map_size[0]))
+        owner, which = ((quads >= 0) & (quads <= end)).all(-1).nonzero().unbind(1)
+        labels, own = torch.zeros_like(owner), (len(targets), 1)
+        narrow = radius[owner].clamp(max=_CORNER)
+        at = list_points(quads[owner, which], image[owner], labels, narrow, own, map_size)
+        total = found.counts[0]
+        numbers = (torch.full_like(total, len(each)) for each in (at.blobs.peaks, owner))
+        known = vars(found) | {"counts": torch.stack((*found.counts, *numbers))}
+        return QuadEncoded(**known, corners=corners.float(), at=at, at_image=image[owner])
 
     def loss(self, maps: Maps, encoded: QuadEncoded) -> dict[str, Tensor]:
-        """Returns the weighted losses "heatmap" and "corners" (and "shape") of one stack.
+        """Returns the weighted losses of one stack, by the names in ``terms``.
 
         Heatmap: penalty-reduced focal loss (CenterNet, equation 1), divided by the number of
         positive cells. Corners: L1 of the numbers as they are written, averaged over each
-        object's cells, divided by the number of objects. Shape: see ``_shape_loss``.
+        object's cells, divided by the number of objects. Shape: see ``_shape_loss``. The corners'
+        heatmap and their places in cells: as the joints' of CenterNet (section 4.2).
 
         Args:
             maps: The network's maps, any real dtype.
@@ -172,7 +223,7 @@ class QuadCodec(Codec):
         Returns:
             Scalars, float32, or float64 where the maps are.
         """
-        positives, objects = encoded.counts[:2].unbind()
+        positives, objects, peaks, placed = encoded.counts.unbind()
         scale = self.heatmap_weight / positives.clamp(min=1)
         heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
         at, ways = encoded.samples, encoded.ways()
@@ -183,10 +234,20 @@ class QuadCodec(Codec):
         if self.shape_weight > 0:
             shape = _shape_loss(self.corners.away(found, ways), ways, weight)
             terms["shape"] = self.shape_weight * shape
+        if self.corner_heatmap:
+            scale, place = self.corner_heatmap_weight / peaks.clamp(min=1), encoded.at
+            said = maps["corner_heatmap"]
+            terms["corner_heatmap"] = focal_loss(said, *place.blobs.lists, scale, self.clamp)
+            inside = at_cells(maps["corner_offset"], encoded.at_image, place.cell)
+            ones = torch.ones_like(place.offset[:, 0])
+            loss = l1_loss(inside, place.offset, ones, 2 * placed + 1e-4)
+            terms["corner_offset"] = self.corner_offset_weight * loss
         return terms
 
     def decode(self, maps: Maps) -> Rows:
         """Reads the K best peaks of each image and the corners that their cells lead to.
+
+        Corners within the input move to a near peak of their own heatmap, where there is one.
 
         Peaks are chosen among logits, since float32 probabilities near 1 coincide.
 
@@ -203,9 +264,23 @@ class QuadCodec(Codec):
             agrees = overlap(_around(said), _around(quads)[:, :, None]) >= AGREE
             said = self.corners.like(said, quads).flatten(-2)
             quads = around.mean(said, agrees, quads.flatten(-2)).view(quads.shape)
+        if self.corner_heatmap:
+            quads = self._placed(maps, quads)
         quads = quads * self.stride
         scores = torch.sigmoid(values.float())
         return {"boxes": _around(quads), "quads": quads, "scores": scores, "labels": labels}
+
+    def _placed(self, maps: Maps, quads: Tensor) -> Tensor:
+        """Returns corners (B, K, 4, 2) in cells that moved to the peaks of their heatmap."""
+        height, width = maps["heatmap"].shape[-2:]
+        count = 4 * self.max_detections
+        values, _, cells = top_peaks(maps["corner_heatmap"], count, self.peak_kernel)
+        places = places_of(cells, width).float() + read_cells(maps["corner_offset"], cells).float()
+        unit = quads.new_ones(())  # an exported program reads the sides off its maps
+        end = torch.stack((unit * width, unit * height))
+        moved = moved_to_corners(quads, values.float(), places)
+        inside = ((quads >= 0) & (quads <= end)).all(-1, keepdim=True)
+        return torch.where(inside, moved, quads)
 
     def _quads_at(self, maps: Maps, cells: Tensor) -> Tensor:
         """Returns the corners (B, K, 4, 2) that cells (B, K) say, in cells."""
@@ -216,14 +291,19 @@ class QuadCodec(Codec):
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image."""
         name = self.corners.spec.name
-        return {"heatmap": maps["heatmap"].flip(-1), name: self.corners.unflip(maps[name])}
+        back = {"heatmap": maps["heatmap"].flip(-1), name: self.corners.unflip(maps[name])}
+        if self.corner_heatmap:
+            back["corner_heatmap"] = maps["corner_heatmap"].flip(-1)
+            back["corner_offset"] = unflipped(maps["corner_offset"])
+        return back
 
     def ideal(self, encoded: QuadEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the quads.
 
         Exact to rounding for objects with a cell of their own and at most K per image; the first
         corner is the data's with ``order="own"``, else the upper left one. Of objects that share a
-        cell, all get the last one's corners.
+        cell, all get the last one's corners; with ``corner_heatmap``, a corner that shares its cell
+        with another moves by less than a cell on each axis.
 
         Returns:
             float32 maps; numbers are 0 at cells that no object trains.
@@ -231,7 +311,33 @@ class QuadCodec(Codec):
         at = encoded.samples
         numbers = self.corners.written(encoded.ways())
         said = encoded.map_of(numbers, at.image, at.cell)
-        return {"heatmap": encoded.logits(encoded.blobs), self.corners.spec.name: said}
+        maps = {"heatmap": encoded.logits(encoded.blobs), self.corners.spec.name: said}
+        if self.corner_heatmap:
+            place = encoded.at
+            maps["corner_heatmap"] = encoded.logits(place.blobs, 1)
+            inside = encoded.map_of(place.offset, encoded.at_image, place.cell)
+            maps["corner_offset"] = inside
+        return maps
+
+
+def moved_to_corners(quads: Tensor, values: Tensor, places: Tensor) -> Tensor:
+    """Returns corners at the nearest peak of their heatmap, where one is near.
+
+    Peaks of a probability above ``LEAST`` count. A corner moves by half of its object's shortest
+    side at most, so that no two of them meet.
+
+    Args:
+        quads: (B, K, 4, 2) x and y in cells.
+        values: (B, M) float32, logits of the peaks.
+        places: (B, M, 2) x and y in cells.
+    """
+    corners, usable = quads.flatten(1, 2), values > math.log(LEAST / (1 - LEAST))
+    apart = (corners[:, :, None] - places[:, None]).square().sum(-1)
+    distance, nearest = torch.where(usable[:, None], apart, float("inf")).min(-1)
+    there = places.gather(1, nearest[..., None].expand(-1, -1, 2)).view(quads.shape)
+    sides = (quads - quads.roll(1, -2)).square().sum(-1)
+    moves = distance.view(quads.shape[:-1]) <= sides.amin(-1, keepdim=True) / 4
+    return torch.where(moves[..., None], there, quads)
 
 
 def _around(quads: Tensor) -> Tensor:

@@ -151,21 +151,24 @@ def hints(recipe: Recipe, survey: Survey, is_planned: bool = True) -> list[str]:
         survey: Data and machine.
         is_planned: Whether the plan chose the model.
     """
-    view, said = survey.trained.codec.view, []
+    codec, said = survey.trained.codec, []
+    view = codec.view
     is_small = is_planned and not recipe.weights and survey.parameters <= SMALL
     if is_small and survey.machine.device != "cpu" and survey.examples >= FEW:
         said.append(
             f"{survey.examples:,} examples and a GPU bear a larger model than this one: "
             "heatpoint models lists them, --pretrained brings ImageNet weights"
         )
-    if recipe.flip is None and not view.asks and (classes := sided(survey.sample.names)):
+    is_mirrored = recipe.flip is None and not view.asks and not codec.handed
+    if is_mirrored and (classes := sided(survey.sample.names)):
         said.append(
             f"pictures are mirrored in training; classes such as {', '.join(classes[:3])} may mean "
             "something else then: --flip 0"
         )
     if not (recipe.flip_vertical or recipe.find_upright) and varied(view) is Augment:
         start = "where pictures have no upright (microscopes, aerial pictures, table tops), "
-        said.append(f"{start}--flip-vertical and --quarter-turns help")
+        turns = "--rotate 180 helps" if codec.handed else "--flip-vertical and --quarter-turns help"
+        said.append(f"{start}{turns}")
     return said
 
 

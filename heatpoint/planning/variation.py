@@ -65,6 +65,8 @@ def find_upright(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(False, "pictures are turned as it is")
     if varied(codec.view) is not Augment or "keypoints" in codec.learns:
         return Decision(False, "this model learns joints, or from parts of pictures")
+    if codec.handed:
+        return Decision(False, "in a mirror image another corner may be the first")
     if recipe.window:  # dice, which can be turned, lost a point of AP by it
         return Decision(False, "windows vary enough as it is")
     if recipe.flip == 0 or sided(survey.sample.names):

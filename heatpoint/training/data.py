@@ -86,7 +86,8 @@ def training_set(options: Recipe, train: Annotations, detector: Detector) -> Tra
     chosen.pop("window", None)
     chosen["flip"] = options.flip
     has_pairs = train.skeleton is not None and train.skeleton.pairs
-    if options.flip is None and "keypoints" in codec.learns and not has_pairs:
+    unpaired = "keypoints" in codec.learns and not has_pairs
+    if options.flip is None and (unpaired or codec.handed):
         chosen["flip"] = 0.0
     # What is not chosen is as in the recipe; a switch turns half of the samples.
     given: dict[str, Any] = {

@@ -232,7 +232,7 @@ class TrainOptions:
 
     flip: float | None = None
     """probability of the mirror image; by default that of augment (0.5), or 0 for joints without
-    left and right pairs. 0 where a mirror image means something else: letters, arrows, sides"""
+    left and right pairs and for --order own. 0 where it means something else: letters, arrows"""
 
     flip_vertical: bool = False
     """mirror up and down too: for microscopes, aerial pictures, table tops"""
