@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from heatpoint.codecs import Maps, MapSpec
+from heatpoint.codecs import Maps, MapSpec, require
 from heatpoint.codecs.peaks import unflipped
 
 Measure = Literal["size", "sides"]
@@ -139,6 +139,21 @@ class Sides:
 def _written(distance: Tensor) -> Tensor:
     """Returns distances in cells as the map says them; see ``Sides``."""
     return torch.where(distance < 1, distance, 1 + distance.clamp(min=1).log())
+
+
+def check_neighbours(count: int, region: float, name: str) -> None:
+    """Makes sure that cells around a peak, of which a mean is taken, have learnt something.
+
+    Args:
+        count: Cells on each side.
+        region: Share of an object within which cells learn what it is like ...
+        name: ... and the field that says it.
+
+    Raises:
+        HeatpointError: The count is out of range, or no cell but the peak's learns.
+    """
+    fine = type(count) is int and (count == 0 or (0 < count < 10 and region > 0))
+    require(fine, "neighbours", f"be a whole number from 0 to 9, and 0 without a {name}", count)
 
 
 def overlap(one: Tensor, other: Tensor) -> Tensor:

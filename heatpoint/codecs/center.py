@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
-from heatpoint.codecs.box_maps import AGREE, BoxMaps, Measure, Sides, SizeAndOffset, overlap
+from heatpoint.codecs.box_maps import (
+    AGREE,
+    BoxMaps,
+    Measure,
+    Sides,
+    SizeAndOffset,
+    check_neighbours,
+    overlap,
+)
 from heatpoint.codecs.encoded import (
     CenterEncoded,
     at_cells,
@@ -111,10 +119,7 @@ class CenterCodec(Codec):
         require(0 < self.alpha <= 1, "alpha", "lie in (0, 1]", self.alpha)
         region = self.size_region
         require(0 <= region <= 1, "size_region", "lie in [0, 1]", region)
-        near = self.neighbours
-        fine = type(near) is int and (near == 0 or (0 < near < 10 and region > 0))
-        least = "be a whole number from 0 to 9, and 0 without a size_region"
-        require(fine, "neighbours", least, near)
+        check_neighbours(self.neighbours, region, "size_region")
 
     def tuned(self, model: str, values: Mapping[str, Any]) -> Self:
         """Returns the codec with other fields; without ``size_region`` no cell has neighbours.

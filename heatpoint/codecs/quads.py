@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
-from heatpoint.codecs.box_maps import AGREE, overlap
+from heatpoint.codecs.box_maps import AGREE, check_neighbours, overlap
 from heatpoint.codecs.encoded import (
     CenterEncoded,
     Points,
@@ -134,10 +134,7 @@ class QuadCodec(Codec):
         check_blobs(self.clamp, self.peak_kernel, self.overlap, bias=self.heatmap_bias)
         region = self.corner_region
         require(0 <= region <= 1, "corner_region", "lie in [0, 1]", region)
-        near = self.neighbours
-        fine = type(near) is int and (near == 0 or (0 < near < 10 and region > 0))
-        least = "be a whole number from 0 to 9, and 0 without a corner_region"
-        require(fine, "neighbours", least, near)
+        check_neighbours(self.neighbours, region, "corner_region")
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
@@ -323,20 +320,22 @@ class QuadCodec(Codec):
 def moved_to_corners(quads: Tensor, values: Tensor, places: Tensor) -> Tensor:
     """Returns corners at the nearest peak of their heatmap, where one is near.
 
-    Peaks of a probability above ``LEAST`` count. A corner moves by half of its object's shortest
-    side at most, so that no two of them meet.
+    Peaks of a probability above ``LEAST`` count. A corner moves by less than half of its object's
+    shortest side, so that the two of a side never meet.
 
     Args:
         quads: (B, K, 4, 2) x and y in cells.
         values: (B, M) float32, logits of the peaks.
         places: (B, M, 2) x and y in cells.
     """
-    corners, usable = quads.flatten(1, 2), values > math.log(LEAST / (1 - LEAST))
-    apart = (corners[:, :, None] - places[:, None]).square().sum(-1)
+    usable = values > math.log(LEAST / (1 - LEAST))
+    x, y = quads.flatten(1, 2).unsqueeze(-1).unbind(2)
+    across, down = places.unsqueeze(1).unbind(-1)
+    apart = (x - across) ** 2 + (y - down) ** 2  # (B, 4K, M)
     distance, nearest = torch.where(usable[:, None], apart, float("inf")).min(-1)
     there = places.gather(1, nearest[..., None].expand(-1, -1, 2)).view(quads.shape)
     sides = (quads - quads.roll(1, -2)).square().sum(-1)
-    moves = distance.view(quads.shape[:-1]) <= sides.amin(-1, keepdim=True) / 4
+    moves = distance.view(quads.shape[:-1]) < sides.amin(-1, keepdim=True) / 4
     return torch.where(moves[..., None], there, quads)
 
 
