@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
@@ -15,7 +14,14 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.encoded import CenterEncoded, Points, at_cells, list_points
 from heatpoint.codecs.joint_maps import checked_flip
 from heatpoint.codecs.losses import focal_loss, l1_loss
-from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, top_peaks, unflipped
+from heatpoint.codecs.peaks import (
+    mean_logit,
+    nearest_peaks,
+    places_of,
+    read_cells,
+    top_peaks,
+    unflipped,
+)
 from heatpoint.views.fields import Field, Part
 
 LEAST = 0.1
@@ -78,19 +84,14 @@ def moved_to_peaks(
     Returns:
         Joints and heights, those that moved with the place and the probability of the peak.
     """
-    across, down = places.unbind(-1)
-    x, y = joints.transpose(1, 2).unbind(-1)  # (B, J, K)
-    apart = (x[..., None] - across[:, :, None]) ** 2 + (y[..., None] - down[:, :, None]) ** 2
-    usable = values > math.log(LEAST / (1 - LEAST))
-    distance, nearest = torch.where(usable[:, :, None], apart, float("inf")).min(-1)
-    across, down, values = (each.gather(2, nearest) for each in (across, down, values))
+    near = nearest_peaks(joints.transpose(1, 2), values, places, LEAST)  # (B, J, K)
+    across, down = near.place.unbind(-1)
     left, top, right, bottom = boxes[:, None].unbind(-1)  # (B, 1, K)
     reach = NEAR * torch.maximum(right - left, bottom - top)
-    moves = (distance <= reach**2) & (left <= across) & (across <= right)
+    moves = (near.distance <= reach**2) & (left <= across) & (across <= right)
     moves = (moves & (top <= down) & (down <= bottom)).transpose(1, 2)
-    there = torch.stack((across, down), -1).transpose(1, 2)
-    heights = torch.where(moves, torch.sigmoid(values).transpose(1, 2), heights)
-    return torch.where(moves[..., None], there, joints), heights
+    heights = torch.where(moves, torch.sigmoid(near.value).transpose(1, 2), heights)
+    return torch.where(moves[..., None], near.place.transpose(1, 2), joints), heights
 
 
 Unlabelled = Literal["box", "heatmap"]

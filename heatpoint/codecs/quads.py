@@ -6,7 +6,6 @@ middle of an object the ways to its four corners. A rotated box is the special c
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -26,7 +25,14 @@ from heatpoint.codecs.encoded import (
 )
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
-from heatpoint.codecs.peaks import cells_around, places_of, read_cells, top_peaks, unflipped
+from heatpoint.codecs.peaks import (
+    cells_around,
+    nearest_peaks,
+    places_of,
+    read_cells,
+    top_peaks,
+    unflipped,
+)
 from heatpoint.codecs.placed import centred, placed
 from heatpoint.codecs.quad_maps import Corners, Outline, QuadMaps
 from heatpoint.views.fields import BOXES, LABELS, QUADS, SCORES, Field, Part
@@ -168,8 +174,8 @@ class QuadCodec(Codec):
     def terms(self) -> tuple[str, ...]:
         """``heatmap`` and ``corners``, and what else is learnt."""
         shape = ("shape",) if self.shape_weight > 0 else ()
-        placed = ("corner_heatmap", "corner_offset") if self.corner_heatmap else ()
-        return ("heatmap", "corners", *shape, *placed)
+        places = ("corner_heatmap", "corner_offset") if self.corner_heatmap else ()
+        return ("heatmap", "corners", *shape, *places)
 
     def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> QuadEncoded:
         """Turns the quads of a batch into lists of cells, on the device of the targets.
@@ -220,7 +226,7 @@ class QuadCodec(Codec):
         Returns:
             Scalars, float32, or float64 where the maps are.
         """
-        positives, objects, peaks, placed = encoded.counts.unbind()
+        positives, objects, peaks, within = encoded.counts.unbind()
         scale = self.heatmap_weight / positives.clamp(min=1)
         heatmap = focal_loss(maps["heatmap"], *encoded.blobs.lists, scale, self.clamp)
         at, ways = encoded.samples, encoded.ways()
@@ -237,7 +243,7 @@ class QuadCodec(Codec):
             terms["corner_heatmap"] = focal_loss(said, *place.blobs.lists, scale, self.clamp)
             inside = at_cells(maps["corner_offset"], encoded.at_image, place.cell)
             ones = torch.ones_like(place.offset[:, 0])
-            loss = l1_loss(inside, place.offset, ones, 2 * placed + 1e-4)
+            loss = l1_loss(inside, place.offset, ones, 2 * within + 1e-4)
             terms["corner_offset"] = self.corner_offset_weight * loss
         return terms
 
@@ -299,7 +305,8 @@ class QuadCodec(Codec):
 
         Exact to rounding for objects with a cell of their own and at most K per image; the first
         corner is the data's with ``order="own"``, else the upper left one. Of objects that share a
-        cell, all get the last one's corners; with ``corner_heatmap``, a corner that shares its cell
+        cell, all get the last one's corners; with ``neighbours``, of those near each other whose
+        boxes overlap by 0.6 or more, a mean; with ``corner_heatmap``, a corner that shares its cell
         with another moves by less than a cell on each axis.
 
         Returns:
@@ -328,15 +335,10 @@ def moved_to_corners(quads: Tensor, values: Tensor, places: Tensor) -> Tensor:
         values: (B, M) float32, logits of the peaks.
         places: (B, M, 2) x and y in cells.
     """
-    usable = values > math.log(LEAST / (1 - LEAST))
-    x, y = quads.flatten(1, 2).unsqueeze(-1).unbind(2)
-    across, down = places.unsqueeze(1).unbind(-1)
-    apart = (x - across) ** 2 + (y - down) ** 2  # (B, 4K, M)
-    distance, nearest = torch.where(usable[:, None], apart, float("inf")).min(-1)
-    there = places.gather(1, nearest[..., None].expand(-1, -1, 2)).view(quads.shape)
+    near = nearest_peaks(quads.flatten(1, 2)[:, None], values[:, None], places[:, None], LEAST)
     sides = (quads - quads.roll(1, -2)).square().sum(-1)
-    moves = distance.view(quads.shape[:-1]) < sides.amin(-1, keepdim=True) / 4
-    return torch.where(moves[..., None], there, quads)
+    moves = near.distance.view(quads.shape[:-1]) < sides.amin(-1, keepdim=True) / 4
+    return torch.where(moves[..., None], near.place.view(quads.shape), quads)
 
 
 def _around(quads: Tensor) -> Tensor:
