@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from heatpoint.codecs import Rows, Target
-from heatpoint.codecs.center_pose import LEAST, CenterPoseCodec
+from heatpoint.codecs.center_pose import CenterPoseCodec
+from heatpoint.codecs.moves import LEAST
 from heatpoint.data.skeleton import SKELETONS
 from heatpoint.errors import HeatpointError
 

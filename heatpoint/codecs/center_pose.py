@@ -14,21 +14,15 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.encoded import CenterEncoded, Points, at_cells, list_points
 from heatpoint.codecs.joint_maps import checked_flip
 from heatpoint.codecs.losses import focal_loss, l1_loss
+from heatpoint.codecs.moves import moved_joints
 from heatpoint.codecs.peaks import (
     mean_logit,
-    nearest_peaks,
     places_of,
     read_cells,
     top_peaks,
     unflipped,
 )
 from heatpoint.views.fields import Field, Part
-
-LEAST = 0.1
-"""Probability of a peak above which a joint may move to it, as released."""
-
-NEAR = 0.3
-"""How far a joint may move, in longer sides of its object's box, as released."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -66,34 +60,6 @@ class CenterPoseEncoded(CenterEncoded):
         return (self.joints[at.owner] - corner) * self.labelled[at.owner, :, None]
 
 
-def moved_to_peaks(
-    joints: Tensor, heights: Tensor, boxes: Tensor, values: Tensor, places: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Moves joints to the nearest peak of their own heatmap, as released.
-
-    Peaks of a probability above ``LEAST`` count. A joint stays where it is if the nearest one is
-    outside of its object's box, or further away than ``NEAR``; then no other one is tried.
-
-    Args:
-        joints: (B, K, J, 2) x and y in cells.
-        heights: (B, K, J), how sure each of them is.
-        boxes: (B, K, 4) xyxy of their objects in cells.
-        values: (B, J, M) float32, logits of the peaks, M of each kind of joint.
-        places: (B, J, M, 2) x and y in cells.
-
-    Returns:
-        Joints and heights, those that moved with the place and the probability of the peak.
-    """
-    near = nearest_peaks(joints.transpose(1, 2), values, places, LEAST)  # (B, J, K)
-    across, down = near.place.unbind(-1)
-    left, top, right, bottom = boxes[:, None].unbind(-1)  # (B, 1, K)
-    reach = NEAR * torch.maximum(right - left, bottom - top)
-    moves = (near.distance <= reach**2) & (left <= across) & (across <= right)
-    moves = (moves & (top <= down) & (down <= bottom)).transpose(1, 2)
-    heights = torch.where(moves, torch.sigmoid(near.value).transpose(1, 2), heights)
-    return torch.where(moves[..., None], near.place.transpose(1, 2), joints), heights
-
-
 Unlabelled = Literal["box", "heatmap"]
 Mirror = Literal["exact", "negated"]
 
@@ -122,6 +88,8 @@ class CenterPoseCodec(CenterCodec):
         heatmap_bias: That of ``CenterCodec``, with which the joints' heatmaps begin, too.
         joint_heatmap_weight: Weight of the loss of the joints' heatmaps.
         joint_offset_weight: Weight of the L1 loss of the joints' offsets.
+        joint_spread: How far off joints are taken to be before they move, in longer sides of the
+            object's box: they take the likeliest peak, or, with 0, the nearest one, as released.
         unlabelled: Objects none of whose joints is labelled teach their "box", or the "heatmap"
             alone, as released.
         mirror: A displacement of x cells is 1 - x cells in the mirrored cell ("exact"), or -x
@@ -139,13 +107,14 @@ class CenterPoseCodec(CenterCodec):
     displacement_weight: float = 1.0
     joint_heatmap_weight: float = 1.0
     joint_offset_weight: float = 1.0
+    joint_spread: float = 0.0
     unlabelled: Unlabelled = "box"
     mirror: Mirror = "exact"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         parts = ("displacement", "joint_heatmap", "joint_offset")
-        check_values(self, ("joints",), [f"{part}_weight" for part in parts])
+        check_values(self, ("joints",), [*(f"{part}_weight" for part in parts), "joint_spread"])
         object.__setattr__(self, "flip", checked_flip(self.flip, self.joints))
         slices = tuple((int(start), int(stop)) for start, stop in self.slices)
         object.__setattr__(self, "slices", slices)
@@ -295,7 +264,7 @@ class CenterPoseCodec(CenterCodec):
         """Reads the K best objects of each image and their joints.
 
         A joint is where its displacement points, and moves to a near peak of its heatmap; see
-        ``moved_to_peaks``. Its score is that of the peak, or its object's where it did not move,
+        ``moved_joints``. Its score is that of the peak, or its object's where it did not move,
         for then nothing else is known about it. Joints that a class does not have are at the
         object's centre, with a score of 0.
 
@@ -314,8 +283,8 @@ class CenterPoseCodec(CenterCodec):
             joints = joints + places_of(cells, maps["heatmap"].shape[-1]).float()[:, :, None]
         heights = scores[..., None].expand(-1, -1, self.joints)
         if self.joint_heatmaps:
-            peaks = self._peaks(maps)
-            joints, heights = moved_to_peaks(joints, heights, boxes / self.stride, *peaks)
+            peaks, cells_wide = self._peaks(maps), boxes / self.stride
+            joints, heights = moved_joints(joints, heights, cells_wide, peaks, self.joint_spread)
         joints = joints * self.stride
         if self.slices:
             own = self._owned(rows["labels"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -170,37 +169,6 @@ def places_of(cells: Tensor, width: int) -> Tensor:
     """Returns x and y (..., 2) int64 of cells (...), row * width + column."""
     row = torch.div(cells, width, rounding_mode="trunc")
     return torch.stack((cells - row * width, row), -1)
-
-
-class Nearest(NamedTuple):
-    """The peak that is nearest to each of N points.
-
-    Attributes:
-        distance: (B, J, N) float32, its square in cells; infinite where there is no peak.
-        place: (B, J, N, 2), x and y in cells.
-        value: (B, J, N), its logit.
-    """
-
-    distance: Tensor
-    place: Tensor
-    value: Tensor
-
-
-def nearest_peaks(points: Tensor, values: Tensor, places: Tensor, least: float) -> Nearest:
-    """Returns the nearest of the peaks of some probability, for points of J kinds.
-
-    Args:
-        points: (B, J, N, 2) x and y in cells.
-        values: (B, J, M) float32, logits of the peaks, M of each kind.
-        places: (B, J, M, 2) x and y in cells.
-        least: Probability above which a peak counts.
-    """
-    (x, y), (across, down) = points.unbind(-1), places.unbind(-1)
-    apart = (x[..., None] - across[:, :, None]) ** 2 + (y[..., None] - down[:, :, None]) ** 2
-    usable = values > math.log(least / (1 - least))
-    distance, nearest = torch.where(usable[:, :, None], apart, float("inf")).min(-1)
-    across, down, values = (each.gather(2, nearest) for each in (across, down, values))
-    return Nearest(distance, torch.stack((across, down), -1), values)
 
 
 def unflipped(offset: Tensor) -> Tensor:

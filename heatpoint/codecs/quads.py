@@ -25,9 +25,9 @@ from heatpoint.codecs.encoded import (
 )
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
+from heatpoint.codecs.moves import moved_corners
 from heatpoint.codecs.peaks import (
     cells_around,
-    nearest_peaks,
     places_of,
     read_cells,
     top_peaks,
@@ -38,9 +38,6 @@ from heatpoint.codecs.quad_maps import Corners, Outline, QuadMaps
 from heatpoint.views.fields import BOXES, LABELS, QUADS, SCORES, Field, Part
 
 Order = Literal["any", "own"]
-
-LEAST = 0.3
-"""Probability of a peak above which a corner may move to it."""
 
 _CORNER = 2
 """Cells that the blob of a corner reaches at most on each side: it is to be placed, not found."""
@@ -103,7 +100,7 @@ class QuadCodec(Codec):
             several cells cancel in part. Set ``corner_region`` so that these cells learn corners.
         corner_heatmap: Whether corners have a heatmap, one for all, and a map of their places in
             its cells, and move to its peaks: from the middle of a large object they are hard to
-            say exactly. See ``moved_to_corners``.
+            say exactly. See ``moved_corners``.
         corner_heatmap_weight: Weight of the loss of the corners' heatmap.
         corner_offset_weight: Weight of the L1 loss of their places in the cells.
         clamp: Bound of the clamped sigmoid, or None for the exact loss; see ``focal_loss``.
@@ -281,7 +278,7 @@ class QuadCodec(Codec):
         places = places_of(cells, width).float() + read_cells(maps["corner_offset"], cells).float()
         unit = quads.new_ones(())  # an exported program reads the sides off its maps
         end = torch.stack((unit * width, unit * height))
-        moved = moved_to_corners(quads, values.float(), places)
+        moved = moved_corners(quads, values.float(), places)
         inside = ((quads >= 0) & (quads <= end)).all(-1, keepdim=True)
         return torch.where(inside, moved, quads)
 
@@ -322,23 +319,6 @@ class QuadCodec(Codec):
             inside = encoded.map_of(place.offset, encoded.at_image, place.cell)
             maps["corner_offset"] = inside
         return maps
-
-
-def moved_to_corners(quads: Tensor, values: Tensor, places: Tensor) -> Tensor:
-    """Returns corners at the nearest peak of their heatmap, where one is near.
-
-    Peaks of a probability above ``LEAST`` count. A corner moves by less than half of its object's
-    shortest side, so that the two of a side never meet.
-
-    Args:
-        quads: (B, K, 4, 2) x and y in cells.
-        values: (B, M) float32, logits of the peaks.
-        places: (B, M, 2) x and y in cells.
-    """
-    near = nearest_peaks(quads.flatten(1, 2)[:, None], values[:, None], places[:, None], LEAST)
-    sides = (quads - quads.roll(1, -2)).square().sum(-1)
-    moves = near.distance.view(quads.shape[:-1]) < sides.amin(-1, keepdim=True) / 4
-    return torch.where(moves[..., None], near.place.view(quads.shape), quads)
 
 
 def _around(quads: Tensor) -> Tensor:

@@ -106,6 +106,9 @@ QUICK: dict[str, Codec] = {
         sides_weight=0.5,
         giou_weight=2.5,
         neighbours=2,
+        relative=True,
+        displacement_weight=20.0,
+        joint_spread=0.2,
     ),
     "points": PointCodec(1, offset_weight=5.0, neighbours=1),
     "pose": JointCodec(1, sigma=1.5),
@@ -118,9 +121,10 @@ QUICK: dict[str, Codec] = {
 
 Maps are those of the published systems. Sizes are learnt around the centres too, and by the boxes'
 overlap. Boxes are averages over 25 cells and points over nine, in which errors cancel (benchmarks,
-"Nothing but the data"; docs/exact-coordinates.md); where in a cell points are weighs more. Pull and
-push do not depend on the size of the batch, and weigh as much as they do in the published training
-with 5 images per device.
+"Nothing but the data"; docs/exact-coordinates.md); where in a cell points are weighs more. Joints
+in whole pictures are learnt in sides of their object's box, and take the likeliest peak
+(benchmarks, "Joints in whole pictures"). Pull and push do not depend on the size of the batch, and
+weigh as much as they do in the published training with 5 images per device.
 """
 
 
