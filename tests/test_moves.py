@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from heatpoint.codecs.moves import LEAST, chosen_peaks, moved_joints
+from heatpoint.codecs.moves import BEYOND, LEAST, chosen_peaks, moved_joints
 
 
 def drawn(points: int, peaks: int, kinds: int = 3) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,3 +64,13 @@ def test_a_sure_peak_is_taken_from_further_away_than_a_doubtful_one() -> None:
         moved, sure = moved_joints(joints, heights, boxes, (values, places), spread)
         assert moved[0, 0, 0].tolist() == [place, 20.0]
         assert sure.item() == pytest.approx(height)
+
+
+@pytest.mark.parametrize(("outside", "moves"), [(-1.0, True), (0.9 * BEYOND, True), (0.1, False)])
+def test_the_likeliest_peak_may_be_a_little_outside_of_the_box(outside: float, moves: bool) -> None:
+    joints, heights = torch.tensor([[[[38.0, 20.0]]]]), torch.tensor([[[0.5]]])
+    boxes, values = torch.tensor([[[0.0, 0, 40, 40]]]), torch.tensor([[[0.9]]]).logit()
+    place = torch.tensor([[[[40 + 40 * outside if outside > 0 else 39.0, 20.0]]]])
+    for spread, allowed in ((0.2, moves), (0.0, outside < 0)):
+        moved, _ = moved_joints(joints, heights, boxes, (values, place), spread)
+        torch.testing.assert_close(moved, place.view(1, 1, 1, 2) if allowed else joints)

@@ -1,10 +1,10 @@
-r"""Draws the pictures of docs/concepts.md from drawn data, with the library's own code.
+r"""Draws the pictures of docs/concepts.md and others from drawn data, with the library's own code.
 
     python tools/pictures.py [WORK]
 
-A small network is trained for them first, by ``demo``, two minutes of one core; it stays in the
-folder WORK, if one is given, and is used again from there. Pictures and training follow fixed
-seeds. The rules for the radius have a picture already, drawn by ``benchmarks/radius.py``.
+Two small networks are trained for them first, by ``demo``, two minutes of one core each; they stay
+in the folder WORK, if one is given, and are used again from there. Pictures and training follow
+fixed seeds. The rules for the radius have a picture already, drawn by ``benchmarks/radius.py``.
 """
 
 from __future__ import annotations
@@ -15,18 +15,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Circle, Rectangle
 
 from heatpoint.codecs import Target
 from heatpoint.codecs.center import CenterCodec
+from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.peaks import places_of, top_peaks
+from heatpoint.data import ImageRecord
+from heatpoint.data.images import load_shown
 from heatpoint.data.readers import read
 from heatpoint.demonstration.demo import demo
 from heatpoint.geometry import Affine, Image, clip_boxes, letterbox
@@ -52,11 +55,9 @@ def main() -> None:
     """Trains where nothing is trained yet, and draws every picture."""
     with tempfile.TemporaryDirectory() as folder:
         work = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(folder) / "demo"
-        checkpoint = work / "train" / "best.safetensors"
-        if not checkpoint.exists():
-            demo(work, minutes=None, epochs=4)
-        val = work / "data" / "val" / "annotations.json"
+        checkpoint, val = trained(work, "boxes", 4)
         engine = TorchEngine(Detector.load(checkpoint), device="cpu", precision="fp32")
+        crowd, crowds = trained(work / "crowd", "crowd", 8)
         drawn = {
             "letterbox": frames(),
             "margin": edges(),
@@ -64,6 +65,7 @@ def main() -> None:
             "limits": steps(checkpoint, val),
             "tiles": tiles(),
             "corners": corners(),
+            "joints": joints(Detector.load(crowd), read(crowds).images[FIGURES]),
         }
         for name, figure in drawn.items():
             path = DOCS / f"concept-{name}.png"
@@ -71,8 +73,16 @@ def main() -> None:
             print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
 
 
-PICTURE = 23
-"""Which of the pictures that were never trained on is shown."""
+PICTURE, FIGURES = 23, 0
+"""Which of the pictures that were never trained on are shown."""
+
+
+def trained(out: Path, task: Literal["boxes", "crowd"], epochs: int) -> tuple[Path, Path]:
+    """Returns a demo's checkpoint and the data it is scored on, after training if need be."""
+    checkpoint = out / "train" / "best.safetensors"
+    if not checkpoint.exists():
+        demo(out, task=task, minutes=None, epochs=epochs)
+    return checkpoint, out / "data" / "val" / "annotations.json"
 
 
 def frames() -> Figure:
@@ -145,9 +155,7 @@ def edges() -> Figure:
 
 def peaks(engine: TorchEngine, path: Path) -> Figure:
     """Draws a network's heatmap, its local maxima, and the boxes that are read there."""
-    import cv2
-
-    image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+    image = _opened(path)
     with torch.inference_mode():
         maps = engine.maps(torch.from_numpy(channels_first(image))[None])
     heat = torch.sigmoid(maps["heatmap"][0].float()).amax(0)
@@ -178,6 +186,55 @@ def peaks(engine: TorchEngine, path: Path) -> Figure:
     kept = int((scores >= SURE).sum())
     axes[2].set_xlabel(f"{kept} sure ({SURE:g} and more), {weak} weak (grey)", fontsize=10)
     axes[3].set_xlabel("class and score; sides from the other maps", fontsize=10)
+    return figure
+
+
+def joints(detector: Detector, record: ImageRecord) -> Figure:
+    """Draws how a joint takes the likeliest of the peaks near it instead of the nearest one."""
+    image, codec = _opened(record.path), detector.codec
+    engine = TorchEngine(detector, device="cpu", precision="fp32")
+    with torch.inference_mode():
+        maps = engine.maps(torch.from_numpy(channels_first(image))[None])
+    assert isinstance(codec, CenterPoseCodec)
+    ways = replace(codec, joint_heatmaps=False), replace(codec, joint_spread=0.0), codec
+    said, near, likely = (way.decode(maps)["keypoints"][0] for way in ways)
+    rows = codec.decode(maps)
+    boxes, found = rows["boxes"][0], rows["scores"][0, :, None] > SURE
+    # The sure joint that another peak is furthest from.
+    apart = (near - likely)[..., :2].norm(dim=-1) * (found & (likely[..., 2] > 0.7))
+    row, joint = divmod(int(apart.argmax()), codec.joints)
+    name = detector.skeleton.joints[joint].replace("_", " ")
+    box, heat = boxes[row].numpy(), torch.sigmoid(maps["joint_heatmap"][0, joint].float())
+    x, y = said[row, joint, :2].tolist()
+    spread = codec.joint_spread * float(max(box[2] - box[0], box[3] - box[1]))
+    down, across = (torch.arange(side) * codec.stride + codec.stride / 2 for side in heat.shape)
+    distance = (across[None] - x) ** 2 + (down[:, None] - y) ** 2
+    likelihood = heat * torch.exp(-distance / (2 * spread**2))
+
+    figure, axes = _figure(12.0, 4.2)
+    large = heat.repeat_interleave(codec.stride, 0).repeat_interleave(codec.stride, 1)
+    chance = likelihood.repeat_interleave(codec.stride, 0).repeat_interleave(codec.stride, 1)
+    _show(axes[0], image, f"1  about where the {name} is")
+    _show(axes[1], large.numpy(), f"2  where there is any {name}")
+    _show(axes[2], (chance / chance.max()).numpy(), "3  both together")
+    _show(axes[3], image, "4  the joint")
+    middle = (box[:2] + box[2:]) / 2
+    arrow = {"arrowstyle": "->", "color": COLOURS[0], "lw": 2.5}
+    axes[0].annotate("", (x, y), middle, arrowprops=arrow)
+    for axis in axes:
+        _box(axis, box, "white" if axis in axes[1:3] else COLOURS[1], 1.5)
+        axis.set(xlim=(box[0] - 30, box[2] + 30), ylim=(box[3] + 20, box[1] - 20))
+    axes[1].add_patch(Circle((x, y), spread, fill=False, ec="white", ls="--", lw=1.5))
+    for axis in axes[1:]:
+        axis.plot(x, y, "x", color=COLOURS[0], ms=9, mew=2.5)
+        axis.plot(*near[row, joint, :2], "o", mfc="none", mec="#bbbbbb", ms=13, mew=2)
+        axis.plot(*likely[row, joint, :2], "o", mfc="none", mec="#7CFC00", ms=13, mew=2.5)
+    axes[0].set_xlabel("the way from the middle of its box", fontsize=10)
+    axes[1].set_xlabel("a heatmap; dashed: how far off 1 may be", fontsize=10)
+    axes[2].set_xlabel("probability, less with the distance", fontsize=10)
+    values = near[row, joint, 2], likely[row, joint, 2]
+    note = "nearest (grey) {:.2f}, likeliest (green) {:.2f}"
+    axes[3].set_xlabel(note.format(*map(float, values)), fontsize=10)
     return figure
 
 
@@ -269,6 +326,11 @@ def corners() -> Figure:
 
 SHEET, CROWD = 14, 218
 """Seeds of the picture that is cut into tiles, and of that with corners."""
+
+
+def _opened(path: Path) -> Image:
+    """Returns the pixels of a picture, (H, W, 3) uint8 RGB."""
+    return load_shown(path)
 
 
 def _found(rows: Any) -> list[Any]:

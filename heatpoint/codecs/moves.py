@@ -15,6 +15,10 @@ LEAST = 0.1
 NEAR = 0.3
 """How far a joint may move, in longer sides of its object's box, as released."""
 
+BEYOND = 0.05
+"""How far outside of the box a peak may be, in longer sides, where the likeliest is taken: boxes
+that were found are not exact, and joints often lie on the edge of the true one."""
+
 LEAST_CORNER = 0.3
 """Probability of a peak above which a corner may move to it."""
 
@@ -77,7 +81,8 @@ def moved_joints(
     """Returns joints at a peak of their own heatmap, where one is near.
 
     Peaks of a probability above ``LEAST`` count. A joint stays where it is if the chosen one is
-    outside of its object's box, or further away than ``NEAR``; then no other one is tried.
+    outside of its object's box (with ``spread``, by more than ``BEYOND``), or further away than
+    ``NEAR``; then no other one is tried.
 
     Args:
         joints: (B, K, J, 2) x and y in cells.
@@ -96,8 +101,10 @@ def moved_joints(
     off = (spread * longer).clamp(min=_LEAST_SPREAD) if spread else None
     at = chosen_peaks(joints.transpose(1, 2), *peaks, LEAST, off)  # (B, J, K)
     across, down = at.place.unbind(-1)
-    moves = (at.distance <= (NEAR * longer) ** 2) & (left <= across) & (across <= right)
-    moves = (moves & (top <= down) & (down <= bottom)).transpose(1, 2)
+    room = BEYOND * longer if spread else torch.zeros_like(longer)
+    moves = (at.distance <= (NEAR * longer) ** 2) & (left - room <= across)
+    moves = moves & (across <= right + room) & (top - room <= down) & (down <= bottom + room)
+    moves = moves.transpose(1, 2)
     heights = torch.where(moves, torch.sigmoid(at.value).transpose(1, 2), heights)
     return torch.where(moves[..., None], at.place.transpose(1, 2), joints), heights
 
