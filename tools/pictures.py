@@ -211,7 +211,7 @@ def joints(detector: Detector, record: ImageRecord) -> Figure:
     distance = (across[None] - x) ** 2 + (down[:, None] - y) ** 2
     likelihood = heat * torch.exp(-distance / (2 * spread**2))
 
-    figure, axes = _figure(12.0, 4.2)
+    figure, axes = _figure(12.0, 3.6)
     large = heat.repeat_interleave(codec.stride, 0).repeat_interleave(codec.stride, 1)
     chance = likelihood.repeat_interleave(codec.stride, 0).repeat_interleave(codec.stride, 1)
     _show(axes[0], image, f"1  about where the {name} is")
@@ -219,11 +219,12 @@ def joints(detector: Detector, record: ImageRecord) -> Figure:
     _show(axes[2], (chance / chance.max()).numpy(), "3  both together")
     _show(axes[3], image, "4  the joint")
     middle = (box[:2] + box[2:]) / 2
+    shown = clip_boxes(np.add(box, (-30, -20, 30, 20)), image.shape[:2])
     arrow = {"arrowstyle": "->", "color": COLOURS[0], "lw": 2.5}
     axes[0].annotate("", (x, y), middle, arrowprops=arrow)
     for axis in axes:
         _box(axis, box, "white" if axis in axes[1:3] else COLOURS[1], 1.5)
-        axis.set(xlim=(box[0] - 30, box[2] + 30), ylim=(box[3] + 20, box[1] - 20))
+        axis.set(xlim=shown[[0, 2]], ylim=shown[[3, 1]])
     axes[1].add_patch(Circle((x, y), spread, fill=False, ec="white", ls="--", lw=1.5))
     for axis in axes[1:]:
         axis.plot(x, y, "x", color=COLOURS[0], ms=9, mew=2.5)

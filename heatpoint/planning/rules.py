@@ -16,7 +16,14 @@ from heatpoint.data.dataset import varied
 from heatpoint.inspection.report import window_side
 from heatpoint.planning.learning import SMALL, heatmap_bias, lr, optimizer, pictured, schedule, seen
 from heatpoint.planning.survey import Decision, Survey
-from heatpoint.planning.variation import augment, find_upright, margin, mosaic, repeat_rare
+from heatpoint.planning.variation import (
+    augment,
+    find_upright,
+    margin,
+    mosaic,
+    repeat_rare,
+    rotate,
+)
 from heatpoint.training.recipe import Recipe
 from heatpoint.views.fields import BOXES, POINTS
 from heatpoint.views.pictures import Picture
@@ -355,6 +362,7 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "ema": lambda recipe, survey: Decision(0.9998, "the average over the last tenth, at most"),
     "freeze": freeze,
     "augment": augment,
+    "rotate": rotate,
     "find_upright": find_upright,
     "mosaic": mosaic,
     "repeat_rare": repeat_rare,

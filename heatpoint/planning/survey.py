@@ -20,6 +20,7 @@ from heatpoint.geometry import next_multiple
 from heatpoint.inference.engines.torch import pick_device
 from heatpoint.inspection.oracle import oracle
 from heatpoint.inspection.report import DataReport, evenly, known_size, measure, sought
+from heatpoint.inspection.upright import upright_agreement
 from heatpoint.system import usable_cores, usable_memory
 from heatpoint.training.processes import is_crowded, native_precision
 from heatpoint.views.pictures import Picture
@@ -159,6 +160,11 @@ class Survey:
             if record.keypoints is not None:
                 labelled += int((record.keypoints[..., 2] > 0).any(1).sum())
         return labelled / max(1, objects)
+
+    @cached_property
+    def agreed(self) -> float:
+        """How far subjects agree about which way is up, from 0 to 1; see ``upright_agreement``."""
+        return upright_agreement(self.sample)
 
     @cached_property
     def cut(self) -> float:

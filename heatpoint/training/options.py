@@ -335,8 +335,8 @@ class TrainOptions:
     """side of a subject's crop over that of its box; 1.25, or weights' own, by default"""
 
     rotate: Degrees | None = None
-    """greatest turn of a training crop, or of a picture whose points or four corners are learnt;
-    that of augment by default, of pictures 0"""
+    """greatest turn of a training crop, or of a picture whose points or four corners are learnt; of
+    pictures 0 by default; planned for few crops, and that of augment for many"""
 
     half_body: float | None = None
     """probability that a training crop shows one half of the body only; 0 by default"""
