@@ -14,14 +14,8 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.encoded import CenterEncoded, Points, at_cells, list_points
 from heatpoint.codecs.joint_maps import checked_flip
 from heatpoint.codecs.losses import focal_loss, l1_loss
-from heatpoint.codecs.moves import moved_joints
-from heatpoint.codecs.peaks import (
-    mean_logit,
-    places_of,
-    read_cells,
-    top_peaks,
-    unflipped,
-)
+from heatpoint.codecs.moves import moved_joints, placed_peaks
+from heatpoint.codecs.peaks import mean_logit, places_of, read_cells, unflipped
 from heatpoint.views.fields import Field, Part
 
 
@@ -283,8 +277,11 @@ class CenterPoseCodec(CenterCodec):
             joints = joints + places_of(cells, maps["heatmap"].shape[-1]).float()[:, :, None]
         heights = scores[..., None].expand(-1, -1, self.joints)
         if self.joint_heatmaps:
-            peaks, cells_wide = self._peaks(maps), boxes / self.stride
-            joints, heights = moved_joints(joints, heights, cells_wide, peaks, self.joint_spread)
+            offset = maps["joint_offset"] if self.joint_offset else None
+            kept, kernel = self.max_detections, self.peak_kernel
+            peaks = placed_peaks(maps["joint_heatmap"], offset, kept, kernel)
+            extents = boxes / self.stride
+            joints, heights = moved_joints(joints, heights, extents, peaks, self.joint_spread)
         joints = joints * self.stride
         if self.slices:
             own = self._owned(rows["labels"])
@@ -292,21 +289,6 @@ class CenterPoseCodec(CenterCodec):
             joints = torch.where(own[..., None], joints, middle[:, :, None])
             heights = torch.where(own, heights, 0.0)
         return {**rows, "keypoints": torch.cat((joints, heights[..., None]), -1)}
-
-    def _peaks(self, maps: Maps) -> tuple[Tensor, Tensor]:
-        """Returns the M = K best peaks of each joint's heatmap: logits (B, J, M), and places.
-
-        Places are (B, J, M, 2), x and y in cells.
-        """
-        planes = maps["joint_heatmap"].flatten(0, 1).unsqueeze(1)
-        values, _, cells = top_peaks(planes, self.max_detections, self.peak_kernel)
-        shape = maps["joint_heatmap"].shape[0], self.joints, self.max_detections
-        values, cells = values.float().reshape(shape), cells.reshape(shape)
-        places = places_of(cells, planes.shape[-1]).float()
-        if not self.joint_offset:
-            return values, places + 0.5
-        inside = read_cells(maps["joint_offset"], cells.flatten(1))
-        return values, places + inside.float().reshape(*shape, 2)
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image.

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from heatpoint.codecs.peaks import places_of, read_cells, top_peaks
+
 LEAST = 0.1
 """Probability of a peak above which a joint may move to it, as released."""
 
@@ -24,6 +26,29 @@ LEAST_CORNER = 0.3
 
 _LEAST_SPREAD = 0.1
 """Cells that joints are taken to be off at least: boxes of no size must not divide by nothing."""
+
+
+def placed_peaks(
+    heatmap: Tensor, offset: Tensor | None, count: int, kernel: int
+) -> tuple[Tensor, Tensor]:
+    """Returns the M = ``count`` best peaks of each kind: logits (B, J, M) float32, and places.
+
+    Args:
+        heatmap: (B, J, h, w) logits, one map of each kind.
+        offset: (B, 2, h, w) x and y within the cells, the same for all kinds; None for the middle.
+        count: Peaks of each kind.
+        kernel: Side of the neighbourhood of which a peak is the maximum, in cells.
+
+    Returns:
+        Logits, and (B, J, M, 2), x and y in cells.
+    """
+    values, _, cells = top_peaks(heatmap.flatten(0, 1).unsqueeze(1), count, kernel)
+    shape = *heatmap.shape[:2], count
+    values, cells = values.float().reshape(shape), cells.reshape(shape)
+    places = places_of(cells, heatmap.shape[-1]).float()
+    if offset is None:
+        return values, places + 0.5
+    return values, places + read_cells(offset, cells.flatten(1)).float().reshape(*shape, 2)
 
 
 class Chosen(NamedTuple):
@@ -109,7 +134,7 @@ def moved_joints(
     return torch.where(moves[..., None], at.place.transpose(1, 2), joints), heights
 
 
-def moved_corners(quads: Tensor, values: Tensor, places: Tensor) -> Tensor:
+def moved_corners(quads: Tensor, peaks: tuple[Tensor, Tensor]) -> Tensor:
     """Returns corners at the nearest peak of their heatmap, where one is near.
 
     Peaks of a probability above ``LEAST_CORNER`` count. A corner moves by less than half of its
@@ -117,11 +142,9 @@ def moved_corners(quads: Tensor, values: Tensor, places: Tensor) -> Tensor:
 
     Args:
         quads: (B, K, 4, 2) x and y in cells.
-        values: (B, M) float32, logits of the peaks.
-        places: (B, M, 2) x and y in cells.
+        peaks: (B, 1, M) float32, logits of the peaks, and (B, 1, M, 2), their x and y in cells.
     """
-    corners = quads.flatten(1, 2)[:, None]
-    near = chosen_peaks(corners, values[:, None], places[:, None], LEAST_CORNER)
+    near = chosen_peaks(quads.flatten(1, 2)[:, None], *peaks, LEAST_CORNER)
     sides = (quads - quads.roll(1, -2)).square().sum(-1)
     moves = near.distance.view(quads.shape[:-1]) < sides.amin(-1, keepdim=True) / 4
     return torch.where(moves[..., None], near.place.view(quads.shape), quads)

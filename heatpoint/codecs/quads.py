@@ -25,14 +25,8 @@ from heatpoint.codecs.encoded import (
 )
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss, l1_loss
-from heatpoint.codecs.moves import moved_corners
-from heatpoint.codecs.peaks import (
-    cells_around,
-    places_of,
-    read_cells,
-    top_peaks,
-    unflipped,
-)
+from heatpoint.codecs.moves import moved_corners, placed_peaks
+from heatpoint.codecs.peaks import cells_around, places_of, read_cells, top_peaks, unflipped
 from heatpoint.codecs.placed import centred, placed
 from heatpoint.codecs.quad_maps import Corners, Outline, QuadMaps
 from heatpoint.views.fields import BOXES, LABELS, QUADS, SCORES, Field, Part
@@ -273,12 +267,11 @@ class QuadCodec(Codec):
     def _placed(self, maps: Maps, quads: Tensor) -> Tensor:
         """Returns corners (B, K, 4, 2) in cells that moved to the peaks of their heatmap."""
         height, width = maps["heatmap"].shape[-2:]
-        count = 4 * self.max_detections
-        values, _, cells = top_peaks(maps["corner_heatmap"], count, self.peak_kernel)
-        places = places_of(cells, width).float() + read_cells(maps["corner_offset"], cells).float()
+        count, kernel = 4 * self.max_detections, self.peak_kernel
+        peaks = placed_peaks(maps["corner_heatmap"], maps["corner_offset"], count, kernel)
         unit = quads.new_ones(())  # an exported program reads the sides off its maps
         end = torch.stack((unit * width, unit * height))
-        moved = moved_corners(quads, values.float(), places)
+        moved = moved_corners(quads, peaks)
         inside = ((quads >= 0) & (quads <= end)).all(-1, keepdim=True)
         return torch.where(inside, moved, quads)
 

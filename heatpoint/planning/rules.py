@@ -16,14 +16,7 @@ from heatpoint.data.dataset import varied
 from heatpoint.inspection.report import window_side
 from heatpoint.planning.learning import SMALL, heatmap_bias, lr, optimizer, pictured, schedule, seen
 from heatpoint.planning.survey import Decision, Survey
-from heatpoint.planning.variation import (
-    augment,
-    find_upright,
-    margin,
-    mosaic,
-    repeat_rare,
-    rotate,
-)
+from heatpoint.planning.variation import augment, find_upright, margin, mosaic, repeat_rare, rotate
 from heatpoint.training.recipe import Recipe
 from heatpoint.views.fields import BOXES, POINTS
 from heatpoint.views.pictures import Picture
