@@ -33,7 +33,7 @@ from heatpoint import zoo
 from heatpoint.codecs import Target
 from heatpoint.networks.lean import lean
 from heatpoint.networks.strided import quicken_strided
-from heatpoint.planning.rules import SMALL
+from heatpoint.planning.learning import SMALL
 from heatpoint.system import memory_kept
 from heatpoint.training.optimize import Ema, build_optimizer, freeze
 from heatpoint.training.processes import native_precision

@@ -19,7 +19,7 @@ from heatpoint.data.readers import read
 from heatpoint.data.readers.coco import write_coco
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.errors import HeatpointError
-from heatpoint.planning import rules
+from heatpoint.planning import rules, sizes
 from heatpoint.planning.parts import films_of, parts_of
 from heatpoint.planning.sheet import Plan, draw_up, recalled
 from heatpoint.planning.survey import Machine, Survey
@@ -116,8 +116,8 @@ def test_a_size_that_loses_objects_is_not_taken() -> None:
         record.boxes = np.hstack((middles - halves, middles + halves))
         record.labels = np.zeros(3, np.int64)
     survey = surveyed(data)
-    assert survey.side((224, 288)) >= rules.CLEAR
-    assert survey.reached((224, 288)) < survey.reached((320, 448)) - rules.LOST
+    assert survey.side((224, 288)) >= sizes.CLEAR
+    assert survey.reached((224, 288)) < survey.reached((320, 448)) - sizes.LOST
     assert said("size", survey) > (224, 288)
 
 
@@ -129,7 +129,7 @@ def test_small_objects_in_large_pictures_are_seen_through_windows() -> None:
     assert said("eval_every", survey, window=96, size=640, batch_size=32) > 5
     photographs = surveyed(drawn(200.0, (3000, 4000), per=6))
     assert said("window", photographs) == 96
-    assert math.prod(said("size", photographs, window=96)) <= rules.WHOLE["cpu"]
+    assert math.prod(said("size", photographs, window=96)) <= sizes.WHOLE["cpu"]
     assert said("window", surveyed(drawn(200.0, per=3))) == 0
 
 

@@ -14,7 +14,7 @@ import heatpoint
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.quads import as_points
 from heatpoint.inspection.report import LEAST_WINDOW
-from heatpoint.planning import rules
+from heatpoint.planning import sizes
 
 
 def crowd(side: float, size: tuple[int, int], step: float) -> Annotations:
@@ -89,4 +89,4 @@ def test_tiny_objects_are_seen_at_more_pixels() -> None:
     small = surveyed(drawn(14.0, (1500, 2000)))  # 10 pixels in a million
     assert said("size", small, window=96) == (1504, 1984)
     seen = surveyed(drawn(60.0, (1500, 2000)))  # 35 pixels in a million
-    assert math.prod(said("size", seen, window=96)) <= 1.05 * rules.WHOLE[CPU.device]
+    assert math.prod(said("size", seen, window=96)) <= 1.05 * sizes.WHOLE[CPU.device]

@@ -56,6 +56,9 @@ class Augment(Variation):
     """Without crop: normal spread of the scale about 1, cut at one spread."""
     near_shift: float = 0.1
     """Without crop: normal spread of the centre in longer sides, cut at two spreads."""
+    nearer: float = 1.0
+    """Without crop: a view shows some place of the picture up to so many times larger, and with it
+    less of the picture; above 1 where predictions see pictures larger than training does."""
     flip: float = 0.5
     """Probability of the mirror image."""
     flip_vertical: float = 0.0
@@ -91,6 +94,8 @@ class Augment(Variation):
         self._check(0, math.inf, "scale_step", "near_shift", "lighting", "margin")
         if self.window is not None and self.mosaic:
             raise HeatpointError("augment takes either window or mosaic, not both")
+        if not self.nearer >= 1:
+            raise HeatpointError(f"augment nearer must be at least 1, got {self.nearer}")
         if not 0 < self.scale_low <= self.scale_high:
             scales = f"{self.scale_low} and {self.scale_high}"
             raise HeatpointError(f"augment needs 0 < scale_low <= scale_high, got {scales}")
@@ -114,7 +119,7 @@ class Augment(Variation):
 
     def enlarges(self, image_size: Size, size: Size) -> float:
         """Returns the scale of a letterbox over the smallest part of the picture in view."""
-        part = self.scale_low if self.crop else 1 - self.near_scale
+        part = self.scale_low if self.crop else (1 - self.near_scale) / self.nearer
         return letterbox(image_size, size, self.margin).matrix[0] / part
 
     def view(self, scenes: Sequence[Scene], size: Size, rng: Rng) -> Scene:
@@ -171,6 +176,11 @@ class Augment(Variation):
             part = 1 + cut_normal(rng, self.near_scale, self.near_scale)
             shift = [cut_normal(rng, self.near_shift, 2 * self.near_shift) for _ in range(2)]
             x, y = width / 2 + longer * shift[0], height / 2 + longer * shift[1]
+            if self.nearer > 1:
+                share = rng.uniform(1 / self.nearer, 1)
+                part *= share
+                x += rng.uniform(-0.5, 0.5) * (1 - share) * width
+                y += rng.uniform(-0.5, 0.5) * (1 - share) * height
         zoom = letterbox(image_size, size, self.margin).matrix[0] / part
         if self.window is not None:
             size = self.window

@@ -102,8 +102,9 @@ def heatmap_bias(recipe: Recipe, survey: Survey) -> Decision:
         return Decision(None, "")
     if recipe.weights and {*names} <= {*read_header(checkpoint_path(recipe.weights))["names"]}:
         return Decision(None, "")
-    laid = Augment.focus * survey.filled if recipe.window else 0.0
-    objects = survey.objects * shown / pictured(recipe, survey) + laid
+    objects = survey.objects
+    if recipe.window:
+        objects = objects * shown / pictured(recipe, survey) + Augment.focus * survey.filled
     share = objects / len(names) / (shown / codec.stride**2)
     why = f"an object of one class is at one cell in {1 / share:,.0f}"
     return Decision(round(best_constant(share), 2), why)
@@ -126,7 +127,7 @@ def seen(recipe: Recipe, survey: Survey) -> int:
     """Returns the pixels of one example, of the first part of the run where windows grow."""
     window = recipe.window
     first = next(iter(window)) if isinstance(window, dict) else window
-    return _area(first) if first else pictured(recipe, survey)
+    return _area(first or recipe.train_size or recipe.size or survey.trained.size)
 
 
 def pictured(recipe: Recipe, survey: Survey) -> int:

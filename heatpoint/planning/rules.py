@@ -2,8 +2,9 @@
 
 Every number that a reader may disagree with stands here with its reason. A rule is given the
 options as far as they are decided, those of the user among them, and the survey; it returns a value
-and one sentence. Those about how pictures vary are in ``variation``, about how weights move in
-``learning``. What they were measured with is in benchmarks/recipes.md and optimisers.md.
+and one sentence. Those about what is seen at which size are in ``sizes``, about how pictures vary
+in ``variation``, about how weights move in ``learning``. What they were measured with is in
+benchmarks/recipes.md and optimisers.md.
 """
 
 from __future__ import annotations
@@ -11,14 +12,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import varied
-from heatpoint.inspection.report import window_side
-from heatpoint.planning.learning import SMALL, heatmap_bias, lr, optimizer, pictured, schedule, seen
+from heatpoint.planning.learning import heatmap_bias, lr, optimizer, pictured, schedule, seen
+from heatpoint.planning.sizes import size, train_size, window
 from heatpoint.planning.survey import Decision, Survey
 from heatpoint.planning.variation import augment, find_upright, margin, mosaic, repeat_rare, rotate
 from heatpoint.training.recipe import Recipe
-from heatpoint.views.fields import BOXES, POINTS
 from heatpoint.views.pictures import Picture
 from heatpoint.weights import checkpoint_path, read_header
 from heatpoint.weights.packages import BACKBONES, PREFIX
@@ -31,39 +30,6 @@ JOINTED = 0.5
 
 ROOM, ROWS = 1.5, 100
 """Rows of an answer over the objects of the fullest picture, and what they are a multiple of."""
-
-STEP = 32
-"""Sides of inputs are multiples of this many pixels: so are all strides, and rows of SIMD lanes."""
-
-WORK = {"cpu": (256**2, 384**2), "gpu": (384**2, 512**2)}
-"""Least and greatest number of input pixels of a whole picture that are worth their time."""
-
-CLEAR = 48
-"""Input pixels that nine in ten objects should have: a peak is two or three cells of stride 4."""
-
-APART = 4
-"""Cells that nine in ten points should be apart."""
-
-COARSE = 16
-"""Input pixels, four cells, below which even enlarging a picture beyond its own pixels pays."""
-
-LOST = 0.02
-"""AP of a perfect network that a smaller input may cost."""
-
-WINDOWED = 40
-"""Input pixels of the median object where windows are trained on: there is room for detail ..."""
-
-WHOLE, FINER = {"cpu": 1024**2, "gpu": 2048**2}, 2
-"""... up to this many pixels of whole pictures, which validation and prediction still see, with
-sides up to twice as long where objects would be ``BLURRED``: of dice with 21 pixels, AP was 0.512,
-and 0.613 with 39."""
-
-BLURRED = 30
-"""Input pixels of the median object below which windows are worth it in crowds, too: of cells with
-24 pixels in whole pictures, AP was 0.457 so, and 0.553 where windows showed them with 40."""
-
-CROP_SIDES, CROP_SHARE = (128, 192, 256), 0.6
-"""Sides of crops, the smallest of which that has this share of the median crop's own pixels."""
 
 BATCH = {"cpu": 8, "gpu": 16}
 """Whole pictures per update: many small updates learn more in minutes than few large ones."""
@@ -158,91 +124,9 @@ def max_detections(recipe: Recipe, survey: Survey) -> Decision:
     return Decision(needed, f"a picture holds {fullest:,} objects, an answer {codec.capacity:,}")
 
 
-def window(recipe: Recipe, survey: Survey) -> Decision:
-    """Where objects cover little of the pictures, or whole pictures would show them too small."""
-    codec, network = survey.trained.codec, survey.trained.network
-    if varied(codec.view) is not Augment:
-        return Decision(0, "this model looks at parts of pictures anyway")
-    size = recipe.size or _for_windows(recipe, survey)
-    shown = (size, size) if isinstance(size, int) else size
-    report, sides = survey.measured(shown)
-    what = "points with the room between them" if report.pointed else "objects"
-    covered = f"{what} cover {report.covered:.0%} of a picture"
-    if report.window is not None:
-        why = f"{covered}: windows around them see more of them in the time"
-        return Decision(report.window, why)
-    whole, is_point = _possible(survey)[-1], POINTS in codec.answer
-    side = window_side(sides, shown, network.multiple, network.trim)
-    if side is not None and not recipe.size and math.prod(whole) < math.prod(shown):
-        seen = survey.side(whole, 0.1 if is_point else 0.5)
-        if seen < (APART * codec.stride if is_point else BLURRED):
-            how = "points {:.0f} pixels apart" if is_point else "objects with {:.0f} pixels"
-            why = f"whole pictures that are worth their time show {how.format(seen)}"
-            return Decision(side, f"{why}: windows show them larger")
-    return Decision(0, f"{covered}: whole pictures")
-
-
-def _for_windows(recipe: Recipe, survey: Survey) -> tuple[int, int]:
-    """Returns the input at which the median object has ``WINDOWED`` pixels, or the picture's own.
-
-    Weights that were trained at a size keep it.
-    """
-    if recipe.weights:
-        return survey.trained.size
-    height, width = survey.picture
-    side = max(survey.side(survey.legal(height, width, STEP), 0.5), 1.0)
-    most = math.sqrt(WHOLE[_work(survey)] / (height * width))
-    if most * side < BLURRED:
-        most *= FINER
-    zoom = min(1.0, WINDOWED / side, most)
-    return survey.legal(height * zoom, width * zoom, STEP)
-
-
-def size(recipe: Recipe, survey: Survey) -> Decision:
-    """The smallest at which objects are clear enough, within what the device does in time."""
-    own, codec = survey.trained.size, survey.trained.codec
-    is_point = POINTS in codec.answer
-    if recipe.weights:
-        return Decision(own, "what the weights were trained at")
-    if codec.view.asks and survey.parameters <= SMALL:
-        return _crop(recipe, survey)
-    if codec.view is not Picture or not {BOXES, POINTS} & {*codec.answer}:
-        return Decision(own, "the model's own")
-    if recipe.window:
-        side = survey.side(found := _for_windows(recipe, survey), 0.5)
-        said = "points are {:.0f} pixels apart" if is_point else "objects have {:.0f} pixels"
-        return Decision(found, f"half of the {said.format(side)} or more, seen through windows")
-    *smaller, found = _possible(survey)
-    best = score = survey.reached(found)
-    why, clear = "the largest that is worth its time: ", APART * codec.stride if is_point else CLEAR
-    for each in smaller:
-        if survey.side(each) >= clear and (reached := survey.reached(each)) >= best - LOST:
-            found, score, why = each, reached, ""
-            break
-    said = "points are {:.0f} pixels apart" if is_point else "objects have {:.0f} pixels or more"
-    why += f"nine in ten {said.format(survey.side(found))}, and a perfect network reaches "
-    return Decision(found, f"{why}{'F1' if is_point else 'AP'} {score:.3f}")
-
-
-def _possible(survey: Survey) -> list[tuple[int, int]]:
-    """Returns inputs of the pictures' shape, ascending, from and up to what is worth its time."""
-    least, most = WORK[_work(survey)]
-    enlarged = 1 if survey.side(survey.legal(*survey.picture, STEP)) >= COARSE else 2
-    sizes = survey.inputs(STEP, enlarged)
-    affordable = [each for each in sizes if math.prod(each) <= most] or sizes[:1]
-    return [each for each in affordable if math.prod(each) >= 0.9 * least] or affordable[-1:]
-
-
-def _crop(recipe: Recipe, survey: Survey) -> Decision:
-    padding = recipe.padding or survey.trained.settings.get("padding", 1.0)
-    own = padding * survey.crop
-    side = next((each for each in CROP_SIDES if each >= CROP_SHARE * own), CROP_SIDES[-1])
-    return Decision(survey.legal(side, side), f"the median crop has {own:.0f} pixels of its own")
-
-
 def batch_size(recipe: Recipe, survey: Survey) -> Decision:
     """Small ones on processors; several windows or crops are worth one picture."""
-    value, why = BATCH[_work(survey)], "small updates, many of them"
+    value, why = BATCH[survey.machine.family], "small updates, many of them"
     area, cropped = seen(recipe, survey), survey.trained.codec.view.asks
     if recipe.window or cropped:
         for most, parts in reversed(WINDOWS):
@@ -268,7 +152,7 @@ def freeze(recipe: Recipe, survey: Survey) -> Decision:
 
 def minutes(recipe: Recipe, survey: Survey) -> Decision:
     """On a processor, where epochs of different data take very different times."""
-    if _work(survey) != "cpu":
+    if survey.machine.family != "cpu":
         return Decision(None, "")
     factor = max(1.0, survey.examples / ENOUGH) ** 0.5
     value = 5 * round(MINUTES * factor / 5)
@@ -286,7 +170,8 @@ def epochs(recipe: Recipe, survey: Survey) -> Decision:
 
 def eval_every(recipe: Recipe, survey: Survey) -> Decision:
     """Seldom enough to leave the time for learning."""
-    scoring = FORWARD * survey.scored * pictured(recipe, survey) + SAVING[_work(survey)] * 256**2
+    scoring = FORWARD * survey.scored * pictured(recipe, survey)
+    scoring += SAVING[survey.machine.family] * 256**2
     updates = max(1, survey.examples // recipe.batch_size)
     learning = survey.examples * seen(recipe, survey) + MOVING * updates * 256**2
     value = math.ceil(scoring / learning / SCORING)
@@ -305,7 +190,7 @@ def precision(recipe: Recipe, survey: Survey) -> Decision:
 def threads(recipe: Recipe, survey: Survey) -> Decision:
     """All cores of a processor, one where others use them; few beside a GPU."""
     share = max(1, survey.machine.cores // recipe.devices)
-    if _work(survey) != "cpu":
+    if survey.machine.family != "cpu":
         return Decision(min(4, share), "the device computes")
     if survey.machine.crowded:
         return Decision(1, "other programs use the cores: more threads would wait for each other")
@@ -315,7 +200,7 @@ def threads(recipe: Recipe, survey: Survey) -> Decision:
 def workers(recipe: Recipe, survey: Survey) -> Decision:
     """A loading process beside the one that learns, on a single core none."""
     share = max(1, survey.machine.cores // recipe.devices)
-    if _work(survey) != "cpu":
+    if survey.machine.family != "cpu":
         return Decision(min(MOST_LOADERS, share), "the device must not wait for pictures")
     if share == 1:
         return Decision(0, "there is one core, which loads between updates")
@@ -324,7 +209,7 @@ def workers(recipe: Recipe, survey: Survey) -> Decision:
 
 def cache(recipe: Recipe, survey: Survey) -> Decision:
     """All pictures, or none: a part of them would hardly ever be hit."""
-    size = recipe.size or survey.trained.size
+    size = recipe.train_size or recipe.size or survey.trained.size
     shown = (size, size) if isinstance(size, int) else size
     kind = varied(survey.trained.codec.view)
     decoded = survey.decoded(kind.named(recipe.augment), shown)
@@ -335,15 +220,12 @@ def cache(recipe: Recipe, survey: Survey) -> Decision:
     return Decision(math.ceil(decoded / 2**30 * 10) / 10, f"{text}, and are kept")
 
 
-def _work(survey: Survey) -> str:
-    return "cpu" if survey.machine.device == "cpu" else "gpu"
-
-
 RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "backbone_weights": backbone_weights,
     "model": model,
     "max_detections": max_detections,
     "window": window,
+    "train_size": train_size,
     "size": size,
     "margin": margin,
     "heatmap_bias": heatmap_bias,

@@ -100,7 +100,7 @@ class Plan:
             name, value = field.name, values[field.name]
             if name in _APART or (name not in why and name != "data" and value == field.default):
                 continue
-            if name in ("size", "window"):
+            if name in ("size", "train_size", "window"):
                 value = value if isinstance(value, int | None) else shown(value)
             elif isinstance(value, list) and name != "data":
                 value = ",".join(map(str, value))

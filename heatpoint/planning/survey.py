@@ -81,6 +81,11 @@ class Machine:
         crowded = device == "cpu" and usable_cores() > 1 and is_crowded()
         return cls(device, usable_cores(), usable_memory(), bf16, crowded)
 
+    @property
+    def family(self) -> str:
+        """Returns "cpu", or "gpu" for all others, by which work is measured out."""
+        return "cpu" if self.device == "cpu" else "gpu"
+
     def __str__(self) -> str:
         return f"{self.device}, {amount(self.cores, 'core')}, {self.memory / 2**30:.0f} GB"
 

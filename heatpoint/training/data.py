@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from heatpoint.codecs import Codec
-from heatpoint.data import Annotations
+from heatpoint.data import Annotations, Size
 from heatpoint.data.augment import Augment
 from heatpoint.data.bands import one_kind
 from heatpoint.data.combining import merge
@@ -28,6 +28,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.geometry import RGB
 from heatpoint.options import Data
 from heatpoint.training.recipe import Recipe
+from heatpoint.views import input_size
 from heatpoint.wording import amount
 from heatpoint.zoo.detector import Detector
 
@@ -52,6 +53,11 @@ def check_samples(options: Recipe, kind: type[Codec]) -> None:
             f"margin is about models that look at each whole picture once, which {model} does not; "
             "leave it out"
         )
+    if options.train_size and own is not Augment:
+        raise HeatpointError(
+            f"train_size is about models that look at {Augment.sees}, but {model} looks at "
+            f"{own.sees}; leave it out"
+        )
     if options.find_upright and own is not Augment:
         raise HeatpointError(
             f"find_upright is about models that look at {Augment.sees}, but {model} looks at "
@@ -74,13 +80,35 @@ def check_samples(options: Recipe, kind: type[Codec]) -> None:
         )
 
 
+def train_size(options: Recipe, detector: Detector) -> Size:
+    """Returns the (H, W) at which training shows whole pictures: the detector's, or a smaller one.
+
+    Raises:
+        HeatpointError: Windows are shown instead, or the size is illegal or larger.
+    """
+    given, size, network = options.train_size, detector.size, detector.network
+    if not given:
+        return size
+    if options.window:
+        raise HeatpointError(
+            "train_size is that of whole pictures, but window shows parts of them; give one of both"
+        )
+    found = input_size(given, size, network.multiple, network.trim, "train_size")
+    if found[0] > size[0] or found[1] > size[1]:
+        raise HeatpointError(
+            f"train_size {found[0]}x{found[1]} is larger than the size of {size[0]}x{size[1]} "
+            "pixels that the model is to predict at; choose a smaller one, or a larger size"
+        )
+    return found
+
+
 def training_set(options: Recipe, train: Annotations, detector: Detector) -> TrainSet:
-    """Returns the samples at the detector's size; each stage of the run chooses the window.
+    """Returns the samples; each stage of the run chooses the window.
 
     Raises:
         HeatpointError: Options that exclude each other.
     """
-    codec = detector.codec
+    codec, size = detector.codec, train_size(options, detector)
     kind, own = varied(codec.view), detector.settings
     chosen = {field: own.get(field, getattr(options, name)) for name, field in kind.options.items()}
     chosen.pop("window", None)
@@ -95,10 +123,12 @@ def training_set(options: Recipe, train: Annotations, detector: Detector) -> Tra
         for name, value in chosen.items()
         if value is not None and value is not False
     }
+    if size != detector.size and options.augment == "mild":  # others crop far closer, or not at all
+        given["nearer"] = math.sqrt(math.prod(detector.size) / math.prod(size))
     augment = replace(kind.named(options.augment), **given)  # type: ignore[type-var]
     cache = round(options.cache * 2**30)
     added = OwnAugment(options.augment_with, len(train.names)) if options.augment_with else None
-    samples = TrainSet(train, detector.size, augment, options.seed, cache, codec.learns, added)
+    samples = TrainSet(train, size, augment, options.seed, cache, codec.learns, added)
     if added is not None:
         samples[0, 0]  # a mistake in it is told here, not by a process that loads pictures
     return samples

@@ -147,6 +147,10 @@ class TrainOptions:
     size: Size | None = None
     """input height and width in pixels, one number for both; planned by the objects' sizes"""
 
+    train_size: Size | None = None
+    """height and width in pixels at which training shows whole pictures, if smaller than size, so
+    that predictions see small objects larger; planned with size, where many objects are small"""
+
     weights: Checkpoint = ""
     """checkpoint to start from, or name of published weights (the command fetches them, Python
     calls fetch first); its heads are adapted to the classes of the data"""

@@ -42,6 +42,7 @@ class Run:
         fabric: Devices, processes and precision.
         out: The folder everything is written to.
         size: (H, W) of the input in pixels.
+        train_size: (H, W) at which training shows whole pictures.
         terms: Names of the loss terms.
         scores: Columns of a validation in log.csv; the first decides which weights are best.
         main: That one; "" where nothing can be scored.
@@ -88,11 +89,16 @@ class Run:
                 f"patience waits for a better score, and {options.model} has none; leave it out"
             )
         self.samples = samples = training_set(options, data.train, detector)
+        self.train_size = samples.size
+        if self.train_size != self.size:
+            detector.meta["train_size"] = list(self.train_size)
+        else:  # that of the weights it begins with
+            detector.meta.pop("train_size", None)
         processes = fabric.world_size
         drawn = samples.repeated(options.repeat_rare) if options.repeat_rare else len(samples)
         self.sampler = EpochSampler(drawn, options.seed, fabric.global_rank, processes)
         number = self.sampler.length
-        self.stages = stages_of(options, self.size, detector.network, number, processes)
+        self.stages = stages_of(options, self.train_size, detector.network, number, processes)
         last = self.stages[-1].window
         if last is not None and "closer" in detector.settings:
             detector.meta["closer"] = float(max(last))
@@ -118,7 +124,7 @@ class Run:
 
         epochs, position = options.epochs, self.position
         seconds = None if options.minutes is None else 60 * options.minutes
-        self.clock = Clock(epochs, seconds, position.seconds, pace(self.stages, self.size))
+        self.clock = Clock(epochs, seconds, position.seconds, pace(self.stages, self.train_size))
         marks = milestones(options)
         if options.steps is not None and epochs is not None:
             marks = tuple(self.clock.counted(epochs * mark) for mark in marks)
@@ -128,11 +134,13 @@ class Run:
         self.recent: list[tuple[Tensor, list[int], int, float]] = []
         parameters = sum(p.numel() for p in network.parameters())
         updates = amount(number // self.stages[0].images, "update")
+        shown = "{}x{}".format(*self.size)
+        if self.train_size != self.size:
+            shown += ", in training {}x{}".format(*self.train_size)
         self.display.say(
             *notes,
-            f"{options.model}: {parameters / 1e6:.1f} M parameters, input "
-            f"{self.size[0]}x{self.size[1]}; {updates} per epoch; "
-            f"{self.stages[0]}; {describe_device(fabric)}",
+            f"{options.model}: {parameters / 1e6:.1f} M parameters, input {shown}; "
+            f"{updates} per epoch; {self.stages[0]}; {describe_device(fabric)}",
             *self._about_batches(),
         )
 
@@ -140,6 +148,7 @@ class Run:
         """Returns what followed from the options, for ``options.json``."""
         return {
             "size": list(self.size),
+            "train_size": list(self.train_size),
             "stages": [
                 {
                     **asdict(stage),

@@ -62,7 +62,7 @@ def stages_of(
 
     Args:
         options: What the user chose.
-        size: (H, W) of the input.
+        size: (H, W) at which whole pictures are shown.
         network: Says which sizes are legal.
         images: Number of samples.
         processes: Among which each batch is divided evenly.
@@ -142,7 +142,7 @@ def pace(stages: Sequence[Stage], size: Window) -> tuple[list[float], list[float
 
     Args:
         stages: The parts of the run.
-        size: (H, W) of the input.
+        size: (H, W) at which whole pictures are shown.
 
     Returns:
         Ascending fractions from 0 to 1 of the passes, and of the run.
