@@ -47,6 +47,7 @@ SHORTER = {
     r"--points": "--model points_tiny --points",
     r"--model (pose|hourglass)_\w+": "--model pose_tiny",
     r"--size (512|384|320|256)": "--size 128",
+    r"--train-size 256": "--train-size 64",
     r"(heatpoint train data(?!.*--size).*)": r"\1 --size 128",
     r"heatpoint demo": "heatpoint demo --minutes 0.02 --images 48",
     r"benchmark (?!.*--rounds)": "benchmark --rounds 1 --starts 1 --engine torch ",

@@ -62,9 +62,9 @@ def find_upright(run: Run) -> None:
         return
     if position.best is not None and position.best < FOUND:
         return
-    whole = run.train_size
-    part = run.stage.window or whole
-    ask = partial(turned_loss, run.averaged, run.data.shown, whole, part, run.fabric.device)
+    shown, meta = run.stage.window or run.train_size, run.averaged.meta
+    learner = replace(run.averaged, meta={**meta, "size": list(run.train_size)})
+    ask = partial(turned_loss, learner, run.data.shown, shown, run.fabric.device)
     loss = on_first(run.fabric, ask)
     position.turns = loss <= ALIKE
     said = f"upside down or on their side, held-out pictures have {loss:.2f} times the loss"
@@ -79,7 +79,7 @@ def find_upright(run: Run) -> None:
 
 
 def turned_loss(
-    detector: Detector, held_out: Annotations, whole: Size, part: Size, device: torch.device
+    detector: Detector, held_out: Annotations, size: Size, device: torch.device
 ) -> float:
     """Returns the loss of turned pictures over that of the same pictures as they are.
 
@@ -89,8 +89,7 @@ def turned_loss(
     Args:
         detector: Has learnt from pictures as they are, or mirrored left and right.
         held_out: Pictures that it has not learnt from.
-        whole: (H, W) at which training shows whole pictures.
-        part: (H, W) of what it shows of them.
+        size: (H, W) of what training shows.
         device: Computes.
 
     Returns:
@@ -99,12 +98,12 @@ def turned_loss(
     """
     number = min(PICTURES, len(held_out))
     some = held_out.subset(np.linspace(0, len(held_out) - 1, number).round().astype(int).tolist())
-    codec, network, side = detector.codec, detector.network.eval(), min(part)
+    codec, network, side = detector.codec, detector.network.eval(), min(size)
     # Windows lie over objects, as in training; of whole pictures the square lies within.
     looked = replace(Augment.none(), window=(side, side))
-    if side == min(whole):
+    if side == min(detector.size):
         looked = replace(looked, focus=0.0)
-    samples = TrainSet(some, whole, cache_bytes=KEPT, learns=codec.learns)
+    samples = TrainSet(some, detector.size, cache_bytes=KEPT, learns=codec.learns)
     losses = []
     for turn in TURNS:
         samples.augment = replace(looked, **turn)
