@@ -61,10 +61,8 @@ def test_views_reach_from_the_scale_of_training_to_that_of_predictions(
     augment = training_set(recipe, shapes, build_detector(recipe, shapes)[0]).augment
     assert isinstance(augment, Augment)
     assert augment.nearer == 96 / 64
-    still, rng = (
-        replace(augment, near_scale=0.0, near_shift=0.0, flip=0.0),
-        np.random.default_rng(0),
-    )
+    still = replace(augment, near_scale=0.0, near_shift=0.0, flip=0.0)
+    rng = np.random.default_rng(0)
     maps = [still.draw_map((96, 96), (64, 64), rng) for _ in range(400)]
     zooms = np.array([to_view.matrix[0] for to_view in maps])
     assert zooms.min() == pytest.approx(64 / 96, abs=0.01)

@@ -123,7 +123,7 @@ def training_set(options: Recipe, train: Annotations, detector: Detector) -> Tra
         for name, value in chosen.items()
         if value is not None and value is not False
     }
-    if size != detector.size and options.augment == "mild":  # others crop far closer, or not at all
+    if size != detector.size and options.augment == "mild":  # others crop as close, or not at all
         given["nearer"] = math.sqrt(math.prod(detector.size) / math.prod(size))
     augment = replace(kind.named(options.augment), **given)  # type: ignore[type-var]
     cache = round(options.cache * 2**30)

@@ -149,7 +149,7 @@ class TrainOptions:
 
     train_size: Size | None = None
     """height and width in pixels at which training shows whole pictures, if smaller than size, so
-    that predictions see small objects larger; planned with size, where many objects are small"""
+    that predictions see small objects larger; planned with size, where one in ten is small"""
 
     weights: Checkpoint = ""
     """checkpoint to start from, or name of published weights (the command fetches them, Python
