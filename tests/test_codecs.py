@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from heatpoint.views.fields import MIRRORED, Field
 SIZE = (64, 96)
 MPII = SKELETONS["mpii16"]
 TRIMMED = (SIZE[0] - 1, SIZE[1] - 1)
+MORE: dict[str, Any] = {"size_region": 0.6, "giou_weight": 2.0}
 
 
 def objects(count: int, seed: int = 0, size: tuple[int, int] = SIZE) -> Target:
@@ -97,13 +99,12 @@ class Case:
 
 CASES = {
     "CenterCodec": Case(CenterCodec(3, max_detections=30), objects),
-    "CenterCodec-all": Case(
-        CenterCodec(3, offset=False, size_region=0.6, giou_weight=2.0, one_class_per_cell=True),
-        objects,
-    ),
+    "CenterCodec-all": Case(CenterCodec(3, offset=False, one_class_per_cell=True, **MORE), objects),
     "CenterCodec-sides": Case(
         CenterCodec(3, measure="sides", sides_weight=1.0, giou_weight=5.0), objects
     ),
+    "CenterCodec-placed": Case(CenterCodec(3, measure="sides", side_heatmap=True, **MORE), objects),
+    "CenterCodec-classes": Case(CenterCodec(3, per_class=True, side_heatmap=True, **MORE), objects),
     "CornerCodec": Case(CornerCodec(3, max_detections=50, corners=20), objects),
     "CornerCodec-trimmed": Case(CornerCodec(3, trim=1, images="mean"), objects, TRIMMED),
     "TripletCodec": Case(TripletCodec(3, max_detections=50, corners=20), objects),
@@ -120,8 +121,7 @@ CASES = {
             joint_offset=False,
             unlabelled="heatmap",
             mirror="negated",
-            size_region=0.6,
-            giou_weight=2.0,
+            **MORE,
         ),
         people,
     ),
@@ -133,8 +133,8 @@ CASES = {
             joint_heatmaps=False,
             log_size=True,
             relative=True,
-            size_region=0.6,
-            giou_weight=2.0,
+            side_heatmap=True,
+            **MORE,
         ),
         people,
     ),

@@ -130,8 +130,8 @@ def test_limits_and_inspection_name_both_scores(fitted: TrainResult, crowd: Anno
     found = limits(fitted.best, crowd)
     assert list(found.rows[0].scores) == ["oks_ap", "ap"]
     assert found.rows[-1].scores["ap"] > found.rows[0].scores["ap"]
-    replaced = ("heatmap", "sides", "displacement", "joint_heatmap", "joint_offset")
-    assert found.rows[-1].replaced == replaced
+    boxes = ("heatmap", "sides", "side_heatmap", "side_offset")
+    assert found.rows[-1].replaced == (*boxes, "displacement", "joint_heatmap", "joint_offset")
     seen = inspect(crowd, model=fitted.best, out=None)
     assert seen.oracle is not None
     assert seen.oracle.oks_ap == pytest.approx(found.rows[-1].main, abs=0.02)

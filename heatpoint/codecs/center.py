@@ -23,13 +23,21 @@ from heatpoint.codecs.encoded import (
     CenterEncoded,
     at_cells,
     blob_radius,
-    boxes_in_cells,
     check_blobs,
 )
 from heatpoint.codecs.gaussian import RadiusRule
 from heatpoint.codecs.losses import accurate, focal_loss, giou_loss, l1_loss
 from heatpoint.codecs.peaks import cells_around, mean_logit, places_of, read_cells, top_peaks
-from heatpoint.codecs.placed import centred
+from heatpoint.codecs.placed import boxes_in_cells, centred
+from heatpoint.codecs.side_maps import (
+    HEATMAP,
+    OFFSET,
+    list_sides,
+    merged_sides,
+    placed_sides,
+    side_maps,
+    unflipped_sides,
+)
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 
 Border = Literal["continuous", "cells"]
@@ -82,6 +90,14 @@ class CenterCodec(Codec):
             several cells cancel in part. Set ``size_region`` so that these cells learn boxes.
         soft_nms: Width sigma of a gaussian soft-NMS of the candidates; None for none, as published
             for a single scale.
+        per_class: Whether each class has maps of its own that say boxes, so that only objects of
+            one class can share a cell (``cat_spec_wh`` of the released program): a person, the
+            vest and the badge on it have one middle. There are as many maps as classes then.
+        side_heatmap: Whether sides have a heatmap, and a map of their places in its cells, and move
+            to where these say: from the middle of an object they are hard to say exactly. See
+            ``side_maps``.
+        side_heatmap_weight: Weight of the loss of the sides' heatmap.
+        side_offset_weight: Weight of the L1 loss of their places in the cells.
     """
 
     classes: int
@@ -109,9 +125,14 @@ class CenterCodec(Codec):
     size_region: float = 0.0
     neighbours: int = 0
     soft_nms: float | None = None
+    per_class: bool = False
+    side_heatmap: bool = False
+    side_heatmap_weight: float = 1.0
+    side_offset_weight: float = 1.0
 
     def __post_init__(self) -> None:
-        weights = [f"{part}_weight" for part in ("heatmap", "size", "offset", "sides", "giou")]
+        parts = ("heatmap", "size", "offset", "sides", "giou", "side_heatmap", "side_offset")
+        weights = [f"{part}_weight" for part in parts]
         check_values(self, ("classes", "stride", "max_detections", "peak_kernel"), weights)
         check_blobs(
             self.clamp, self.peak_kernel, self.overlap, self.soft_nms, bias=self.heatmap_bias
@@ -137,11 +158,21 @@ class CenterCodec(Codec):
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:
-        """Heatmap (C logits); size (width, height) and offset (x, y), or sides, in cells."""
-        return (
-            MapSpec("heatmap", self.classes, bias=self.heatmap_bias, per="class"),
-            *self._says.maps,
-        )
+        """Heatmap (C logits); size (width, height) and offset (x, y), or sides, in cells.
+
+        With ``per_class``, those of a class follow those of the one before. With ``side_heatmap``,
+        4 logits and where in its cell each of the four sides is, in cells.
+        """
+        heatmap = MapSpec("heatmap", self.classes, bias=self.heatmap_bias, per="class")
+        said = self._says.maps
+        if self.per_class:
+            said = tuple(_for_each(spec, self.classes) for spec in said)
+        return (heatmap, *said, *(side_maps(self.heatmap_bias) if self.side_heatmap else ()))
+
+    @property
+    def _shares(self) -> int:
+        """Boxes that the maps of an image can say in one cell."""
+        return self.classes if self.per_class else 1
 
     @property
     def answer(self) -> tuple[Field, ...]:
@@ -150,15 +181,17 @@ class CenterCodec(Codec):
 
     @property
     def terms(self) -> tuple[str, ...]:
-        """``heatmap``, the maps that say a box, and ``giou`` where it is learnt."""
+        """``heatmap``, the maps that say a box, and what else is learnt."""
         names = ("heatmap", *(spec.name for spec in self._says.maps))
-        return (*names, "giou") if self.giou_weight > 0 else names
+        giou = ("giou",) if self.giou_weight > 0 else ()
+        return (*names, *giou, *((HEATMAP, OFFSET) if self.side_heatmap else ()))
 
     @property
     def steps(self) -> dict[str, tuple[str, ...]]:
         """The heatmap finds and classifies, an offset places to the pixel, the rest measures."""
         said = (spec.name for spec in reversed(self._says.maps))
-        return {name: (name,) for name in ("heatmap", *said)}
+        placed = (HEATMAP, OFFSET) if self.side_heatmap else ()
+        return {name: (name,) for name in ("heatmap", *said, *placed)}
 
     @property
     def suppression(self) -> Suppression:
@@ -190,15 +223,22 @@ class CenterCodec(Codec):
         center, planes = (boxes[:, :2] + boxes[:, 2:]) / 2, (len(targets), self.classes)
         reach = (radius * self.size_region).long() if self.size_region > 0 else None
         last = self.collisions == "last"
-        found = centred(center, image, label, sides, radius, planes, map_size, reach, last)
+        apart = self.per_class
+        found = centred(center, image, label, sides, radius, planes, map_size, reach, last, apart)
+        if self.side_heatmap:
+            at = list_sides(boxes, image, radius, len(targets), map_size)
+            total = found.counts[0]
+            numbers = (torch.full_like(total, len(each)) for each in (at.blobs.peaks, at.cell))
+            found = replace(found, sides=at, counts=torch.stack((*found.counts, *numbers)))
         return replace(found, kept=kept, left_out=len(kept) - len(boxes))
 
     def loss(self, maps: Maps, encoded: CenterEncoded) -> dict[str, Tensor]:
-        """Returns the weighted losses "heatmap", "size", "offset" (and "giou") of one stack.
+        """Returns the weighted losses "heatmap", "size", "offset" and so on of one stack.
 
         Heatmap: penalty-reduced focal loss (CenterNet, equation 1), divided by the number of
         positive cells. Size and offset: L1 at the objects' cells (equations 2 and 3), divided by
-        the number of coordinates, as released, not of objects, as printed.
+        the number of coordinates, as released, not of objects, as printed. The sides' heatmap and
+        their places in cells: as the centres', of the cells that sides pass through.
 
         Args:
             maps: The network's maps, any real dtype.
@@ -214,17 +254,27 @@ class CenterCodec(Codec):
         count = objects * (2 if self.normaliser == "coordinates" else 1) + 1e-4
         true, found = self._says.written(at.offset, at.size), {}
         for name, values in true.items():
-            found[name] = accurate(at_cells(maps[name], at.image, at.cell))
+            planes = _apart(maps[name], values.shape[1])
+            found[name] = accurate(at_cells(planes, encoded.plane(at), at.cell))
             loss = l1_loss(found[name], values, at.weight, count)
             terms[name] = getattr(self, f"{name}_weight") * loss
         if self.giou_weight > 0:
             boxes = _boxes(*self._says.read(found, learning=True)), _boxes(at.offset, at.size)
             loss = giou_loss(*boxes, at.weight, objects + 1e-4)
             terms["giou"] = self.giou_weight * loss
+        if encoded.sides is not None:
+            (peaks, cells), on = encoded.counts[2:4].unbind(), encoded.sides
+            scale = self.side_heatmap_weight / peaks.clamp(min=1)
+            terms[HEATMAP] = focal_loss(maps[HEATMAP], *on.blobs.lists, scale, self.clamp)
+            inside = accurate(at_cells(_apart(maps[OFFSET], 1), on.plane, on.cell))
+            loss = l1_loss(inside, on.offset, torch.ones_like(on.offset[:, 0]), cells + 1e-4)
+            terms[OFFSET] = self.side_offset_weight * loss
         return terms
 
     def decode(self, maps: Maps) -> Rows:
         """Reads the K best peaks of each image and the boxes at their cells.
+
+        With ``side_heatmap``, sides then move to where it says that one is.
 
         Peaks are chosen among logits, since float32 probabilities near 1 coincide. A negative
         size counts as 0.
@@ -239,32 +289,41 @@ class CenterCodec(Codec):
         values, labels, cells = top_peaks(
             maps["heatmap"], self.max_detections, self.peak_kernel, self.one_class_per_cell
         )
-        boxes = self._boxes_at(maps, cells)
+        boxes = self._boxes_at(maps, cells, labels)
         if self.neighbours:
             around = cells_around(maps["heatmap"], cells, labels, self.neighbours)
-            said = self._boxes_at(maps, around.cells.flatten(1)).view(*around.cells.shape, 4)
+            own = labels.repeat_interleave(around.cells.shape[2], 1)
+            said = self._boxes_at(maps, around.cells.flatten(1), own).view(*around.cells.shape, 4)
             agrees = overlap(said, boxes[:, :, None]) >= AGREE
             boxes = around.mean(said, agrees, boxes)
+        if self.side_heatmap:
+            boxes = placed_sides(boxes, maps)
         scores = torch.sigmoid(values.float())
         return {"boxes": boxes * self.stride, "scores": scores, "labels": labels}, cells
 
-    def _boxes_at(self, maps: Maps, cells: Tensor) -> Tensor:
-        """Returns the boxes (B, K, 4) that cells (B, K) say, xyxy in cells."""
+    def _boxes_at(self, maps: Maps, cells: Tensor, labels: Tensor) -> Tensor:
+        """Returns the boxes (B, K, 4) that cells (B, K) say of labels (B, K), xyxy in cells."""
         said = {each.name: read_cells(maps[each.name], cells).float() for each in self._says.maps}
+        if self.per_class:
+            said = {name: _of_class(values, labels, self.classes) for name, values in said.items()}
         inside, sides = self._says.read(said)
         return _boxes(places_of(cells, maps["heatmap"].shape[-1]).float() + inside, sides)
 
     def unflip(self, maps: Maps) -> Maps:
         """Turns the maps of the mirrored image (x to W - x) into maps of the image.
 
-        Those that say boxes know how; see ``box_maps``.
+        Those that say boxes know how; see ``box_maps`` and ``side_maps``.
         """
-        return {name: values.flip(-1) for name, values in maps.items()} | self._says.unflip(maps)
+        back = {name: values.flip(-1) for name, values in maps.items()}
+        said = {spec.name: _apart(maps[spec.name], spec.channels) for spec in self._says.maps}
+        for name, values in self._says.unflip(said).items():
+            back[name] = values.reshape(maps[name].shape)
+        return back | (unflipped_sides(maps) if self.side_heatmap else {})
 
     def merge_flipped(self, maps: Maps, mirrored: Maps) -> Maps:
         """Averages the maps of an image and of its mirror image, as released for testing.
 
-        Probabilities and sizes, or sides, are averaged; the offset is the image's own.
+        Probabilities and sizes, or sides, are averaged; the offset of centres is the image's own.
 
         Args:
             maps: Maps of the image.
@@ -278,23 +337,46 @@ class CenterCodec(Codec):
     def _merged(self, maps: Maps, other: Maps) -> Maps:
         """Averages the maps of an image and those of its mirror image, turned back."""
         heatmap = mean_logit(maps["heatmap"].float(), other["heatmap"].float())
-        return {**self._says.merged(maps, other), "heatmap": heatmap}
+        sides = merged_sides(maps, other) if self.side_heatmap else {}
+        return {**self._says.merged(maps, other), "heatmap": heatmap, **sides}
 
     def ideal(self, encoded: CenterEncoded) -> Maps:
         """Returns the maps a perfect network would produce; decoding them gives the targets.
 
         Exact to rounding for objects with a cell of their own and at most K per image. Of objects
         that share a cell, all get the last one's box; with ``neighbours``, objects near each other
-        that overlap by 0.6 or more get a mean. Without an offset map, a centre is off by half a
-        cell on each axis at most.
+        that overlap by 0.6 or more get a mean; with ``side_heatmap``, a side that shares a cell
+        with another one's moves by less than a cell. Without an offset map, a centre is off by half
+        a cell on each axis at most.
 
         Returns:
             float32 maps; those that say boxes are 0 at cells that no object trains.
         """
         at, maps = encoded.samples, {"heatmap": encoded.logits(encoded.blobs)}
         for name, values in self._says.written(at.offset, at.size).items():
-            maps[name] = encoded.map_of(values, at.image, at.cell)
+            maps[name] = encoded.map_of(values, encoded.plane(at), at.cell, self._shares)
+        if encoded.sides is not None:
+            on = encoded.sides
+            maps[HEATMAP] = encoded.logits(on.blobs, 4)
+            maps[OFFSET] = encoded.map_of(on.offset, on.plane, on.cell, 4)
         return maps
+
+
+def _for_each(spec: MapSpec, classes: int) -> MapSpec:
+    """Returns the map of which every class has its own."""
+    return replace(spec, channels=spec.channels * classes, per="class")
+
+
+def _apart(values: Tensor, channels: int) -> Tensor:
+    """Returns a map (B, s * n, h, w) as s maps of n channels for each image: (B * s, n, h, w)."""
+    return values.reshape(-1, channels, *values.shape[2:])
+
+
+def _of_class(values: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Returns what (B, K, C * n) say about labels (B, K): (B, K, n)."""
+    count = values.shape[-1] // classes
+    own = labels[..., None, None].expand(-1, -1, 1, count)
+    return values.reshape(*labels.shape, classes, count).gather(2, own).squeeze(2)
 
 
 def _boxes(center: Tensor, sides: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ class CenterPoseEncoded(CenterEncoded):
         at: The L labelled joints: cells, offsets in [0, 1] and the target of their heatmaps.
         at_image: (L,) int64, their images.
         counts: (5,) float32, number of the heatmap's positive cells, sum of the samples' weights,
-            the same times the labelled joints of each, positive cells of the joints' heatmaps, L.
+            the same times the labelled joints of each, positive cells of the joints' heatmaps, L;
+            with ``sides``, (7,), their numbers after the first two.
         left_out: Objects that have no area within the input, and labelled joints outside of it or
             of another class.
     """
@@ -181,7 +182,8 @@ class CenterPoseCodec(CenterCodec):
             samples = samples.chosen(labelled.any(1)[samples.owner])
         shown = (samples.weight[:, None] * labelled[samples.owner]).sum()
         numbers = torch.full_like(shown, len(at.blobs.peaks)), torch.full_like(shown, len(owner))
-        counts = torch.stack((base.counts[0], samples.weight.sum(), shown, *numbers))
+        placed = base.counts[2:]
+        counts = torch.stack((base.counts[0], samples.weight.sum(), *placed, shown, *numbers))
         left_out = base.left_out + int(given.sum()) - len(owner)
         own = {"samples": samples, "counts": counts, "left_out": left_out}
         return CenterPoseEncoded(
@@ -228,7 +230,7 @@ class CenterPoseCodec(CenterCodec):
             Scalars, float32, or float64 where the maps are.
         """
         terms = super().loss(maps, encoded)
-        _, _, shown, positives, labelled = encoded.counts.unbind()
+        shown, positives, labelled = encoded.counts[-3:].unbind()
         each = 2 if self.normaliser == "coordinates" else 1
         at, cells = encoded.samples, encoded.at.cell
         found = at_cells(maps["displacement"], at.image, at.cell).view(-1, 2)

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from heatpoint.codecs import Codec, Maps, MapSpec, Rows, Target, check_size, check_values, require
 from heatpoint.codecs.corner_pairs import CornerEncoded, find_corners, joined, pair_corners
-from heatpoint.codecs.encoded import at_cells, blob_radius, boxes_in_cells, check_blobs, list_points
+from heatpoint.codecs.encoded import at_cells, blob_radius, check_blobs, list_points
 from heatpoint.codecs.gaussian import CircleRule
 from heatpoint.codecs.losses import focal_loss, pull_push_loss, smooth_l1_loss
 from heatpoint.codecs.peaks import unflipped
+from heatpoint.codecs.placed import boxes_in_cells
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field, Suppression
 
 Border = Literal["continuous", "pixels"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from heatpoint.codecs import Encoded, Target, gathered, require
+from heatpoint.codecs import Encoded, require
 from heatpoint.codecs.gaussian import (
     RadiusRule,
     Windows,
@@ -49,6 +48,22 @@ class Points(NamedTuple):
         blobs: The target of their heatmap.
     """
 
+    cell: Tensor
+    offset: Tensor
+    blobs: Blobs
+
+
+class SidePoints(NamedTuple):
+    """Cells that sides of boxes pass through, and those beside them; M of them in the batch.
+
+    Attributes:
+        plane: (M,) int64, image * 4 + side: left, upper, right, lower.
+        cell: (M,) int64, row * w + column.
+        offset: (M, 1) float32 in [-1, 2], the side minus the left or upper edge of the cell.
+        blobs: The target of their heatmap.
+    """
+
+    plane: Tensor
     cell: Tensor
     offset: Tensor
     blobs: Blobs
@@ -182,8 +197,11 @@ class CenterEncoded(ObjectsEncoded):
         blobs: The target of the heatmap, with Q peaks.
         samples: Where size and offset are trained.
         kept: (N,) bool, which objects of the targets, one image after the other, the P are.
+        shares: Boxes that the maps of an image say in one cell: one, or one of each class.
+        sides: The cells that sides pass through, where these are learnt.
         counts: (2,) float32, of the heatmap's loss and of the others: number of positive cells Q
-            and sum of the samples' weights.
+            and sum of the samples' weights; with ``sides``, (4,): numbers of positive cells of
+            their heatmap and of cells in all.
     """
 
     objects: CellSamples
@@ -191,6 +209,12 @@ class CenterEncoded(ObjectsEncoded):
     blobs: Blobs
     samples: CellSamples
     kept: Tensor
+    shares: int = 1
+    sides: SidePoints | None = None
+
+    def plane(self, at: CellSamples) -> Tensor:
+        """Returns image * shares + share (S,) int64, the maps that say the boxes of samples."""
+        return at.image if self.shares == 1 else at.image * self.shares + self.label[at.owner]
 
     def preview(self) -> Tensor:
         """Draws the target of the heatmap: (B, C, h, w) float32 in [0, 1], 1 at the centres."""
@@ -199,9 +223,10 @@ class CenterEncoded(ObjectsEncoded):
     def collisions(self) -> int:
         """Returns how many objects share their cell with another one, of whatever class.
 
-        Size and offset maps have one value per cell, so at most one of them can be right.
+        Size and offset maps have one value per cell (of each class, with ``shares``), so at most
+        one of them can be right.
         """
-        return self._sharing(self.objects.image, self.objects.cell)
+        return self._sharing(self.plane(self.objects), self.objects.cell)
 
 
 def check_blobs(
@@ -232,59 +257,6 @@ def check_blobs(
     require(soft_nms is None or soft_nms > 0, "soft_nms", "be above 0 or None", soft_nms)
 
 
-def boxes_in_cells(
-    targets: Sequence[Target],
-    classes: int,
-    size: tuple[int, int],
-    map_size: tuple[int, int],
-    inside: bool,
-    short: int | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Returns the objects of a batch in one list, checked and clipped.
-
-    Args:
-        targets: One per image; boxes in input pixels.
-        classes: Number of classes.
-        size: (H, W) of the input.
-        map_size: (h, w) of the maps.
-        inside: Whether centres must lie within the input.
-        short: Boxes are clipped so many pixels short of the far borders; None leaves them as they
-            are.
-
-    Returns:
-        Boxes (P, 4) float64 (float32 on MPS), xyxy in cells, labels (P,) int64, the image (P,)
-        int64 of each, which ascends, and which of all objects these are, (N,) bool: the others have
-        no area within the input.
-
-    Raises:
-        ValueError: A box is not finite, is empty or, if so asked, has its centre outside of the
-            input, or a label is out of range; names the first such object.
-    """
-    boxes, label, image = gathered(targets)
-    bad = ~(boxes.isfinite().all(-1) & (boxes[:, 2:] > boxes[:, :2]).all(-1))
-    bad |= (label < 0) | (label >= classes)
-    far = boxes.new_tensor((size[1], size[0]))
-    if inside:
-        # Rounding may move a centre on the border a little beyond it.
-        center = (boxes[:, :2] + boxes[:, 2:]) / 2
-        bad |= ((center < -0.004) | (center > far + 0.004)).any(-1)
-    if bool(bad.any()):
-        first = int(bad.nonzero()[0])
-        box = [round(value, 3) for value in boxes[first].tolist()]
-        raise ValueError(
-            f"image {int(image[first])} of the batch has a box {box} with label "
-            f"{int(label[first])}; boxes must be finite, of positive area and centred within the "
-            f"input of {size[0]} x {size[1]} pixels (height x width), labels from 0 to "
-            f"{classes - 1}"
-        )
-    if short is not None:
-        boxes = torch.minimum(boxes, (far - short).repeat(2)).clamp(min=0)
-    boxes = boxes.to(_exact(boxes))
-    boxes = boxes * boxes.new_tensor((map_size[1] / size[1], map_size[0] / size[0])).repeat(2)
-    kept = (boxes[:, 2:] > boxes[:, :2]).all(-1)
-    return boxes[kept], label[kept], image[kept], kept
-
-
 def blob_radius(
     sides: Tensor, rule: RadiusRule, overlap: float = 0.7, alpha: float = 0.54
 ) -> Tensor:
@@ -292,11 +264,11 @@ def blob_radius(
 
     Rule, overlap and alpha are those of ``gaussian_radius``.
     """
-    radius = gaussian_radius(sides.flip(-1).to(_exact(sides)), rule, overlap, alpha)
+    radius = gaussian_radius(sides.flip(-1).to(exact(sides)), rule, overlap, alpha)
     return radius.flip(-1).long().clamp(min=0)
 
 
-def _exact(values: Tensor) -> torch.dtype:
+def exact(values: Tensor) -> torch.dtype:
     """Returns the type of cells and radii before they are made whole; that of the references."""
     return torch.float32 if values.device.type == "mps" else torch.float64
 

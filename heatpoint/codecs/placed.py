@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from heatpoint.codecs import Target
-from heatpoint.codecs.encoded import CellSamples, CenterEncoded, list_points
+from heatpoint.codecs import Target, gathered
+from heatpoint.codecs.encoded import CellSamples, CenterEncoded, exact, list_points
 
 
 def placed(
@@ -62,6 +62,59 @@ def placed(
     return points, label, image, counts
 
 
+def boxes_in_cells(
+    targets: Sequence[Target],
+    classes: int,
+    size: tuple[int, int],
+    map_size: tuple[int, int],
+    inside: bool,
+    short: int | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Returns the objects of a batch in one list, checked and clipped.
+
+    Args:
+        targets: One per image; boxes in input pixels.
+        classes: Number of classes.
+        size: (H, W) of the input.
+        map_size: (h, w) of the maps.
+        inside: Whether centres must lie within the input.
+        short: Boxes are clipped so many pixels short of the far borders; None leaves them as they
+            are.
+
+    Returns:
+        Boxes (P, 4) float64 (float32 on MPS), xyxy in cells, labels (P,) int64, the image (P,)
+        int64 of each, which ascends, and which of all objects these are, (N,) bool: the others have
+        no area within the input.
+
+    Raises:
+        ValueError: A box is not finite, is empty or, if so asked, has its centre outside of the
+            input, or a label is out of range; names the first such object.
+    """
+    boxes, label, image = gathered(targets)
+    bad = ~(boxes.isfinite().all(-1) & (boxes[:, 2:] > boxes[:, :2]).all(-1))
+    bad |= (label < 0) | (label >= classes)
+    far = boxes.new_tensor((size[1], size[0]))
+    if inside:
+        # Rounding may move a centre on the border a little beyond it.
+        center = (boxes[:, :2] + boxes[:, 2:]) / 2
+        bad |= ((center < -0.004) | (center > far + 0.004)).any(-1)
+    if bool(bad.any()):
+        first = int(bad.nonzero()[0])
+        box = [round(value, 3) for value in boxes[first].tolist()]
+        raise ValueError(
+            f"image {int(image[first])} of the batch has a box {box} with label "
+            f"{int(label[first])}; boxes must be finite, of positive area and centred within the "
+            f"input of {size[0]} x {size[1]} pixels (height x width), labels from 0 to "
+            f"{classes - 1}"
+        )
+    if short is not None:
+        boxes = torch.minimum(boxes, (far - short).repeat(2)).clamp(min=0)
+    boxes = boxes.to(exact(boxes))
+    boxes = boxes * boxes.new_tensor((map_size[1] / size[1], map_size[0] / size[0])).repeat(2)
+    kept = (boxes[:, 2:] > boxes[:, :2]).all(-1)
+    return boxes[kept], label[kept], image[kept], kept
+
+
 def centred(
     points: Tensor,
     image: Tensor,
@@ -72,6 +125,7 @@ def centred(
     map_size: tuple[int, int],
     reach: Tensor | None = None,
     last: bool = False,
+    apart: bool = False,
 ) -> CenterEncoded:
     """Returns the targets of objects that all count, of which each has a cell.
 
@@ -86,15 +140,21 @@ def centred(
         reach: (P, 2) int64, half sides of the regions in cells within which other maps than the
             heatmap are trained; None trains them at the objects' own cells.
         last: Of samples that share a cell only the last one stays.
+        apart: Whether each class has maps of its own for these.
     """
     batch, classes = planes
     cell, offset, blobs = list_points(points, image, label, radius, planes, map_size)
     ones, every = torch.ones_like(offset[:, 0]), torch.arange(len(cell), device=cell.device)
-    objects = samples = CellSamples(image, cell, offset, sides.float(), ones, every)
+    objects, shares = CellSamples(image, cell, offset, sides.float(), ones, every), 1
+    samples = objects
+    if apart:  # maps of the classes are told apart as those of images are
+        shares = classes
+        samples = samples._replace(image=image * classes + label)
     if reach is not None:
-        samples = objects.with_regions(reach, batch, map_size)
+        samples = samples.with_regions(reach, batch * shares, map_size)
     if last:
-        samples = samples.last(batch, map_size[0] * map_size[1])
+        samples = samples.last(batch * shares, map_size[0] * map_size[1])
+    samples = samples._replace(image=image[samples.owner])
     total = samples.weight.sum()
     return CenterEncoded(
         batch=batch,
@@ -105,6 +165,7 @@ def centred(
         radius=radius,
         blobs=blobs,
         samples=samples,
+        shares=shares,
         counts=torch.stack((torch.full_like(total, len(blobs.peaks)), total)),
         kept=torch.ones_like(label, dtype=torch.bool),
     )

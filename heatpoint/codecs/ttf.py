@@ -16,7 +16,6 @@ from heatpoint.codecs.encoded import (
     ObjectsEncoded,
     at_cells,
     blob_radius,
-    boxes_in_cells,
     check_blobs,
     list_points,
     ranked,
@@ -24,6 +23,7 @@ from heatpoint.codecs.encoded import (
 from heatpoint.codecs.gaussian import gaussian_windows
 from heatpoint.codecs.losses import accurate, focal_loss, giou_loss
 from heatpoint.codecs.peaks import places_of, read_cells, top_peaks
+from heatpoint.codecs.placed import boxes_in_cells
 from heatpoint.views.fields import BOXES, LABELS, SCORES, Field
 
 Area = Literal["log", "sqrt"]

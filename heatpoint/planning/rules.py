@@ -31,6 +31,10 @@ JOINTED = 0.5
 ROOM, ROWS = 1.5, 100
 """Rows of an answer over the objects of the fullest picture, and what they are a multiple of."""
 
+NESTED = 0.05
+"""Share of the objects that have about the middle of one of another class from which on each class
+learns boxes of its own."""
+
 BATCH = {"cpu": 8, "gpu": 16}
 """Whole pictures per update: many small updates learn more in minutes than few large ones."""
 
@@ -122,6 +126,16 @@ def max_detections(recipe: Recipe, survey: Survey) -> Decision:
     if codec.view is not Picture or codec.capacity >= fullest * ROOM or room <= codec.capacity:
         return Decision(None, "")
     return Decision(needed, f"a picture holds {fullest:,} objects, an answer {codec.capacity:,}")
+
+
+def per_class(recipe: Recipe, survey: Survey) -> Decision:
+    """Where objects of several classes have one middle: one map says one box in each cell."""
+    if recipe.weights or not hasattr(survey.trained.codec, "per_class"):
+        return Decision(None, "")
+    if survey.nested < NESTED:
+        return Decision(None, "")
+    why = f"{survey.nested:.0%} of the objects have the middle of one of another class"
+    return Decision(True, f"{why}: each class learns boxes of its own")
 
 
 def batch_size(recipe: Recipe, survey: Survey) -> Decision:
@@ -224,6 +238,7 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "backbone_weights": backbone_weights,
     "model": model,
     "max_detections": max_detections,
+    "per_class": per_class,
     "window": window,
     "train_size": train_size,
     "size": size,

@@ -36,6 +36,13 @@ _SHRUNK = (".jpg", ".jpeg", ".jpe", ".jfif")
 _TOUCHING = 2
 """Image pixels from the edge of a picture up to which a box touches it: labels are not exact."""
 
+PAIRED = 100
+"""Pictures at most whose objects are compared with each other."""
+
+INNER, ALIKE = 0.4, 0.8
+"""Share of a box's sides, around its middle, within which a network learns it, and ratio of areas
+from which on two boxes are nearly one."""
+
 SCORED = 40
 """Pictures at most on which a perfect network is scored."""
 
@@ -183,6 +190,30 @@ class Survey:
                 ((record.boxes[:, :2] <= _TOUCHING) | (record.boxes[:, 2:] >= ends)).any(1).sum()
             )
         return touched / max(1, objects)
+
+    @cached_property
+    def nested(self) -> float:
+        """Share of the objects that have about the middle of one of another class, in [0, 1].
+
+        Such as a head and its helmet: the middle of one is in the ``INNER`` part of the other's
+        box, on both axes. Boxes of nearly one size do not count, for one map can say both.
+        """
+        objects = shared = 0
+        for index in evenly(len(self.sample), PAIRED):
+            record = self.sample.images[index]
+            rows = sought(record)
+            boxes, labels = record.boxes[rows], record.labels[rows]
+            objects += len(boxes)
+            if len({*labels.tolist()}) < 2:
+                continue
+            middle, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]
+            apart = np.abs(middle[:, None] - middle)
+            near = (apart <= INNER / 2 * sides).all(-1)
+            area = sides.prod(1)
+            other = np.minimum(area[:, None], area) < ALIKE * np.maximum(area[:, None], area)
+            near &= other & (labels[:, None] != labels)
+            shared += int((near | near.T).any(1).sum())
+        return shared / max(1, objects)
 
     @cached_property
     def fullest(self) -> int:

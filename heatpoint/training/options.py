@@ -318,6 +318,9 @@ class TrainOptions:
     size_region: float | None = None
     """share of a box around its centre where its size is learnt; the model's own by default"""
 
+    per_class: bool | None = None
+    """each class learns boxes of its own: objects of several may have one middle; planned if so"""
+
     neighbours: int | None = None
     """cells on each side of a peak whose boxes, points or corners are averaged with its own, 0 for
     none; the model's own by default"""

@@ -29,6 +29,7 @@ CODEC_OPTIONS = (
     "measure",
     "size_region",
     "neighbours",
+    "per_class",
     "giou_weight",
     "shape_weight",
     "point_radius",

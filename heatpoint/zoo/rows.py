@@ -95,7 +95,13 @@ RELEASED: dict[str, Codec] = {
 
 QUICK: dict[str, Codec] = {
     "centernet": CenterCodec(
-        1, measure="sides", size_region=1.0, sides_weight=0.5, giou_weight=2.5, neighbours=2
+        1,
+        measure="sides",
+        size_region=1.0,
+        sides_weight=0.5,
+        giou_weight=2.5,
+        neighbours=2,
+        side_heatmap=True,
     ),
     "cornernet": CornerCodec(1, images="mean", pull_weight=0.5, push_weight=0.5),
     "centerpose": CenterPoseCodec(
@@ -109,6 +115,7 @@ QUICK: dict[str, Codec] = {
         relative=True,
         displacement_weight=20.0,
         joint_spread=0.2,
+        side_heatmap=True,
     ),
     "points": PointCodec(1, offset_weight=5.0, neighbours=1),
     "pose": JointCodec(1, sigma=1.5),

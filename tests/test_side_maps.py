@@ -1,0 +1,212 @@
+"""Sides of boxes that move to where their own heatmap says, and boxes that each class learns."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from heatpoint.codecs import Maps, Target
+from heatpoint.codecs.center import CenterCodec
+from heatpoint.codecs.peaks import portable
+from heatpoint.codecs.side_maps import LEAST, NEAR, REACH, SURE, list_sides, placed_sides
+
+SIZE = (192, 256)
+PLACED: dict[str, Any] = {"measure": "sides", "side_heatmap": True, "max_detections": 40}
+
+
+def grid(seed: int, classes: int = 3) -> Target:
+    """Returns twelve boxes in a grid, none of which has a side in a cell of another's side."""
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.cartesian_prod(torch.arange(4) * 64, torch.arange(3) * 64) + 8.0
+    low = corner + 20 * torch.rand(12, 2, generator=generator)
+    high = low + 6 + 24 * torch.rand(12, 2, generator=generator)
+    labels = torch.randint(0, classes, (12,), generator=generator)
+    return Target(torch.cat((low, high), 1), labels)
+
+
+def check(found: Tensor, wanted: Tensor, atol: float = 1e-3) -> None:
+    """Makes sure that every wanted box (N, 4) is among those that were found (K, 4)."""
+    apart = (found[:, None] - wanted).abs().amax(-1).amin(0)
+    torch.testing.assert_close(apart, torch.zeros_like(apart), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("measure", ["sides", "size"])
+@pytest.mark.parametrize("neighbours", [0, 2])
+def test_sides_that_move_to_ideal_places_are_the_sides(measure: Any, neighbours: int) -> None:
+    codec = CenterCodec(
+        3, size_region=1.0, neighbours=neighbours, **(PLACED | {"measure": measure})
+    )
+    targets = [grid(0), Target(torch.zeros(0, 4), torch.zeros(0).long()), grid(1)]
+    rows = codec.decode(codec.ideal(codec.encode(targets, SIZE)))
+    for image in (0, 2):
+        check(rows["boxes"][image], targets[image].boxes)
+    assert float(rows["scores"][1].max()) < 0.01
+
+
+def test_sides_that_are_said_wrongly_are_put_right() -> None:
+    codec, target = CenterCodec(3, **PLACED), grid(2)
+    maps = codec.ideal(codec.encode([target], SIZE))
+    generator = torch.Generator().manual_seed(0)
+    # Logarithmic beyond a cell: a tenth is an error of a tenth of the distance.
+    wrong = 0.2 * torch.rand(maps["sides"].shape, generator=generator) - 0.1
+    maps["sides"] = maps["sides"] + wrong
+    said = replace(codec, side_heatmap=False).decode(maps)["boxes"][0]
+    apart = (said[:, None] - target.boxes).abs().amax(-1).amin(0)
+    assert float(apart.min()) > 0.1
+    check(codec.decode(maps)["boxes"][0], target.boxes)
+
+
+def lines(*sides: tuple[int, float, float]) -> Maps:
+    """Returns maps of 32 x 64 cells with sides as whole lines: which one, where, how probable."""
+    sure = torch.full((1, 4, 32, 64), 1e-6)
+    offset = torch.full((1, 4, 32, 64), 0.9)
+    for side, place, probability in sides:
+        cell = int(place)
+        at = (0, side, slice(None), cell) if side % 2 == 0 else (0, side, cell)
+        sure[at] = torch.maximum(sure[at], torch.tensor(probability))
+        offset[at] = place - cell
+    return {"side_heatmap": torch.logit(sure), "side_offset": offset}
+
+
+def placed(maps: Maps, *box: float) -> list[float]:
+    """Returns a box in cells whose sides moved."""
+    return placed_sides(torch.tensor([[box]]), maps)[0, 0].tolist()
+
+
+def test_a_side_moves_to_the_likeliest_place_within_reach() -> None:
+    box = (20.0, 8.0, 30.0, 18.0)
+    assert placed(lines(), *box) == pytest.approx(box)
+    every = lines((0, 21.25, 0.9), (1, 7.5, 0.9), (2, 29.75, 0.9), (3, 19.125, 0.9))
+    assert placed(every, *box) == pytest.approx((21.25, 7.5, 29.75, 19.125))
+    # The nearer of two that are equally sure, the surer of two that are equally near.
+    assert placed(lines((0, 18.5, 0.9), (0, 22.9, 0.9)), *box)[0] == pytest.approx(18.5)
+    assert placed(lines((0, 17.5, 0.5), (0, 22.5, 0.9)), *box)[0] == pytest.approx(22.5)
+    # Sure ones are taken from further away, doubtful ones not at all.
+    assert placed(lines((0, 18.5, 0.9), (0, 21.5, 0.2)), *box)[0] == pytest.approx(18.5)
+    assert placed(lines((0, 21.5, LEAST - 0.01)), *box)[0] == 20
+    # Of two next to each other the nearer one is a place, unless it pales beside the other.
+    beside = lines((0, 20.5, 0.7), (0, 21.75, 0.9))
+    assert placed(beside, *box)[0] == pytest.approx(20 + 0.5 * 0.7 / SURE)
+    beside = lines((0, 20.5, 0.5), (0, 21.75, 0.9))
+    assert placed(beside, *box)[0] == pytest.approx(21.75)
+    # What is not sure moves a side by a part of the way.
+    for sure in (LEAST + 0.01, 0.4, SURE, 0.99):
+        assert placed(lines((0, 21.5, sure)), *box)[0] == pytest.approx(
+            20 + 1.5 * min(1, sure / SURE)
+        )
+    # No side moves by more than a share of the way to the opposite one.
+    assert NEAR == 0.35
+    assert placed(lines((0, 23.1, 0.9)), *box)[0] == pytest.approx(23.1)
+    assert placed(lines((0, 24.1, 0.9)), *box)[0] == 20
+    wide = (2.0, 8.0, 62.0, 18.0)
+    assert placed(lines((0, 2.5 + REACH, 0.9)), *wide)[0] == pytest.approx(2.5 + REACH)
+    assert placed(lines((0, 3.5 + REACH, 0.9)), *wide)[0] == 2
+
+
+def test_few_sure_cells_of_a_side_are_enough() -> None:
+    maps = lines((0, 21.5, 0.9))
+    maps["side_heatmap"][0, 0, :15] = -14.0  # of the rows 8 to 18 three know something
+    maps["side_offset"][0, 0, :15] = 0.0
+    moved = 1.5 * 0.9 * math.sqrt(3 / 9) / SURE  # of nine places along the side
+    assert placed(maps, 20.0, 8.0, 30.0, 18.0)[0] == pytest.approx(20 + moved, abs=1e-3)
+    maps["side_heatmap"][0, 0] = -14.0
+    assert placed(maps, 20.0, 8.0, 30.0, 18.0)[0] == 20
+
+
+def test_boxes_do_not_turn_over_and_sides_beyond_the_maps_stay() -> None:
+    both = lines((0, 31.9, 0.9), (2, 30.1, 0.9))
+    assert placed(both, 30.9, 4.0, 31.1, 12.0) == pytest.approx((30.9, 4.0, 31.1, 12.0))
+    outside = (-3.0, 8.0, 70.0, 18.0)
+    assert placed(lines((0, 63.5, 0.9), (2, 0.5, 0.9)), *outside) == pytest.approx(outside)
+
+
+def test_cells_of_sides_are_those_that_they_pass_through_and_those_beside() -> None:
+    boxes = torch.tensor([[1.25, 2.5, 4.0, 4.5], [-1.0, 0.0, 2.0, 3.5]]).double()
+    found = list_sides(boxes, torch.tensor([0, 1]), torch.zeros(2, 2).long(), 2, (6, 8))
+    own = [(0, row, 1) for row in (2, 3, 4)] + [(1, 2, column) for column in (1, 2, 3)]
+    own += [(2, row, 4) for row in (2, 3, 4)] + [(3, 4, column) for column in (1, 2, 3)]
+    # The left side of the other lies outside of the maps, as a part of its upper and lower one.
+    own += [(5, 0, column) for column in (0, 1)] + [(6, row, 2) for row in (0, 1, 2, 3)]
+    own += [(7, 3, column) for column in (0, 1)]
+    assert found.blobs.peaks.tolist() == [(p * 6 + row) * 8 + column for p, row, column in own]
+    place = {0: 1.25, 1: 2.5, 2: 4.0, 3: 4.5, 5: 0.0, 6: 2.0, 7: 3.5}
+    wanted = {}
+    for plane, row, column in own:
+        for step in (-1, 0, 1):
+            at = (row, column + step) if plane % 2 == 0 else (row + step, column)
+            if at[0] in range(6) and at[1] in range(8):
+                wanted[plane, *at] = place[plane] - at[1 - plane % 2]
+    places = zip(found.plane.tolist(), found.cell.tolist(), strict=True)
+    said = [(plane, cell // 8, cell % 8) for plane, cell in places]
+    assert len(said) == len(wanted)
+    assert dict(zip(said, found.offset[:, 0].tolist(), strict=True)) == pytest.approx(wanted)
+
+
+def test_a_cell_that_a_side_passes_through_learns_that_side() -> None:
+    boxes = torch.tensor([[3.25, 0, 7, 2], [2.5, 0, 7, 2]]).double()
+    found = list_sides(boxes, torch.zeros(2).long(), torch.zeros(2, 2).long(), 1, (2, 8))
+    left = found.plane == 0
+    places = zip(found.cell[left].tolist(), found.offset[left, 0].tolist(), strict=True)
+    row = {cell: offset for cell, offset in places if cell < 8}
+    assert row == {1: 1.5, 2: 0.5, 3: 0.25, 4: -0.75}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_exported_programs_place_sides_alike(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    maps = {
+        "side_heatmap": 3 * torch.randn(2, 4, 24, 40, generator=generator),
+        "side_offset": torch.rand(2, 4, 24, 40, generator=generator),
+    }
+    low = torch.rand(2, 9, 2, generator=generator) * torch.tensor([40, 24])
+    boxes = torch.cat((low, low + 12 * torch.rand(2, 9, 2, generator=generator)), -1)
+    found = placed_sides(boxes, maps)
+    assert bool((found != boxes).any())
+    with portable():
+        assert torch.equal(placed_sides(boxes, maps), found)
+    assert bool(placed_sides(boxes.fill_(float("nan")), maps).isnan().all())
+
+
+def concentric() -> Target:
+    """Returns a person, the vest and the badge on it, with one middle."""
+    middle = torch.tensor([100.0, 90])
+    sides = torch.tensor([[60.0, 120], [50, 50], [12, 16]])
+    return Target(torch.cat((middle - sides / 2, middle + sides / 2), 1), torch.arange(3))
+
+
+@pytest.mark.parametrize("measure", ["sides", "size"])
+def test_classes_with_boxes_of_their_own_can_share_a_middle(measure: Any) -> None:
+    codec = CenterCodec(
+        3, measure=measure, per_class=True, size_region=1.0, neighbours=2, side_heatmap=True
+    )
+    target = concentric()
+    encoded = codec.encode([target, grid(3)], SIZE)
+    assert encoded.collisions() == 0
+    rows = codec.decode(codec.ideal(encoded))
+    order = rows["labels"][0, :3].argsort()
+    torch.testing.assert_close(rows["boxes"][0, :3][order], target.boxes, rtol=0, atol=1e-3)
+    check(rows["boxes"][1], grid(3).boxes)
+    alone = replace(codec, per_class=False, side_heatmap=False)
+    encoded = alone.encode([target], SIZE)
+    assert encoded.collisions() == 3
+    boxes = alone.decode(alone.ideal(encoded))["boxes"][0, :3]
+    assert np.ptp(boxes.numpy(), 0).max() < 1  # all get one box
+
+
+def test_a_class_learns_from_its_own_objects() -> None:
+    codec = CenterCodec(3, measure="sides", per_class=True, size_region=1.0, sides_weight=1.0)
+    target = concentric()
+    vest = Target(target.boxes[1:2], target.labels[1:2])
+    maps = {s.name: torch.zeros(1, s.channels, 48, 64, requires_grad=True) for s in codec.maps}
+    codec.loss(maps, codec.encode([vest], SIZE))["sides"].backward()
+    gradient = maps["sides"].grad
+    assert gradient is not None
+    learnt = gradient.view(3, 4, 48, 64).abs().sum((1, 2, 3))
+    assert learnt[1] > 0
+    assert learnt[[0, 2]].tolist() == [0, 0]
