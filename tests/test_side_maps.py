@@ -14,7 +14,7 @@ from torch import Tensor
 from heatpoint.codecs import Maps, Target
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.peaks import portable
-from heatpoint.codecs.side_maps import LEAST, NEAR, REACH, SURE, list_sides, placed_sides
+from heatpoint.codecs.side_maps import LEAST, NEAR, REACH, SHORT, SURE, list_sides, placed_sides
 
 SIZE = (192, 256)
 PLACED: dict[str, Any] = {"measure": "sides", "side_heatmap": True, "max_detections": 40}
@@ -56,10 +56,18 @@ def test_sides_that_are_said_wrongly_are_put_right() -> None:
     # Logarithmic beyond a cell: a tenth is an error of a tenth of the distance.
     wrong = 0.2 * torch.rand(maps["sides"].shape, generator=generator) - 0.1
     maps["sides"] = maps["sides"] + wrong
-    said = replace(codec, side_heatmap=False).decode(maps)["boxes"][0]
-    apart = (said[:, None] - target.boxes).abs().amax(-1).amin(0)
-    assert float(apart.min()) > 0.1
-    check(codec.decode(maps)["boxes"][0], target.boxes)
+    answers = (
+        each.decode(maps)["boxes"][0] for each in (replace(codec, side_heatmap=False), codec)
+    )
+    said, moved = (
+        boxes[(boxes[:, None] - target.boxes).abs().amax(-1).argmin(0)] for boxes in answers
+    )
+    off = (said - target.boxes).abs()
+    assert float(off.max()) > 0.5
+    # Four cells from the opposite side, the middle is as exact as a place that is sure.
+    length = (said[:, 2:] - said[:, :2]).repeat(1, 2) / codec.stride
+    left = off * SHORT**2 / (length**2 + SHORT**2)
+    torch.testing.assert_close((moved - target.boxes).abs(), left, rtol=0, atol=1e-3)
 
 
 def lines(*sides: tuple[int, float, float]) -> Maps:
@@ -79,33 +87,41 @@ def placed(maps: Maps, *box: float) -> list[float]:
     return placed_sides(torch.tensor([[box]]), maps)[0, 0].tolist()
 
 
+def gone(start: float, place: float, length: float = 10.0, sure: float = 1.0) -> Any:
+    """Returns about where a side is that moved towards a place."""
+    share = min(1.0, sure / SURE) * length**2 / (length**2 + SHORT**2)
+    return pytest.approx(start + share * (place - start), abs=1e-4)
+
+
 def test_a_side_moves_to_the_likeliest_place_within_reach() -> None:
     box = (20.0, 8.0, 30.0, 18.0)
     assert placed(lines(), *box) == pytest.approx(box)
-    every = lines((0, 21.25, 0.9), (1, 7.5, 0.9), (2, 29.75, 0.9), (3, 19.125, 0.9))
-    assert placed(every, *box) == pytest.approx((21.25, 7.5, 29.75, 19.125))
+    to = (21.25, 7.5, 29.75, 19.125)
+    every = lines(*((side, place, 0.9) for side, place in enumerate(to)))
+    assert placed(every, *box) == [gone(*each) for each in zip(box, to, strict=True)]
+
+    def left(*others: tuple[float, float]) -> float:
+        """Returns the left side where such places and probabilities are."""
+        return placed(lines(*((0, *other) for other in others)), *box)[0]
+
     # The nearer of two that are equally sure, the surer of two that are equally near.
-    assert placed(lines((0, 18.5, 0.9), (0, 22.9, 0.9)), *box)[0] == pytest.approx(18.5)
-    assert placed(lines((0, 17.5, 0.5), (0, 22.5, 0.9)), *box)[0] == pytest.approx(22.5)
+    assert left((18.5, 0.9), (22.9, 0.9)) == gone(20, 18.5)
+    assert left((17.5, 0.5), (22.5, 0.9)) == gone(20, 22.5)
     # Sure ones are taken from further away, doubtful ones not at all.
-    assert placed(lines((0, 18.5, 0.9), (0, 21.5, 0.2)), *box)[0] == pytest.approx(18.5)
-    assert placed(lines((0, 21.5, LEAST - 0.01)), *box)[0] == 20
+    assert left((18.5, 0.9), (21.5, 0.2)) == gone(20, 18.5)
+    assert left((21.5, LEAST - 0.01)) == 20
     # Of two next to each other the nearer one is a place, unless it pales beside the other.
-    beside = lines((0, 20.5, 0.7), (0, 21.75, 0.9))
-    assert placed(beside, *box)[0] == pytest.approx(20 + 0.5 * 0.7 / SURE)
-    beside = lines((0, 20.5, 0.5), (0, 21.75, 0.9))
-    assert placed(beside, *box)[0] == pytest.approx(21.75)
+    assert left((20.5, 0.7), (21.75, 0.9)) == gone(20, 20.5, sure=0.7)
+    assert left((20.5, 0.5), (21.75, 0.9)) == gone(20, 21.75)
     # What is not sure moves a side by a part of the way.
     for sure in (LEAST + 0.01, 0.4, SURE, 0.99):
-        assert placed(lines((0, 21.5, sure)), *box)[0] == pytest.approx(
-            20 + 1.5 * min(1, sure / SURE)
-        )
-    # No side moves by more than a share of the way to the opposite one.
+        assert left((21.5, sure)) == gone(20, 21.5, sure=sure)
+    # No side moves by more than a share of the way to the opposite one, or some cells.
     assert NEAR == 0.35
-    assert placed(lines((0, 23.1, 0.9)), *box)[0] == pytest.approx(23.1)
-    assert placed(lines((0, 24.1, 0.9)), *box)[0] == 20
+    assert left((23.1, 0.9)) == gone(20, 23.1)
+    assert left((24.1, 0.9)) == 20
     wide = (2.0, 8.0, 62.0, 18.0)
-    assert placed(lines((0, 2.5 + REACH, 0.9)), *wide)[0] == pytest.approx(2.5 + REACH)
+    assert placed(lines((0, 2.5 + REACH, 0.9)), *wide)[0] == gone(2, 2.5 + REACH, length=60)
     assert placed(lines((0, 3.5 + REACH, 0.9)), *wide)[0] == 2
 
 
@@ -113,15 +129,18 @@ def test_few_sure_cells_of_a_side_are_enough() -> None:
     maps = lines((0, 21.5, 0.9))
     maps["side_heatmap"][0, 0, :15] = -14.0  # of the rows 8 to 18 three know something
     maps["side_offset"][0, 0, :15] = 0.0
-    moved = 1.5 * 0.9 * math.sqrt(3 / 9) / SURE  # of nine places along the side
-    assert placed(maps, 20.0, 8.0, 30.0, 18.0)[0] == pytest.approx(20 + moved, abs=1e-3)
+    sure = 0.9 * math.sqrt(3 / 9)  # of nine places along the side
+    assert placed(maps, 20.0, 8.0, 30.0, 18.0)[0] == gone(20, 21.5, sure=sure)
     maps["side_heatmap"][0, 0] = -14.0
     assert placed(maps, 20.0, 8.0, 30.0, 18.0)[0] == 20
 
 
 def test_boxes_do_not_turn_over_and_sides_beyond_the_maps_stay() -> None:
-    both = lines((0, 31.9, 0.9), (2, 30.1, 0.9))
-    assert placed(both, 30.9, 4.0, 31.1, 12.0) == pytest.approx((30.9, 4.0, 31.1, 12.0))
+    for width in (0.1, 0.5, 1, 1.5, 2, 2.8, 3, 4, 6, 9):
+        left, right = 30.9 - width / 2, 30.9 + width / 2
+        for away in np.arange(0, 4, 0.25):
+            found = placed(lines((0, left + away, 1.0), (2, right - away, 1.0)), left, 4, right, 12)
+            assert found[2] > found[0]
     outside = (-3.0, 8.0, 70.0, 18.0)
     assert placed(lines((0, 63.5, 0.9), (2, 0.5, 0.9)), *outside) == pytest.approx(outside)
 

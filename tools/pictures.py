@@ -28,6 +28,7 @@ from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.corners import CornerCodec
 from heatpoint.codecs.peaks import places_of, top_peaks
+from heatpoint.codecs.side_maps import HEATMAP
 from heatpoint.data import ImageRecord
 from heatpoint.data.images import load_shown
 from heatpoint.data.readers import read
@@ -62,6 +63,7 @@ def main() -> None:
             "letterbox": frames(),
             "margin": edges(),
             "peaks": peaks(engine, read(val).images[PICTURE].path),
+            "sides": sides(engine, read(val).images[PICTURE].path),
             "limits": steps(checkpoint, val),
             "tiles": tiles(),
             "corners": corners(),
@@ -186,6 +188,24 @@ def peaks(engine: TorchEngine, path: Path) -> Figure:
     kept = int((scores >= SURE).sum())
     axes[2].set_xlabel(f"{kept} sure ({SURE:g} and more), {weak} weak (grey)", fontsize=10)
     axes[3].set_xlabel("class and score; sides from the other maps", fontsize=10)
+    return figure
+
+
+def sides(engine: TorchEngine, path: Path) -> Figure:
+    """Draws where a network sees sides, and how those of its boxes move there."""
+    image = _opened(path)
+    with torch.inference_mode():
+        maps = engine.maps(torch.from_numpy(channels_first(image))[None])
+    left, top, right, bottom = torch.sigmoid(maps[HEATMAP][0].float()).numpy()
+    blind = {**maps, HEATMAP: torch.full_like(maps[HEATMAP], -20.0)}
+    figure, axes = _figure(12.0, 3.5)
+    _show(axes[1], np.maximum(left, right), "2  left and right sides")
+    _show(axes[2], np.maximum(top, bottom), "3  upper and lower sides")
+    titles = "1  boxes, as the middle says them", "4  boxes whose sides moved there"
+    for axis, each, title in zip(axes[[0, 3]], (blind, maps), titles, strict=True):
+        _show(axis, image, title)
+        for box, _, label in _sure({name: rows[0] for name, rows in engine.read(each).items()}):
+            _box(axis, box, COLOURS[label], 2)
     return figure
 
 

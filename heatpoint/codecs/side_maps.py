@@ -35,6 +35,10 @@ there at all, and to move all of the way."""
 NEAR, REACH = 0.35, 10
 """How far a side may move, in the length between it and the opposite one, and in cells."""
 
+SHORT = 4.0
+"""Length in cells between two sides from which on the maps are more exact about them than the
+middle, whose errors grow with it."""
+
 RIVAL = 0.6
 """How sure a place must be beside its neighbours: of sides next to each other both are places."""
 
@@ -111,7 +115,9 @@ def placed_sides(boxes: Tensor, maps: Maps) -> Tensor:
     p exp(-d^2 / 2 s^2) is greatest, s being ``SPREAD`` of the way to the opposite side: sure places
     are taken from further away than doubtful ones. Where its cells differ about the place within
     them, they are averaged by their squared probability. The side moves by p / ``SURE`` of the way,
-    at most all of it, for what is not sure is not exact either. Boxes that would turn over stay.
+    at most all of it, for what is not sure is not exact either; and by L^2 / (L^2 + ``SHORT``^2) of
+    that where L cells are between two sides, as measurements are weighed of which one errs by a
+    share of L. So no box turns over.
 
     Args:
         boxes: (B, K, 4) xyxy in cells.
@@ -152,9 +158,8 @@ def placed_sides(boxes: Tensor, maps: Maps) -> Tensor:
     inside = (weight * inside).sum(-2) / weight.sum(-2).clamp(min=1e-9)
     way = across.gather(-1, best) + inside - sides
     way = way * (height_at.gather(-1, best) / SURE).clamp(max=1)
-    moved = torch.where(usable.gather(-1, best), sides + way, sides).squeeze(-1)
-    turned = (moved[..., 2:] <= moved[..., :2]).repeat(1, 1, 2)
-    return torch.where(turned, boxes, moved)
+    way = way * length.square() / (length.square() + SHORT**2)
+    return torch.where(usable.gather(-1, best), sides + way, sides).squeeze(-1)
 
 
 def _cells(places: Tensor, ends: Tensor) -> Tensor:
