@@ -41,7 +41,7 @@ def made(model: str, names: tuple[str, ...]) -> Detector:
 @pytest.mark.parametrize(
     ("model", "steps"),
     [
-        ("centernet_tiny", ["heatmap", "sides", "side_heatmap", "side_offset"]),
+        ("centernet_tiny", ["heatmap", "sides", "side_maps"]),
         ("centernet_resnet18", ["heatmap", "offset", "size"]),
         ("cornernet_tiny", ["heatmap", "offset", "embedding"]),
     ],

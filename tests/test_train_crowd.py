@@ -130,7 +130,7 @@ def test_limits_and_inspection_name_both_scores(fitted: TrainResult, crowd: Anno
     found = limits(fitted.best, crowd)
     assert list(found.rows[0].scores) == ["oks_ap", "ap"]
     assert found.rows[-1].scores["ap"] > found.rows[0].scores["ap"]
-    boxes = ("heatmap", "sides", "side_heatmap", "side_offset")
+    boxes = ("heatmap", "sides", "side_maps")
     assert found.rows[-1].replaced == (*boxes, "displacement", "joint_heatmap", "joint_offset")
     seen = inspect(crowd, model=fitted.best, out=None)
     assert seen.oracle is not None

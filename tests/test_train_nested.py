@@ -69,8 +69,8 @@ def test_boxes_within_each_other_are_learnt_by_heart(
     found = evaluate(fitted.best, read(nested), workers=0)
     assert found.scores["ap50"] > 0.95
     rows = limits(fitted.best, read(nested), workers=0).rows
-    names = ("heatmap", "sides", "side_heatmap", "side_offset")
-    assert [row.replaced for row in rows] == [names[:count] for count in range(5)]
+    names = ("heatmap", "sides", "side_maps")
+    assert [row.replaced for row in rows] == [names[:count] for count in range(4)]
     assert rows[-1].main > 0.9  # sides of one person share cells: true ones are not all exact
     shared = QUICK | {"per_class": None}
     other = train(str(nested), str(nested), out=str(tmp_path / "out"), **shared)

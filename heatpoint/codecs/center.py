@@ -188,10 +188,13 @@ class CenterCodec(Codec):
 
     @property
     def steps(self) -> dict[str, tuple[str, ...]]:
-        """The heatmap finds and classifies, an offset places to the pixel, the rest measures."""
+        """The heatmap finds and classifies, an offset places to the pixel, the rest measures.
+
+        A true heatmap of sides with places that are not would move them too far: both are one step.
+        """
         said = (spec.name for spec in reversed(self._says.maps))
-        placed = (HEATMAP, OFFSET) if self.side_heatmap else ()
-        return {name: (name,) for name in ("heatmap", *said, *placed)}
+        steps = {name: (name,) for name in ("heatmap", *said)}
+        return steps | ({"side_maps": (HEATMAP, OFFSET)} if self.side_heatmap else {})
 
     @property
     def suppression(self) -> Suppression:
