@@ -19,9 +19,6 @@ from heatpoint.codecs.peaks import is_portable, mean_logit, places_of
 HEATMAP, OFFSET = "side_heatmap", "side_offset"
 """Names of the maps."""
 
-MIRRORED = (2, 1, 0, 3)
-"""The side that each becomes in a mirror."""
-
 WIDE = 2
 """Cells beside a side that its blob reaches at most: it is to be placed, not found."""
 
@@ -136,10 +133,11 @@ def placed_sides(boxes: Tensor, maps: Maps) -> Tensor:
     shifted = (sides.nan_to_num() + _OUT).clamp(min=0).clamp(max=_FAR)  # both at once: no ONNX
     own = shifted.long() - _OUT
     across = own + line  # (B, K, 4, M)
-    along = boxes[..., [1, 0, 1, 0], None] + length[..., [1, 0, 1, 0], :] * share
-    column, row = _cells(across, ends), _cells(along, ends[[1, 0, 1, 0]])
+    begin = boxes[..., :2].flip(-1).repeat(1, 1, 2)[..., None]  # a GPU's graph takes no lists
+    along = begin + length.flip(-2) * share
+    column, row = _cells(across, ends), _cells(along, ends.flip(0))
     row, column = row[..., None], column[..., None, :]
-    upright = (line.new_tensor((1, 0, 1, 0)) == 1)[:, None, None]
+    upright = (torch.arange(4, device=boxes.device) % 2 == 0)[:, None, None]
     cells = torch.where(upright, row * width + column, column * width + row)  # (B, K, 4, ROWS, M)
 
     within = (across >= 0) & (across < ends)
@@ -176,9 +174,10 @@ def _read(values: Tensor, cells: Tensor) -> Tensor:
 
 def unflipped_sides(maps: Maps) -> Maps:
     """Returns the maps of a mirrored image (x to W - x) turned back."""
+    left, top, right, bottom = maps[HEATMAP].flip(-1).unbind(1)
+    heatmap = torch.stack((right, top, left, bottom), 1)
     left, top, right, bottom = maps[OFFSET].flip(-1).unbind(1)
-    offset = torch.stack((1 - right, top, 1 - left, bottom), 1)
-    return {HEATMAP: maps[HEATMAP].flip(-1)[:, MIRRORED], OFFSET: offset}
+    return {HEATMAP: heatmap, OFFSET: torch.stack((1 - right, top, 1 - left, bottom), 1)}
 
 
 def merged_sides(maps: Maps, other: Maps) -> Maps:
