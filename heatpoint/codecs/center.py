@@ -61,7 +61,7 @@ class CenterCodec(Codec):
         round_size: Round sides up to whole cells for the radius, as CenterNet does for boxes in
             images; its 3D variant, mmdet and elliptical blobs do not.
         max_detections: Number of candidates K per image.
-        heatmap_bias: What logits of the heatmap begin with: as published, a probability of 0.1;
+        heatmap_bias: What logits of heatmaps begin with: as published, a probability of 0.1;
             what suits data, ``best_constant`` tells.
         heatmap_weight: Weight of the heatmap's loss.
         size_weight: Weight of the size's L1 loss, 0.1 since sizes are in cells.
@@ -168,11 +168,6 @@ class CenterCodec(Codec):
         if self.per_class:
             said = tuple(_for_each(spec, self.classes) for spec in said)
         return (heatmap, *said, *(side_maps(self.heatmap_bias) if self.side_heatmap else ()))
-
-    @property
-    def _shares(self) -> int:
-        """Boxes that the maps of an image can say in one cell."""
-        return self.classes if self.per_class else 1
 
     @property
     def answer(self) -> tuple[Field, ...]:
@@ -357,7 +352,7 @@ class CenterCodec(Codec):
         """
         at, maps = encoded.samples, {"heatmap": encoded.logits(encoded.blobs)}
         for name, values in self._says.written(at.offset, at.size).items():
-            maps[name] = encoded.map_of(values, encoded.plane(at), at.cell, self._shares)
+            maps[name] = encoded.map_of(values, encoded.plane(at), at.cell, encoded.shares)
         if encoded.sides is not None:
             on = encoded.sides
             maps[HEATMAP] = encoded.logits(on.blobs, 4)

@@ -216,6 +216,8 @@ def draw_up(options: TrainOptions) -> Plan:
             survey = replace(survey, detector=detector, sample=sample)
         elif name == "max_detections" and value is not None:  # what a perfect network is scored by
             survey.trained.codec = survey.trained.codec.with_rows(value)
+        elif name == "per_class" and value is not None:
+            survey.trained.codec = survey.trained.codec.tuned(recipe.model, {name: value})
     check_samples(recipe, type(survey.trained.codec))
     height, width = survey.picture
     about = (
