@@ -122,27 +122,30 @@ def placed_sides(boxes: Tensor, maps: Maps) -> Tensor:
     """
     height, width = maps[HEATMAP].shape[-2:]
     unit = boxes.new_ones(())  # an exported program reads the sides off its maps
-    ends = torch.stack((unit * width, unit * height)).repeat(2)[:, None]
-    sides, length = boxes[..., None], (boxes[..., 2:] - boxes[..., :2]).repeat(1, 1, 2)[..., None]
+    ends = torch.stack((unit * width, unit * height)).repeat(2)[:, None, None]
+    sides = boxes.transpose(1, 2)[..., None]  # (B, 4, K, 1)
+    length = (sides[:, 2:] - sides[:, :2]).repeat(1, 2, 1, 1)
     room = (NEAR * length).clamp(min=_LEAST_ROOM)
     reach = REACH
     if not is_portable() and boxes.device.type == "cpu" and boxes.numel():
         reach = min(reach, int(room.max().nan_to_num(REACH, REACH)) + 1)
     line = torch.arange(-reach, reach + 1, device=boxes.device)
-    share = (torch.arange(ROWS, device=boxes.device) + 0.5) / ROWS
     shifted = (sides.nan_to_num() + _OUT).clamp(min=0).clamp(max=_FAR)  # both at once: no ONNX
-    own = shifted.long() - _OUT
-    across = own + line  # (B, K, 4, M)
-    begin = boxes[..., :2].flip(-1).repeat(1, 1, 2)[..., None]  # a GPU's graph takes no lists
-    along = begin + length.flip(-2) * share
-    column, row = _cells(across, ends), _cells(along, ends.flip(0))
-    row, column = row[..., None], column[..., None, :]
+    across = shifted.long() - _OUT + line  # (B, 4, K, M)
+    share = (torch.arange(ROWS, device=boxes.device) + 0.5) / ROWS
+    begin = sides[:, :2].flip(1).repeat(1, 2, 1, 1)  # a GPU's graph takes no lists
+    along = _cells(begin + length.flip(1) * share, ends.flip(0))  # (B, 4, K, ROWS)
     upright = (torch.arange(4, device=boxes.device) % 2 == 0)[:, None, None]
-    cells = torch.where(upright, row * width + column, column * width + row)  # (B, K, 4, ROWS, M)
+    along = torch.where(upright, along * width, along)[..., None]
+
+    def cells(across: Tensor) -> Tensor:
+        """Returns the cells (B, 4, K, ROWS, M) at places (B, 4, K, M) across sides."""
+        across = _cells(across, ends)
+        return along + torch.where(upright, across, across * width)[..., None, :]
 
     within = (across >= 0) & (across < ends)
-    sure = _read(maps[HEATMAP], cells).sigmoid().square() * within[..., None, :]
-    height_at = sure.mean(-2).sqrt()
+    sure = _read(maps[HEATMAP], cells(across)).sigmoid().square()
+    height_at = (sure.mean(-2) * within).sqrt()
     beside = F.pad(height_at, (1, 1))
     highest = height_at >= RIVAL * torch.maximum(beside[..., :-2], beside[..., 2:])
     away = across + 0.5 - sides
@@ -150,14 +153,14 @@ def placed_sides(boxes: Tensor, maps: Maps) -> Tensor:
     likely = height_at.clamp(min=1e-6).log() - away.square() / (2 * spread.square())
     usable = highest & (height_at >= LEAST) & (away.abs() <= room)
     likely = torch.where(usable, likely, float("-inf"))
-    best = likely.argmax(-1, keepdim=True)  # (B, K, 4, 1)
-    chosen = best[..., None].expand(*sure.shape[:-1], 1)
-    weight, inside = sure.gather(-1, chosen), _read(maps[OFFSET], cells.gather(-1, chosen))
-    inside = (weight * inside).sum(-2) / weight.sum(-2).clamp(min=1e-9)
-    way = across.gather(-1, best) + inside - sides
+    best = likely.argmax(-1, keepdim=True)  # (B, 4, K, 1)
+    place = across.gather(-1, best)
+    weight = sure.gather(-1, best[..., None].expand(*sure.shape[:-1], 1))
+    inside = (weight * _read(maps[OFFSET], cells(place))).sum(-2)
+    way = place + inside / weight.sum(-2).clamp(min=1e-9) - sides
     way = way * (height_at.gather(-1, best) / SURE).clamp(max=1)
     way = way * length.square() / (length.square() + SHORT**2)
-    return torch.where(usable.gather(-1, best), sides + way, sides).squeeze(-1)
+    return torch.where(usable.gather(-1, best), sides + way, sides).squeeze(-1).transpose(1, 2)
 
 
 def _cells(places: Tensor, ends: Tensor) -> Tensor:
@@ -166,10 +169,8 @@ def _cells(places: Tensor, ends: Tensor) -> Tensor:
 
 
 def _read(values: Tensor, cells: Tensor) -> Tensor:
-    """Returns float32 values of a map (B, 4, h, w) at cells (B, K, 4, ...) of its four channels."""
-    index = cells.transpose(1, 2)
-    found = values.flatten(2).gather(2, index.flatten(2)).float()
-    return found.view(index.shape).transpose(1, 2)
+    """Returns float32 values of a map (B, 4, h, w) at cells (B, 4, ...) of its four channels."""
+    return values.flatten(2).gather(2, cells.flatten(2)).float().view(cells.shape)
 
 
 def unflipped_sides(maps: Maps) -> Maps:
