@@ -1,5 +1,6 @@
 """Times the decoding of 80 x 128 x 128 maps (K = 100) beside the published order of steps.
 
+Then that of small models' maps, for 100 and 500 boxes, with and without a heatmap of sides.
 Run with ``python benchmarks/decode.py``. Both ways take turns, so that a busy machine slows both.
 """
 
@@ -8,6 +9,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -46,28 +50,52 @@ def scenes(codec: CenterCodec, generator: torch.Generator) -> dict[str, Maps]:
     return {"noise": {"heatmap": noise - 2.19, **rest}, "blobs": {"heatmap": blobs, **rest}}
 
 
+def in_turns(ways: dict[str, Callable[[], object]], turns: int = 60) -> str:
+    """Runs both ways in turns; returns their medians, least times and the ratio of the medians."""
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for turn in range(turns):
+        for way, decode in ways.items():
+            start = time.perf_counter()
+            decode()
+            if turn >= 10:
+                times[way].append(1e3 * (time.perf_counter() - start))
+    middle = [statistics.median(values) for values in times.values()]
+    said = [
+        f"{way} {each:7.2f} ms (best {min(times[way]):6.2f})"
+        for way, each in zip(times, middle, strict=True)
+    ]
+    return f"{' '.join(said)}  ratio of medians {middle[1] / middle[0]:.2f}"
+
+
+def small(count: int, generator: torch.Generator) -> dict[str, Callable[[], object]]:
+    """Returns how ``count`` boxes are read, with and without a heatmap of sides."""
+    codec = CenterCodec(
+        3, measure="sides", size_region=1.0, neighbours=2, side_heatmap=True, max_detections=count
+    )
+    maps = {
+        spec.name: torch.randn(1, spec.channels, 128, 128, generator=generator)
+        for spec in codec.maps
+    }
+    maps["sides"] = 3 + 0.3 * maps["sides"]  # logarithmic beyond a cell
+    plain = replace(codec, side_heatmap=False)
+    return {"with sides": lambda: codec.decode(maps), "without": lambda: plain.decode(maps)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     torch.set_num_threads(parser.parse_args().threads)
-    codec = CenterCodec(80)
-    for name, maps in scenes(codec, torch.Generator().manual_seed(0)).items():
+    codec, generator = CenterCodec(80), torch.Generator().manual_seed(0)
+    for name, maps in scenes(codec, generator).items():
         for layout in (torch.contiguous_format, torch.channels_last):
             laid = {key: values.contiguous(memory_format=layout) for key, values in maps.items()}
-            times: dict[str, list[float]] = {"heatpoint": [], "published": []}
-            for turn in range(60):
-                for way, decode in (("heatpoint", codec.decode), ("published", published)):
-                    start = time.perf_counter()
-                    decode(laid)
-                    if turn >= 10:
-                        times[way].append(1e3 * (time.perf_counter() - start))
-            best = {way: min(values) for way, values in times.items()}
-            middle = {way: statistics.median(values) for way, values in times.items()}
-            print(
-                f"{name:6} {str(layout)[6:]:18}"
-                + "".join(f" {way} {middle[way]:7.2f} ms (best {best[way]:6.2f})" for way in times)
-                + f"  ratio of medians {middle['published'] / middle['heatpoint']:.1f}"
-            )
+            ways: dict[str, Callable[[], object]] = {
+                "heatpoint": partial(codec.decode, laid),
+                "published": partial(published, laid),
+            }
+            print(f"{name:6} {str(layout)[6:]:18} {in_turns(ways)}")
+    for count in (100, 500):
+        print(f"small, {count} boxes        {in_turns(small(count, generator))}")
 
 
 if __name__ == "__main__":
