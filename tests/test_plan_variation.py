@@ -16,7 +16,7 @@ from heatpoint.codecs.quads import QuadCodec
 from heatpoint.planning import variation
 from heatpoint.planning.learning import LITTLE, SHORT, heatmap_bias, lr, optimizer, schedule
 from heatpoint.planning.sheet import hints
-from heatpoint.planning.variation import find_upright, margin, mosaic, repeat_rare
+from heatpoint.planning.variation import find_upright, flip, margin, mosaic, repeat_rare
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training.recipe import Recipe
 from heatpoint.training.state import load_resume, save_resume
@@ -59,6 +59,9 @@ def test_what_has_a_first_corner_is_not_mirrored() -> None:
     trained = build("quads_tiny", names, codec=QuadCodec(len(names), order="own"))
     handed = replace(survey, detector=trained)
     assert [find_upright(OPEN, each).value for each in (survey, handed)] == [True, False]
+    sides = replace(survey.sample, names=("left", "right"))
+    values = (flip(OPEN, replace(each, sample=sides)).value for each in (survey, handed))
+    assert list(values) == [0.0, None]  # None: training mirrors nothing as it is
     (hint,) = hints(Recipe("d", "v"), handed)
     assert "--rotate 180 helps" in hint
 
@@ -248,15 +251,32 @@ def test_a_run_that_began_before_these_options_goes_on(tmp_path: Path) -> None:
     assert (saved["find_upright"], saved["repeat_rare"]) == (False, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("names", "is_mirrored"),
+    [
+        (("shoe", "hat"), True),
+        (("left_shoe", "right_shoe"), False),
+        (("hat", "turn-left"), False),
+        (("a", "B"), False),
+        (("A", "shoe"), True),
+        (tuple("0123456789"), False),
+        (tuple("123456"), True),  # of dice, or of classes without a name
+        (("letter", "light"), True),
+    ],
+)
+def test_nothing_is_mirrored_that_would_be_another_class(
+    names: tuple[str, ...], is_mirrored: bool
+) -> None:
+    survey = surveyed(drawn(100.0))
+    ids = tuple(range(1, len(names) + 1))
+    survey = replace(survey, sample=replace(survey.sample, names=names, category_ids=ids))
+    assert flip(OPEN, survey).value == (None if is_mirrored else 0.0)
+
+
 def test_hints() -> None:
     survey = surveyed(drawn(100.0))
     assert any("--flip-vertical" in hint for hint in hints(Recipe("d", "v"), survey))
     assert not hints(Recipe("d", "v", find_upright=True), survey)
-    sides = replace(survey, sample=replace(survey.sample, names=("left_shoe", "right_shoe")))
-    assert any("--flip 0" in hint for hint in hints(Recipe("d", "v"), sides))
-    assert not any("--flip 0" in h for h in hints(Recipe("d", "v", flip=0.0), sides))
-    letters = replace(survey, sample=replace(survey.sample, names=("a", "b")))
-    assert any("--flip 0" in hint for hint in hints(Recipe("d", "v"), letters))
 
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])

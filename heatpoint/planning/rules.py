@@ -16,7 +16,15 @@ from heatpoint.data.dataset import varied
 from heatpoint.planning.learning import heatmap_bias, lr, optimizer, pictured, schedule, seen
 from heatpoint.planning.sizes import size, train_size, window
 from heatpoint.planning.survey import Decision, Survey
-from heatpoint.planning.variation import augment, find_upright, margin, mosaic, repeat_rare, rotate
+from heatpoint.planning.variation import (
+    augment,
+    find_upright,
+    flip,
+    margin,
+    mosaic,
+    repeat_rare,
+    rotate,
+)
 from heatpoint.training.recipe import Recipe
 from heatpoint.views.pictures import Picture
 from heatpoint.weights import checkpoint_path, read_header
@@ -254,6 +262,7 @@ RULES: dict[str, Callable[[Recipe, Survey], Decision]] = {
     "freeze": freeze,
     "augment": augment,
     "rotate": rotate,
+    "flip": flip,
     "find_upright": find_upright,
     "mosaic": mosaic,
     "repeat_rare": repeat_rare,

@@ -22,7 +22,7 @@ from heatpoint.planning.learning import SMALL
 from heatpoint.planning.parts import Parts, folder_of, parts_of, placed
 from heatpoint.planning.rules import RULES
 from heatpoint.planning.survey import Machine, Survey
-from heatpoint.planning.variation import FEW, sided
+from heatpoint.planning.variation import FEW
 from heatpoint.system import locked, one_of_several
 from heatpoint.system.files import atomic_write
 from heatpoint.system.outputs import check_outputs
@@ -152,20 +152,13 @@ def hints(recipe: Recipe, survey: Survey, is_planned: bool = True) -> list[str]:
         is_planned: Whether the plan chose the model.
     """
     codec, said = survey.trained.codec, []
-    view = codec.view
     is_small = is_planned and not recipe.weights and survey.parameters <= SMALL
     if is_small and survey.machine.device != "cpu" and survey.examples >= FEW:
         said.append(
             f"{survey.examples:,} examples and a GPU bear a larger model than this one: "
             "heatpoint models lists them, --pretrained brings ImageNet weights"
         )
-    is_mirrored = recipe.flip is None and not view.asks and not codec.handed
-    if is_mirrored and (classes := sided(survey.sample.names)):
-        said.append(
-            f"pictures are mirrored in training; classes such as {', '.join(classes[:3])} may mean "
-            "something else then: --flip 0"
-        )
-    if not (recipe.flip_vertical or recipe.find_upright) and varied(view) is Augment:
+    if not (recipe.flip_vertical or recipe.find_upright) and varied(codec.view) is Augment:
         start = "where pictures have no upright (microscopes, aerial pictures, table tops), "
         turns = "--rotate 180 helps" if codec.handed else "--flip-vertical and --quarter-turns help"
         said.append(f"{start}{turns}")

@@ -29,6 +29,10 @@ UPRIGHT, TURNED = 0.7, 90.0
 far in degrees. Of 300 people in sports, who agree by 0.32, PCK@0.1 was 0.513 with 30 degrees, 0.524
 with 60, 0.529 with 90 and 0.527 with 180; of 2,500, which come by less often, 180 lost 0.015."""
 
+DIGITS = 10
+"""Classes named by digits from which on these are what is seen: fewer may be pips, or numbers of
+classes without a name, and dice mirrored are dice."""
+
 CROWD = 8
 """Objects in a picture, on average, from which on one teaches enough alone. Mosaics gained nothing
 on blood cells (14), but 4 points of AP on drawn shapes (3.5), 1 on cards (2), 6 on people (1); with
@@ -74,6 +78,16 @@ def rotate(recipe: Recipe, survey: Survey) -> Decision:
     if agreed >= UPRIGHT:
         return Decision(PoseAugment.mild().rotation, f"subjects agree by {agreed:.2f} about up")
     return Decision(TURNED, f"few subjects point many ways: they agree by {agreed:.2f} about up")
+
+
+def flip(recipe: Recipe, survey: Survey) -> Decision:
+    """No mirror images where they would seem to be of another class, or of none."""
+    codec, classes = survey.trained.codec, sided(survey.sample.names)
+    if codec.view.asks or codec.handed:  # joints change their names, or nothing is mirrored
+        return Decision(None, "")
+    if not classes or (len(classes) < DIGITS and all(name.isdigit() for name in classes)):
+        return Decision(None, "")
+    return Decision(0.0, f"in a mirror image {classes[0]} may be another class, or none")
 
 
 def find_upright(recipe: Recipe, survey: Survey) -> Decision:

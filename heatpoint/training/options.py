@@ -236,7 +236,8 @@ class TrainOptions:
 
     flip: float | None = None
     """probability of the mirror image; by default that of augment (0.5), or 0 for joints without
-    left and right pairs and for --order own. 0 where it means something else: letters, arrows"""
+    left and right pairs and for --order own; planned: 0 where a class is named by a side, or
+    classes by letters or the ten digits"""
 
     flip_vertical: bool = False
     """mirror up and down too: for microscopes, aerial pictures, table tops"""
