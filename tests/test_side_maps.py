@@ -13,6 +13,7 @@ from torch import Tensor
 
 from heatpoint.codecs import Maps, Target
 from heatpoint.codecs.center import CenterCodec
+from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.peaks import portable
 from heatpoint.codecs.side_maps import LEAST, NEAR, REACH, SHORT, SURE, list_sides, placed_sides
 
@@ -84,7 +85,7 @@ def lines(*sides: tuple[int, float, float]) -> Maps:
 
 def placed(maps: Maps, *box: float) -> list[float]:
     """Returns a box in cells whose sides moved."""
-    return placed_sides(torch.tensor([[box]]), maps)[0, 0].tolist()
+    return placed_sides(torch.tensor([[box]]), maps)[0][0, 0].tolist()
 
 
 def gone(start: float, place: float, length: float = 10.0, sure: float = 1.0) -> Any:
@@ -185,11 +186,48 @@ def test_exported_programs_place_sides_alike(seed: int) -> None:
     }
     low = torch.rand(2, 9, 2, generator=generator) * torch.tensor([40, 24])
     boxes = torch.cat((low, low + 12 * torch.rand(2, 9, 2, generator=generator)), -1)
-    found = placed_sides(boxes, maps)
+    found, sure = placed_sides(boxes, maps)
     assert bool((found != boxes).any())
+    assert 0 <= float(sure.min()) < float(sure.max()) <= 1
     with portable():
-        assert torch.equal(placed_sides(boxes, maps), found)
-    assert bool(placed_sides(boxes.fill_(float("nan")), maps).isnan().all())
+        again = placed_sides(boxes, maps)
+    assert torch.equal(again[0], found)
+    assert torch.equal(again[1], sure)
+    assert bool(placed_sides(boxes.fill_(float("nan")), maps)[0].isnan().all())
+
+
+def test_how_sure_sides_are_is_the_mean_of_four() -> None:
+    maps = lines((0, 10.4, 0.95), (1, 5.4, 0.5), (2, 30.4, 0.2))  # and no lower side
+    _, sure = placed_sides(torch.tensor([[[10.0, 5, 30, 25]]]), maps)
+    assert float(sure) == pytest.approx((0.95 + 0.5 + 0.2) / 4 / SURE, abs=1e-4)
+    every = lines((0, 10.4, 0.95), (1, 5.4, 0.9), (2, 30.4, 1.0), (3, 25.4, 1.0))
+    assert float(placed_sides(torch.tensor([[[10.0, 5, 30, 25]]]), every)[1]) == 1
+
+
+@pytest.mark.parametrize(
+    "codec", [CenterCodec(3, **PLACED), CenterPoseCodec(3, joints=2, **PLACED)]
+)
+def test_of_two_boxes_the_one_whose_sides_were_seen_comes_first(codec: CenterCodec) -> None:
+    target = grid(3)
+    middle = (target.boxes[:, None, :2] + target.boxes[:, None, 2:]) / 2 + torch.zeros(12, 2, 1)
+    joints = torch.cat((middle, torch.full((12, 2, 1), 2.0)), 2)
+    maps = codec.ideal(codec.encode([replace(target, keypoints=joints)], SIZE))
+    left, top, right, bottom = (target.boxes[5] / 4).long().tolist()
+    for column in (left, right):
+        maps["side_heatmap"][:, :, top : bottom + 1, column - 1 : column + 2] = -20
+    for row in (top, bottom):  # as probable as 0.5 / SURE
+        maps["side_heatmap"][:, 1::2, row, left : right + 1] = 0
+    rows = codec.decode(maps)
+    scores, boxes = rows["scores"][0], rows["boxes"][0][:12]
+    assert bool((scores[:-1] >= scores[1:]).all())
+    order = (boxes[:, None] - target.boxes).abs().amax(-1).argmin(1)
+    assert sorted(order.tolist()) == list(range(12))
+    assert int(order[-1]) == 5
+    torch.testing.assert_close(rows["labels"][0][:12], target.labels[order])
+    assert float(scores[10]) > 0.99
+    assert float(scores[11]) == pytest.approx(0.5 + 0.5 * (0.5 + 0.5) / 4 / SURE, abs=0.01)
+    if "keypoints" in rows:
+        torch.testing.assert_close(rows["keypoints"][0][:12, :, :2], middle[order])
 
 
 def concentric() -> Target:

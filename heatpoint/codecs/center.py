@@ -272,7 +272,9 @@ class CenterCodec(Codec):
     def decode(self, maps: Maps) -> Rows:
         """Reads the K best peaks of each image and the boxes at their cells.
 
-        With ``side_heatmap``, sides then move to where it says that one is.
+        With ``side_heatmap``, sides then move to where it says that one is, and half of a score is
+        multiplied by how sure they are of their places: of two boxes whose middles are as
+        probable, the one whose sides were seen is the better one.
 
         Peaks are chosen among logits, since float32 probabilities near 1 coincide. A negative
         size counts as 0.
@@ -294,9 +296,12 @@ class CenterCodec(Codec):
             said = self._boxes_at(maps, around.cells.flatten(1), own).view(*around.cells.shape, 4)
             agrees = overlap(said, boxes[:, :, None]) >= AGREE
             boxes = around.mean(said, agrees, boxes)
-        if self.side_heatmap:
-            boxes = placed_sides(boxes, maps)
         scores = torch.sigmoid(values.float())
+        if self.side_heatmap:
+            boxes, sure = placed_sides(boxes, maps)
+            scores, best = (scores * (1 + sure) / 2).topk(scores.shape[1])
+            labels, cells = labels.gather(1, best), cells.gather(1, best)
+            boxes = boxes.gather(1, best[..., None].expand(-1, -1, 4))
         return {"boxes": boxes * self.stride, "scores": scores, "labels": labels}, cells
 
     def _boxes_at(self, maps: Maps, cells: Tensor, labels: Tensor) -> Tensor:

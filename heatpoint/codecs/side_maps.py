@@ -102,7 +102,7 @@ def list_sides(
     return SidePoints(plane[last], cell[last], offset[last, None].float(), found.blobs)
 
 
-def placed_sides(boxes: Tensor, maps: Maps) -> Tensor:
+def placed_sides(boxes: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
     """Returns boxes whose sides moved towards where the maps say that one is, if one is near.
 
     A side is looked for at ``ROWS`` places along itself, in the cells up to ``REACH`` beside each.
@@ -119,6 +119,10 @@ def placed_sides(boxes: Tensor, maps: Maps) -> Tensor:
     Args:
         boxes: (B, K, 4) xyxy in cells.
         maps: With those of ``side_maps``.
+
+    Returns:
+        The boxes, and (B, K) how sure their sides are, from 0 to 1: the mean of the four p, 0 for a
+        side without a place, of ``SURE``.
     """
     height, width = maps[HEATMAP].shape[-2:]
     unit = boxes.new_ones(())  # an exported program reads the sides off its maps
@@ -158,9 +162,12 @@ def placed_sides(boxes: Tensor, maps: Maps) -> Tensor:
     weight = sure.gather(-1, best[..., None].expand(*sure.shape[:-1], 1))
     inside = (weight * _read(maps[OFFSET], cells(place))).sum(-2)
     way = place + inside / weight.sum(-2).clamp(min=1e-9) - sides
-    way = way * (height_at.gather(-1, best) / SURE).clamp(max=1)
+    seen = usable.gather(-1, best)
+    found = height_at.gather(-1, best) * seen
+    way = way * (found / SURE).clamp(max=1)
     way = way * length.square() / (length.square() + SHORT**2)
-    return torch.where(usable.gather(-1, best), sides + way, sides).squeeze(-1).transpose(1, 2)
+    moved = torch.where(seen, sides + way, sides)
+    return moved.squeeze(-1).transpose(1, 2), (found.mean((1, 3)) / SURE).clamp(max=1)
 
 
 def _cells(places: Tensor, ends: Tensor) -> Tensor:
