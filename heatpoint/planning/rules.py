@@ -65,8 +65,8 @@ LEAST_UPDATES, LEAST_EPOCHS = 6000, 24
 SCORING = 0.05
 """Share of the time that validation may take."""
 
-FORWARD = 1 / 3
-"""Time of looking at a picture over that of learning from it."""
+FORWARD = 0.45
+"""Time of looking at a picture over that of learning from it, where the first layers are frozen."""
 
 SAVING, MOVING = {"cpu": 20, "gpu": 1000}, 0.5
 """Examples of 256 x 256 pixels that could be learnt from while a validation saves and draws, and
