@@ -15,7 +15,16 @@ from heatpoint.codecs import Maps, Target
 from heatpoint.codecs.center import CenterCodec
 from heatpoint.codecs.center_pose import CenterPoseCodec
 from heatpoint.codecs.peaks import portable
-from heatpoint.codecs.side_maps import LEAST, NEAR, REACH, SHORT, SURE, list_sides, placed_sides
+from heatpoint.codecs.side_maps import (
+    ALL,
+    LEAST,
+    NEAR,
+    REACH,
+    SHORT,
+    SURE,
+    list_sides,
+    placed_sides,
+)
 
 SIZE = (192, 256)
 PLACED: dict[str, Any] = {"measure": "sides", "side_heatmap": True, "max_detections": 40}
@@ -72,9 +81,9 @@ def test_sides_that_are_said_wrongly_are_put_right() -> None:
 
 
 def lines(*sides: tuple[int, float, float]) -> Maps:
-    """Returns maps of 32 x 64 cells with sides as whole lines: which one, where, how probable."""
-    sure = torch.full((1, 4, 32, 64), 1e-6)
-    offset = torch.full((1, 4, 32, 64), 0.9)
+    """Returns maps of 32 x 96 cells with sides as whole lines: which one, where, how probable."""
+    sure = torch.full((1, 4, 32, 96), 1e-6)
+    offset = torch.full((1, 4, 32, 96), 0.9)
     for side, place, probability in sides:
         cell = int(place)
         at = (0, side, slice(None), cell) if side % 2 == 0 else (0, side, cell)
@@ -90,7 +99,7 @@ def placed(maps: Maps, *box: float) -> list[float]:
 
 def gone(start: float, place: float, length: float = 10.0, sure: float = 1.0) -> Any:
     """Returns about where a side is that moved towards a place."""
-    share = min(1.0, sure / SURE) * length**2 / (length**2 + SHORT**2)
+    share = min(1.0, sure / ALL) * length**2 / (length**2 + SHORT**2)
     return pytest.approx(start + share * (place - start), abs=1e-4)
 
 
@@ -115,14 +124,14 @@ def test_a_side_moves_to_the_likeliest_place_within_reach() -> None:
     assert left((20.5, 0.7), (21.75, 0.9)) == gone(20, 20.5, sure=0.7)
     assert left((20.5, 0.5), (21.75, 0.9)) == gone(20, 21.75)
     # What is not sure moves a side by a part of the way.
-    for sure in (LEAST + 0.01, 0.4, SURE, 0.99):
+    for sure in (LEAST + 0.01, 0.4, ALL, 0.99):
         assert left((21.5, sure)) == gone(20, 21.5, sure=sure)
     # No side moves by more than a share of the way to the opposite one, or some cells.
     assert NEAR == 0.35
     assert left((23.1, 0.9)) == gone(20, 23.1)
     assert left((24.1, 0.9)) == 20
-    wide = (2.0, 8.0, 62.0, 18.0)
-    assert placed(lines((0, 2.5 + REACH, 0.9)), *wide)[0] == gone(2, 2.5 + REACH, length=60)
+    wide = (2.0, 8.0, 92.0, 18.0)
+    assert placed(lines((0, 2.5 + REACH, 0.9)), *wide)[0] == gone(2, 2.5 + REACH, length=90)
     assert placed(lines((0, 3.5 + REACH, 0.9)), *wide)[0] == 2
 
 
@@ -142,8 +151,8 @@ def test_boxes_do_not_turn_over_and_sides_beyond_the_maps_stay() -> None:
         for away in np.arange(0, 4, 0.25):
             found = placed(lines((0, left + away, 1.0), (2, right - away, 1.0)), left, 4, right, 12)
             assert found[2] > found[0]
-    outside = (-3.0, 8.0, 70.0, 18.0)
-    assert placed(lines((0, 63.5, 0.9), (2, 0.5, 0.9)), *outside) == pytest.approx(outside)
+    outside = (-3.0, 8.0, 102.0, 18.0)
+    assert placed(lines((0, 95.5, 0.9), (2, 0.5, 0.9)), *outside) == pytest.approx(outside)
 
 
 def test_cells_of_sides_are_those_that_they_pass_through_and_those_beside() -> None:

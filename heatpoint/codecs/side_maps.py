@@ -25,11 +25,11 @@ WIDE = 2
 ROWS = 9
 """Places along a side at which the maps are asked."""
 
-LEAST, SURE = 0.05, 0.85
+LEAST, ALL, SURE = 0.2, 0.5, 0.85
 """How sure a place must be (root of the mean squared probability along a side) for a side to move
-there at all, and to move all of the way."""
+there at all, to move all of the way, and for the score of the box not to fall."""
 
-NEAR, REACH = 0.35, 10
+NEAR, REACH = 0.35, 24
 """How far a side may move, in the length between it and the opposite one, and in cells."""
 
 SHORT = 4.0
@@ -111,9 +111,9 @@ def placed_sides(boxes: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
     p at distances d that do not pale beside their neighbours, the place is where
     p exp(-d^2 / 2 s^2) is greatest, s being ``SPREAD`` of the way to the opposite side: sure places
     are taken from further away than doubtful ones. Where its cells differ about the place within
-    them, they are averaged by their squared probability. The side moves by p / ``SURE`` of the way,
-    at most all of it, for what is not sure is not exact either; and by L^2 / (L^2 + ``SHORT``^2) of
-    that where L cells are between two sides, as measurements are weighed of which one errs by a
+    them, they are averaged by their squared probability. The side moves by p / ``ALL`` of the way,
+    at most all of it, for a doubtful place may be another side's; and by L^2 / (L^2 + ``SHORT``^2)
+    of that where L cells are between two sides, as measurements are weighed of which one errs by a
     share of L. So no box turns over.
 
     Args:
@@ -148,8 +148,10 @@ def placed_sides(boxes: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
         return along + torch.where(upright, across, across * width)[..., None, :]
 
     within = (across >= 0) & (across < ends)
-    sure = _read(maps[HEATMAP], cells(across)).sigmoid().square()
-    height_at = (sure.mean(-2) * within).sqrt()
+    sure = _read(maps[HEATMAP].float().sigmoid().square(), cells(across))
+    # Row by row, since the order of torch's own sum depends on how many lines there are.
+    mean = sum(sure.unbind(-2)) / ROWS
+    height_at = (mean * within).sqrt()
     beside = F.pad(height_at, (1, 1))
     highest = height_at >= RIVAL * torch.maximum(beside[..., :-2], beside[..., 2:])
     away = across + 0.5 - sides
@@ -164,7 +166,7 @@ def placed_sides(boxes: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
     way = place + inside / weight.sum(-2).clamp(min=1e-9) - sides
     seen = usable.gather(-1, best)
     found = height_at.gather(-1, best) * seen
-    way = way * (found / SURE).clamp(max=1)
+    way = way * (found / ALL).clamp(max=1)
     way = way * length.square() / (length.square() + SHORT**2)
     moved = torch.where(seen, sides + way, sides)
     return moved.squeeze(-1).transpose(1, 2), (found.mean((1, 3)) / SURE).clamp(max=1)
