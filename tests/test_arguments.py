@@ -228,6 +228,18 @@ def test_printed_options_are_a_config_file(
     assert read == TrainOptions(["d"])
 
 
+@pytest.mark.parametrize("window", ["96", "96x256", "96:2,256:1", "96x128:2,256:1"])
+def test_printed_windows_are_read_back(
+    window: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["d", "--window", window]
+    with pytest.raises(SystemExit):
+        main(["train", *words, "--print-config"])
+    (tmp_path / "train.yaml").write_text(capsys.readouterr().out)
+    read = parse_words(["d", "--config", str(tmp_path / "train.yaml")], "train", TrainOptions)
+    assert read == parse_words(words, "train", TrainOptions)
+
+
 @pytest.mark.parametrize(
     ("content", "part"),
     [

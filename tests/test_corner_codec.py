@@ -303,3 +303,10 @@ def test_mistakes_in_targets() -> None:
     for box, label in (([5.0, 5, 5, 9], 0), ([1.0, 1, float("nan"), 3], 0), ([1.0, 1, 9, 9], 3)):
         with pytest.raises(ValueError, match="labels from 0 to 2"):
             codec.encode([Target(torch.tensor([box]), torch.tensor([label]))], (255, 255))
+
+
+def test_a_corner_on_the_border_claims_the_cell_that_it_is_encoded_in() -> None:
+    boxes = torch.tensor([[10.0, 10, 256, 192], [20, 20, 255, 191], [-3, -3, 40, 40]])
+    cells = CornerCodec(1).claims(boxes.double().numpy(), SIZE)
+    assert cells[1, :2].tolist() == [[63, 47]] * 2
+    assert cells[0, 2].tolist() == [0, 0]

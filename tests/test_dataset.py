@@ -15,6 +15,7 @@ import torch
 from PIL import Image as PIL
 from torch.utils.data import DataLoader
 
+from heatpoint import plugins
 from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.augment import Augment
 from heatpoint.data.dataset import (
@@ -26,6 +27,7 @@ from heatpoint.data.dataset import (
 )
 from heatpoint.data.images import BadImage, load_image
 from heatpoint.data.order import EpochSampler
+from heatpoint.data.own_augment import OwnAugment
 from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.skeleton import Skeleton
 from heatpoint.geometry import letterbox
@@ -284,3 +286,20 @@ def test_whole_pictures_carry_the_joints_of_all_objects(annotations: Annotations
     boxes_alone = TrainSet(data, SIZE, learns={"boxes"})[0, 1]
     assert boxes_alone.target.keypoints is None
     assert torch.equal(boxes_alone.image, TrainSet(data, SIZE)[0, 1].image)
+
+
+def test_own_changes_see_large_jpegs_as_they_are_on_the_disk(tmp_path, monkeypatch):
+    monkeypatch.setattr(plugins, "_LOADED", {})
+    monkeypatch.setenv(plugins.VARIABLE, "")
+    (tmp_path / "own.py").write_text(
+        "def looking(scene, rng):\n"
+        "    assert scene.image.shape[:2] == (960, 1280), scene.image.shape\n"
+        "    return scene\n"
+        'AUGMENTATIONS = {"looking": looking}\n'
+    )
+    plugins.load(tmp_path / "own.py")
+    PIL.new("RGB", (1280, 960)).save(tmp_path / "large.jpg")
+    box = np.array([[100.0, 100, 1270, 950]])
+    record = ImageRecord(tmp_path / "large.jpg", (960, 1280), box, np.zeros(1, int), image_id=1)
+    data = Annotations(("cat",), [record], "drawn")
+    assert len(TrainSet(data, (64, 64), own=OwnAugment("looking", 1))[0, 0].target.boxes) == 1

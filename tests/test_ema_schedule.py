@@ -117,6 +117,9 @@ def test_clock_takes_what_ends_first(monkeypatch):
     assert clock.position(50) == 1
     resumed = Clock(epochs=None, seconds=60, spent=30)
     assert resumed.position(5) == 0.5
+    assert resumed.hold_back(10) == 10
+    assert resumed.hold_back(0) == 10
+    assert resumed.position(5) == 0.6
 
 
 def test_processes_agree_on_time_and_reserve(monkeypatch):

@@ -66,6 +66,17 @@ def test_a_model_comes_back_as_it_was(hub: Hub, saved: Path, tmp_path: Path) -> 
     assert Detector.load(tmp_path / "bees.safetensors").names == ("bee", "<wasp>")
 
 
+@pytest.mark.parametrize("trained", [None, {"images": 7, "score": None}])
+def test_a_model_without_scores_is_uploaded_without_them(
+    hub: Hub, saved: Path, tmp_path: Path, trained: dict[str, object] | None
+) -> None:
+    detector = Detector.load(saved)
+    detector.meta = {} if trained is None else {"trained": trained}
+    detector.save(saved)
+    said(hub, tmp_path, "push", str(saved), "me/bees")
+    assert "Trained on" not in hub.repos["me/bees"][-1]["README.md"].decode()
+
+
 def test_a_page_of_ones_own_and_earlier_versions_stay(
     hub: Hub, saved: Path, tmp_path: Path
 ) -> None:

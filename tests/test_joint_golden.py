@@ -255,3 +255,8 @@ def test_maps_of_the_mirrored_image_are_turned_back(decoded: dict[str, NDArray[A
     shifted = JointCodec(joints, MPII.flip, flip_merge="shifted").unflip(mirrored)["joints"]
     assert torch.equal(shifted[..., 1:], found[..., :-1])
     assert torch.equal(shifted[..., 0], found[..., 0])
+
+
+@pytest.mark.parametrize(("normaliser", "stacks"), [("princeton", "mean"), ("bearpaw", "sum")])
+def test_losses_of_stacks_are_joined_as_released(normaliser: Any, stacks: str) -> None:
+    assert JointCodec(16, normaliser=normaliser).stacks == stacks

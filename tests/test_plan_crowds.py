@@ -15,6 +15,9 @@ from heatpoint.data import Annotations, ImageRecord
 from heatpoint.data.quads import as_points
 from heatpoint.inspection.report import LEAST_WINDOW
 from heatpoint.planning import sizes
+from heatpoint.planning.sheet import recalled
+from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.training.options import TrainOptions
 
 
 def crowd(side: float, size: tuple[int, int], step: float) -> Annotations:
@@ -90,3 +93,22 @@ def test_tiny_objects_are_seen_at_more_pixels() -> None:
     assert said("size", small, window=96) == (1504, 1984)
     seen = surveyed(drawn(60.0, (1500, 2000)))  # 35 pixels in a million
     assert math.prod(said("size", seen, window=96)) <= 1.05 * sizes.WHOLE[CPU.device]
+
+
+@pytest.mark.parametrize("given", [{"mosaic": 0.5}, {"train_size": 128}])
+def test_who_asks_for_whole_pictures_gets_no_windows(given: dict[str, object]) -> None:
+    survey = surveyed(crowd(8, (800, 800), 100))
+    assert said("window", survey) is not None
+    assert not said("window", survey, **given)
+
+
+def test_a_run_remembers_its_windows(tmp_path: Path) -> None:
+    shapes = str(write_shapes(tmp_path / "shapes", 4, (64, 64), seed=3))
+    quick = {"model": "centernet_tiny", "workers": 0, "threads": 1, "accelerator": "cpu"}
+    out = str(tmp_path / "run")
+    heatpoint.train(
+        shapes, shapes, out=out, window={32: 1, 64: 3}, epochs=4, size=64, batch_size=3, **quick
+    )
+    again = heatpoint.train(shapes, shapes, out=out, resume=True, epochs=5, **quick)
+    assert again.epochs == 5
+    assert recalled(TrainOptions(shapes, shapes, out=out)).window == {32: 1, 64: 3}

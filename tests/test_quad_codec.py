@@ -368,3 +368,7 @@ def test_fields_out_of_range_are_refused(name: str, value: float) -> None:
 def test_neighbours_need_cells_that_learn_corners() -> None:
     with pytest.raises(HeatpointError, match="0 without a corner_region, got 2"):
         QuadCodec(1, corner_region=0, neighbours=2)
+
+
+def test_four_corners_in_one_place_have_no_shape_to_learn() -> None:
+    assert moved(torch.tensor([1.0, 0.5]), torch.full((1, 4, 2), 102.0)) == 0

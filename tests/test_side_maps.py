@@ -155,6 +155,20 @@ def test_boxes_do_not_turn_over_and_sides_beyond_the_maps_stay() -> None:
     assert placed(lines((0, 95.5, 0.9), (2, 0.5, 0.9)), *outside) == pytest.approx(outside)
 
 
+def test_a_side_outside_of_the_input_does_not_jump_to_another_objects() -> None:
+    boxes = torch.tensor([[100.0, -40, 300, 150], [20, 10, 60, 60]])
+    codec = CenterCodec(1, size_region=1.0, **PLACED)
+    ideal = codec.ideal(codec.encode([Target(boxes, torch.zeros(2).long())], (256, 320)))
+    check(codec.decode(ideal)["boxes"][0], boxes)
+
+
+def test_a_box_moves_alike_alone_and_beside_a_large_one() -> None:
+    maps = lines((0, 14.5, 0.45), (0, 15.5, 0.95))  # the likelier one is just out of reach
+    small, large = [10.9, 5.0, 10.9 + 3.7 / NEAR, 15.0], [2.0, 2.0, 90.0, 30.0]
+    both = placed_sides(torch.tensor([[small, large]]), maps)[0][0, 0]
+    assert placed(maps, *small) == both.tolist()
+
+
 def test_cells_of_sides_are_those_that_they_pass_through_and_those_beside() -> None:
     boxes = torch.tensor([[1.25, 2.5, 4.0, 4.5], [-1.0, 0.0, 2.0, 3.5]]).double()
     found = list_sides(boxes, torch.tensor([0, 1]), torch.zeros(2, 2).long(), 2, (6, 8))

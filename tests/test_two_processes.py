@@ -20,6 +20,7 @@ from safetensors import safe_open
 from heatpoint.synthetic.figures import write_figures
 from heatpoint.synthetic.pictures import write_shapes
 from heatpoint.training.processes import is_cut_off, lost
+from heatpoint.training.recipe import FREE_AMONG_PROCESSES, differences
 from heatpoint.zoo.detector import Detector
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -224,6 +225,27 @@ def test_machines_with_other_options_are_told_so(tmp_path):
         errors = agent.communicate(timeout=400)[1]
         assert agent.returncode != 0
         assert "do not train alike, as the first one does; process 1: lr was 0.00" in errors
+
+
+@pytest.mark.parametrize("name", ["epochs", "minutes", "eval_every", "patience", "stop_after"])
+def test_processes_that_validate_at_other_times_are_not_alike(name):
+    one, other = {"lr": 1.0, name: 1}, {"lr": 1.0, name: 2}
+    assert not differences(one, other)
+    assert differences(one, other, FREE_AMONG_PROCESSES) == [f"{name} was 1 and is 2"]
+
+
+@pytest.mark.slow
+def test_sigterm_to_the_command_stops_its_processes_and_saves(tmp_path):
+    data = str(write_shapes(tmp_path / "data", 8, (64, 64), seed=2))
+    process = start(tmp_path, data, 2, more="*2500")
+    deadline = time.monotonic() + 300
+    while not (tmp_path / "2/resume.pt").exists() and time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=100)
+    assert process.returncode != 0
+    assert "interrupted and saved after update" in said[0] + said[1]
 
 
 @pytest.mark.slow

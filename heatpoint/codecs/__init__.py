@@ -75,7 +75,6 @@ class Codec(ABC):
         max_detections: Rows of an answer, K; a field of codecs that may give more than one.
         learns: Parts of a target that ``encode`` reads.
         terms: Names of the loss terms, those with weight 0 left out.
-        stacks: How the losses of a network's stacks become one.
         view: Its natural view; a user may choose another one.
         place: What an object is found by, in words of the reports: "centre", "corner" ...
         pairs: Whether an object is found as an upper-left and a lower-right place, which have to
@@ -88,7 +87,6 @@ class Codec(ABC):
     stride: int
     max_detections: int = 1
     learns: ClassVar[frozenset[Part]] = frozenset({"boxes"})
-    stacks: ClassVar[Literal["mean", "sum"]] = "mean"
     view: ClassVar[type[View]] = Picture
     place: ClassVar[str] = "centre"
     pairs: ClassVar[bool] = False
@@ -122,6 +120,11 @@ class Codec(ABC):
     @abstractmethod
     def terms(self) -> tuple[str, ...]:
         """Names of the loss terms."""
+
+    @property
+    def stacks(self) -> Literal["mean", "sum"]:
+        """How the losses of a network's stacks become one."""
+        return "mean"
 
     @property
     def steps(self) -> dict[str, tuple[str, ...]]:

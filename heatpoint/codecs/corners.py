@@ -152,9 +152,10 @@ class CornerCodec(Codec):
 
     def claims(self, boxes: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.int64]:
         """Returns the cells of both corners, (2, N, 2); see ``Codec.claims``."""
-        height, width = ((side + self.trim) // self.stride / side for side in size)
-        corners = boxes.reshape(-1, 2, 2).swapaxes(0, 1) * (width, height)
-        return np.floor(corners).astype(np.int64)
+        height, width = ((side + self.trim) // self.stride for side in size)
+        corners = boxes.reshape(-1, 2, 2).swapaxes(0, 1) * (width / size[1], height / size[0])
+        # One on the right or bottom border, or beyond, is in the last cell, as in ``encode``.
+        return np.clip(np.floor(corners).astype(np.int64), 0, (width - 1, height - 1))
 
     def encode(self, targets: Sequence[Target], size: tuple[int, int]) -> CornerEncoded:
         """Turns the targets of a batch into lists of cells, on the device of the targets.

@@ -43,7 +43,7 @@ class JointCodec(Codec):
     "window", normaliser "princeton", refine "quarter-princeton" and flip_merge "clipped";
     mmpose's are target "rounded" and sigma 2, align "index", border "window", normaliser
     "mmpose", refine "quarter-mmpose" and flip_merge "shifted". The original in Torch 7 draws and
-    decodes as bearpaw and has the loss of princeton.
+    decodes as bearpaw and has the loss of princeton, summed over stacks where princeton averages.
 
     Attributes:
         joints: Number of joints J.
@@ -70,7 +70,6 @@ class JointCodec(Codec):
     """
 
     learns: ClassVar[frozenset[Part]] = frozenset({"keypoints"})
-    stacks: ClassVar[Literal["mean", "sum"]] = "sum"  # as in every released Stacked Hourglass
     view: ClassVar[type[View]] = Crops
     place: ClassVar[str] = "joint"
 
@@ -90,6 +89,11 @@ class JointCodec(Codec):
         check_values(self, whole=("joints", "stride"))
         require(0 < self.sigma < math.inf, "sigma", "be above 0", self.sigma)
         object.__setattr__(self, "flip", checked_flip(self.flip, self.joints))
+
+    @property
+    def stacks(self) -> Literal["mean", "sum"]:
+        """The sum, as in the released Stacked Hourglasses; princeton's alone takes the mean."""
+        return "mean" if self.normaliser == "princeton" else "sum"
 
     @property
     def maps(self) -> tuple[MapSpec, ...]:

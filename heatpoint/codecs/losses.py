@@ -117,7 +117,8 @@ class _Focal(torch.autograd.Function):
                 gradient[peaks] = -into
         if gradient is not None:
             ctx.save_for_backward(gradient.view(logits.shape))
-        total = torch.stack(sums).double() if sums else flat.new_zeros(1, dtype=torch.float64)
+        most = torch.float32 if flat.device.type == "mps" else torch.float64  # Apple's has no more
+        total = torch.stack(sums).to(most) if sums else flat.new_zeros(1, dtype=most)
         return total.sum().to(precision)
 
     @staticmethod

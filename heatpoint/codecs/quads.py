@@ -337,7 +337,7 @@ def _shape_loss(away: Tensor, ways: Tensor, weight: Tensor) -> Tensor:
     along, across = (two - one + three - four) / 2, (three - two + four - one) / 2
     area = along[:, 0] * across[:, 1] - along[:, 1] * across[:, 0]
     longer = torch.stack((along, across)).square().sum(-1).amax(0).sqrt()
-    area = torch.maximum(area, _THIN * longer)
+    area = torch.maximum(area, _THIN * longer.clamp(min=_THIN))  # four corners in one place, too
     x, y = away.unbind(-1)
     first = x * across[:, 1:] - y * across[:, :1]
     second = y * along[:, :1] - x * along[:, 1:]

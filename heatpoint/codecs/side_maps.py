@@ -114,7 +114,7 @@ def placed_sides(boxes: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
     them, they are averaged by their squared probability. The side moves by p / ``ALL`` of the way,
     at most all of it, for a doubtful place may be another side's; and by L^2 / (L^2 + ``SHORT``^2)
     of that where L cells are between two sides, as measurements are weighed of which one errs by a
-    share of L. So no box turns over.
+    share of L. So no box turns over. A side more than a cell outside of the input stays.
 
     Args:
         boxes: (B, K, 4) xyxy in cells.
@@ -132,7 +132,7 @@ def placed_sides(boxes: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
     room = (NEAR * length).clamp(min=_LEAST_ROOM)
     reach = REACH
     if not is_portable() and boxes.device.type == "cpu" and boxes.numel():
-        reach = min(reach, int(room.max().nan_to_num(REACH, REACH)) + 1)
+        reach = min(reach, int(room.max().nan_to_num(REACH, REACH)) + 2)  # a cell and its rival
     line = torch.arange(-reach, reach + 1, device=boxes.device)
     shifted = (sides.nan_to_num() + _OUT).clamp(min=0).clamp(max=_FAR)  # both at once: no ONNX
     across = shifted.long() - _OUT + line  # (B, 4, K, M)
@@ -157,7 +157,8 @@ def placed_sides(boxes: Tensor, maps: Maps) -> tuple[Tensor, Tensor]:
     away = across + 0.5 - sides
     spread = (SPREAD * length).clamp(min=_LEAST_SPREAD)
     likely = height_at.clamp(min=1e-6).log() - away.square() / (2 * spread.square())
-    usable = highest & (height_at >= LEAST) & (away.abs() <= room)
+    seeable = (sides >= -_LEAST_ROOM) & (sides <= ends + _LEAST_ROOM)  # none beyond is taught
+    usable = highest & (height_at >= LEAST) & (away.abs() <= room) & seeable
     likely = torch.where(usable, likely, float("-inf"))
     best = likely.argmax(-1, keepdim=True)  # (B, 4, K, 1)
     place = across.gather(-1, best)

@@ -268,8 +268,13 @@ class TrainSet(Dataset[Sample]):
         return Scene(pixels, boxes, labels, joints, self._skeleton, shrunk, points)
 
     def _shrink(self, size: Size | None) -> int:
-        """Returns how many pixels of an image of this size may become one; see ``shrink_of``."""
-        return 1 if size is None else shrink_of(size, self.augment.enlarges(size, self.size))
+        """Returns how many pixels of an image of this size may become one; see ``shrink_of``.
+
+        An augmentation of the user's own gets pictures as they are on the disk.
+        """
+        if size is None or self.own is not None:
+            return 1
+        return shrink_of(size, self.augment.enlarges(size, self.size))
 
     def _image(self, place: _Place, shrink: int) -> Image:
         """Returns the image of a sample, decoded and kept as long as the budget lasts."""

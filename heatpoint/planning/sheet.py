@@ -30,7 +30,7 @@ from heatpoint.system.signs import SIGN
 from heatpoint.training import check_files
 from heatpoint.training.data import check_samples
 from heatpoint.training.options import TrainOptions, check
-from heatpoint.training.recipe import Recipe, plain
+from heatpoint.training.recipe import Recipe, plain, window_of
 from heatpoint.training.start import build_detector
 from heatpoint.training.state import check_unused, load_resume
 from heatpoint.weights import checkpoint_path, read_header
@@ -242,6 +242,8 @@ def recalled(options: TrainOptions) -> Recipe:
         options = replace(options, backbone_weights="")
     # An option that was not there when the run began had its default's effect.
     filled = {name: saved.get(name, getattr(Recipe, name, None)) for name in _open(options)}
+    if "window" in filled:
+        filled["window"] = window_of(filled["window"])
     files = out / "train.json", out / "val.json"
     if "val" in filled and Path(saved["data"]).name == files[0].name and files[1].is_file():
         filled |= {"data": str(files[0]), "val": str(files[1])}

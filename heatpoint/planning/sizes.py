@@ -64,6 +64,9 @@ def window(recipe: Recipe, survey: Survey) -> Decision:
     codec, network = survey.trained.codec, survey.trained.network
     if varied(codec.view) is not Augment:
         return Decision(0, "this model looks at parts of pictures anyway")
+    if recipe.mosaic or recipe.train_size:
+        given = "mosaic" if recipe.mosaic else "train_size"
+        return Decision(0, f"{given} is given, and shows whole pictures")
     size = recipe.size or _for_windows(recipe, survey)
     shown = (size, size) if isinstance(size, int) else size
     report, sides = survey.measured(shown)

@@ -163,9 +163,11 @@ Result = TypeVar("Result")
 class Interrupt:
     """Turns the first Ctrl-C or SIGTERM into a request that the loop reads between two steps.
 
-    A second signal raises ``KeyboardInterrupt`` at once. A terminal that hangs up (SIGHUP: its
-    window or its line was closed) asks for the same as often as it likes, for shell and system may
-    both say so; nothing is shown there any more. Under ``nohup`` the signal stays ignored.
+    A second signal raises ``KeyboardInterrupt`` at once; but SIGTERM within ``_SAME`` seconds is
+    the first one again, which ``timeout`` sends to a command and to its group. A terminal that
+    hangs up (SIGHUP: its window or its line was closed) asks for the same as often as it likes, for
+    shell and system may both say so; nothing is shown there any more. Under ``nohup`` the signal
+    stays ignored.
 
     Signals can only be caught in the main thread; elsewhere the object is inert and
     ``is_requested`` stays False.
@@ -176,6 +178,7 @@ class Interrupt:
 
     def __init__(self, quiet: bool = False) -> None:
         self._requested = False
+        self._since = 0.0
         self._quiet = quiet
         self._may_break = False
         self._former: dict[int, Any] = {}
@@ -219,10 +222,11 @@ class Interrupt:
         if is_hang_up:
             _leave_terminal()
         if self._requested:
-            if is_hang_up:
+            again = number == signal.SIGTERM and time.monotonic() - self._since < _SAME
+            if is_hang_up or again:
                 return
             raise KeyboardInterrupt
-        self._requested = True
+        self._requested, self._since = True, time.monotonic()
         if not self._quiet:
             print("\nstopping after this step; once more: without saving", file=sys.stderr)
         if self._may_break:
@@ -230,6 +234,8 @@ class Interrupt:
 
 
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
+
+_SAME = 1.0
 
 
 def _hang_up() -> tuple[int, ...]:

@@ -37,7 +37,7 @@ def run(options: Recipe) -> TrainResult:
     from torch.multiprocessing.spawn import ProcessExitedException
 
     from heatpoint.training.data import check_samples, load_data
-    from heatpoint.training.processes import lost, make_fabric
+    from heatpoint.training.processes import lost, make_fabric, passed_on
     from heatpoint.training.report import waiting
     from heatpoint.training.start import kind_of
     from heatpoint.training.state import load_resume
@@ -59,7 +59,8 @@ def run(options: Recipe) -> TrainResult:
     work = partial(_train, options, data)
     outcome: TrainResult | HeatpointError
     try:
-        outcome = fabric.launch(work)
+        with passed_on():
+            outcome = fabric.launch(work)
     except ProcessExitedException as error:
         raise lost(error) from None
     if isinstance(outcome, HeatpointError):
@@ -113,12 +114,15 @@ def check_files(options: Recipe, parts: Sequence[Annotations], sources: Sequence
 
 def _train(options: Recipe, data: TrainingData, fabric: Fabric) -> TrainResult | HeatpointError:
     """Trains in one of the processes; a mistake is returned, for an exception loses its type."""
+    import torch
+
     from heatpoint.system import locked, memory_kept
     from heatpoint.training.loggers import finalize
     from heatpoint.training.loop import fit
     from heatpoint.training.processes import is_cut_off, lost, on_first
     from heatpoint.training.setup import Run
 
+    torch.set_num_threads(options.threads)  # a process of its own has its own number
     out = Path(options.out)
     busy = f"another run is writing into {out}; wait for its end, or choose another out"
     try:

@@ -241,12 +241,13 @@ def end_epoch(run: Run, last: bool) -> bool:
         False if a signal broke off the validation: the epoch stays open, to be validated when
         the run is resumed.
     """
-    start, position = time.monotonic(), run.position
+    start, speed, position = time.monotonic(), run.display.speed(), run.position
     due = last or (position.epoch + 1) % run.options.eval_every == 0
     metrics = validate(run) if due else {}
     if metrics is None:
         return False
-    record(run, metrics)
+    run.clock.hold_back(time.monotonic() - start)
+    record(run, metrics, speed)
     if not run.left:
         position.epoch, position.step, position.seen = position.epoch + 1, 0, 0
         run.sums.zero_()
@@ -274,12 +275,13 @@ def validate(run: Run) -> Row | None:
     return on_first(run.fabric, lambda: run.interrupt.breakable(score))
 
 
-def record(run: Run, metrics: Row) -> None:
+def record(run: Run, metrics: Row, speed: float) -> None:
     """Adds the epoch's row to the history, and remembers whether it is the best so far.
 
     Args:
         run: The run.
         metrics: Validation scores; empty if this epoch is not validated.
+        speed: Images per second that were trained.
     """
     position = run.position
     taken = max(1, position.step)
@@ -291,7 +293,7 @@ def record(run: Run, metrics: Row) -> None:
         "epoch": round(run.passes, 3),
         "updates": position.updates,
         "seconds": round(run.clock.elapsed(), 1),
-        "images_per_second": round(run.display.speed(), 1),
+        "images_per_second": round(speed, 1),
         "learning_rate": float(run.optimizer.param_groups[0]["lr"]),
         "loss": sum(means),
         **{f"loss/{name}": mean for name, mean in zip(run.terms, means, strict=True)},
@@ -330,7 +332,7 @@ def save(run: Run, metrics: Row | None = None) -> None:
         HeatpointError: A file cannot be written; what was there before is untouched.
     """
     position = run.position
-    position.seconds = run.clock.elapsed()
+    position.seconds, position.reserve = run.clock.elapsed(), run.clock.hold_back(0)
     run.sums = combined(run.fabric, run.sums, "mean")
     position.sums = run.sums.tolist()
 

@@ -54,9 +54,10 @@ class Clock:
         """Returns the seconds used so far, those of earlier sessions included."""
         return time.monotonic() - self._start
 
-    def hold_back(self, seconds: float) -> None:
-        """Keeps time for a validation as long as this one was."""
+    def hold_back(self, seconds: float) -> float:
+        """Keeps time for a validation as long as this one was, and returns how much is kept."""
         self._reserve = max(self._reserve, seconds)
+        return self._reserve
 
     def agree(self, share: Callable[[tuple[float, float]], tuple[float, float]]) -> None:
         """Lets ``position`` use the same times in all processes from now on, until asked again.

@@ -5,11 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import re
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
+from multiprocessing import active_children
 from pathlib import Path
 from statistics import median
+from types import FrameType
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -21,7 +26,7 @@ from heatpoint.errors import HeatpointError
 from heatpoint.networks.fast import choose_precision
 from heatpoint.system import VERSION
 from heatpoint.training.loggers import make_loggers
-from heatpoint.training.recipe import Recipe, differences
+from heatpoint.training.recipe import FREE_AMONG_PROCESSES, Recipe, differences
 
 Result = TypeVar("Result")
 
@@ -111,7 +116,7 @@ def check_alike(fabric: Fabric, options: dict[str, Any], data: dict[str, Any]) -
     versions = {"torch": torch.__version__, "heatpoint": VERSION}
     mine: dict[str, Any] = {"data": data, "versions": versions}
     first = fabric.broadcast((options, mine))
-    found = differences(first[0], options)
+    found = differences(first[0], options, FREE_AMONG_PROCESSES)
     found += [f"{n} were {first[1][n]} and are {v}" for n, v in mine.items() if first[1][n] != v]
     text = f"process {fabric.global_rank}: {'; '.join(found)}" if found else ""
     if any_process(fabric, bool(found)):
@@ -120,6 +125,33 @@ def check_alike(fabric: Fabric, options: dict[str, Any], data: dict[str, Any]) -
             "the processes of this run do not train alike, as the first one does; "
             f"{next(filter(None, told))}; start all with the same options, plan, data and versions"
         )
+
+
+@contextmanager
+def passed_on() -> Iterator[None]:
+    """Passes SIGTERM on to the processes that this one has started, which save and return.
+
+    So ``kill`` and ``timeout`` stop a run on several devices as one on a single device. Without
+    such processes, and outside of the main thread, nothing changes. Ctrl-C and a terminal that
+    hangs up reach all processes by themselves.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    former = signal.getsignal(signal.SIGTERM)
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        started = [child for child in active_children() if child.pid is not None]
+        for child in started:
+            os.kill(cast(int, child.pid), number)
+        if not started and callable(former):
+            former(number, frame)
+
+    signal.signal(signal.SIGTERM, handle)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, former)
 
 
 def is_cut_off(error: RuntimeError) -> bool:

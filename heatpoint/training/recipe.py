@@ -28,6 +28,12 @@ Files may have moved (their content is compared instead), the machine may be ano
 run may be made longer or shorter, which bends the learning-rate schedule. All others must agree.
 """
 
+FREE_AMONG_PROCESSES = FREE_ON_RESUME - {
+    *("epochs", "minutes", "stop_after", "eval_every", "patience"),
+}
+"""Options that may differ among the processes of one run: not those that say when all of them
+validate or stop, for one would wait for the others."""
+
 
 @dataclass
 class Recipe(TrainOptions):
@@ -83,20 +89,29 @@ def plain(options: Recipe) -> dict[str, Any]:
     return {name: _listed(value) for name, value in values.items()}
 
 
+def window_of(saved: Any) -> Any:
+    """Returns the value of ``window`` that ``plain`` wrote."""
+    if isinstance(saved, list) and saved and isinstance(saved[0], list):
+        return {tuple(s) if isinstance(s, list) else s: share for s, share in saved}
+    return tuple(saved) if isinstance(saved, list) else saved
+
+
 def _listed(value: Any) -> Any:
     """Returns tuples as the lists that JSON has."""
     return list(value) if isinstance(value, tuple) else value
 
 
-def differences(saved: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Returns one phrase for every option that resuming does not allow to differ.
+def differences(
+    saved: dict[str, Any], now: dict[str, Any], free: frozenset[str] = FREE_ON_RESUME
+) -> list[str]:
+    """Returns one phrase for every option that differs and is not ``free`` to.
 
     An option that did not exist when the run was saved had its default's effect.
     """
     compared = {
         name: (saved.get(name, getattr(Recipe, name)), value)
         for name, value in now.items()
-        if name not in FREE_ON_RESUME
+        if name not in free
     }
     return [
         f"{n} was {was!r} and is {value!r}" for n, (was, value) in compared.items() if was != value

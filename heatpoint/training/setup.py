@@ -125,6 +125,7 @@ class Run:
         epochs, position = options.epochs, self.position
         seconds = None if options.minutes is None else 60 * options.minutes
         self.clock = Clock(epochs, seconds, position.seconds, pace(self.stages, self.train_size))
+        self.clock.hold_back(position.reserve)
         marks = milestones(options)
         if options.steps is not None and epochs is not None:
             marks = tuple(self.clock.counted(epochs * mark) for mark in marks)

@@ -37,6 +37,7 @@ class Position:
         stage: Which part of the run it stands in, from 0.
         updates: Updates taken in all.
         seconds: Wall-clock time used.
+        reserve: Seconds that are held back for a validation; see ``Clock``.
         validated: Value of ``updates`` at the last validation.
         best: Highest main score of a validation in [0, 1] so far; None before the first one.
         best_epoch: Epoch of the row in ``history`` that has it.
@@ -54,6 +55,7 @@ class Position:
     stage: int = 0
     updates: int = 0
     seconds: float = 0.0
+    reserve: float = 0.0
     validated: int = 0
     best: float | None = None
     best_epoch: float = 0
@@ -143,7 +145,8 @@ def load_resume(path: Path) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         if state["format"] == FORMAT:
             kinds = get_type_hints(Position)
-            state["position"].setdefault("turns", None)  # not in files of older runs
+            for name, value in (("turns", None), ("reserve", 0.0)):  # not in files of older runs
+                state["position"].setdefault(name, value)
             checked = [(state[name], kind) for name, kind in _CONTENT.items()]
             checked += [(state["position"][name], kind) for name, kind in kinds.items()]
             if not all(fits(value, kind) for value, kind in checked):

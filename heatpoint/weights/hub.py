@@ -60,13 +60,14 @@ def push(checkpoint: str | Path, repo: str, *, licence: str = "", public: bool =
     """
     path = checkpoint_path(checkpoint)
     header = read_header(path)
+    card = _card(header, repo, licence).encode()
     with _hub(repo) as api:
         from huggingface_hub import CommitOperationAdd
 
         made = api.create_repo(repo, private=not public, exist_ok=True)
         added = [CommitOperationAdd(FILE, str(path))]
         if not api.file_exists(repo, CARD):
-            added.append(CommitOperationAdd(CARD, _card(header, repo, licence).encode()))
+            added.append(CommitOperationAdd(CARD, card))
         about = header["meta"].get("architecture", "a model")
         api.create_commit(repo, added, commit_message=f"Upload {about}")
     return str(made)
@@ -150,11 +151,11 @@ def _card(header: dict[str, Any], repo: str, licence: str) -> str:
     """Returns the page about a model: what the hub sorts by, and what a reader wants to know."""
     meta, names = header["meta"], header["names"]
     trained = meta.get("trained", {})
-    scores = trained.get("score", {})
+    scores = trained.get("score") or {}  # None where a signal stopped the run
     facts = ["---", "library_name: heatpoint", "pipeline_tag: object-detection"]
     facts += [f"license: {licence}"] * bool(licence) + ["tags:", "- heatmaps", "---", ""]
-    learnt = amount(trained["images"], "picture")
-    told = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
+    told = ", ".join(f"{n} {value:.4f}" for n, value in scores.items() if value is not None)
+    learnt = amount(trained.get("images", 0), "picture")
     height, width = meta.get("size", ("?", "?"))
     text = _TEXT.format(
         title=repo.rpartition("/")[2],
