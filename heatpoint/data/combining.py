@@ -85,7 +85,7 @@ def merge(parts: Sequence[Annotations]) -> tuple[Annotations, int]:
         HeatpointError: As for ``unified``.
     """
     same = unified(parts)
-    joints = 0 if same[0].skeleton is None else len(same[0].skeleton)
+    joints = _joints(same)
     records: dict[str, ImageRecord] = {}
     twice = 0
     for part in same:
@@ -100,6 +100,25 @@ def merge(parts: Sequence[Annotations]) -> tuple[Annotations, int]:
         records |= here
     merged = gathered(same, list(records.values()))
     return replace(merged, source=" + ".join(part.source for part in same)), twice
+
+
+def _joints(parts: Sequence[Annotations]) -> int:
+    """Returns how many joints an object has, 0 where there are none.
+
+    Raises:
+        HeatpointError: Joints have no names, and not all objects have as many.
+    """
+    if parts[0].skeleton is not None:
+        return len(parts[0].skeleton)
+    found: dict[int, str] = {}
+    for part in parts:
+        for record in part.images:
+            if record.keypoints is not None:
+                found.setdefault(record.keypoints.shape[1], part.source)
+    if len(found) > 1:
+        told = ", ".join(f"{count} in {source}" for count, source in found.items())
+        raise HeatpointError(f"objects have different numbers of joints ({told}), without names")
+    return next(iter(found), 0)
 
 
 def gathered(parts: Sequence[Annotations], images: list[ImageRecord]) -> Annotations:

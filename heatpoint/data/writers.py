@@ -69,13 +69,22 @@ def write(
         How many of each thing the format cannot say, in words: it is left out, or lost.
 
     Raises:
-        HeatpointError: The folder holds something, a part has no images, a picture is missing (so
-            that it cannot be placed, or its size is unknown), or the system refuses.
+        HeatpointError: The folder holds something, a part has no images, YOLO or VOC would write
+            the labels of a picture twice, a picture is missing (so that it cannot be placed, or its
+            size is unknown), or the system refuses.
     """
     if form == "shards" and pictures == "leave":
         raise HeatpointError("shards hold their pictures, which cannot be left where they are")
     same = dict(zip(parts, unified(list(parts.values())), strict=True))
     paths = list(dict.fromkeys(record.path for part in same.values() for record in part.images))
+    if form in ("yolo", "voc"):  # which have one file of labels for each picture
+        often = Counter(record.path for part in same.values() for record in part.images)
+        if twice := [path for path, times in often.items() if times > 1]:
+            raise HeatpointError(
+                f"{twice[0]} is listed more than once ({len(twice)} pictures are), and {form} has "
+                "one file of labels for each; heatpoint merge joins what one data set says of a "
+                "picture, and a picture can be in one split only"
+            )
     lost = Counter[str]()
     with _new_folder(Path(out)) as folder:
         names = _names(paths, form)
@@ -231,9 +240,13 @@ def _write_yolo(job: _Job) -> None:
             scale = np.array((width, height), np.float64)
             corners = record.boxes.reshape(-1, 2, 2) / scale
             rows = np.column_stack((corners.mean(1), corners[:, 1] - corners[:, 0]))
-            if record.quads is not None:
+            if record.quads is not None and skeleton is not None:
+                lost["four corners, of which the box is left"] += len(record)  # no line has both
+            elif record.quads is not None:
                 rows = (record.quads / scale).reshape(-1, 8)
                 lost[_OUTSIDE] += int((np.abs(rows - 0.5) > 0.51).any(1).sum())
+            if skeleton is None and record.keypoints is not None:
+                lost["joints without names"] += int((record.keypoints[..., 2] > 0).sum())
             if skeleton is not None:
                 joints = record.joints(len(skeleton))
                 joints = joints / (*scale, 1)

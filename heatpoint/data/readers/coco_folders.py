@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from heatpoint.data import Annotations
@@ -19,6 +19,9 @@ _MOST_FILES = 64
 _BEGINNING = rb'(?s)^[\xef\xbb\xbf\xff\xfe\s]*\{.*"(images|annotations|licenses)"\s*:'
 _KINDS = ("instances", "person_keypoints", "stuff", "panoptic", "captions", "image_info")
 """What COCO's own files begin with; of those of one split, the first is read."""
+
+_EXPORTED = ("_annotations.coco.json", "labels.json")
+"""What exporters call the file of a split's own folder; of several the first one read."""
 
 _LAYOUT = "a folder with _annotations.coco.json or labels.json, or a file in annotations/"
 
@@ -46,8 +49,8 @@ def _found(folder: Path) -> Iterator[tuple[str, Path]]:
     """Yields split and file: of one split those of COCO's kinds in their order."""
     for place in matching(folder, "*/"):
         files = _coco_files(place) if place.name != "annotations" else []
-        if len(files) == 1:
-            yield place.name, files[0]
+        for path in sorted(files, key=lambda path: path.name not in _EXPORTED):
+            yield place.name, path
     order = {kind: number for number, kind in enumerate(_KINDS)}
     for place in (folder, folder / "annotations"):
         files = _coco_files(place)
@@ -88,16 +91,17 @@ def read_folder(given: Given) -> Annotations:
                 f"{folder} holds {len(every)} COCO files; name the split, as {folder}:"
                 f"{next(iter(files))}, or give the file: {some}"
             )
-        return _joined([_part(given, path) for path in every], folder)
-    annotations = _part(given, chosen[0])
-    for other in chosen[1:]:
-        detail = f"{chosen[0].name} is read; give {other} itself if it is meant"
+        return _joined([_part(given, paths) for paths in files.values()], folder)
+    return _part(given, chosen)
+
+
+def _part(given: Given, paths: Sequence[Path]) -> Annotations:
+    """Returns what the first file of a split says, and says that there are others."""
+    annotations = coco.read_coco(Given(paths[0], images=given.images))
+    for other in paths[1:]:
+        detail = f"{paths[0].name} is read; give {other} itself if it is meant"
         annotations.say("annotations in a second format", "", detail)
     return annotations
-
-
-def _part(given: Given, path: Path) -> Annotations:
-    return coco.read_coco(Given(path, images=given.images))
 
 
 def _joined(parts: list[Annotations], folder: Path) -> Annotations:

@@ -260,6 +260,8 @@ class Columns:
         """Returns (N,) float64 of a field, NaN where it is not there."""
         try:
             numbers = np.array([math.nan if value is None else value for value in values], float)
+            if numbers.ndim != 1:
+                raise TypeError
         except (TypeError, ValueError, OverflowError):
             numbers = np.full(len(values), math.nan)
             for row, value in enumerate(values):

@@ -125,10 +125,12 @@ def _mask_box(counts: Any, size: Any) -> Box | None:
     try:
         height, width = map(int, size)
         runs = _expanded(counts) if isinstance(counts, str) else np.array(counts, np.int64)
+        if runs.ndim != 1:
+            return None
         ends = np.cumsum(runs)
     except (TypeError, ValueError, OverflowError):
         return None
-    if not len(runs) or min(height, width) < 1 or runs.min() < 0 or ends[-1] != height * width:
+    if not runs.size or min(height, width) < 1 or runs.min() < 0 or ends[-1] != height * width:
         return None
     starts, ends = (ends - runs)[1::2], ends[1::2]
     starts, ends = starts[ends > starts], ends[ends > starts]

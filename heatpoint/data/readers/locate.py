@@ -267,9 +267,12 @@ def locate_images(
         detail = f"{sum(path is not None for path in paths)} names, such as {names[0]!r}, were "
         detail += f"found in {chosen.folder} without their first {dropped} folders"
         annotations.say("images under shorter names", "", detail)
+    taken = set(paths)
     for place, name in enumerate(plain):
-        if paths[place] is None and (near := chosen.close(name, dropped)):
+        near = chosen.close(name, dropped) if paths[place] is None else None
+        if near and near not in taken:  # else another name means it
             paths[place] = near
+            taken.add(near)
             detail = f"the annotations call it {names[place]!r}"
             annotations.say("image under a near name", str(near), detail)
     if names and not any(paths):

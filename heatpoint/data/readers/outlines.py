@@ -77,7 +77,7 @@ def four(points: Any) -> Corners | None:
 
 def turned(box: Box, degrees: float, pivot: tuple[float, float]) -> Corners:
     """Returns the corners of a box that was turned clockwise about a point."""
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    sine, cosine = _sine_cosine(degrees)
     x1, y1, x2, y2 = box
     px, py = pivot
     return [
@@ -88,6 +88,13 @@ def turned(box: Box, degrees: float, pivot: tuple[float, float]) -> Corners:
 
 def ellipse_box(cx: float, cy: float, rx: float, ry: float, degrees: float = 0.0) -> Box:
     """Returns the upright box around an ellipse that was turned about its middle."""
-    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    sine, cosine = _sine_cosine(degrees)
     half_x, half_y = math.hypot(rx * cosine, ry * sine), math.hypot(rx * sine, ry * cosine)
     return cx - half_x, cy - half_y, cx + half_x, cy + half_y
+
+
+def _sine_cosine(degrees: float) -> tuple[float, float]:
+    """Returns both of an angle; NaN, which readers leave out and say, of one that is not finite."""
+    if not math.isfinite(degrees):
+        return math.nan, math.nan
+    return math.sin(math.radians(degrees)), math.cos(math.radians(degrees))

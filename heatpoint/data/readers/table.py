@@ -345,6 +345,8 @@ def _picture(file: Path) -> Picture:
     if "axis2" in plain:
         wanted = "points of two axes, rows and columns of a picture"
         raise steps.unexpected(file, wanted, ", ".join(headings[:6]))
+    if not {"axis0", "axis1"} <= {*plain}:
+        raise steps.unexpected(file, "columns axis-0 and axis-1", ", ".join(headings[:6]))
     row, column = plain.index("axis0"), plain.index("axis1")
     named = [plain.index(word) for word in ("label", "class", "name", "type") if word in plain]
     things = []
