@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -341,3 +342,19 @@ def test_a_signal_just_behind_the_work_does_not_escape(work: object) -> None:
     assert interrupt.breakable(work) is None  # type: ignore[arg-type]
     assert interrupt.is_requested()
     assert not interrupt._may_break
+
+
+@pytest.mark.parametrize(("number", "later"), [("SIGINT", 0.0), ("SIGTERM", 2.0)])
+def test_a_second_signal_means_at_once(
+    number: str, later: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("heatpoint.system.time.monotonic", lambda: now[0])
+    with Interrupt(quiet=True) as interrupt:
+        handle: Any = signal.getsignal(signal.SIGTERM)
+        handle(signal.SIGTERM, None)
+        handle(signal.SIGTERM, None)  # the same, by way of the group
+        assert interrupt.is_requested()
+        now[0] += later
+        with pytest.raises(KeyboardInterrupt):
+            handle(getattr(signal, number), None)

@@ -269,7 +269,7 @@ def blob_radius(
 
 
 def exact(values: Tensor) -> torch.dtype:
-    """Returns the type of cells and radii before they are made whole; that of the references."""
+    """Returns the type that the references compute in, or the most exact one of Apple's GPUs."""
     return torch.float32 if values.device.type == "mps" else torch.float64
 
 

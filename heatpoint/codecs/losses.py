@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from heatpoint.codecs.encoded import exact
+
 # Blocks keep the scratch rows small and in the last-level cache of a processor. Smaller ones are
 # no faster, and make threads wait for each other more often when the machine is busy.
 BLOCK_CELLS = 1 << 19
@@ -117,8 +119,7 @@ class _Focal(torch.autograd.Function):
                 gradient[peaks] = -into
         if gradient is not None:
             ctx.save_for_backward(gradient.view(logits.shape))
-        most = torch.float32 if flat.device.type == "mps" else torch.float64  # Apple's has no more
-        total = torch.stack(sums).to(most) if sums else flat.new_zeros(1, dtype=most)
+        total = torch.stack(sums).to(exact(flat)) if sums else flat.new_zeros(1)
         return total.sum().to(precision)
 
     @staticmethod

@@ -150,7 +150,7 @@ def parse(words: Sequence[str], command: str, options: type[Options]) -> Options
         values |= _read_config(parser, file, known)
     values |= vars(said) | positional | spared
     if said.print_config:
-        _print_config([(each, values.get(each.name, each.default)) for each in known.values()])
+        _print_config({name: values.get(name, option.default) for name, option in known.items()})
         raise SystemExit(0)
     for option in asked:
         if option.default is MISSING and values.get(option.name) in (None, "", []):
@@ -265,18 +265,18 @@ def _read_config(parser: _Parser, file: str, known: Mapping[str, Option]) -> dic
     return values
 
 
-def _print_config(values: Iterable[tuple[Option, Any]]) -> None:
+def _print_config(values: Mapping[str, Any]) -> None:
     import yaml
 
-    plain = {option.name: _plain(option, value) for option, value in values}
+    plain = {name: _plain(value) for name, value in values.items()}
     print(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True), end="")
 
 
-def _plain(option: Option, value: Any) -> Any:
+def _plain(value: Any) -> Any:
     """Returns a value as a file of options holds it: sizes and windows as the words for them."""
     if isinstance(value, Mapping):
-        return ",".join(f"{_plain(option, size)}:{share:g}" for size, share in value.items())
-    if isinstance(value, tuple):
-        is_size = not option.several and len(value) == 2 and all(type(n) is int for n in value)
+        return ",".join(f"{_plain(size)}:{share}" for size, share in value.items())
+    if isinstance(value, tuple):  # lists of numbers are lists, or have fractions
+        is_size = len(value) == 2 and all(type(number) is int for number in value)
         return "x".join(map(str, value)) if is_size else list(value)
     return None if value is MISSING else value

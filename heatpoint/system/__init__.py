@@ -236,6 +236,7 @@ class Interrupt:
 _STANDARD_OUTPUT, _STANDARD_ERROR = 1, 2
 
 _SAME = 1.0
+"""Seconds within which SIGTERM that comes again is the same request."""
 
 
 def _hang_up() -> tuple[int, ...]:

@@ -246,7 +246,7 @@ def end_epoch(run: Run, last: bool) -> bool:
     metrics = validate(run) if due else {}
     if metrics is None:
         return False
-    run.clock.hold_back(time.monotonic() - start)
+    run.clock.hold_back(time.monotonic() - start)  # what is saved below knows of it
     record(run, metrics, speed)
     if not run.left:
         position.epoch, position.step, position.seen = position.epoch + 1, 0, 0
