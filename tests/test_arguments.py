@@ -208,6 +208,8 @@ def test_config_file_gives_options(tmp_path: Path) -> None:
     assert read == Options(["x"], skip_bad=True, size=(96, 128), threshold=Threshold(0.7))
     read = parse("--score", "0.2", "--config", str(first), "--config", str(second))
     assert read == Options(["x"], skip_bad=True, scales=(0.5, 1.0), threshold=Threshold(0.2))
+    second.write_text("conf: 0.1\n")  # its second name
+    assert parse("--config", str(first), "--config", str(second)).threshold == Threshold(0.1)
 
 
 def test_printed_options_are_a_config_file(
@@ -248,6 +250,7 @@ def test_printed_windows_are_read_back(
         ("score: {a: 1}", "score takes one value or a list of values"),
         ("score: null", "score takes a number, not 'null'"),
         ("skip_bad: 2", "skip_bad takes true or false, not '2'"),
+        ("score: 0.1\nconf: 0.2", "has score twice, once as 'conf'"),
         ("just words", "must hold lines such as 'size: 512'"),
         ("a: [", "is not valid YAML at line"),
         ("[" * 1000, "is not valid YAML"),
@@ -299,6 +302,9 @@ def test_a_model_may_be_left_out_where_results_are_scored(tmp_path: Path) -> Non
     both = parse_words(["a.onnx", "val.json"], "evaluate", kind)
     assert (both.score.model, both.score.data) == ("a.onnx", "val.json")
     config = tmp_path / "a.yaml"
+    config.write_text("results: found.json\n")
+    told = parse_words(["--config", str(config), "val.json"], "evaluate", kind).score
+    assert (told.model, told.data, told.results) == (None, "val.json", "found.json")
     config.write_text("model: a.onnx\ndata: val.json\n")
     read = parse_words(["--config", str(config)], "evaluate", kind)
     assert (read.score.model, read.score.data) == ("a.onnx", "val.json")

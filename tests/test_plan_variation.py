@@ -228,12 +228,21 @@ def test_imagenet_weights_keep_adamw_where_little_is_learnt() -> None:
     assert optimizer(replace(short, minutes=1), gpu).value == "muon"
 
 
-def test_a_run_goes_on_with_the_schedule_that_it_began_with(tmp_path: Path) -> None:
+def test_a_run_goes_on_with_the_schedule_and_data_that_it_began_with(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shapes, out = str(write_shapes(tmp_path / "shapes", 12, (64, 64), seed=3)), tmp_path / "run"
     choice = {"size": 32, "pictures": False, "workers": 0}
     heatpoint.train(shapes, out=str(out), epochs=2, stop_after=1, schedule="cosine", **choice)
+    told = "goes on with"
+    assert told not in capsys.readouterr().out
     assert heatpoint.train(shapes, out=str(out), resume=True, **choice).finished
+    assert told in capsys.readouterr().out  # for a part was held out
     assert load_resume(out / "resume.pt")["options"]["schedule"] == "cosine"
+    parts = [str(out / name) for name in ("train.json", "val.json")]
+    images = {"images": str(tmp_path / "shapes"), "val_images": str(tmp_path / "shapes")}
+    heatpoint.train(*parts, **images, out=str(out), epochs=3, resume=True, **choice)
+    assert told not in capsys.readouterr().out
 
 
 def test_a_run_that_began_before_these_options_goes_on(tmp_path: Path) -> None:

@@ -143,12 +143,13 @@ def parse(words: Sequence[str], command: str, options: type[Options]) -> Options
         flags = [name for action in parser._actions for name in action.option_strings]
         parser.error(f"there is no option {short(strange)}{suggest(strange, flags)}")
     values: dict[str, Any] = {}
-    spared = {each.name: None for each in known.values() if getattr(said, each.unless, None)}
-    asked = [each for each in known.values() if each.name not in spared]
-    positional = _positional(parser, asked, [*others, *words[end + 1 :]])
     for file in said.config:
         values |= _read_config(parser, file, known)
-    values |= vars(said) | positional | spared
+    values |= vars(said)
+    spared = {each.name: None for each in known.values() if values.get(each.unless)}
+    asked = [each for each in known.values() if each.name not in spared]
+    positional = _positional(parser, asked, [*others, *words[end + 1 :]])
+    values |= positional | spared
     if said.print_config:
         _print_config({name: values.get(name, option.default) for name, option in known.items()})
         raise SystemExit(0)
@@ -251,17 +252,21 @@ def _read_config(parser: _Parser, file: str, known: Mapping[str, Option]) -> dic
         parser.error(f"--config {error}")
     if not isinstance(content, dict):
         parser.error(f"{where} must hold lines such as 'size: 512'")
+    flags = {name: option for option in known.values() for name in option.flags}
     values = {}
     for key, said in content.items():
         name = str(key).replace("-", "_")
-        if name not in known:
+        option = known.get(name) or flags.get(flag(name))  # by a second name too
+        if option is None:
             parser.error(f"{where} has no option {short(key)}{suggest(name, known)}")
-        option, words = known[name], said if isinstance(said, list) else [said]
+        if option.name in values:
+            parser.error(f"{where} has {option.name} twice, once as {short(key)}; keep one")
+        words = said if isinstance(said, list) else [said]
         if not all(isinstance(word, str) for word in words):
             parser.error(f"{where}: {name} takes one value or a list of values")
         if option.may_be_none and words in (["null"], ["~"]):
             words = [""]
-        values[name] = _read(parser, option, words, f"{where}: {name}")
+        values[option.name] = _read(parser, option, words, f"{where}: {name}")
     return values
 
 

@@ -31,11 +31,18 @@ def run(options: TrainOptions) -> TrainResult:
     from heatpoint.planning.sheet import draw_up, recalled
     from heatpoint.training.report import Display, is_first, waiting
 
+    display = Display(quiet=not is_first())
     if options.resume:
-        return training.run(recalled(options))
+        recipe = recalled(options)
+        if recipe.data != options.data:
+            display.say(
+                f"goes on with {recipe.data} and {recipe.val}, the parts that this run began with; "
+                "the data that is named is not read again"
+            )
+        return training.run(recipe)
     with waiting("reading the data"):
         drawn = draw_up(options)
-    Display(quiet=not is_first()).say(str(drawn))
+    display.say(str(drawn))
     drawn.save()
     return training.run(drawn.recipe)
 
