@@ -23,9 +23,14 @@ class HeatpointError(Exception):
     The message names the file or argument, what was expected, what was found, and the remedy,
     in one sentence or two. Programming errors are never wrapped in it. What a damaged file puts
     into a message may be of any length: a long one loses its middle.
+
+    A ``DataLoader`` rebuilds what a loading process raised from the text of its traceback; what
+    counts is the sentence behind the last mention of the class.
     """
 
     def __init__(self, message: str) -> None:
+        if message.startswith("Caught ") and "Traceback" in message:
+            message = message.rpartition(f"{type(self).__name__}: ")[2].strip()
         if len(message) > LONGEST:
             message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 3 :]}"
         super().__init__(message)

@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import math
 from datetime import timedelta
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -142,6 +143,20 @@ def test_validation_may_outlast_the_usual_time_of_waiting():
     fabric = make_fabric(Recipe("d", "v", devices=2, accelerator="cpu"))
     assert fabric.strategy._timeout >= timedelta(days=1)
     assert fabric.strategy._start_method == "spawn"
+
+
+def test_a_strategy_whose_package_is_not_here_is_one_sentence():
+    if find_spec("deepspeed"):
+        pytest.skip("deepspeed is installed")
+    with pytest.raises(HeatpointError, match=r"strategy='deepspeed': .*install"):
+        make_fabric(Recipe("d", "v", accelerator="cpu", strategy="deepspeed"))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_seeds_that_torch_does_not_take_are_one_sentence(seed):
+    with pytest.raises(HeatpointError, match=r"seed is a number from 0 to 2\^63 - 1, not"):
+        check(TrainOptions("d", seed=seed))
+    torch.manual_seed(2**63 - 1)
 
 
 def test_lightning_keeps_its_advice_to_itself(caplog):

@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from heatpoint.errors import HeatpointError
-from heatpoint.system import Interrupt, is_alive, locked, usable_cores
+from heatpoint.system import is_alive, locked, usable_cores
 from heatpoint.system.files import atomic_write, read_json, write_json
+from heatpoint.system.signals import Interrupt
 from heatpoint.system.signs import SIGN
 
 
@@ -349,7 +350,7 @@ def test_a_second_signal_means_at_once(
     number: str, later: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr("heatpoint.system.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("heatpoint.system.signals.time.monotonic", lambda: now[0])
     with Interrupt(quiet=True) as interrupt:
         handle: Any = signal.getsignal(signal.SIGTERM)
         handle(signal.SIGTERM, None)

@@ -156,7 +156,7 @@ class Video:
         check_outputs({"films": [self.draw], "numbers": [self.json, self.csv]}, given)
         from heatpoint.commands.display import track
         from heatpoint.inference.predict import looking, open_runner
-        from heatpoint.system import Interrupt
+        from heatpoint.system.signals import Interrupt
         from heatpoint.video import Video as Film
         from heatpoint.video import line, look
         from heatpoint.video.counting import Counts, Trails

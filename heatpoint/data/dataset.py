@@ -30,6 +30,7 @@ from heatpoint.data.pose_augment import PoseAugment
 from heatpoint.data.scene import Rng, Scene, Variation
 from heatpoint.errors import HeatpointError
 from heatpoint.geometry import Image
+from heatpoint.system.signals import leave_to_parent
 from heatpoint.views import View, channels_first
 from heatpoint.views.fields import Part, Target
 from heatpoint.views.zoom import Zoom
@@ -296,7 +297,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
 def worker_init(worker: int) -> None:
     """Keeps OpenCV to one thread in a worker process, of which there is one per core already.
 
-    The collector of garbage leaves alone what was there before: it would write to all of it.
+    The collector of garbage leaves alone what was there before: it would write to all of it. The
+    run alone answers the signals that ask it to stop.
     """
+    leave_to_parent()
     cv2.setNumThreads(0)
     gc.freeze()

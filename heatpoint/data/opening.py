@@ -38,14 +38,7 @@ JPEG_START, JPEG_END, PNG_START = b"\xff\xd8", b"\xff\xd9", b"\x89PNG\r\n\x1a\n"
 
 
 class BadImage(HeatpointError):
-    """An image that cannot be read, also after the trip from a worker process.
-
-    A ``DataLoader`` rebuilds a worker's exception from its printed traceback; what counts is the
-    sentence behind the last mention of this class.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message.rpartition(f"{type(self).__name__}: ")[2].strip())
+    """An image that cannot be read."""
 
 
 class TooLarge(BadImage):

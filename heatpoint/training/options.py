@@ -34,7 +34,7 @@ _MIN_1 = (
     *("batch_size", "accumulate", "eval_every", "patience", "max_detections"),
     *("devices", "nodes", "threads"),
 )
-_MIN_0 = ("workers", "weight_decay", "warmup", "clip", "freeze", "seed", "cache", "margin")
+_MIN_0 = ("workers", "weight_decay", "warmup", "clip", "freeze", "cache", "margin")
 _ABOVE_0 = ("epochs", "minutes", "lr", "stop_after", "padding")
 _RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
     (_MIN_1, "must be at least 1", lambda value: value >= 1),
@@ -42,6 +42,7 @@ _RANGES: tuple[tuple[tuple[str, ...], str, Callable[[float], bool]], ...] = (
     (_ABOVE_0, "must be above 0", lambda value: value > 0),
     (("mosaic", "flip", "half_body"), "is a probability", lambda value: 0 <= value <= 1),
     (("repeat_rare",), "is a share of the pictures, 0 to 1", lambda value: 0 <= value <= 1),
+    (("seed",), "is a number from 0 to 2^63 - 1", lambda value: 0 <= value < 2**63),
     (("ema",), "is a decay of at least 0 and below 1", lambda value: 0 <= value < 1),
     (("rotate",), "is an angle from 0 to 180 degrees", lambda value: 0 <= value <= 180),
     (("overlap",), "is an IoU between 0 and 1", lambda value: 0 < value < 1),

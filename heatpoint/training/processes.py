@@ -42,6 +42,9 @@ its connections close, and whoever started the processes (this program, torchrun
 others. A sign of life sent from a thread would not say more: a process that hangs has threads, too.
 """
 
+_LOADING = "DataLoader worker"
+"""How torch's errors call a process that loads pictures."""
+
 _STARTS: dict[str, Literal["popen", "spawn", "fork"]]
 _STARTS = {"ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
 
@@ -72,7 +75,8 @@ def make_fabric(options: Recipe) -> Fabric:
             precision="bf16-mixed" if options.precision == "bf16" else "32-true",
             loggers=make_loggers(options.logger, Path(options.out)),
         )
-    except (RuntimeError, ValueError) as error:  # how Fabric reports what is not there
+    # How Fabric reports devices, or packages for a strategy, that are not there.
+    except (RuntimeError, ValueError, ImportError) as error:
         raise HeatpointError(
             f"cannot use accelerator={accelerator!r}, devices={devices}, "
             f"strategy={strategy!r}: {error}"
@@ -157,12 +161,18 @@ def passed_on() -> Iterator[None]:
 def is_cut_off(error: RuntimeError) -> bool:
     """Tells whether an error of torch means that another process is gone."""
     # gloo reports it as a bare RuntimeError that names a line of its source.
-    return isinstance(error, torch.distributed.DistError) or "/gloo/" in str(error)
+    marks = "/gloo/", _LOADING
+    return isinstance(error, torch.distributed.DistError) or any(m in str(error) for m in marks)
 
 
 def lost(error: Exception) -> HeatpointError:
     """Returns what to say of a run of which a process is gone."""
     reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]
+    if _LOADING in reason:
+        return HeatpointError(
+            f"a process that loads pictures has died ({reason}), often for lack of memory: fewer "
+            "workers and a smaller cache need less; resume goes on from what was saved last"
+        )
     return HeatpointError(
         f"a process of this run has died, so that the others stopped ({reason}); resume goes on "
         "from what was saved last"

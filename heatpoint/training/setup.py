@@ -21,7 +21,7 @@ from heatpoint.inference.metrics import score_columns
 from heatpoint.networks import Network
 from heatpoint.networks.lean import lean
 from heatpoint.networks.strided import quicken_strided
-from heatpoint.system import Interrupt
+from heatpoint.system.signals import Interrupt
 from heatpoint.training.data import TrainingData, fingerprint, training_set
 from heatpoint.training.optimize import Clock, Ema, Schedule, build_optimizer, freeze
 from heatpoint.training.processes import check_alike, describe_device
