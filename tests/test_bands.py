@@ -276,6 +276,22 @@ def test_a_network_adapts_to_other_channels(name: str) -> None:
                 torch.testing.assert_close(found[key], value, rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("name", "channels"), [("centernet_mobilenetv2", 16), ("centernet_resnet18", 64)]
+)
+def test_only_what_sees_the_images_is_adapted_ever(name: str, channels: int) -> None:
+    """Convolutions within take as many channels, and stay."""
+    detector = zoo.build(name, ["a"])
+    detector.take(Bands(channels))
+    shapes = {key: value.shape for key, value in detector.network.state_dict().items()}
+    detector.take(Bands(4))
+    now = {key: value.shape for key, value in detector.network.state_dict().items()}
+    changed = [key for key in now if now[key] != shapes[key]]
+    assert [shapes[key][1] for key in changed if len(shapes[key]) == 4] == [channels]
+    picture = torch.zeros(1, 4, 64, 64, dtype=torch.uint8)
+    assert detector.network.eval()(picture)
+
+
 @pytest.mark.parametrize("bands", [Bands(1), Bands(2, "uint16"), Bands(7, "uint16")], ids=str)
 def test_every_channel_is_warped_alike(bands: Bands) -> None:
     rng = np.random.default_rng(0)

@@ -155,6 +155,10 @@ class Network(nn.Module):
         self.std.copy_(torch.tensor(std, dtype=torch.float64))
 
 
+_SEES = "sees_images"
+"""Attribute of the convolutions that ``take_channels`` has adapted."""
+
+
 def take_channels(network: Network, channels: int) -> None:
     """Adapts the convolutions that see the images, keeping what their filters have learnt.
 
@@ -173,10 +177,10 @@ def take_channels(network: Network, channels: int) -> None:
     before = len(network.mean)
     if channels == before:
         return
-    seeing = [
-        module
-        for module in network.backbone.modules()
-        if isinstance(module, nn.Conv2d) and module.in_channels == before and module.groups == 1
+    convolutions = [each for each in network.backbone.modules() if isinstance(each, nn.Conv2d)]
+    # Convolutions within may take as many later, 16 say: the first time they are noted.
+    seeing = [each for each in convolutions if hasattr(each, _SEES)] or [
+        each for each in convolutions if each.in_channels == before and each.groups == 1
     ]
     if not seeing:
         raise HeatpointError(
@@ -193,6 +197,7 @@ def take_channels(network: Network, channels: int) -> None:
             kept = weight[:, turns] / weight.new_tensor(times)[:, None, None]
         module.weight = nn.Parameter(kept)
         module.in_channels = channels
+        setattr(module, _SEES, True)
     network.mean, network.std = network.mean[turns], network.std[turns]
     mean, std = network.backbone.mean, network.backbone.std
     network.backbone.mean = tuple(mean[channel] for channel in turns)
