@@ -132,6 +132,10 @@ def test_tracks_lie_on_the_frames_of_a_video(tmp_path: Path) -> None:
 def test_videos_without_pictures_or_with_keyframes_alone_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HeatpointError, match=r"about a video, and none of its frames .*ffmpeg"):
         read(film(tmp_path, tracked((0, 0)), pictures=0))
+    tasks = [tracked((0, 0)).replace("<track", f'<track task_id="{task}"') for task in (1, 1, 2)]
+    with pytest.raises(HeatpointError, match=r"the videos of 2 tasks, .*export each task"):
+        read(film(tmp_path, "".join(tasks), pictures=2))
+    assert len(read(film(tmp_path, "".join(tasks[:2]), pictures=2)).images[0].boxes) == 2
     with pytest.raises(HeatpointError, match="track 0 has frames 0 and 3 and none between"):
         read(film(tmp_path, tracked((0, 0), (3, 0)), pictures=4))
 

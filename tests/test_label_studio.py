@@ -191,3 +191,16 @@ def test_a_task_without_a_picture_is_named(tmp_path: Path) -> None:
         data_of(tmp_path, task(CAT, data={"text": "hello"}))
     with pytest.raises(HeatpointError, match="has no split 'train'"):
         read(f"{write(tmp_path / 'e.json', [task(CAT)])}:train")
+
+
+@pytest.mark.parametrize("key", ["to_name", "source"])
+def test_regions_of_a_second_picture_are_left_out(tmp_path: Path, key: str) -> None:
+    sign = "$" if key == "source" else ""
+    first, second = (CAT | {"id": name, key: sign + name} for name in ("left", "right"))
+    both = task(first, second) | {"data": {"left": "a.jpg", "right": "b.jpg"}}
+    other = task(CAT | {key: sign + "tag"})  # what names no picture says nothing
+    data = data_of(tmp_path, both, other | {"id": 2, "data": {"image": "c.jpg", "tag2": "x"}})
+    assert [len(each.boxes) for each in data.images] == [1, 1]
+    assert data.left_out == {"object without a box": 1}
+    said = "it is on another picture of the task than the first"
+    assert any(said in each.detail for each in data.findings)

@@ -35,7 +35,10 @@ def read_createml(given: Given) -> Annotations:
             labelled.
     """
     pictures: list[Picture] = []
-    files = steps.split_files(given.path, FILE) if given.is_folder else {"": given.without_split()}
+    if given.is_folder:
+        files = steps.files_together(given.path, FILE, given.split)
+    else:
+        files = {"": given.without_split()}
     for folder, file in files.items():
         content = read_json(file)
         for place, item in enumerate(content if isinstance(content, list) else [content], start=1):

@@ -77,13 +77,14 @@ def read_cvat(given: Given) -> Annotations:
     are occluded count as hidden, those outside as not labelled.
 
     Raises:
-        HeatpointError: It is no whole XML of CVAT; a track lacks frames; there is no such split; or
-            the frames of a video are not there as pictures.
+        HeatpointError: It is no whole XML of CVAT; a track lacks frames; there is no such split;
+            there are several videos, or the frames of one are not there as pictures.
     """
     path, images = _file(given), given.images
     meta = _Meta([], [], 1, None, None)
     pictures: list[Picture] = []
     frames: dict[int, list[tuple[Element, str, str]]] = defaultdict(list)
+    films = set[str | None]()
     for element in _elements(path):
         if element.tag == "meta":
             meta = _meta(element)
@@ -96,6 +97,12 @@ def read_cvat(given: Given) -> Annotations:
             pictures.append(_picture(name, size, shapes, element.get("subset", "")))
         elif element.tag == "track":
             _add_track(element, frames, meta.step, path)
+            films.add(element.get("task_id"))
+    if len(films) > 1:
+        raise HeatpointError(
+            f"{path} holds the videos of {len(films)} tasks, which count their frames each from "
+            "their own start; export each task instead of the project"
+        )
     if frames and not pictures:
         pictures = _framed(_film(frames, meta, path), path, images)
     # The pictures of a project lie in folders of its subsets.

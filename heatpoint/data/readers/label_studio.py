@@ -90,7 +90,7 @@ def _picture(name: str, task: dict[str, Any], where: str) -> Picture:
             if _is_label(value)
             for kind in [next((key for key in value if key.endswith("labels")), "rectangle")]
         ]
-        return _drawn(name, results, where, [])
+        return _drawn(name, results, where, [], {})
     every = task.get("annotations", task.get("completions"))
     every = [each for each in every if isinstance(each, dict)] if isinstance(every, list) else []
     valid = [each for each in every if not each.get("was_cancelled")]
@@ -105,7 +105,7 @@ def _picture(name: str, task: dict[str, Any], where: str) -> Picture:
     ]
     notes = [Note("second annotation of an image", other, lost=True) for other in others]
     result = valid[0].get("result")
-    return _drawn(name, result if isinstance(result, list) else [], where, notes)
+    return _drawn(name, result if isinstance(result, list) else [], where, notes, task["data"])
 
 
 def _image_of(task: dict[str, Any]) -> str:
@@ -124,8 +124,29 @@ def _plain(name: str) -> str:
     return unquote(path.rsplit("/", 1)[-1]) if "/data/upload/" in path else name
 
 
-def _drawn(name: str, results: list[Any], where: str, notes: list[Note]) -> Picture:
-    """Returns the picture with what one annotation holds."""
+def _elsewhere(item: dict[str, Any], name: str, data: dict[str, Any]) -> bool:
+    """Returns whether a region is on another picture of its task than that of this name.
+
+    With several pictures in a task, a region says on which it was drawn: by its place in a list, by
+    the key of ``data`` (``source``), or by the name of the picture's tag, by custom that key.
+    """
+    keys = str(item.get("source") or "").removeprefix("$"), item.get("to_name")
+    on = next((data[key] for key in keys if isinstance(key, str) and key in data), name)
+    return bool(item.get("item_index")) or (isinstance(on, str) and on != name)
+
+
+def _drawn(
+    name: str, results: list[Any], where: str, notes: list[Note], data: dict[str, Any]
+) -> Picture:
+    """Returns the picture with what one annotation holds.
+
+    Args:
+        name: What the task calls the picture.
+        results: The regions.
+        where: What messages call the task.
+        notes: What there is to say of it already.
+        data: What the task is about, by keys; empty where it is not told.
+    """
     things: list[Thing] = []
     joints: list[Joint] = []
     size: steps.Size | None = None
@@ -139,7 +160,7 @@ def _drawn(name: str, results: list[Any], where: str, notes: list[Note]) -> Pict
         problem = "" if mine else "original_width and original_height are missing"
         if item.get("image_rotation"):
             problem = f"the picture was turned by {item['image_rotation']} degrees in the editor"
-        if item.get("item_index"):
+        if _elsewhere(item, name, data):
             problem = "it is on another picture of the task than the first"
         if problem or mine is None:
             things.append(Thing(label, Outline(None, problem), what))

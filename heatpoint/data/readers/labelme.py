@@ -43,6 +43,11 @@ def _files(folder: Path) -> list[Path]:
     return matching(folder, "*.json", "*/*.json")
 
 
+def _deeper(folder: Path) -> list[Path]:
+    """Returns the files of LabelMe further down; others there have nothing to do with it."""
+    return list(filter(_begins_so, matching(folder, "*/*/**/*.json")))
+
+
 def _begins_so(path: Path) -> bool:
     """Returns whether a file has the keys near its ends; a picture may lie between them."""
     try:
@@ -56,9 +61,9 @@ def _begins_so(path: Path) -> bool:
 
 
 def read_labelme(given: Given) -> Annotations:
-    """Reads a folder of LabelMe files, those of its sub-folders included, or one file.
+    """Reads a folder of LabelMe files, those of the folders below it included, or one file.
 
-    Sub-folders are splits.
+    The folders in it are splits.
 
     Polygons, circles and turned boxes count as the upright boxes around them, polygons of one
     label and group as one object, masks as their boxes; lines are left out. Points are joints by
@@ -74,7 +79,7 @@ def read_labelme(given: Given) -> Annotations:
     """
     path, images = given.path, given.images
     folder = path if given.is_folder else path.parent
-    files = _files(path) if given.is_folder else [given.without_split()]
+    files = [*_files(path), *_deeper(path)] if given.is_folder else [given.without_split()]
     contents = steps.read_all(files, read_json, "JSON")
     pictures, beside = [], []
     others: list[Path] = []

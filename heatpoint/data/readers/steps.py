@@ -246,11 +246,27 @@ def _plain(stem: str) -> str:
 
 
 def split_files(folder: Path, name: str) -> dict[str, Path]:
-    """Returns the files of that name in a folder (``""``) or in the folders of its splits."""
-    own = folder / name
-    if own.is_file():
-        return {"": own}
-    return {path.parent.name: path for path in matching(folder, f"*/{name}")}
+    """Returns the files of that name in a folder (``""``) and in the folders of its splits."""
+    own = {"": folder / name} if (folder / name).is_file() else {}
+    return own | {path.parent.name: path for path in matching(folder, f"*/{name}")}
+
+
+def files_together(folder: Path, name: str, split: str | None) -> dict[str, Path]:
+    """Returns the files of that name that are one data set: those of all splits, or the folder's.
+
+    Raises:
+        HeatpointError: The folder has one, its splits have others, and no split is asked for.
+    """
+    files = split_files(folder, name)
+    own = files.pop("", None)
+    if own is None or not files:
+        return files or {"": folder / name}
+    if split is None:
+        raise HeatpointError(
+            f"{folder} has {name}, and so have {', '.join(files)} in it; name the one that is "
+            f"meant: {own}, or {folder}:{next(iter(files))}"
+        )
+    return files
 
 
 def read_split(folder: Path, split: str, lists: Mapping[str, Path], layout: str) -> list[str]:

@@ -136,7 +136,9 @@ def read_table(given: Given) -> Annotations:
             line), or there is no such split.
     """
     path, images = given.path, given.images
-    files = steps.split_files(path, ROBOFLOW) if given.is_folder else {"": path}
+    files = {"": path}
+    if given.is_folder:
+        files = steps.files_together(path, ROBOFLOW, given.split)
     first = path / ROBOFLOW if given.is_folder else path
     names, classes = _classes(first.parent)
     found: dict[str, _Table] = {}

@@ -178,15 +178,20 @@ def read_dota(given: Given) -> Annotations:
     """
     path, split, images = given.path, given.split, given.images
     folders = _folders(path)
-    splits = {each.parent.name: each for each in folders if each.parent != path}
+    splits = {each[0].parent.name: each for each in folders if each[0].parent != path}
     if split is not None and split not in splits:
         raise steps.no_such_split(path, split, splits, "a folder with labelTxt")
-    rows = {folder: {file: _rows(file) for file in matching(folder, "*.txt")} for folder in folders}
+    rows = {
+        folder: {file: _rows(file) for file in matching(folder, "*.txt")} for folder, *_ in folders
+    }
     used = {row.name for files in rows.values() for each in files.values() for row in each}
     names = check_names(sorted(used), path)
     annotations = Annotations(names, [], str(path))
-    for folder in folders if split is None else [splits[split]]:
-        pictures = _pictures(images or folder.parent / "images")
+    for folder, *others in folders if split is None else [splits[split]]:
+        for other in others:
+            detail = f"{folder} is read, the last by name; move it away if {other} is meant"
+            annotations.say("annotations in a second format", "", detail)
+        pictures = _pictures(images or folder.parent / "images", annotations)
         for file, objects in rows[folder].items():
             if (picture := pictures.pop(file.stem, None)) is None:
                 annotations.leave_out("unused label file", str(file), "no picture of its name")
@@ -198,20 +203,35 @@ def read_dota(given: Given) -> Annotations:
     return annotations
 
 
-def _folders(path: Path) -> list[Path]:
-    """Returns the folders of label files in a folder, or in folders of it."""
+def _folders(path: Path) -> list[list[Path]]:
+    """Returns the folders of label files in a folder or in folders of it, together where they are.
+
+    The first of several is read: ``labelTxt-v1.5``, say, which mends ``labelTxt-v1.0``.
+    """
     there = matching(path, "*/", "*/*/")
     found = [each for each in there if each.name.lower().startswith(_LABELS) and each.is_dir()]
     # DOTA comes with upright boxes of the same objects beside the turned ones.
     turned = [each for each in found if "hbb" not in each.name.lower()]
-    once = {each.parent: each for each in sorted(turned or found, reverse=True)}
-    return sorted(once.values())
+    together: dict[Path, list[Path]] = {}
+    for each in sorted(turned or found, reverse=True):
+        together.setdefault(each.parent, []).append(each)
+    return sorted(together.values())
 
 
-def _pictures(folder: Path) -> dict[str, Path]:
-    """Returns the pictures of a folder by their names without endings."""
-    there = sorted(folder.iterdir()) if folder.is_dir() else []
-    return {each.stem: each for each in there if is_picture(each)}
+def _pictures(folder: Path, annotations: Annotations) -> dict[str, Path]:
+    """Returns the pictures of a folder by their names without endings; says what is none of them.
+
+    Args:
+        folder: Theirs.
+        annotations: Receives what is left out.
+    """
+    found: dict[str, Path] = {}
+    locate.leave_out_unread([folder], annotations)
+    for each in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if is_picture(each) and found.setdefault(each.stem, each) != each:
+            detail = f"{found[each.stem].name} has its name"
+            annotations.leave_out("image without annotation file", str(each), detail)
+    return found
 
 
 def _rows(file: Path) -> list[_Row]:
