@@ -19,7 +19,7 @@ import pytest
 
 from heatpoint.errors import HeatpointError
 from heatpoint.system import is_alive, locked, usable_cores
-from heatpoint.system.files import atomic_write, read_json, write_json
+from heatpoint.system.files import atomic_write, partial_name, read_json, write_json
 from heatpoint.system.signals import Interrupt
 from heatpoint.system.signs import SIGN
 
@@ -164,6 +164,14 @@ def test_a_killed_write_leaves_nothing_for_long(tmp_path: Path) -> None:
     assert len(os.listdir(tmp_path)) == 1
     write_json(tmp_path / "a.json", 1)
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_containers_of_one_name_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {partial_name(Path("a.json")).name}
+    for space in ("pid:[1]", "pid:[2]"):
+        monkeypatch.setattr("os.readlink", lambda path, space=space: space)
+        names.add(partial_name(Path("a.json")).name)
+    assert len(names) == 3
 
 
 def test_a_killed_export_leaves_nothing_for_long(tmp_path: Path) -> None:

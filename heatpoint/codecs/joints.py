@@ -66,7 +66,9 @@ class JointCodec(Codec):
         refine: How decoding goes below the cell; see ``joint_peaks``.
         flip_merge: Maps of an image and of its mirror image become their "mean" (bearpaw's sum
             has the same joints and twice the scores), their mean "clipped" at 1 (princeton), or
-            their mean after the latter was "shifted" right by one cell (mmpose).
+            their mean after the latter was "shifted" right by one cell (mmpose). The first two are
+            for align "center". With "index" they move joints by (stride - 1) / 2 pixels, and
+            "shifted" by half a pixel; with "center" that moves them by half a cell.
     """
 
     learns: ClassVar[frozenset[Part]] = frozenset({"keypoints"})

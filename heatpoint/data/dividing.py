@@ -192,7 +192,8 @@ def _of_table(table: str) -> dict[str, str]:
             f"{suggest(column, map(str, columns))}"
         )
     named = next((name for name in _FILE_COLUMNS if name in columns), columns[0])
-    groups = {str(row[named]).replace("\\", "/"): str(row[column]) for row in rows if column in row}
+    said = [row for row in rows if str(row.get(column) or "").strip() or row.get(column) == 0]
+    groups = {str(row[named]).replace("\\", "/"): str(row[column]) for row in said}
     last: dict[str, set[str]] = {}
     for name, group in groups.items():
         last.setdefault(name.rpartition("/")[2], set()).add(group)

@@ -6,7 +6,8 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -126,6 +127,37 @@ class Skeleton:
         """Returns the joints of class ``label`` as a skeleton; None if it has none."""
         joints = self.joints_of(label)
         return self._cut(joints.start, joints.stop)
+
+    def parts(self, names: Sequence[str]) -> list[Skeleton | None]:
+        """Returns the skeleton of each class, of which ``joined`` makes this one.
+
+        Joints have the names that they had before, without those of classes in front.
+
+        Args:
+            names: Class names, in label order.
+        """
+        whole = [self.part(label) for label in range(len(names))]
+        owners: dict[Skeleton | None, str] = {}
+        for one, name in zip(whole, names, strict=True):
+            owners.setdefault(one, name)
+        fronts = {one: f"{name}_" for one, name in owners.items() if one is not None}
+        behind = [
+            joint.removeprefix(front)
+            for one, front in fronts.items()
+            for joint in one.joints
+            if joint.startswith(front)
+        ]
+        shared = {joint for joint, times in Counter(behind).items() if times > 1}
+
+        def plain(one: Skeleton) -> Skeleton:
+            short = {f"{fronts[one]}{joint}": joint for joint in shared}
+            return replace(one, joints=tuple(short.get(joint, joint) for joint in one.joints))
+
+        bare = [one and plain(one) for one in whole]
+        with suppress(HeatpointError):  # joints called the same
+            if self.slices and Skeleton.joined(names, bare) == self:
+                return bare
+        return whole
 
     def _cut(self, start: int, stop: int) -> Skeleton | None:
         def within(indices: Pairs) -> Pairs:

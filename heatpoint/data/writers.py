@@ -331,6 +331,7 @@ class _Packer:
     def __init__(self, start: Path) -> None:
         self._start, self._number = start, 0
         self._archive: tarfile.TarFile | None = None
+        self._keys = set[str]()
 
     def add(self, name: str, record: ImageRecord, part: Annotations) -> None:
         """Adds a picture and its annotation."""
@@ -347,6 +348,9 @@ class _Packer:
         # Other readers of such files take what follows the first dot for the ending.
         path = PurePosixPath(name)
         key = str(path.with_name(path.stem.replace(".", "_")))
+        while key in self._keys:  # a_1.0.jpg beside a_1_0.jpg
+            key += "_"
+        self._keys.add(key)
         for ending, data in ((path.suffix, picture), (".json", _told(record, part, key))):
             member = tarfile.TarInfo(key + ending)
             member.size = len(data)
@@ -373,12 +377,11 @@ class _Packer:
 def _told(record: ImageRecord, part: Annotations, key: str) -> bytes:
     """Returns the JSON that stands beside a picture."""
     whole = as_coco(replace(part, images=[replace(record, path=Path(key + record.path.suffix))]))
-    used = {part.category_ids[label] for label in record.labels.tolist()}
     return msgspec.json.encode(
         {
             "image": whole["images"][0],
             "annotations": whole["annotations"],
-            "categories": [each for each in whole["categories"] if each["id"] in used],
+            "categories": [whole["categories"][i] for i in sorted(set(record.labels.tolist()))],
         }
     )
 

@@ -102,8 +102,14 @@ def partial_name(target: Path) -> Path:
 
 
 def _here() -> str:
-    """Returns eight digits for this machine: folders may be shared with others."""
-    return f"{zlib.crc32(platform.node().encode()):08x}"
+    """Returns eight digits for this machine: folders may be shared with others.
+
+    Containers that have one name, that of their host, count their processes each for itself.
+    """
+    apart = ""
+    with suppress(OSError):  # not Linux
+        apart = os.readlink("/proc/self/ns/pid")
+    return f"{zlib.crc32((platform.node() + apart).encode()):08x}"
 
 
 def _sweep(folder: Path) -> None:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from heatpoint.data import Annotations, Id
 from heatpoint.data.readers import steps, unread
-from heatpoint.data.readers.coco_classes import as_id, read_classes
+from heatpoint.data.readers.coco_classes import as_id, id_order, read_classes
 from heatpoint.data.readers.coco_objects import PIXEL, Columns, Item
 from heatpoint.data.readers.given import Given
 from heatpoint.data.readers.locate import locate_images
@@ -189,24 +189,37 @@ def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> d
     """Returns a data set as the content of a COCO file.
 
     Four corners are polygons. Difficult objects carry ``"difficult": 1`` and head sizes
-    ``"head_size"``, which COCO tools pass over.
+    ``"head_size"``, which COCO tools pass over. Classes are numbered from 1 where their ids are not
+    in the order of the classes, which is that of ids to whoever reads the file.
 
     Args:
         data: The data set.
         folder: Image paths are stored relative to it where that is possible.
         shift: What is taken from joints in image pixels.
     """
+    ids: Sequence[Id] = data.category_ids
+    if list(ids) != sorted(ids, key=id_order):
+        ids = range(1, len(ids) + 1)
     images: list[dict[str, Any]] = []
     objects: list[dict[str, Any]] = []
+    ways = {
+        above: Path(_way(above, folder)) for above in {each.path.parent for each in data.images}
+    }
     for record in data.images:
         size = {} if record.size is None else {"height": record.size[0], "width": record.size[1]}
-        images.append({"id": record.image_id, "file_name": _relative(record.path, folder)} | size)
+        images.append(
+            {
+                "id": record.image_id,
+                "file_name": (ways[record.path.parent] / record.path.name).as_posix(),
+            }
+            | size
+        )
         rows = zip(record.boxes.tolist(), record.labels.tolist(), strict=True)
         for i, ((x1, y1, x2, y2), label) in enumerate(rows):
             item: dict[str, Any] = {
                 "id": len(objects) + 1,
                 "image_id": record.image_id,
-                "category_id": data.category_ids[label],
+                "category_id": ids[label],
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
                 "area": float(record.areas[i]),
                 "iscrowd": int(record.crowd[i]),
@@ -222,9 +235,10 @@ def as_coco(data: Annotations, folder: Path = Path(), shift: float = PIXEL) -> d
                 item["head_size"] = float(record.heads[i])
             objects.append(item)
     categories = []
-    for label, (number, name) in enumerate(zip(data.category_ids, data.names, strict=True)):
+    parts = data.skeleton.parts(data.names) if data.skeleton else [None] * len(data.names)
+    for number, name, part in zip(ids, data.names, parts, strict=True):
         category: dict[str, Any] = {"id": number, "name": name}
-        if data.skeleton is not None and (part := data.skeleton.part(label)):
+        if part is not None:
             category["keypoints"] = list(part.joints)
             category["skeleton"] = [[one + 1, other + 1] for one, other in part.edges]
             category["flip_pairs"] = [list(pair) for pair in part.pairs]
@@ -244,11 +258,19 @@ def write_coco(annotations: Annotations, path: str | Path) -> None:
     write_json(path, as_coco(annotations, Path(path).parent))
 
 
-def _relative(file: Path, folder: Path) -> str:
+def _way(to: Path, folder: Path) -> str:
+    """Returns the way from one folder to another, as systems go it.
+
+    Behind a link, ``..`` is not what the path says.
+    """
+    whole = os.path.realpath(to)
     try:
-        return Path(os.path.relpath(file, folder)).as_posix()
+        way = os.path.relpath(to, folder)
+        if os.path.realpath(os.path.join(os.path.realpath(folder), way)) == whole:
+            return way
+        return os.path.relpath(whole, os.path.realpath(folder))
     except ValueError:  # another drive on Windows
-        return Path(os.path.abspath(file)).as_posix()
+        return os.path.abspath(to)
 
 
 def _object_joints(joints: NDArray[np.float64], shift: float) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def read_classes(
     root = _root(listed, {str(each) for each in seen})
     if root is not None:
         del listed[root]
-    ids = tuple(sorted(listed, key=_order))
+    ids = tuple(sorted(listed, key=id_order))
     kept = [listed[number] for number in ids]
     names = check_names([item["name"] for item in kept], path)
     skeleton = _skeleton(kept, names, path)
@@ -79,7 +79,7 @@ def _hashable(values: Sequence[Any]) -> set[Any]:
         return {value for value in values if isinstance(value, int | float | str)}
 
 
-def _order(number: Id) -> tuple[bool, int, str]:
+def id_order(number: Id) -> tuple[bool, int, str]:
     """Returns what ids are sorted by; "10" comes after "9"."""
     plain = str(number)
     is_number = (plain.isdecimal() and len(plain) < 40) or isinstance(number, int)

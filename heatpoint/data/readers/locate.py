@@ -119,7 +119,7 @@ def _name(text: str) -> _Name:
         return _Name((), "", None)
     if not last and folders:
         folders, last = folders[:-1], folders[-1]
-    if not slash and (drive := _DRIVE.match(last)):
+    if not slash and os.name == "nt" and (drive := _DRIVE.match(last)):
         last = last[drive.end() :]
     return _Name(folders, last, Path(plain) if astray else None)
 
