@@ -72,6 +72,27 @@ def test_boxes_of_files(folder: Path, tmp_path: Path) -> None:
     assert len(predict(ramp_detector(), folder, boxes=path, score=0.05)[0]) == 3
 
 
+def test_boxes_of_frames_stay_with_their_frames(folder: Path, tmp_path: Path) -> None:
+    film, path = tmp_path / "film.tif", tmp_path / "boxes.json"
+    first, *others = [PIL.open(folder / f"{i}.png") for i in range(3)]
+    first.save(film, save_all=True, append_images=others)
+    rows = [
+        {"file_name": "film.tif", "frame": frame, "bbox": [x1, y1, x2 - x1, y2 - y1], "score": 0.8}
+        for frame, boxes in enumerate(BOXES)
+        for x1, y1, x2, y2 in boxes
+    ]
+    path.write_text(json.dumps(rows))
+    check(predict(ramp_detector(), film, boxes=path, frames=True))
+    with (
+        pytest.raises(HeatpointError, match=r"film.tif \(frame 0\).*about frames, which --frames"),
+        pytest.warns(HeatpointWarning, match="several frames"),
+    ):
+        predict(ramp_detector(), film, boxes=path)
+    path.write_text(json.dumps([row | {"frame": None} for row in rows]))
+    with pytest.raises(HeatpointError, match="do not say of which"):
+        predict(ramp_detector(), film, boxes=path, frames=True)
+
+
 def test_what_predict_writes_of_a_detector_is_a_boxes_file(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     people = ("spot", "person")

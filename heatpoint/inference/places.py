@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ ImageBoxes = NDArray[Any] | Sequence[Sequence[float]]
 
 Scored = tuple[Any, float]
 """A box of a file, which may be anything, and its score."""
+
+Named = tuple[str, int | None]
+"""A file, and which of its frames, from 0; None where frames are not told apart."""
 
 
 def places_of(boxes: ImageBoxes, where: str, scores: Sequence[float] | None = None) -> Places:
@@ -93,9 +96,10 @@ def boxes_of_file(
     """Reads the boxes of images from a JSON file of one of two kinds.
 
     COCO result rows with a ``file_name``, as ``heatpoint predict --json`` writes for a detector of
-    boxes: an image without a row has no subject, and rows of other classes are left alone. Or
-    ``{file name: [[x1, y1, x2, y2], ...]}``, where every image has an entry. File names match in
-    full, or by their last part where it is one image's only.
+    boxes: an image without a row has no subject, rows of other classes are left alone, and rows
+    about the frames of a file say ``frame``. Or ``{file name: [[x1, y1, x2, y2], ...]}``, where
+    every image has an entry. File names match in full, or by their last part where it is one
+    image's only.
 
     Raises:
         HeatpointError: The file is of neither kind, or about other images; names them.
@@ -105,10 +109,10 @@ def boxes_of_file(
     numbers = _numbers(sources)
     strangers: list[str] = []
     found: dict[int, list[Scored]] = {}
-    for name, scored in named.items():
-        number = numbers.get(name, numbers.get(Path(name).name))
+    for (name, frame), scored in named.items():
+        number = numbers.get((name, frame), numbers.get((Path(name).name, frame)))
         if number is None:
-            strangers.append(name)
+            strangers.append(name if frame is None else f"{name} (frame {frame})")
         else:
             kept = [each for each in scored if each[1] >= score_threshold]
             found[number] = found.get(number, []) + kept
@@ -116,7 +120,8 @@ def boxes_of_file(
         shown = ", ".join(sorted(strangers)[:5]) + (" ..." if len(strangers) > 5 else "")
         raise HeatpointError(
             f"{path} holds boxes of {len(strangers)} images that are not among the "
-            f"{len(sources)} given: {shown}{suggest(min(strangers), numbers)}"
+            f"{len(sources)} given: {shown}{suggest(min(strangers), [name for name, _ in numbers])}"
+            f"{_about_frames(named, numbers)}"
         )
     absent = [str(source) for number, source in enumerate(sources) if number not in found]
     if absent and isinstance(content, dict):
@@ -154,7 +159,17 @@ def _label(names: Sequence[str], subject: str, where: str) -> int:
     )
 
 
-def _listed(content: dict[str, Any], path: Path) -> dict[str, list[Scored]]:
+def _about_frames(named: Iterable[Named], numbers: Iterable[Named]) -> str:
+    """Returns what to do where either boxes or images are those of frames, and the others not."""
+    told, asked = (any(frame is not None for _, frame in each) for each in (named, numbers))
+    if told == asked:
+        return ""
+    if told:
+        return "; its rows are about frames, which --frames looks at"
+    return "; --frames looks at frames, and its rows do not say of which they are"
+
+
+def _listed(content: dict[str, Any], path: Path) -> dict[Named, list[Scored]]:
     """Returns the boxes of an object of lists by their file."""
     for boxes in content.values():
         if not isinstance(boxes, list):
@@ -162,10 +177,10 @@ def _listed(content: dict[str, Any], path: Path) -> dict[str, list[Scored]]:
                 f"{path}: expected a list of boxes [[x1, y1, x2, y2], ...] for each file name, not "
                 f"{boxes!r:.60}"
             )
-    return {name: [(box, 1.0) for box in boxes] for name, boxes in content.items()}
+    return {(name, None): [(box, 1.0) for box in boxes] for name, boxes in content.items()}
 
 
-def _rows(content: Any, path: Path, subject: str) -> dict[str, list[Scored]]:
+def _rows(content: Any, path: Path, subject: str) -> dict[Named, list[Scored]]:
     """Returns the rows that are about the subjects by their file."""
     if not isinstance(content, list):
         raise HeatpointError(
@@ -179,6 +194,7 @@ def _rows(content: Any, path: Path, subject: str) -> dict[str, list[Scored]]:
             and fits(row.get("bbox"), list[float])
             and len(row["bbox"]) == 4
             and fits(row.get("score", 1.0), float)
+            and fits(row.get("frame"), int | None)
         ):
             raise HeatpointError(
                 f"row {place} of {path} lacks a file_name, or four numbers as bbox (x, y, width, "
@@ -186,18 +202,18 @@ def _rows(content: Any, path: Path, subject: str) -> dict[str, list[Scored]]:
             )
     names = sorted({str(row["category_name"]) for row in content if "category_name" in row})
     wanted = names[_label(names, subject, str(path))] if names else ""
-    found: dict[str, list[Scored]] = {}
+    found: dict[Named, list[Scored]] = {}
     for row in content:
         if row.get("category_name", wanted) == wanted:
             x, y, width, height = row["bbox"]
             scored = [x, y, x + width, y + height], float(row.get("score", 1.0))
-            found.setdefault(str(row["file_name"]), []).append(scored)
+            found.setdefault((str(row["file_name"]), row.get("frame")), []).append(scored)
     return found
 
 
-def _numbers(sources: Sequence[Source]) -> dict[str, int]:
+def _numbers(sources: Sequence[Source]) -> dict[Named, int]:
     """Returns the number of each image by its path, and by its bare name where that is unique."""
-    bare = Counter(Path(source.path).name for source in sources if source.path)
-    numbers = {source.path: number for number, source in enumerate(sources) if source.path}
-    unique = {Path(path).name: number for path, number in numbers.items()}
+    numbers = {(one.path, one.frame): place for place, one in enumerate(sources) if one.path}
+    bare = Counter((Path(one.path).name, one.frame) for one in sources if one.path)
+    unique = {(Path(path).name, frame): place for (path, frame), place in numbers.items()}
     return {name: number for name, number in unique.items() if bare[name] == 1} | numbers
