@@ -14,6 +14,8 @@ import torch
 from torch import nn
 
 from heatpoint.errors import HeatpointError
+from heatpoint.synthetic.pictures import write_shapes
+from heatpoint.training import loop, train
 from heatpoint.training.optimize import (
     COOLING,
     Clock,
@@ -109,7 +111,11 @@ def test_clock_takes_what_ends_first(monkeypatch):
     assert clock.position(50) == 0.5
     now[0] += 45
     assert clock.position(50) == 0.75
+    assert clock.has_room()
+    clock.hold_back(7)
+    assert clock.has_room()
     clock.hold_back(10)
+    assert not clock.has_room()
     assert clock.position(50) == pytest.approx(0.9)
     clock.hold_back(5)
     assert clock.position(50) == pytest.approx(0.9)
@@ -121,6 +127,38 @@ def test_clock_takes_what_ends_first(monkeypatch):
     assert resumed.hold_back(10) == 10
     assert resumed.hold_back(0) == 10
     assert resumed.position(5) == 0.6
+
+
+@pytest.mark.parametrize(("seconds", "every"), [(3, 2), (4, 5), (5, 2), (6, 4)])
+def test_the_learning_rate_comes_to_its_end_before_the_last_validation(
+    monkeypatch, tmp_path, seconds, every
+):
+    """By a clock on which an update takes a second, and a validation some."""
+    now, take, score = [0.0], loop.take_update, loop.evaluate
+    monkeypatch.setattr("heatpoint.training.optimize.time.monotonic", lambda: now[0])
+
+    def later(seconds, work):
+        def done(*given, **named):
+            result = work(*given, **named)
+            now[0] += seconds
+            return result
+
+        return done
+
+    monkeypatch.setattr(loop, "take_update", later(1.0, take))
+    monkeypatch.setattr(loop, "evaluate", later(seconds, score))
+    shapes = write_shapes(tmp_path / "shapes", 6, (64, 64), seed=3)
+    quick = {"model": "centernet_tiny", "size": 64, "batch_size": 2, "workers": 0, "threads": 1}
+    result = train(
+        *(shapes, shapes),
+        **quick,
+        **{"epochs": None, "minutes": 1.0, "eval_every": every, "lr": 1e-3, "pictures": False},
+        accelerator="cpu",
+        out=tmp_path / "run",
+    )
+    assert result.finished
+    assert 59 <= result.seconds <= 61
+    assert result.history[-1]["learning_rate"] < 0.05 * 1e-3
 
 
 def test_processes_agree_on_time_and_reserve(monkeypatch):

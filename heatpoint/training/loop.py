@@ -242,7 +242,8 @@ def end_epoch(run: Run, last: bool) -> bool:
         the run is resumed.
     """
     start, speed, position = time.monotonic(), run.display.speed(), run.position
-    due = last or (position.epoch + 1) % run.options.eval_every == 0
+    on_turn = (position.epoch + 1) % run.options.eval_every == 0
+    due = last or (on_turn and run.clock.has_room())
     metrics = validate(run) if due else {}
     if metrics is None:
         return False

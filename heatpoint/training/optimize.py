@@ -59,8 +59,19 @@ class Clock:
         self._reserve = max(self._reserve, seconds)
         return self._reserve
 
+    def has_room(self) -> bool:
+        """Tells whether a validation ends before the last one has to begin.
+
+        One that does not would take the time in which the learning rate comes to its end.
+        """
+        if self._seconds is None:
+            return True
+        return self._now() + 2 * self._reserve < self._seconds
+
     def agree(self, share: Callable[[tuple[float, float]], tuple[float, float]]) -> None:
-        """Lets ``position`` use the same times in all processes from now on, until asked again.
+        """Lets all processes go by the same times from now on, until asked again.
+
+        That is for what they decide by; ``elapsed`` stays the own time of each.
 
         Args:
             share: Returns the first process's pair in all of them.
@@ -75,9 +86,11 @@ class Clock:
         """Returns the fraction of the run that is over after so many passes, in [0, 1]."""
         timed = 0.0
         if self._seconds is not None:
-            elapsed = self.elapsed() if self._agreed is None else self._agreed
-            timed = elapsed / max(self._seconds - self._reserve, 1e-9)
+            timed = self._now() / max(self._seconds - self._reserve, 1e-9)
         return min(1.0, max(self.counted(passes), timed))
+
+    def _now(self) -> float:
+        return self.elapsed() if self._agreed is None else self._agreed
 
     def remaining(self, passes: float) -> float | None:
         """Returns an estimate of the seconds left, or None before there is anything to go by."""
