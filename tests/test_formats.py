@@ -36,7 +36,7 @@ ROWS: dict[str, tuple[str, Maker | None, Maker | None]] = {
     "COCO (FiftyOne)": ("the folder of `labels.json` and `data`", layouts.coco_fiftyone, None),
     "DOTA": ("the folder of `images` and `labelTxt`", dota, None),
     "YOLO": ("the folder of `images` and `labels`", SAMPLES["YOLO"], layouts.yolo_pose),
-    "YOLO (ultralytics, Roboflow)": ("`data.yaml`", layouts.yolo_yaml, None),
+    "YOLO (ultralytics, Roboflow)": ("`data.yaml`", layouts.yolo_yaml, layouts.yolo_pose),
     "YOLO (CVAT 1.1, darknet)": ("the folder of `obj.data`", layouts.yolo_cvat, None),
     "Pascal VOC": ("the folder of `Annotations`", SAMPLES["Pascal VOC"], None),
     "Pascal VOC (LabelImg)": ("the folder of XML files and pictures", layouts.voc_labelimg, None),

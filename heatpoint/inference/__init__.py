@@ -231,8 +231,8 @@ class EvaluateOptions:
     weights"""
 
     data: Data | Path | Annotations
-    """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file; for joints COCO
-    keypoints, MPII, LSP, FLIC or DeepLabCut"""
+    """a file or folder of annotations in any format of docs/formats.md, with :split where it has
+    some"""
 
     detector: Checkpoint | Path | Detector | Engine | None = None
     """a model of boxes that says where a model of joints looks; the annotated boxes by default, as

@@ -19,7 +19,8 @@ class InspectOptions:
     """Says what is in the data, what is wrong with it, and what a model can reach on it."""
 
     data: Data | Path | Annotations
-    """COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file"""
+    """a file or folder of annotations in any format of docs/formats.md, with :split where it has
+    some"""
 
     images: Folder | Path | None = None
     """folder of the pictures, if not beside the annotations"""

@@ -119,8 +119,8 @@ class TrainOptions:
     DATA: ClassVar[str] = "data"
 
     data: list[Data] | Data | Annotations | Sequence[Data | Annotations]
-    """training data: COCO json, VOC folder[:split], YOLO folder[:split] or a text-lines file; of
-    several, classes are the same where their names are"""
+    """training data: a file or folder of annotations in any format of docs/formats.md, with :split
+    where it has some; of several, classes are the same where their names are"""
 
     val: Data | Annotations | None = None
     """validation data in any of these formats, with the same class names; planned: the data's own
