@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -187,6 +188,31 @@ def test_result_files_of_something_else_are_named(truth: Annotations, tmp_path: 
             evaluate(None, truth, results=path)
     path.write_text("[]")
     assert evaluate(None, truth, results=path).ap == 0.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"bbox": None}, "expected five finite numbers"),
+        ({"bbox": 5}, "expected five finite numbers"),
+        ({"bbox": [1, 2, 3, 10**400]}, "expected five finite numbers"),
+        ({"bbox": [1, 2, 3, float("nan")]}, "expected five finite numbers"),
+        ({"score": None}, "expected five finite numbers"),
+        ({"image_id": [1]}, "which the annotations do not"),
+        ({"category_id": {}}, "which the annotations do not"),
+    ],
+)
+def test_damaged_results_are_one_sentence(
+    truth: Annotations, tmp_path: Path, wrong: dict[str, Any], said: str
+) -> None:
+    row = {"image_id": truth.images[0].image_id, "category_id": truth.category_ids[0]}
+    row |= {"bbox": [1, 2, 3, 4], "score": 0.5}
+    path = tmp_path / "found.json"
+    path.write_text(json.dumps([row]))
+    assert evaluate(None, truth, results=path).ap == 0.0
+    path.write_text(json.dumps([row | wrong]))
+    with pytest.raises(HeatpointError, match=said):
+        evaluate(None, truth, results=path)
 
 
 def test_arguments_that_do_not_go_together(truth: Annotations) -> None:

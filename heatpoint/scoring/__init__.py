@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,9 @@ from heatpoint.data.results import Detections
 from heatpoint.errors import HeatpointError, suggest
 from heatpoint.options import Normaliser as Normaliser
 from heatpoint.system.files import read_json
+
+_MOST = 1e18
+"""No number of a result means more, and squares of it stay finite."""
 
 Floats = NDArray[np.float64]
 
@@ -158,13 +161,13 @@ def _check_rows(
                 f"image_id, category_id, {what} and score"
             )
         for key, ids in known.items():
-            if row[key] not in ids:
+            if not isinstance(row[key], Hashable) or row[key] not in ids:
                 raise HeatpointError(
                     f"result {place} has {key} {row[key]!r}, which the annotations do not; are the "
                     "results those of another data set?"
                 )
-        values = [*row[what], row["score"]]
-        finite = all(isinstance(each, int | float) and math.isfinite(each) for each in values)
+        values = [*row[what], row["score"]] if isinstance(row[what], Iterable) else []
+        finite = all(isinstance(each, int | float) and abs(each) < _MOST for each in values)
         count = counts[row["category_id"]]
         if len(values) != count + 1 or not finite:
             raise HeatpointError(
