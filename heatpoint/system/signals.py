@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from multiprocessing import parent_process
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -18,6 +17,9 @@ Result = TypeVar("Result")
 
 _SAME = 1.0
 """Seconds within which SIGTERM that comes again is the same request."""
+
+_GRACE = 30.0
+"""Seconds for which a helper works on after SIGTERM."""
 
 
 class Interrupt:
@@ -97,23 +99,25 @@ def leave_to_parent() -> None:
     """Lets the signals that ask a run to stop pass by a process that only helps it.
 
     Ctrl-C, a closed terminal, ``timeout`` and schedulers of clusters signal all processes of a run.
-    The run answers by saving, and needs what its helpers load until then; it ends them itself, as
-    torch does it in haste: by SIGTERM that it sends alone. Where no system tells who has sent a
-    signal (macOS, Windows), SIGTERM ends the helper whoever sent it.
+    The run answers by saving, needs what its helpers load until then, and ends them itself. In
+    haste it does so by SIGTERM: so that ends a helper when it comes again, or some time later.
     """
     for number in (signal.SIGINT, *_hang_up()):
         signal.signal(number, signal.SIG_IGN)
-    run = parent_process()
-    if run is not None and sys.platform not in ("darwin", "win32"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        threading.Thread(target=_await_end, args=(run.pid,), daemon=True).start()
+    asked: list[float] = []
 
+    def handle(number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if number != signal.SIGTERM or (asked and now - asked[0] >= _SAME):
+            os._exit(0)
+        if not asked:
+            asked.append(now)
+            if hasattr(signal, "setitimer"):
+                signal.setitimer(signal.ITIMER_REAL, _GRACE)
 
-def _await_end(run: int | None) -> None:
-    """Ends this process when that one sends SIGTERM."""
-    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != run:
-        pass
-    os._exit(0)
+    signal.signal(signal.SIGTERM, handle)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, handle)
 
 
 def _hang_up() -> tuple[int, ...]:
