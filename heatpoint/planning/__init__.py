@@ -34,7 +34,7 @@ def run(options: TrainOptions) -> TrainResult:
     display = Display(quiet=not is_first())
     if options.resume:
         recipe = recalled(options)
-        if recipe.data != options.data:
+        if isinstance(recipe.data, str) and recipe.data != options.data:
             display.say(
                 f"goes on with {recipe.data} and {recipe.val}, the parts that this run began with; "
                 "the data that is named is not read again"
