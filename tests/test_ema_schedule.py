@@ -159,6 +159,8 @@ def test_the_learning_rate_comes_to_its_end_before_the_last_validation(
     assert result.finished
     assert 59 <= result.seconds <= 61
     assert result.history[-1]["learning_rate"] < 0.05 * 1e-3
+    # Two images a second, whatever validation takes.
+    assert {row["images_per_second"] for row in result.history} == {2.0}
 
 
 def test_processes_agree_on_time_and_reserve(monkeypatch):

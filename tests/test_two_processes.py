@@ -265,18 +265,32 @@ def test_a_lost_node_ends_the_others(tmp_path):
     assert "a process of this run has died, so that the others stopped" in errors
 
 
+TELLING = """
+import os, pathlib, torch
+
+def tell(scene, rng):
+    told = pathlib.Path(__file__).parent / f"{os.getpid()}.threads"
+    told.write_text(f"{torch.get_num_threads()}")
+    return scene
+
+AUGMENTATIONS = {"tell": tell}
+"""
+
+
 @pytest.mark.slow
-def test_spawned_processes_know_the_plugin(tmp_path):
+def test_spawned_processes_know_the_plugin_and_the_number_of_threads(tmp_path):
     data = str(write_shapes(tmp_path / "data", 8, (64, 64), seed=2))
     page = (ROOT / "docs" / "your-own-codec.md").read_text()
     plugin = tmp_path / "discs.py"
-    plugin.write_text(re.findall(r"```python\n(# discs\.py\n.*?)```", page, re.DOTALL)[0])
+    plugin.write_text(re.findall(r"```python\n(# discs\.py\n.*?)```", page, re.DOTALL)[0] + TELLING)
     words = f"train {data} --val {data} --plugin {plugin} --model discs_tiny --devices 2 "
     words += f"--accelerator cpu --strategy ddp_spawn --size 64 --epochs 1 --out {tmp_path / 'run'}"
     command = [sys.executable, "-m", "heatpoint", *words.split(), "--workers", "0"]
+    command += ["--threads", "3", "--augment-with", "tell"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     assert "2 x cpu" in done.stdout
+    assert [file.read_text() for file in tmp_path.glob("*.threads")] == ["3", "3"]
     with safe_open(tmp_path / "run" / "best.safetensors", "pt") as file:
         assert json.loads(file.metadata()["heatpoint"])["codec"]["class"] == "DiscCodec"
 
