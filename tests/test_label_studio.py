@@ -199,8 +199,10 @@ def test_regions_of_a_second_picture_are_left_out(tmp_path: Path, key: str) -> N
     first, second = (CAT | {"id": name, key: sign + name} for name in ("left", "right"))
     both = task(first, second) | {"data": {"left": "a.jpg", "right": "b.jpg"}}
     other = task(CAT | {key: sign + "tag"})  # what names no picture says nothing
-    data = data_of(tmp_path, both, other | {"id": 2, "data": {"image": "c.jpg", "tag2": "x"}})
-    assert [len(each.boxes) for each in data.images] == [1, 1]
+    other |= {"id": 2, "data": {"image": "c.jpg", "tag2": "x"}}
+    about = task(CAT | {"to_name": "note"}) | {"data": {"image": "d.jpg", "note": "dark"}}
+    data = data_of(tmp_path, both, other, about | {"id": 3})
+    assert [len(each.boxes) for each in data.images] == [1, 1, 1]
     assert data.left_out == {"object without a box": 1}
     said = "it is on another picture of the task than the first"
     assert any(said in each.detail for each in data.findings)

@@ -130,9 +130,11 @@ def _elsewhere(item: dict[str, Any], name: str, data: dict[str, Any]) -> bool:
     With several pictures in a task, a region says on which it was drawn: by its place in a list, by
     the key of ``data`` (``source``), or by the name of the picture's tag, by custom that key.
     """
-    keys = str(item.get("source") or "").removeprefix("$"), item.get("to_name")
-    on = next((data[key] for key in keys if isinstance(key, str) and key in data), name)
-    return bool(item.get("item_index")) or (isinstance(on, str) and on != name)
+    source, tag = str(item.get("source") or "").removeprefix("$"), str(item.get("to_name"))
+    on = data.get(source, data.get(tag))
+    # A tag may be called as a column that is about something else.
+    told = isinstance(on, str) and (source in data or is_picture(Path(_plain(on))))
+    return bool(item.get("item_index")) or (told and on != name)
 
 
 def _drawn(
